@@ -1,0 +1,44 @@
+# Shared by the scripts in this folder. Source it.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Runs a command as root: as it is, or by sudo.
+as_root() {
+    if [[ $(id -u) -eq 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        say "This needs root to run: $*"
+        say "Run it as root, or install sudo."
+        return 1
+    fi
+}
+
+# install_packages PACKAGE...: installs those Debian packages that are missing.
+install_packages() {
+    local missing=() package
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+    done
+    [[ ${#missing[@]} -eq 0 ]] && return 0
+    if ! command -v apt-get >/dev/null; then
+        say "These packages are missing, and there is no apt-get to install them: ${missing[*]}"
+        return 1
+    fi
+    say "Installing ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+require_dotnet() {
+    if ! command -v dotnet >/dev/null; then
+        say "The .NET 10 SDK is missing. Install it (dotnet-sdk-10.0) and see that 'dotnet' is on the PATH."
+        return 1
+    fi
+    # SDKs below the one that global.json asks for make dotnet itself fail with its own words.
+    (cd "$root" && dotnet --version >/dev/null)
+}

@@ -1,0 +1,57 @@
+using System.Diagnostics.CodeAnalysis;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace AllocTools.Hosting;
+
+/// <summary>
+/// What <c>AddRmaMemoryPool</c> returns: sets more options of the pool and of its provider. Later calls go over earlier ones.
+/// </summary>
+/// <remarks>For use while services are added, by one thread, as the service collection itself.</remarks>
+public interface IRmaMemoryPoolBuilder
+{
+    /// <summary>The name the pool was added under, which is the name of its options and its key as a service; empty for the unnamed pool.</summary>
+    string Name { get; }
+
+    /// <summary>Where the pool was added.</summary>
+    IServiceCollection Services { get; }
+
+    /// <summary>Sets options of the pool.</summary>
+    /// <param name="configure">Called when the options are first read.</param>
+    /// <returns>This builder.</returns>
+    /// <exception cref="ArgumentNullException">The delegate is null.</exception>
+    IRmaMemoryPoolBuilder Configure(Action<RmaMemoryPoolOptions> configure);
+
+    /// <summary>Sets options of the provider.</summary>
+    /// <typeparam name="TOptions">The provider's options, such as <c>LibfabricOptions</c>.</typeparam>
+    /// <param name="configure">Called when the options are first read.</param>
+    /// <returns>This builder.</returns>
+    /// <exception cref="ArgumentNullException">The delegate is null.</exception>
+    IRmaMemoryPoolBuilder ConfigureProvider<TOptions>(Action<TOptions> configure)
+        where TOptions : class;
+
+    /// <summary>
+    /// Binds options of the provider to a section of the configuration, by reflection. Where the application is trimmed
+    /// or compiled ahead of time, use the overload with a delegate, and bind there.
+    /// </summary>
+    /// <typeparam name="TOptions">The provider's options.</typeparam>
+    /// <param name="section">The section.</param>
+    /// <returns>This builder.</returns>
+    /// <exception cref="ArgumentNullException">The section is null.</exception>
+    [RequiresUnreferencedCode(RmaMemoryPoolBuilder.BindsByReflection)]
+    [RequiresDynamicCode(RmaMemoryPoolBuilder.BindsByReflection)]
+    IRmaMemoryPoolBuilder ConfigureProvider<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.All)] TOptions>(IConfigurationSection section)
+        where TOptions : class;
+
+    /// <summary>
+    /// Binds options of the provider to the subsection <c>Provider</c> of the section that the pool was added with, by
+    /// reflection. For providers of others: those of this library are bound without being asked, and without reflection.
+    /// </summary>
+    /// <typeparam name="TOptions">The provider's options.</typeparam>
+    /// <returns>This builder.</returns>
+    /// <exception cref="InvalidOperationException">The pool was added without a section.</exception>
+    [RequiresUnreferencedCode(RmaMemoryPoolBuilder.BindsByReflection)]
+    [RequiresDynamicCode(RmaMemoryPoolBuilder.BindsByReflection)]
+    IRmaMemoryPoolBuilder ConfigureProvider<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.All)] TOptions>()
+        where TOptions : class;
+}

@@ -1,0 +1,61 @@
+using System.Diagnostics.CodeAnalysis;
+using AllocTools.Blocks;
+using AllocTools.Diagnostics;
+using AllocTools.Libfabric;
+using AllocTools.Regions;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Hosting;
+
+/// <summary>Registers one pool's services.</summary>
+/// <remarks>
+/// Each is a singleton of the container, made when it is first asked for. A container disposes in the reverse order of
+/// making, so the order of the requests in these factories is the order of teardown, backwards: the provider and the
+/// place in the metrics, the pool, the endpoint. Normally <see cref="RmaMemoryPoolService{TProvider}"/> has closed all
+/// of it before, after a drain; disposing again does nothing.
+/// </remarks>
+internal static class PoolFactory
+{
+    public static void Add<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] TProvider>(IServiceCollection services, PoolKey key)
+        where TProvider : class, IRmaProvider
+    {
+        key.AddSingleton(services, sp => OpenedProvider.Open(ProviderActivator.Create<TProvider>(sp, key), key.DisplayName, LoggerOf(sp)));
+        key.AddSingleton(services, sp => new PublishedPool(sp.GetRequiredService<RmaPoolMetrics>(), LoggerOf(sp)));
+        key.AddSingleton(services, sp => CreatePool<TProvider>(sp, key));
+        key.AddSingleton<IRmaMemoryPool>(services, key.Resolve<RmaMemoryPool<TProvider>>);
+        key.AddSingleton(services, sp => OpenEndpoint(sp, key));
+        if (typeof(TProvider) == typeof(LibfabricProvider))
+            key.AddSingleton(services, sp => (LibfabricEndpoint)key.Resolve<IRmaEndpoint>(sp));
+        // Not AddHostedService: it would take the second pool on the same provider for the first.
+        services.AddSingleton<IHostedService>(sp => new RmaMemoryPoolService<TProvider>(sp, key, LoggerOf(sp)));
+    }
+
+    private static RmaMemoryPool<TProvider> CreatePool<TProvider>(IServiceProvider services, PoolKey key)
+        where TProvider : class, IRmaProvider
+    {
+        // Invalid options are reported before anything is opened.
+        RmaMemoryPoolOptions options = services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>().Get(key.Name);
+        PublishedPool published = key.Resolve<PublishedPool>(services);
+        var pool = new RmaMemoryPool<TProvider>(
+            key.Resolve<OpenedProvider>(services).Context,
+            options,
+            key.DisplayName,
+            services.GetRequiredService<ILoggerFactory>(),
+            services.GetService<IBlockAllocator>(),
+            services.GetService<TimeProvider>());
+        published.Publish(pool);
+        return pool;
+    }
+
+    private static IRmaEndpoint OpenEndpoint(IServiceProvider services, PoolKey key)
+    {
+        key.Resolve<IRmaMemoryPool>(services);
+        return key.Resolve<OpenedProvider>(services).OpenEndpoint();
+    }
+
+    private static ILogger LoggerOf(IServiceProvider services) =>
+        services.GetRequiredService<ILoggerFactory>().CreateLogger(HostingLog.Category);
+}

@@ -1,0 +1,61 @@
+using System.Diagnostics.CodeAnalysis;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Hosting;
+
+/// <summary>Adds options under the pool's name.</summary>
+internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolKey key, IConfigurationSection? section) : IRmaMemoryPoolBuilder
+{
+    public const string ProviderSection = "Provider";
+
+    public const string BindsByReflection =
+        "The options are bound by reflection. Bind them in ConfigureProvider(Action<TOptions>) with the source-generated binder instead.";
+
+    public string Name => key.Name;
+
+    public IServiceCollection Services => services;
+
+    public IRmaMemoryPoolBuilder Configure(Action<RmaMemoryPoolOptions> configure)
+    {
+        ArgumentNullException.ThrowIfNull(configure);
+        services.Configure(key.Name, configure);
+        return this;
+    }
+
+    public IRmaMemoryPoolBuilder ConfigureProvider<TOptions>(Action<TOptions> configure)
+        where TOptions : class
+    {
+        ArgumentNullException.ThrowIfNull(configure);
+        services.Configure(key.Name, configure);
+        return this;
+    }
+
+    [RequiresUnreferencedCode(BindsByReflection)]
+    [RequiresDynamicCode(BindsByReflection)]
+    public IRmaMemoryPoolBuilder ConfigureProvider<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.All)] TOptions>(IConfigurationSection section)
+        where TOptions : class
+    {
+        ArgumentNullException.ThrowIfNull(section);
+        // What Configure<TOptions>(name, section) does, spelled out: the binding generator can't follow a type parameter.
+        services.AddOptions();
+        services.AddSingleton<IOptionsChangeTokenSource<TOptions>>(new ConfigurationChangeTokenSource<TOptions>(key.Name, section));
+        services.AddSingleton<IConfigureOptions<TOptions>>(new NamedConfigureFromConfigurationOptions<TOptions>(key.Name, section));
+        return this;
+    }
+
+    [RequiresUnreferencedCode(BindsByReflection)]
+    [RequiresDynamicCode(BindsByReflection)]
+    public IRmaMemoryPoolBuilder ConfigureProvider<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.All)] TOptions>()
+        where TOptions : class
+    {
+        if (section is null)
+        {
+            throw new InvalidOperationException(
+                $"The pool '{key.DisplayName}' was added without a configuration section, so there is no subsection '{ProviderSection}' to bind {typeof(TOptions).Name} to. "
+                + "Pass a section to AddRmaMemoryPool, or to ConfigureProvider.");
+        }
+        return ConfigureProvider<TOptions>(section.GetSection(ProviderSection));
+    }
+}

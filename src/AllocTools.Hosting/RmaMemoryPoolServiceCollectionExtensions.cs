@@ -1,0 +1,132 @@
+using System.Diagnostics.CodeAnalysis;
+using AllocTools;
+using AllocTools.Diagnostics;
+using AllocTools.Hosting;
+using AllocTools.Regions;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Adds pools of registered memory to an application.</summary>
+/// <remarks>
+/// <para>
+/// Each overload adds, as singletons: <see cref="IRmaMemoryPool"/>, <see cref="RmaMemoryPool{TProvider}"/> and
+/// <see cref="IRmaEndpoint"/>, which is opened when it is first asked for (and <c>LibfabricEndpoint</c> where the
+/// provider is <c>LibfabricProvider</c>). Those of a named pool are keyed services; its name is the key.
+/// </para>
+/// <para>
+/// Under a host the options are validated and the pool is opened and warmed before any hosted service starts; a failure
+/// fails the start. After the last hosted service has stopped, the pool is drained for
+/// <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then endpoint, pool and provider are closed. Options are
+/// read once.
+/// </para>
+/// <para>The container may hold an <c>IBlockAllocator</c> and a <see cref="TimeProvider"/>; pools use them.</para>
+/// <para>For use while services are added, by one thread, as the service collection itself.</para>
+/// </remarks>
+public static class RmaMemoryPoolServiceCollectionExtensions
+{
+    private const DynamicallyAccessedMemberTypes Constructors = DynamicallyAccessedMemberTypes.PublicConstructors;
+
+    /// <summary>Adds the unnamed pool, with the default options.</summary>
+    /// <typeparam name="TProvider">
+    /// What registers the memory. The container makes it, so its constructor may ask for any service, and for
+    /// <see cref="RmaProviderActivation"/>.
+    /// </typeparam>
+    /// <param name="services">Where to add it.</param>
+    /// <returns>A builder that sets more options.</returns>
+    /// <exception cref="InvalidOperationException">The unnamed pool, or one named <c>default</c>, was added before.</exception>
+    public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(this IServiceCollection services)
+        where TProvider : class, IRmaProvider =>
+        Add<TProvider>(services, Options.Options.DefaultName, section: null);
+
+    /// <summary>Adds the unnamed pool.</summary>
+    /// <inheritdoc cref="AddRmaMemoryPool{TProvider}(IServiceCollection)"/>
+    /// <param name="services">Where to add it.</param>
+    /// <param name="configure">Sets the pool's options.</param>
+    public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(
+        this IServiceCollection services, Action<RmaMemoryPoolOptions> configure)
+        where TProvider : class, IRmaProvider
+    {
+        ArgumentNullException.ThrowIfNull(configure);
+        return Add<TProvider>(services, Options.Options.DefaultName, section: null).Configure(configure);
+    }
+
+    /// <summary>Adds the unnamed pool, with options from the configuration.</summary>
+    /// <inheritdoc cref="AddRmaMemoryPool{TProvider}(IServiceCollection)"/>
+    /// <param name="services">Where to add it.</param>
+    /// <param name="section">
+    /// The pool's options, by the names of <see cref="RmaMemoryPoolOptions"/>; those of the provider are in its
+    /// subsection <c>Provider</c>. Providers of others bind theirs by the builder's <c>ConfigureProvider</c>.
+    /// </param>
+    public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(
+        this IServiceCollection services, IConfigurationSection section)
+        where TProvider : class, IRmaProvider
+    {
+        ArgumentNullException.ThrowIfNull(section);
+        return Add<TProvider>(services, Options.Options.DefaultName, section);
+    }
+
+    /// <summary>Adds a named pool, with the default options.</summary>
+    /// <typeparam name="TProvider">
+    /// What registers the memory. The container makes it, so its constructor may ask for any service, and for
+    /// <see cref="RmaProviderActivation"/>.
+    /// </typeparam>
+    /// <param name="services">Where to add it.</param>
+    /// <param name="name">The pool's name: the key of its services, the name of its options, and what logs, metrics and errors call it.</param>
+    /// <returns>A builder that sets more options.</returns>
+    /// <exception cref="ArgumentException">The name is null or empty.</exception>
+    /// <exception cref="InvalidOperationException">A pool of that name was added before.</exception>
+    public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(this IServiceCollection services, string name)
+        where TProvider : class, IRmaProvider
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        return Add<TProvider>(services, name, section: null);
+    }
+
+    /// <summary>Adds a named pool.</summary>
+    /// <inheritdoc cref="AddRmaMemoryPool{TProvider}(IServiceCollection, string)"/>
+    /// <param name="services">Where to add it.</param>
+    /// <param name="name">The pool's name: the key of its services, the name of its options, and what logs, metrics and errors call it.</param>
+    /// <param name="configure">Sets the pool's options.</param>
+    public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(
+        this IServiceCollection services, string name, Action<RmaMemoryPoolOptions> configure)
+        where TProvider : class, IRmaProvider
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        ArgumentNullException.ThrowIfNull(configure);
+        return Add<TProvider>(services, name, section: null).Configure(configure);
+    }
+
+    /// <summary>Adds a named pool, with options from the configuration.</summary>
+    /// <inheritdoc cref="AddRmaMemoryPool{TProvider}(IServiceCollection, string)"/>
+    /// <param name="services">Where to add it.</param>
+    /// <param name="name">The pool's name: the key of its services, the name of its options, and what logs, metrics and errors call it.</param>
+    /// <param name="section">
+    /// The pool's options, by the names of <see cref="RmaMemoryPoolOptions"/>; those of the provider are in its
+    /// subsection <c>Provider</c>. Providers of others bind theirs by the builder's <c>ConfigureProvider</c>.
+    /// </param>
+    public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(
+        this IServiceCollection services, string name, IConfigurationSection section)
+        where TProvider : class, IRmaProvider
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        ArgumentNullException.ThrowIfNull(section);
+        return Add<TProvider>(services, name, section);
+    }
+
+    private static RmaMemoryPoolBuilder Add<[DynamicallyAccessedMembers(Constructors)] TProvider>(
+        IServiceCollection services, string name, IConfigurationSection? section)
+        where TProvider : class, IRmaProvider
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        var key = new PoolKey(name);
+        PoolRegistration.Add(services, key);
+        services.AddLogging();
+        services.AddMetrics();
+        services.TryAddSingleton<RmaPoolMetrics>();
+        PoolOptions.Add(services, key, typeof(TProvider), section);
+        PoolFactory.Add<TProvider>(services, key);
+        return new RmaMemoryPoolBuilder(services, key, section);
+    }
+}

@@ -1,0 +1,37 @@
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Diagnostics;
+
+/// <summary>Every message of the core, with stable event ids. Never an address or a key.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(1, LogLevel.Information, "Pool '{Pool}' is warm: {Registered} bytes in {Registrations} registrations with provider '{Provider}'.")]
+    public static partial void WarmedUp(ILogger logger, string pool, long registered, long registrations, string provider);
+
+    [LoggerMessage(2, LogLevel.Warning, "Pool '{Pool}' was closed with {Buffers} buffers still out; {Bytes} bytes stay registered until they are returned.")]
+    public static partial void ClosedWithBuffersOut(ILogger logger, string pool, long buffers, long bytes);
+
+    [LoggerMessage(3, LogLevel.Error, "Pool '{Pool}' could not deregister {Length} bytes; they stay mapped.")]
+    public static partial void DeregistrationFailed(ILogger logger, string pool, long length, Exception exception);
+
+    [LoggerMessage(4, LogLevel.Warning, "Pool '{Pool}': provider '{Provider}' does not enforce remote access. Any process that can reach this endpoint can read and write this process's memory; use it among trusted processes only.")]
+    public static partial void RemoteAccessNotEnforced(ILogger logger, string pool, string provider);
+
+    [LoggerMessage(5, LogLevel.Warning, "Memory could not be locked and may be paged out: mlock of {Length} bytes failed with {Error}; {Limit}. {HowToRaise}. This is said once.")]
+    public static partial void LockingFellShort(ILogger logger, long length, string error, string limit, string howToRaise);
+
+    [LoggerMessage(6, LogLevel.Information, "Opened provider '{Provider}' on domain '{Domain}' (libfabric {Version}): {Addressing} addressing, {KeySize}-byte keys.")]
+    public static partial void LibfabricOpened(ILogger logger, string provider, string domain, string version, string addressing, int keySize);
+
+    [LoggerMessage(7, LogLevel.Warning, "libfabric's setting {Name}={Value} comes too late: fi_getinfo has run in this process before. Set it in the environment.")]
+    public static partial void LibfabricSettingTooLate(ILogger logger, string name, string value);
+
+    [LoggerMessage(8, LogLevel.Error, "Closing {What} failed with {Error}; what it depends on stays open.")]
+    public static partial void CloseFailed(ILogger logger, string what, string error);
+
+    [LoggerMessage(9, LogLevel.Error, "The progress loop of an endpoint on provider '{Provider}' ended by an error; its operations fail.")]
+    public static partial void ProgressFailed(ILogger logger, string provider, Exception exception);
+
+    [LoggerMessage(10, LogLevel.Debug, "libfabric's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
+    public static partial void LibfabricSettingKept(ILogger logger, string name, string value);
+}

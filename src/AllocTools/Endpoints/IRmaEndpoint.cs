@@ -1,0 +1,82 @@
+using AllocTools.Regions;
+
+namespace AllocTools;
+
+/// <summary>
+/// Moves the pool's memory between this process and its peers. While an operation runs it holds its buffer, so that the
+/// buffer can't be returned or handed out again under it.
+/// </summary>
+/// <remarks>
+/// All members are safe to call from any thread. Operations to one peer are posted in the order of the calls.
+/// A <see cref="ValueTask"/> that an operation returns is awaited once.
+/// </remarks>
+public interface IRmaEndpoint : IAsyncDisposable, IDisposable
+{
+    /// <summary>The context it belongs to. Only buffers of pools on this context can be used.</summary>
+    IRmaContext Context { get; }
+
+    /// <summary>Its own address; peers pass it to <see cref="InsertPeer"/>.</summary>
+    ReadOnlyMemory<byte> Address { get; }
+
+    /// <summary>Makes a peer known (fi_av_insert).</summary>
+    /// <param name="address">The peer's <see cref="Address"/>.</param>
+    /// <exception cref="RmaProviderException">The address is not one of this transport.</exception>
+    RmaPeer InsertPeer(ReadOnlySpan<byte> address);
+
+    /// <summary>Forgets a peer (fi_av_remove).</summary>
+    /// <param name="peer">A peer of this endpoint that no operation uses.</param>
+    void RemovePeer(RmaPeer peer);
+
+    /// <summary>Makes a peer's memory usable in operations.</summary>
+    /// <param name="peer">Whose memory it is.</param>
+    /// <param name="memory">What the peer said of it.</param>
+    /// <exception cref="RmaProviderException">The key can't be mapped.</exception>
+    RemoteRegion Import(RmaPeer peer, RemoteMemory memory);
+
+    /// <summary>Writes to a peer's memory. By default it completes when the bytes are there, where the transport can tell.</summary>
+    /// <param name="source">What to write.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="timeout">Instead of the endpoint's own time-out.</param>
+    /// <param name="cancellationToken">Advice: the operation may still happen.</param>
+    /// <exception cref="RmaOperationException">It failed.</exception>
+    /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
+    ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Reads a peer's memory.</summary>
+    /// <param name="destination">Where to.</param>
+    /// <param name="source">What to read; at least as long.</param>
+    /// <param name="timeout">Instead of the endpoint's own time-out.</param>
+    /// <param name="cancellationToken">Advice: the operation may still happen.</param>
+    /// <exception cref="RmaOperationException">It failed.</exception>
+    /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
+    ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Sends a message.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="peer">To whom.</param>
+    /// <param name="timeout">Instead of the endpoint's own time-out.</param>
+    /// <param name="cancellationToken">Advice: the operation may still happen.</param>
+    /// <exception cref="RmaOperationException">It failed.</exception>
+    /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
+    ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Receives the next message of any peer. Buffers are filled in the order of the calls.</summary>
+    /// <param name="buffer">Where to.</param>
+    /// <param name="timeout">Instead of the endpoint's own time-out; a server that waits for anybody passes <see cref="Timeout.InfiniteTimeSpan"/>.</param>
+    /// <param name="cancellationToken">Advice: a message may still arrive.</param>
+    /// <returns>The message's length, in bytes.</returns>
+    /// <exception cref="RmaOperationException">It failed, for example because the message was longer than the buffer.</exception>
+    /// <exception cref="RmaTimeoutException">No message came in time.</exception>
+    ValueTask<long> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
+
+    /// <summary>Posts an operation without a task; its end comes from <see cref="Poll"/>.</summary>
+    /// <param name="operation">The operation.</param>
+    /// <returns>False when the transport or the endpoint is full: poll, then try again.</returns>
+    /// <exception cref="RmaOperationException">The transport refused it.</exception>
+    bool TryPost(in RmaOperation operation);
+
+    /// <summary>Takes the ends of operations that <see cref="TryPost"/> posted. Where progress is the caller's, makes progress.</summary>
+    /// <param name="completions">Room for them.</param>
+    /// <returns>How many were taken.</returns>
+    int Poll(Span<RmaCompletion> completions);
+}

@@ -1,0 +1,225 @@
+using System.Buffers.Binary;
+using System.Diagnostics.CodeAnalysis;
+
+namespace AllocTools;
+
+/// <summary>
+/// What a peer needs to reach memory of ours by RMA: made by an exposure at the owner, sent to the peer in its binary
+/// form, and imported there (<see cref="IRmaEndpoint.Import"/>). A value; slicing makes no new registration.
+/// </summary>
+/// <remarks>
+/// Binary form, little-endian: magic 0xA7, version 1, access, kind of key (0 integer, 1 raw), key length (2 bytes),
+/// two zero bytes, address (8), length (8), base of a raw key (8), key. An integer key takes 8 bytes, a raw one up to
+/// <see cref="MaxKeyLength"/>.
+/// </remarks>
+public readonly struct RemoteMemory : IEquatable<RemoteMemory>
+{
+    /// <summary>The longest key, in bytes.</summary>
+    public const int MaxKeyLength = 1024;
+
+    /// <summary>The longest binary form, in bytes.</summary>
+    public const int MaxEncodedLength = HeaderLength + MaxKeyLength;
+
+    private const int HeaderLength = 32;
+    private const byte Magic = 0xA7;
+    private const byte FormatVersion = 1;
+    private const int IntegerKeyLength = sizeof(ulong);
+    private const RmaAccess KnownAccess = RmaAccess.Local | RmaAccess.RemoteRead | RmaAccess.RemoteWrite;
+
+    private readonly byte[]? _rawKey;
+
+    /// <summary>Describes memory that is reached with an integer key.</summary>
+    /// <param name="address">What an operation passes as the remote address of the first byte.</param>
+    /// <param name="length">Bytes, 0 or more.</param>
+    /// <param name="key">The remote key (fi_mr_key).</param>
+    /// <param name="access">What the peer is meant to do.</param>
+    public RemoteMemory(ulong address, long length, ulong key, RmaAccess access)
+    {
+        CheckRange(address, length);
+        Address = address;
+        Length = length;
+        Key = key;
+        Access = access;
+    }
+
+    /// <summary>Describes memory whose key must be mapped at the initiator (fi_mr_raw_attr).</summary>
+    /// <param name="address">What an operation passes as the remote address of the first byte.</param>
+    /// <param name="length">Bytes, 0 or more.</param>
+    /// <param name="rawKey">The key, 1 to <see cref="MaxKeyLength"/> bytes.</param>
+    /// <param name="rawBase">The base address that belongs to the raw key.</param>
+    /// <param name="access">What the peer is meant to do.</param>
+    public RemoteMemory(ulong address, long length, ReadOnlySpan<byte> rawKey, ulong rawBase, RmaAccess access)
+    {
+        CheckRange(address, length);
+        if (rawKey.Length is 0 or > MaxKeyLength)
+            throw new ArgumentOutOfRangeException(nameof(rawKey), rawKey.Length, $"A raw key has 1 to {MaxKeyLength} bytes.");
+        Address = address;
+        Length = length;
+        _rawKey = rawKey.ToArray();
+        RawBase = rawBase;
+        Access = access;
+    }
+
+    private RemoteMemory(in RemoteMemory whole, long offset, long length)
+    {
+        this = whole;
+        Address = whole.Address + (ulong)offset;
+        Length = length;
+    }
+
+    /// <summary>What an operation passes as the remote address of the first byte: an address or an offset, as the owner's provider wants it.</summary>
+    public ulong Address { get; }
+
+    /// <summary>Bytes.</summary>
+    public long Length { get; }
+
+    /// <summary>What the owner means the peer to do.</summary>
+    public RmaAccess Access { get; }
+
+    /// <summary>The integer key; 0 where <see cref="IsRaw"/> holds.</summary>
+    public ulong Key { get; }
+
+    /// <summary>The key is raw bytes and must be mapped before use.</summary>
+    public bool IsRaw => _rawKey is not null;
+
+    /// <summary>The raw key; empty where the key is an integer.</summary>
+    public ReadOnlySpan<byte> RawKey => _rawKey;
+
+    /// <summary>The base address that belongs to the raw key.</summary>
+    public ulong RawBase { get; }
+
+    /// <summary>How long the binary form is, in bytes.</summary>
+    public int EncodedLength => HeaderLength + (_rawKey?.Length ?? IntegerKeyLength);
+
+    /// <summary>A part of it.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <param name="length">Bytes; offset + length stay within.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the whole.</exception>
+    public RemoteMemory Slice(long offset, long length)
+    {
+        RangeCheck.ThrowIfOutside(offset, length, Length);
+        return new RemoteMemory(this, offset, length);
+    }
+
+    /// <summary>Writes the binary form.</summary>
+    /// <param name="destination">At least <see cref="EncodedLength"/> bytes.</param>
+    /// <returns>The bytes written.</returns>
+    /// <exception cref="ArgumentException">The destination is too short.</exception>
+    public int WriteTo(Span<byte> destination)
+    {
+        if (destination.Length < EncodedLength)
+            throw new ArgumentException($"The binary form takes {EncodedLength} bytes, the destination has {destination.Length}.", nameof(destination));
+        destination[0] = Magic;
+        destination[1] = FormatVersion;
+        destination[2] = (byte)Access;
+        destination[3] = IsRaw ? (byte)1 : (byte)0;
+        BinaryPrimitives.WriteUInt16LittleEndian(destination[4..], (ushort)(EncodedLength - HeaderLength));
+        BinaryPrimitives.WriteUInt16LittleEndian(destination[6..], 0);
+        BinaryPrimitives.WriteUInt64LittleEndian(destination[8..], Address);
+        BinaryPrimitives.WriteInt64LittleEndian(destination[16..], Length);
+        BinaryPrimitives.WriteUInt64LittleEndian(destination[24..], RawBase);
+        if (_rawKey is null)
+            BinaryPrimitives.WriteUInt64LittleEndian(destination[HeaderLength..], Key);
+        else
+            _rawKey.CopyTo(destination[HeaderLength..]);
+        return EncodedLength;
+    }
+
+    /// <summary>The binary form.</summary>
+    public byte[] ToArray()
+    {
+        byte[] bytes = new byte[EncodedLength];
+        WriteTo(bytes);
+        return bytes;
+    }
+
+    /// <summary>Reads a binary form, which may come from anywhere: every field is checked.</summary>
+    /// <param name="source">Starts with a binary form; more may follow.</param>
+    /// <param name="memory">What was read.</param>
+    /// <param name="consumed">The bytes it took.</param>
+    /// <param name="error">What is wrong, where false is returned.</param>
+    /// <returns>True when the bytes were a binary form.</returns>
+    public static bool TryRead(
+        ReadOnlySpan<byte> source, out RemoteMemory memory, out int consumed, [NotNullWhen(false)] out string? error)
+    {
+        memory = default;
+        consumed = 0;
+        error = FindError(source);
+        if (error is not null)
+            return false;
+        int keyLength = BinaryPrimitives.ReadUInt16LittleEndian(source[4..]);
+        ulong address = BinaryPrimitives.ReadUInt64LittleEndian(source[8..]);
+        long length = BinaryPrimitives.ReadInt64LittleEndian(source[16..]);
+        ulong rawBase = BinaryPrimitives.ReadUInt64LittleEndian(source[24..]);
+        ReadOnlySpan<byte> key = source.Slice(HeaderLength, keyLength);
+        var access = (RmaAccess)source[2];
+        memory = source[3] == 1
+            ? new RemoteMemory(address, length, key, rawBase, access)
+            : new RemoteMemory(address, length, BinaryPrimitives.ReadUInt64LittleEndian(key), access);
+        consumed = HeaderLength + keyLength;
+        return true;
+    }
+
+    /// <summary>Reads a binary form.</summary>
+    /// <param name="source">Starts with a binary form; more may follow.</param>
+    /// <exception cref="FormatException">The bytes are not a binary form; the message says what is wrong.</exception>
+    public static RemoteMemory Read(ReadOnlySpan<byte> source) =>
+        TryRead(source, out RemoteMemory memory, out _, out string? error) ? memory : throw new FormatException(error);
+
+    private static string? FindError(ReadOnlySpan<byte> source)
+    {
+        if (source.Length < HeaderLength)
+            return $"A RemoteMemory takes at least {HeaderLength} bytes; {source.Length} were given.";
+        if (source[0] != Magic)
+            return $"A RemoteMemory starts with 0x{Magic:X2}; 0x{source[0]:X2} was found.";
+        if (source[1] != FormatVersion)
+            return $"The RemoteMemory has version {source[1]}; this library reads version {FormatVersion}. Both sides need the same.";
+        if (((RmaAccess)source[2] & ~KnownAccess) != 0)
+            return $"The RemoteMemory grants access 0x{source[2]:X2}, which this library doesn't know.";
+        int keyLength = BinaryPrimitives.ReadUInt16LittleEndian(source[4..]);
+        bool keyFits = source[3] switch
+        {
+            0 => keyLength == IntegerKeyLength,
+            1 => keyLength is > 0 and <= MaxKeyLength,
+            _ => false,
+        };
+        if (!keyFits)
+            return $"The RemoteMemory has a key of kind {source[3]} with {keyLength} bytes; kind 0 has {IntegerKeyLength}, kind 1 has 1 to {MaxKeyLength}.";
+        if (BinaryPrimitives.ReadUInt16LittleEndian(source[6..]) != 0)
+            return "The RemoteMemory has reserved bytes that are not zero.";
+        if (source.Length < HeaderLength + keyLength)
+            return $"The RemoteMemory takes {HeaderLength + keyLength} bytes; {source.Length} were given.";
+        ulong address = BinaryPrimitives.ReadUInt64LittleEndian(source[8..]);
+        long length = BinaryPrimitives.ReadInt64LittleEndian(source[16..]);
+        if (length < 0 || address > ulong.MaxValue - (ulong)length)
+            return $"The RemoteMemory has length {length}, which is negative or reaches beyond the last address.";
+        return null;
+    }
+
+    private static void CheckRange(ulong address, long length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        if (address > ulong.MaxValue - (ulong)length)
+            throw new ArgumentOutOfRangeException(nameof(length), length, "The range reaches beyond the last address.");
+    }
+
+    /// <inheritdoc/>
+    public bool Equals(RemoteMemory other) =>
+        Address == other.Address && Length == other.Length && Access == other.Access && Key == other.Key
+        && RawBase == other.RawBase && IsRaw == other.IsRaw && RawKey.SequenceEqual(other.RawKey);
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => obj is RemoteMemory other && Equals(other);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(Address, Length, Key, RawBase);
+
+    /// <summary>True when both describe the same memory with the same key.</summary>
+    public static bool operator ==(RemoteMemory left, RemoteMemory right) => left.Equals(right);
+
+    /// <summary>False when both describe the same memory with the same key.</summary>
+    public static bool operator !=(RemoteMemory left, RemoteMemory right) => !left.Equals(right);
+
+    /// <summary>The length and the access. Never the address or the key.</summary>
+    public override string ToString() => $"{Length} bytes, {Access}";
+}

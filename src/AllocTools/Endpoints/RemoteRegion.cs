@@ -1,0 +1,80 @@
+namespace AllocTools;
+
+/// <summary>
+/// A peer's memory, ready to be read and written: made by <see cref="IRmaEndpoint.Import"/>. Where keys are plain
+/// numbers it holds nothing; a mapped key is unmapped when it is disposed and no operation uses it any more.
+/// </summary>
+/// <remarks>Safe to use from any thread.</remarks>
+public sealed class RemoteRegion : IDisposable
+{
+    private readonly Action? _unmap;
+    private int _uses = 1;
+    private int _disposed;
+
+    /// <summary>Made by endpoints.</summary>
+    /// <param name="peer">Whose memory it is.</param>
+    /// <param name="memory">What the peer said of it.</param>
+    /// <param name="key">The key that operations pass: the integer key, or what a raw key was mapped to.</param>
+    /// <param name="unmap">Unmaps the key; null where there is nothing to unmap. Must not throw.</param>
+    public RemoteRegion(RmaPeer peer, RemoteMemory memory, ulong key, Action? unmap)
+    {
+        Peer = peer;
+        Memory = memory;
+        Key = key;
+        _unmap = unmap;
+    }
+
+    /// <summary>Whose memory it is.</summary>
+    public RmaPeer Peer { get; }
+
+    /// <summary>What the peer said of it.</summary>
+    public RemoteMemory Memory { get; }
+
+    /// <summary>The key that operations pass.</summary>
+    public ulong Key { get; }
+
+    /// <summary>Bytes.</summary>
+    public long Length => Memory.Length;
+
+    /// <summary>A part of it.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <param name="length">Bytes; offset + length stay within.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the whole.</exception>
+    public RemoteSlice Slice(long offset, long length)
+    {
+        RangeCheck.ThrowIfOutside(offset, length, Length);
+        return new RemoteSlice(this, offset, length);
+    }
+
+    /// <summary>Keeps a mapped key for one operation. Called by endpoints.</summary>
+    /// <exception cref="ObjectDisposedException">The region is disposed.</exception>
+    public void AddUse()
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+        if (_unmap is null)
+            return;
+        int seen = Volatile.Read(ref _uses);
+        while (true)
+        {
+            ObjectDisposedException.ThrowIf(seen == 0, this);
+            int before = Interlocked.CompareExchange(ref _uses, seen + 1, seen);
+            if (before == seen)
+                return;
+            seen = before;
+        }
+    }
+
+    /// <summary>Ends what <see cref="AddUse"/> began.</summary>
+    public void EndUse()
+    {
+        if (_unmap is not null && Interlocked.Decrement(ref _uses) == 0)
+            _unmap();
+    }
+
+    /// <summary>Lets go of it. A mapped key is unmapped once no operation uses it.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0)
+            EndUse();
+    }
+}

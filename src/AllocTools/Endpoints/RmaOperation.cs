@@ -1,0 +1,56 @@
+namespace AllocTools;
+
+/// <summary>An operation to be posted without a task (<see cref="IRmaEndpoint.TryPost"/>).</summary>
+public readonly struct RmaOperation
+{
+    private RmaOperation(RmaOperationKind kind, RmaSlice local, RemoteSlice remote, RmaPeer peer, ulong context)
+    {
+        Kind = kind;
+        Local = local;
+        Remote = remote;
+        Peer = peer;
+        Context = context;
+    }
+
+    /// <summary>What to do.</summary>
+    public RmaOperationKind Kind { get; }
+
+    /// <summary>This process's memory.</summary>
+    public RmaSlice Local { get; }
+
+    /// <summary>The peer's memory, for a read or a write.</summary>
+    public RemoteSlice Remote { get; }
+
+    /// <summary>The peer, for a send.</summary>
+    public RmaPeer Peer { get; }
+
+    /// <summary>The caller's own number; comes back in <see cref="RmaCompletion.Context"/>.</summary>
+    public ulong Context { get; }
+
+    /// <summary>Writes local memory to a peer's.</summary>
+    /// <param name="source">What to write.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="context">The caller's own number.</param>
+    public static RmaOperation Write(RmaSlice source, RemoteSlice destination, ulong context = 0) =>
+        new(RmaOperationKind.Write, source, destination, default, context);
+
+    /// <summary>Reads a peer's memory into local memory.</summary>
+    /// <param name="destination">Where to.</param>
+    /// <param name="source">What to read; at least as long.</param>
+    /// <param name="context">The caller's own number.</param>
+    public static RmaOperation Read(RmaSlice destination, RemoteSlice source, ulong context = 0) =>
+        new(RmaOperationKind.Read, destination, source, default, context);
+
+    /// <summary>Sends a message.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="peer">To whom.</param>
+    /// <param name="context">The caller's own number.</param>
+    public static RmaOperation Send(RmaSlice message, RmaPeer peer, ulong context = 0) =>
+        new(RmaOperationKind.Send, message, default, peer, context);
+
+    /// <summary>Offers a buffer for the next message.</summary>
+    /// <param name="buffer">Where to.</param>
+    /// <param name="context">The caller's own number.</param>
+    public static RmaOperation Receive(RmaSlice buffer, ulong context = 0) =>
+        new(RmaOperationKind.Receive, buffer, default, default, context);
+}

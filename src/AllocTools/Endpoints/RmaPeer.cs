@@ -1,0 +1,10 @@
+namespace AllocTools;
+
+/// <summary>A peer that was inserted at an endpoint. Valid for that endpoint only.</summary>
+/// <param name="Owner">The endpoint that inserted it.</param>
+/// <param name="Handle">The endpoint's own number for it (fi_addr_t).</param>
+public readonly record struct RmaPeer(IRmaEndpoint Owner, ulong Handle)
+{
+    /// <summary>The number alone.</summary>
+    public override string ToString() => $"peer {Handle}";
+}

@@ -1,0 +1,76 @@
+using AllocTools.Diagnostics;
+using AllocTools.Interop;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.HostMemory;
+
+/// <summary>Registers memory by locking its pages and giving it a key in the process.</summary>
+internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaContext
+{
+    public const string ProviderName = "host";
+
+    private int _shortfallLogged;
+
+    public override RmaProviderTraits Traits { get; } = new()
+    {
+        ProviderName = ProviderName,
+        Addressing = RmaAddressing.Offset,
+        ProviderSelectsKey = true,
+        RemoteAccess = true,
+        RemoteAccessEnforced = true,
+        DeliveryComplete = true,
+        SendAfterWriteOrdered = true,
+    };
+
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(address);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        if (kind != RmaMemoryKind.Host)
+            throw new NotSupportedException($"The provider '{ProviderName}' registers memory of kind {RmaMemoryKind.Host} only, not {kind}.");
+        ObjectDisposedException.ThrowIf(IsClosed, this);
+        bool locked = locking != PageLocking.None && TryLock(address, length);
+        return HostFabric.Add(address, length, access, locked);
+    }
+
+    public override void Deregister(IRmaRegistration registration)
+    {
+        if (registration is not HostRegistration host || !HostFabric.TryRemove(host))
+            throw new ArgumentException("The registration was not made by this provider, or was undone before.", nameof(registration));
+        // A peer that copies now is waited for; later ones find nothing.
+        host.Close();
+        if (!host.IsLocked)
+            return;
+        int error = PageLockTable.Unlock(host.Address, host.Length);
+        if (error != 0)
+            throw Failed("munlock", host.Length, error);
+    }
+
+    public override IRmaEndpoint OpenEndpoint() => new HostEndpoint(this);
+
+    protected override void Close()
+    {
+        // What it registered is closed by then, and an endpoint holds a reference of its own.
+    }
+
+    private bool TryLock(nint address, long length)
+    {
+        int error = PageLockTable.Lock(address, length);
+        if (error == 0)
+            return true;
+        if (locking == PageLocking.Required)
+            throw Failed("mlock", length, error);
+        if (Interlocked.Exchange(ref _shortfallLogged, 1) == 0)
+            Log.LockingFellShort(logger, length, SystemPages.Describe(error), MemoryLockLimit.Describe(), MemoryLockLimit.HowToRaise);
+        return false;
+    }
+
+    private static RmaRegistrationException Failed(string operation, long length, int error) => new(
+        $"{operation} of {length} bytes failed with {SystemPages.Describe(error)} (provider '{ProviderName}'). {MemoryLockLimit.Explain(error)}".TrimEnd(),
+        operation,
+        length,
+        ProviderName,
+        error,
+        SystemErrors.NameOf(error));
+}

@@ -1,0 +1,273 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using AllocTools.Regions;
+
+namespace AllocTools.HostMemory;
+
+/// <summary>Moves memory inside the process. Reads and writes are done when the call returns; a send waits for its receive.</summary>
+/// <remarks>
+/// What a peer may do is checked as a fabric does it: by key, bounds and access of the registration, at the moment of
+/// the operation. An address is 8 bytes of a tag and 16 random ones.
+/// </remarks>
+internal sealed class HostEndpoint : IRmaEndpoint
+{
+    private const int PermissionDenied = 13;
+    private const int ConnectionReset = 104;
+    private const int TimedOut = 110;
+    private const int Truncated = 265;
+    private const int MaxCompletions = 1024;
+    private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
+
+    private readonly IRmaContext _context;
+    private readonly byte[] _address = new byte[AddressTag.Length + 16];
+    private readonly Guid _id = Guid.NewGuid();
+    private readonly HostMailbox _mailbox = new();
+    private readonly ConcurrentDictionary<ulong, HostEndpoint> _peers = new();
+    private readonly ConcurrentQueue<RmaCompletion> _completions = new();
+    private int _outstanding;
+    private ulong _nextPeer;
+    private int _closed;
+
+    public HostEndpoint(IRmaContext context)
+    {
+        _context = context.Retain();
+        AddressTag.CopyTo(_address);
+        _id.TryWriteBytes(_address.AsSpan(AddressTag.Length));
+        HostFabric.Add(_id, this);
+    }
+
+    public IRmaContext Context => _context;
+
+    public ReadOnlyMemory<byte> Address => _address;
+
+    private static ReadOnlySpan<byte> AddressTag => "RMAHOST1"u8;
+
+    public RmaPeer InsertPeer(ReadOnlySpan<byte> address)
+    {
+        CheckOpen();
+        if (address.Length != _address.Length || !address.StartsWith(AddressTag))
+            throw new RmaProviderException($"The peer's address of {address.Length} bytes is not one of the provider '{HostContext.ProviderName}'. Both sides need the same provider.");
+        if (!HostFabric.TryFind(new Guid(address[AddressTag.Length..]), out HostEndpoint? peer))
+            throw new RmaProviderException($"The peer is closed, or in another process: the provider '{HostContext.ProviderName}' works inside one process only.");
+        ulong handle = Interlocked.Increment(ref _nextPeer);
+        _peers[handle] = peer;
+        return new RmaPeer(this, handle);
+    }
+
+    public void RemovePeer(RmaPeer peer) => _peers.TryRemove(Check(peer).Handle, out _);
+
+    public RemoteRegion Import(RmaPeer peer, RemoteMemory memory)
+    {
+        if (memory.IsRaw)
+            throw new RmaProviderException($"The peer's memory has a raw key; the provider '{HostContext.ProviderName}' has integer keys. Both sides need the same provider.");
+        return new RemoteRegion(Check(peer), memory, memory.Key, unmap: null);
+    }
+
+    public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        Transfer(RmaOperation.Write(source, destination), cancellationToken);
+
+    public ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        Transfer(RmaOperation.Read(destination, source), cancellationToken);
+
+    public async ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        await ExchangeAsync(RmaOperation.Send(message, peer), timeout ?? DefaultTimeout, cancellationToken).ConfigureAwait(false);
+
+    public ValueTask<long> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        ExchangeAsync(RmaOperation.Receive(buffer), timeout ?? DefaultTimeout, cancellationToken);
+
+    public bool TryPost(in RmaOperation operation)
+    {
+        CheckOpen();
+        if (Interlocked.Increment(ref _outstanding) > MaxCompletions)
+        {
+            Interlocked.Decrement(ref _outstanding);
+            return false;
+        }
+        try
+        {
+            if (operation.Kind is RmaOperationKind.Write or RmaOperationKind.Read)
+            {
+                int error = Copy(operation);
+                _completions.Enqueue(new RmaCompletion(operation.Context, operation.Kind, error == 0 ? operation.Local.Length : 0, error));
+            }
+            else
+            {
+                Exchange(operation, null, Stopwatch.GetTimestamp() + (long)(DefaultTimeout.TotalSeconds * Stopwatch.Frequency));
+            }
+            return true;
+        }
+        catch
+        {
+            Interlocked.Decrement(ref _outstanding);
+            throw;
+        }
+    }
+
+    public int Poll(Span<RmaCompletion> completions)
+    {
+        CheckOpen();
+        long now = Stopwatch.GetTimestamp();
+        foreach (HostEndpoint at in _peers.Values.Append(this))
+            at._mailbox.RemoveDue(this, now).ForEach(p => p.Owner.Complete(p, 0, TimedOut));
+        int count = 0;
+        while (count < completions.Length && _completions.TryDequeue(out RmaCompletion completion))
+        {
+            completions[count++] = completion;
+            Interlocked.Decrement(ref _outstanding);
+        }
+        return count;
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _closed, 1) != 0)
+            return;
+        HostFabric.Remove(_id);
+        foreach (HostPending pending in _mailbox.Close())
+            pending.Owner.Complete(pending, 0, ConnectionReset);
+        foreach (HostEndpoint peer in _peers.Values)
+            peer._mailbox.RemoveDue(this, long.MaxValue).ForEach(p => p.Owner.Complete(p, 0, ConnectionReset));
+        _context.Dispose();
+    }
+
+    private ValueTask Transfer(in RmaOperation operation, CancellationToken cancellationToken)
+    {
+        if (cancellationToken.IsCancellationRequested)
+            return ValueTask.FromCanceled(cancellationToken);
+        CheckOpen();
+        int error = Copy(operation);
+        return error == 0 ? ValueTask.CompletedTask : ValueTask.FromException(Failed(operation.Kind, operation.Local.Length, error));
+    }
+
+    /// <summary>Copies to or from a peer's memory, as its registration allows.</summary>
+    private unsafe int Copy(in RmaOperation operation)
+    {
+        RemoteSlice remote = operation.Remote;
+        ArgumentNullException.ThrowIfNull(remote.Region, nameof(operation));
+        Check(remote.Region.Peer);
+        long length = operation.Local.Length;
+        RangeCheck.ThrowIfOutside(0, length, remote.Length);
+        RmaHold hold = Hold(operation.Local);
+        try
+        {
+            if (!HostFabric.TryFind(remote.Region.Key, out HostRegistration? registration) || !registration.TryEnter())
+                return PermissionDenied;
+            try
+            {
+                bool isWrite = operation.Kind == RmaOperationKind.Write;
+                RmaAccess needed = isWrite ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
+                ulong end = (ulong)registration.Length;
+                if ((registration.Access & needed) == 0 || remote.Address > end || (ulong)length > end - remote.Address)
+                    return PermissionDenied;
+                void* there = (byte*)registration.Address + remote.Address;
+                void* here = (void*)operation.Local.Address;
+                Buffer.MemoryCopy(isWrite ? here : there, isWrite ? there : here, length, length);
+                return 0;
+            }
+            finally
+            {
+                registration.Exit();
+            }
+        }
+        finally
+        {
+            hold.Release();
+        }
+    }
+
+    private async ValueTask<long> ExchangeAsync(RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        CheckOpen();
+        var task = new TaskCompletionSource<long>(TaskCreationOptions.RunContinuationsAsynchronously);
+        HostPending pending = Exchange(operation, task, long.MaxValue);
+        try
+        {
+            return await task.Task.WaitAsync(timeout, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is TimeoutException or OperationCanceledException && !task.Task.IsFaulted)
+        {
+            HostMailbox mailbox = operation.Kind == RmaOperationKind.Send ? PeerOf(operation.Peer)._mailbox : _mailbox;
+            if (!mailbox.TryRemove(pending))
+                return await task.Task.ConfigureAwait(false);
+            pending.Release();
+            if (e is OperationCanceledException)
+                throw;
+            throw new RmaTimeoutException(
+                $"{operation.Kind} of {operation.Local.Length} bytes met no counterpart within {timeout} (provider '{HostContext.ProviderName}').",
+                operation.Kind,
+                TimedOut,
+                "ETIMEDOUT");
+        }
+    }
+
+    private HostPending Exchange(in RmaOperation operation, TaskCompletionSource<long>? task, long deadline)
+    {
+        bool isSend = operation.Kind == RmaOperationKind.Send;
+        HostEndpoint at = isSend ? PeerOf(operation.Peer) : this;
+        var pending = new HostPending(this, operation, Hold(operation.Local), task, deadline);
+        if (!at._mailbox.TryMeet(pending, out HostPending? counterpart))
+            Complete(pending, 0, ConnectionReset);
+        else if (counterpart is not null)
+            Deliver(isSend ? pending : counterpart, isSend ? counterpart : pending);
+        return pending;
+    }
+
+    private static unsafe void Deliver(HostPending send, HostPending receive)
+    {
+        long length = send.Local.Length;
+        bool fits = length <= receive.Local.Length;
+        if (fits && length > 0)
+            Buffer.MemoryCopy((void*)send.Local.Address, (void*)receive.Local.Address, length, length);
+        receive.Owner.Complete(receive, fits ? length : 0, fits ? 0 : Truncated);
+        send.Owner.Complete(send, length, 0);
+    }
+
+    private void Complete(HostPending pending, long length, int error)
+    {
+        pending.Release();
+        if (pending.Task is null)
+            _completions.Enqueue(new RmaCompletion(pending.Context, pending.Kind, length, error));
+        else if (error == 0)
+            pending.Task.TrySetResult(length);
+        else
+            pending.Task.TrySetException(Failed(pending.Kind, pending.Local.Length, error));
+    }
+
+    private RmaHold Hold(RmaSlice local)
+    {
+        RmaHold hold = local.Hold();
+        if (ReferenceEquals(local.Buffer.Context, _context))
+            return hold;
+        hold.Release();
+        throw new ArgumentException("The buffer is of a pool on another context than this endpoint's; an endpoint takes buffers of its own context only.");
+    }
+
+    private RmaPeer Check(RmaPeer peer) => peer.Owner == this
+        ? peer
+        : throw new ArgumentException("The peer was inserted at another endpoint; insert it at this one.", nameof(peer));
+
+    private HostEndpoint PeerOf(RmaPeer peer) => _peers.TryGetValue(Check(peer).Handle, out HostEndpoint? endpoint)
+        ? endpoint
+        : throw new ArgumentException("The peer was removed from this endpoint.", nameof(peer));
+
+    private void CheckOpen() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _closed) != 0, typeof(IRmaEndpoint));
+
+    private static RmaOperationException Failed(RmaOperationKind kind, long length, int error)
+    {
+        (string name, string why) = error switch
+        {
+            PermissionDenied => ("EACCES", "the peer's memory is not registered any more, not for this access, or shorter"),
+            ConnectionReset => ("ECONNRESET", "the peer's endpoint was closed"),
+            Truncated => ("FI_ETRUNC", "the message is longer than the buffer"),
+            _ => ("ETIMEDOUT", "there was no counterpart in time"),
+        };
+        return new RmaOperationException($"{kind} of {length} bytes failed with {name}: {why} (provider '{HostContext.ProviderName}').", kind, error, name);
+    }
+}

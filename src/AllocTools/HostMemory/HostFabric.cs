@@ -1,0 +1,39 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+
+namespace AllocTools.HostMemory;
+
+/// <summary>The process as a fabric: every registration by its key, every endpoint by its address.</summary>
+/// <remarks>Static because it is the process: two pools, two hosts, or two tests in it reach each other only by keys and addresses that they were given, which are random.</remarks>
+internal static class HostFabric
+{
+    private static readonly ConcurrentDictionary<ulong, HostRegistration> Registrations = new();
+    private static readonly ConcurrentDictionary<Guid, HostEndpoint> Endpoints = new();
+
+    public static HostRegistration Add(nint address, long length, RmaAccess access, bool locked)
+    {
+        while (true)
+        {
+            ulong key = 0;
+            RandomNumberGenerator.Fill(MemoryMarshal.AsBytes(new Span<ulong>(ref key)));
+            var registration = new HostRegistration(address, length, access, key, locked);
+            if (Registrations.TryAdd(key, registration))
+                return registration;
+        }
+    }
+
+    public static bool TryRemove(HostRegistration registration) =>
+        Registrations.TryRemove(new KeyValuePair<ulong, HostRegistration>(registration.Key, registration));
+
+    public static bool TryFind(ulong key, [NotNullWhen(true)] out HostRegistration? registration) =>
+        Registrations.TryGetValue(key, out registration);
+
+    public static void Add(Guid address, HostEndpoint endpoint) => Endpoints[address] = endpoint;
+
+    public static void Remove(Guid address) => Endpoints.TryRemove(address, out _);
+
+    public static bool TryFind(Guid address, [NotNullWhen(true)] out HostEndpoint? endpoint) =>
+        Endpoints.TryGetValue(address, out endpoint);
+}

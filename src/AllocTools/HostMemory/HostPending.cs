@@ -1,0 +1,23 @@
+namespace AllocTools.HostMemory;
+
+/// <summary>A send or receive that waits for its counterpart.</summary>
+internal sealed class HostPending(HostEndpoint owner, in RmaOperation operation, RmaHold hold, TaskCompletionSource<long>? task, long deadline)
+{
+    // Copied here once; a hold has one place.
+    private RmaHold _hold = hold;
+
+    public HostEndpoint Owner => owner;
+
+    public RmaOperationKind Kind { get; } = operation.Kind;
+
+    public RmaSlice Local { get; } = operation.Local;
+
+    public ulong Context { get; } = operation.Context;
+
+    public TaskCompletionSource<long>? Task => task;
+
+    /// <summary>The clock's timestamp at which it times out; <see cref="long.MaxValue"/> for never.</summary>
+    public long Deadline => deadline;
+
+    public void Release() => _hold.Release();
+}

@@ -1,0 +1,82 @@
+using AllocTools.Regions;
+
+namespace AllocTools;
+
+/// <summary>
+/// A pool of memory that is registered for RMA. <see cref="Rent"/> and <see cref="Return"/> work as in
+/// <c>ArrayPool</c>, but the memory is native, never moves, and carries the keys that an RMA operation needs.
+/// </summary>
+/// <remarks>All members are safe to call from any thread.</remarks>
+public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
+{
+    /// <summary>The pool's name: <c>default</c>, or the name it was added under.</summary>
+    string Name { get; }
+
+    /// <summary>The opened provider under this pool.</summary>
+    IRmaContext Context { get; }
+
+    /// <summary>Rents registered memory of at least <paramref name="length"/> bytes. Dispose the buffer to return it.</summary>
+    /// <param name="length">Bytes, from 1 to the pool's cap.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
+    /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    RmaBuffer Rent(long length);
+
+    /// <summary>As <see cref="Rent"/>, but says false where the cap leaves no room.</summary>
+    /// <param name="length">Bytes, from 1 to the pool's cap.</param>
+    /// <param name="buffer">The buffer, or the default value.</param>
+    /// <returns>True when a buffer was rented.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
+    /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    bool TryRent(long length, out RmaBuffer buffer);
+
+    /// <summary>As <see cref="Rent"/>, but waits its turn at the cap, for <see cref="RmaMemoryPoolOptions.RentTimeout"/> at the most.</summary>
+    /// <param name="length">Bytes, from 1 to the pool's cap.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
+    /// <exception cref="RmaPoolExhaustedException">There was no room in time.</exception>
+    /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken = default);
+
+    /// <summary>Registers memory that the caller owns. Disposing the buffer deregisters it; the memory stays the caller's.</summary>
+    /// <param name="address">The first byte. It must stay valid and in place until the buffer is disposed.</param>
+    /// <param name="length">Bytes, 1 or more; they count against the cap.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The address is 0 or the length is 0 or less, or over the cap.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
+    /// <exception cref="RmaRegistrationException">The provider refused.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    RmaBuffer Register(nint address, long length);
+
+    /// <summary>Pins and registers memory that the caller owns. Disposing the buffer deregisters and unpins it.</summary>
+    /// <param name="memory">One byte or more.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The memory is empty or over the cap.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
+    /// <exception cref="RmaRegistrationException">The provider refused.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    RmaBuffer Register(Memory<byte> memory);
+
+    /// <summary>Returns a buffer; the same as disposing it, but only a buffer of this pool is taken.</summary>
+    /// <param name="buffer">A buffer that was rented from or registered with this pool.</param>
+    /// <exception cref="ArgumentException">The buffer is another pool's, or the default value.</exception>
+    /// <exception cref="InvalidOperationException">It was returned before, or an operation or an exposure holds it.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    void Return(RmaBuffer buffer);
+
+    /// <summary>Registers each size class's initial blocks. Calling it again registers what is missing.</summary>
+    /// <param name="cancellationToken">Ends it between two slabs.</param>
+    /// <exception cref="RmaPoolExhaustedException">The initial blocks do not fit below the cap.</exception>
+    /// <exception cref="RmaRegistrationException">The provider refused.</exception>
+    Task WarmUpAsync(CancellationToken cancellationToken = default);
+
+    /// <summary>Stops renting, fails the waiters, and waits until nothing is out or the token is cancelled.</summary>
+    /// <param name="cancellationToken">The deadline.</param>
+    /// <returns>True when nothing is out any more.</returns>
+    ValueTask<bool> DrainAsync(CancellationToken cancellationToken = default);
+
+    /// <summary>A snapshot of the pool's books. Totals are exact when nothing rents or returns meanwhile.</summary>
+    RmaPoolStatistics GetStatistics();
+}

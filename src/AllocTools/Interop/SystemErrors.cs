@@ -1,0 +1,24 @@
+using System.Globalization;
+
+namespace AllocTools.Interop;
+
+/// <summary>Symbols of the operating system's error numbers that memory calls give.</summary>
+internal static class SystemErrors
+{
+    public const int NotPermitted = 1;
+    public const int Again = 11;
+    public const int NoMemory = 12;
+
+    public static string NameOf(int error) => OperatingSystem.IsWindows()
+        ? "error " + error.ToString(CultureInfo.InvariantCulture)
+        : error switch
+        {
+            NotPermitted => "EPERM",
+            Again => "EAGAIN",
+            NoMemory => "ENOMEM",
+            14 => "EFAULT",
+            22 => "EINVAL",
+            35 when OperatingSystem.IsMacOS() => "EAGAIN",
+            _ => "errno " + error.ToString(CultureInfo.InvariantCulture),
+        };
+}

@@ -1,0 +1,105 @@
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Interop;
+
+/// <summary>Pages of memory, by the operating system's own calls. Returns 0 or the system's positive error number.</summary>
+internal static unsafe partial class SystemPages
+{
+    private const int ProtectReadWrite = 0x3;
+    private const int MapPrivate = 0x2;
+    private const int AdvicePopulateWrite = 23;
+    private const int InvalidArgument = 22;
+    private const uint MemCommitReserve = 0x3000;
+    private const uint MemRelease = 0x8000;
+    private const uint PageReadWrite = 0x4;
+
+    private static int MapAnonymous => OperatingSystem.IsMacOS() ? 0x1000 : 0x20;
+
+    public static int Map(nuint length, out nint address)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            address = VirtualAlloc(0, length, MemCommitReserve, PageReadWrite);
+            return address == 0 ? Marshal.GetLastPInvokeError() : 0;
+        }
+        address = mmap(0, length, ProtectReadWrite, MapPrivate | MapAnonymous, -1, 0);
+        if (address != -1)
+            return 0;
+        address = 0;
+        return Marshal.GetLastPInvokeError();
+    }
+
+    public static int Unmap(nint address, nuint length)
+    {
+        if (OperatingSystem.IsWindows())
+            return VirtualFree(address, 0, MemRelease) ? 0 : Marshal.GetLastPInvokeError();
+        return munmap(address, length) == 0 ? 0 : Marshal.GetLastPInvokeError();
+    }
+
+    /// <summary>
+    /// Backs pages with memory. MADV_POPULATE_WRITE (Linux 5.14) reports a lack of memory; where it is unknown each
+    /// page is written to.
+    /// </summary>
+    public static int Populate(nint address, nuint length)
+    {
+        if (OperatingSystem.IsLinux())
+        {
+            if (madvise(address, length, AdvicePopulateWrite) == 0)
+                return 0;
+            int error = Marshal.GetLastPInvokeError();
+            if (error != InvalidArgument)
+                return error;
+        }
+        for (nuint offset = 0; offset < length; offset += (nuint)Environment.SystemPageSize)
+            Volatile.Write(ref *((byte*)address + offset), 0);
+        return 0;
+    }
+
+    /// <summary>Locks whole pages into memory: mlock(2) or VirtualLock.</summary>
+    public static int Lock(nint address, nuint length)
+    {
+        if (OperatingSystem.IsWindows())
+            return VirtualLock(address, length) ? 0 : Marshal.GetLastPInvokeError();
+        return mlock(address, length) == 0 ? 0 : Marshal.GetLastPInvokeError();
+    }
+
+    /// <summary>Unlocks whole pages: munlock(2) or VirtualUnlock.</summary>
+    public static int Unlock(nint address, nuint length)
+    {
+        if (OperatingSystem.IsWindows())
+            return VirtualUnlock(address, length) ? 0 : Marshal.GetLastPInvokeError();
+        return munlock(address, length) == 0 ? 0 : Marshal.GetLastPInvokeError();
+    }
+
+    public static string Describe(int error) => $"{Marshal.GetPInvokeErrorMessage(error)} (error {error})";
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint mmap(nint address, nuint length, int protection, int flags, int descriptor, long offset);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int munmap(nint address, nuint length);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int madvise(nint address, nuint length, int advice);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int mlock(nint address, nuint length);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int munlock(nint address, nuint length);
+
+    [LibraryImport("kernel32", SetLastError = true)]
+    private static partial nint VirtualAlloc(nint address, nuint length, uint type, uint protection);
+
+    [LibraryImport("kernel32", SetLastError = true)]
+    [return: MarshalAs(UnmanagedType.Bool)]
+    private static partial bool VirtualFree(nint address, nuint length, uint type);
+
+    [LibraryImport("kernel32", SetLastError = true)]
+    [return: MarshalAs(UnmanagedType.Bool)]
+    private static partial bool VirtualLock(nint address, nuint length);
+
+    [LibraryImport("kernel32", SetLastError = true)]
+    [return: MarshalAs(UnmanagedType.Bool)]
+    private static partial bool VirtualUnlock(nint address, nuint length);
+}

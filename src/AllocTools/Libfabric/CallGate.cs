@@ -1,0 +1,38 @@
+namespace AllocTools.Libfabric;
+
+/// <summary>Keeps an object from being closed under calls that run in it.</summary>
+internal sealed class CallGate
+{
+    private const int ClosedBit = 1 << 30;
+
+    private readonly TaskCompletionSource _empty = new();
+    private int _calls;
+
+    public bool IsClosed => (Volatile.Read(ref _calls) & ClosedBit) != 0;
+
+    /// <summary>Begins a call. False: it is closed.</summary>
+    public bool TryEnter()
+    {
+        if ((Interlocked.Increment(ref _calls) & ClosedBit) == 0)
+            return true;
+        Exit();
+        return false;
+    }
+
+    public void Exit()
+    {
+        if (Interlocked.Decrement(ref _calls) == ClosedBit)
+            _empty.SetResult();
+    }
+
+    /// <summary>Lets no call in any more and waits for those that run. False: somebody else has closed it.</summary>
+    public bool TryClose()
+    {
+        int before = Interlocked.Or(ref _calls, ClosedBit);
+        if ((before & ClosedBit) != 0)
+            return false;
+        if (before != 0)
+            _empty.Task.GetAwaiter().GetResult();
+        return true;
+    }
+}

@@ -1,0 +1,15 @@
+using AllocTools.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Waits on the completion queue's descriptor and on an event of its own (Linux).</summary>
+internal sealed class DescriptorWaker(int queueDescriptor) : IWaker
+{
+    private readonly int _event = DescriptorWait.CreateEvent();
+
+    public void Wake() => DescriptorWait.Signal(_event);
+
+    public void Wait(TimeSpan longest) => DescriptorWait.Wait(queueDescriptor, _event, longest);
+
+    public void Dispose() => DescriptorWait.Close(_event);
+}

@@ -1,0 +1,111 @@
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Libfabric.Interop;
+
+/// <summary>A completion queue. fi_cq(3).</summary>
+/// <remarks>
+/// The methods that read take no reference, allocate nothing and look the table up at each call: their caller holds one
+/// reference (<see cref="FidHandle.Acquire"/>) for as long as it may call them.
+/// </remarks>
+internal sealed unsafe class CqHandle : FidHandle
+{
+    // fi_cq_err_entry has grown since 1.14 (src_addr); room for what a library might still write
+    private const int ErrEntryRoom = 256;
+    private const int TextRoom = 512;
+
+    public CqHandle(fid_cq* queue, DomainHandle domain)
+        : base(queue, domain)
+    {
+    }
+
+    public fid_cq* Pointer => (fid_cq*)handle;
+
+    /// <summary>
+    /// Reads completions of the queue's format. The caller keeps the handle open.
+    /// </summary>
+    /// <returns>How many were read; -FI_EAGAIN for none, -FI_EAVAIL where <see cref="ReadErr"/> is due.</returns>
+    public nint Read(void* entries, nuint count)
+    {
+        fid_cq* queue = Pointer;
+        fi_ops_cq* ops = queue->ops;
+        return ops != null && FiOps.Has(ops, &ops->read) ? ops->read(queue, entries, count) : -FiErrno.FI_ENOSYS;
+    }
+
+    /// <summary>As <see cref="Read"/>, with who each came from; FI_ADDR_NOTAVAIL where that isn't known.</summary>
+    public nint ReadFrom(void* entries, nuint count, ulong* sources)
+    {
+        fid_cq* queue = Pointer;
+        fi_ops_cq* ops = queue->ops;
+        return ops != null && FiOps.Has(ops, &ops->readfrom)
+            ? ops->readfrom(queue, entries, count, sources)
+            : -FiErrno.FI_ENOSYS;
+    }
+
+    /// <summary>
+    /// As <see cref="Read"/>, but blocks. shm of 1.17 ignores the time-out and can block for ever.
+    /// </summary>
+    /// <param name="entries">Takes the completions.</param>
+    /// <param name="count">How many fit.</param>
+    /// <param name="condition">Null, or as the queue's wait_cond says.</param>
+    /// <param name="milliseconds">Negative for no limit.</param>
+    public nint SRead(void* entries, nuint count, void* condition, int milliseconds)
+    {
+        fid_cq* queue = Pointer;
+        fi_ops_cq* ops = queue->ops;
+        return ops != null && FiOps.Has(ops, &ops->sread)
+            ? ops->sread(queue, entries, count, condition, milliseconds)
+            : -FiErrno.FI_ENOSYS;
+    }
+
+    /// <summary>Reads one failed operation. The caller keeps the handle open.</summary>
+    /// <param name="entry">
+    /// Set <c>err_data_size</c> to 0 (and <c>err_data</c> is the provider's, until the next read), or give a buffer.
+    /// <c>err</c> may come back negative.
+    /// </param>
+    /// <param name="flags">0.</param>
+    /// <returns>1 where one was read, -FI_EAGAIN for none.</returns>
+    public nint ReadErr(fi_cq_err_entry* entry, ulong flags)
+    {
+        fid_cq* queue = Pointer;
+        fi_ops_cq* ops = queue->ops;
+        if (ops == null || !FiOps.Has(ops, &ops->readerr))
+            return -FiErrno.FI_ENOSYS;
+
+        byte* room = stackalloc byte[ErrEntryRoom];
+        NativeMemory.Clear(room, ErrEntryRoom);
+        *(fi_cq_err_entry*)room = *entry;
+        nint read = ops->readerr(queue, (fi_cq_err_entry*)room, flags);
+        *entry = *(fi_cq_err_entry*)room;
+        return read;
+    }
+
+    /// <summary>Wakes a thread that blocks in <see cref="SRead"/>.</summary>
+    public int Signal()
+    {
+        using FidLease self = new(this);
+        fi_ops_cq* ops = Pointer->ops;
+        return ops != null && FiOps.Has(ops, &ops->signal) ? ops->signal(Pointer) : -FiErrno.FI_ENOSYS;
+    }
+
+    /// <summary>The provider's words for <c>prov_errno</c> and <c>err_data</c>.</summary>
+    public string StrError(int providerErrno, void* errorData)
+    {
+        using FidLease self = new(this);
+        byte* text = stackalloc byte[TextRoom];
+        text[0] = text[TextRoom - 1] = 0;
+        fi_ops_cq* ops = Pointer->ops;
+        byte* said = ops != null && FiOps.Has(ops, &ops->strerror)
+            ? ops->strerror(Pointer, providerErrno, errorData, text, TextRoom - 1)
+            : null;
+        return Marshal.PtrToStringUTF8((nint)said) ?? $"provider error {providerErrno}";
+    }
+
+    /// <summary>The file descriptor to poll(2) for reading, of a queue opened with FI_WAIT_FD. It stays the queue's.</summary>
+    public int GetWaitFd(out int fileDescriptor)
+    {
+        int value = -1;
+        int status = ControlCore(FiCommand.FI_GETWAIT, &value);
+        fileDescriptor = status == 0 ? value : -1;
+        return status;
+    }
+}

@@ -1,0 +1,121 @@
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Libfabric.Interop;
+
+/// <summary>Owns a libfabric object. fi_close(3).</summary>
+/// <remarks>
+/// A handle holds a reference on the object it was opened from and on each it was bound to, and gives them back when
+/// fi_close has succeeded: however handles are disposed or finalized, a parent is closed after its last child. Where
+/// fi_close fails the references are kept for ever, because the object is still there: closing its domain would fail
+/// too, and libfabric 1.17 aborts the process at the second fi_close of a domain that was busy.
+/// <para>
+/// Methods take a reference for their call and throw <see cref="ObjectDisposedException"/> on a disposed handle; the ones
+/// that post or read completions don't, and say so. All return libfabric's own status (0 or a negative errno,
+/// -FI_ENOSYS where the provider has no such call) and throw for no native failure.
+/// </para>
+/// </remarks>
+internal abstract unsafe class FidHandle : SafeHandle
+{
+    private readonly FidHandle? _parent;
+    private List<FidHandle>? _dependencies;
+    private int _closeStatus;
+    private bool _isReleased;
+    private bool _isDisposed;
+
+    protected FidHandle(void* fid, FidHandle? parent)
+        : base(0, ownsHandle: true)
+    {
+        // not Acquire: whoever opens a child holds a lease on the parent, and the child is there already
+        bool held = false;
+        parent?.DangerousAddRef(ref held);
+        _parent = parent;
+        SetHandle((nint)fid);
+    }
+
+    public override bool IsInvalid => handle == 0;
+
+    /// <summary>
+    /// fi_close has been called. Disposing a handle that is still in use or has open children only makes this happen later.
+    /// </summary>
+    public bool IsReleased => Volatile.Read(ref _isReleased);
+
+    /// <summary>What fi_close returned: 0 or a negative errno. Means something once <see cref="IsReleased"/> is true.</summary>
+    public int CloseStatus => Volatile.Read(ref _closeStatus);
+
+    /// <summary>The object's head, which every libfabric object starts with.</summary>
+    protected fid* Fid => (fid*)handle;
+
+    /// <summary>
+    /// Keeps another object open until this one is closed. Not safe to call from several threads at once, as fi_bind isn't.
+    /// </summary>
+    public void AddDependency(FidHandle dependency)
+    {
+        using FidLease self = new(this);
+        List<FidHandle> dependencies = _dependencies ??= [];
+        dependencies.EnsureCapacity(dependencies.Count + 1);
+        dependency.Acquire();
+        dependencies.Add(dependency);
+    }
+
+    /// <summary>
+    /// DangerousAddRef that refuses a disposed handle, too: SafeHandle itself refuses only once the last reference is gone.
+    /// </summary>
+    public void Acquire()
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed), this);
+        bool held = false;
+        DangerousAddRef(ref held);
+    }
+
+    /// <summary>An open that succeeded without an object has failed.</summary>
+    public static int CheckOpened(int status, void* opened)
+        => status == 0 && opened == null ? -FiErrno.FI_EOTHER : status;
+
+    /// <summary>fi_bind, with the bound object kept open. fi_endpoint(3), fi_mr(3).</summary>
+    protected int BindCore(FidHandle other, ulong flags)
+    {
+        using FidLease self = new(this);
+        AddDependency(other);
+        fi_ops* ops = Fid->ops;
+        int status = ops != null && FiOps.Has(ops, &ops->bind) ? ops->bind(Fid, other.Fid, flags) : -FiErrno.FI_ENOSYS;
+        if (status != 0)
+            DropLastDependency();
+        return status;
+    }
+
+    /// <summary>fi_control(3).</summary>
+    protected int ControlCore(int command, void* argument)
+    {
+        using FidLease self = new(this);
+        fi_ops* ops = Fid->ops;
+        return ops != null && FiOps.Has(ops, &ops->control) ? ops->control(Fid, command, argument) : -FiErrno.FI_ENOSYS;
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        Volatile.Write(ref _isDisposed, true);
+        base.Dispose(disposing);
+    }
+
+    protected override bool ReleaseHandle()
+    {
+        fi_ops* ops = Fid->ops;
+        int status = ops != null && FiOps.Has(ops, &ops->close) ? ops->close(Fid) : -FiErrno.FI_ENOSYS;
+        Volatile.Write(ref _closeStatus, status);
+        Volatile.Write(ref _isReleased, true);
+        if (status != 0)
+            return false;
+
+        while (_dependencies is { Count: > 0 })
+            DropLastDependency();
+        _parent?.DangerousRelease();
+        return true;
+    }
+
+    private void DropLastDependency()
+    {
+        FidHandle dependency = _dependencies![^1];
+        _dependencies.RemoveAt(_dependencies.Count - 1);
+        dependency.DangerousRelease();
+    }
+}

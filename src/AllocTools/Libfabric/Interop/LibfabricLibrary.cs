@@ -1,0 +1,209 @@
+using System.Runtime.InteropServices;
+using System.Runtime.InteropServices.Marshalling;
+using AllocTools.Interop;
+
+namespace AllocTools.Libfabric.Interop;
+
+/// <summary>A loaded libfabric: its exported functions, one method each. fabric(7).</summary>
+/// <remarks>
+/// Exports are looked up rather than imported, so that a process can use a libfabric at a path of its choice, and a test
+/// one that is made of its own functions. A library that has been accepted is never unloaded: objects of it, and the
+/// threads its providers start, may outlive any handle.
+/// </remarks>
+internal sealed unsafe class LibfabricLibrary
+{
+    private const int TextRoom = 16 * 1024;
+    private static readonly Version MinimumVersion = FiVersion.Unpack(FiVersion.Api);
+    private static readonly Lazy<(LibfabricLibrary? Library, string Reason)> DefaultLibrary = new(
+        static () => (TryLoad(null, out string reason), reason));
+
+    private readonly LibfabricExports _exports;
+
+    /// <summary>Takes functions that all must be set.</summary>
+    public LibfabricLibrary(in LibfabricExports exports)
+    {
+        _exports = exports;
+        Version = FiVersion.Unpack(exports.fi_version());
+    }
+
+    /// <summary>The library under its default name; null where there is none.</summary>
+    public static LibfabricLibrary? Default => DefaultLibrary.Value.Library;
+
+    /// <summary>The library is there under its default name, and is new enough.</summary>
+    public static bool IsSupported => Default is not null;
+
+    /// <summary>Why <see cref="IsSupported"/> is false, and what to install; null where it is true.</summary>
+    public static string? NotSupportedReason => IsSupported ? null : DefaultLibrary.Value.Reason;
+
+    /// <summary>The library's version. fi_version(3).</summary>
+    public Version Version { get; }
+
+    /// <summary>Loads a library.</summary>
+    /// <param name="path">A file, or a name that the system searches for; null or empty for the platform's default names.</param>
+    /// <param name="reason">What was missing, in one sentence; empty on success.</param>
+    /// <returns>Null where the library or a function is missing, or the library is older than 1.14.</returns>
+    public static LibfabricLibrary? TryLoad(string? path, out string reason)
+    {
+        KeepSignalHandlers();
+        string[] names = string.IsNullOrEmpty(path) ? DefaultNames() : [path];
+        foreach (string name in names)
+        {
+            if (!NativeLibrary.TryLoad(name, out nint module))
+                continue;
+            LibfabricLibrary? library = TryUse(module, name, out reason);
+            if (library is null)
+                NativeLibrary.Free(module);
+            return library;
+        }
+
+        string seen = names.Length == 1 && File.Exists(names[0]) ? ", which exists but is not a loadable library" : "";
+        reason = $"libfabric could not be loaded: looked for {string.Join(" and ", names)}{seen}; {InstallAdvice}.";
+        return null;
+    }
+
+    /// <summary>fi_getinfo(3).</summary>
+    /// <param name="version">The API the caller is written for, as a rule <see cref="FiVersion.Api"/>.</param>
+    /// <param name="node">A host name or address, or null.</param>
+    /// <param name="service">A port, or null.</param>
+    /// <param name="flags"><see cref="FiFlags"/>, FI_SOURCE.</param>
+    /// <param name="hints">From <see cref="DupInfo"/>, or null.</param>
+    /// <param name="info">A list that <see cref="FreeInfo"/> frees; null unless the status is 0.</param>
+    public int GetInfo(uint version, string? node, string? service, ulong flags, fi_info* hints, out fi_info* info)
+    {
+        fi_info* found = null;
+        byte* nodeText = null;
+        byte* serviceText = null;
+        int status;
+        try
+        {
+            nodeText = Utf8StringMarshaller.ConvertToUnmanaged(node);
+            serviceText = Utf8StringMarshaller.ConvertToUnmanaged(service);
+            status = _exports.fi_getinfo(version, nodeText, serviceText, flags, hints, &found);
+        }
+        finally
+        {
+            Utf8StringMarshaller.Free(serviceText);
+            Utf8StringMarshaller.Free(nodeText);
+        }
+
+        if (status == 0 && found == null)
+            status = -FiErrno.FI_ENODATA;
+        info = status == 0 ? found : null;
+        return status;
+    }
+
+    /// <summary>Frees a list and all that hangs on it. fi_getinfo(3).</summary>
+    public void FreeInfo(fi_info* info)
+    {
+        if (info != null)
+            _exports.fi_freeinfo(info);
+    }
+
+    /// <summary>Copies one entry; given null, makes an empty one with all its parts (fi_allocinfo). fi_getinfo(3).</summary>
+    /// <returns>Null where memory is out.</returns>
+    public fi_info* DupInfo(fi_info* info) => _exports.fi_dupinfo(info);
+
+    /// <summary>fi_fabric(3).</summary>
+    public int OpenFabric(fi_fabric_attr* attr, out FabricHandle? fabric)
+    {
+        fid_fabric* opened = null;
+        int status = FidHandle.CheckOpened(_exports.fi_fabric(attr, &opened, null), opened);
+        fabric = status == 0 ? new FabricHandle(opened) : null;
+        return status;
+    }
+
+    /// <summary>libfabric's words for a status of either sign. fi_errno(3).</summary>
+    public string StrError(int status)
+        => Marshal.PtrToStringUTF8((nint)_exports.fi_strerror(status < 0 ? unchecked(-status) : status)) ?? FiErrno.NameOf(status);
+
+    /// <summary>libfabric's words for a value or a structure. fabric(7).</summary>
+    public string ToStr(void* data, fi_type type)
+    {
+        byte* room = (byte*)NativeMemory.Alloc(TextRoom);
+        try
+        {
+            room[0] = 0;
+            byte* text = _exports.fi_tostr_r(room, TextRoom, data, type);
+            return Marshal.PtrToStringUTF8((nint)text) ?? "";
+        }
+        finally
+        {
+            NativeMemory.Free(room);
+        }
+    }
+
+    /// <summary>
+    /// Debian's libfabric is linked with libinfinipath (psm), which at load takes SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGINT
+    /// and SIGTERM for its backtraces: from then on a NullReferenceException, Ctrl+C or a stop request ends a .NET process
+    /// at once. The variable must stand before the load.
+    /// </summary>
+    private static void KeepSignalHandlers()
+    {
+        if (OperatingSystem.IsLinux())
+            NativeEnvironment.TrySet("IPATH_NO_BACKTRACE", "1");
+    }
+
+    private static string[] DefaultNames()
+        => OperatingSystem.IsWindows() ? ["libfabric-1.dll", "libfabric.dll"]
+            : OperatingSystem.IsMacOS() ? ["libfabric.1.dylib", "libfabric.dylib"]
+            : ["libfabric.so.1"];
+
+    private static string InstallAdvice
+        => "install it with 'apt-get install libfabric1' (Debian, Ubuntu), 'dnf install libfabric' (Fedora, RHEL) "
+            + "or 'brew install libfabric' (macOS)";
+
+    private static LibfabricLibrary? TryUse(nint module, string name, out string reason)
+    {
+        if (!TryFindExports(module, out LibfabricExports exports, out string missing))
+        {
+            reason = $"{name} is not a libfabric of {MinimumVersion} or later: it has no function {missing}; {InstallAdvice}.";
+            return null;
+        }
+
+        LibfabricLibrary library = new(exports);
+        if (library.Version < MinimumVersion)
+        {
+            reason = $"{name} is libfabric {library.Version}, and {MinimumVersion} or later is needed; {InstallAdvice}.";
+            return null;
+        }
+
+        reason = "";
+        return library;
+    }
+
+    private static bool TryFindExports(nint module, out LibfabricExports exports, out string missing)
+    {
+        LibfabricExports found = default;
+        exports = default;
+        if (!Find(missing = "fi_version", out void* function))
+            return false;
+        found.fi_version = (delegate* unmanaged[Cdecl]<uint>)function;
+        if (!Find(missing = "fi_getinfo", out function))
+            return false;
+        found.fi_getinfo = (delegate* unmanaged[Cdecl]<uint, byte*, byte*, ulong, fi_info*, fi_info**, int>)function;
+        if (!Find(missing = "fi_freeinfo", out function))
+            return false;
+        found.fi_freeinfo = (delegate* unmanaged[Cdecl]<fi_info*, void>)function;
+        if (!Find(missing = "fi_dupinfo", out function))
+            return false;
+        found.fi_dupinfo = (delegate* unmanaged[Cdecl]<fi_info*, fi_info*>)function;
+        if (!Find(missing = "fi_fabric", out function))
+            return false;
+        found.fi_fabric = (delegate* unmanaged[Cdecl]<fi_fabric_attr*, fid_fabric**, void*, int>)function;
+        if (!Find(missing = "fi_strerror", out function))
+            return false;
+        found.fi_strerror = (delegate* unmanaged[Cdecl]<int, byte*>)function;
+        if (!Find(missing = "fi_tostr_r", out function))
+            return false;
+        found.fi_tostr_r = (delegate* unmanaged[Cdecl]<byte*, nuint, void*, fi_type, byte*>)function;
+        exports = found;
+        return true;
+
+        bool Find(string symbol, out void* address)
+        {
+            bool there = NativeLibrary.TryGetExport(module, symbol, out nint value);
+            address = (void*)value;
+            return there;
+        }
+    }
+}

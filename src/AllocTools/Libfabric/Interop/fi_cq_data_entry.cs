@@ -1,0 +1,11 @@
+namespace AllocTools.Libfabric.Interop;
+
+/// <summary>A completion, <see cref="fi_cq_format.FI_CQ_FORMAT_DATA"/>. fi_cq(3).</summary>
+internal unsafe struct fi_cq_data_entry
+{
+    public void* op_context;
+    public ulong flags;
+    public nuint len;
+    public void* buf;
+    public ulong data;
+}

@@ -1,0 +1,11 @@
+namespace AllocTools.Libfabric.Interop;
+
+/// <summary>Arguments of <see cref="FiCommand.FI_MAP_RAW_MR"/>. fi_mr(3).</summary>
+internal unsafe struct fi_mr_map_raw
+{
+    public ulong flags;
+    public ulong base_addr;
+    public byte* raw_key;
+    public nuint key_size;
+    public ulong* key;
+}

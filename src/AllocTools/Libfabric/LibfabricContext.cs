@@ -1,0 +1,233 @@
+using AllocTools.Diagnostics;
+using AllocTools.Libfabric.Interop;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>A fabric and a domain. Where registrations are bound to an endpoint (FI_MR_ENDPOINT), that endpoint, too.</summary>
+internal sealed unsafe class LibfabricContext : RmaContext
+{
+    private const int KeyTries = 16;
+
+    private readonly FabricHandle _fabric;
+    private readonly DomainHandle _domain;
+    private readonly LibfabricOptions _options;
+    private readonly TimeProvider _time;
+    private readonly LibfabricKeys? _keys;
+    private readonly LibfabricEndpointResources? _boundEndpoint;
+    private readonly RmaAccess _mostAccess;
+    private int _boundEndpointTaken;
+
+    private LibfabricContext(
+        LibfabricLibrary library,
+        InfoHandle info,
+        FabricHandle fabric,
+        DomainHandle domain,
+        LibfabricEndpointResources? boundEndpoint,
+        RmaProviderTraits traits,
+        LibfabricOptions options,
+        ILogger logger,
+        TimeProvider time)
+    {
+        Library = library;
+        Info = info;
+        Logger = logger;
+        Traits = traits;
+        _fabric = fabric;
+        _domain = domain;
+        _boundEndpoint = boundEndpoint;
+        _options = options;
+        _time = time;
+        _mostAccess = options.Access | RmaAccess.Local;
+        _keys = traits.ProviderSelectsKey ? null : new LibfabricKeys(traits.KeySize);
+    }
+
+    public LibfabricLibrary Library { get; }
+
+    public InfoHandle Info { get; }
+
+    public ILogger Logger { get; }
+
+    public FabricHandle Fabric => _fabric;
+
+    public DomainHandle Domain => _domain;
+
+    public override RmaProviderTraits Traits { get; }
+
+    /// <summary>Opens fabric and domain. The context takes the info over when this returns.</summary>
+    public static LibfabricContext Open(LibfabricLibrary library, InfoHandle info, LibfabricOptions options, ILogger logger, TimeProvider time)
+    {
+        RmaProviderTraits traits = LibfabricTraits.Of(info, library.Version);
+        FabricHandle? fabric = null;
+        DomainHandle? domain = null;
+        LibfabricEndpointResources? bound = null;
+        try
+        {
+            Check(library.OpenFabric(info.Info->fabric_attr, out fabric), "fi_fabric");
+            Check(fabric!.OpenDomain(info.Info, out domain), "fi_domain");
+            if (traits.RegistrationsBoundToEndpoint)
+                bound = LibfabricEndpointResources.Open(library, info, fabric, domain!, traits.ProviderName, options.Endpoint, logger);
+            return new LibfabricContext(library, info, fabric, domain!, bound, traits, options, logger, time);
+        }
+        catch
+        {
+            bound?.Dispose();
+            domain?.Dispose();
+            fabric?.Dispose();
+            throw;
+        }
+
+        void Check(int status, string operation)
+        {
+            if (status != 0)
+                throw LibfabricErrors.Provider(library, traits.ProviderName, operation, status);
+        }
+    }
+
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(address);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        if (kind != RmaMemoryKind.Host)
+            throw new NotSupportedException($"The provider '{Traits.ProviderName}' is used for memory of kind {RmaMemoryKind.Host} only, not {kind}.");
+        if ((access & ~_mostAccess) != 0)
+            throw new NotSupportedException($"The provider's option Access is {_options.Access}, so memory can't be registered for {access & ~_mostAccess}.");
+        ObjectDisposedException.ThrowIf(IsClosed, this);
+        MrHandle handle = Open(address, length, Flags(access), out ulong? ownKey);
+        try
+        {
+            if (_boundEndpoint is not null)
+            {
+                Check(handle.Bind(_boundEndpoint.Endpoint), "fi_mr_bind", length);
+                Check(handle.Enable(), "fi_mr_enable", length);
+            }
+            ulong key = FiConstants.FI_KEY_NOTAVAIL;
+            ulong rawBase = 0;
+            byte[]? rawKey = Traits.RawKeys ? ReadRawKey(handle, length, out rawBase) : null;
+            if (rawKey is null)
+                key = handle.Key;
+            return new LibfabricRegistration(Traits, handle, address, length, ownKey, key, rawKey, rawBase);
+        }
+        catch
+        {
+            if (Close(handle) == 0)
+                ReleaseKey(ownKey);
+            throw;
+        }
+    }
+
+    public override void Deregister(IRmaRegistration registration)
+    {
+        if (registration is not LibfabricRegistration own)
+            throw new ArgumentException("The registration was not made by this provider.", nameof(registration));
+        int status = Close(own.Handle);
+        if (status != 0)
+            throw LibfabricErrors.Registration(Library, Traits.ProviderName, "fi_close (registration)", 0, status);
+        ReleaseKey(own.OwnKey);
+    }
+
+    public override IRmaEndpoint OpenEndpoint()
+    {
+        ObjectDisposedException.ThrowIf(IsClosed, this);
+        if (_options.Endpoint.CompletionLevel == LibfabricCompletionLevel.Delivery && !Traits.DeliveryComplete)
+        {
+            throw new RmaProviderException(
+                $"The provider '{Traits.ProviderName}' can't tell when bytes have arrived (FI_DELIVERY_COMPLETE). "
+                + "Set Endpoint:CompletionLevel to Transmit, and tell peers by a message where the traits say that its order is kept.");
+        }
+        if (_boundEndpoint is null)
+        {
+            LibfabricEndpointResources resources = LibfabricEndpointResources.Open(
+                Library, Info, _fabric, _domain, Traits.ProviderName, _options.Endpoint, Logger);
+            return new LibfabricEndpoint(this, resources, ownsResources: true, _options.Endpoint, _time);
+        }
+        if (Interlocked.Exchange(ref _boundEndpointTaken, 1) != 0)
+        {
+            throw new InvalidOperationException(
+                $"The provider '{Traits.ProviderName}' binds registrations to one endpoint (FI_MR_ENDPOINT), and this context's endpoint was handed out before. Use that one, or open another context.");
+        }
+        return new LibfabricEndpoint(this, _boundEndpoint, ownsResources: false, _options.Endpoint, _time);
+    }
+
+    /// <summary>Makes a peer's raw key usable (fi_mr_map_raw).</summary>
+    public ulong MapRawKey(ulong rawBase, ReadOnlySpan<byte> rawKey)
+    {
+        int status = _domain.MapRaw(rawBase, rawKey, out ulong key);
+        return status == 0 ? key : throw LibfabricErrors.Provider(Library, Traits.ProviderName, "fi_mr_map_raw", status);
+    }
+
+    public void UnmapRawKey(ulong key)
+    {
+        int status = _domain.UnmapKey(key);
+        if (status != 0)
+            Log.CloseFailed(Logger, "fi_mr_unmap_key", FiErrno.NameOf(status));
+    }
+
+    protected override void Close()
+    {
+        // Registrations and endpoints are closed by now, or keep what they need open by themselves.
+        _boundEndpoint?.Dispose();
+        CloseLogged(_domain, "fi_close (domain)");
+        CloseLogged(_fabric, "fi_close (fabric)");
+        Info.Dispose();
+    }
+
+    private MrHandle Open(nint address, long length, ulong access, out ulong? ownKey)
+    {
+        ownKey = null;
+        int status = -FiErrno.FI_ENOKEY;
+        // Another user of the domain may have a key that this context thinks free.
+        for (int tries = 0; tries < KeyTries && status == -FiErrno.FI_ENOKEY; tries++)
+        {
+            ownKey = _keys?.Take();
+            status = _domain.RegisterMemory((void*)address, (nuint)length, access, 0, ownKey ?? 0, 0, out MrHandle? handle);
+            if (status == 0)
+                return handle!;
+            ReleaseKey(ownKey);
+        }
+        throw LibfabricErrors.Registration(Library, Traits.ProviderName, "fi_mr_reg", length, status);
+    }
+
+    private byte[] ReadRawKey(MrHandle handle, long length, out ulong rawBase)
+    {
+        Span<byte> room = stackalloc byte[RemoteMemory.MaxKeyLength];
+        Check(handle.GetRawAttributes(out rawBase, room, out nuint size), "fi_mr_raw_attr", length);
+        return room[..(int)size].ToArray();
+    }
+
+    private void Check(int status, string operation, long length)
+    {
+        if (status != 0)
+            throw LibfabricErrors.Registration(Library, Traits.ProviderName, operation, length, status);
+    }
+
+    private void ReleaseKey(ulong? ownKey)
+    {
+        if (ownKey is ulong key)
+            _keys!.Release(key);
+    }
+
+    private static int Close(MrHandle handle)
+    {
+        handle.Dispose();
+        return handle.CloseStatus;
+    }
+
+    private void CloseLogged(FidHandle handle, string what)
+    {
+        handle.Dispose();
+        if (handle.CloseStatus != 0)
+            Log.CloseFailed(Logger, what, FiErrno.NameOf(handle.CloseStatus));
+    }
+
+    private static ulong Flags(RmaAccess access)
+    {
+        ulong flags = FiCaps.FI_SEND | FiCaps.FI_RECV | FiCaps.FI_READ | FiCaps.FI_WRITE;
+        if ((access & RmaAccess.RemoteRead) != 0)
+            flags |= FiCaps.FI_REMOTE_READ;
+        if ((access & RmaAccess.RemoteWrite) != 0)
+            flags |= FiCaps.FI_REMOTE_WRITE;
+        return flags;
+    }
+}

@@ -1,0 +1,131 @@
+using AllocTools.Interop;
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Finds the fabric interface that the options ask for (fi_getinfo(3)).</summary>
+/// <remarks>
+/// The hints say what this library can do; what counts is what comes back. fi_getinfo can take more than a second, so
+/// it is asked once where the answer is yes: for delivery-complete where that is wanted, and without it only if there
+/// is no such interface.
+/// </remarks>
+internal static unsafe class LibfabricDiscovery
+{
+    private const ulong LocalCaps = FiCaps.FI_MSG | FiCaps.FI_RMA | FiCaps.FI_SEND | FiCaps.FI_RECV | FiCaps.FI_READ | FiCaps.FI_WRITE;
+
+    private const int KnownMrMode = FiMrMode.FI_MR_LOCAL | FiMrMode.FI_MR_RAW | FiMrMode.FI_MR_VIRT_ADDR | FiMrMode.FI_MR_ALLOCATED
+        | FiMrMode.FI_MR_PROV_KEY | FiMrMode.FI_MR_ENDPOINT;
+
+    private const ulong KnownMode = FiMode.FI_CONTEXT | FiMode.FI_CONTEXT2;
+
+    public static InfoHandle Find(LibfabricLibrary library, LibfabricOptions options)
+    {
+        int status = 0;
+        if (options.Endpoint.CompletionLevel == LibfabricCompletionLevel.Delivery
+            && TryFind(library, options, FiFlags.FI_DELIVERY_COMPLETE, out status) is { } delivering)
+        {
+            return delivering;
+        }
+        return TryFind(library, options, 0, out status) ?? throw NothingFound(library, options, status);
+    }
+
+    private static InfoHandle? TryFind(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags, out int status)
+    {
+        using InfoHandle hints = MakeHints(library, options, operationFlags);
+        // shm takes any node for its own name, which two processes can't share.
+        bool byAddress = !string.IsNullOrEmpty(options.Node) && !IsSharedMemory(options.Provider);
+        status = library.GetInfo(
+            FiVersion.Api,
+            byAddress ? options.Node : null,
+            byAddress && options.Service is { Length: > 0 } ? options.Service : null,
+            byAddress ? FiCaps.FI_SOURCE : 0,
+            hints.Info,
+            out fi_info* list);
+        if (status != 0)
+            return null;
+        try
+        {
+            for (fi_info* entry = list; entry != null; entry = entry->next)
+            {
+                if (FindReasonAgainst(entry, byAddress) is null)
+                    return InfoHandle.Copy(library, entry);
+            }
+            throw new RmaProviderException(
+                $"libfabric's provider '{InfoHandle.Text(list->fabric_attr->prov_name)}' can't be used: {FindReasonAgainst(list, byAddress)}. Choose another Provider.",
+                FiErrno.FI_ENODATA,
+                nameof(FiErrno.FI_ENODATA));
+        }
+        finally
+        {
+            library.FreeInfo(list);
+        }
+    }
+
+    private static InfoHandle MakeHints(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags)
+    {
+        InfoHandle hints = InfoHandle.Allocate(library);
+        fi_info* info = hints.Info;
+        info->caps = LocalCaps;
+        if ((options.Access & RmaAccess.RemoteRead) != 0)
+            info->caps |= FiCaps.FI_REMOTE_READ;
+        if ((options.Access & RmaAccess.RemoteWrite) != 0)
+            info->caps |= FiCaps.FI_REMOTE_WRITE;
+        info->mode = KnownMode;
+        info->ep_attr->type = fi_ep_type.FI_EP_RDM;
+        info->tx_attr->op_flags = operationFlags;
+        info->domain_attr->threading = fi_threading.FI_THREAD_SAFE;
+        info->domain_attr->mr_mode = options.VirtualAddressing ? KnownMrMode : KnownMrMode & ~FiMrMode.FI_MR_VIRT_ADDR;
+        info->domain_attr->name = InfoHandle.AllocateText(options.Domain);
+        info->fabric_attr->prov_name = InfoHandle.AllocateText(options.Provider);
+        return hints;
+    }
+
+    /// <summary>What this library can't do for an interface; null where it can.</summary>
+    private static string? FindReasonAgainst(fi_info* entry, bool byAddress)
+    {
+        int unknownMrMode = entry->domain_attr->mr_mode & ~KnownMrMode;
+        if (unknownMrMode != 0)
+            return $"it insists on the registration mode bits 0x{unknownMrMode:X} (FI_MR_HMEM, FI_MR_RMA_EVENT and the like), which are not supported";
+        ulong unknownMode = entry->mode & ~KnownMode;
+        if (unknownMode != 0)
+            return $"it insists on the mode bits 0x{unknownMode:X}, which are not supported";
+        if (byAddress && entry->addr_format == fi_addr_format.FI_ADDR_STR)
+            return "it has no IP addresses, and Node is set";
+        return null;
+    }
+
+    private static bool IsSharedMemory(string? provider) =>
+        provider is not null && (provider == "shm" || provider.StartsWith("shm;", StringComparison.Ordinal));
+
+    private static RmaProviderException NothingFound(LibfabricLibrary library, LibfabricOptions options, int status)
+    {
+        string wanted = string.Join(
+            ", ",
+            new[] { ("Provider", options.Provider), ("Domain", options.Domain), ("Node", options.Node), ("Service", options.Service) }
+                .Where(o => !string.IsNullOrEmpty(o.Item2))
+                .Select(o => $"{o.Item1} '{o.Item2}'"));
+        string memoryLock = options.Provider?.Contains("verbs", StringComparison.Ordinal) == true && !MemoryLockLimit.IsExempt && MemoryLockLimit.Bytes is not null
+            ? $" {MemoryLockLimit.Describe()}; a low limit makes verbs vanish. {MemoryLockLimit.HowToRaise}."
+            : "";
+        return new RmaProviderException(
+            $"libfabric {library.Version} offers nothing for {(wanted.Length == 0 ? "any provider" : wanted)}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
+            + $"It has these providers for reliable datagrams with RMA: {string.Join(", ", ListProviders(library))}.{memoryLock}",
+            Math.Abs(status),
+            FiErrno.NameOf(status));
+    }
+
+    private static SortedSet<string> ListProviders(LibfabricLibrary library)
+    {
+        using InfoHandle hints = MakeHints(library, new LibfabricOptions(), 0);
+        SortedSet<string> names = new(StringComparer.Ordinal);
+        if (library.GetInfo(FiVersion.Api, null, null, 0, hints.Info, out fi_info* list) == 0)
+        {
+            for (fi_info* entry = list; entry != null; entry = entry->next)
+                names.Add(InfoHandle.Text(entry->fabric_attr->prov_name));
+            library.FreeInfo(list);
+        }
+        if (names.Count == 0)
+            names.Add("none");
+        return names;
+    }
+}

@@ -1,0 +1,111 @@
+using AllocTools.Diagnostics;
+using AllocTools.Interop;
+using AllocTools.Libfabric.Interop;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>The native objects of an endpoint: address vector, completion queue, endpoint; opened, bound and enabled.</summary>
+internal sealed unsafe class LibfabricEndpointResources : IDisposable
+{
+    private const int AddressRoom = 512;
+    private readonly ILogger _logger;
+
+    private LibfabricEndpointResources(EndpointHandle endpoint, CqHandle queue, AvHandle vector, byte[] address, int waitDescriptor, ILogger logger)
+    {
+        Endpoint = endpoint;
+        Queue = queue;
+        Vector = vector;
+        Address = address;
+        WaitDescriptor = waitDescriptor;
+        _logger = logger;
+    }
+
+    public EndpointHandle Endpoint { get; }
+
+    public CqHandle Queue { get; }
+
+    public AvHandle Vector { get; }
+
+    public byte[] Address { get; }
+
+    /// <summary>The completion queue's file descriptor to wait on; -1 where the provider has none.</summary>
+    public int WaitDescriptor { get; }
+
+    /// <summary>The native endpoint is closed: it drops what was outstanding and touches no memory any more.</summary>
+    public bool IsEndpointClosed => Endpoint.IsReleased && Endpoint.CloseStatus == 0;
+
+    public static LibfabricEndpointResources Open(
+        LibfabricLibrary library, InfoHandle info, FabricHandle fabric, DomainHandle domain, string provider, LibfabricEndpointOptions options, ILogger logger)
+    {
+        AvHandle? vector = null;
+        CqHandle? queue = null;
+        EndpointHandle? endpoint = null;
+        try
+        {
+            var vectorAttributes = new fi_av_attr
+            {
+                type = info.Info->domain_attr->av_type == fi_av_type.FI_AV_UNSPEC ? fi_av_type.FI_AV_MAP : info.Info->domain_attr->av_type,
+            };
+            Check(domain.OpenAv(&vectorAttributes, out vector), "fi_av_open");
+            int waitDescriptor = OpenQueue(domain, fabric, options, out queue, out int status);
+            Check(status, "fi_cq_open");
+            Check(domain.OpenEndpoint(info.Info, out endpoint), "fi_endpoint");
+            Check(endpoint!.Bind(vector!, 0), "fi_ep_bind (address vector)");
+            Check(endpoint.Bind(queue!, FiCaps.FI_SEND | FiCaps.FI_RECV), "fi_ep_bind (completion queue)");
+            Check(endpoint.Enable(), "fi_enable");
+            Span<byte> name = stackalloc byte[AddressRoom];
+            Check(endpoint.GetName(name, out nuint length), "fi_getname");
+            return new LibfabricEndpointResources(endpoint, queue!, vector!, name[..(int)length].ToArray(), waitDescriptor, logger);
+        }
+        catch
+        {
+            endpoint?.Dispose();
+            queue?.Dispose();
+            vector?.Dispose();
+            throw;
+        }
+
+        void Check(int status, string operation)
+        {
+            if (status != 0)
+                throw LibfabricErrors.Provider(library, provider, operation, status);
+        }
+    }
+
+    /// <summary>Closes the endpoint, then what it used. Those that something still needs are closed later.</summary>
+    public void Dispose()
+    {
+        CloseLogged(Endpoint, "fi_close (endpoint)");
+        CloseLogged(Queue, "fi_close (completion queue)");
+        CloseLogged(Vector, "fi_close (address vector)");
+    }
+
+    private static int OpenQueue(DomainHandle domain, FabricHandle fabric, LibfabricEndpointOptions options, out CqHandle? queue, out int status)
+    {
+        var attributes = new fi_cq_attr
+        {
+            size = (nuint)options.MaxOutstanding + 1,
+            format = fi_cq_format.FI_CQ_FORMAT_MSG,
+            wait_obj = fi_wait_obj.FI_WAIT_FD,
+        };
+        if (options.Progress == LibfabricProgress.Endpoint && DescriptorWait.IsSupported)
+        {
+            status = domain.OpenCq(&attributes, out queue);
+            if (status == 0 && queue!.GetWaitFd(out int descriptor) == 0 && fabric.TryWait(queue) != -FiErrno.FI_ENOSYS)
+                return descriptor;
+            queue?.Dispose();
+        }
+        // shm refuses a descriptor; it is read in turns with growing pauses.
+        attributes.wait_obj = fi_wait_obj.FI_WAIT_NONE;
+        status = domain.OpenCq(&attributes, out queue);
+        return -1;
+    }
+
+    private void CloseLogged(FidHandle handle, string what)
+    {
+        handle.Dispose();
+        if (handle.CloseStatus != 0)
+            Log.CloseFailed(_logger, what, FiErrno.NameOf(handle.CloseStatus));
+    }
+}

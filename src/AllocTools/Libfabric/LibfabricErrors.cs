@@ -1,0 +1,58 @@
+using AllocTools.Interop;
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>What failures of libfabric say.</summary>
+internal static class LibfabricErrors
+{
+    public static RmaProviderException Provider(LibfabricLibrary library, string provider, string operation, int status)
+    {
+        int error = Math.Abs(status);
+        return new RmaProviderException(
+            $"{operation} failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'. {MemoryLockLimit.Explain(error)}".TrimEnd(),
+            error,
+            FiErrno.NameOf(error));
+    }
+
+    public static RmaRegistrationException Registration(LibfabricLibrary library, string provider, string operation, long length, int status)
+    {
+        int error = Math.Abs(status);
+        string advice = error == FiErrno.FI_EFAULT ? "The memory is not mapped, or is read-only."
+            : error == FiErrno.FI_ENOSPC ? "The device has no room for more registrations."
+            : MemoryLockLimit.Explain(error);
+        return new RmaRegistrationException(
+            $"{operation} of {length} bytes failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'. {advice}".TrimEnd(),
+            operation,
+            length,
+            provider,
+            error,
+            FiErrno.NameOf(error));
+    }
+
+    public static RmaOperationException Operation(
+        LibfabricLibrary library, string provider, RmaOperationKind kind, long length, int status, string providerText = "")
+    {
+        int error = Math.Abs(status);
+        string detail = providerText.Length == 0 ? "" : $" The provider says: {providerText}.";
+        return new RmaOperationException(
+            $"{kind} of {length} bytes failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'.{detail}",
+            kind,
+            error,
+            FiErrno.NameOf(error));
+    }
+
+    public static RmaTimeoutException Timeout(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, bool wasPosted) => new(
+        $"{kind} of {length} bytes did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
+        + (wasPosted ? "the peer is gone, hangs, or makes no progress. The buffer is quarantined until the completion arrives or the endpoint is closed."
+            : "the transport accepted nothing in that time, because the peer is gone, hangs, or makes no progress."),
+        kind,
+        FiErrno.FI_ETIMEDOUT,
+        nameof(FiErrno.FI_ETIMEDOUT));
+
+    public static RmaOperationException EndpointClosed(string provider, RmaOperationKind kind, long length) => new(
+        $"{kind} of {length} bytes was ended by closing the endpoint on provider '{provider}'.",
+        kind,
+        FiErrno.FI_ECANCELED,
+        nameof(FiErrno.FI_ECANCELED));
+}

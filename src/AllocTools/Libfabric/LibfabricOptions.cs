@@ -1,0 +1,54 @@
+namespace AllocTools.Libfabric;
+
+/// <summary>Options of the <see cref="LibfabricProvider"/>: which fabric is opened, and how.</summary>
+public sealed class LibfabricOptions
+{
+    /// <summary>
+    /// libfabric's name of the fabric provider, such as <c>tcp;ofi_rxm</c>, <c>shm</c>, <c>verbs;ofi_rxm</c>, <c>efa</c>
+    /// (<c>fi_info -l</c> lists them). Default: none, the best one that libfabric finds.
+    /// </summary>
+    public string? Provider { get; set; }
+
+    /// <summary>The domain, which is a device or network interface such as <c>mlx5_0</c>, <c>eth0</c>, <c>lo</c>. Default: none, any.</summary>
+    public string? Domain { get; set; }
+
+    /// <summary>
+    /// The local IP address or host name that the endpoint binds to. Providers that don't address by IP, such as
+    /// <c>shm</c>, ignore it. Default: none, libfabric picks one.
+    /// </summary>
+    public string? Node { get; set; }
+
+    /// <summary>The local port or service name that the endpoint binds to. Used with <see cref="Node"/>. Default: none, a free port.</summary>
+    public string? Service { get; set; }
+
+    /// <summary>
+    /// The most that a pool on this provider may grant, whatever the pool's own option <c>Access</c> says.
+    /// Default: Local, RemoteRead and RemoteWrite.
+    /// </summary>
+    public RmaAccess Access { get; set; } = RmaAccess.Local | RmaAccess.RemoteRead | RmaAccess.RemoteWrite;
+
+    /// <summary>
+    /// Let libfabric keep registrations of its own (its MR cache). The pool caches registrations itself, and libfabric's
+    /// cache can leave closed memory reachable, so the default is false: FI_MR_CACHE_MAX_COUNT=0 is set before
+    /// libfabric is first used in the process, unless the environment sets it.
+    /// </summary>
+    public bool MrCache { get; set; }
+
+    /// <summary>
+    /// Offer FI_MR_VIRT_ADDR to providers that work with virtual addresses and with offsets; both work here.
+    /// Default: true.
+    /// </summary>
+    public bool VirtualAddressing { get; set; } = true;
+
+    /// <summary>The libfabric library's file. Default: none, the system's <c>libfabric.so.1</c>.</summary>
+    public string? LibraryPath { get; set; }
+
+    /// <summary>
+    /// libfabric's own settings (<c>fi_info -e</c> lists them), by name, such as <c>FI_UNIVERSE_SIZE</c>. Set in the
+    /// process's environment before libfabric is first used; what the environment sets already is kept.
+    /// </summary>
+    public IDictionary<string, string> Settings { get; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>Options of the endpoint.</summary>
+    public LibfabricEndpointOptions Endpoint { get; } = new();
+}

@@ -1,0 +1,79 @@
+using AllocTools.Diagnostics;
+using AllocTools.Libfabric.Interop;
+using AllocTools.Regions;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Registers memory with libfabric (fi_mr(3)) and moves it by an <see cref="LibfabricEndpoint"/>.</summary>
+public sealed class LibfabricProvider : IRmaProvider
+{
+    private readonly LibfabricOptions _options;
+    private readonly ILogger _logger;
+    private readonly TimeProvider _time;
+
+    /// <summary>Made by hand.</summary>
+    /// <param name="options">Read when a context is opened.</param>
+    /// <param name="loggerFactory">Where to log; null: nowhere.</param>
+    /// <param name="timeProvider">The clock of time-outs; null: the system's.</param>
+    public LibfabricProvider(LibfabricOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? timeProvider = null)
+    {
+        _options = options ?? new LibfabricOptions();
+        _logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<LibfabricProvider>();
+        _time = timeProvider ?? TimeProvider.System;
+    }
+
+    /// <summary>Made by the container, with the options of the pool's name.</summary>
+    /// <param name="activation">Which pool it is for.</param>
+    /// <param name="options">All options.</param>
+    /// <param name="loggerFactory">Where to log.</param>
+    [ActivatorUtilitiesConstructor]
+    public LibfabricProvider(RmaProviderActivation activation, IOptionsMonitor<LibfabricOptions> options, ILoggerFactory loggerFactory)
+        : this(
+            (options ?? throw new ArgumentNullException(nameof(options))).Get((activation ?? throw new ArgumentNullException(nameof(activation))).PoolName),
+            loggerFactory)
+    {
+    }
+
+    /// <summary>libfabric is on this machine, and new enough.</summary>
+    public static bool IsSupported => LibfabricLibrary.IsSupported;
+
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null where it is true.</summary>
+    public static string? NotSupportedReason => LibfabricLibrary.NotSupportedReason;
+
+    /// <inheritdoc/>
+    public IRmaContext Open()
+    {
+        LibfabricOptionsValidator.ThrowIfInvalid(_options);
+        LibfabricLibrary library = LoadLibrary(_options.LibraryPath);
+        LibfabricEnvironment.Apply(_options, _logger);
+        InfoHandle info = LibfabricDiscovery.Find(library, _options);
+        try
+        {
+            LibfabricContext context = LibfabricContext.Open(library, info, _options, _logger, _time);
+            Log.LibfabricOpened(
+                _logger,
+                context.Traits.ProviderName,
+                info.DomainName,
+                library.Version.ToString(),
+                context.Traits.Addressing.ToString(),
+                context.Traits.KeySize);
+            return context;
+        }
+        catch
+        {
+            info.Dispose();
+            throw;
+        }
+    }
+
+    private static LibfabricLibrary LoadLibrary(string? path)
+    {
+        if (path is null && LibfabricLibrary.Default is { } library)
+            return library;
+        return LibfabricLibrary.TryLoad(path, out string reason) ?? throw new RmaProviderException(reason);
+    }
+}

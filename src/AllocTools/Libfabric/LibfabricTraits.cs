@@ -1,0 +1,42 @@
+using AllocTools.Libfabric.Interop;
+using AllocTools.Regions;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Reads what a provider demands and promises from the interface it returned.</summary>
+internal static unsafe class LibfabricTraits
+{
+    private const long RxmOverVerbsPinnedBytes = 16L << 20;
+
+    /// <summary>shm checks keys and bounds with virtual addressing from here on.</summary>
+    private static readonly Version SharedMemoryEnforcesFrom = new(2, 7);
+
+    public static RmaProviderTraits Of(InfoHandle handle, Version library)
+    {
+        fi_info* info = handle.Info;
+        fi_domain_attr* domain = info->domain_attr;
+        string provider = handle.ProviderName;
+        bool virtualAddress = (domain->mr_mode & FiMrMode.FI_MR_VIRT_ADDR) != 0;
+        bool isShm = provider == "shm";
+        return new RmaProviderTraits
+        {
+            ProviderName = provider,
+            Addressing = virtualAddress ? RmaAddressing.VirtualAddress : RmaAddressing.Offset,
+            ProviderSelectsKey = (domain->mr_mode & FiMrMode.FI_MR_PROV_KEY) != 0,
+            KeySize = (int)Math.Min(domain->mr_key_size, RemoteMemory.MaxKeyLength),
+            RawKeys = (domain->mr_mode & FiMrMode.FI_MR_RAW) != 0,
+            LocalDescriptorRequired = (domain->mr_mode & FiMrMode.FI_MR_LOCAL) != 0,
+            PagesBackedBeforeRegistering = (domain->mr_mode & FiMrMode.FI_MR_ALLOCATED) != 0,
+            OptimalRegistrations = (long)Math.Min(domain->mr_cnt, long.MaxValue),
+            RemoteAccess = (info->caps & (FiCaps.FI_REMOTE_READ | FiCaps.FI_REMOTE_WRITE)) != 0,
+            RemoteAccessEnforced = !(isShm && virtualAddress && library < SharedMemoryEnforcesFrom),
+            RegistrationsBoundToEndpoint = (domain->mr_mode & FiMrMode.FI_MR_ENDPOINT) != 0,
+            DeliveryComplete = (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
+            SendAfterWriteOrdered = (info->tx_attr->msg_order & FiOrder.FI_ORDER_SAW) != 0,
+            MaxMessageSize = (long)Math.Min(info->ep_attr->max_msg_size, long.MaxValue),
+            TransportPinnedBytes = provider.StartsWith("verbs", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal)
+                ? RxmOverVerbsPinnedBytes
+                : 0,
+        };
+    }
+}

@@ -1,0 +1,192 @@
+using System.Diagnostics;
+using System.Threading.Tasks.Sources;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>One outstanding operation. Slots are made once and used again, so that an operation allocates nothing.</summary>
+/// <remarks>
+/// A slot has two users: the fabric, until the completion was read or is known never to come, and whoever awaits the
+/// task, until the result was taken. The second to let go frees it. An operation without a task has the first only.
+/// States: the poster sets Posted before it posts. From then on the slot belongs to whoever has the progress turn, unless
+/// the transport took nothing: then the poster takes it back by a compare-and-swap from Posted, which fails only where
+/// the time-out was first (Posted → Abandoned, the turn's); it then leaves the slot to the next turn (Unposted).
+/// </remarks>
+internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
+{
+    private static readonly Action<object?> CancelCallback = static slot => ((OperationSlot)slot!).RequestCancel();
+
+    private readonly LibfabricEndpoint _endpoint;
+    private ManualResetValueTaskSourceCore<long> _task = new() { RunContinuationsAsynchronously = true };
+    private CancellationTokenRegistration _cancellation;
+    private CancellationToken _cancellationToken;
+    private RmaHold _hold;
+    private RemoteRegion? _region;
+    private int _state;
+    private int _users;
+    private volatile bool _cancelRequested;
+
+    public OperationSlot(LibfabricEndpoint endpoint, int index)
+    {
+        _endpoint = endpoint;
+        Index = index;
+    }
+
+    public int Index { get; }
+
+    public RmaOperationKind Kind { get; private set; }
+
+    /// <summary>The first byte here.</summary>
+    public nint Address { get; private set; }
+
+    public nint LocalDescriptor { get; private set; }
+
+    public long Length { get; private set; }
+
+    /// <summary>The first byte there, as the peer's provider wants it.</summary>
+    public ulong RemoteAddress { get; private set; }
+
+    public ulong Key { get; private set; }
+
+    public ulong Peer { get; private set; }
+
+    /// <summary>The caller's own number.</summary>
+    public ulong Context { get; private set; }
+
+    /// <summary>Somebody awaits it; else its end goes to the completions.</summary>
+    public bool HasTask { get; private set; }
+
+    /// <summary>Bytes whose completion was read; RMA that is longer than the transport's messages goes in parts.</summary>
+    public long Transferred { get; set; }
+
+    /// <summary>Bytes of the part that is posted.</summary>
+    public long PartLength { get; set; }
+
+    public long Started { get; private set; }
+
+    /// <summary>The timestamp at which it times out; <see cref="long.MaxValue"/> for never.</summary>
+    public long Deadline { get; set; }
+
+    public short Version => _task.Version;
+
+    public bool CancelRequested => _cancelRequested;
+
+    public bool CancelSent { get; set; }
+
+    public CancellationToken CancellationToken => _cancellationToken;
+
+    public OperationState State
+    {
+        get => (OperationState)Volatile.Read(ref _state);
+        set => Volatile.Write(ref _state, (int)value);
+    }
+
+    public bool TryChange(OperationState from, OperationState to) =>
+        Interlocked.CompareExchange(ref _state, (int)to, (int)from) == (int)from;
+
+    /// <summary>Fills the slot. The holds are taken over.</summary>
+    public void Prepare(in RmaOperation operation, RmaHold hold, bool hasTask, long started, long deadline, CancellationToken cancellationToken)
+    {
+        Debug.Assert(State == OperationState.Free, "a slot is filled once at a time");
+        _task.Reset();
+        _hold = hold;
+        _users = hasTask ? 2 : 1;
+        _cancelRequested = false;
+        CancelSent = false;
+        Kind = operation.Kind;
+        Address = operation.Local.Address;
+        LocalDescriptor = hold.LocalDescriptor;
+        Length = operation.Local.Length;
+        Context = operation.Context;
+        HasTask = hasTask;
+        Transferred = 0;
+        Started = started;
+        Deadline = deadline;
+        _region = null;
+        RemoteAddress = 0;
+        Key = 0;
+        if (operation.Kind is RmaOperationKind.Write or RmaOperationKind.Read)
+        {
+            _region = operation.Remote.Region;
+            RemoteAddress = operation.Remote.Address;
+            Key = _region.Key;
+            Peer = _region.Peer.Handle;
+        }
+        else
+        {
+            Peer = operation.Kind == RmaOperationKind.Send ? operation.Peer.Handle : Interop.FiConstants.FI_ADDR_UNSPEC;
+        }
+        _cancellationToken = cancellationToken;
+        // Before the state: whoever ends the operation disposes the registration.
+        _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
+        State = OperationState.Posted;
+        // A callback that ran before was seen by no turn.
+        if (_cancelRequested)
+            _endpoint.OnCancelRequested();
+    }
+
+    /// <summary>Tells whoever awaits it that it succeeded.</summary>
+    public void SetResult(long length)
+    {
+        // Waits for a callback that runs: none may reach the slot when it is somebody else's.
+        _cancellation.Dispose();
+        _task.SetResult(length);
+    }
+
+    /// <summary>Tells whoever awaits it that it failed.</summary>
+    public void SetException(Exception error)
+    {
+        _cancellation.Dispose();
+        _task.SetException(error);
+    }
+
+    /// <summary>The fabric may still touch the buffer, though the caller has been told.</summary>
+    public void Quarantine() => _hold.Quarantine();
+
+    /// <summary>The fabric touches the buffer no more. Said before the owner is told, who may return the buffer at once.</summary>
+    public void EndHold() => _hold.Release();
+
+    /// <summary>The fabric is done with it.</summary>
+    public void ReleaseByFabric()
+    {
+        _hold.Release();
+        _region?.EndUse();
+        _region = null;
+        State = OperationState.Free;
+        Release();
+    }
+
+    public ValueTaskSourceStatus GetStatus(short token) => _task.GetStatus(token);
+
+    public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _task.OnCompleted(continuation, state, token, flags);
+
+    long IValueTaskSource<long>.GetResult(short token) => GetResult(token);
+
+    void IValueTaskSource.GetResult(short token) => GetResult(token);
+
+    private long GetResult(short token)
+    {
+        // Throws for a token of an earlier use, before anything is let go.
+        _task.GetStatus(token);
+        try
+        {
+            return _task.GetResult(token);
+        }
+        finally
+        {
+            Release();
+        }
+    }
+
+    private void RequestCancel()
+    {
+        _cancelRequested = true;
+        _endpoint.OnCancelRequested();
+    }
+
+    private void Release()
+    {
+        if (Interlocked.Decrement(ref _users) == 0)
+            _endpoint.FreeSlot(this);
+    }
+}

@@ -1,0 +1,133 @@
+using AllocTools.Diagnostics;
+using AllocTools.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>The endpoint's own thread: makes progress, spins for a while, then waits.</summary>
+/// <remarks>
+/// It waits on the completion queue's descriptor where the provider has one, and else in pauses that grow to
+/// <see cref="LongestPause"/>; in both cases an operation that is started wakes it. No wake-up is lost: it says that it
+/// waits, passes a fence, and looks at the queue once more before it does.
+/// </remarks>
+internal sealed class ProgressLoop : IDisposable
+{
+    private static readonly TimeSpan ShortestPause = TimeSpan.FromMicroseconds(20);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(1);
+
+    /// <summary>How often it looks even if nothing wakes it.</summary>
+    private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(100);
+
+    private readonly EndpointProgress _progress;
+    private readonly LibfabricContext _context;
+    private readonly LibfabricEndpointResources _resources;
+    private readonly TimeSpan _spinTime;
+    private readonly TimeProvider _time;
+    private readonly IWaker _waker;
+    private readonly Thread _thread;
+    private volatile bool _stopping;
+    private int _waiting;
+
+    public ProgressLoop(EndpointProgress progress, LibfabricContext context, LibfabricEndpointResources resources, TimeSpan spinTime, TimeProvider time)
+    {
+        _progress = progress;
+        _context = context;
+        _resources = resources;
+        // With one processor, spinning keeps the peer or the kernel from running.
+        _spinTime = Environment.ProcessorCount == 1 ? TimeSpan.Zero : spinTime;
+        _time = time;
+        _waker = DescriptorWait.IsSupported ? new DescriptorWaker(resources.WaitDescriptor) : new EventWaker();
+        _thread = new Thread(Run) { IsBackground = true, Name = "AllocTools progress" };
+        _thread.Start();
+    }
+
+    public void Wake() => _waker.Wake();
+
+    /// <summary>Wakes the thread where it waits.</summary>
+    public void WakeIfWaiting()
+    {
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _waiting) != 0)
+            _waker.Wake();
+    }
+
+    /// <summary>Ends the thread, after its current turn.</summary>
+    public void Stop()
+    {
+        _stopping = true;
+        _waker.Wake();
+        if (Thread.CurrentThread != _thread)
+            _thread.Join();
+    }
+
+    public void Dispose() => _waker.Dispose();
+
+    private void Run()
+    {
+        try
+        {
+            TimeSpan pause = ShortestPause;
+            while (!_stopping)
+            {
+                if (Spin())
+                    pause = ShortestPause;
+                else
+                    pause = Wait(pause);
+            }
+        }
+        catch (RmaException e)
+        {
+            Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
+            _progress.Break(e);
+        }
+    }
+
+    private bool Spin()
+    {
+        long last = _time.GetTimestamp();
+        bool any = false;
+        do
+        {
+            if (_stopping)
+                return any;
+            if (_progress.TryRun())
+            {
+                any = true;
+                last = _time.GetTimestamp();
+            }
+        }
+        while (_time.GetElapsedTime(last) < _spinTime);
+        return any;
+    }
+
+    private TimeSpan Wait(TimeSpan pause)
+    {
+        Volatile.Write(ref _waiting, 1);
+        Interlocked.MemoryBarrier();
+        try
+        {
+            if (_progress.TryRun() || _stopping)
+                return ShortestPause;
+            bool hasDescriptor = _resources.WaitDescriptor >= 0;
+            if (hasDescriptor && _context.Fabric.TryWait(_resources.Queue) != 0)
+                return ShortestPause;
+            TimeSpan longest = hasDescriptor && !_progress.HasRetries ? LongestWait : pause;
+            _waker.Wait(Min(longest, UntilDeadline()));
+            return Min(pause * 2, LongestPause);
+        }
+        finally
+        {
+            Volatile.Write(ref _waiting, 0);
+        }
+    }
+
+    private TimeSpan UntilDeadline()
+    {
+        long next = _progress.NextDeadline;
+        if (next == long.MaxValue)
+            return LongestWait;
+        TimeSpan left = _time.GetElapsedTime(_time.GetTimestamp(), next);
+        return left > ShortestPause ? left : ShortestPause;
+    }
+
+    private static TimeSpan Min(TimeSpan left, TimeSpan right) => left < right ? left : right;
+}

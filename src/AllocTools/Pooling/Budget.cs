@@ -1,0 +1,34 @@
+namespace AllocTools.Pooling;
+
+/// <summary>The hard cap on registered bytes. Bytes are reserved before memory is asked for, and released after it is gone.</summary>
+/// <remarks>Invariant: 0 ≤ Reserved ≤ Limit, and Reserved = Σ slabs + Σ direct regions + Σ user regions + Σ exposures of their own + what is being registered.</remarks>
+internal sealed class Budget(long limit)
+{
+    private long _reserved;
+
+    public long Limit { get; } = limit;
+
+    public long Reserved => Volatile.Read(ref _reserved);
+
+    public bool TryReserve(long bytes) => ReserveUpTo(bytes, bytes, 1) != 0;
+
+    /// <summary>Reserves what is left, between the two lengths.</summary>
+    /// <returns>A multiple of the granule that was reserved, or 0.</returns>
+    public long ReserveUpTo(long preferred, long minimum, long granule)
+    {
+        long seen = Volatile.Read(ref _reserved);
+        while (true)
+        {
+            long bytes = Math.Min(preferred, Limit - seen);
+            bytes -= bytes % granule;
+            if (bytes < minimum)
+                return 0;
+            long before = Interlocked.CompareExchange(ref _reserved, seen + bytes, seen);
+            if (before == seen)
+                return bytes;
+            seen = before;
+        }
+    }
+
+    public void Release(long bytes) => Interlocked.Add(ref _reserved, -bytes);
+}

@@ -1,0 +1,163 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Requests over the largest class: a registration each, page-rounded, kept for a while when it is returned.</summary>
+/// <remarks>
+/// An idle region serves a request that wastes at most a quarter of it. Over the limit of idle bytes the ones that were
+/// idle longest are given back.
+/// Invariant: idle + rented + quarantined = regions; idle bytes ≤ the option, but for what is being given back.
+/// </remarks>
+internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : SlabOwner(engine)
+{
+    private readonly Lock _gate = new();
+
+    // In the order they became idle, the oldest first.
+    private readonly List<Slab> _idle = [];
+    private long _idleBytes;
+    private long _registeredBytes;
+    private int _regions;
+    private long _hits;
+    private long _misses;
+
+    public override long Outstanding
+    {
+        get
+        {
+            lock (_gate)
+                return _regions - _idle.Count;
+        }
+    }
+
+    public bool TryTakeIdle(long length, out RmaBuffer buffer)
+    {
+        lock (_gate)
+        {
+            if (TryTake_NeedsLock(Engine.Slabs.RoundToPages(length), out Slab? slab))
+            {
+                _hits++;
+                buffer = new RmaBuffer(slab, 0, slab.Lease(0), length);
+                return true;
+            }
+        }
+        buffer = default;
+        return false;
+    }
+
+    public bool TryTake(long length, out RmaBuffer buffer)
+    {
+        if (TryTakeIdle(length, out buffer))
+            return true;
+        long bytes = Engine.Slabs.RoundToPages(length);
+        if (Engine.Reserve(bytes, bytes, this) == 0)
+            return false;
+        Slab slab = Engine.Slabs.Create(this, bytes, bytes, 1);
+        lock (_gate)
+        {
+            _misses++;
+            _regions++;
+            _registeredBytes += bytes;
+        }
+        buffer = new RmaBuffer(slab, 0, slab.Lease(0), length);
+        return true;
+    }
+
+    public override void OnReturned(Slab slab, int index)
+    {
+        TakeBack(slab, index);
+        Engine.AfterReturn();
+    }
+
+    private protected override void ReturnFromQuarantine(Slab slab, int index)
+    {
+        TakeBack(slab, index);
+        Engine.AfterRelease();
+    }
+
+    private protected override void TakeBack(Slab slab, int index)
+    {
+        Engine.Scrub(slab, index);
+        lock (_gate)
+        {
+            _idle.Add(slab);
+            _idleBytes += slab.Region.Length;
+        }
+        Trim(Engine.IsClosed ? 0 : maxIdleBytes);
+    }
+
+    /// <summary>Gives back idle regions, the oldest first, until so many bytes are free again.</summary>
+    public long Reclaim(long bytes)
+    {
+        long reclaimed = 0;
+        while (reclaimed < bytes && TryRemoveOldest(0, out Slab? slab))
+        {
+            Engine.Slabs.Destroy(slab);
+            reclaimed += slab.Region.Length;
+        }
+        return reclaimed;
+    }
+
+    public override void ReleaseIdle() => Trim(0);
+
+    public override RmaSizeClassStatistics GetStatistics()
+    {
+        lock (_gate)
+        {
+            return new RmaSizeClassStatistics
+            {
+                Name = "direct",
+                BlockSize = 0,
+                Slabs = _regions,
+                RegisteredBytes = _registeredBytes,
+                Hits = _hits,
+                Misses = _misses,
+                TotalBuffers = _regions,
+                IdleBuffers = _idle.Count,
+                QuarantinedBuffers = Quarantined,
+            };
+        }
+    }
+
+    private void Trim(long keepBytes)
+    {
+        while (TryRemoveOldest(keepBytes, out Slab? slab))
+            Engine.Slabs.Destroy(slab);
+    }
+
+    private bool TryRemoveOldest(long keepBytes, [NotNullWhen(true)] out Slab? slab)
+    {
+        lock (_gate)
+        {
+            slab = null;
+            if (_idle.Count == 0 || _idleBytes <= keepBytes)
+                return false;
+            slab = _idle[0];
+            _idle.RemoveAt(0);
+            _idleBytes -= slab.Region.Length;
+            _registeredBytes -= slab.Region.Length;
+            _regions--;
+            return true;
+        }
+    }
+
+    private bool TryTake_NeedsLock(long bytes, [NotNullWhen(true)] out Slab? best)
+    {
+        best = null;
+        int bestAt = -1;
+        long most = Math.Min(bytes + bytes / 3, bytes + int.MaxValue);
+        for (int i = _idle.Count - 1; i >= 0; i--)
+        {
+            long length = _idle[i].Region.Length;
+            if (length >= bytes && length <= most && (best is null || length < best.Region.Length))
+            {
+                best = _idle[i];
+                bestAt = i;
+            }
+        }
+        if (best is null)
+            return false;
+        _idle.RemoveAt(bestAt);
+        _idleBytes -= best.Region.Length;
+        return true;
+    }
+}

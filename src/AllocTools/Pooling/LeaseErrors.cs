@@ -1,0 +1,23 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace AllocTools.Pooling;
+
+/// <summary>What a misused lease says.</summary>
+internal static class LeaseErrors
+{
+    [DoesNotReturn]
+    public static void ThrowDefault() => throw new InvalidOperationException(
+        "This is the default RmaBuffer, not a rented one. Rent it from a pool first.");
+
+    [DoesNotReturn]
+    public static void ThrowReturned() => throw new InvalidOperationException(
+        "This buffer was returned to its pool and may be somebody else's by now. Use a buffer only until it is disposed, and dispose it once.");
+
+    [DoesNotReturn]
+    public static void ThrowHeld(int holds) => throw new InvalidOperationException(
+        $"This buffer can't be returned: {holds} operation(s) or exposure(s) still hold it. Await its operations and dispose its exposures first.");
+
+    [DoesNotReturn]
+    public static void ThrowLateReturn(string pool) => throw new ObjectDisposedException(
+        nameof(IRmaMemoryPool), $"The buffer was returned after its pool '{pool}' was disposed. The memory was given back; return buffers before the pool's DrainTimeout ends.");
+}

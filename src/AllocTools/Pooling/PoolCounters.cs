@@ -1,0 +1,11 @@
+namespace AllocTools.Pooling;
+
+/// <summary>Counters of what happens off the warm path.</summary>
+internal sealed class PoolCounters
+{
+    public long Registrations;
+    public long Deregistrations;
+    public long RegistrationFailures;
+    public long DeregistrationFailures;
+    public long Rejections;
+}

@@ -1,0 +1,384 @@
+using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+using AllocTools.Blocks;
+using AllocTools.Diagnostics;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Pooling;
+
+/// <summary>What is behind every pool, whatever its provider: routes a request to its size class and keeps the books.</summary>
+/// <remarks>
+/// A request goes to the smallest class whose blocks are long enough, or to the direct regions. An idle block ends it
+/// there. Else the class grows, if the budget has room; at the cap idle memory of the others is given back first, then a
+/// larger class's idle block is taken, and only then is the request refused or does it wait.
+/// Invariants: hits + misses + rejections = requests that were answered; each live registration and the pool itself
+/// hold the context, which is released with the last of them.
+/// </remarks>
+internal sealed class PoolEngine
+{
+    private const int Open = 0;
+    private const int Draining = 1;
+    private const int Closed = 2;
+
+    private readonly SizeClass[] _classes;
+    private readonly long[] _blockSizes;
+    private readonly DirectRegions _direct;
+    private readonly UserRegions _user;
+    private readonly SlabOwner[] _owners;
+    private readonly WaiterQueue _waiters;
+    private readonly TimeProvider _time;
+    private readonly TimeSpan _rentTimeout;
+    private readonly RmaIsolation _isolation;
+    private readonly byte? _scrubWith;
+    private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int _state;
+    private int _liveRegions = 1;
+
+    public PoolEngine(
+        object pool, string name, IRmaContext context, RmaMemoryPoolOptions options, IBlockAllocator blocks, ILogger logger, TimeProvider time)
+    {
+        Pool = pool;
+        Name = name;
+        Logger = logger;
+        _time = time;
+        _rentTimeout = options.RentTimeout;
+        _isolation = options.Isolation;
+        _scrubWith = options.ClearOnReturn ? (byte)0 : options.PoisonOnReturn ? (byte)0xDD : null;
+        MaxSlabBytes = options.MaxSlabBytes;
+        Access = options.Access | RmaAccess.Local;
+        Budget = new Budget(options.MaxRegisteredBytes);
+        Context = context;
+        CheckRemoteAccess(context.Traits);
+        Slabs = new SlabFactory(this, blocks);
+        _waiters = new WaiterQueue(this);
+        IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
+        _classes = [.. classes.Select((c, i) => new SizeClass(this, i, c.BlockSize, c.InitialBlocks))];
+        _blockSizes = [.. classes.Select(c => c.BlockSize)];
+        _direct = new DirectRegions(this, options.MaxIdleDirectBytes);
+        _user = new UserRegions(this);
+        _owners = [.. _classes, _direct, _user];
+        context.Retain();
+    }
+
+    /// <summary>The public face over this engine.</summary>
+    public object Pool { get; }
+
+    public string Name { get; }
+
+    public ILogger Logger { get; }
+
+    public IRmaContext Context { get; }
+
+    public RmaAccess Access { get; }
+
+    public long MaxSlabBytes { get; }
+
+    public Budget Budget { get; }
+
+    public SlabFactory Slabs { get; }
+
+    public HoldLedger Ledger { get; } = new();
+
+    public PoolCounters Counters { get; } = new();
+
+    public bool IsClosed => Volatile.Read(ref _state) == Closed;
+
+    /// <summary>What is out: rented, registered by the caller, or quarantined.</summary>
+    public long Outstanding => _owners.Sum(o => o.Outstanding);
+
+    public RmaBuffer Rent(long length)
+    {
+        if (TryRent(length, out RmaBuffer buffer))
+            return buffer;
+        throw Exhausted(length, $"{length} bytes");
+    }
+
+    public bool TryRent(long length, out RmaBuffer buffer)
+    {
+        CheckRequest(length);
+        // Who waits goes first: while anybody does, a newcomer gets nothing.
+        if (_waiters.Count == 0 && TryTake(length, out buffer))
+            return true;
+        Interlocked.Increment(ref Counters.Rejections);
+        buffer = default;
+        return false;
+    }
+
+    public ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken)
+    {
+        CheckRequest(length);
+        if (cancellationToken.IsCancellationRequested)
+            return ValueTask.FromCanceled<RmaBuffer>(cancellationToken);
+        if (_waiters.Count == 0 && TryTake(length, out RmaBuffer buffer))
+            return new ValueTask<RmaBuffer>(buffer);
+        return WaitAsync(length, cancellationToken);
+    }
+
+    public bool TryTakeForWaiter(long length, out RmaBuffer buffer) => TryTake(length, out buffer);
+
+    public RmaBuffer Register(nint address, long length, MemoryHandle pin)
+    {
+        if (address == 0)
+            throw new ArgumentOutOfRangeException(nameof(address), "The address of memory to register is not 0.");
+        CheckRequest(length);
+        return _user.Register(address, length, pin);
+    }
+
+    public void WarmUp(CancellationToken cancellationToken)
+    {
+        CheckOpen();
+        foreach (SizeClass sizeClass in _classes)
+            sizeClass.WarmUp(cancellationToken);
+    }
+
+    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access)
+    {
+        RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
+        if (remote == RmaAccess.None)
+            throw new ArgumentOutOfRangeException(nameof(access), access, "An exposure grants RemoteRead, RemoteWrite or both.");
+        if ((remote & ~Access) != 0)
+            throw new InvalidOperationException($"The pool '{Name}' is registered for {Access}, so {remote} can't be granted. Set its option Access.");
+        slab.Hold(index, lease);
+        var hold = new RmaHold(slab, index);
+        try
+        {
+            if (_isolation == RmaIsolation.Shared)
+                return new RmaExposure(slab.Region.Registration.Describe(slab.OffsetOf(index) + offset, length, remote), hold, null);
+            ExposureRegistration own = RegisterExposure(slab.AddressOf(index) + (nint)offset, length, remote);
+            return new RmaExposure(own.Registration.Describe(0, length, remote), hold, own);
+        }
+        catch
+        {
+            hold.Release();
+            throw;
+        }
+    }
+
+    /// <summary>Reserves bytes for memory that is to be registered; at the cap idle memory elsewhere is given back first.</summary>
+    /// <returns>Bytes between the two, or 0.</returns>
+    public long Reserve(long preferred, long minimum, SlabOwner forOwner)
+    {
+        long granule = preferred == minimum ? 1 : Slabs.PageSize;
+        long bytes = Budget.ReserveUpTo(preferred, minimum, granule);
+        while (bytes == 0)
+        {
+            long missing = minimum - (Budget.Limit - Budget.Reserved);
+            if (missing > 0 && Reclaim(missing, forOwner) == 0)
+                return 0;
+            bytes = Budget.ReserveUpTo(preferred, minimum, granule);
+        }
+        return bytes;
+    }
+
+    public RmaPoolExhaustedException Exhausted(long length, string what)
+    {
+        RmaPoolStatistics now = GetStatistics();
+        return new RmaPoolExhaustedException(
+            $"The pool '{Name}' can't serve {what}: MaxRegisteredBytes is {Budget.Limit}, {now.RegisteredBytes} bytes are registered, "
+            + $"{now.RentedBuffers} buffers are out and {now.PendingRequests} requests wait. Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.",
+            length,
+            Budget.Limit);
+    }
+
+    /// <summary>Overwrites a returned block where an option asks for it.</summary>
+    public unsafe void Scrub(Slab slab, int index)
+    {
+        if (_scrubWith is byte value && slab.Owner != _user)
+            NativeFill(slab.AddressOf(index), slab.BlockSize, value);
+    }
+
+    /// <summary>A block or bytes came free by a caller's return.</summary>
+    public void AfterReturn()
+    {
+        AfterRelease();
+        if (IsClosed)
+            LeaseErrors.ThrowLateReturn(Name);
+    }
+
+    /// <summary>A block or bytes came free.</summary>
+    public void AfterRelease()
+    {
+        // The block must be visible before the count of waiters is read; see WaiterQueue.
+        Interlocked.MemoryBarrier();
+        if (_waiters.Count != 0)
+            _waiters.Signal();
+        if (Volatile.Read(ref _state) != Open && Outstanding == 0)
+            _drained.TrySetResult();
+    }
+
+    public void AddRegion() => Interlocked.Increment(ref _liveRegions);
+
+    public void RemoveRegion()
+    {
+        if (Interlocked.Decrement(ref _liveRegions) == 0)
+            Context.Dispose();
+    }
+
+    public async ValueTask<bool> DrainAsync(CancellationToken cancellationToken)
+    {
+        if (Interlocked.CompareExchange(ref _state, Draining, Open) == Open)
+            _waiters.FailAll(NotOpen);
+        AfterRelease();
+        if (!_drained.Task.IsCompleted)
+        {
+            Task cancelled = Task.Delay(Timeout.InfiniteTimeSpan, _time, cancellationToken);
+            await Task.WhenAny(_drained.Task, cancelled).ConfigureAwait(false);
+        }
+        return Outstanding == 0;
+    }
+
+    public async ValueTask CloseAsync(TimeSpan drainTimeout)
+    {
+        if (Volatile.Read(ref _state) == Closed)
+            return;
+        using (var deadline = new CancellationTokenSource(drainTimeout, _time))
+            await DrainAsync(deadline.Token).ConfigureAwait(false);
+        Close();
+    }
+
+    public void Close()
+    {
+        int before = Interlocked.Exchange(ref _state, Closed);
+        if (before == Closed)
+            return;
+        if (before == Open)
+            _waiters.FailAll(NotOpen);
+        foreach (SlabOwner owner in _owners)
+            owner.ReleaseIdle();
+        long outstanding = Outstanding;
+        if (outstanding != 0)
+            Log.ClosedWithBuffersOut(Logger, Name, outstanding, Budget.Reserved);
+        RemoveRegion();
+    }
+
+    public RmaPoolStatistics GetStatistics() => new()
+    {
+        LimitBytes = Budget.Limit,
+        RegisteredBytes = Budget.Reserved,
+        Registrations = Volatile.Read(ref Counters.Registrations),
+        Deregistrations = Volatile.Read(ref Counters.Deregistrations),
+        RegistrationFailures = Volatile.Read(ref Counters.RegistrationFailures),
+        DeregistrationFailures = Volatile.Read(ref Counters.DeregistrationFailures),
+        Rejections = Volatile.Read(ref Counters.Rejections),
+        PendingRequests = _waiters.Count,
+        SizeClasses = [.. _owners.Select(o => o.GetStatistics())],
+    };
+
+    private bool TryTake(long length, out RmaBuffer buffer)
+    {
+        int index = ClassOf(length);
+        if (index == _classes.Length)
+            return _direct.TryTake(length, out buffer);
+        if (_classes[index].TryTake(length, out buffer))
+            return true;
+        for (int larger = index + 1; larger < _classes.Length; larger++)
+        {
+            if (_classes[larger].TryTakeIdle(length, out buffer))
+                return true;
+        }
+        return false;
+    }
+
+    private async ValueTask<RmaBuffer> WaitAsync(long length, CancellationToken cancellationToken)
+    {
+        LinkedListNode<Waiter> node = _waiters.Enqueue(length);
+        // Look once more: a return may have read "nobody waits" just before. The state, too: draining fails waiters once.
+        if (Volatile.Read(ref _state) != Open)
+            _waiters.FailAll(NotOpen);
+        else
+            _waiters.Signal();
+        Task<RmaBuffer> task = node.Value.Task;
+        try
+        {
+            return await task.WaitAsync(_rentTimeout, _time, cancellationToken).ConfigureAwait(false);
+        }
+        catch (TimeoutException) when (!task.IsFaulted)
+        {
+            if (!_waiters.TryRemove(node))
+                return await task.ConfigureAwait(false);
+            Interlocked.Increment(ref Counters.Rejections);
+            throw Exhausted(length, $"{length} bytes within RentTimeout, {_rentTimeout},");
+        }
+        catch (OperationCanceledException) when (!task.IsCompleted || task.IsCompletedSuccessfully)
+        {
+            if (!_waiters.TryRemove(node))
+                (await task.ConfigureAwait(false)).Dispose();
+            // An older waiter that is gone no longer holds back the younger ones.
+            _waiters.Signal();
+            throw;
+        }
+    }
+
+    private long Reclaim(long bytes, SlabOwner forOwner)
+    {
+        long reclaimed = _direct.Reclaim(bytes);
+        // The largest blocks first: they give back most at a time.
+        for (int i = _classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
+        {
+            if (_classes[i] != forOwner)
+                reclaimed += _classes[i].Reclaim(bytes - reclaimed);
+        }
+        return reclaimed;
+    }
+
+    private ExposureRegistration RegisterExposure(nint address, long length, RmaAccess access)
+    {
+        if (Reserve(length, length, _user) == 0)
+            throw Exhausted(length, $"an exposure of {length} bytes with a registration of its own");
+        try
+        {
+            return new ExposureRegistration(this, Slabs.Register(address, length, access | RmaAccess.Local), length);
+        }
+        catch
+        {
+            Budget.Release(length);
+            throw;
+        }
+    }
+
+    private int ClassOf(long length)
+    {
+        long[] sizes = _blockSizes;
+        int index = 0;
+        while (index < sizes.Length && sizes[index] < length)
+            index++;
+        return index;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void CheckRequest(long length)
+    {
+        if (length <= 0 || length > Budget.Limit)
+            ThrowLength(length);
+        CheckOpen();
+    }
+
+    private void CheckOpen()
+    {
+        if (Volatile.Read(ref _state) != Open)
+            throw NotOpen();
+    }
+
+    private ObjectDisposedException NotOpen() => new(
+        nameof(IRmaMemoryPool), $"The pool '{Name}' is {(IsClosed ? "disposed" : "draining")}: nothing can be rented any more.");
+
+    [DoesNotReturn]
+    private void ThrowLength(long length) => throw new ArgumentOutOfRangeException(
+        nameof(length), length, $"A request of the pool '{Name}' is 1 to {Budget.Limit} bytes long (its option MaxRegisteredBytes).");
+
+    private void CheckRemoteAccess(RmaProviderTraits traits)
+    {
+        RmaAccess remote = Access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
+        if (remote == RmaAccess.None)
+            return;
+        if (!traits.RemoteAccess)
+            throw new NotSupportedException($"The pool '{Name}' asks for {remote}, but the provider '{traits.ProviderName}' has no remote access.");
+        if (!traits.RemoteAccessEnforced)
+            Log.RemoteAccessNotEnforced(Logger, Name, traits.ProviderName);
+    }
+
+    private static unsafe void NativeFill(nint address, long length, byte value) =>
+        System.Runtime.InteropServices.NativeMemory.Fill((void*)address, (nuint)length, value);
+}

@@ -1,0 +1,116 @@
+using System.Runtime.CompilerServices;
+using AllocTools.Regions;
+
+namespace AllocTools.Pooling;
+
+/// <summary>One registration, cut into equal blocks. Leases refer to it, so it outlives the pool while one can.</summary>
+/// <remarks>
+/// Each block has a state word: the upper 56 bits are a generation, the lower 8 count holds (operations and exposures).
+/// A lease is the word as it was when the block was rented. A return is one compare-and-swap from the lease to the next
+/// generation: it fails when the lease has ended and when anything holds the block, and of two threads that return
+/// copies of one lease exactly one succeeds. The generation of a free block is one that no lease has yet, so a rent
+/// reads it and writes nothing. A generation never restarts: 2^56 rents of one block take longer than machines live.
+/// More than 254 holds at a time, and holds of operations that timed out, are counted by the <see cref="HoldLedger"/>.
+/// </remarks>
+internal sealed class Slab
+{
+    public const ulong GenerationUnit = 0x100;
+    public const ulong HoldMask = GenerationUnit - 1;
+
+    /// <summary>The hold count that says: the ledger has the number, which is this or more.</summary>
+    public const ulong HoldsInLedger = HoldMask;
+
+    private readonly ulong[] _states;
+    private readonly nint _address;
+
+    public Slab(SlabOwner owner, MemoryRegion region, long blockSize, int blockCount)
+    {
+        Owner = owner;
+        Region = region;
+        BlockSize = blockSize;
+        _address = region.Address;
+        _states = new ulong[blockCount];
+    }
+
+    public SlabOwner Owner { get; }
+
+    public MemoryRegion Region { get; }
+
+    /// <summary>Bytes of a block.</summary>
+    public long BlockSize { get; }
+
+    public int BlockCount => _states.Length;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public nint AddressOf(int index) => _address + (nint)(index * BlockSize);
+
+    public long OffsetOf(int index) => index * BlockSize;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool IsRented(int index, ulong lease) => (Volatile.Read(ref _states[index]) & ~HoldMask) == lease;
+
+    /// <summary>The lease of a block that the caller has taken out of its free list.</summary>
+    public ulong Lease(int index) => Volatile.Read(ref _states[index]);
+
+    public ref ulong State(int index) => ref _states[index];
+
+    public void Return(int index, ulong lease)
+    {
+        while (Interlocked.CompareExchange(ref _states[index], lease + GenerationUnit, lease) != lease)
+        {
+            if (!IsRented(index, lease))
+                LeaseErrors.ThrowReturned();
+            // Held. Where only operations that timed out hold it, the lease ends now and the block comes back later.
+            if (Owner.Engine.Ledger.TryDeferReturn(this, index, lease))
+            {
+                Owner.OnQuarantined();
+                return;
+            }
+        }
+        Owner.OnReturned(this, index);
+    }
+
+    public void Hold(int index, ulong lease)
+    {
+        ref ulong state = ref _states[index];
+        while (true)
+        {
+            ulong seen = Volatile.Read(ref state);
+            if ((seen & ~HoldMask) != lease)
+                LeaseErrors.ThrowReturned();
+            if ((seen & HoldMask) >= HoldsInLedger - 1)
+            {
+                if (Owner.Engine.Ledger.TryAddHold(this, index, lease))
+                    return;
+            }
+            else if (Interlocked.CompareExchange(ref state, seen + 1, seen) == seen)
+            {
+                return;
+            }
+        }
+    }
+
+    public void QuarantineHold(int index) => Owner.Engine.Ledger.Quarantine(this, index);
+
+    public void ReleaseHold(int index, bool quarantined)
+    {
+        if (quarantined)
+        {
+            if (Owner.Engine.Ledger.ReleaseQuarantined(this, index))
+                Owner.OnLeftQuarantine(this, index);
+            return;
+        }
+        ref ulong state = ref _states[index];
+        while (true)
+        {
+            ulong seen = Volatile.Read(ref state);
+            if ((seen & HoldMask) == HoldsInLedger)
+            {
+                Owner.Engine.Ledger.ReleaseCounted(this, index);
+                return;
+            }
+            if (Interlocked.CompareExchange(ref state, seen - 1, seen) == seen)
+                return;
+        }
+    }
+}

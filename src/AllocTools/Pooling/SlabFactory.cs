@@ -1,0 +1,84 @@
+using AllocTools.Blocks;
+using AllocTools.Diagnostics;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Makes registered memory and gives it back: budget, pages, registration, and the same backwards.</summary>
+/// <remarks>Each step that fails undoes those before it. Nothing here runs under a lock.</remarks>
+internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
+{
+    public int PageSize => blocks.PageSize;
+
+    public long RoundToPages(long length) => (length + PageSize - 1) / PageSize * PageSize;
+
+    /// <summary>Registers fresh memory whose bytes were reserved. On failure the reservation is released.</summary>
+    public Slab Create(SlabOwner owner, long reservedBytes, long blockSize, int blockCount)
+    {
+        nint address = 0;
+        try
+        {
+            address = blocks.Allocate(reservedBytes, engine.Context.Traits.PagesBackedBeforeRegistering);
+            IRmaRegistration registration = Register(address, reservedBytes, engine.Access);
+            return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.Access, registration), blockSize, blockCount);
+        }
+        catch (InsufficientMemoryException e)
+        {
+            engine.Budget.Release(reservedBytes);
+            Interlocked.Increment(ref engine.Counters.RegistrationFailures);
+            throw new RmaRegistrationException(e.Message, "mmap", reservedBytes, engine.Context.Traits.ProviderName, 12, "ENOMEM", e);
+        }
+        catch
+        {
+            if (address != 0)
+                blocks.Free(address, reservedBytes);
+            engine.Budget.Release(reservedBytes);
+            throw;
+        }
+    }
+
+    /// <summary>Registers memory that stays somebody else's; the caller has reserved its bytes and releases them on failure.</summary>
+    public IRmaRegistration Register(nint address, long length, RmaAccess access)
+    {
+        engine.AddRegion();
+        try
+        {
+            IRmaRegistration registration = engine.Context.Register(address, length, access, RmaMemoryKind.Host);
+            Interlocked.Increment(ref engine.Counters.Registrations);
+            return registration;
+        }
+        catch
+        {
+            Interlocked.Increment(ref engine.Counters.RegistrationFailures);
+            engine.RemoveRegion();
+            throw;
+        }
+    }
+
+    /// <summary>Undoes a registration and releases its bytes. False: it could not be undone, the memory must stay mapped.</summary>
+    public bool TryDeregister(IRmaRegistration registration, long length)
+    {
+        try
+        {
+            engine.Context.Deregister(registration);
+        }
+        catch (RmaException e)
+        {
+            Interlocked.Increment(ref engine.Counters.DeregistrationFailures);
+            Log.DeregistrationFailed(engine.Logger, engine.Name, length, e);
+            return false;
+        }
+        Interlocked.Increment(ref engine.Counters.Deregistrations);
+        engine.Budget.Release(length);
+        engine.RemoveRegion();
+        return true;
+    }
+
+    /// <summary>Deregisters, then unmaps.</summary>
+    public void Destroy(Slab slab)
+    {
+        if (TryDeregister(slab.Region.Registration, slab.Region.Length))
+            blocks.Free(slab.Region.Address, slab.Region.Length);
+    }
+}

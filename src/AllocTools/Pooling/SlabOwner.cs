@@ -1,0 +1,36 @@
+namespace AllocTools.Pooling;
+
+/// <summary>What a block goes back to: a size class, the direct regions, or the user regions.</summary>
+internal abstract class SlabOwner(PoolEngine engine)
+{
+    public PoolEngine Engine { get; } = engine;
+
+    /// <summary>Blocks that were returned while operations that timed out still hold them.</summary>
+    public long Quarantined => Volatile.Read(ref _quarantined);
+
+    private long _quarantined;
+
+    /// <summary>A lease has ended and nothing holds the block.</summary>
+    public abstract void OnReturned(Slab slab, int index);
+
+    public abstract RmaSizeClassStatistics GetStatistics();
+
+    /// <summary>Blocks that are out or quarantined.</summary>
+    public abstract long Outstanding { get; }
+
+    /// <summary>Gives back every slab that nothing is out of. Those of the rest go with their last block.</summary>
+    public abstract void ReleaseIdle();
+
+    public void OnQuarantined() => Interlocked.Increment(ref _quarantined);
+
+    public void OnLeftQuarantine(Slab slab, int index)
+    {
+        Interlocked.Decrement(ref _quarantined);
+        ReturnFromQuarantine(slab, index);
+    }
+
+    private protected virtual void ReturnFromQuarantine(Slab slab, int index) => TakeBack(slab, index);
+
+    /// <summary>Puts a block where it can be rented again, or gives its memory back where the pool is closed.</summary>
+    private protected abstract void TakeBack(Slab slab, int index);
+}

@@ -1,0 +1,97 @@
+using System.Buffers;
+using AllocTools.Regions;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Memory that callers own, registered until they dispose the buffer. It counts against the cap.</summary>
+internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<Slab, MemoryHandle> _regions = [];
+    private long _registeredBytes;
+
+    public override long Outstanding
+    {
+        get
+        {
+            lock (_gate)
+                return _regions.Count;
+        }
+    }
+
+    /// <summary>Registers memory. On failure the caller still owns the pin.</summary>
+    public RmaBuffer Register(nint address, long length, MemoryHandle pin)
+    {
+        int alignment = Engine.Context.Traits.Alignment;
+        if (address % alignment != 0)
+            throw new ArgumentOutOfRangeException(nameof(address), $"The provider '{Engine.Context.Traits.ProviderName}' registers memory at multiples of {alignment} bytes only.");
+        if (Engine.Reserve(length, length, this) == 0)
+            throw Engine.Exhausted(length, $"{length} bytes of the caller's memory");
+        IRmaRegistration registration;
+        try
+        {
+            registration = Engine.Slabs.Register(address, length, Engine.Access);
+        }
+        catch
+        {
+            Engine.Budget.Release(length);
+            throw;
+        }
+        var slab = new Slab(this, new MemoryRegion(address, length, Engine.Access, registration), length, 1);
+        lock (_gate)
+        {
+            _regions.Add(slab, pin);
+            _registeredBytes += length;
+        }
+        return new RmaBuffer(slab, 0, slab.Lease(0), length);
+    }
+
+    public override void OnReturned(Slab slab, int index)
+    {
+        TakeBack(slab, index);
+        Engine.AfterReturn();
+    }
+
+    private protected override void ReturnFromQuarantine(Slab slab, int index)
+    {
+        TakeBack(slab, index);
+        Engine.AfterRelease();
+    }
+
+    private protected override void TakeBack(Slab slab, int index)
+    {
+        MemoryHandle pin;
+        lock (_gate)
+        {
+            _regions.Remove(slab, out pin);
+            _registeredBytes -= slab.Region.Length;
+        }
+        // Where the registration can't be undone the transport may still reach the memory: it stays pinned.
+        if (Engine.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
+            pin.Dispose();
+    }
+
+    public override void ReleaseIdle()
+    {
+        // Nothing here is ever idle.
+    }
+
+    public override RmaSizeClassStatistics GetStatistics()
+    {
+        lock (_gate)
+        {
+            return new RmaSizeClassStatistics
+            {
+                Name = "user",
+                BlockSize = 0,
+                Slabs = _regions.Count,
+                RegisteredBytes = _registeredBytes,
+                Hits = 0,
+                Misses = 0,
+                TotalBuffers = _regions.Count,
+                IdleBuffers = 0,
+                QuarantinedBuffers = Quarantined,
+            };
+        }
+    }
+}

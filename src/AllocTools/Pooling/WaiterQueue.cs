@@ -1,0 +1,161 @@
+namespace AllocTools.Pooling;
+
+/// <summary>The requests that wait for room, in the order they came.</summary>
+/// <remarks>
+/// Whoever makes room (a return, a deregistration) calls <see cref="Signal"/>; one work item at a time then serves the
+/// waiters, the oldest first, on a thread of the pool, because serving may register memory. A waiter that can't be
+/// served lets younger ones pass, but not more than <see cref="MaxOvertakes"/> times.
+/// No wake-up is lost: a waiter enqueues and then signals once itself; a return makes its block visible and then reads
+/// the count of waiters, with a full fence between; so either the return sees the waiter, or the waiter's own round
+/// sees the block.
+/// </remarks>
+internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
+{
+    /// <summary>How often younger waiters may be served before the oldest one.</summary>
+    public const int MaxOvertakes = 64;
+
+    private const int Idle = 0;
+    private const int Running = 1;
+    private const int RunningSignalled = 2;
+
+    private readonly Lock _gate = new();
+    private readonly LinkedList<Waiter> _waiters = new();
+    private int _count;
+    private int _state;
+
+    public int Count => Volatile.Read(ref _count);
+
+    public LinkedListNode<Waiter> Enqueue(long length)
+    {
+        lock (_gate)
+        {
+            LinkedListNode<Waiter> node = _waiters.AddLast(new Waiter(length));
+            Volatile.Write(ref _count, _waiters.Count);
+            return node;
+        }
+    }
+
+    /// <summary>Takes a waiter out. False: it was served or failed meanwhile.</summary>
+    public bool TryRemove(LinkedListNode<Waiter> node)
+    {
+        lock (_gate)
+            return TryRemove_NeedsLock(node);
+    }
+
+    /// <summary>There may be room: serve the waiters.</summary>
+    public void Signal()
+    {
+        int seen = Volatile.Read(ref _state);
+        while (seen != RunningSignalled)
+        {
+            int before = Interlocked.CompareExchange(ref _state, seen + 1, seen);
+            if (before == seen)
+            {
+                if (seen == Idle)
+                    ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+                return;
+            }
+            seen = before;
+        }
+    }
+
+    /// <summary>Fails every waiter.</summary>
+    public void FailAll(Func<Exception> error)
+    {
+        while (true)
+        {
+            LinkedListNode<Waiter>? node;
+            lock (_gate)
+            {
+                node = _waiters.First;
+                if (node is null)
+                    return;
+                TryRemove_NeedsLock(node);
+            }
+            node.Value.SetException(error());
+        }
+    }
+
+    void IThreadPoolWorkItem.Execute()
+    {
+        do
+        {
+            Volatile.Write(ref _state, Running);
+            ServeRound();
+        }
+        while (Interlocked.CompareExchange(ref _state, Idle, Running) != Running);
+    }
+
+    private void ServeRound()
+    {
+        LinkedListNode<Waiter>[] round = Snapshot();
+        for (int i = 0; i < round.Length; i++)
+        {
+            if (TryServe(round[i]))
+                MarkOvertaken(round.AsSpan(0, i));
+            else if (IsWaiting(round[i]) && round[i].Value.Overtaken >= MaxOvertakes)
+                return;
+        }
+    }
+
+    private bool TryServe(LinkedListNode<Waiter> node)
+    {
+        if (!IsWaiting(node))
+            return false;
+        RmaBuffer buffer;
+        try
+        {
+            if (!engine.TryTakeForWaiter(node.Value.Length, out buffer))
+                return false;
+        }
+        catch (Exception e) when (e is RmaException or NotSupportedException or ObjectDisposedException)
+        {
+            if (TryRemove(node))
+                node.Value.SetException(e);
+            return false;
+        }
+        if (TryRemove(node))
+        {
+            node.Value.SetResult(buffer);
+            return true;
+        }
+        // It gave up meanwhile.
+        buffer.Dispose();
+        return false;
+    }
+
+    private void MarkOvertaken(ReadOnlySpan<LinkedListNode<Waiter>> older)
+    {
+        lock (_gate)
+        {
+            foreach (LinkedListNode<Waiter> node in older)
+                node.Value.Overtaken++;
+        }
+    }
+
+    private bool IsWaiting(LinkedListNode<Waiter> node)
+    {
+        lock (_gate)
+            return node.List is not null;
+    }
+
+    private LinkedListNode<Waiter>[] Snapshot()
+    {
+        lock (_gate)
+        {
+            var round = new List<LinkedListNode<Waiter>>(_waiters.Count);
+            for (LinkedListNode<Waiter>? node = _waiters.First; node is not null; node = node.Next)
+                round.Add(node);
+            return [.. round];
+        }
+    }
+
+    private bool TryRemove_NeedsLock(LinkedListNode<Waiter> node)
+    {
+        if (node.List is null)
+            return false;
+        _waiters.Remove(node);
+        Volatile.Write(ref _count, _waiters.Count);
+        return true;
+    }
+}

@@ -1,0 +1,36 @@
+namespace AllocTools.Regions;
+
+/// <summary>
+/// An opened transport: registers memory and makes endpoints. Reference-counted: pools, endpoints and registrations
+/// that live on each hold a reference, and what it opened is closed when the last one is released.
+/// </summary>
+/// <remarks>All members are safe to call from any thread.</remarks>
+public interface IRmaContext : IDisposable
+{
+    /// <summary>What the transport demands and promises.</summary>
+    RmaProviderTraits Traits { get; }
+
+    /// <summary>Registers memory.</summary>
+    /// <param name="address">The first byte; aligned as the traits say. It must stay mapped until it is deregistered.</param>
+    /// <param name="length">Bytes, 1 or more.</param>
+    /// <param name="access">What for; <see cref="RmaAccess.Local"/> is always included.</param>
+    /// <param name="kind">Where the memory lives.</param>
+    /// <exception cref="RmaRegistrationException">The transport refused; nothing is left behind.</exception>
+    /// <exception cref="NotSupportedException">The kind, or remote access, is not supported; the message names it.</exception>
+    IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
+
+    /// <summary>Undoes a registration. After an exception the memory must stay mapped: the transport may still reach it.</summary>
+    /// <param name="registration">One that this context made, once.</param>
+    /// <exception cref="RmaRegistrationException">The transport refused.</exception>
+    void Deregister(IRmaRegistration registration);
+
+    /// <summary>Opens an endpoint, or the context's only one where registrations are bound to it.</summary>
+    /// <exception cref="RmaProviderException">It can't be opened.</exception>
+    /// <exception cref="InvalidOperationException">Registrations are bound to the context's only endpoint, and it was handed out before.</exception>
+    IRmaEndpoint OpenEndpoint();
+
+    /// <summary>Takes one more reference. Each is released by one <see cref="IDisposable.Dispose"/>.</summary>
+    /// <returns>This context.</returns>
+    /// <exception cref="ObjectDisposedException">The last reference was released.</exception>
+    IRmaContext Retain();
+}

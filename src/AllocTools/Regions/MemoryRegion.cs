@@ -1,0 +1,28 @@
+namespace AllocTools.Regions;
+
+/// <summary>An address range that is registered: a slab of the pool, a direct region, or the caller's own memory.</summary>
+public sealed class MemoryRegion
+{
+    internal MemoryRegion(nint address, long length, RmaAccess access, IRmaRegistration registration)
+    {
+        Address = address;
+        Length = length;
+        Access = access;
+        Registration = registration;
+    }
+
+    /// <summary>The first byte.</summary>
+    public nint Address { get; }
+
+    /// <summary>Bytes.</summary>
+    public long Length { get; }
+
+    /// <summary>What it is registered for.</summary>
+    public RmaAccess Access { get; }
+
+    /// <summary>The local descriptor (fi_mr_desc); 0 where the provider has none.</summary>
+    public nint LocalDescriptor => Registration.LocalDescriptor;
+
+    /// <summary>The provider's own object.</summary>
+    public IRmaRegistration Registration { get; }
+}

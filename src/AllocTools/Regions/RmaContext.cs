@@ -1,0 +1,59 @@
+namespace AllocTools.Regions;
+
+/// <summary>A base for contexts that counts references and closes once, with the last.</summary>
+public abstract class RmaContext : IRmaContext
+{
+    private int _references = 1;
+
+    /// <inheritdoc/>
+    public abstract RmaProviderTraits Traits { get; }
+
+    /// <inheritdoc/>
+    public abstract IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
+
+    /// <inheritdoc/>
+    public abstract void Deregister(IRmaRegistration registration);
+
+    /// <inheritdoc/>
+    public abstract IRmaEndpoint OpenEndpoint();
+
+    /// <inheritdoc/>
+    public IRmaContext Retain()
+    {
+        int seen = Volatile.Read(ref _references);
+        while (seen > 0)
+        {
+            int before = Interlocked.CompareExchange(ref _references, seen + 1, seen);
+            if (before == seen)
+                return this;
+            seen = before;
+        }
+        throw new ObjectDisposedException(GetType().FullName, $"The context of provider '{Traits.ProviderName}' is closed.");
+    }
+
+    /// <summary>Releases one reference; the last one closes. A release too many is ignored.</summary>
+    public void Dispose()
+    {
+        int seen = Volatile.Read(ref _references);
+        while (seen > 0)
+        {
+            int before = Interlocked.CompareExchange(ref _references, seen - 1, seen);
+            if (before == seen)
+            {
+                if (seen == 1)
+                {
+                    Close();
+                    GC.SuppressFinalize(this);
+                }
+                return;
+            }
+            seen = before;
+        }
+    }
+
+    /// <summary>True once the last reference was released.</summary>
+    protected bool IsClosed => Volatile.Read(ref _references) <= 0;
+
+    /// <summary>Closes what was opened. Called once; must not throw.</summary>
+    protected abstract void Close();
+}

@@ -1,0 +1,56 @@
+namespace AllocTools.Regions;
+
+/// <summary>What an opened provider demands and promises, so that the pool needs to know no provider by name.</summary>
+public sealed record RmaProviderTraits
+{
+    /// <summary>The transport in force, such as <c>tcp;ofi_rxm</c>, <c>shm</c> or <c>host</c>: the value of the tag <c>rma.provider</c>.</summary>
+    public required string ProviderName { get; init; }
+
+    /// <summary>How a peer names a byte.</summary>
+    public RmaAddressing Addressing { get; init; }
+
+    /// <summary>The provider picks the keys (FI_MR_PROV_KEY); otherwise the context does.</summary>
+    public bool ProviderSelectsKey { get; init; }
+
+    /// <summary>How wide a key is: 1 to 8 bytes, up to 1,024 where <see cref="RawKeys"/> holds, 0 where nothing can be exported.</summary>
+    public int KeySize { get; init; } = 8;
+
+    /// <summary>Keys are raw bytes that the initiator must map before use (FI_MR_RAW, UCX).</summary>
+    public bool RawKeys { get; init; }
+
+    /// <summary>Operations need the local descriptor (FI_MR_LOCAL).</summary>
+    public bool LocalDescriptorRequired { get; init; }
+
+    /// <summary>Pages must be backed by memory before they are registered (FI_MR_ALLOCATED).</summary>
+    public bool PagesBackedBeforeRegistering { get; init; }
+
+    /// <summary>What the start of a registration must be aligned to, in bytes; a power of two.</summary>
+    public int Alignment { get; init; } = 1;
+
+    /// <summary>How many registrations the transport serves best; 0 where it doesn't say. Advice, not a limit (mr_cnt).</summary>
+    public long OptimalRegistrations { get; init; }
+
+    /// <summary>Peers can reach registered memory.</summary>
+    public bool RemoteAccess { get; init; }
+
+    /// <summary>
+    /// The transport refuses a peer that has no right, a wrong key, or goes past the end. Where this is false, any peer
+    /// that can reach this process can read and write its memory.
+    /// </summary>
+    public bool RemoteAccessEnforced { get; init; }
+
+    /// <summary>Registrations belong to one endpoint (FI_MR_ENDPOINT), so the context has a single one.</summary>
+    public bool RegistrationsBoundToEndpoint { get; init; }
+
+    /// <summary>A completed write can mean that its bytes are in the peer's memory (FI_DELIVERY_COMPLETE).</summary>
+    public bool DeliveryComplete { get; init; }
+
+    /// <summary>A message that is sent after a write arrives after the write's bytes (FI_ORDER_SAW).</summary>
+    public bool SendAfterWriteOrdered { get; init; }
+
+    /// <summary>The longest single message or RMA operation, in bytes. Endpoints split longer RMA operations.</summary>
+    public long MaxMessageSize { get; init; } = long.MaxValue;
+
+    /// <summary>What the transport pins for itself besides what is registered, in bytes.</summary>
+    public long TransportPinnedBytes { get; init; }
+}

@@ -1,0 +1,127 @@
+using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
+
+namespace AllocTools;
+
+/// <summary>
+/// Typed allocation from a pool, for code that has its own containers: counts elements, returns fancy pointers, or bare
+/// ones where the code knows nothing else. What it allocates is registered memory.
+/// </summary>
+/// <typeparam name="T">The element.</typeparam>
+/// <param name="pool">Where the memory comes from. The allocator does not own it.</param>
+/// <remarks>All members are safe to call from any thread. Memory is not cleared unless the method says so.</remarks>
+public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
+    where T : unmanaged
+{
+    // Only what was handed out as a bare pointer, which can't carry its lease itself.
+    private readonly ConcurrentDictionary<nint, RmaBuffer> _raw = new();
+
+    /// <summary>Where the memory comes from.</summary>
+    public IRmaMemoryPool Pool { get; } = pool ?? throw new ArgumentNullException(nameof(pool));
+
+    /// <summary>Allocates elements.</summary>
+    /// <param name="count">Elements, 1 or more.</param>
+    /// <returns>A pointer to the first one. Free it with <see cref="Free(RmaPointer{T})"/>.</returns>
+    /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
+    /// <inheritdoc cref="IRmaMemoryPool.Rent" path="/exception"/>
+    public RmaPointer<T> Allocate(long count) => new(Pool.Rent(BytesOf(count)));
+
+    /// <summary>Allocates elements that are all zero.</summary>
+    /// <param name="count">Elements, 1 or more.</param>
+    /// <returns>A pointer to the first one. Free it with <see cref="Free(RmaPointer{T})"/>.</returns>
+    /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
+    /// <inheritdoc cref="IRmaMemoryPool.Rent" path="/exception"/>
+    public unsafe RmaPointer<T> AllocateZeroed(long count)
+    {
+        RmaPointer<T> pointer = Allocate(count);
+        NativeMemory.Clear(pointer.ToPointer(), (nuint)BytesOf(count));
+        return pointer;
+    }
+
+    /// <summary>Allocates elements, or says false where the pool's cap leaves no room.</summary>
+    /// <param name="count">Elements, 1 or more.</param>
+    /// <param name="pointer">A pointer to the first one, or null.</param>
+    /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
+    /// <inheritdoc cref="IRmaMemoryPool.TryRent" path="/exception"/>
+    public bool TryAllocate(long count, out RmaPointer<T> pointer)
+    {
+        bool rented = Pool.TryRent(BytesOf(count), out RmaBuffer buffer);
+        pointer = rented ? new RmaPointer<T>(buffer) : default;
+        return rented;
+    }
+
+    /// <summary>Allocates elements, waiting for room at the pool's cap.</summary>
+    /// <param name="count">Elements, 1 or more.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
+    /// <inheritdoc cref="IRmaMemoryPool.RentAsync" path="/exception"/>
+    public ValueTask<RmaPointer<T>> AllocateAsync(long count, CancellationToken cancellationToken = default)
+    {
+        ValueTask<RmaBuffer> rent = Pool.RentAsync(BytesOf(count), cancellationToken);
+        return rent.IsCompletedSuccessfully
+            ? new ValueTask<RmaPointer<T>>(new RmaPointer<T>(rent.Result))
+            : Await(rent);
+
+        static async ValueTask<RmaPointer<T>> Await(ValueTask<RmaBuffer> rent) =>
+            new(await rent.ConfigureAwait(false));
+    }
+
+    /// <summary>Frees what was allocated. Freeing the null pointer does nothing.</summary>
+    /// <param name="pointer">A pointer to the first element, as it was allocated.</param>
+    /// <exception cref="ArgumentException">It points into the middle, or into another pool's memory.</exception>
+    /// <exception cref="InvalidOperationException">It was freed before, or an operation or an exposure holds the memory.</exception>
+    public void Free(RmaPointer<T> pointer)
+    {
+        if (pointer.IsNull)
+            return;
+        if (pointer.ByteOffset != 0)
+            throw new ArgumentException($"The pointer is {pointer.ByteOffset} bytes into the allocation; free the pointer that was allocated.", nameof(pointer));
+        Pool.Return(pointer.Buffer);
+    }
+
+    /// <summary>Allocates elements for code that takes a bare pointer, as malloc would.</summary>
+    /// <param name="count">Elements, 1 or more.</param>
+    /// <returns>The first element. Free it with <see cref="FreeUnmanaged"/> of this allocator.</returns>
+    /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
+    /// <inheritdoc cref="IRmaMemoryPool.Rent" path="/exception"/>
+    public unsafe T* AllocateUnmanaged(long count)
+    {
+        RmaBuffer buffer = Pool.Rent(BytesOf(count));
+        _raw[buffer.Address] = buffer;
+        return (T*)buffer.Address;
+    }
+
+    /// <summary>Frees what <see cref="AllocateUnmanaged"/> returned. Freeing null does nothing.</summary>
+    /// <param name="pointer">The pointer.</param>
+    /// <exception cref="ArgumentException">It was not allocated here, or was freed before.</exception>
+    /// <exception cref="InvalidOperationException">An operation or an exposure holds the memory; it stays allocated.</exception>
+    public unsafe void FreeUnmanaged(T* pointer)
+    {
+        if (pointer is null)
+            return;
+        if (!_raw.TryRemove((nint)pointer, out RmaBuffer buffer))
+            throw new ArgumentException("The pointer was not allocated by this allocator, or was freed before.", nameof(pointer));
+        try
+        {
+            buffer.Dispose();
+        }
+        catch (InvalidOperationException e) when (e is not ObjectDisposedException)
+        {
+            _raw[(nint)pointer] = buffer;
+            throw;
+        }
+    }
+
+    /// <summary>The fancy pointer to what <see cref="AllocateUnmanaged"/> returned: with its keys.</summary>
+    /// <param name="pointer">The pointer.</param>
+    /// <exception cref="ArgumentException">It was not allocated here, or was freed before.</exception>
+    public unsafe RmaPointer<T> FromUnmanaged(T* pointer) => _raw.TryGetValue((nint)pointer, out RmaBuffer buffer)
+        ? new RmaPointer<T>(buffer)
+        : throw new ArgumentException("The pointer was not allocated by this allocator, or was freed before.", nameof(pointer));
+
+    private static unsafe long BytesOf(long count)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        return checked(count * sizeof(T));
+    }
+}

@@ -1,0 +1,192 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+using AllocTools.Pooling;
+using AllocTools.Regions;
+
+namespace AllocTools;
+
+/// <summary>A lease of registered memory. Disposing it returns the memory to its pool.</summary>
+/// <remarks>
+/// A small value: copies are the same lease, and the first copy that is disposed ends it for all. Every use of a lease
+/// that has ended throws, through any copy and from any thread, also when the memory was rented again meanwhile. Only a
+/// span that was taken before the return can't be caught; see <see cref="RmaMemoryPoolOptions.PoisonOnReturn"/>.
+/// </remarks>
+public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
+{
+    private readonly Slab? _slab;
+
+    // The state word the block had when it was rented: its generation, no holds.
+    private readonly ulong _lease;
+    private readonly int _index;
+
+    // Capacity less length. A direct region wastes less than this, a class has blocks of at most 1 GiB.
+    private readonly uint _slack;
+
+    internal RmaBuffer(Slab slab, int index, ulong lease, long length)
+    {
+        _slab = slab;
+        _index = index;
+        _lease = lease;
+        _slack = checked((uint)(slab.BlockSize - length));
+    }
+
+    /// <summary>The length that was asked for, in bytes.</summary>
+    public long Length => _slab is null ? 0 : _slab.BlockSize - _slack;
+
+    /// <summary>The length of the whole block, in bytes. Only <see cref="Length"/> of it is the caller's.</summary>
+    public long Capacity => _slab?.BlockSize ?? 0;
+
+    /// <summary>True until the lease ends.</summary>
+    public bool IsRented => _slab is not null && _slab.IsRented(_index, _lease);
+
+    /// <summary>The bytes.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than a span can be (2 GiB): use <see cref="GetSpan"/>.</exception>
+    public Span<byte> Span
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get
+        {
+            Slab slab = CheckRented();
+            long length = slab.BlockSize - _slack;
+            if (length > int.MaxValue)
+                ThrowTooLong(length);
+            return new Span<byte>((byte*)slab.AddressOf(_index), (int)length);
+        }
+    }
+
+    /// <summary>
+    /// The bytes for asynchronous calls. Each call makes a small object that goes on checking the lease.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than 2 GiB.</exception>
+    public Memory<byte> Memory
+    {
+        get
+        {
+            CheckRented();
+            if (Length > int.MaxValue)
+                ThrowTooLong(Length);
+            return new RmaBufferMemoryManager(this).Memory;
+        }
+    }
+
+    /// <summary>The first byte's address. Nothing keeps it valid beyond the lease.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public nint Address => CheckRented().AddressOf(_index);
+
+    /// <summary>The local descriptor for native calls (fi_mr_desc); 0 where the provider has none.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public nint LocalDescriptor => CheckRented().Region.LocalDescriptor;
+
+    /// <summary>The registration it is part of.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public MemoryRegion Region => CheckRented().Region;
+
+    /// <summary>The context of its pool: endpoints take buffers of their own context only.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public IRmaContext Context => CheckRented().Owner.Engine.Context;
+
+    internal object? OwningPool => _slab?.Owner.Engine.Pool;
+
+    internal bool IsDefault => _slab is null;
+
+    /// <summary>For ordering pointers: an address that may belong to nobody any more.</summary>
+    internal nint UncheckedAddress => _slab?.AddressOf(_index) ?? 0;
+
+    /// <summary>A part of the bytes.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <param name="length">Bytes, up to 2 GiB; offset + length stay within the buffer.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the part is longer than a span can be.</exception>
+    public Span<byte> GetSpan(long offset, long length)
+    {
+        Slab slab = CheckRented();
+        RangeCheck.ThrowIfOutside(offset, length, slab.BlockSize - _slack);
+        if (length > int.MaxValue)
+            ThrowTooLong(length);
+        return new Span<byte>((byte*)slab.AddressOf(_index) + offset, (int)length);
+    }
+
+    /// <summary>A part of the buffer for an operation.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <param name="length">Bytes; offset + length stay within the buffer.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    public RmaSlice Slice(long offset, long length)
+    {
+        RangeCheck.ThrowIfOutside(offset, length, Length);
+        return new RmaSlice(this, offset, length);
+    }
+
+    /// <summary>Lets peers reach the whole buffer.</summary>
+    /// <param name="access">What they may do: <see cref="RmaAccess.RemoteRead"/>, <see cref="RmaAccess.RemoteWrite"/> or both.</param>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
+    /// <exception cref="RmaRegistrationException">Its own registration was refused.</exception>
+    /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap.</exception>
+    public RmaExposure Expose(RmaAccess access) => Expose(0, Length, access);
+
+    /// <summary>Lets peers reach a part of the buffer.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <param name="length">Bytes, 1 or more; offset + length stay within the buffer.</param>
+    /// <param name="access">What they may do: <see cref="RmaAccess.RemoteRead"/>, <see cref="RmaAccess.RemoteWrite"/> or both.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part is empty or reaches out of the buffer.</exception>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
+    /// <exception cref="RmaRegistrationException">Its own registration was refused.</exception>
+    /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap.</exception>
+    public RmaExposure Expose(long offset, long length, RmaAccess access)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        RangeCheck.ThrowIfOutside(offset, length, Length);
+        Slab slab = CheckRented();
+        return slab.Owner.Engine.Expose(slab, _index, _lease, offset, length, access);
+    }
+
+    /// <summary>A pointer to its start.</summary>
+    /// <typeparam name="T">What it points to.</typeparam>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public RmaPointer<T> AsPointer<T>()
+        where T : unmanaged => new(this);
+
+    /// <summary>Keeps the buffer from being returned while an operation runs. Called by endpoints.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public RmaHold Hold()
+    {
+        if (_slab is null)
+            LeaseErrors.ThrowDefault();
+        _slab.Hold(_index, _lease);
+        return new RmaHold(_slab, _index);
+    }
+
+    /// <summary>Returns the memory to its pool. Disposing the default value does nothing.</summary>
+    /// <exception cref="InvalidOperationException">It was returned before, or an operation or an exposure holds it.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    public void Dispose() => _slab?.Return(_index, _lease);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private Slab CheckRented()
+    {
+        if (_slab is null)
+            LeaseErrors.ThrowDefault();
+        if (!_slab.IsRented(_index, _lease))
+            LeaseErrors.ThrowReturned();
+        return _slab;
+    }
+
+    [DoesNotReturn]
+    private static void ThrowTooLong(long length) => throw new InvalidOperationException(
+        $"{length} bytes are more than a span or memory can hold ({int.MaxValue}); take parts of it with GetSpan(offset, length).");
+
+    /// <summary>True when both are the same lease.</summary>
+    /// <param name="other">Another buffer.</param>
+    public bool Equals(RmaBuffer other) => _slab == other._slab && _index == other._index && _lease == other._lease;
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => obj is RmaBuffer other && Equals(other);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(_slab, _index, _lease);
+
+    /// <summary>True when both are the same lease.</summary>
+    public static bool operator ==(RmaBuffer left, RmaBuffer right) => left.Equals(right);
+
+    /// <summary>False when both are the same lease.</summary>
+    public static bool operator !=(RmaBuffer left, RmaBuffer right) => !left.Equals(right);
+}

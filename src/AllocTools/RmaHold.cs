@@ -1,0 +1,49 @@
+using AllocTools.Pooling;
+
+namespace AllocTools;
+
+/// <summary>
+/// Keeps a buffer from being returned or handed out again while an operation may touch it. Taken by
+/// <see cref="RmaSlice.Hold"/>, ended exactly once by <see cref="Release"/>.
+/// </summary>
+/// <remarks>A mutable value: copies share nothing. Whoever takes it keeps it in one place.</remarks>
+public struct RmaHold
+{
+    private Slab? _slab;
+    private readonly int _index;
+    private bool _quarantined;
+
+    internal RmaHold(Slab slab, int index)
+    {
+        _slab = slab;
+        _index = index;
+    }
+
+    /// <summary>True from taking it until <see cref="Release"/>.</summary>
+    public readonly bool IsActive => _slab is not null;
+
+    /// <summary>The local descriptor of the buffer's registration.</summary>
+    public readonly nint LocalDescriptor => _slab?.Region.LocalDescriptor ?? 0;
+
+    /// <summary>
+    /// The operation timed out and may still touch the memory. From now on the buffer may be returned, but it is not
+    /// handed out again before <see cref="Release"/>.
+    /// </summary>
+    public void Quarantine()
+    {
+        if (_slab is null || _quarantined)
+            return;
+        _quarantined = true;
+        _slab.QuarantineHold(_index);
+    }
+
+    /// <summary>The operation can't touch the memory any more: its completion was read, or its endpoint was closed.</summary>
+    public void Release()
+    {
+        Slab? slab = _slab;
+        if (slab is null)
+            return;
+        _slab = null;
+        slab.ReleaseHold(_index, _quarantined);
+    }
+}

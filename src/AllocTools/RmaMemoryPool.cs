@@ -1,0 +1,118 @@
+using System.Buffers;
+using AllocTools.Blocks;
+using AllocTools.Diagnostics;
+using AllocTools.Pooling;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools;
+
+/// <summary>A pool of memory that is registered with a <typeparamref name="TProvider"/>: the typed face over one engine.</summary>
+/// <typeparam name="TProvider">The provider that opened the context.</typeparam>
+/// <remarks>All members are safe to call from any thread.</remarks>
+public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
+    where TProvider : class, IRmaProvider
+{
+    private readonly PoolEngine _engine;
+    private readonly TimeSpan _drainTimeout;
+
+    /// <summary>Makes a pool. Nothing is registered before <see cref="WarmUpAsync"/> or the first rent.</summary>
+    /// <param name="context">An opened provider. The pool takes a reference of its own and releases it when it is closed.</param>
+    /// <param name="options">Read once, here.</param>
+    /// <param name="name">The pool's name in logs, metrics and errors.</param>
+    /// <param name="loggerFactory">Where to log; null: nowhere.</param>
+    /// <param name="blocks">Where memory comes from; null: <see cref="PageAllocator"/>.</param>
+    /// <param name="timeProvider">The clock; null: the system's.</param>
+    /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
+    /// <exception cref="NotSupportedException">The provider can't give the access that the options ask for.</exception>
+    public RmaMemoryPool(
+        IRmaContext context,
+        RmaMemoryPoolOptions options,
+        string name = RmaMemoryPoolName.Default,
+        ILoggerFactory? loggerFactory = null,
+        IBlockAllocator? blocks = null,
+        TimeProvider? timeProvider = null)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        RmaMemoryPoolOptionsValidator.ThrowIfInvalid(name, options);
+        _drainTimeout = options.DrainTimeout;
+        ILogger logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("AllocTools.RmaMemoryPool");
+        _engine = new PoolEngine(this, name, context, options, blocks ?? new PageAllocator(), logger, timeProvider ?? TimeProvider.System);
+    }
+
+    /// <inheritdoc/>
+    public string Name => _engine.Name;
+
+    /// <inheritdoc/>
+    public IRmaContext Context => _engine.Context;
+
+    /// <inheritdoc/>
+    public RmaBuffer Rent(long length) => _engine.Rent(length);
+
+    /// <inheritdoc/>
+    public bool TryRent(long length, out RmaBuffer buffer) => _engine.TryRent(length, out buffer);
+
+    /// <inheritdoc/>
+    public ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken = default) =>
+        _engine.RentAsync(length, cancellationToken);
+
+    /// <inheritdoc/>
+    public RmaBuffer Register(nint address, long length) => _engine.Register(address, length, default);
+
+    /// <inheritdoc/>
+    public unsafe RmaBuffer Register(Memory<byte> memory)
+    {
+        MemoryHandle pin = memory.Pin();
+        try
+        {
+            // An empty memory has no address; the length is what the error is about.
+            return _engine.Register(memory.IsEmpty ? -1 : (nint)pin.Pointer, memory.Length, pin);
+        }
+        catch
+        {
+            pin.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Return(RmaBuffer buffer)
+    {
+        if (buffer.OwningPool != this)
+        {
+            throw new ArgumentException(
+                buffer.IsDefault ? "This is the default RmaBuffer, not a rented one." : $"The buffer is of another pool, not of '{Name}'.",
+                nameof(buffer));
+        }
+        buffer.Dispose();
+    }
+
+    /// <inheritdoc/>
+    public Task WarmUpAsync(CancellationToken cancellationToken = default) => Task.Run(
+        () =>
+        {
+            _engine.WarmUp(cancellationToken);
+            RmaPoolStatistics now = GetStatistics();
+            Log.WarmedUp(_engine.Logger, Name, now.RegisteredBytes, now.Registrations, Context.Traits.ProviderName);
+        },
+        cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<bool> DrainAsync(CancellationToken cancellationToken = default) => _engine.DrainAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    public RmaPoolStatistics GetStatistics() => _engine.GetStatistics();
+
+    /// <summary>
+    /// Waits for what is out, for <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then deregisters what is
+    /// idle. What is still out stays registered and mapped until it is returned. Never throws; a second call does nothing.
+    /// </summary>
+    public ValueTask DisposeAsync() => _engine.CloseAsync(_drainTimeout);
+
+    /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out.</summary>
+    public void Dispose() => _engine.Close();
+}

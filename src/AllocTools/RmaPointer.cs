@@ -1,0 +1,170 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace AllocTools;
+
+/// <summary>
+/// A fancy pointer: dereferences, indexes, adds and compares like a <c>T*</c>, but every access checks the lease and the
+/// bounds, and it carries the keys of what it points to.
+/// </summary>
+/// <typeparam name="T">What it points to.</typeparam>
+/// <remarks>
+/// A value without ownership: copying it copies no lease, and it ends with the lease it points into. The default value
+/// is the null pointer. Arithmetic may leave the buffer, as with a <c>T*</c>; a dereference outside of it throws.
+/// Pointers into different buffers are ordered by address.
+/// </remarks>
+public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, IComparable<RmaPointer<T>>
+    where T : unmanaged
+{
+    private readonly RmaBuffer _buffer;
+    private readonly long _offset;
+
+    /// <summary>Points into a buffer.</summary>
+    /// <param name="buffer">A rented buffer.</param>
+    /// <param name="byteOffset">Bytes from its start.</param>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public RmaPointer(RmaBuffer buffer, long byteOffset = 0)
+    {
+        _ = buffer.Address;
+        _buffer = buffer;
+        _offset = byteOffset;
+    }
+
+    private RmaPointer(long offset, RmaBuffer buffer)
+    {
+        _buffer = buffer;
+        _offset = offset;
+    }
+
+    /// <summary>The null pointer.</summary>
+    [SuppressMessage("Design", "CA1000", Justification = "As IntPtr.Zero; a pointer's type is always at hand where one is needed.")]
+    public static RmaPointer<T> Null => default;
+
+    /// <summary>True for the null pointer.</summary>
+    public bool IsNull => _buffer.IsDefault;
+
+    /// <summary>The buffer it points into.</summary>
+    public RmaBuffer Buffer => _buffer;
+
+    /// <summary>Bytes from the start of the buffer. May be negative or past the end.</summary>
+    public long ByteOffset => _offset;
+
+    /// <summary>What it points to.</summary>
+    /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It points out of the buffer.</exception>
+    public ref T Value => ref At(_offset);
+
+    /// <summary>The local descriptor of what it points to (fi_mr_desc); 0 where the provider has none.</summary>
+    /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
+    public nint LocalDescriptor => _buffer.LocalDescriptor;
+
+    /// <summary>An element, counted from here.</summary>
+    /// <param name="index">Elements; may be negative.</param>
+    /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The element is out of the buffer.</exception>
+    public ref T this[long index] => ref At(_offset + checked(index * sizeof(T)));
+
+    /// <summary>Elements from here on.</summary>
+    /// <param name="count">Elements.</param>
+    /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">They reach out of the buffer.</exception>
+    public Span<T> AsSpan(int count) =>
+        MemoryMarshal.CreateSpan(ref Unsafe.As<byte, T>(ref MemoryMarshal.GetReference(_buffer.GetSpan(_offset, (long)count * sizeof(T)))), count);
+
+    /// <summary>Elements from here on, for an operation of an endpoint.</summary>
+    /// <param name="count">Elements.</param>
+    /// <exception cref="ArgumentOutOfRangeException">They reach out of the buffer.</exception>
+    public RmaSlice Slice(long count) => _buffer.Slice(_offset, checked(count * sizeof(T)));
+
+    /// <summary>Lets peers reach elements from here on.</summary>
+    /// <param name="count">Elements.</param>
+    /// <param name="access">What they may do.</param>
+    /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
+    public RmaExposure Expose(long count, RmaAccess access) => _buffer.Expose(_offset, checked(count * sizeof(T)), access);
+
+    /// <summary>The same place, seen as another type.</summary>
+    /// <typeparam name="TOther">The other type.</typeparam>
+    public RmaPointer<TOther> Cast<TOther>()
+        where TOther : unmanaged => new(_offset, _buffer);
+
+    /// <summary>The bare pointer. Nothing keeps it valid beyond the lease.</summary>
+    /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
+    public T* ToPointer() => (T*)(_buffer.Address + (nint)_offset);
+
+    /// <summary>Moves forward.</summary>
+    /// <param name="elements">Elements; may be negative.</param>
+    public RmaPointer<T> Add(long elements) => new(checked(_offset + elements * sizeof(T)), _buffer);
+
+    /// <summary>Moves back.</summary>
+    /// <param name="elements">Elements; may be negative.</param>
+    public RmaPointer<T> Subtract(long elements) => new(checked(_offset - elements * sizeof(T)), _buffer);
+
+    /// <summary>How many elements lie between two pointers into one buffer.</summary>
+    /// <param name="other">The one that is subtracted.</param>
+    /// <exception cref="ArgumentException">They point into different buffers.</exception>
+    public long Subtract(RmaPointer<T> other) => _buffer == other._buffer
+        ? (_offset - other._offset) / sizeof(T)
+        : throw new ArgumentException("The pointers point into different buffers; there is no distance between them.", nameof(other));
+
+    /// <inheritdoc/>
+    public int CompareTo(RmaPointer<T> other) => _buffer == other._buffer
+        ? _offset.CompareTo(other._offset)
+        : (_buffer.UncheckedAddress + (nint)_offset).CompareTo(other._buffer.UncheckedAddress + (nint)other._offset);
+
+    /// <inheritdoc/>
+    public bool Equals(RmaPointer<T> other) => _buffer == other._buffer && _offset == other._offset;
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => obj is RmaPointer<T> other && Equals(other);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(_buffer, _offset);
+
+    /// <summary>Moves forward.</summary>
+    public static RmaPointer<T> operator +(RmaPointer<T> pointer, long elements) => pointer.Add(elements);
+
+    /// <summary>Moves back.</summary>
+    public static RmaPointer<T> operator -(RmaPointer<T> pointer, long elements) => pointer.Subtract(elements);
+
+    /// <summary>How many elements lie between two pointers into one buffer.</summary>
+    public static long operator -(RmaPointer<T> left, RmaPointer<T> right) => left.Subtract(right);
+
+    /// <summary>Moves forward by one element.</summary>
+    public static RmaPointer<T> operator ++(RmaPointer<T> pointer) => pointer.Add(1);
+
+    /// <summary>Moves back by one element.</summary>
+    public static RmaPointer<T> operator --(RmaPointer<T> pointer) => pointer.Subtract(1);
+
+    /// <summary>Moves forward by one element.</summary>
+    public RmaPointer<T> Increment() => Add(1);
+
+    /// <summary>Moves back by one element.</summary>
+    public RmaPointer<T> Decrement() => Subtract(1);
+
+    /// <summary>True when both point to the same place of the same lease.</summary>
+    public static bool operator ==(RmaPointer<T> left, RmaPointer<T> right) => left.Equals(right);
+
+    /// <summary>False when both point to the same place of the same lease.</summary>
+    public static bool operator !=(RmaPointer<T> left, RmaPointer<T> right) => !left.Equals(right);
+
+    /// <summary>True when the left one points to a lower place.</summary>
+    public static bool operator <(RmaPointer<T> left, RmaPointer<T> right) => left.CompareTo(right) < 0;
+
+    /// <summary>True when the left one points to a higher place.</summary>
+    public static bool operator >(RmaPointer<T> left, RmaPointer<T> right) => left.CompareTo(right) > 0;
+
+    /// <summary>True when the left one does not point to a higher place.</summary>
+    public static bool operator <=(RmaPointer<T> left, RmaPointer<T> right) => left.CompareTo(right) <= 0;
+
+    /// <summary>True when the left one does not point to a lower place.</summary>
+    public static bool operator >=(RmaPointer<T> left, RmaPointer<T> right) => left.CompareTo(right) >= 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private ref T At(long offset)
+    {
+        nint address = _buffer.Address;
+        RangeCheck.ThrowIfOutside(offset, sizeof(T), _buffer.Length);
+        return ref *(T*)(address + (nint)offset);
+    }
+}

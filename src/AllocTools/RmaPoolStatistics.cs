@@ -1,0 +1,47 @@
+namespace AllocTools;
+
+/// <summary>A snapshot of a pool's books. Counters only grow; the others are the state at the moment of the call.</summary>
+public sealed record RmaPoolStatistics
+{
+    /// <summary>The cap in force, in bytes.</summary>
+    public required long LimitBytes { get; init; }
+
+    /// <summary>What is registered now, in bytes: slabs, direct regions, user regions and exposures of their own.</summary>
+    public required long RegisteredBytes { get; init; }
+
+    /// <summary>Registrations made with the provider.</summary>
+    public required long Registrations { get; init; }
+
+    /// <summary>Registrations undone.</summary>
+    public required long Deregistrations { get; init; }
+
+    /// <summary>Registrations that the provider refused.</summary>
+    public required long RegistrationFailures { get; init; }
+
+    /// <summary>Deregistrations that failed; their memory stays mapped.</summary>
+    public required long DeregistrationFailures { get; init; }
+
+    /// <summary>Requests that were refused at the cap, at once or after a wait.</summary>
+    public required long Rejections { get; init; }
+
+    /// <summary>Requests that wait for room now.</summary>
+    public required int PendingRequests { get; init; }
+
+    /// <summary>The size classes in ascending order, then the direct regions and the user regions.</summary>
+    public required IReadOnlyList<RmaSizeClassStatistics> SizeClasses { get; init; }
+
+    /// <summary>Rents that were served from memory already registered.</summary>
+    public long Hits => SizeClasses.Sum(c => c.Hits);
+
+    /// <summary>Rents that had to register, or to wait for a registration, on the request's own path.</summary>
+    public long Misses => SizeClasses.Sum(c => c.Misses);
+
+    /// <summary>All rents that were served.</summary>
+    public long Rents => Hits + Misses;
+
+    /// <summary>Buffers that are out.</summary>
+    public long RentedBuffers => SizeClasses.Sum(c => c.RentedBuffers);
+
+    /// <summary>Returned buffers that an operation which timed out still holds.</summary>
+    public long QuarantinedBuffers => SizeClasses.Sum(c => c.QuarantinedBuffers);
+}

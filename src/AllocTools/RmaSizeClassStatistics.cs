@@ -1,0 +1,36 @@
+namespace AllocTools;
+
+/// <summary>The books of one size class, of the direct regions, or of the user regions.</summary>
+/// <remarks>Invariant: RentedBuffers + QuarantinedBuffers + IdleBuffers = TotalBuffers.</remarks>
+public sealed record RmaSizeClassStatistics
+{
+    /// <summary>The block size in bytes as a decimal number, or <c>direct</c>, or <c>user</c>: the value of the tag <c>rma.size_class</c>.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The size of a block in bytes; 0 where sizes differ.</summary>
+    public required long BlockSize { get; init; }
+
+    /// <summary>Registered slabs.</summary>
+    public required int Slabs { get; init; }
+
+    /// <summary>Their bytes.</summary>
+    public required long RegisteredBytes { get; init; }
+
+    /// <summary>Rents of this class that were served from memory already registered.</summary>
+    public required long Hits { get; init; }
+
+    /// <summary>Rents of this class that had to register or to wait for a registration.</summary>
+    public required long Misses { get; init; }
+
+    /// <summary>Blocks in all slabs.</summary>
+    public required long TotalBuffers { get; init; }
+
+    /// <summary>Blocks that can be rented at once.</summary>
+    public required long IdleBuffers { get; init; }
+
+    /// <summary>Blocks that were returned while an operation which timed out still holds them.</summary>
+    public required long QuarantinedBuffers { get; init; }
+
+    /// <summary>Blocks that are out.</summary>
+    public long RentedBuffers => TotalBuffers - IdleBuffers - QuarantinedBuffers;
+}

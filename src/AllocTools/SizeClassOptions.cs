@@ -1,0 +1,15 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace AllocTools;
+
+/// <summary>One size class: equal blocks, cut from registered slabs.</summary>
+public sealed class SizeClassOptions
+{
+    /// <summary>The size of a block. Unit: bytes. Range: 64 B to 1 GiB, a multiple of 64.</summary>
+    [Range(64, 1L << 30)]
+    public long BlockSize { get; set; }
+
+    /// <summary>Blocks that are registered when the pool warms up, and kept. Range: 0 to 16,777,216. Default: 0 (on demand).</summary>
+    [Range(0, 1 << 24)]
+    public int InitialBlocks { get; set; }
+}

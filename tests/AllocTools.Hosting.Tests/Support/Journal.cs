@@ -1,0 +1,26 @@
+using System.Collections.Concurrent;
+
+namespace AllocTools.Hosting.Tests.Support;
+
+/// <summary>What happened to a <see cref="RecordingProvider"/>, in order, and how it is to behave. A service of the container.</summary>
+public sealed class Journal
+{
+    private readonly ConcurrentQueue<string> _events = new();
+
+    public IReadOnlyList<string> Events => [.. _events];
+
+    public bool RegistrationsBoundToEndpoint { get; init; }
+
+    public Exception? OpenFails { get; init; }
+
+    public Exception? RegisterFails { get; init; }
+
+    public Exception? EndpointCloseFails { get; init; }
+
+    /// <summary>Called when the endpoint closes.</summary>
+    public Action? EndpointCloses { get; set; }
+
+    public void Add(string what) => _events.Enqueue(what);
+
+    public int Count(string what) => _events.Count(e => e == what);
+}

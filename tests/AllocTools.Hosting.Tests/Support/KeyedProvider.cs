@@ -1,0 +1,29 @@
+using AllocTools.Regions;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace AllocTools.Hosting.Tests.Support;
+
+/// <summary>A third party's provider that asks for the activation and for a keyed service, and has a second constructor.</summary>
+public sealed class KeyedProvider : IRmaProvider
+{
+    private readonly Journal _journal;
+    private readonly string _providerName;
+
+    public KeyedProvider(Journal journal)
+        : this(journal, "wrong constructor")
+    {
+    }
+
+    public KeyedProvider(RmaProviderActivation activation, [FromKeyedServices("transport")] Journal journal)
+        : this(journal, $"for '{activation.PoolName}'")
+    {
+    }
+
+    private KeyedProvider(Journal journal, string providerName)
+    {
+        _journal = journal;
+        _providerName = providerName;
+    }
+
+    public IRmaContext Open() => new RecordingContext(_journal, _providerName);
+}

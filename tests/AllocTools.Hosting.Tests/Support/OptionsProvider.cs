@@ -1,0 +1,10 @@
+using AllocTools.Regions;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Hosting.Tests.Support;
+
+/// <summary>A third party's provider with options of its own.</summary>
+public sealed class OptionsProvider(RmaProviderActivation activation, IOptionsMonitor<OptionsProviderOptions> options) : IRmaProvider
+{
+    public IRmaContext Open() => new RecordingContext(new Journal(), options.Get(activation.PoolName).Device);
+}

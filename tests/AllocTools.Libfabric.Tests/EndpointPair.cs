@@ -1,0 +1,56 @@
+using AllocTools.Regions;
+
+namespace AllocTools.Libfabric.Tests;
+
+/// <summary>Two contexts with a pool and an endpoint each, known to each other, in one process.</summary>
+internal sealed class EndpointPair : IAsyncDisposable
+{
+    public EndpointPair(string fabric, Action<LibfabricOptions>? configure = null, Action<RmaMemoryPoolOptions>? configurePool = null)
+    {
+        Left = new Side(fabric, configure, configurePool);
+        Right = new Side(fabric, configure, configurePool);
+        Left.Peer = Left.Endpoint.InsertPeer(Right.Endpoint.Address.Span);
+        Right.Peer = Right.Endpoint.InsertPeer(Left.Endpoint.Address.Span);
+    }
+
+    public Side Left { get; }
+
+    public Side Right { get; }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Left.DisposeAsync();
+        await Right.DisposeAsync();
+    }
+
+    internal sealed class Side : IAsyncDisposable
+    {
+        private readonly IRmaContext _context;
+
+        public Side(string fabric, Action<LibfabricOptions>? configure, Action<RmaMemoryPoolOptions>? configurePool)
+        {
+            _context = Fabric.Open(fabric, configure);
+            var options = new RmaMemoryPoolOptions
+            {
+                Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite,
+                DrainTimeout = TimeSpan.Zero,
+            };
+            configurePool?.Invoke(options);
+            Pool = new RmaMemoryPool<LibfabricProvider>(_context, options);
+            Endpoint = _context.OpenEndpoint();
+        }
+
+        public RmaMemoryPool<LibfabricProvider> Pool { get; }
+
+        public IRmaEndpoint Endpoint { get; }
+
+        public RmaPeer Peer { get; set; }
+
+        public async ValueTask DisposeAsync()
+        {
+            await Endpoint.DisposeAsync();
+            await Pool.DisposeAsync();
+            _context.Dispose();
+        }
+    }
+}

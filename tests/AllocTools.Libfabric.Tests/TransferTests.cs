@@ -1,0 +1,100 @@
+using System.Security.Cryptography;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests;
+
+public sealed class TransferTests
+{
+    public static TheoryData<string> Fabrics => [.. Fabric.All];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task WriteReachesOnlyTheBlockThatWasExposed(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric);
+        RmaBuffer[] blocks = [.. Enumerable.Range(0, 8).Select(_ => pair.Right.Pool.Rent(16 << 10))];
+        foreach (RmaBuffer block in blocks)
+            block.Span.Fill(0x11);
+        using (RmaExposure exposure = blocks[3].Expose(RmaAccess.RemoteWrite))
+        using (RmaBuffer source = pair.Left.Pool.Rent(16 << 10))
+        {
+            RandomNumberGenerator.Fill(source.Span);
+            using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+            await pair.Left.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+            Assert.True(source.Span.SequenceEqual(blocks[3].Span));
+        }
+        for (int i = 0; i < blocks.Length; i++)
+        {
+            if (i != 3)
+                Assert.False(blocks[i].Span.ContainsAnyExcept((byte)0x11), $"block {i} changed");
+            blocks[i].Dispose();
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task WriteAndReadAtOddOffsets(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric);
+        using RmaBuffer target = pair.Right.Pool.Rent(64 << 10);
+        target.Span.Clear();
+        using RmaExposure exposure = target.Expose(13, 50_001, RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
+        using RmaBuffer source = pair.Left.Pool.Rent(64 << 10);
+        RandomNumberGenerator.Fill(source.Span);
+        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, RemoteMemory.Read(exposure.Remote.ToArray()));
+
+        await pair.Left.Endpoint.WriteAsync(source.Slice(7, 4097), remote.Slice(101, 4097), cancellationToken: Token);
+        Assert.True(target.GetSpan(114, 4097).SequenceEqual(source.GetSpan(7, 4097)));
+        Assert.False(target.GetSpan(0, 114).ContainsAnyExcept((byte)0));
+        Assert.False(target.GetSpan(114 + 4097, target.Length - 114 - 4097).ContainsAnyExcept((byte)0));
+
+        using RmaBuffer back = pair.Left.Pool.Rent(64 << 10);
+        back.Span.Clear();
+        await pair.Left.Endpoint.ReadAsync(back.Slice(33, 4001), remote.Slice(103, 4001), cancellationToken: Token);
+        Assert.True(back.GetSpan(33, 4001).SequenceEqual(source.GetSpan(9, 4001)));
+        Assert.False(back.GetSpan(0, 33).ContainsAnyExcept((byte)0));
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task MessagesArriveInOrderWithTheirLengths(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric);
+        using RmaBuffer receive = pair.Right.Pool.Rent(4096);
+        using RmaBuffer send = pair.Left.Pool.Rent(4096);
+        for (int i = 1; i <= 20; i++)
+        {
+            send.Span[..i].Fill((byte)i);
+            ValueTask<long> receiving = pair.Right.Endpoint.ReceiveAsync(receive, cancellationToken: Token);
+            await pair.Left.Endpoint.SendAsync(send.Slice(0, i), pair.Left.Peer, cancellationToken: Token);
+            Assert.Equal(i, await receiving);
+            Assert.False(receive.Span[..i].ContainsAnyExcept((byte)i));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task ManyOperationsInFlightAllArrive(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 32);
+        const int Count = 200;
+        const int Size = 8 << 10;
+        using RmaBuffer target = pair.Right.Pool.Rent(Count * Size);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        RmaBuffer[] sources = [.. Enumerable.Range(0, Count).Select(_ => pair.Left.Pool.Rent(Size))];
+        await Task.WhenAll(sources.Select((source, i) =>
+        {
+            source.Span.Fill((byte)i);
+            return pair.Left.Endpoint.WriteAsync(source, remote.Slice((long)i * Size, Size), cancellationToken: Token).AsTask();
+        }));
+        for (int i = 0; i < Count; i++)
+        {
+            Assert.False(target.GetSpan((long)i * Size, Size).ContainsAnyExcept((byte)i), $"write {i} is incomplete");
+            sources[i].Dispose();
+        }
+        Assert.Equal(0, pair.Left.Pool.GetStatistics().RentedBuffers);
+    }
+}
