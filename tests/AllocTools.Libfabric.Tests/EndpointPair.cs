@@ -1,4 +1,5 @@
 using AllocTools.Regions;
+using AllocTools.Testing;
 
 namespace AllocTools.Libfabric.Tests;
 

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;

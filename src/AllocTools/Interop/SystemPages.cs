@@ -71,7 +71,7 @@ internal static unsafe partial class SystemPages
         return munlock(address, length) == 0 ? 0 : Marshal.GetLastPInvokeError();
     }
 
-    public static string Describe(int error) => $"{Marshal.GetPInvokeErrorMessage(error)} (error {error})";
+    public static string Describe(int error) => $"{SystemErrors.NameOf(error)} ({Marshal.GetPInvokeErrorMessage(error)})";
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint mmap(nint address, nuint length, int protection, int flags, int descriptor, long offset);

@@ -25,6 +25,7 @@ internal sealed unsafe class EndpointProgress
     private readonly TimeProvider _time;
     private readonly RetryQueue _retries = new();
     private readonly long _maxPart;
+    private readonly ulong _levelFlags;
     private readonly long _cancelGrace;
     private readonly string _provider;
     private int _turn;
@@ -42,6 +43,7 @@ internal sealed unsafe class EndpointProgress
         _completions = completions;
         _time = time;
         _maxPart = context.Traits.MaxMessageSize;
+        _levelFlags = FiFlags.FI_COMPLETION | (context.Traits.DeliveryComplete ? FiFlags.FI_DELIVERY_COMPLETE : 0);
         _provider = context.Traits.ProviderName;
         _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
     }
@@ -178,11 +180,46 @@ internal sealed unsafe class EndpointProgress
         slot.PartLength = part;
         return slot.Kind switch
         {
-            RmaOperationKind.Write => _endpoint.Write(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
+            RmaOperationKind.Write => Write(slot, local, (nuint)part, descriptor, slot.RemoteAddress + (ulong)done, context),
             RmaOperationKind.Read => _endpoint.Read(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
-            RmaOperationKind.Send => _endpoint.Send(local, (nuint)part, descriptor, slot.Peer, context),
+            RmaOperationKind.Send => Send(slot, local, (nuint)part, descriptor, context),
             _ => _endpoint.Receive(local, (nuint)part, descriptor, slot.Peer, context),
         };
+    }
+
+    /// <summary>
+    /// fi_writemsg with the completion level as a flag of the call: net of libfabric 1.17 forgets the level that its
+    /// endpoint was opened with and completes before the bytes are there.
+    /// </summary>
+    private nint Write(OperationSlot slot, void* local, nuint length, void* descriptor, ulong remoteAddress, void* context)
+    {
+        iovec from = new() { iov_base = local, iov_len = length };
+        fi_rma_iov to = new() { addr = remoteAddress, len = length, key = slot.Key };
+        fi_msg_rma message = new()
+        {
+            msg_iov = &from,
+            desc = &descriptor,
+            iov_count = 1,
+            addr = slot.Peer,
+            rma_iov = &to,
+            rma_iov_count = 1,
+            context = context,
+        };
+        return _endpoint.WriteMsg(&message, _levelFlags);
+    }
+
+    private nint Send(OperationSlot slot, void* local, nuint length, void* descriptor, void* context)
+    {
+        iovec from = new() { iov_base = local, iov_len = length };
+        fi_msg message = new()
+        {
+            msg_iov = &from,
+            desc = &descriptor,
+            iov_count = 1,
+            addr = slot.Peer,
+            context = context,
+        };
+        return _endpoint.SendMsg(&message, _levelFlags);
     }
 
     private bool ReadQueue()

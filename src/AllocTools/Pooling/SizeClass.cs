@@ -239,8 +239,14 @@ internal sealed class SizeClass : SlabOwner
     private Slab? TryCreateSlab(long preferredBytes)
     {
         SlabFactory slabs = Engine.Slabs;
-        long bytes = Engine.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(BlockSize), this);
-        return bytes == 0 ? null : slabs.Create(this, bytes, BlockSize, checked((int)(bytes / BlockSize)));
+        long reserved = Engine.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(BlockSize), this);
+        if (reserved == 0)
+            return null;
+        // Near the cap there may be room for a part of a block; that part is not taken.
+        int blocks = checked((int)(reserved / BlockSize));
+        long bytes = slabs.RoundToPages(blocks * BlockSize);
+        Engine.Budget.Release(reserved - bytes);
+        return slabs.Create(this, bytes, BlockSize, blocks);
     }
 
     private bool TryTake_NeedsLock(long length, out RmaBuffer buffer)

@@ -1,6 +1,7 @@
+using AllocTools.Libfabric;
 using AllocTools.Regions;
 
-namespace AllocTools.Libfabric.Tests;
+namespace AllocTools.Testing;
 
 /// <summary>The fabrics that run on one machine without hardware. Each has its own addressing and its own ways to fail.</summary>
 public static class Fabric

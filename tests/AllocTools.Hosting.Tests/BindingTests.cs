@@ -1,0 +1,191 @@
+using System.Collections;
+using System.Reflection;
+using AllocTools.Hosting.Tests.Support;
+using AllocTools.HostMemory;
+using AllocTools.Libfabric;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+/// <summary>Every option can be set from the configuration, whatever its kind.</summary>
+public sealed class BindingTests
+{
+    private const string PoolJson = """
+        {
+          "AllocTools": {
+            "SizeClasses": [ { "BlockSize": 256, "InitialBlocks": 16 }, { "BlockSize": 8192, "InitialBlocks": 2 } ],
+            "MaxRegisteredBytes": 123456789,
+            "MaxSlabBytes": 131072,
+            "MaxIdleDirectBytes": 4242,
+            "Access": "RemoteRead, RemoteWrite",
+            "Isolation": "PerExposure",
+            "RentTimeout": "00:00:01.500",
+            "DrainTimeout": "0:02:00",
+            "ClearOnReturn": true,
+            "PoisonOnReturn": "true",
+            "Provider": { "Locking": "Required" }
+          }
+        }
+        """;
+
+    private const string FabricJson = """
+        {
+          "AllocTools": {
+            "Provider": {
+              "Provider": "tcp;ofi_rxm",
+              "Domain": "lo",
+              "Node": "127.0.0.1",
+              "Service": "4711",
+              "Access": "Local, RemoteRead",
+              "MrCache": true,
+              "VirtualAddressing": false,
+              "LibraryPath": "/opt/libfabric.so",
+              "Settings": { "FI_UNIVERSE_SIZE": "16", "FI_LOG_LEVEL": "warn" },
+              "Endpoint": {
+                "Progress": "Caller",
+                "CompletionLevel": "transmit",
+                "OperationTimeout": "-00:00:00.001",
+                "MaxOutstanding": 33,
+                "SpinTime": "00:00:00.0001"
+              }
+            }
+          }
+        }
+        """;
+
+    [Fact]
+    public void Every_option_of_a_pool_binds()
+    {
+        RmaMemoryPoolOptions options = Bind<HostProvider, RmaMemoryPoolOptions>(PoolJson);
+
+        AssertEveryPropertyIsSet(options, new RmaMemoryPoolOptions());
+        Assert.Equal([(256, 16), (8192, 2)], options.SizeClasses.Select(c => (c.BlockSize, c.InitialBlocks)));
+        Assert.Equal(123456789, options.MaxRegisteredBytes);
+        Assert.Equal(131072, options.MaxSlabBytes);
+        Assert.Equal(4242, options.MaxIdleDirectBytes);
+        Assert.Equal(RmaAccess.RemoteRead | RmaAccess.RemoteWrite, options.Access);
+        Assert.Equal(RmaIsolation.PerExposure, options.Isolation);
+        Assert.Equal(TimeSpan.FromMilliseconds(1500), options.RentTimeout);
+        Assert.Equal(TimeSpan.FromMinutes(2), options.DrainTimeout);
+        Assert.True(options.ClearOnReturn);
+        Assert.True(options.PoisonOnReturn);
+    }
+
+    [Fact]
+    public void Every_option_of_the_host_provider_binds()
+    {
+        HostProviderOptions options = Bind<HostProvider, HostProviderOptions>(PoolJson);
+
+        AssertEveryPropertyIsSet(options, new HostProviderOptions());
+        Assert.Equal(PageLocking.Required, options.Locking);
+    }
+
+    [Fact]
+    public void Every_option_of_libfabric_binds()
+    {
+        LibfabricOptions options = Bind<LibfabricProvider, LibfabricOptions>(FabricJson);
+
+        AssertEveryPropertyIsSet(options, new LibfabricOptions());
+        Assert.Equal("tcp;ofi_rxm", options.Provider);
+        Assert.Equal("lo", options.Domain);
+        Assert.Equal("127.0.0.1", options.Node);
+        Assert.Equal("4711", options.Service);
+        Assert.Equal(RmaAccess.Local | RmaAccess.RemoteRead, options.Access);
+        Assert.True(options.MrCache);
+        Assert.False(options.VirtualAddressing);
+        Assert.Equal("/opt/libfabric.so", options.LibraryPath);
+        Assert.Equal("16", options.Settings["FI_UNIVERSE_SIZE"]);
+        Assert.Equal("warn", options.Settings["FI_LOG_LEVEL"]);
+        Assert.Equal(2, options.Settings.Count);
+    }
+
+    [Fact]
+    public void Every_option_of_libfabrics_endpoint_binds()
+    {
+        LibfabricEndpointOptions options = Bind<LibfabricProvider, LibfabricOptions>(FabricJson).Endpoint;
+
+        AssertEveryPropertyIsSet(options, new LibfabricEndpointOptions());
+        Assert.Equal(LibfabricProgress.Caller, options.Progress);
+        Assert.Equal(LibfabricCompletionLevel.Transmit, options.CompletionLevel);
+        Assert.Equal(Timeout.InfiniteTimeSpan, options.OperationTimeout);
+        Assert.Equal(33, options.MaxOutstanding);
+        Assert.Equal(TimeSpan.FromMicroseconds(100), options.SpinTime);
+    }
+
+    [Fact]
+    public void Options_of_one_pool_are_not_anothers()
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder(FabricJson);
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>("x", builder.Configuration.GetSection("AllocTools"));
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>("y");
+        using IHost host = builder.Build();
+
+        var options = host.Services.GetRequiredService<IOptionsMonitor<LibfabricOptions>>();
+        Assert.Equal(33, options.Get("x").Endpoint.MaxOutstanding);
+        Assert.Equal(new LibfabricEndpointOptions().MaxOutstanding, options.Get("y").Endpoint.MaxOutstanding);
+        Assert.Empty(options.Get("y").Settings);
+    }
+
+    [Fact]
+    public void A_third_partys_options_bind_from_the_subsection_or_from_any_section()
+    {
+        const string Json = """{ "AllocTools": { "Provider": { "Device": "a0" } }, "Elsewhere": { "Device": "b1" } }""";
+        HostApplicationBuilder builder = TestHost.CreateBuilder(Json);
+        IConfigurationSection section = builder.Configuration.GetSection("AllocTools");
+        builder.Services.AddRmaMemoryPool<OptionsProvider>("sub", section).ConfigureProvider<OptionsProviderOptions>();
+        builder.Services.AddRmaMemoryPool<OptionsProvider>("any").ConfigureProvider<OptionsProviderOptions>(builder.Configuration.GetSection("Elsewhere"));
+        builder.Services.AddRmaMemoryPool<OptionsProvider>("code").ConfigureProvider<OptionsProviderOptions>(o => o.Device = "c2");
+        builder.Services.AddRmaMemoryPool<OptionsProvider>("none", section);
+        using IHost host = builder.Build();
+
+        Assert.Equal("a0", DeviceOf("sub"));
+        Assert.Equal("b1", DeviceOf("any"));
+        Assert.Equal("c2", DeviceOf("code"));
+        Assert.Equal("none", DeviceOf("none"));
+
+        string DeviceOf(string name) => host.Services.GetRequiredKeyedService<IRmaMemoryPool>(name).Context.Traits.ProviderName;
+    }
+
+    [Fact]
+    public void Without_a_section_there_is_no_subsection_to_bind()
+    {
+        IRmaMemoryPoolBuilder builder = new ServiceCollection().AddRmaMemoryPool<OptionsProvider>("x");
+
+        var error = Assert.Throws<InvalidOperationException>(() => builder.ConfigureProvider<OptionsProviderOptions>());
+        Assert.Contains("'x'", error.Message, StringComparison.Ordinal);
+        Assert.Contains("'Provider'", error.Message, StringComparison.Ordinal);
+    }
+
+    private static TOptions Bind<TProvider, TOptions>(string json)
+        where TProvider : class, Regions.IRmaProvider
+        where TOptions : class, new()
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder(json);
+        builder.Services.AddRmaMemoryPool<TProvider>("x", builder.Configuration.GetSection("AllocTools"));
+        // What is bound, without the rules: not all of it goes together.
+        for (int i = builder.Services.Count - 1; i >= 0; i--)
+        {
+            if (builder.Services[i].ServiceType == typeof(IValidateOptions<TOptions>))
+                builder.Services.RemoveAt(i);
+        }
+        using IHost host = builder.Build();
+        return host.Services.GetRequiredService<IOptionsMonitor<TOptions>>().Get("x");
+    }
+
+    /// <summary>Fails for an option that is new and that the JSON above lacks, or that the binder can't set.</summary>
+    private static void AssertEveryPropertyIsSet(object bound, object defaults)
+    {
+        foreach (PropertyInfo property in bound.GetType().GetProperties())
+        {
+            object? value = property.GetValue(bound);
+            if (value is ICollection collection)
+                Assert.True(collection.Count > 0, property.Name);
+            else
+                Assert.False(Equals(value, property.GetValue(defaults)), property.Name);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using System.Runtime.CompilerServices;
+using AllocTools.Diagnostics;
+using AllocTools.Hosting.Tests.Support;
+using AllocTools.HostMemory;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using OpenTelemetry;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Trace;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+public sealed class MetricsTests
+{
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task A_listener_sees_each_pools_books()
+    {
+        using IHost host = await StartAsync("m1", "m2");
+        IRmaMemoryPool[] pools = [PoolOf(host, "m1"), PoolOf(host, "m2")];
+        Use(pools[0], rents: 3, length: 100);
+        Use(pools[1], rents: 5, length: 100_000);
+
+        List<Reading> readings = Read(host.Services);
+        Assert.Equal(Expected(pools).Order(), readings.Order());
+        Assert.Contains(readings, r => r is { Instrument: "rma.pool.hits {request}", Pool: "m1", Provider: "host", SizeClass: "4096", Value: 3 });
+        Assert.Contains(readings, r => r is { Instrument: "rma.pool.misses {request}", Pool: "m2", SizeClass: "direct", Value: 1 });
+        Assert.Contains(readings, r => r is { Instrument: "rma.pool.registrations {registration}", Pool: "m2", SizeClass: null, Value: 2 });
+
+        Use(pools[0], rents: 1, length: 100);
+        Assert.Equal(Expected(pools).Order(), Read(host.Services).Order());
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public async Task OpenTelemetry_exports_each_pools_books()
+    {
+        // OpenTelemetry goes by the meter's name, so it sees the other tests' pools as well.
+        List<Metric> metrics = [];
+        using MeterProvider provider = Sdk.CreateMeterProviderBuilder().AddAllocToolsInstrumentation().AddInMemoryExporter(metrics).Build();
+        using IHost host = await StartAsync("otel1", "otel2");
+        IRmaMemoryPool[] pools = [PoolOf(host, "otel1"), PoolOf(host, "otel2")];
+        Use(pools[0], rents: 7, length: 1);
+        Use(pools[1], rents: 2, length: 20_000);
+
+        Assert.True(provider.ForceFlush());
+        List<Reading> exported = [];
+        foreach (Metric metric in metrics)
+        {
+            Assert.Equal(MetricType.LongSum, metric.MetricType);
+            foreach (ref readonly MetricPoint point in metric.GetMetricPoints())
+            {
+                Dictionary<string, object?> tags = [];
+                foreach (KeyValuePair<string, object?> tag in point.Tags)
+                    tags.Add(tag.Key, tag.Value);
+                exported.Add(Reading.Of($"{metric.Name} {metric.Unit}", point.GetSumLong(), tags));
+            }
+        }
+        Assert.Equal(Expected(pools).Order(), exported.Where(r => r.Pool is "otel1" or "otel2").Order());
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public void OpenTelemetry_exports_the_activity_source()
+    {
+        List<Activity> activities = [];
+        using TracerProvider provider = Sdk.CreateTracerProviderBuilder().AddAllocToolsInstrumentation().AddInMemoryExporter(activities).Build();
+        using var source = new ActivitySource(AllocToolsDiagnostics.ActivitySourceName);
+        using var other = new ActivitySource("SomebodyElse");
+        source.StartActivity("traced")?.Dispose();
+        other.StartActivity("not traced")?.Dispose();
+
+        Assert.True(provider.ForceFlush());
+        Assert.Contains(activities, a => a.DisplayName == "traced");
+        Assert.DoesNotContain(activities, a => a.DisplayName == "not traced");
+    }
+
+    [Fact]
+    public async Task A_stopped_pool_disappears()
+    {
+        using IHost host = await StartAsync("s1", "s2");
+        var metrics = host.Services.GetRequiredService<RmaPoolMetrics>();
+        metrics.Remove(PoolOf(host, "s1"));
+        Assert.Equal(["s2"], Read(host.Services).Select(r => r.Pool).Distinct());
+        metrics.Add(PoolOf(host, "s1"));
+        metrics.Add(PoolOf(host, "s1"));
+        Assert.Equal(Expected([PoolOf(host, "s1"), PoolOf(host, "s2")]).Order(), Read(host.Services).Order());
+
+        await host.StopAsync(Cancelled);
+        Assert.Empty(Read(host.Services));
+    }
+
+    [Fact]
+    public async Task A_pool_that_only_its_container_disposed_disappears()
+    {
+        await using ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+        var metrics = new RmaPoolMetrics(services.GetRequiredService<IMeterFactory>());
+        await using (ServiceProvider own = new ServiceCollection()
+            .AddSingleton(metrics)
+            .AddRmaMemoryPool<HostProvider>("c1", TestHost.SmallPool).Services
+            .BuildServiceProvider())
+        {
+            own.GetRequiredKeyedService<IRmaMemoryPool>("c1").Rent(1).Dispose();
+            Assert.Equal(["c1"], Read(services).Select(r => r.Pool).Distinct());
+        }
+
+        Assert.Empty(Read(services));
+    }
+
+    [Fact]
+    public async Task A_collected_pool_disappears_and_the_instruments_hold_none()
+    {
+        await using ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+        var metrics = new RmaPoolMetrics(services.GetRequiredService<IMeterFactory>());
+        using var kept = new RmaMemoryPool<HostProvider>(new HostProvider().Open(), new RmaMemoryPoolOptions(), "kept");
+        metrics.Add(kept);
+        WeakReference collected = AddAndForget(metrics, services);
+
+        for (int i = 0; i < 10 && collected.IsAlive; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+        Assert.False(collected.IsAlive);
+        Assert.Equal(Expected([kept]).Order(), Read(services).Order());
+    }
+
+    [Fact]
+    public async Task A_second_pool_of_one_name_in_the_process_is_a_warning()
+    {
+        var firstLog = new LogRecorder();
+        var secondLog = new LogRecorder();
+        var thirdLog = new LogRecorder();
+        using IHost first = await StartAsync(firstLog, "twice");
+        using (IHost second = await StartAsync(secondLog, "twice"))
+            await second.StopAsync(Cancelled);
+        await first.StopAsync(Cancelled);
+        using IHost third = await StartAsync(thirdLog, "twice");
+
+        Assert.False(firstLog.Has(LogRecorder.SameNameInProcess));
+        (LogLevel level, _, string message) = Assert.Single(secondLog.Entries, e => e.Id == LogRecorder.SameNameInProcess);
+        Assert.Equal(LogLevel.Warning, level);
+        Assert.Contains("'twice'", message, StringComparison.Ordinal);
+        // Both were closed by then.
+        Assert.False(thirdLog.Has(LogRecorder.SameNameInProcess));
+        await third.StopAsync(Cancelled);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static WeakReference AddAndForget(RmaPoolMetrics metrics, ServiceProvider services)
+    {
+        var pool = new RmaMemoryPool<RecordingProvider>(new RecordingProvider(new Journal()).Open(), new RmaMemoryPoolOptions(), "collected");
+        metrics.Add(pool);
+        Assert.Equal(["collected", "kept"], Read(services).Select(r => r.Pool).Distinct().Order());
+        return new WeakReference(pool);
+    }
+
+    private static Task<IHost> StartAsync(params string[] names) => StartAsync(new LogRecorder(), names);
+
+    private static async Task<IHost> StartAsync(LogRecorder log, params string[] names)
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder(log: log);
+        foreach (string name in names)
+            builder.Services.AddRmaMemoryPool<HostProvider>(name, TestHost.SmallPool);
+        IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+        return host;
+    }
+
+    private static IRmaMemoryPool PoolOf(IHost host, string name) => host.Services.GetRequiredKeyedService<IRmaMemoryPool>(name);
+
+    private static void Use(IRmaMemoryPool pool, int rents, long length)
+    {
+        for (int i = 0; i < rents; i++)
+            pool.Rent(length).Dispose();
+    }
+
+    private static List<Reading> Expected(IEnumerable<IRmaMemoryPool> pools)
+    {
+        List<Reading> expected = [];
+        foreach (IRmaMemoryPool pool in pools)
+        {
+            RmaPoolStatistics now = pool.GetStatistics();
+            string provider = pool.Context.Traits.ProviderName;
+            expected.Add(new("rma.pool.registrations {registration}", pool.Name, provider, null, now.Registrations));
+            foreach (RmaSizeClassStatistics sizeClass in now.SizeClasses)
+            {
+                expected.Add(new("rma.pool.hits {request}", pool.Name, provider, sizeClass.Name, sizeClass.Hits));
+                expected.Add(new("rma.pool.misses {request}", pool.Name, provider, sizeClass.Name, sizeClass.Misses));
+            }
+        }
+        return expected;
+    }
+
+    /// <summary>What one look at the meter of this container gives.</summary>
+    private static List<Reading> Read(IServiceProvider services)
+    {
+        var factory = services.GetRequiredService<IMeterFactory>();
+        List<Reading> readings = [];
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Meter.Name == AllocToolsDiagnostics.MeterName && instrument.Meter.Scope == factory)
+                    listener.EnableMeasurementEvents(instrument);
+            },
+        };
+        listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) =>
+            readings.Add(Reading.Of($"{instrument.Name} {instrument.Unit}", value, new Dictionary<string, object?>(tags.ToArray()))));
+        listener.Start();
+        listener.RecordObservableInstruments();
+        return readings;
+    }
+
+    private sealed record Reading(string Instrument, string? Pool, string? Provider, string? SizeClass, long Value) : IComparable<Reading>
+    {
+        public static Reading Of(string instrument, long value, Dictionary<string, object?> tags)
+        {
+            tags.Remove("rma.pool.name", out object? pool);
+            tags.Remove("rma.provider", out object? provider);
+            tags.Remove("rma.size_class", out object? sizeClass);
+            Assert.Empty(tags);
+            return new Reading(instrument, (string?)pool, (string?)provider, (string?)sizeClass, value);
+        }
+
+        public int CompareTo(Reading? other) => string.CompareOrdinal(ToString(), other?.ToString());
+    }
+}

@@ -1,0 +1,112 @@
+using AllocTools.Hosting.Tests.Support;
+using AllocTools.HostMemory;
+using AllocTools.Libfabric;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+public sealed class StartTests
+{
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task The_pool_is_warm_before_a_service_starts_that_was_added_before_it()
+    {
+        RmaPoolStatistics? seen = null;
+        HostApplicationBuilder builder = TestHost.CreateBuilder();
+        builder.Services.AddHostedService(sp => new CallbackService(
+            start: () => seen = sp.GetRequiredService<IRmaMemoryPool>().GetStatistics()));
+        builder.Services.AddRmaMemoryPool<HostProvider>(o => o.SizeClasses.Add(new() { BlockSize = 4096, InitialBlocks = 8 }));
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+
+        Assert.NotNull(seen);
+        Assert.Equal(8, seen.SizeClasses[0].IdleBuffers);
+        Assert.Equal(8 * 4096, seen.RegisteredBytes);
+    }
+
+    [Fact]
+    public async Task A_service_may_ask_for_the_pool_in_its_constructor_and_never_misses()
+    {
+        RmaBuffer buffer = default;
+        HostApplicationBuilder builder = TestHost.CreateBuilder();
+        builder.Services.AddHostedService(sp =>
+        {
+            IRmaMemoryPool pool = sp.GetRequiredService<IRmaMemoryPool>();
+            return new CallbackService(start: () => buffer = pool.Rent(100), stop: () => buffer.Dispose());
+        });
+        builder.Services.AddRmaMemoryPool<HostProvider>(TestHost.SmallPool);
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+
+        RmaPoolStatistics now = host.Services.GetRequiredService<IRmaMemoryPool>().GetStatistics();
+        Assert.Equal((1, 0), (now.Hits, now.Misses));
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public async Task A_provider_that_cant_be_opened_fails_the_start_with_its_own_error()
+    {
+        var failure = new RmaProviderException("no such device", 19, "ENODEV");
+        var journal = new Journal { OpenFails = failure };
+        bool started = false;
+        HostApplicationBuilder builder = TestHost.CreateBuilder();
+        builder.Services.AddSingleton(journal);
+        builder.Services.AddRmaMemoryPool<RecordingProvider>();
+        builder.Services.AddHostedService(_ => new CallbackService(start: () => started = true));
+        using IHost host = builder.Build();
+
+        Assert.Same(failure, await Assert.ThrowsAsync<RmaProviderException>(() => host.StartAsync(Cancelled)));
+        Assert.False(started);
+        Assert.Equal(["provider disposed"], journal.Events);
+        // The container asks again, and gets the same answer.
+        Assert.Same(failure, Assert.Throws<RmaProviderException>(() => host.Services.GetRequiredService<IRmaMemoryPool>()));
+    }
+
+    [Fact]
+    public async Task A_missing_libfabric_fails_the_start_and_is_named()
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "Provider": { "LibraryPath": "/nowhere/libfabric.so.1" } } }""");
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
+        using IHost host = builder.Build();
+
+        var error = await Assert.ThrowsAsync<RmaProviderException>(() => host.StartAsync(Cancelled));
+        Assert.Contains("/nowhere/libfabric.so.1", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_warm_up_that_fails_fails_the_start_and_leaves_nothing_open()
+    {
+        var failure = new RmaRegistrationException("too much", "fi_mr_regattr", 16384, "recording", 12, "ENOMEM");
+        var journal = new Journal { RegisterFails = failure };
+        bool started = false;
+        HostApplicationBuilder builder = TestHost.CreateBuilder();
+        builder.Services.AddSingleton(journal);
+        builder.Services.AddRmaMemoryPool<RecordingProvider>(TestHost.SmallPool);
+        builder.Services.AddHostedService(_ => new CallbackService(start: () => started = true));
+        using (IHost host = builder.Build())
+            Assert.Same(failure, await Assert.ThrowsAsync<RmaRegistrationException>(() => host.StartAsync(Cancelled)));
+
+        Assert.False(started);
+        Assert.Equal(["provider opened", "context closed", "provider disposed"], journal.Events);
+    }
+
+    [Fact]
+    public async Task The_endpoint_is_opened_by_who_asks_first_and_is_one()
+    {
+        var journal = new Journal();
+        HostApplicationBuilder builder = TestHost.CreateBuilder();
+        builder.Services.AddSingleton(journal);
+        builder.Services.AddRmaMemoryPool<RecordingProvider>(TestHost.SmallPool);
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+
+        Assert.Equal(["provider opened", "registered"], journal.Events);
+        var endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
+        Assert.Same(endpoint, host.Services.GetRequiredService<IRmaEndpoint>());
+        Assert.Same(host.Services.GetRequiredService<IRmaMemoryPool>().Context, endpoint.Context);
+        Assert.Equal(1, journal.Count("endpoint opened"));
+    }
+}

@@ -1,0 +1,94 @@
+using System.Globalization;
+using AllocTools.Libfabric;
+using AllocTools.Testing;
+using AllocTools.Regions;
+
+namespace AllocTools.TestPeer;
+
+/// <summary>A peer on a fabric that does what lines on its standard input say. Each is answered by one line.</summary>
+internal sealed class FabricPeer(string fabric, RmaAccess access, string[] options)
+{
+    private readonly List<RmaBuffer> _buffers = [];
+    private readonly List<RmaExposure> _exposures = [];
+    private RmaMemoryPool<LibfabricProvider>? _pool;
+    private IRmaEndpoint? _endpoint;
+    private RmaPeer _peer;
+
+    public int Run()
+    {
+        using IRmaContext context = Fabric.Open(fabric, o =>
+        {
+            o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(20);
+            if (options.Contains("caller"))
+                o.Endpoint.Progress = LibfabricProgress.Caller;
+        });
+        using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { Access = access });
+        using IRmaEndpoint endpoint = context.OpenEndpoint();
+        _pool = pool;
+        _endpoint = endpoint;
+        while (Console.In.ReadLine() is { } line)
+        {
+            string answer;
+            try
+            {
+                answer = Do(line.Split(' '));
+            }
+            catch (Exception e) when (e is RmaException or InvalidOperationException)
+            {
+                answer = $"error {e.Message.ReplaceLineEndings(" ")}";
+            }
+            Console.Out.WriteLine(answer);
+            Console.Out.Flush();
+        }
+        return 0;
+    }
+
+    private string Do(string[] words)
+    {
+        switch (words)
+        {
+            case ["address"]:
+                return Convert.ToBase64String(_endpoint!.Address.Span);
+            case ["peer", var address]:
+                _peer = _endpoint!.InsertPeer(Convert.FromBase64String(address));
+                return "ok";
+            case ["rent", var size, var fill]:
+                RmaBuffer buffer = _pool!.Rent(Long(size));
+                buffer.Span.Fill(byte.Parse(fill, CultureInfo.InvariantCulture));
+                _buffers.Add(buffer);
+                return (_buffers.Count - 1).ToString(CultureInfo.InvariantCulture);
+            case ["expose", var id, var offset, var length, var what]:
+                RmaExposure exposure = Buffer(id).Expose(Long(offset), Long(length), Enum.Parse<RmaAccess>(what));
+                _exposures.Add(exposure);
+                return Convert.ToBase64String(exposure.Remote.ToArray());
+            case ["peek", var id, var offset, var length]:
+                return Convert.ToHexString(Buffer(id).GetSpan(Long(offset), Long(length)));
+            case ["hash", var id]:
+                return Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(Buffer(id).Span));
+            case ["busy", var id, var offset, var until]:
+                // Busy elsewhere: it never calls the endpoint, and sees the byte change all the same.
+                byte expected = byte.Parse(until, CultureInfo.InvariantCulture);
+                nint at = Buffer(id).Address + (nint)Long(offset);
+                while (Volatile.Read(ref Byte(at)) != expected)
+                    Thread.SpinWait(100);
+                return "seen";
+            case ["write", var id, var remote]:
+                using (RemoteRegion region = _endpoint!.Import(_peer, RemoteMemory.Read(Convert.FromBase64String(remote))))
+                    _endpoint.WriteAsync(Buffer(id).Slice(0, region.Length), region).AsTask().GetAwaiter().GetResult();
+                return "ok";
+            case ["receive", var id]:
+                return _endpoint!.ReceiveAsync(Buffer(id)).AsTask().GetAwaiter().GetResult().ToString(CultureInfo.InvariantCulture);
+            case ["send", var id, var length]:
+                _endpoint!.SendAsync(Buffer(id).Slice(0, Long(length)), _peer).AsTask().GetAwaiter().GetResult();
+                return "ok";
+            default:
+                return $"unknown: {string.Join(' ', words)}";
+        }
+    }
+
+    private RmaBuffer Buffer(string id) => _buffers[int.Parse(id, CultureInfo.InvariantCulture)];
+
+    private static long Long(string text) => long.Parse(text, CultureInfo.InvariantCulture);
+
+    private static unsafe ref byte Byte(nint address) => ref *(byte*)address;
+}

@@ -1,0 +1,39 @@
+using AllocTools.Blocks;
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Tests;
+
+/// <summary>A pool on HostProvider, with its context.</summary>
+internal sealed class TestPool : IAsyncDisposable
+{
+    public TestPool(Action<RmaMemoryPoolOptions>? configure = null, TimeProvider? time = null, ILoggerFactory? logging = null, IBlockAllocator? blocks = null)
+        : this(new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open(), configure, time, logging, blocks)
+    {
+    }
+
+    public TestPool(
+        IRmaContext context, Action<RmaMemoryPoolOptions>? configure = null, TimeProvider? time = null, ILoggerFactory? logging = null, IBlockAllocator? blocks = null)
+    {
+        var options = new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero };
+        configure?.Invoke(options);
+        Context = context;
+        Pool = new RmaMemoryPool<HostProvider>(context, options, "test", logging, blocks, time);
+        context.Dispose();
+    }
+
+    public IRmaContext Context { get; }
+
+    public RmaMemoryPool<HostProvider> Pool { get; }
+
+    public RmaPoolStatistics Statistics => Pool.GetStatistics();
+
+    public static Action<RmaMemoryPoolOptions> Classes(params long[] blockSizes) => options =>
+    {
+        foreach (long size in blockSizes)
+            options.SizeClasses.Add(new SizeClassOptions { BlockSize = size });
+    };
+
+    public ValueTask DisposeAsync() => Pool.DisposeAsync();
+}

@@ -1,0 +1,87 @@
+using System.Diagnostics;
+
+namespace AllocTools.Testing;
+
+/// <summary>The other process, seen from the tests: a line in, a line out. It is ended with the test.</summary>
+internal sealed class PeerProcess : IAsyncDisposable
+{
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(60);
+    private readonly Process _process;
+
+    public PeerProcess(params string[] arguments)
+        : this([], arguments)
+    {
+    }
+
+    /// <summary>Starts it behind a wrapper such as <c>prlimit</c>.</summary>
+    public PeerProcess(string[] wrapper, string[] arguments)
+    {
+        string[] all = [.. wrapper, ExecutablePath, .. arguments];
+        var start = new ProcessStartInfo(all[0], all[1..])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        };
+        _process = Process.Start(start)!;
+    }
+
+    private static string ExecutablePath
+    {
+        get
+        {
+            string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
+            string configuration = Path.GetFileName(here);
+            return Path.GetFullPath(Path.Combine(here, "..", "..", "AllocTools.TestPeer", configuration, "AllocTools.TestPeer"));
+        }
+    }
+
+    public async Task<string> AskAsync(string line)
+    {
+        await TellAsync(line);
+        return await AnswerAsync();
+    }
+
+    public async Task TellAsync(string line)
+    {
+        await _process.StandardInput.WriteLineAsync(line);
+        await _process.StandardInput.FlushAsync();
+    }
+
+    public async Task<string> AnswerAsync() =>
+        await _process.StandardOutput.ReadLineAsync().WaitAsync(AnswerTime) ?? throw new InvalidOperationException("The peer has ended.");
+
+    /// <summary>All it prints until it ends.</summary>
+    public async Task<string> ReadToEndAsync()
+    {
+        _process.StandardInput.Close();
+        string output = await _process.StandardOutput.ReadToEndAsync().WaitAsync(AnswerTime);
+        await _process.WaitForExitAsync().WaitAsync(AnswerTime);
+        return output;
+    }
+
+    /// <summary>SIGKILL: it has no time to say goodbye.</summary>
+    public async Task KillAsync()
+    {
+        _process.Kill(entireProcessTree: true);
+        await _process.WaitForExitAsync();
+    }
+
+    /// <summary>SIGSTOP: it is there, and does nothing.</summary>
+    public void Suspend() => Signal("-STOP");
+
+    public void Resume() => Signal("-CONT");
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+            await KillAsync();
+        _process.Dispose();
+    }
+
+    private void Signal(string signal)
+    {
+        using var kill = Process.Start("kill", [signal, _process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]);
+        kill.WaitForExit();
+    }
+}
