@@ -56,8 +56,8 @@ internal static class PageLockTable
             error = Ask(toAsk[done], step);
         if (error != 0 && step > 0)
         {
-            // The one that failed changed nothing; those before it are undone.
-            for (int i = 0; i < done - 1; i++)
+            // The one that failed, too: mlock goes as far as it can, and leaves locked what it has.
+            for (int i = 0; i < done; i++)
                 _ = Ask(toAsk[i], -1);
         }
         lock (Gate)

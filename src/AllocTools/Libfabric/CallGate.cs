@@ -21,8 +21,9 @@ internal sealed class CallGate
 
     public void Exit()
     {
+        // More than once: a call that is refused counts itself out again, too.
         if (Interlocked.Decrement(ref _calls) == ClosedBit)
-            _empty.SetResult();
+            _empty.TrySetResult();
     }
 
     /// <summary>Lets no call in any more and waits for those that run. False: somebody else has closed it.</summary>

@@ -1,0 +1,93 @@
+using AllocTools.Regions;
+using AllocTools.Testing;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Testing;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests;
+
+/// <summary>A peer that goes beyond its rights: what it changes, and what it sees, on each fabric.</summary>
+public sealed class AccessTests
+{
+    public static TheoryData<string> Fabrics => [.. Fabric.All];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    /// <summary>
+    /// What the initiator sees, by the meaning of a completion: with Delivery each fabric fails the write; with the
+    /// provider's own level tcp;ofi_rxm and net say that all is well, though no byte has changed. Seen with libfabric 1.17.
+    /// </summary>
+    public static TheoryData<string, LibfabricCompletionLevel, string> Seen => new()
+    {
+        { Fabric.Tcp, LibfabricCompletionLevel.Delivery, "FI_ECANCELED" },
+        { Fabric.PlainTcp, LibfabricCompletionLevel.Delivery, "FI_ECANCELED" },
+        { Fabric.Sockets, LibfabricCompletionLevel.Delivery, "FI_EACCES" },
+        { Fabric.Tcp, LibfabricCompletionLevel.Transmit, "OK" },
+        { Fabric.PlainTcp, LibfabricCompletionLevel.Transmit, "OK" },
+        { Fabric.Sockets, LibfabricCompletionLevel.Transmit, "FI_EACCES" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Seen))]
+    public Task AWriteToMemoryThatIsRegisteredForReadingChangesNoByte(string fabric, LibfabricCompletionLevel level, string seen) =>
+        ForbiddenWriteAsync(fabric, level, seen, RmaAccess.RemoteRead, granted => new RemoteMemory(granted.Address, granted.Length, granted.Key, RmaAccess.RemoteWrite));
+
+    [Theory]
+    [MemberData(nameof(Seen))]
+    public Task AWriteWithAnUnknownKeyChangesNoByte(string fabric, LibfabricCompletionLevel level, string seen) =>
+        ForbiddenWriteAsync(fabric, level, seen, RmaAccess.RemoteWrite, granted => new RemoteMemory(granted.Address, granted.Length, granted.Key ^ 0x55, RmaAccess.RemoteWrite));
+
+    [Theory]
+    [MemberData(nameof(Seen))]
+    public Task AWriteBeyondTheRegistrationChangesNoByte(string fabric, LibfabricCompletionLevel level, string seen) =>
+        ForbiddenWriteAsync(fabric, level, seen, RmaAccess.RemoteWrite, granted => new RemoteMemory(granted.Address + (1UL << 30), granted.Length, granted.Key, RmaAccess.RemoteWrite));
+
+    [Fact]
+    public async Task WhatTheMemoryIsNotExposedForIsRefusedHere()
+    {
+        await using LocalSide side = await LocalSide.StartAsync(Fabric.Tcp, RmaAccess.RemoteRead);
+        await side.Process.AskAsync("rent 4096 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 4096, RmaAccess.RemoteRead));
+        using RmaBuffer source = side.Pool.Rent(4096);
+        InvalidOperationException error = Assert.Throws<InvalidOperationException>(() => { _ = side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(); });
+        Assert.Contains("RemoteRead", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task WhetherAccessIsEnforcedIsInTheTraitsAndLoggedOnceWhereNot(string fabric)
+    {
+        var logs = new FakeLogCollector();
+        using var logging = LoggerFactory.Create(b => b.AddProvider(new FakeLoggerProvider(logs)));
+        using IRmaContext context = Fabric.Open(fabric);
+        await using (new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite }, "open", logging))
+        {
+        }
+        bool enforced = !(fabric == Fabric.SharedMemoryByAddress && LibraryVersion < new Version(2, 7));
+        Assert.Equal(enforced, context.Traits.RemoteAccessEnforced);
+        Assert.Equal(enforced ? 0 : 1, logs.GetSnapshot().Count(l => l.Id.Id == 4));
+    }
+
+    private static Version LibraryVersion => Interop.Installed.Library.Version;
+
+    private static async Task ForbiddenWriteAsync(
+        string fabric, LibfabricCompletionLevel level, string seen, RmaAccess granted, Func<RemoteMemory, RemoteMemory> forge)
+    {
+        await using LocalSide side = await LocalSide.StartAsync(fabric, granted, o =>
+        {
+            o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(5);
+            o.Endpoint.CompletionLevel = level;
+        });
+        await side.Process.AskAsync("rent 65536 5");
+        string before = await side.Process.AskAsync("hash 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, forge(await side.ExposedAsync(0, 0, 65536, granted)));
+        using RmaBuffer source = side.Pool.Rent(65536);
+        source.Span.Fill(6);
+        Exception? error = await Record.ExceptionAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
+        Assert.Equal(before, await side.Process.AskAsync("hash 0"));
+        if (LibraryVersion.Major == 1)
+            Assert.Equal(seen, error is null ? "OK" : Assert.IsAssignableFrom<RmaOperationException>(error).ErrorName);
+        else if (level == LibfabricCompletionLevel.Delivery)
+            Assert.IsAssignableFrom<RmaOperationException>(error);
+    }
+}

@@ -1,0 +1,99 @@
+using AllocTools.Regions;
+using AllocTools.Testing;
+using Microsoft.Extensions.Options;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests;
+
+public sealed class ProviderTests
+{
+    public static TheoryData<string> Fabrics => [.. Fabric.All];
+
+    [Fact]
+    public void AMissingLibraryIsAClearError()
+    {
+        var provider = new LibfabricProvider(new LibfabricOptions { LibraryPath = "/nowhere/libfabric.so.1" });
+        RmaProviderException error = Assert.Throws<RmaProviderException>(provider.Open);
+        Assert.Contains("/nowhere/libfabric.so.1", error.Message, StringComparison.Ordinal);
+        Assert.Contains("apt-get install libfabric1", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AnUnknownProviderIsAClearErrorThatListsTheOthers()
+    {
+        var provider = new LibfabricProvider(new LibfabricOptions { Provider = "warp;ofi_rxm" });
+        RmaProviderException error = Assert.Throws<RmaProviderException>(provider.Open);
+        Assert.Contains("Provider 'warp;ofi_rxm'", error.Message, StringComparison.Ordinal);
+        Assert.Contains("FI_ENODATA", error.Message, StringComparison.Ordinal);
+        Assert.Contains("tcp;ofi_rxm", error.Message, StringComparison.Ordinal);
+        Assert.Contains("shm", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AnUnknownDomainAndAnAddressThatIsNotOursAreNamed()
+    {
+        RmaProviderException domain = Assert.Throws<RmaProviderException>(() => Fabric.Open(Fabric.Tcp, o => o.Domain = "nosuchcard0"));
+        Assert.Contains("Domain 'nosuchcard0'", domain.Message, StringComparison.Ordinal);
+        RmaProviderException node = Assert.Throws<RmaProviderException>(() => Fabric.Open(Fabric.Tcp, o => o.Node = "203.0.113.9"));
+        Assert.Contains("Node '203.0.113.9'", node.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void InvalidOptionsAreAllNamedAtOnce()
+    {
+        var options = new LibfabricOptions { Service = "7471" };
+        options.Endpoint.MaxOutstanding = 0;
+        options.Endpoint.OperationTimeout = TimeSpan.Zero;
+        options.Endpoint.SpinTime = TimeSpan.FromSeconds(2);
+        options.Settings["PATH"] = "x";
+        OptionsValidationException error = Assert.Throws<OptionsValidationException>(() => new LibfabricProvider(options).Open());
+        Assert.Equal(5, error.Failures.Count());
+        Assert.Contains("Endpoint:MaxOutstanding is 0", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public void TheTraitsSayWhatTheFabricReturned(string fabric)
+    {
+        using IRmaContext context = Fabric.Open(fabric);
+        RmaProviderTraits traits = context.Traits;
+        Assert.Equal(fabric == Fabric.SharedMemoryByAddress ? RmaAddressing.VirtualAddress : RmaAddressing.Offset, traits.Addressing);
+        Assert.False(traits.RawKeys);
+        Assert.False(traits.RegistrationsBoundToEndpoint);
+        Assert.Equal(8, traits.KeySize);
+        Assert.True(traits.RemoteAccess);
+        Assert.True(traits.DeliveryComplete);
+        if (fabric == Fabric.Tcp)
+            Assert.True(traits.SendAfterWriteOrdered);
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public void KeysAreUnpredictableAndEachRegistrationHasItsOwn(string fabric)
+    {
+        using IRmaContext context = Fabric.Open(fabric);
+        using var pool = new RmaMemoryPool<LibfabricProvider>(
+            context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead, Isolation = RmaIsolation.PerExposure });
+        using RmaBuffer buffer = pool.Rent(4096);
+        HashSet<ulong> keys = [];
+        for (int i = 0; i < 100; i++)
+        {
+            using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteRead);
+            Assert.True(keys.Add(exposure.Remote.Key));
+        }
+        // 100 random 64-bit numbers that are all below 2^48, or all even, are one chance in 2^100 or less.
+        Assert.Contains(keys, k => k > 1UL << 48);
+        Assert.Contains(keys, k => k % 2 == 1);
+    }
+
+    [Fact]
+    public void ThePoolsMemoryIsRegisteredOncePerSlab()
+    {
+        using IRmaContext context = Fabric.Open(Fabric.Tcp);
+        using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());
+        for (int i = 0; i < 1000; i++)
+            pool.Rent(64 << 10).Dispose();
+        Assert.Equal(1, pool.GetStatistics().Registrations);
+        Assert.Equal(999, pool.GetStatistics().Hits);
+    }
+}
