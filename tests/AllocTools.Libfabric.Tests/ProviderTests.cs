@@ -33,9 +33,16 @@ public sealed class ProviderTests
     public void AnUnknownDomainAndAnAddressThatIsNotOursAreNamed()
     {
         RmaProviderException domain = Assert.Throws<RmaProviderException>(() => Fabric.Open(Fabric.Tcp, o => o.Domain = "nosuchcard0"));
-        Assert.Contains("Domain 'nosuchcard0'", domain.Message, StringComparison.Ordinal);
-        RmaProviderException node = Assert.Throws<RmaProviderException>(() => Fabric.Open(Fabric.Tcp, o => o.Node = "203.0.113.9"));
-        Assert.Contains("Node '203.0.113.9'", node.Message, StringComparison.Ordinal);
+        Assert.Contains("Domain is 'nosuchcard0'", domain.Message, StringComparison.Ordinal);
+        RmaProviderException node = Assert.Throws<RmaProviderException>(() =>
+        {
+            // A foreign address is found out when it is bound.
+            using IRmaContext context = Fabric.Open(Fabric.Tcp, o => o.Node = "203.0.113.9");
+            context.OpenEndpoint().Dispose();
+        });
+        Assert.Contains("'203.0.113.9'", node.Message, StringComparison.Ordinal);
+        RmaProviderException name = Assert.Throws<RmaProviderException>(() => Fabric.Open(Fabric.Tcp, o => o.Node = "no.such.host.invalid"));
+        Assert.Contains("Node 'no.such.host.invalid'", name.Message, StringComparison.Ordinal);
     }
 
     [Fact]

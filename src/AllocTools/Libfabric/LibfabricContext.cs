@@ -67,7 +67,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
             Check(library.OpenFabric(info.Info->fabric_attr, out fabric), "fi_fabric");
             Check(fabric!.OpenDomain(info.Info, out domain), "fi_domain");
             if (traits.RegistrationsBoundToEndpoint)
-                bound = LibfabricEndpointResources.Open(library, info, fabric, domain!, traits.ProviderName, options.Endpoint, logger);
+                bound = LibfabricEndpointResources.Open(library, info, fabric, domain!, traits.ProviderName, options, logger);
             return new LibfabricContext(library, info, fabric, domain!, bound, traits, options, logger, time);
         }
         catch
@@ -139,7 +139,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         if (_boundEndpoint is null)
         {
             LibfabricEndpointResources resources = LibfabricEndpointResources.Open(
-                Library, Info, _fabric, _domain, Traits.ProviderName, _options.Endpoint, Logger);
+                Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
             return new LibfabricEndpoint(this, resources, ownsResources: true, _options.Endpoint, _time);
         }
         if (Interlocked.Exchange(ref _boundEndpointTaken, 1) != 0)

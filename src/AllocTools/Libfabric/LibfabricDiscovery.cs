@@ -47,11 +47,11 @@ internal static unsafe class LibfabricDiscovery
         {
             for (fi_info* entry = list; entry != null; entry = entry->next)
             {
-                if (FindReasonAgainst(entry, byAddress) is null)
+                if (FindReasonAgainst(entry, options, byAddress) is null)
                     return InfoHandle.Copy(library, entry);
             }
             throw new RmaProviderException(
-                $"libfabric's provider '{InfoHandle.Text(list->fabric_attr->prov_name)}' can't be used: {FindReasonAgainst(list, byAddress)}. Choose another Provider.",
+                $"libfabric's provider '{InfoHandle.Text(list->fabric_attr->prov_name)}' can't be used: {FindReasonAgainst(list, options, byAddress)}.",
                 FiErrno.FI_ENODATA,
                 nameof(FiErrno.FI_ENODATA));
         }
@@ -81,8 +81,12 @@ internal static unsafe class LibfabricDiscovery
     }
 
     /// <summary>What this library can't do for an interface; null where it can.</summary>
-    private static string? FindReasonAgainst(fi_info* entry, bool byAddress)
+    private static string? FindReasonAgainst(fi_info* entry, LibfabricOptions options, bool byAddress)
     {
+        // tcp;ofi_rxm of 1.17 returns other domains than the one it was asked for.
+        string domain = InfoHandle.Text(entry->domain_attr->name);
+        if (!string.IsNullOrEmpty(options.Domain) && domain != options.Domain)
+            return $"it has the domain '{domain}' here, but Domain is '{options.Domain}'";
         int unknownMrMode = entry->domain_attr->mr_mode & ~KnownMrMode;
         if (unknownMrMode != 0)
             return $"it insists on the registration mode bits 0x{unknownMrMode:X} (FI_MR_HMEM, FI_MR_RMA_EVENT and the like), which are not supported";
@@ -90,7 +94,7 @@ internal static unsafe class LibfabricDiscovery
         if (unknownMode != 0)
             return $"it insists on the mode bits 0x{unknownMode:X}, which are not supported";
         if (byAddress && entry->addr_format == fi_addr_format.FI_ADDR_STR)
-            return "it has no IP addresses, and Node is set";
+            return $"it has no IP addresses, but Node is '{options.Node}'";
         return null;
     }
 

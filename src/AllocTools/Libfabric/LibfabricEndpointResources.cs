@@ -36,7 +36,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     public bool IsEndpointClosed => Endpoint.IsReleased && Endpoint.CloseStatus == 0;
 
     public static LibfabricEndpointResources Open(
-        LibfabricLibrary library, InfoHandle info, FabricHandle fabric, DomainHandle domain, string provider, LibfabricEndpointOptions options, ILogger logger)
+        LibfabricLibrary library, InfoHandle info, FabricHandle fabric, DomainHandle domain, string provider, LibfabricOptions options, ILogger logger)
     {
         AvHandle? vector = null;
         CqHandle? queue = null;
@@ -48,7 +48,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
                 type = info.Info->domain_attr->av_type == fi_av_type.FI_AV_UNSPEC ? fi_av_type.FI_AV_MAP : info.Info->domain_attr->av_type,
             };
             Check(domain.OpenAv(&vectorAttributes, out vector), "fi_av_open");
-            int waitDescriptor = OpenQueue(domain, fabric, options, out queue, out int status);
+            int waitDescriptor = OpenQueue(domain, fabric, options.Endpoint, out queue, out int status);
             Check(status, "fi_cq_open");
             Check(domain.OpenEndpoint(info.Info, out endpoint), "fi_endpoint");
             Check(endpoint!.Bind(vector!, 0), "fi_ep_bind (address vector)");
@@ -69,9 +69,14 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         void Check(int status, string operation)
         {
             if (status != 0)
-                throw LibfabricErrors.Provider(library, provider, operation, status);
+                throw LibfabricErrors.Provider(library, provider, operation, status, WhereTo(options));
         }
     }
+
+    /// <summary>What the endpoint was to bind to, for errors such as an address that is not this machine's.</summary>
+    private static string WhereTo(LibfabricOptions options) => string.IsNullOrEmpty(options.Node)
+        ? ""
+        : $" Node is '{options.Node}'{(string.IsNullOrEmpty(options.Service) ? "" : $", Service '{options.Service}'")}.";
 
     /// <summary>Closes the endpoint, then what it used. Those that something still needs are closed later.</summary>
     public void Dispose()

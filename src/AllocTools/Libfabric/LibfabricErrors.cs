@@ -6,11 +6,11 @@ namespace AllocTools.Libfabric;
 /// <summary>What failures of libfabric say.</summary>
 internal static class LibfabricErrors
 {
-    public static RmaProviderException Provider(LibfabricLibrary library, string provider, string operation, int status)
+    public static RmaProviderException Provider(LibfabricLibrary library, string provider, string operation, int status, string detail = "")
     {
         int error = Math.Abs(status);
         return new RmaProviderException(
-            $"{operation} failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'. {MemoryLockLimit.Explain(error)}".TrimEnd(),
+            $"{operation} failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'.{detail} {MemoryLockLimit.Explain(error)}".TrimEnd(),
             error,
             FiErrno.NameOf(error));
     }
