@@ -9,7 +9,7 @@ namespace AllocTools;
 /// </summary>
 /// <remarks>
 /// Binary form, little-endian: magic 0xA7, version 1, access, kind of key (0 integer, 1 raw), key length (2 bytes),
-/// two zero bytes, address (8), length (8), base of a raw key (8), key. An integer key takes 8 bytes, a raw one up to
+/// two zero bytes, address (8), length (8), base of a raw key (8, else zero), key. An integer key takes 8 bytes, a raw one up to
 /// <see cref="MaxKeyLength"/>.
 /// </remarks>
 public readonly struct RemoteMemory : IEquatable<RemoteMemory>
@@ -185,7 +185,7 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
         };
         if (!keyFits)
             return $"The RemoteMemory has a key of kind {source[3]} with {keyLength} bytes; kind 0 has {IntegerKeyLength}, kind 1 has 1 to {MaxKeyLength}.";
-        if (BinaryPrimitives.ReadUInt16LittleEndian(source[6..]) != 0)
+        if (BinaryPrimitives.ReadUInt16LittleEndian(source[6..]) != 0 || (source[3] == 0 && BinaryPrimitives.ReadUInt64LittleEndian(source[24..]) != 0))
             return "The RemoteMemory has reserved bytes that are not zero.";
         if (source.Length < HeaderLength + keyLength)
             return $"The RemoteMemory takes {HeaderLength + keyLength} bytes; {source.Length} were given.";

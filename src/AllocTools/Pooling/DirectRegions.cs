@@ -62,18 +62,6 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : Slab
         return true;
     }
 
-    public override void OnReturned(Slab slab, int index)
-    {
-        TakeBack(slab, index);
-        Engine.AfterReturn();
-    }
-
-    private protected override void ReturnFromQuarantine(Slab slab, int index)
-    {
-        TakeBack(slab, index);
-        Engine.AfterRelease();
-    }
-
     private protected override void TakeBack(Slab slab, int index)
     {
         Engine.Scrub(slab, index);

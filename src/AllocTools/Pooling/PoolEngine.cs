@@ -83,6 +83,9 @@ internal sealed class PoolEngine
 
     public PoolCounters Counters { get; } = new();
 
+    /// <summary>The size classes and the direct regions.</summary>
+    public int ClassCount => _classes.Length + 1;
+
     public bool IsClosed => Volatile.Read(ref _state) == Closed;
 
     /// <summary>What is out: rented, registered by the caller, or quarantined.</summary>
@@ -189,14 +192,6 @@ internal sealed class PoolEngine
             NativeFill(slab.AddressOf(index), slab.BlockSize, value);
     }
 
-    /// <summary>A block or bytes came free by a caller's return.</summary>
-    public void AfterReturn()
-    {
-        AfterRelease();
-        if (IsClosed)
-            LeaseErrors.ThrowLateReturn(Name);
-    }
-
     /// <summary>A block or bytes came free.</summary>
     public void AfterRelease()
     {
@@ -299,7 +294,7 @@ internal sealed class PoolEngine
             if (!_waiters.TryRemove(node))
                 return await task.ConfigureAwait(false);
             Interlocked.Increment(ref Counters.Rejections);
-            throw Exhausted(length, $"{length} bytes within RentTimeout, {_rentTimeout},");
+            throw Exhausted(length, $"{length} bytes within RentTimeout ({_rentTimeout})");
         }
         catch (OperationCanceledException) when (!task.IsCompleted || task.IsCompletedSuccessfully)
         {
@@ -338,7 +333,8 @@ internal sealed class PoolEngine
         }
     }
 
-    private int ClassOf(long length)
+    /// <summary>The class that serves a length; the number of classes stands for the direct regions.</summary>
+    public int ClassOf(long length)
     {
         long[] sizes = _blockSizes;
         int index = 0;

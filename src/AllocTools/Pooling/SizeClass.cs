@@ -114,18 +114,6 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
-    public override void OnReturned(Slab slab, int index)
-    {
-        TakeBack(slab, index);
-        Engine.AfterReturn();
-    }
-
-    private protected override void ReturnFromQuarantine(Slab slab, int index)
-    {
-        TakeBack(slab, index);
-        Engine.AfterRelease();
-    }
-
     private protected override void TakeBack(Slab slab, int index)
     {
         Engine.Scrub(slab, index);

@@ -11,7 +11,16 @@ internal abstract class SlabOwner(PoolEngine engine)
     private long _quarantined;
 
     /// <summary>A lease has ended and nothing holds the block.</summary>
-    public abstract void OnReturned(Slab slab, int index);
+    /// <exception cref="ObjectDisposedException">The pool was closed before. The memory is given back all the same.</exception>
+    public void OnReturned(Slab slab, int index)
+    {
+        // Read first: this very return may be what closing waits for.
+        bool isLate = Engine.IsClosed;
+        TakeBack(slab, index);
+        Engine.AfterRelease();
+        if (isLate)
+            LeaseErrors.ThrowLateReturn(Engine.Name);
+    }
 
     public abstract RmaSizeClassStatistics GetStatistics();
 
@@ -26,10 +35,9 @@ internal abstract class SlabOwner(PoolEngine engine)
     public void OnLeftQuarantine(Slab slab, int index)
     {
         Interlocked.Decrement(ref _quarantined);
-        ReturnFromQuarantine(slab, index);
+        TakeBack(slab, index);
+        Engine.AfterRelease();
     }
-
-    private protected virtual void ReturnFromQuarantine(Slab slab, int index) => TakeBack(slab, index);
 
     /// <summary>Puts a block where it can be rented again, or gives its memory back where the pool is closed.</summary>
     private protected abstract void TakeBack(Slab slab, int index);

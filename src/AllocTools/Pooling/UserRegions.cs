@@ -46,18 +46,6 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         return new RmaBuffer(slab, 0, slab.Lease(0), length);
     }
 
-    public override void OnReturned(Slab slab, int index)
-    {
-        TakeBack(slab, index);
-        Engine.AfterReturn();
-    }
-
-    private protected override void ReturnFromQuarantine(Slab slab, int index)
-    {
-        TakeBack(slab, index);
-        Engine.AfterRelease();
-    }
-
     private protected override void TakeBack(Slab slab, int index)
     {
         MemoryHandle pin;

@@ -1,9 +1,12 @@
 namespace AllocTools.Pooling;
 
 /// <summary>A request that waits for room at the cap.</summary>
-internal sealed class Waiter(long length) : TaskCompletionSource<RmaBuffer>(TaskCreationOptions.RunContinuationsAsynchronously)
+internal sealed class Waiter(long length, int classIndex) : TaskCompletionSource<RmaBuffer>(TaskCreationOptions.RunContinuationsAsynchronously)
 {
     public long Length { get; } = length;
+
+    /// <summary>The size class it waits for; the number of classes stands for the direct regions.</summary>
+    public int ClassIndex { get; } = classIndex;
 
     /// <summary>How often a younger waiter was served first.</summary>
     public int Overtaken { get; set; }

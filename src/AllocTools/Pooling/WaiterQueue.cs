@@ -4,7 +4,7 @@ namespace AllocTools.Pooling;
 /// <remarks>
 /// Whoever makes room (a return, a deregistration) calls <see cref="Signal"/>; one work item at a time then serves the
 /// waiters, the oldest first, on a thread of the pool, because serving may register memory. A waiter that can't be
-/// served lets younger ones pass, but not more than <see cref="MaxOvertakes"/> times.
+/// served lets younger ones of other classes pass, but not more than <see cref="MaxOvertakes"/> times.
 /// No wake-up is lost: a waiter enqueues and then signals once itself; a return makes its block visible and then reads
 /// the count of waiters, with a full fence between; so either the return sees the waiter, or the waiter's own round
 /// sees the block.
@@ -27,9 +27,10 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
 
     public LinkedListNode<Waiter> Enqueue(long length)
     {
+        var waiter = new Waiter(length, engine.ClassOf(length));
         lock (_gate)
         {
-            LinkedListNode<Waiter> node = _waiters.AddLast(new Waiter(length));
+            LinkedListNode<Waiter> node = _waiters.AddLast(waiter);
             Volatile.Write(ref _count, _waiters.Count);
             return node;
         }
@@ -89,19 +90,27 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
     private void ServeRound()
     {
         LinkedListNode<Waiter>[] round = Snapshot();
+        // What comes free in the middle of a round is not for the younger ones of a class whose head was refused just
+        // before: who made it free has signalled, so the next round begins with that head.
+        bool[] refused = new bool[engine.ClassCount];
         for (int i = 0; i < round.Length; i++)
         {
+            ref bool classIsRefused = ref refused[round[i].Value.ClassIndex];
+            if (classIsRefused || !IsWaiting(round[i]))
+                continue;
             if (TryServe(round[i]))
                 MarkOvertaken(round.AsSpan(0, i));
-            else if (IsWaiting(round[i]) && round[i].Value.Overtaken >= MaxOvertakes)
-                return;
+            else if (IsWaiting(round[i]))
+            {
+                if (round[i].Value.Overtaken >= MaxOvertakes)
+                    return;
+                classIsRefused = true;
+            }
         }
     }
 
     private bool TryServe(LinkedListNode<Waiter> node)
     {
-        if (!IsWaiting(node))
-            return false;
         RmaBuffer buffer;
         try
         {

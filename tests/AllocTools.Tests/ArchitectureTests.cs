@@ -1,0 +1,114 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+using Xunit;
+
+namespace AllocTools.Tests;
+
+/// <summary>The rules of docs/architecture.md about what may know what.</summary>
+public sealed class ArchitectureTests
+{
+    private static readonly Assembly Core = typeof(IRmaMemoryPool).Assembly;
+
+    [Fact]
+    public void TheCoreDependsOnNothingButTheSharedFrameworkAndAbstractions()
+    {
+        string[] allowed =
+        [
+            "Microsoft.Extensions.DependencyInjection.Abstractions",
+            "Microsoft.Extensions.Diagnostics.Abstractions",
+            "Microsoft.Extensions.Logging.Abstractions",
+            "Microsoft.Extensions.Options",
+        ];
+        Assert.All(
+            Core.GetReferencedAssemblies().Select(a => a.Name!).Where(n => !n.StartsWith("System.", StringComparison.Ordinal)),
+            name => Assert.Contains(name, allowed));
+    }
+
+    [Fact]
+    public void NativeImportsStandInInteropNamespacesOnly()
+    {
+        foreach (Type type in Core.GetTypes())
+        {
+            foreach (MethodInfo method in type.GetMethods(All))
+            {
+                if (method.GetCustomAttribute<DllImportAttribute>() is not null || method.Attributes.HasFlag(MethodAttributes.PinvokeImpl))
+                    Assert.True(IsInterop(type), $"{type}.{method.Name}");
+            }
+        }
+    }
+
+    [Fact]
+    public void FunctionPointersStandInInteropNamespacesOnly()
+    {
+        foreach (Type type in Core.GetTypes())
+        {
+            foreach (FieldInfo field in type.GetFields(All))
+                Assert.True(!field.FieldType.IsFunctionPointer || IsInterop(type), $"{type}.{field.Name}");
+        }
+    }
+
+    [Fact]
+    public void InteropKnowsNothingElseOfTheCore() =>
+        CheckReferences(n => n.EndsWith(".Interop", StringComparison.Ordinal), n => n is "AllocTools.Interop" or "AllocTools.Libfabric.Interop");
+
+    [Fact]
+    public void PoolingKnowsNoProvider() =>
+        CheckReferences(n => n == "AllocTools.Pooling", n => !n.StartsWith("AllocTools.Libfabric", StringComparison.Ordinal) && n != "AllocTools.HostMemory");
+
+    [Fact]
+    public void AProviderKnowsNoOtherProviderAndNoPoolsInside()
+    {
+        CheckReferences(n => n == "AllocTools.Libfabric", n => n is not ("AllocTools.HostMemory" or "AllocTools.Pooling"));
+        CheckReferences(n => n == "AllocTools.HostMemory", n => !n.StartsWith("AllocTools.Libfabric", StringComparison.Ordinal) && n != "AllocTools.Pooling");
+    }
+
+    private const BindingFlags All = BindingFlags.Instance | BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
+
+    private static bool IsInterop(Type type) => type.Namespace?.EndsWith(".Interop", StringComparison.Ordinal) == true || (type.DeclaringType is { } outer && IsInterop(outer));
+
+    /// <summary>Looks at what the bodies of methods call and at the types of fields, through the metadata.</summary>
+    private static void CheckReferences(Func<string, bool> isSubject, Func<string, bool> mayUse)
+    {
+        Module module = Core.ManifestModule;
+        foreach (Type type in Core.GetTypes().Where(t => t.Namespace is not null && isSubject(t.Namespace)))
+        {
+            IEnumerable<Type?> used = type.GetFields(All).Select(f => (Type?)f.FieldType);
+            foreach (MethodBase method in type.GetMethods(All).Cast<MethodBase>().Concat(type.GetConstructors(All)))
+            {
+                used = used.Concat(method.GetParameters().Select(p => (Type?)p.ParameterType));
+                byte[]? body = method.GetMethodBody()?.GetILAsByteArray();
+                for (int i = 0; body is not null && i + 4 < body.Length; i++)
+                {
+                    // call, callvirt, newobj, ldfld, stfld, ldsfld, ldtoken: an operand that is a token of ours.
+                    if (body[i] is 0x28 or 0x6F or 0x73 or 0x7B or 0x7D or 0x7E or 0xD0)
+                        used = used.Append(DeclaringType(module, BitConverter.ToInt32(body, i + 1)));
+                }
+            }
+            foreach (Type? target in used)
+            {
+                if (target?.Assembly == Core && target.Namespace is { } name && name.StartsWith("AllocTools", StringComparison.Ordinal) && !isSubject(name))
+                    Assert.True(mayUse(name), $"{type} uses {target}");
+            }
+        }
+    }
+
+    private static Type? DeclaringType(Module module, int token)
+    {
+        const int Field = 0x04;
+        const int Method = 0x06;
+        try
+        {
+            return (token >> 24) switch
+            {
+                Field => module.ResolveField(token)?.DeclaringType,
+                Method => module.ResolveMethod(token)?.DeclaringType,
+                _ => null,
+            };
+        }
+        catch (ArgumentOutOfRangeException)
+        {
+            // Not a token: the bytes of another instruction's operand.
+            return null;
+        }
+    }
+}
