@@ -30,7 +30,7 @@ public sealed class ShutdownTests : IDisposable
         Assert.Equal(0, _journal.Count("deregistered"));
         // Would throw if the pool were closed by now.
         late.Dispose();
-        await stop;
+        await stop.WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.False(_log.Has(LogRecorder.ClosedWithBuffersOut));
         Assert.Equal(["provider opened", "registered", "deregistered", "context closed", "provider disposed"], _journal.Events);
@@ -48,7 +48,7 @@ public sealed class ShutdownTests : IDisposable
         _time.Advance(TimeSpan.FromMinutes(6.9));
         Assert.False(stop.IsCompleted);
         _time.Advance(TimeSpan.FromMinutes(0.1));
-        await stop;
+        await stop.WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.True(_log.Has(LogRecorder.ClosedWithBuffersOut));
         Assert.Contains(_log.Entries, e => e.Id == LogRecorder.Draining && e.Message.Contains("00:07:00", StringComparison.Ordinal));
@@ -69,7 +69,7 @@ public sealed class ShutdownTests : IDisposable
         await _log.Logged(LogRecorder.Draining);
         Assert.False(stop.IsCompleted);
         await deadline.CancelAsync();
-        await stop;
+        await stop.WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.True(_log.Has(LogRecorder.ClosedWithBuffersOut));
         Assert.Throws<ObjectDisposedException>(leaked.Dispose);
@@ -87,7 +87,7 @@ public sealed class ShutdownTests : IDisposable
                 rented.Dispose();
             })));
 
-        await host.StopAsync(Cancelled);
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
         Assert.False(_log.Has(LogRecorder.Draining));
         Assert.Equal(1, _journal.Count("deregistered"));
     }
@@ -100,7 +100,7 @@ public sealed class ShutdownTests : IDisposable
         var journal = new Journal { RegistrationsBoundToEndpoint = bound };
         using IHost host = await StartAsync(journal: journal);
         host.Services.GetRequiredService<IRmaEndpoint>();
-        await host.StopAsync(Cancelled);
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.Equal([first, second, "context closed", "provider disposed"], journal.Events.TakeLast(4));
         int count = journal.Events.Count;
@@ -118,7 +118,7 @@ public sealed class ShutdownTests : IDisposable
         Assert.Equal(1, pool.GetStatistics().QuarantinedBuffers);
         _journal.EndpointCloses = () => operation.Release();
 
-        await host.StopAsync(Cancelled);
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
         Assert.False(_log.Has(LogRecorder.ClosedWithBuffersOut));
         Assert.Equal(["endpoint closed", "deregistered", "context closed", "provider disposed"], _journal.Events.TakeLast(4));
     }
@@ -137,7 +137,7 @@ public sealed class ShutdownTests : IDisposable
         await _log.Logged(LogRecorder.Draining);
         Assert.Equal(0, _journal.Count("endpoint closed"));
         late.Dispose();
-        await stop;
+        await stop.WaitAsync(TestHost.Patience, Cancelled);
         Assert.False(_log.Has(LogRecorder.ClosedWithBuffersOut));
         Assert.Equal(["endpoint closed", "deregistered", "context closed", "provider disposed"], _journal.Events.TakeLast(4));
     }
@@ -148,7 +148,7 @@ public sealed class ShutdownTests : IDisposable
         var journal = new Journal { EndpointCloseFails = new InvalidOperationException("busy") };
         using IHost host = await StartAsync(journal: journal);
         host.Services.GetRequiredService<IRmaEndpoint>();
-        await host.StopAsync(Cancelled);
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.Contains(_log.Entries, e => e.Id == LogRecorder.EndpointCloseFailed && e.Level == LogLevel.Error);
         Assert.Equal(["endpoint closed", "deregistered", "context closed", "provider disposed"], journal.Events.TakeLast(4));
@@ -158,7 +158,7 @@ public sealed class ShutdownTests : IDisposable
     public async Task Once_the_pool_is_closed_no_endpoint_can_be_opened()
     {
         using IHost host = await StartAsync();
-        await host.StopAsync(Cancelled);
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.Throws<ObjectDisposedException>(() => host.Services.GetRequiredService<IRmaEndpoint>());
         Assert.Equal(0, _journal.Count("endpoint opened"));
@@ -211,7 +211,7 @@ public sealed class ShutdownTests : IDisposable
         IRmaMemoryPool pool = PoolOf(host);
         await pool.DisposeAsync();
         pool.Dispose();
-        await host.StopAsync(Cancelled);
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.Equal(["provider opened", "registered", "deregistered", "context closed", "provider disposed"], _journal.Events);
     }
@@ -225,7 +225,7 @@ public sealed class ShutdownTests : IDisposable
         await host.StartAsync(Cancelled);
         IRmaMemoryPool pool = PoolOf(host);
         pool.Rent(1000).Dispose();
-        await host.StopAsync(Cancelled);
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
         RmaPoolStatistics end = pool.GetStatistics();
         Assert.True(end.Registrations > 0);

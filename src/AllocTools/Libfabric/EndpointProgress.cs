@@ -24,8 +24,7 @@ internal sealed unsafe class EndpointProgress
     private readonly CompletionRing _completions;
     private readonly TimeProvider _time;
     private readonly RetryQueue _retries = new();
-    private readonly long _maxPart;
-    private readonly ulong _levelFlags;
+    private readonly OperationPoster _poster;
     private readonly long _cancelGrace;
     private readonly string _provider;
     private int _turn;
@@ -42,8 +41,7 @@ internal sealed unsafe class EndpointProgress
         _contexts = contexts;
         _completions = completions;
         _time = time;
-        _maxPart = context.Traits.MaxMessageSize;
-        _levelFlags = FiFlags.FI_COMPLETION | (context.Traits.DeliveryComplete ? FiFlags.FI_DELIVERY_COMPLETE : 0);
+        _poster = new OperationPoster(resources.Endpoint, context.Traits, contexts);
         _provider = context.Traits.ProviderName;
         _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
     }
@@ -77,8 +75,8 @@ internal sealed unsafe class EndpointProgress
     /// <summary>Posts an operation with a task; whatever becomes of it, the task says.</summary>
     public void Post(OperationSlot slot)
     {
-        // Its completion may free the slot before PostPart returns; from a success on it is not ours.
-        nint status = _retries.IsEmpty ? PostPart(slot) : -FiErrno.FI_EAGAIN;
+        // Its completion may free the slot before that call returns; from a success on it is not ours.
+        nint status = _retries.IsEmpty ? _poster.Post(slot) : -FiErrno.FI_EAGAIN;
         if (status == 0)
             return;
         if (status == -FiErrno.FI_EAGAIN)
@@ -98,7 +96,7 @@ internal sealed unsafe class EndpointProgress
     {
         RmaOperationKind kind = slot.Kind;
         long length = slot.Length;
-        nint status = PostPart(slot);
+        nint status = _poster.Post(slot);
         if (status == 0)
             return true;
         if (!slot.TryChange(OperationState.Posted, OperationState.Abandoned))
@@ -168,58 +166,6 @@ internal sealed unsafe class EndpointProgress
             if (done)
                 slot.ReleaseByFabric();
         }
-    }
-
-    private nint PostPart(OperationSlot slot)
-    {
-        long done = slot.Transferred;
-        void* local = (void*)(slot.Address + (nint)done);
-        void* descriptor = (void*)slot.LocalDescriptor;
-        void* context = &_contexts[slot.Index];
-        long part = Math.Min(slot.Length - done, _maxPart);
-        slot.PartLength = part;
-        return slot.Kind switch
-        {
-            RmaOperationKind.Write => Write(slot, local, (nuint)part, descriptor, slot.RemoteAddress + (ulong)done, context),
-            RmaOperationKind.Read => _endpoint.Read(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
-            RmaOperationKind.Send => Send(slot, local, (nuint)part, descriptor, context),
-            _ => _endpoint.Receive(local, (nuint)part, descriptor, slot.Peer, context),
-        };
-    }
-
-    /// <summary>
-    /// fi_writemsg with the completion level as a flag of the call: net of libfabric 1.17 forgets the level that its
-    /// endpoint was opened with and completes before the bytes are there.
-    /// </summary>
-    private nint Write(OperationSlot slot, void* local, nuint length, void* descriptor, ulong remoteAddress, void* context)
-    {
-        iovec from = new() { iov_base = local, iov_len = length };
-        fi_rma_iov to = new() { addr = remoteAddress, len = length, key = slot.Key };
-        fi_msg_rma message = new()
-        {
-            msg_iov = &from,
-            desc = &descriptor,
-            iov_count = 1,
-            addr = slot.Peer,
-            rma_iov = &to,
-            rma_iov_count = 1,
-            context = context,
-        };
-        return _endpoint.WriteMsg(&message, _levelFlags);
-    }
-
-    private nint Send(OperationSlot slot, void* local, nuint length, void* descriptor, void* context)
-    {
-        iovec from = new() { iov_base = local, iov_len = length };
-        fi_msg message = new()
-        {
-            msg_iov = &from,
-            desc = &descriptor,
-            iov_count = 1,
-            addr = slot.Peer,
-            context = context,
-        };
-        return _endpoint.SendMsg(&message, _levelFlags);
     }
 
     private bool ReadQueue()
@@ -320,7 +266,7 @@ internal sealed unsafe class EndpointProgress
 
     private void PostNextPart(OperationSlot slot)
     {
-        nint status = PostPart(slot);
+        nint status = _poster.Post(slot);
         if (status == 0)
             return;
         if (status == -FiErrno.FI_EAGAIN)
@@ -340,7 +286,7 @@ internal sealed unsafe class EndpointProgress
         while (_retries.TryPeek(out OperationSlot? slot))
         {
             slot.State = OperationState.Posted;
-            nint status = PostPart(slot);
+            nint status = _poster.Post(slot);
             if (status == -FiErrno.FI_EAGAIN)
             {
                 slot.State = OperationState.Queued;

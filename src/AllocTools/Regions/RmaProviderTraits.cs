@@ -42,7 +42,7 @@ public sealed record RmaProviderTraits
     /// <summary>Registrations belong to one endpoint (FI_MR_ENDPOINT), so the context has a single one.</summary>
     public bool RegistrationsBoundToEndpoint { get; init; }
 
-    /// <summary>A completed write can mean that its bytes are in the peer's memory (FI_DELIVERY_COMPLETE).</summary>
+    /// <summary>A completed write means that its bytes are in the peer's memory (FI_DELIVERY_COMPLETE), as the options asked.</summary>
     public bool DeliveryComplete { get; init; }
 
     /// <summary>A message that is sent after a write arrives after the write's bytes (FI_ORDER_SAW).</summary>

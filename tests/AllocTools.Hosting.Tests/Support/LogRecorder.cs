@@ -16,7 +16,7 @@ public sealed class LogRecorder : ILoggerProvider, ILogger
 
     public IReadOnlyList<(LogLevel Level, int Id, string Message)> Entries => [.. _entries.Where(e => e.Id != 0)];
 
-    public Task Logged(int id) => SignalOf(id).Task;
+    public Task Logged(int id) => SignalOf(id).Task.WaitAsync(TestHost.Patience);
 
     public bool Has(int id) => Entries.Any(e => e.Id == id);
 

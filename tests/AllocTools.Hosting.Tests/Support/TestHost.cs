@@ -9,6 +9,9 @@ namespace AllocTools.Hosting.Tests.Support;
 /// <summary>Builders of real hosts, without console output and file watchers.</summary>
 internal static class TestHost
 {
+    /// <summary>After which something that does not come is taken for missing, so that a test fails where it would hang.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
     public static HostApplicationBuilder CreateBuilder(string? json = null, LogRecorder? log = null)
     {
         var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });

@@ -1,0 +1,67 @@
+using AllocTools.Libfabric.Interop;
+using AllocTools.Regions;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Turns a slot into libfabric's calls (fi_rma(3), fi_msg(3)).</summary>
+/// <remarks>
+/// Writes and sends pass the completion level as a flag of the call: net of libfabric 1.17 forgets the level that its
+/// endpoint was opened with, and then completes before the bytes are there.
+/// </remarks>
+internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProviderTraits traits, fi_context2* contexts)
+{
+    private readonly EndpointHandle _endpoint = endpoint;
+    private readonly fi_context2* _contexts = contexts;
+    private readonly long _maxPart = traits.MaxMessageSize;
+    private readonly ulong _levelFlags = FiFlags.FI_COMPLETION | (traits.DeliveryComplete ? FiFlags.FI_DELIVERY_COMPLETE : 0);
+
+    /// <summary>Posts an operation, or its next part where it is longer than the transport's messages.</summary>
+    /// <returns>libfabric's status; -FI_EAGAIN where the transport took nothing.</returns>
+    public nint Post(OperationSlot slot)
+    {
+        long done = slot.Transferred;
+        void* local = (void*)(slot.Address + (nint)done);
+        void* descriptor = (void*)slot.LocalDescriptor;
+        void* context = &_contexts[slot.Index];
+        long part = Math.Min(slot.Length - done, _maxPart);
+        slot.PartLength = part;
+        return slot.Kind switch
+        {
+            RmaOperationKind.Write => Write(slot, local, (nuint)part, descriptor, slot.RemoteAddress + (ulong)done, context),
+            RmaOperationKind.Read => _endpoint.Read(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
+            RmaOperationKind.Send => Send(slot, local, (nuint)part, descriptor, context),
+            _ => _endpoint.Receive(local, (nuint)part, descriptor, slot.Peer, context),
+        };
+    }
+
+    private nint Write(OperationSlot slot, void* local, nuint length, void* descriptor, ulong remoteAddress, void* context)
+    {
+        iovec from = new() { iov_base = local, iov_len = length };
+        fi_rma_iov to = new() { addr = remoteAddress, len = length, key = slot.Key };
+        fi_msg_rma message = new()
+        {
+            msg_iov = &from,
+            desc = &descriptor,
+            iov_count = 1,
+            addr = slot.Peer,
+            rma_iov = &to,
+            rma_iov_count = 1,
+            context = context,
+        };
+        return _endpoint.WriteMsg(&message, _levelFlags);
+    }
+
+    private nint Send(OperationSlot slot, void* local, nuint length, void* descriptor, void* context)
+    {
+        iovec from = new() { iov_base = local, iov_len = length };
+        fi_msg message = new()
+        {
+            msg_iov = &from,
+            desc = &descriptor,
+            iov_count = 1,
+            addr = slot.Peer,
+            context = context,
+        };
+        return _endpoint.SendMsg(&message, _levelFlags);
+    }
+}
