@@ -73,6 +73,9 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     Task WarmUpAsync(CancellationToken cancellationToken = default);
 
     /// <summary>Stops renting, fails the waiters, and waits until nothing is out or the token is cancelled.</summary>
+    /// <remarks>
+    /// What was returned and is quarantined is not out: it comes back when the endpoint that holds it is closed.
+    /// </remarks>
     /// <param name="cancellationToken">The deadline.</param>
     /// <returns>True when nothing is out any more.</returns>
     ValueTask<bool> DrainAsync(CancellationToken cancellationToken = default);

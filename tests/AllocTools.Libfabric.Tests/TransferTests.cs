@@ -98,4 +98,24 @@ public sealed class TransferTests
         }
         Assert.Equal(0, pair.Left.Pool.GetStatistics().RentedBuffers);
     }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task EmptyWritesReadsAndMessagesComplete(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(5));
+        using RmaBuffer target = pair.Right.Pool.Rent(64);
+        target.Span.Fill(3);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
+        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        using RmaBuffer source = pair.Left.Pool.Rent(64);
+        source.Span.Clear();
+        await pair.Left.Endpoint.WriteAsync(source.Slice(0, 0), remote, cancellationToken: Token);
+        await pair.Left.Endpoint.ReadAsync(source.Slice(64, 0), remote, cancellationToken: Token);
+        Assert.False(target.Span.ContainsAnyExcept((byte)3));
+        Assert.False(source.Span.ContainsAnyExcept((byte)0));
+        Task<long> receiving = pair.Right.Endpoint.ReceiveAsync(target, cancellationToken: Token).AsTask();
+        await pair.Left.Endpoint.SendAsync(source.Slice(0, 0), pair.Left.Peer, cancellationToken: Token);
+        Assert.Equal(0, await receiving);
+    }
 }

@@ -91,6 +91,9 @@ internal sealed class PoolEngine
     /// <summary>What is out: rented, registered by the caller, or quarantined.</summary>
     public long Outstanding => _owners.Sum(o => o.Outstanding);
 
+    /// <summary>What callers have. What is quarantined comes back when its endpoint is closed.</summary>
+    public long Rented => _owners.Sum(o => o.Rented);
+
     public RmaBuffer Rent(long length)
     {
         if (TryRent(length, out RmaBuffer buffer))
@@ -199,7 +202,7 @@ internal sealed class PoolEngine
         Interlocked.MemoryBarrier();
         if (_waiters.Count != 0)
             _waiters.Signal();
-        if (Volatile.Read(ref _state) != Open && Outstanding == 0)
+        if (Volatile.Read(ref _state) != Open && Rented == 0)
             _drained.TrySetResult();
     }
 
@@ -221,7 +224,7 @@ internal sealed class PoolEngine
             Task cancelled = Task.Delay(Timeout.InfiniteTimeSpan, _time, cancellationToken);
             await Task.WhenAny(_drained.Task, cancelled).ConfigureAwait(false);
         }
-        return Outstanding == 0;
+        return Rented == 0;
     }
 
     public async ValueTask CloseAsync(TimeSpan drainTimeout)

@@ -27,10 +27,18 @@ internal abstract class SlabOwner(PoolEngine engine)
     /// <summary>Blocks that are out or quarantined.</summary>
     public abstract long Outstanding { get; }
 
+    /// <summary>Blocks that callers have. Never too few; for a moment it may count one that leaves the quarantine.</summary>
+    public long Rented => Outstanding - Quarantined;
+
     /// <summary>Gives back every slab that nothing is out of. Those of the rest go with their last block.</summary>
     public abstract void ReleaseIdle();
 
-    public void OnQuarantined() => Interlocked.Increment(ref _quarantined);
+    /// <summary>A lease has ended, and operations that timed out still hold the block.</summary>
+    public void OnQuarantined()
+    {
+        Interlocked.Increment(ref _quarantined);
+        Engine.AfterRelease();
+    }
 
     public void OnLeftQuarantine(Slab slab, int index)
     {

@@ -464,6 +464,27 @@ public sealed class PoolTests
     }
 
     [Fact]
+    public async Task DrainingDoesNotWaitForTheQuarantineWhichEndsWithTheEndpoint()
+    {
+        var blocks = new CountingAllocator();
+        var context = new CountingContext();
+        var test = new TestPool(context, o => o.DrainTimeout = TimeSpan.FromMinutes(5), blocks: blocks);
+        RmaBuffer buffer = test.Pool.Rent(1000);
+        RmaHold hold = buffer.Hold();
+        ValueTask<bool> draining = test.Pool.DrainAsync(Token);
+        Assert.False(draining.IsCompleted);
+        hold.Quarantine();
+        buffer.Dispose();
+        Assert.True(await draining);
+        await test.DisposeAsync();
+        Assert.NotEqual(0, blocks.Mapped);
+        Assert.False(context.WasClosed);
+        hold.Release();
+        Assert.Equal(0, blocks.Mapped);
+        Assert.True(context.WasClosed);
+    }
+
+    [Fact]
     public void InvalidOptionsAreAllNamedAtOnce()
     {
         var options = new RmaMemoryPoolOptions
