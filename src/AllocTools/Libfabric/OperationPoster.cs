@@ -62,6 +62,7 @@ internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProvide
             addr = slot.Peer,
             context = context,
         };
-        return _endpoint.SendMsg(&message, _levelFlags);
+        // An empty message has no bytes to be delivered, and shm (libfabric 1.17) would never complete it.
+        return _endpoint.SendMsg(&message, length == 0 ? FiFlags.FI_COMPLETION : _levelFlags);
     }
 }
