@@ -14,9 +14,6 @@ namespace AllocTools.Hosting;
 internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services, PoolKey key, ILogger logger) : IHostedLifecycleService
     where TProvider : class, IRmaProvider
 {
-    // How often a drain looks whether only the endpoint still holds buffers.
-    private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(20);
-
     private readonly TimeProvider _time = services.GetService<TimeProvider>() ?? TimeProvider.System;
     private RmaMemoryPool<TProvider>? _pool;
     private TimeSpan _drainTimeout;
@@ -34,8 +31,8 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         if (_pool is null)
             return;
         OpenedProvider provider = key.Resolve<OpenedProvider>(services);
-        bool hasEndpoint = provider.SealEndpoint() is not null;
-        await DrainAsync(_pool, hasEndpoint, cancellationToken).ConfigureAwait(false);
+        provider.SealEndpoint();
+        await DrainAsync(_pool, cancellationToken).ConfigureAwait(false);
         if (provider.Context.Traits.RegistrationsBoundToEndpoint)
             _pool.Dispose();
         await provider.CloseEndpointAsync().ConfigureAwait(false);
@@ -53,22 +50,14 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <summary>Waits for what is out, until DrainTimeout or the host's own deadline.</summary>
-    /// <remarks>
-    /// Buffers that were returned while an operation of the endpoint holds them come free with that operation, or when
-    /// the endpoint is closed. Its owner has stopped, so once nothing else is out, that is what comes next.
-    /// </remarks>
-    private async Task DrainAsync(RmaMemoryPool<TProvider> pool, bool hasEndpoint, CancellationToken cancellationToken)
+    private async Task DrainAsync(RmaMemoryPool<TProvider> pool, CancellationToken cancellationToken)
     {
         long rented = pool.GetStatistics().RentedBuffers;
         using var deadline = new CancellationTokenSource(_drainTimeout, _time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
-        Task drained = pool.DrainAsync(end.Token).AsTask();
+        ValueTask<bool> drained = pool.DrainAsync(end.Token);
         if (rented != 0)
             HostingLog.Draining(logger, key.DisplayName, _drainTimeout, rented);
-        while (hasEndpoint && !drained.IsCompleted && pool.GetStatistics().RentedBuffers != 0)
-            await Task.WhenAny(drained, Task.Delay(LookInterval, _time, CancellationToken.None)).ConfigureAwait(false);
-        if (hasEndpoint)
-            await end.CancelAsync().ConfigureAwait(false);
         await drained.ConfigureAwait(false);
     }
 }

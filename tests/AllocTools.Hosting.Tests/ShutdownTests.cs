@@ -9,18 +9,19 @@ using Xunit;
 namespace AllocTools.Hosting.Tests;
 
 /// <summary>How a host gives memory back. Time stands still in these tests unless they advance it.</summary>
-public sealed class ShutdownTests : IDisposable
+public sealed class ShutdownTests : IAsyncLifetime
 {
     private readonly FakeTimeProvider _time = new();
     private readonly LogRecorder _log = new();
     private readonly Journal _journal = new();
+    private readonly List<IHost> _hosts = [];
 
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     [Fact]
     public async Task Stop_waits_for_a_buffer_that_is_returned_late()
     {
-        using IHost host = await StartAsync();
+        IHost host = await StartAsync();
         IRmaMemoryPool pool = PoolOf(host);
         RmaBuffer late = pool.Rent(100);
 
@@ -39,7 +40,7 @@ public sealed class ShutdownTests : IDisposable
     [Fact]
     public async Task A_leaked_buffer_holds_the_stop_for_the_drain_timeout_only()
     {
-        using IHost host = await StartAsync("""{ "Pool": { "DrainTimeout": "00:07:00" } }""");
+        IHost host = await StartAsync("""{ "Pool": { "DrainTimeout": "00:07:00" } }""");
         IRmaMemoryPool pool = PoolOf(host);
         RmaBuffer leaked = pool.Rent(100);
 
@@ -61,7 +62,7 @@ public sealed class ShutdownTests : IDisposable
     [Fact]
     public async Task The_hosts_own_deadline_ends_a_drain()
     {
-        using IHost host = await StartAsync();
+        IHost host = await StartAsync();
         RmaBuffer leaked = PoolOf(host).Rent(100);
 
         using var deadline = new CancellationTokenSource();
@@ -79,7 +80,7 @@ public sealed class ShutdownTests : IDisposable
     public async Task Other_services_can_rent_and_return_until_they_have_stopped()
     {
         RmaBuffer rented = default;
-        using IHost host = await StartAsync(configure: (services, pool) => services.AddHostedService(_ => new CallbackService(
+        IHost host = await StartAsync(configure: (services, pool) => services.AddHostedService(_ => new CallbackService(
             start: () => rented = pool().Rent(1),
             stop: () =>
             {
@@ -98,7 +99,7 @@ public sealed class ShutdownTests : IDisposable
     public async Task The_endpoint_is_closed_before_the_pool_unless_registrations_are_bound_to_it(bool bound, string first, string second)
     {
         var journal = new Journal { RegistrationsBoundToEndpoint = bound };
-        using IHost host = await StartAsync(journal: journal);
+        IHost host = await StartAsync(journal: journal);
         host.Services.GetRequiredService<IRmaEndpoint>();
         await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
@@ -111,7 +112,7 @@ public sealed class ShutdownTests : IDisposable
     [Fact]
     public async Task What_only_the_endpoint_still_holds_is_not_waited_for()
     {
-        using IHost host = await StartAsync();
+        IHost host = await StartAsync();
         IRmaMemoryPool pool = PoolOf(host);
         host.Services.GetRequiredService<IRmaEndpoint>();
         RmaHold operation = TimeOut(pool.Rent(1));
@@ -126,7 +127,7 @@ public sealed class ShutdownTests : IDisposable
     [Fact]
     public async Task What_only_the_endpoint_still_holds_ends_a_drain_that_waits_for_another_buffer()
     {
-        using IHost host = await StartAsync("""{ "Pool": { "DrainTimeout": "23:00:00" } }""", time: TimeProvider.System);
+        IHost host = await StartAsync();
         IRmaMemoryPool pool = PoolOf(host);
         host.Services.GetRequiredService<IRmaEndpoint>();
         RmaBuffer late = pool.Rent(1);
@@ -146,7 +147,7 @@ public sealed class ShutdownTests : IDisposable
     public async Task An_endpoint_that_fails_to_close_is_logged_and_the_rest_is_closed()
     {
         var journal = new Journal { EndpointCloseFails = new InvalidOperationException("busy") };
-        using IHost host = await StartAsync(journal: journal);
+        IHost host = await StartAsync(journal: journal);
         host.Services.GetRequiredService<IRmaEndpoint>();
         await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
@@ -155,9 +156,24 @@ public sealed class ShutdownTests : IDisposable
     }
 
     [Fact]
+    public async Task While_the_pool_drains_no_endpoint_can_be_opened()
+    {
+        IHost host = await StartAsync();
+        RmaBuffer late = PoolOf(host).Rent(1);
+        Task stop = host.StopAsync(Cancelled);
+        await _log.Logged(LogRecorder.Draining);
+
+        var error = Assert.Throws<ObjectDisposedException>(() => host.Services.GetRequiredService<IRmaEndpoint>());
+        Assert.Contains("'default'", error.Message, StringComparison.Ordinal);
+        late.Dispose();
+        await stop.WaitAsync(TestHost.Patience, Cancelled);
+        Assert.Equal(0, _journal.Count("endpoint opened"));
+    }
+
+    [Fact]
     public async Task Once_the_pool_is_closed_no_endpoint_can_be_opened()
     {
-        using IHost host = await StartAsync();
+        IHost host = await StartAsync();
         await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.Throws<ObjectDisposedException>(() => host.Services.GetRequiredService<IRmaEndpoint>());
@@ -207,7 +223,7 @@ public sealed class ShutdownTests : IDisposable
     [Fact]
     public async Task A_pool_that_the_application_disposed_itself_does_not_hinder_the_stop()
     {
-        using IHost host = await StartAsync();
+        IHost host = await StartAsync();
         IRmaMemoryPool pool = PoolOf(host);
         await pool.DisposeAsync();
         pool.Dispose();
@@ -233,7 +249,15 @@ public sealed class ShutdownTests : IDisposable
         Assert.Equal(0, end.RegisteredBytes);
     }
 
-    public void Dispose() => _log.Dispose();
+    public ValueTask InitializeAsync() => ValueTask.CompletedTask;
+
+    /// <summary>With patience: a test that failed may have left a drain that is endless in the time that stands still.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (IHost host in _hosts)
+            await Task.Run(host.Dispose).WaitAsync(TestHost.Patience);
+        _log.Dispose();
+    }
 
     private static RmaHold TimeOut(RmaBuffer buffer)
     {
@@ -248,16 +272,16 @@ public sealed class ShutdownTests : IDisposable
     private async Task<IHost> StartAsync(
         string json = "{}",
         Journal? journal = null,
-        TimeProvider? time = null,
         Action<IServiceCollection, Func<IRmaMemoryPool>>? configure = null)
     {
         HostApplicationBuilder builder = TestHost.CreateBuilder(json, _log);
         builder.Services.AddSingleton(journal ?? _journal);
-        builder.Services.AddSingleton(time ?? _time);
+        builder.Services.AddSingleton<TimeProvider>(_time);
         builder.Services.AddRmaMemoryPool<RecordingProvider>(builder.Configuration.GetSection("Pool")).Configure(TestHost.SmallPool);
         IHost? host = null;
         configure?.Invoke(builder.Services, () => PoolOf(host!));
         host = builder.Build();
+        _hosts.Add(host);
         await host.StartAsync(Cancelled);
         return host;
     }
