@@ -27,6 +27,7 @@ internal sealed unsafe class EndpointProgress
     private readonly OperationPoster _poster;
     private readonly long _cancelGrace;
     private readonly string _provider;
+    private readonly bool _receivesTakeTurn;
     private int _turn;
     private long _nextDeadline = long.MaxValue;
     private volatile bool _cancelNoted;
@@ -43,6 +44,7 @@ internal sealed unsafe class EndpointProgress
         _time = time;
         _poster = new OperationPoster(resources.Endpoint, context.Traits, contexts);
         _provider = context.Traits.ProviderName;
+        _receivesTakeTurn = _provider == "shm" && context.Library.Version.Major == 1;
         _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
     }
 
@@ -76,7 +78,7 @@ internal sealed unsafe class EndpointProgress
     public void Post(OperationSlot slot)
     {
         // Its completion may free the slot before that call returns; from a success on it is not ours.
-        nint status = _retries.IsEmpty ? _poster.Post(slot) : -FiErrno.FI_EAGAIN;
+        nint status = _retries.IsEmpty ? PostOutsideTurn(slot) : -FiErrno.FI_EAGAIN;
         if (status == 0)
             return;
         if (status == -FiErrno.FI_EAGAIN)
@@ -96,7 +98,7 @@ internal sealed unsafe class EndpointProgress
     {
         RmaOperationKind kind = slot.Kind;
         long length = slot.Length;
-        nint status = _poster.Post(slot);
+        nint status = PostOutsideTurn(slot);
         if (status == 0)
             return true;
         if (!slot.TryChange(OperationState.Posted, OperationState.Abandoned))
@@ -165,6 +167,28 @@ internal sealed unsafe class EndpointProgress
             }
             if (done)
                 slot.ReleaseByFabric();
+        }
+    }
+
+    /// <summary>
+    /// Posts from any thread. shm of libfabric 1.x looks for a receive and queues an unexpected message in two steps: a
+    /// receive that is posted between them, while another thread makes progress, never meets its message. There,
+    /// receives take the turn.
+    /// </summary>
+    private nint PostOutsideTurn(OperationSlot slot)
+    {
+        if (!_receivesTakeTurn || slot.Kind != RmaOperationKind.Receive)
+            return _poster.Post(slot);
+        SpinWait spin = default;
+        while (Interlocked.CompareExchange(ref _turn, 1, 0) != 0)
+            spin.SpinOnce(sleep1Threshold: -1);
+        try
+        {
+            return _poster.Post(slot);
+        }
+        finally
+        {
+            Volatile.Write(ref _turn, 0);
         }
     }
 
