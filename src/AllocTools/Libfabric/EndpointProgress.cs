@@ -142,6 +142,8 @@ internal sealed unsafe class EndpointProgress
         {
             if (slot.State == OperationState.Posted)
                 AbandonPosted(slot, failure);
+            else if (slot.State == OperationState.Queued && _retries.Remove(slot))
+                EndUnposted(slot, failure);
         }
     }
 
@@ -364,16 +366,20 @@ internal sealed unsafe class EndpointProgress
                     NoteDeadline(now);
                     continue;
                 }
-                Exception error = OverdueError(slot, now, wasPosted: false);
-                slot.EndHold();
-                Tell(slot, error);
-                slot.ReleaseByFabric();
+                EndUnposted(slot, OverdueError(slot, now, wasPosted: false));
             }
             else
             {
                 AbandonPosted(slot, OverdueError(slot, now, wasPosted: true));
             }
         }
+    }
+
+    private void EndUnposted(OperationSlot slot, Exception error)
+    {
+        slot.EndHold();
+        Tell(slot, error);
+        slot.ReleaseByFabric();
     }
 
     private void AbandonPosted(OperationSlot slot, Exception error)
@@ -394,7 +400,7 @@ internal sealed unsafe class EndpointProgress
         if (slot.HasTask)
             slot.SetException(error);
         else
-            _completions.Add(new RmaCompletion(slot.Context, slot.Kind, 0, (error as RmaException)?.ErrorCode ?? FiErrno.FI_ECANCELED));
+            _completions.Add(new RmaCompletion(slot.Context, slot.Kind, 0, error is RmaException { ErrorCode: > 0 and int code } ? code : FiErrno.FI_EIO));
     }
 
     private void LeaveToTurn(OperationSlot slot)
@@ -416,9 +422,7 @@ internal sealed unsafe class EndpointProgress
             LeaveToTurn(slot);
             return;
         }
-        slot.EndHold();
-        Tell(slot, error);
-        slot.ReleaseByFabric();
+        EndUnposted(slot, error);
     }
 
     private OperationSlot? FindSlot(void* context)

@@ -74,10 +74,11 @@ internal sealed class ProgressLoop : IDisposable
                     pause = Wait(pause);
             }
         }
-        catch (RmaException e)
+        catch (Exception e)
         {
+            // Whatever it is: who awaits an operation is told, and a thread's exception would end the process.
             Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
-            _progress.Break(e);
+            _progress.Break(e as RmaException ?? new RmaException($"The progress loop ended: {e.Message}", innerException: e));
         }
     }
 
