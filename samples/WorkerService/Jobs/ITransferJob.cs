@@ -1,0 +1,8 @@
+namespace WorkerService.Jobs;
+
+/// <summary>What this process does, from start to end.</summary>
+internal interface ITransferJob
+{
+    /// <summary>Moves one file. Throws where it isn't there afterwards.</summary>
+    Task RunAsync(CancellationToken cancellationToken);
+}
