@@ -14,6 +14,7 @@ internal static class ErrorLine
         AggregateException { InnerExceptions.Count: 1 } single => Of(single.InnerExceptions[0]),
         OptionsValidationException invalid => string.Join(' ', invalid.Failures),
         OperationCanceledException => "stopped before the file was through",
+        RmaOperationException operation => $"The peer can't be reached, or is gone: {operation.Message}",
         UsageException or TransferException or RmaException or IOException or UnauthorizedAccessException => exception.Message,
         _ => $"{exception.GetType().Name}: {exception.Message}",
     });

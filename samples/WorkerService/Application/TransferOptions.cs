@@ -35,10 +35,7 @@ internal sealed class TransferOptions
     /// <summary>How long the other process may take to start. Range: 1 s to 1 h. Default: 30 s.</summary>
     public TimeSpan StartTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>
-    /// A received file may take the place of one of the same name. Default: false, since the sender chooses the name;
-    /// with <see cref="TransferRole.Both"/> it may always.
-    /// </summary>
+    /// <summary>A received file may take the place of one of the same name. Default: false, since the sender chooses the name.</summary>
     public bool Overwrite { get; set; }
 
     /// <summary>Set by the sample for the process that it starts: reports go to that process's parent, and it ends with it.</summary>

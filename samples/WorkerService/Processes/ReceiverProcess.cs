@@ -37,8 +37,6 @@ internal sealed class ReceiverProcess : IAsyncDisposable
         {
             [$"Transfer:{nameof(TransferOptions.Role)}"] = nameof(TransferRole.Receiver),
             [$"Transfer:{nameof(TransferOptions.OutputDirectory)}"] = outputDirectory,
-            // Here one user chooses both the file and where it goes.
-            [$"Transfer:{nameof(TransferOptions.Overwrite)}"] = bool.TrueString,
             [$"Transfer:{nameof(TransferOptions.StartedByParent)}"] = bool.TrueString,
             // It may stand in appsettings.json, too.
             [$"Transfer:{nameof(TransferOptions.File)}"] = "",

@@ -65,6 +65,11 @@ internal sealed class PartialFile : IDisposable
         {
             throw new TransferException($"Writing to '{_directory}' failed at {offset} bytes: {e.Message}", e);
         }
+        catch (ArgumentOutOfRangeException e)
+        {
+            // What .NET makes of EFBIG: a file system or a limit (ulimit -f) that takes no longer files.
+            throw new TransferException($"Writing to '{_directory}' failed at {offset} bytes: a file may not be longer there.", e);
+        }
     }
 
     /// <summary>Says early what <see cref="Commit"/> would say late.</summary>

@@ -1,0 +1,88 @@
+using System.Diagnostics;
+using System.Text;
+
+namespace AllocTools.Sample.Tests;
+
+/// <summary>The built sample as a process. It is ended with the test.</summary>
+internal sealed class SampleProcess : IAsyncDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
+    private readonly Process _process;
+    private readonly StringBuilder _output = new();
+    private readonly Task<string> _error;
+
+    public SampleProcess(params string[] arguments)
+        : this([], arguments)
+    {
+    }
+
+    /// <summary>Starts it behind a wrapper such as <c>prlimit</c>.</summary>
+    public SampleProcess(string[] wrapper, string[] arguments)
+    {
+        string[] all = [.. wrapper, ExecutablePath, .. arguments];
+        _process = Process.Start(new ProcessStartInfo(all[0], all[1..])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+            UseShellExecute = false,
+        })!;
+        _error = _process.StandardError.ReadToEndAsync();
+    }
+
+    public static string ExecutablePath
+    {
+        get
+        {
+            string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
+            return Path.GetFullPath(Path.Combine(here, "..", "..", "WorkerService", Path.GetFileName(here), "WorkerService"));
+        }
+    }
+
+    public int Id => _process.Id;
+
+    /// <summary>Reads its output up to the first line that has the text.</summary>
+    public async Task<string> ReadUntilAsync(string text)
+    {
+        while (await _process.StandardOutput.ReadLineAsync().WaitAsync(Patience) is { } line)
+        {
+            _output.AppendLine(line);
+            if (line.Contains(text, StringComparison.Ordinal))
+                return line;
+        }
+        throw new InvalidOperationException($"It ended before it said '{text}': {await _error}");
+    }
+
+    public async Task<string> ReadLineAsync() => await _process.StandardOutput.ReadLineAsync().WaitAsync(Patience)
+        ?? throw new InvalidOperationException($"It ended: {await _error}");
+
+    /// <summary>Waits until it ends by itself.</summary>
+    public async Task<SampleResult> EndAsync()
+    {
+        _output.Append(await _process.StandardOutput.ReadToEndAsync().WaitAsync(Patience));
+        await _process.WaitForExitAsync().WaitAsync(Patience);
+        return new SampleResult(_process.ExitCode, _output.ToString(), await _error.WaitAsync(Patience));
+    }
+
+    /// <summary>The process that it started, as the kernel's list has it.</summary>
+    public int ChildId()
+    {
+        // Each thread has a list of those that it started.
+        IEnumerable<string> children = Directory.EnumerateDirectories($"/proc/{_process.Id}/task")
+            .SelectMany(thread => File.ReadAllText(Path.Combine(thread, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        return int.Parse(children.Single(), System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>SIGKILL to this one alone.</summary>
+    public void Kill() => _process.Kill(entireProcessTree: false);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+        {
+            _process.Kill(entireProcessTree: true);
+            await _process.WaitForExitAsync();
+        }
+        _process.Dispose();
+    }
+}

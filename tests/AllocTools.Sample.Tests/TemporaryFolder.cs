@@ -1,0 +1,30 @@
+namespace AllocTools.Sample.Tests;
+
+/// <summary>A folder that goes with the test.</summary>
+internal sealed class TemporaryFolder : IDisposable
+{
+    public string Path { get; } = Directory.CreateTempSubdirectory("alloctools-test-").FullName;
+
+    public string[] Files => [.. Directory.EnumerateFileSystemEntries(Path).Select(System.IO.Path.GetFileName).Order()!];
+
+    /// <summary>A file of random bytes.</summary>
+    public string Write(string name, long length)
+    {
+        string path = System.IO.Path.Combine(Path, name);
+        byte[] bytes = new byte[length];
+        new Random(1).NextBytes(bytes);
+        File.WriteAllBytes(path, bytes);
+        return path;
+    }
+
+    /// <summary>A file of zeros that takes no disk: long enough to be interrupted.</summary>
+    public string WriteSparse(string name, long length)
+    {
+        string path = System.IO.Path.Combine(Path, name);
+        using FileStream file = File.Create(path);
+        file.SetLength(length);
+        return path;
+    }
+
+    public void Dispose() => Directory.Delete(Path, recursive: true);
+}

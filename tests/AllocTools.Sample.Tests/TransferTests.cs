@@ -1,0 +1,211 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using Xunit;
+
+namespace AllocTools.Sample.Tests;
+
+public sealed class TransferTests : IDisposable
+{
+    private static readonly string[] MountNamespace = Environment.IsPrivilegedProcess
+        ? ["unshare", "--mount"]
+        : ["unshare", "--user", "--map-root-user", "--mount"];
+
+    private readonly TemporaryFolder _source = new();
+    private readonly TemporaryFolder _target = new();
+
+    public void Dispose()
+    {
+        _source.Dispose();
+        _target.Dispose();
+    }
+
+    [Theory]
+    [InlineData("tcp;ofi_rxm")]
+    [InlineData("shm")]
+    [InlineData("sockets")]
+    public async Task AFileArrivesWholeAndNothingIsRegisteredAfterTheWarmUp(string provider)
+    {
+        string file = _source.Write("data.bin", (10 << 20) + 12345);
+        SampleResult result = await RunAsync("--provider", provider, "--file", file, "--output", _target.Path);
+        Assert.Equal("", string.Join('\n', result.ErrorLines));
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains($"over {provider}", result.Output, StringComparison.Ordinal);
+        Assert.Contains("the same on both sides", result.Output, StringComparison.Ordinal);
+        Assert.Contains(Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken))), result.Output, StringComparison.Ordinal);
+        AssertSame(file);
+        Assert.Equal([0L, 0L], result.Row("registrations made after warm-up"));
+        Assert.Equal([0L, 0L], result.Row("misses"));
+        long[] rents = result.Row("rents");
+        long[] made = result.Row("registrations made");
+        Assert.Equal(rents, result.Row("hits"));
+        Assert.Equal(rents.Zip(made, (r, m) => r - m), result.Row("registrations saved"));
+        Assert.All(rents, r => Assert.True(r > 40));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(262143)]
+    [InlineData(262144)]
+    [InlineData(262145)]
+    public async Task FilesOfAnyLengthArriveWhole(long length)
+    {
+        string file = _source.Write("data.bin", length);
+        SampleResult result = await RunAsync("--file", file, "--output", _target.Path);
+        Assert.Equal("", result.Error);
+        Assert.Equal(0, result.ExitCode);
+        AssertSame(file);
+    }
+
+    [Fact]
+    public async Task ReceiverAndSenderCanBeStartedByThemselves()
+    {
+        string file = _source.Write("data.bin", 1 << 20);
+        await using var receiver = new SampleProcess("--role", "receiver", "--output", _target.Path);
+        await receiver.ReadUntilAsync("with this ticket");
+        string ticket = await receiver.ReadLineAsync();
+        await using var sender = new SampleProcess("--role", "sender", "--peer", ticket, "--file", file);
+        Assert.Equal(0, (await sender.EndAsync()).ExitCode);
+        Assert.Equal(0, (await receiver.EndAsync()).ExitCode);
+        AssertSame(file);
+    }
+
+    [Fact]
+    public async Task AFileThatIsThereIsNotOverwrittenUnasked()
+    {
+        string file = _source.Write("data.bin", 1000);
+        string old = _target.Write("data.bin", 10);
+        byte[] before = await File.ReadAllBytesAsync(old, TestContext.Current.CancellationToken);
+        AssertFailed(await RunAsync("--file", file, "--output", _target.Path), "data.bin");
+        Assert.Equal(before, await File.ReadAllBytesAsync(old, TestContext.Current.CancellationToken));
+        Assert.Equal(0, (await RunAsync("--file", file, "--output", _target.Path, "--overwrite")).ExitCode);
+        AssertSame(file);
+    }
+
+    [Theory]
+    [InlineData("There is no file '/no/such/file'", "--file", "/no/such/file")]
+    [InlineData("Provider 'warp'", "--provider", "warp")]
+    [InlineData("--bogus", "--bogus")]
+    [InlineData("Transfer:ChunkSize is 0", "--chunk-size", "0")]
+    [InlineData("AllocTools:MaxRegisteredBytes is 12", "--AllocTools:MaxRegisteredBytes=12")]
+    [InlineData("/no/such/libfabric.so", "--AllocTools:Provider:LibraryPath=/no/such/libfabric.so")]
+    [InlineData("ticket", "--role", "sender", "--peer", "AAAA")]
+    public async Task WhatIsWrongIsSaidInOneLine(string says, params string[] arguments) =>
+        AssertFailed(await RunAsync([.. arguments, "--output", _target.Path]), says);
+
+    [Fact]
+    public async Task AnOutputThatIsNoDirectoryIsSaidInOneLine()
+    {
+        string file = _source.Write("data.bin", 1000);
+        AssertFailed(await RunAsync("--file", file, "--output", file), file);
+    }
+
+    [Fact]
+    public async Task APeerThatIsGoneIsSaidInOneLineWithinTheTimeout()
+    {
+        string file = _source.Write("data.bin", 1000);
+        string ticket;
+        await using (var receiver = new SampleProcess("--role", "receiver", "--output", _target.Path))
+        {
+            await receiver.ReadUntilAsync("with this ticket");
+            ticket = await receiver.ReadLineAsync();
+        }
+        var clock = Stopwatch.StartNew();
+        AssertFailed(await RunAsync("--role", "sender", "--peer", ticket, "--file", file, "--timeout", "3"), "", wasKilled: true);
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), $"it took {clock.Elapsed}");
+    }
+
+    [Fact]
+    public async Task AFullDiskIsSaidInOneLineAndLeavesNothing()
+    {
+        string file = _source.Write("data.bin", 8 << 20);
+        // A disk of 4 MiB, in a mount namespace; what is left on it is listed before it goes.
+        await using var sample = new SampleProcess(
+            [.. MountNamespace, "sh", "-c", $"mount -t tmpfs -o size=4m tmpfs '{_target.Path}' && \"$@\"; code=$?; echo left: $(ls -A '{_target.Path}'); exit $code", "sh"],
+            ["--file", file, "--output", _target.Path]);
+        SampleResult result = await sample.EndAsync();
+        AssertFailed(result, "No space left on device");
+        Assert.EndsWith("left:", result.Output.TrimEnd(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("tcp;ofi_rxm")]
+    [InlineData("shm")]
+    public async Task AKilledReceiverIsSaidInOneLineAndLeavesNothingUnderTheFinalName(string provider)
+    {
+        string file = _source.WriteSparse("data.bin", 4L << 30);
+        await using var sample = new SampleProcess("--provider", provider, "--file", file, "--output", _target.Path, "--timeout", "3");
+        await sample.ReadUntilAsync("%");
+        var clock = Stopwatch.StartNew();
+        using (Process child = Process.GetProcessById(sample.ChildId()))
+            child.Kill();
+        SampleResult result = await sample.EndAsync();
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), $"it took {clock.Elapsed}");
+        AssertFailed(result, "", wasKilled: true);
+    }
+
+    [Theory]
+    [InlineData("tcp;ofi_rxm")]
+    [InlineData("shm")]
+    public async Task AKilledSenderEndsItsReceiverWhichLeavesNothing(string provider)
+    {
+        string file = _source.WriteSparse("data.bin", 4L << 30);
+        await using var sample = new SampleProcess("--provider", provider, "--file", file, "--output", _target.Path, "--timeout", "3");
+        await sample.ReadUntilAsync("%");
+        using Process child = Process.GetProcessById(sample.ChildId());
+        sample.Kill();
+        await child.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        Assert.Empty(_target.Files);
+    }
+
+    [Fact]
+    public async Task WithoutLibfabricItSaysSoAndDoesTheSameInsideOneProcess()
+    {
+        string file = _source.Write("data.bin", (3 << 20) + 1);
+        // A mount namespace in which the library's file is an empty one.
+        string library = LibfabricFile();
+        await using var sample = new SampleProcess(
+            [.. MountNamespace, "sh", "-c", $"mount --bind /dev/null '{library}' && exec \"$@\"", "sh"],
+            ["--file", file, "--output", _target.Path]);
+        SampleResult result = await sample.EndAsync();
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains("apt-get install libfabric1", result.Output + result.Error, StringComparison.Ordinal);
+        Assert.Contains("over host", result.Output, StringComparison.Ordinal);
+        AssertSame(file);
+    }
+
+    private static string LibfabricFile()
+    {
+        using var find = Process.Start(new ProcessStartInfo("sh", ["-c", "readlink -f \"$(/sbin/ldconfig -p | sed -n 's/.*libfabric.so.1.*=> //p' | head -n 1)\""]) { RedirectStandardOutput = true })!;
+        return find.StandardOutput.ReadToEnd().Trim();
+    }
+
+    private static async Task<SampleResult> RunAsync(params string[] arguments)
+    {
+        await using var sample = new SampleProcess(arguments);
+        return await sample.EndAsync();
+    }
+
+    /// <summary>
+    /// One line that says what, a code that is not 0, and nothing left behind. A receiver that was killed can't remove its
+    /// hidden part file; the final name is free all the same.
+    /// </summary>
+    private void AssertFailed(SampleResult result, string says, bool wasKilled = false)
+    {
+        Assert.NotEqual(0, result.ExitCode);
+        string line = Assert.Single(result.ErrorLines);
+        Assert.StartsWith("error: ", line, StringComparison.Ordinal);
+        Assert.Contains(says, line, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", result.Error + result.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain(_target.Files, f => f.StartsWith('.') && !wasKilled);
+        Assert.DoesNotContain(_target.Files, f => f == "data.bin" && new FileInfo(Path.Combine(_target.Path, f)).Length != 10);
+    }
+
+    private void AssertSame(string file)
+    {
+        Assert.Equal([Path.GetFileName(file)], _target.Files);
+        Assert.Equal(
+            Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file))),
+            Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(Path.Combine(_target.Path, Path.GetFileName(file))))));
+    }
+}
