@@ -181,12 +181,21 @@ internal sealed unsafe class LibfabricContext : RmaContext
         for (int tries = 0; tries < KeyTries && status == -FiErrno.FI_ENOKEY; tries++)
         {
             ownKey = _keys?.Take();
-            status = _domain.RegisterMemory((void*)address, (nuint)length, access, 0, ownKey ?? 0, 0, out MrHandle? handle);
+            iovec range = new() { iov_base = (void*)address, iov_len = (nuint)length };
+            fi_mr_attr attributes = new()
+            {
+                mr_iov = &range,
+                iov_count = 1,
+                access = access,
+                requested_key = ownKey ?? 0,
+                iface = fi_hmem_iface.FI_HMEM_SYSTEM,
+            };
+            status = _domain.RegisterMemory(&attributes, 0, out MrHandle? handle);
             if (status == 0)
                 return handle!;
             ReleaseKey(ownKey);
         }
-        throw LibfabricErrors.Registration(Library, Traits.ProviderName, "fi_mr_reg", length, status);
+        throw LibfabricErrors.Registration(Library, Traits.ProviderName, "fi_mr_regattr", length, status);
     }
 
     private byte[] ReadRawKey(MrHandle handle, long length, out ulong rawBase)
