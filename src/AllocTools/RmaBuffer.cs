@@ -160,6 +160,9 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
     public void Dispose() => _slab?.Return(_index, _lease);
 
+    /// <summary>Takes back what no caller has got.</summary>
+    internal void GiveBack() => _slab?.GiveBack(_index, _lease);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Slab CheckRented()
     {

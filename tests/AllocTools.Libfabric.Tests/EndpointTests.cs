@@ -128,18 +128,138 @@ public sealed class EndpointTests
 
     [Theory]
     [MemberData(nameof(Fabrics))]
-    public async Task AReceiveTimesOutAndClosingTheEndpointFreesItsBuffer(string fabric)
+    public async Task AReceiveThatTimedOutSwallowsNoLaterMessage(string fabric)
     {
         await using var pair = new EndpointPair(fabric);
-        RmaBuffer buffer = pair.Left.Pool.Rent(64);
-        RmaTimeoutException error = await Assert.ThrowsAsync<RmaTimeoutException>(
-            () => pair.Left.Endpoint.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(50), Token).AsTask());
-        Assert.Equal("FI_ETIMEDOUT", error.ErrorName);
-        Assert.Contains("quarantined", error.Message, StringComparison.Ordinal);
+        RmaBuffer buffer = pair.Right.Pool.Rent(64);
+        for (int i = 0; i < 3; i++)
+        {
+            RmaTimeoutException error = await Assert.ThrowsAsync<RmaTimeoutException>(
+                () => pair.Right.Endpoint.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(20), Token).AsTask());
+            Assert.Equal("FI_ETIMEDOUT", error.ErrorName);
+            Assert.Contains("its buffer is free", error.Message, StringComparison.Ordinal);
+        }
+        using RmaBuffer message = pair.Left.Pool.Rent(64);
+        for (int i = 1; i <= 5; i++)
+        {
+            Task<long> receiving = pair.Right.Endpoint.ReceiveAsync(buffer, cancellationToken: Token).AsTask();
+            message.Span[0] = (byte)i;
+            await pair.Left.Endpoint.SendAsync(message.Slice(0, i), pair.Left.Peer, cancellationToken: Token);
+            Assert.Equal(i, await receiving);
+            Assert.Equal(i, buffer.Span[0]);
+        }
         buffer.Dispose();
-        Assert.Equal(1, pair.Left.Pool.GetStatistics().QuarantinedBuffers);
-        await pair.Left.Endpoint.DisposeAsync();
-        Assert.Equal(0, pair.Left.Pool.GetStatistics().QuarantinedBuffers);
+        Assert.Equal(0, pair.Right.Pool.GetStatistics().QuarantinedBuffers + pair.Right.Pool.GetStatistics().RentedBuffers);
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task ARemovedPeerIsRefusedByName(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric);
+        using RmaBuffer target = pair.Right.Pool.Rent(64);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        using RmaBuffer buffer = pair.Left.Pool.Rent(64);
+        await pair.Left.Endpoint.WriteAsync(buffer, remote, cancellationToken: Token);
+        pair.Left.Endpoint.RemovePeer(pair.Left.Peer);
+        Assert.Throws<ArgumentException>(() => { _ = pair.Left.Endpoint.WriteAsync(buffer, remote, cancellationToken: Token).AsTask(); });
+        Assert.Throws<ArgumentException>(() => { _ = pair.Left.Endpoint.SendAsync(buffer, pair.Left.Peer, cancellationToken: Token).AsTask(); });
+        Assert.Throws<ArgumentException>(() => pair.Left.Endpoint.TryPost(RmaOperation.Send(buffer, pair.Left.Peer)));
+        Assert.Throws<ArgumentException>(() => pair.Left.Endpoint.RemovePeer(pair.Left.Peer));
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task MessagesKeepTheirOrderWhereSlotsRunOut(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 4);
+        const int Count = 500;
+        RmaBuffer[] sent = [.. Enumerable.Range(0, Count).Select(_ => pair.Left.Pool.Rent(64))];
+        RmaBuffer[] received = [.. Enumerable.Range(0, Count).Select(_ => pair.Right.Pool.Rent(64))];
+        Task<long>[] receives = [.. received.Select(b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask())];
+        Task[] sends = [.. sent.Select((b, i) =>
+        {
+            BitConverter.TryWriteBytes(b.Span, i);
+            return pair.Left.Endpoint.SendAsync(b, pair.Left.Peer, cancellationToken: Token).AsTask();
+        })];
+        // What waits for its turn is held, too.
+        Assert.Throws<InvalidOperationException>(sent[^1].Dispose);
+        await Task.WhenAll(sends);
+        await Task.WhenAll(receives);
+        for (int i = 0; i < Count; i++)
+        {
+            Assert.Equal(i, BitConverter.ToInt32(received[i].Span));
+            sent[i].Dispose();
+            received[i].Dispose();
+        }
+    }
+
+    [Fact]
+    public async Task ATaskThatIsNotDoneOrIsAwaitedTwiceDoesNoHarm()
+    {
+        await using var pair = new EndpointPair(Fabric.Tcp);
+        using RmaBuffer buffer = pair.Right.Pool.Rent(64);
+        ValueTask<long> receiving = pair.Right.Endpoint.ReceiveAsync(buffer, cancellationToken: Token);
+        Assert.Throws<InvalidOperationException>(() => receiving.GetAwaiter().GetResult());
+        Assert.Throws<InvalidOperationException>(() => receiving.GetAwaiter().GetResult());
+        using RmaBuffer other = pair.Right.Pool.Rent(64);
+        Task<long> second = pair.Right.Endpoint.ReceiveAsync(other, cancellationToken: Token).AsTask();
+        using RmaBuffer message = pair.Left.Pool.Rent(64);
+        await pair.Left.Endpoint.SendAsync(message.Slice(0, 7), pair.Left.Peer, cancellationToken: Token);
+        Assert.Equal(7, await receiving);
+        Assert.False(second.IsCompleted);
+        Assert.Throws<InvalidOperationException>(() => receiving.GetAwaiter().GetResult());
+        await pair.Left.Endpoint.SendAsync(message.Slice(0, 8), pair.Left.Peer, cancellationToken: Token);
+        Assert.Equal(8, await second);
+    }
+
+    [Fact]
+    public async Task OneDeadPeerDoesNotHoldUpAnother()
+    {
+        await using LocalSide dying = await LocalSide.StartAsync(Fabric.Tcp, configure: o => o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(8));
+        await dying.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion gone = dying.Endpoint.Import(dying.Peer, await dying.ExposedAsync(0, 0, 1 << 20));
+        await using var process = new PeerProcess("fabric", Fabric.Tcp, "RemoteWrite");
+        RmaPeer alive = dying.Endpoint.InsertPeer(Convert.FromBase64String(await process.AskAsync("address")));
+        await process.AskAsync("rent 4096 0");
+        using RemoteRegion there = dying.Endpoint.Import(alive, RemoteMemory.Read(Convert.FromBase64String(await process.AskAsync("expose 0 0 4096 RemoteWrite"))));
+        using RmaBuffer source = dying.Pool.Rent(1 << 20);
+        await dying.Endpoint.WriteAsync(source, gone, cancellationToken: Token);
+        await dying.Endpoint.WriteAsync(source.Slice(0, 4096), there, cancellationToken: Token);
+        await dying.Process.KillAsync();
+        Task[] lost = [.. Enumerable.Range(0, 20).Select(_ => dying.Endpoint.WriteAsync(source, gone, cancellationToken: Token).AsTask())];
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        for (int i = 0; i < 20; i++)
+            await dying.Endpoint.WriteAsync(source.Slice(0, 4096), there, cancellationToken: Token);
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(6), $"20 writes to a live peer took {clock.Elapsed}");
+        foreach (Task write in lost)
+            await Assert.ThrowsAnyAsync<RmaOperationException>(() => write);
+    }
+
+    [Fact]
+    public async Task ATimeOutThatCantBeKeptIsRefused()
+    {
+        await using var pair = new EndpointPair(Fabric.Tcp);
+        using RmaBuffer buffer = pair.Left.Pool.Rent(64);
+        foreach (TimeSpan timeout in new[] { TimeSpan.MaxValue, TimeSpan.FromSeconds(-1), TimeSpan.FromDays(2) })
+            Assert.Throws<ArgumentOutOfRangeException>(() => { _ = pair.Left.Endpoint.ReceiveAsync(buffer, timeout, Token).AsTask(); });
+    }
+
+    [Fact]
+    public async Task DisposingAContextTwiceReleasesNobodyElses()
+    {
+        IRmaContext context = Fabric.Open(Fabric.Tcp);
+        var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());
+        IRmaEndpoint endpoint = context.OpenEndpoint();
+        context.Dispose();
+        context.Dispose();
+        await pool.DisposeAsync();
+        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+        endpoint.RemovePeer(self);
+        await endpoint.DisposeAsync();
+        await endpoint.DisposeAsync();
+        Assert.Throws<ObjectDisposedException>(() => context.Retain());
     }
 
     [Theory]

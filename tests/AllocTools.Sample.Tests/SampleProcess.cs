@@ -84,5 +84,6 @@ internal sealed class SampleProcess : IAsyncDisposable
             await _process.WaitForExitAsync();
         }
         _process.Dispose();
+        SharedMemoryLeftovers.Remove();
     }
 }

@@ -40,6 +40,8 @@ public sealed class TransferTests : IDisposable
         Assert.Equal(rents, result.Row("hits"));
         Assert.Equal(rents.Zip(made, (r, m) => r - m), result.Row("registrations saved"));
         Assert.All(rents, r => Assert.True(r > 40));
+        // What an ordinary user may lock on most distributions.
+        Assert.All(result.Row("bytes registered"), b => Assert.InRange(b, 1, 8 << 20));
     }
 
     [Theory]

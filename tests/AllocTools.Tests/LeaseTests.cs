@@ -174,6 +174,21 @@ public sealed class LeaseTests : IAsyncDisposable
     }
 
     [Fact]
+    public void AHoldThatIsReleasedThroughACopyRevivesNothing()
+    {
+        RmaBuffer buffer = Pool.Rent(10);
+        RmaHold hold = buffer.Hold();
+        RmaHold copy = hold;
+        hold.Release();
+        Assert.Throws<InvalidOperationException>(copy.Release);
+        Assert.True(buffer.IsRented);
+        buffer.Dispose();
+        using RmaBuffer next = Pool.Rent(10);
+        Assert.False(buffer.IsRented);
+        Assert.True(next.IsRented);
+    }
+
+    [Fact]
     public async Task OfTwoThreadsThatReturnOneLeaseExactlyOneSucceeds()
     {
         const int Rounds = 100_000;

@@ -8,7 +8,9 @@ namespace AllocTools;
 /// </summary>
 /// <remarks>
 /// All members are safe to call from any thread. Operations to one peer are posted in the order of the calls.
-/// A <see cref="ValueTask"/> that an operation returns is awaited once.
+/// A <see cref="ValueTask"/> that an operation returns is awaited once, and is not dropped: one that nobody awaits keeps
+/// its place among the operations that may be outstanding. A <c>timeout</c> is 0 to 24 hours, or
+/// <see cref="Timeout.InfiniteTimeSpan"/>; time spent waiting for such a place counts.
 /// </remarks>
 public interface IRmaEndpoint : IAsyncDisposable, IDisposable
 {
@@ -25,6 +27,8 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
 
     /// <summary>Forgets a peer (fi_av_remove).</summary>
     /// <param name="peer">A peer of this endpoint that no operation uses.</param>
+    /// <exception cref="ArgumentException">It is another endpoint's, or was removed before.</exception>
+    /// <exception cref="InvalidOperationException">Operations with it are outstanding.</exception>
     void RemovePeer(RmaPeer peer);
 
     /// <summary>Makes a peer's memory usable in operations.</summary>

@@ -19,6 +19,7 @@ internal sealed class HostEndpoint : IRmaEndpoint
     private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
 
     private readonly IRmaContext _context;
+    private readonly IDisposable _contextLease;
     private readonly byte[] _address = new byte[AddressTag.Length + 16];
     private readonly Guid _id = Guid.NewGuid();
     private readonly HostMailbox _mailbox = new();
@@ -30,7 +31,8 @@ internal sealed class HostEndpoint : IRmaEndpoint
 
     public HostEndpoint(IRmaContext context)
     {
-        _context = context.Retain();
+        _context = context;
+        _contextLease = context.Retain();
         AddressTag.CopyTo(_address);
         _id.TryWriteBytes(_address.AsSpan(AddressTag.Length));
         HostFabric.Add(_id, this);
@@ -133,7 +135,7 @@ internal sealed class HostEndpoint : IRmaEndpoint
             pending.Owner.Complete(pending, 0, ConnectionReset);
         foreach (HostEndpoint peer in _peers.Values)
             peer._mailbox.RemoveDue(this, long.MaxValue).ForEach(p => p.Owner.Complete(p, 0, ConnectionReset));
-        _context.Dispose();
+        _contextLease.Dispose();
     }
 
     private ValueTask Transfer(in RmaOperation operation, CancellationToken cancellationToken)
@@ -153,6 +155,7 @@ internal sealed class HostEndpoint : IRmaEndpoint
         Check(remote.Region.Peer);
         long length = operation.Local.Length;
         RangeCheck.ThrowIfOutside(0, length, remote.Length);
+        EndpointChecks.ThrowIfNotExposedFor(operation.Kind, remote.Region.Memory);
         RmaHold hold = Hold(operation.Local);
         try
         {
@@ -186,6 +189,7 @@ internal sealed class HostEndpoint : IRmaEndpoint
         cancellationToken.ThrowIfCancellationRequested();
         CheckOpen();
         var task = new TaskCompletionSource<long>(TaskCreationOptions.RunContinuationsAsynchronously);
+        EndpointChecks.ThrowIfInvalidTimeout(timeout);
         HostPending pending = Exchange(operation, task, long.MaxValue);
         try
         {
@@ -193,8 +197,7 @@ internal sealed class HostEndpoint : IRmaEndpoint
         }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException && !task.Task.IsFaulted)
         {
-            HostMailbox mailbox = operation.Kind == RmaOperationKind.Send ? PeerOf(operation.Peer)._mailbox : _mailbox;
-            if (!mailbox.TryRemove(pending))
+            if (!pending.Mailbox.TryRemove(pending))
                 return await task.Task.ConfigureAwait(false);
             pending.Release();
             if (e is OperationCanceledException)
@@ -211,7 +214,7 @@ internal sealed class HostEndpoint : IRmaEndpoint
     {
         bool isSend = operation.Kind == RmaOperationKind.Send;
         HostEndpoint at = isSend ? PeerOf(operation.Peer) : this;
-        var pending = new HostPending(this, operation, Hold(operation.Local), task, deadline);
+        var pending = new HostPending(this, at._mailbox, operation, Hold(operation.Local), task, deadline);
         if (!at._mailbox.TryMeet(pending, out HostPending? counterpart))
             Complete(pending, 0, ConnectionReset);
         else if (counterpart is not null)

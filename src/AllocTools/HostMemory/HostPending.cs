@@ -1,12 +1,15 @@
 namespace AllocTools.HostMemory;
 
 /// <summary>A send or receive that waits for its counterpart.</summary>
-internal sealed class HostPending(HostEndpoint owner, in RmaOperation operation, RmaHold hold, TaskCompletionSource<long>? task, long deadline)
+internal sealed class HostPending(HostEndpoint owner, HostMailbox mailbox, in RmaOperation operation, RmaHold hold, TaskCompletionSource<long>? task, long deadline)
 {
     // Copied here once; a hold has one place.
     private RmaHold _hold = hold;
 
     public HostEndpoint Owner => owner;
+
+    /// <summary>Where it waits.</summary>
+    public HostMailbox Mailbox => mailbox;
 
     public RmaOperationKind Kind { get; } = operation.Kind;
 

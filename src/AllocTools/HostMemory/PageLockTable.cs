@@ -38,13 +38,12 @@ internal static class PageLockTable
         nuint page = (nuint)Environment.SystemPageSize;
         nuint start = (nuint)address / page * page;
         nuint end = ((nuint)address + (nuint)length + page - 1) / page * page;
-        List<Segment> touched;
         List<Segment> toAsk;
         lock (Gate)
         {
             while (Segments.Exists(s => s.IsBusy && s.Start < end && start < s.End))
                 Monitor.Wait(Gate);
-            touched = Cover_NeedsLock(start, end);
+            List<Segment> touched = Cover_NeedsLock(start, end);
             foreach (Segment segment in touched)
                 segment.Count += step;
             toAsk = touched.FindAll(s => s.Count == (step > 0 ? 1 : 0));
@@ -62,8 +61,9 @@ internal static class PageLockTable
         }
         lock (Gate)
         {
+            // By the segments there are now: others may have split them meanwhile.
             if (error != 0 && step > 0)
-                touched.ForEach(s => s.Count -= step);
+                Cover_NeedsLock(start, end).ForEach(s => s.Count -= step);
             toAsk.ForEach(s => s.IsBusy = false);
             Segments.RemoveAll(s => s.Count == 0 && !s.IsBusy);
             Monitor.PulseAll(Gate);

@@ -24,13 +24,17 @@ internal sealed unsafe class EndpointProgress
     private readonly CompletionRing _completions;
     private readonly TimeProvider _time;
     private readonly RetryQueue _retries = new();
+
+    // Used by the turn's holder only, and empty between turns.
+    private readonly List<OperationSlot> _round = [];
+    private readonly HashSet<ulong> _full = [];
     private readonly OperationPoster _poster;
     private readonly long _cancelGrace;
     private readonly string _provider;
     private readonly bool _receivesTakeTurn;
     private int _turn;
     private long _nextDeadline = long.MaxValue;
-    private volatile bool _cancelNoted;
+    private int _cancelNoted;
 
     public EndpointProgress(
         LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, TimeProvider time)
@@ -47,9 +51,6 @@ internal sealed unsafe class EndpointProgress
         _receivesTakeTurn = _provider == "shm" && context.Library.Version.Major == 1;
         _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
     }
-
-    /// <summary>Nothing waits to be posted that a new operation would overtake.</summary>
-    public bool CanPostNow => _retries.IsEmpty;
 
     /// <summary>Why progress is impossible; null where it isn't.</summary>
     public RmaException? Failure { get; private set; }
@@ -72,13 +73,13 @@ internal sealed unsafe class EndpointProgress
         }
     }
 
-    public void NoteCancel() => _cancelNoted = true;
+    public void NoteCancel() => Interlocked.Exchange(ref _cancelNoted, 1);
 
     /// <summary>Posts an operation with a task; whatever becomes of it, the task says.</summary>
     public void Post(OperationSlot slot)
     {
         // Its completion may free the slot before that call returns; from a success on it is not ours.
-        nint status = _retries.IsEmpty ? PostOutsideTurn(slot) : -FiErrno.FI_EAGAIN;
+        nint status = _retries.HoldsUp(slot.Peer) ? -FiErrno.FI_EAGAIN : PostOutsideTurn(slot);
         if (status == 0)
             return;
         if (status == -FiErrno.FI_EAGAIN)
@@ -92,13 +93,20 @@ internal sealed unsafe class EndpointProgress
         FailUnposted(slot, (int)status);
     }
 
+    /// <summary>Queues an operation with a task that had to wait for its slot: it is posted in its order, by a turn.</summary>
+    public void Queue(OperationSlot slot)
+    {
+        slot.State = OperationState.Queued;
+        _retries.Add(slot);
+    }
+
     /// <summary>Posts an operation without a task.</summary>
     /// <returns>False where the transport would not take it; the slot is free again.</returns>
     public bool TryPost(OperationSlot slot)
     {
         RmaOperationKind kind = slot.Kind;
         long length = slot.Length;
-        nint status = PostOutsideTurn(slot);
+        nint status = _retries.HoldsUp(slot.Peer) ? -FiErrno.FI_EAGAIN : PostOutsideTurn(slot);
         if (status == 0)
             return true;
         if (!slot.TryChange(OperationState.Posted, OperationState.Abandoned))
@@ -121,7 +129,7 @@ internal sealed unsafe class EndpointProgress
             bool happened = ReadQueue();
             if (HasRetries)
                 happened |= PostRetries();
-            if (_cancelNoted)
+            if (Volatile.Read(ref _cancelNoted) != 0)
                 CancelNoted();
             long now = _time.GetTimestamp();
             if (now >= NextDeadline)
@@ -233,10 +241,13 @@ internal sealed unsafe class EndpointProgress
             return;
         if (read < 0)
             throw LibfabricErrors.Provider(_context.Library, _provider, "fi_cq_readerr", (int)read);
-        if (FindSlot(entry.op_context) is not { } slot)
+        if (FindSlot(entry.op_context) is not { State: OperationState.Posted or OperationState.Abandoned } slot)
             return;
         // shm of 1.17 gives negative codes; an error entry without a code is one all the same.
         int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
+        bool wasGivenUp = error == FiErrno.FI_ECANCELED && slot.CancelSent;
+        if (wasGivenUp && !slot.CancelRequested)
+            error = FiErrno.FI_ETIMEDOUT;
         if (slot.State == OperationState.Abandoned)
         {
             slot.ReleaseByFabric();
@@ -249,8 +260,8 @@ internal sealed unsafe class EndpointProgress
             _completions.Add(completion);
             return;
         }
-        Exception failure = error == FiErrno.FI_ECANCELED && slot.CancelRequested
-            ? new OperationCanceledException(slot.CancellationToken)
+        Exception failure = wasGivenUp
+            ? OverdueError(slot, _time.GetTimestamp(), wasPosted: false)
             : LibfabricErrors.Operation(
                 _context.Library, _provider, slot.Kind, slot.Length, error, entry.prov_errno != 0 ? _queue.StrError(entry.prov_errno, entry.err_data) : "");
         slot.EndHold();
@@ -260,8 +271,8 @@ internal sealed unsafe class EndpointProgress
 
     private void OnCompletion(void* context, long length)
     {
-        // A peer's write with data completes here without an operation of ours.
-        if (FindSlot(context) is not { } slot)
+        // A peer's write with data completes here without an operation of ours; a completion may come twice.
+        if (FindSlot(context) is not { State: OperationState.Posted or OperationState.Abandoned } slot)
             return;
         if (slot.State == OperationState.Abandoned)
         {
@@ -309,14 +320,19 @@ internal sealed unsafe class EndpointProgress
     private bool PostRetries()
     {
         bool happened = false;
-        while (_retries.TryPeek(out OperationSlot? slot))
+        _retries.CopyTo(_round);
+        foreach (OperationSlot slot in _round)
         {
+            if (_full.Contains(slot.Peer))
+                continue;
             slot.State = OperationState.Posted;
             nint status = _poster.Post(slot);
             if (status == -FiErrno.FI_EAGAIN)
             {
+                // The peer's later ones must not overtake it; other peers may have room.
                 slot.State = OperationState.Queued;
-                return happened;
+                _full.Add(slot.Peer);
+                continue;
             }
             happened = true;
             // Its place is given up only now; nobody but the turn's holder frees a slot that was posted.
@@ -324,12 +340,15 @@ internal sealed unsafe class EndpointProgress
             if (status != 0)
                 FailUnposted(slot, (int)status);
         }
+        _round.Clear();
+        _full.Clear();
         return happened;
     }
 
     private void CancelNoted()
     {
-        _cancelNoted = false;
+        // A full fence: a request that this round does not see notes itself after it.
+        Interlocked.Exchange(ref _cancelNoted, 0);
         long now = _time.GetTimestamp();
         foreach (OperationSlot slot in _slots)
         {
@@ -345,7 +364,8 @@ internal sealed unsafe class EndpointProgress
 
     private void EndOverdue(long now)
     {
-        Volatile.Write(ref _nextDeadline, long.MaxValue);
+        // A full fence: an operation that this round does not see as posted notes its deadline after it.
+        Interlocked.Exchange(ref _nextDeadline, long.MaxValue);
         foreach (OperationSlot slot in _slots)
         {
             OperationState state = slot.State;
@@ -370,9 +390,26 @@ internal sealed unsafe class EndpointProgress
             }
             else
             {
-                AbandonPosted(slot, OverdueError(slot, now, wasPosted: true));
+                EndPostedOverdue(slot, now);
             }
         }
+    }
+
+    /// <summary>
+    /// Asks the transport to give the operation up, and abandons it after the grace. A receive that stayed posted would
+    /// swallow a later message.
+    /// </summary>
+    private void EndPostedOverdue(OperationSlot slot, long now)
+    {
+        if (slot.CancelSent)
+        {
+            AbandonPosted(slot, OverdueError(slot, now, wasPosted: true));
+            return;
+        }
+        slot.CancelSent = true;
+        slot.Deadline = now + _cancelGrace;
+        NoteDeadline(slot.Deadline);
+        _endpoint.Cancel(&_contexts[slot.Index]);
     }
 
     private void EndUnposted(OperationSlot slot, Exception error)

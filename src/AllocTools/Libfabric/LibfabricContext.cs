@@ -123,7 +123,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
             throw new ArgumentException("The registration was not made by this provider.", nameof(registration));
         int status = Close(own.Handle);
         if (status != 0)
-            throw LibfabricErrors.Registration(Library, Traits.ProviderName, "fi_close (registration)", 0, status);
+            throw LibfabricErrors.Registration(Library, Traits.ProviderName, "fi_close (registration)", own.Length, status);
         ReleaseKey(own.OwnKey);
     }
 
@@ -138,16 +138,27 @@ internal sealed unsafe class LibfabricContext : RmaContext
         }
         if (_boundEndpoint is null)
         {
-            LibfabricEndpointResources resources = LibfabricEndpointResources.Open(
-                Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
-            return new LibfabricEndpoint(this, resources, ownsResources: true, _options.Endpoint, _time);
+            // First: the context must not close under what is opened here.
+            IDisposable lease = Retain();
+            LibfabricEndpointResources? resources = null;
+            try
+            {
+                resources = LibfabricEndpointResources.Open(Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
+                return new LibfabricEndpoint(this, lease, resources, ownsResources: true, _options.Endpoint, _time);
+            }
+            catch
+            {
+                resources?.Dispose();
+                lease.Dispose();
+                throw;
+            }
         }
         if (Interlocked.Exchange(ref _boundEndpointTaken, 1) != 0)
         {
             throw new InvalidOperationException(
                 $"The provider '{Traits.ProviderName}' binds registrations to one endpoint (FI_MR_ENDPOINT), and this context's endpoint was handed out before. Use that one, or open another context.");
         }
-        return new LibfabricEndpoint(this, _boundEndpoint, ownsResources: false, _options.Endpoint, _time);
+        return new LibfabricEndpoint(this, Retain(), _boundEndpoint, ownsResources: false, _options.Endpoint, _time);
     }
 
     /// <summary>Makes a peer's raw key usable (fi_mr_map_raw).</summary>
@@ -180,7 +191,12 @@ internal sealed unsafe class LibfabricContext : RmaContext
         // Another user of the domain may have a key that this context thinks free.
         for (int tries = 0; tries < KeyTries && status == -FiErrno.FI_ENOKEY; tries++)
         {
-            ownKey = _keys?.Take();
+            if (_keys is not null)
+            {
+                if (!_keys.TryTake(out ulong free))
+                    break;
+                ownKey = free;
+            }
             iovec range = new() { iov_base = (void*)address, iov_len = (nuint)length };
             fi_mr_attr attributes = new()
             {
@@ -194,6 +210,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
             if (status == 0)
                 return handle!;
             ReleaseKey(ownKey);
+            ownKey = null;
         }
         throw LibfabricErrors.Registration(Library, Traits.ProviderName, "fi_mr_regattr", length, status);
     }
@@ -220,7 +237,8 @@ internal sealed unsafe class LibfabricContext : RmaContext
     private static int Close(MrHandle handle)
     {
         handle.Dispose();
-        return handle.CloseStatus;
+        // Not closed yet: something still uses it, so its memory is still reachable.
+        return handle.IsReleased ? handle.CloseStatus : -FiErrno.FI_EBUSY;
     }
 
     private void CloseLogged(FidHandle handle, string what)

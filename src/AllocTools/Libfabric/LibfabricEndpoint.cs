@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
@@ -20,6 +21,8 @@ namespace AllocTools.Libfabric;
 public sealed class LibfabricEndpoint : IRmaEndpoint
 {
     private readonly LibfabricContext _context;
+    private readonly IDisposable _contextLease;
+    private readonly ConcurrentDictionary<ulong, bool> _peers = new();
     private readonly LibfabricEndpointResources _resources;
     private readonly bool _ownsResources;
     private readonly LibfabricEndpointOptions _options;
@@ -34,10 +37,10 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
     private int _withoutTask;
 
     internal unsafe LibfabricEndpoint(
-        LibfabricContext context, LibfabricEndpointResources resources, bool ownsResources, LibfabricEndpointOptions options, TimeProvider time)
+        LibfabricContext context, IDisposable contextLease, LibfabricEndpointResources resources, bool ownsResources, LibfabricEndpointOptions options, TimeProvider time)
     {
-        context.Retain();
         _context = context;
+        _contextLease = contextLease;
         _resources = resources;
         _ownsResources = ownsResources;
         _options = options;
@@ -45,7 +48,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
         _slots = new OperationSlot[options.MaxOutstanding];
         for (int i = 0; i < _slots.Length; i++)
             _slots[i] = new OperationSlot(this, i);
-        _free = new SlotPool(_slots);
+        _free = new SlotPool(_slots, TryGive);
         _completions = new CompletionRing(_slots.Length);
         _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)_slots.Length * (nuint)sizeof(fi_context2), 64);
         NativeMemory.Clear(_contexts, (nuint)_slots.Length * (nuint)sizeof(fi_context2));
@@ -71,7 +74,10 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
             // 1 is the number of addresses that were inserted.
             int status = _resources.Vector.Insert(address, out ulong handle);
             if (status == 1 && handle != FiConstants.FI_ADDR_NOTAVAIL)
+            {
+                _peers[handle] = true;
                 return new RmaPeer(this, handle);
+            }
             throw LibfabricErrors.Provider(
                 _context.Library, _context.Traits.ProviderName, $"fi_av_insert of a peer's address of {address.Length} bytes", status < 0 ? status : -FiErrno.FI_EINVAL);
         }
@@ -88,6 +94,16 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
         Enter();
         try
         {
+            // libfabric crashes on operations with a peer that it has forgotten. First nothing new is let in, then what
+            // runs is looked for; an operation does it the other way round, with a fence between.
+            if (!_peers.TryRemove(peer.Handle, out _))
+                throw PeerRemoved();
+            int outstanding = _slots.Count(s => s.State != OperationState.Free && s.Peer == peer.Handle);
+            if (outstanding != 0)
+            {
+                _peers[peer.Handle] = true;
+                throw new InvalidOperationException($"{outstanding} operation(s) with this peer are outstanding, those that timed out included. Remove it when they have completed, or close the endpoint.");
+            }
             int status = _resources.Vector.Remove(peer.Handle);
             if (status != 0)
                 throw LibfabricErrors.Provider(_context.Library, _context.Traits.ProviderName, "fi_av_remove", status);
@@ -114,7 +130,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
                 return new RemoteRegion(peer, memory, memory.Key, unmap: null);
             ulong key = _context.MapRawKey(memory.RawBase, memory.RawKey);
             // The key lives in the domain, which must be there when it is unmapped.
-            IRmaContext kept = _context.Retain();
+            IDisposable kept = _context.Retain();
             return new RemoteRegion(peer, memory, key, () =>
             {
                 _context.UnmapRawKey(key);
@@ -170,8 +186,6 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
         try
         {
             CheckOperation(operation);
-            if (!_progress.CanPostNow)
-                return false;
             bool posted = false;
             // Counted until Poll has taken its end, so that the completions have room for it.
             int count = Interlocked.Increment(ref _withoutTask);
@@ -229,7 +243,8 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
     {
         if (!_gate.TryClose())
             return;
-        _free.Close();
+        foreach (WaitingOperation waiting in _free.Close())
+            EndWaiting(waiting, LibfabricErrors.EndpointClosed(_context.Traits.ProviderName, waiting.Operation.Kind, waiting.Operation.Local.Length));
         _loop?.Stop();
         _resources.Endpoint.DangerousRelease();
         _resources.Queue.DangerousRelease();
@@ -240,7 +255,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
         _loop?.Dispose();
         if (_resources.IsEndpointClosed)
             NativeMemory.AlignedFree(_contexts);
-        _context.Dispose();
+        _contextLease.Dispose();
     }
 
     /// <inheritdoc cref="Dispose"/>
@@ -273,15 +288,19 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
         Enter();
         try
         {
+            TimeSpan limit = timeout ?? _options.OperationTimeout;
+            EndpointChecks.ThrowIfInvalidTimeout(limit);
             CheckOperation(operation);
             if (IsEmptyTransfer(operation))
                 return false;
             if (!_free.TryTake(out slot))
             {
-                later = StartLaterAsync(operation, timeout ?? _options.OperationTimeout, cancellationToken);
+                later = StartLater(operation, limit, cancellationToken);
                 return false;
             }
-            Start(operation, slot, timeout ?? _options.OperationTimeout, cancellationToken);
+            Prepare(operation, slot, hasTask: true, limit, cancellationToken);
+            _progress.Post(slot);
+            _loop?.WakeIfWaiting();
             return true;
         }
         finally
@@ -290,44 +309,69 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
         }
     }
 
-    private void Start(in RmaOperation operation, OperationSlot slot, TimeSpan timeout, CancellationToken cancellationToken)
+    /// <summary>All slots are taken: the operation waits its turn, with its buffer held and its time running.</summary>
+    private ValueTask<long> StartLater(in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        Prepare(operation, slot, hasTask: true, timeout, cancellationToken);
-        _progress.Post(slot);
+        RmaHold hold = Hold(operation);
+        long now = _time.GetTimestamp();
+        var waiting = new WaitingOperation(operation, hold, now, DeadlineOf(now, timeout), cancellationToken);
+        try
+        {
+            return AwaitAsync(_free.Wait(waiting), timeout);
+        }
+        catch
+        {
+            LetGo(operation, hold);
+            throw;
+        }
+    }
+
+    private async ValueTask<long> AwaitAsync(LinkedListNode<WaitingOperation> node, TimeSpan timeout)
+    {
+        WaitingOperation waiting = node.Value;
+        try
+        {
+            return await waiting.Task.WaitAsync(timeout, _time, waiting.CancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is TimeoutException or OperationCanceledException && !waiting.Task.IsCompleted)
+        {
+            // Where it has its slot it ends by itself: at its deadline, or soon after it was cancelled.
+            if (!_free.TryRemove(node))
+                return await waiting.Task.ConfigureAwait(false);
+            LetGo(waiting.Operation, waiting.Hold);
+            if (e is OperationCanceledException)
+                throw;
+            throw LibfabricErrors.NoSlot(
+                _context.Traits.ProviderName,
+                waiting.Operation.Kind,
+                waiting.Operation.Local.Length,
+                _time.GetElapsedTime(waiting.Started),
+                _slots.Length,
+                _slots.Count(s => s.State == OperationState.Abandoned));
+        }
+    }
+
+    /// <summary>Gives a slot to an operation that waited for one. False: its peer was removed meanwhile, and it has failed.</summary>
+    private bool TryGive(WaitingOperation waiting, OperationSlot slot)
+    {
+        slot.Prepare(
+            waiting.Operation, waiting.Hold, hasTask: true, waiting.Started, waiting.Deadline, waiting.CancellationToken, waiting);
+        if (!HasLivePeer(waiting.Operation))
+        {
+            slot.Unprepare();
+            EndWaiting(waiting, PeerRemoved());
+            return false;
+        }
+        _progress.NoteDeadline(waiting.Deadline);
+        _progress.Queue(slot);
         _loop?.WakeIfWaiting();
+        return true;
     }
 
-    private async ValueTask<long> StartLaterAsync(RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
+    private static void EndWaiting(WaitingOperation waiting, Exception error)
     {
-        OperationSlot slot;
-        long started = _time.GetTimestamp();
-        try
-        {
-            slot = await _free.TakeAsync(timeout, _time, cancellationToken).ConfigureAwait(false);
-        }
-        catch (TimeoutException)
-        {
-            throw LibfabricErrors.Timeout(_context.Traits.ProviderName, operation.Kind, operation.Local.Length, _time.GetElapsedTime(started), wasPosted: false);
-        }
-        return await Continue(operation, slot, timeout, cancellationToken).ConfigureAwait(false);
-    }
-
-    private ValueTask<long> Continue(in RmaOperation operation, OperationSlot slot, TimeSpan timeout, CancellationToken cancellationToken)
-    {
-        if (!_gate.TryEnter())
-        {
-            _free.Return(slot);
-            throw new ObjectDisposedException(nameof(LibfabricEndpoint));
-        }
-        try
-        {
-            Start(operation, slot, timeout, cancellationToken);
-            return new ValueTask<long>(slot, slot.Version);
-        }
-        finally
-        {
-            _gate.Exit();
-        }
+        LetGo(waiting.Operation, waiting.Hold);
+        waiting.TrySetException(error);
     }
 
     private bool TryPost(in RmaOperation operation, OperationSlot slot)
@@ -341,28 +385,64 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
 
     private void Prepare(in RmaOperation operation, OperationSlot slot, bool hasTask, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        RemoteRegion? region = null;
-        RmaHold hold = default;
+        RmaHold hold;
         try
         {
-            hold = operation.Local.Hold();
-            if (!ReferenceEquals(operation.Local.Buffer.Context, _context))
-                throw new ArgumentException("The buffer is of a pool on another context than this endpoint's; an endpoint takes buffers of its own context only.", nameof(operation));
-            operation.Remote.Region?.AddUse();
-            region = operation.Remote.Region;
-            long now = _time.GetTimestamp();
-            long deadline = timeout == Timeout.InfiniteTimeSpan ? long.MaxValue : now + (long)(timeout.TotalSeconds * _time.TimestampFrequency);
-            slot.Prepare(operation, hold, hasTask, now, deadline, cancellationToken);
-            _progress.NoteDeadline(deadline);
+            hold = Hold(operation);
         }
         catch
         {
-            region?.EndUse();
-            hold.Release();
             _free.Return(slot);
             throw;
         }
+        long now = _time.GetTimestamp();
+        long deadline = DeadlineOf(now, timeout);
+        slot.Prepare(operation, hold, hasTask, now, deadline, cancellationToken);
+        if (!HasLivePeer(operation))
+        {
+            slot.Unprepare();
+            LetGo(operation, hold);
+            _free.Return(slot);
+            throw PeerRemoved();
+        }
+        _progress.NoteDeadline(deadline);
     }
+
+    /// <summary>Holds what the operation uses: the buffer, and a mapped key.</summary>
+    private RmaHold Hold(in RmaOperation operation)
+    {
+        RmaHold hold = operation.Local.Hold();
+        try
+        {
+            if (!ReferenceEquals(operation.Local.Buffer.Context, _context))
+                throw new ArgumentException("The buffer is of a pool on another context than this endpoint's; an endpoint takes buffers of its own context only.", nameof(operation));
+            operation.Remote.Region?.AddUse();
+            return hold;
+        }
+        catch
+        {
+            hold.Release();
+            throw;
+        }
+    }
+
+    private static void LetGo(in RmaOperation operation, RmaHold hold)
+    {
+        operation.Remote.Region?.EndUse();
+        hold.Release();
+    }
+
+    private long DeadlineOf(long now, TimeSpan timeout) =>
+        timeout == Timeout.InfiniteTimeSpan ? long.MaxValue : now + (long)(timeout.TotalSeconds * _time.TimestampFrequency);
+
+    private bool HasLivePeer(in RmaOperation operation) => operation.Kind switch
+    {
+        RmaOperationKind.Receive => true,
+        RmaOperationKind.Send => _peers.ContainsKey(operation.Peer.Handle),
+        _ => _peers.ContainsKey(operation.Remote.Region.Peer.Handle),
+    };
+
+    private static ArgumentException PeerRemoved() => new("The peer was removed from this endpoint; insert it again.");
 
     /// <summary>
     /// A read or write of nothing is done at once, by nobody: shm (libfabric 1.17) never completes one. The buffer is
@@ -389,9 +469,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
                 Check(region.Peer);
                 if (length > operation.Remote.Length)
                     throw new ArgumentException($"{length} bytes do not fit into {operation.Remote.Length} bytes of the peer's memory.", nameof(operation));
-                RmaAccess needed = operation.Kind == RmaOperationKind.Write ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
-                if ((region.Memory.Access & needed) == 0)
-                    throw new InvalidOperationException($"The peer exposed this memory for {region.Memory.Access}, not for {needed}.");
+                EndpointChecks.ThrowIfNotExposedFor(operation.Kind, region.Memory);
                 break;
             case RmaOperationKind.Send:
                 Check(operation.Peer);

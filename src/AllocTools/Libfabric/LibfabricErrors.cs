@@ -45,7 +45,14 @@ internal static class LibfabricErrors
     public static RmaTimeoutException Timeout(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, bool wasPosted) => new(
         $"{kind} of {length} bytes did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
         + (wasPosted ? "the peer is gone, hangs, or makes no progress. The buffer is quarantined until the completion arrives or the endpoint is closed."
-            : "the transport accepted nothing in that time, because the peer is gone, hangs, or makes no progress."),
+            : "the peer is gone, hangs, or makes no progress. The transport has given the operation up, and its buffer is free."),
+        kind,
+        FiErrno.FI_ETIMEDOUT,
+        nameof(FiErrno.FI_ETIMEDOUT));
+
+    public static RmaTimeoutException NoSlot(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, int maxOutstanding, int abandoned) => new(
+        $"{kind} of {length} bytes was not started within {elapsed.TotalSeconds:0.###} s on provider '{provider}': all {maxOutstanding} operations that "
+        + $"Endpoint:MaxOutstanding allows are outstanding, {abandoned} of them timed out before. Raise it, await operations sooner, or open the endpoint anew.",
         kind,
         FiErrno.FI_ETIMEDOUT,
         nameof(FiErrno.FI_ETIMEDOUT));

@@ -28,20 +28,21 @@ internal sealed class LibfabricKeys
     }
 
     /// <summary>A key that this context has not in use. Give it back with <see cref="Release"/>.</summary>
-    public ulong Take()
+    /// <returns>False where all are in use.</returns>
+    public bool TryTake(out ulong key)
     {
         lock (_gate)
         {
+            key = 0;
             if ((ulong)_inUse.Count > _last)
-                throw new InvalidOperationException($"All {_inUse.Count} keys of this provider are in use.");
-            ulong key;
+                return false;
             do
             {
                 key = _isWide ? Random() : _next;
                 _next = _next == _last ? 0 : _next + 1;
             }
             while (key == FiConstants.FI_KEY_NOTAVAIL || !_inUse.Add(key));
-            return key;
+            return true;
         }
     }
 

@@ -29,6 +29,8 @@ internal sealed unsafe class LibfabricRegistration : IRmaRegistration
 
     public MrHandle Handle { get; }
 
+    public long Length => _length;
+
     /// <summary>The key that the context picked; null where the provider did.</summary>
     public ulong? OwnKey { get; }
 

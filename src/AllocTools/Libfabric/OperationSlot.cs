@@ -20,6 +20,7 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     private CancellationTokenRegistration _cancellation;
     private CancellationToken _cancellationToken;
     private RmaHold _hold;
+    private TaskCompletionSource<long>? _waiter;
     private RemoteRegion? _region;
     private int _state;
     private int _users;
@@ -84,12 +85,14 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         Interlocked.CompareExchange(ref _state, (int)to, (int)from) == (int)from;
 
     /// <summary>Fills the slot. The holds are taken over.</summary>
-    public void Prepare(in RmaOperation operation, RmaHold hold, bool hasTask, long started, long deadline, CancellationToken cancellationToken)
+    public void Prepare(
+        in RmaOperation operation, RmaHold hold, bool hasTask, long started, long deadline, CancellationToken cancellationToken, TaskCompletionSource<long>? waiter = null)
     {
         Debug.Assert(State == OperationState.Free, "a slot is filled once at a time");
-        _task.Reset();
         _hold = hold;
-        _users = hasTask ? 2 : 1;
+        _waiter = waiter;
+        // One that waited for its slot has a task of its own; nobody takes the result from here.
+        _users = hasTask && waiter is null ? 2 : 1;
         _cancelRequested = false;
         CancelSent = false;
         Kind = operation.Kind;
@@ -118,10 +121,21 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         _cancellationToken = cancellationToken;
         // Before the state: whoever ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
-        State = OperationState.Posted;
+        // A full fence: a turn that does not see this has not read the deadline or the cancellation yet.
+        Interlocked.Exchange(ref _state, (int)OperationState.Posted);
         // A callback that ran before was seen by no turn.
         if (_cancelRequested)
             _endpoint.OnCancelRequested();
+    }
+
+    /// <summary>Takes a preparation back, before anything was posted. The holds are the caller's again.</summary>
+    public void Unprepare()
+    {
+        _cancellation.Dispose();
+        _hold = default;
+        _region = null;
+        _waiter = null;
+        State = OperationState.Free;
     }
 
     /// <summary>Tells whoever awaits it that it succeeded.</summary>
@@ -129,14 +143,20 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     {
         // Waits for a callback that runs: none may reach the slot when it is somebody else's.
         _cancellation.Dispose();
-        _task.SetResult(length);
+        if (_waiter is null)
+            _task.SetResult(length);
+        else
+            _waiter.TrySetResult(length);
     }
 
     /// <summary>Tells whoever awaits it that it failed.</summary>
     public void SetException(Exception error)
     {
         _cancellation.Dispose();
-        _task.SetException(error);
+        if (_waiter is null)
+            _task.SetException(error);
+        else
+            _waiter.TrySetException(error);
     }
 
     /// <summary>The fabric may still touch the buffer, though the caller has been told.</summary>
@@ -166,8 +186,9 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 
     private long GetResult(short token)
     {
-        // Throws for a token of an earlier use, before anything is let go.
-        _task.GetStatus(token);
+        // Throws for a token of an earlier use, before anything is let go; so does this for a result that isn't there.
+        if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
+            throw new InvalidOperationException("The operation has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
         try
         {
             return _task.GetResult(token);
@@ -186,7 +207,11 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 
     private void Release()
     {
-        if (Interlocked.Decrement(ref _users) == 0)
-            _endpoint.FreeSlot(this);
+        if (Interlocked.Decrement(ref _users) != 0)
+            return;
+        // From here on a second await of the same task throws.
+        _task.Reset();
+        _waiter = null;
+        _endpoint.FreeSlot(this);
     }
 }

@@ -23,6 +23,7 @@ internal sealed class ProgressLoop : IDisposable
     private readonly TimeSpan _spinTime;
     private readonly TimeProvider _time;
     private readonly IWaker _waker;
+    private readonly ManualResetEventSlim _stopped = new(initialState: false);
     private readonly Thread _thread;
     private volatile bool _stopping;
     private int _waiting;
@@ -54,12 +55,17 @@ internal sealed class ProgressLoop : IDisposable
     public void Stop()
     {
         _stopping = true;
+        _stopped.Set();
         _waker.Wake();
         if (Thread.CurrentThread != _thread)
             _thread.Join();
     }
 
-    public void Dispose() => _waker.Dispose();
+    public void Dispose()
+    {
+        _waker.Dispose();
+        _stopped.Dispose();
+    }
 
     private void Run()
     {
@@ -78,7 +84,13 @@ internal sealed class ProgressLoop : IDisposable
         {
             // Whatever it is: who awaits an operation is told, and a thread's exception would end the process.
             Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
-            _progress.Break(e as RmaException ?? new RmaException($"The progress loop ended: {e.Message}", innerException: e));
+            RmaException failure = e as RmaException ?? new RmaException($"The progress loop ended: {e.Message}", innerException: e);
+            // Again and again: an operation may be posted by a caller that has not seen the failure yet.
+            while (!_stopping)
+            {
+                _progress.Break(failure);
+                _stopped.Wait(LongestWait);
+            }
         }
     }
 
@@ -108,10 +120,11 @@ internal sealed class ProgressLoop : IDisposable
         {
             if (_progress.TryRun() || _stopping)
                 return ShortestPause;
-            bool hasDescriptor = _resources.WaitDescriptor >= 0;
+            // What waits to be posted needs turns, whatever the queue says.
+            bool hasDescriptor = _resources.WaitDescriptor >= 0 && !_progress.HasRetries;
             if (hasDescriptor && _context.Fabric.TryWait(_resources.Queue) != 0)
                 return ShortestPause;
-            TimeSpan longest = hasDescriptor && !_progress.HasRetries ? LongestWait : pause;
+            TimeSpan longest = hasDescriptor ? LongestWait : pause;
             _waker.Wait(Min(longest, UntilDeadline()));
             return Min(pause * 2, LongestPause);
         }
@@ -126,7 +139,10 @@ internal sealed class ProgressLoop : IDisposable
         long next = _progress.NextDeadline;
         if (next == long.MaxValue)
             return LongestWait;
-        TimeSpan left = _time.GetElapsedTime(_time.GetTimestamp(), next);
+        long now = _time.GetTimestamp();
+        if (next <= now)
+            return ShortestPause;
+        TimeSpan left = _time.GetElapsedTime(now, next);
         return left > ShortestPause ? left : ShortestPause;
     }
 

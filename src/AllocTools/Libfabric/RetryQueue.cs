@@ -1,26 +1,35 @@
-using System.Diagnostics.CodeAnalysis;
-
 namespace AllocTools.Libfabric;
 
-/// <summary>Operations that the transport would not take (-FI_EAGAIN), in order. Never longer than there are slots.</summary>
+/// <summary>Operations that are not posted yet, in order: the transport took nothing (-FI_EAGAIN), or slots had run out.</summary>
 /// <remarks>
-/// While one is here, later operations queue behind it, so that the order of the calls is kept. Its place is given up
-/// only after it was posted. Only whoever holds the progress turn takes from it.
+/// While one of a peer is here, later operations to that peer queue behind it, so that the order of the calls is kept;
+/// other peers are not held up. Receives count as one peer of their own. Its place is given up only after it was posted.
+/// Only whoever holds the progress turn takes from it. Never longer than there are slots.
 /// </remarks>
 internal sealed class RetryQueue
 {
     private readonly Lock _gate = new();
     private readonly LinkedList<OperationSlot> _slots = new();
+    private readonly Dictionary<ulong, int> _countByPeer = [];
     private int _count;
 
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
+
+    /// <summary>An operation to that peer would overtake one that is here.</summary>
+    public bool HoldsUp(ulong peer)
+    {
+        if (IsEmpty)
+            return false;
+        lock (_gate)
+            return _countByPeer.ContainsKey(peer);
+    }
 
     public void Add(OperationSlot slot)
     {
         lock (_gate)
         {
             _slots.AddLast(slot);
-            Volatile.Write(ref _count, _slots.Count);
+            Count_NeedsLock(slot.Peer, +1);
         }
     }
 
@@ -29,26 +38,35 @@ internal sealed class RetryQueue
         lock (_gate)
         {
             _slots.AddFirst(slot);
-            Volatile.Write(ref _count, _slots.Count);
+            Count_NeedsLock(slot.Peer, +1);
         }
     }
 
-    public bool TryPeek([NotNullWhen(true)] out OperationSlot? slot)
+    /// <summary>Those that are here now, in order.</summary>
+    public void CopyTo(List<OperationSlot> slots)
     {
         lock (_gate)
-        {
-            slot = _slots.First?.Value;
-            return slot is not null;
-        }
+            slots.AddRange(_slots);
     }
 
     public bool Remove(OperationSlot slot)
     {
         lock (_gate)
         {
-            bool removed = _slots.Remove(slot);
-            Volatile.Write(ref _count, _slots.Count);
-            return removed;
+            if (!_slots.Remove(slot))
+                return false;
+            Count_NeedsLock(slot.Peer, -1);
+            return true;
         }
+    }
+
+    private void Count_NeedsLock(ulong peer, int step)
+    {
+        int count = _countByPeer.GetValueOrDefault(peer) + step;
+        if (count == 0)
+            _countByPeer.Remove(peer);
+        else
+            _countByPeer[peer] = count;
+        Volatile.Write(ref _count, _slots.Count);
     }
 }

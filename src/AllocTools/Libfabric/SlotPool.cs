@@ -2,92 +2,87 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>The free slots of an endpoint, and who waits for one, in the order they came.</summary>
+/// <summary>The free slots of an endpoint, and the operations that wait for one, in the order they came.</summary>
+/// <remarks>
+/// A slot that comes free while operations wait is given to the oldest, under the lock, by way of the callback, which
+/// queues it or says that it can't be served any more: so they are posted in the order of the calls. Invariant: where operations wait, no slot is free.
+/// </remarks>
 internal sealed class SlotPool
 {
     private readonly Lock _gate = new();
     private readonly OperationSlot[] _free;
-    private readonly LinkedList<TaskCompletionSource<OperationSlot>> _waiters = new();
+    private readonly LinkedList<WaitingOperation> _waiting = new();
+    private readonly Func<WaitingOperation, OperationSlot, bool> _give;
     private int _count;
     private bool _closed;
 
-    public SlotPool(OperationSlot[] slots)
+    public SlotPool(OperationSlot[] slots, Func<WaitingOperation, OperationSlot, bool> give)
     {
         _free = [.. slots.Reverse()];
         _count = _free.Length;
+        _give = give;
     }
 
     public bool TryTake([NotNullWhen(true)] out OperationSlot? slot)
     {
         lock (_gate)
         {
-            // Who waits goes first; a slot that comes free is theirs, so there is none here then.
             slot = _count > 0 ? _free[--_count] : null;
             return slot is not null;
         }
     }
 
-    /// <summary>Waits for a slot.</summary>
-    /// <exception cref="TimeoutException">None came free in time.</exception>
-    public async Task<OperationSlot> TakeAsync(TimeSpan timeout, TimeProvider time, CancellationToken cancellationToken)
+    /// <summary>Lets an operation wait for a slot; where one has come free meanwhile it has it at once.</summary>
+    public LinkedListNode<WaitingOperation> Wait(WaitingOperation operation)
     {
-        LinkedListNode<TaskCompletionSource<OperationSlot>> node;
         lock (_gate)
         {
-            if (_count > 0)
-                return _free[--_count];
             ObjectDisposedException.ThrowIf(_closed, typeof(LibfabricEndpoint));
-            node = _waiters.AddLast(new TaskCompletionSource<OperationSlot>(TaskCreationOptions.RunContinuationsAsynchronously));
+            LinkedListNode<WaitingOperation> node = new(operation);
+            if (_count == 0)
+                _waiting.AddLast(node);
+            else if (_give(operation, _free[_count - 1]))
+                _count--;
+            return node;
         }
-        Task<OperationSlot> task = node.Value.Task;
-        try
+    }
+
+    /// <summary>Takes one out that gives up. False: it has its slot, or was failed.</summary>
+    public bool TryRemove(LinkedListNode<WaitingOperation> node)
+    {
+        lock (_gate)
         {
-            return await task.WaitAsync(timeout, time, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is TimeoutException or OperationCanceledException && !task.IsFaulted)
-        {
-            bool waiting;
-            lock (_gate)
-            {
-                waiting = node.List is not null;
-                if (waiting)
-                    _waiters.Remove(node);
-            }
-            if (!waiting)
-                Return(await task.ConfigureAwait(false));
-            throw;
+            if (node.List is null)
+                return false;
+            _waiting.Remove(node);
+            return true;
         }
     }
 
     public void Return(OperationSlot slot)
     {
-        TaskCompletionSource<OperationSlot>? waiter = null;
         lock (_gate)
         {
-            if (_waiters.First is { } first)
+            while (_waiting.First is { } first)
             {
-                waiter = first.Value;
-                _waiters.RemoveFirst();
+                _waiting.RemoveFirst();
+                if (_give(first.Value, slot))
+                    return;
             }
-            else
-            {
-                _free[_count++] = slot;
-            }
+            _free[_count++] = slot;
         }
-        waiter?.SetResult(slot);
     }
 
-    /// <summary>Fails who waits.</summary>
-    public void Close()
+    /// <summary>Lets nothing wait any more.</summary>
+    /// <returns>Those that waited.</returns>
+    public WaitingOperation[] Close()
     {
-        List<TaskCompletionSource<OperationSlot>> waiters;
         lock (_gate)
         {
             _closed = true;
-            waiters = [.. _waiters];
-            _waiters.Clear();
+            WaitingOperation[] left = [.. _waiting];
+            _waiting.Clear();
+            return left;
         }
-        foreach (TaskCompletionSource<OperationSlot> waiter in waiters)
-            waiter.SetException(new ObjectDisposedException(nameof(LibfabricEndpoint)));
     }
 }

@@ -65,11 +65,23 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : Slab
     private protected override void TakeBack(Slab slab, int index)
     {
         Engine.Scrub(slab, index);
+        bool isKept = slab.Region.Length <= maxIdleBytes;
         lock (_gate)
         {
-            _idle.Add(slab);
-            _idleBytes += slab.Region.Length;
+            if (isKept)
+            {
+                _idle.Add(slab);
+                _idleBytes += slab.Region.Length;
+            }
+            else
+            {
+                _registeredBytes -= slab.Region.Length;
+                _regions--;
+            }
         }
+        // One that alone is over the limit must not push out all others.
+        if (!isKept)
+            Engine.Slabs.Destroy(slab);
         Trim(Engine.IsClosed ? 0 : maxIdleBytes);
     }
 

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace AllocTools.Pooling;
 
 /// <summary>
@@ -81,8 +79,8 @@ internal sealed class HoldLedger
     {
         lock (_gate)
         {
-            Entry entry = Find_NeedsLock(slab, index);
-            Debug.Assert(entry.Quarantined > 0, "a quarantined hold is released once");
+            if (!_entries.TryGetValue((slab, index), out Entry? entry) || entry.Quarantined == 0)
+                LeaseErrors.ThrowNotHeld();
             entry.Quarantined--;
             ulong left = Release_NeedsLock(slab, index, entry);
             return entry.ReturnDeferred && left == 0;

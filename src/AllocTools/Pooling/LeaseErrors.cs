@@ -18,6 +18,10 @@ internal static class LeaseErrors
         $"This buffer can't be returned: {holds} operation(s) or exposure(s) still hold it. Await its operations and dispose its exposures first.");
 
     [DoesNotReturn]
+    public static void ThrowNotHeld() => throw new InvalidOperationException(
+        "This hold was released before, through a copy of it. A hold is kept in one place and released once.");
+
+    [DoesNotReturn]
     public static void ThrowLateReturn(string pool) => throw new ObjectDisposedException(
         nameof(IRmaMemoryPool), $"The buffer was returned after its pool '{pool}' was disposed. The memory was given back; return buffers before the pool's DrainTimeout ends.");
 }

@@ -31,9 +31,11 @@ internal sealed class PoolEngine
     private readonly TimeProvider _time;
     private readonly TimeSpan _rentTimeout;
     private readonly RmaIsolation _isolation;
+    private readonly bool _hasDefaultClasses;
     private readonly byte? _scrubWith;
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _state;
+    private readonly IDisposable _context;
     private int _liveRegions = 1;
 
     public PoolEngine(
@@ -48,18 +50,21 @@ internal sealed class PoolEngine
         _scrubWith = options.ClearOnReturn ? (byte)0 : options.PoisonOnReturn ? (byte)0xDD : null;
         MaxSlabBytes = options.MaxSlabBytes;
         Access = options.Access | RmaAccess.Local;
+        // Where each exposure has a registration of its own, no key of a slab may reach it.
+        SlabAccess = options.Isolation == RmaIsolation.PerExposure ? RmaAccess.Local : Access;
+        _hasDefaultClasses = options.SizeClasses.Count == 0;
         Budget = new Budget(options.MaxRegisteredBytes);
         Context = context;
         CheckRemoteAccess(context.Traits);
         Slabs = new SlabFactory(this, blocks);
-        _waiters = new WaiterQueue(this);
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
         _classes = [.. classes.Select((c, i) => new SizeClass(this, i, c.BlockSize, c.InitialBlocks))];
         _blockSizes = [.. classes.Select(c => c.BlockSize)];
         _direct = new DirectRegions(this, options.MaxIdleDirectBytes);
         _user = new UserRegions(this);
         _owners = [.. _classes, _direct, _user];
-        context.Retain();
+        _waiters = new WaiterQueue(this);
+        _context = context.Retain();
     }
 
     /// <summary>The public face over this engine.</summary>
@@ -71,7 +76,11 @@ internal sealed class PoolEngine
 
     public IRmaContext Context { get; }
 
+    /// <summary>What exposures may grant.</summary>
     public RmaAccess Access { get; }
+
+    /// <summary>What slabs, direct and user regions are registered for.</summary>
+    public RmaAccess SlabAccess { get; }
 
     public long MaxSlabBytes { get; }
 
@@ -104,8 +113,7 @@ internal sealed class PoolEngine
     public bool TryRent(long length, out RmaBuffer buffer)
     {
         CheckRequest(length);
-        // Who waits goes first: while anybody does, a newcomer gets nothing.
-        if (_waiters.Count == 0 && TryTake(length, out buffer))
+        if (TryTakeAsNewcomer(length, out buffer))
             return true;
         Interlocked.Increment(ref Counters.Rejections);
         buffer = default;
@@ -117,7 +125,7 @@ internal sealed class PoolEngine
         CheckRequest(length);
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled<RmaBuffer>(cancellationToken);
-        if (_waiters.Count == 0 && TryTake(length, out RmaBuffer buffer))
+        if (TryTakeAsNewcomer(length, out RmaBuffer buffer))
             return new ValueTask<RmaBuffer>(buffer);
         return WaitAsync(length, cancellationToken);
     }
@@ -129,14 +137,27 @@ internal sealed class PoolEngine
         if (address == 0)
             throw new ArgumentOutOfRangeException(nameof(address), "The address of memory to register is not 0.");
         CheckRequest(length);
-        return _user.Register(address, length, pin);
+        RmaBuffer buffer = _user.Register(address, length, pin);
+        CheckStillOpen(buffer);
+        return buffer;
     }
 
     public void WarmUp(CancellationToken cancellationToken)
     {
-        CheckOpen();
         foreach (SizeClass sizeClass in _classes)
-            sizeClass.WarmUp(cancellationToken);
+        {
+            CheckOpen();
+            bool complete = sizeClass.WarmUp(cancellationToken);
+            if (Volatile.Read(ref _state) != Open)
+            {
+                // Closed meanwhile, after it had given back what was idle then.
+                sizeClass.ReleaseIdle();
+                throw NotOpen();
+            }
+            // Of classes that nobody asked for, what doesn't fit comes on demand.
+            if (!complete && !_hasDefaultClasses)
+                throw Exhausted(sizeClass.InitialBlocks * sizeClass.BlockSize, $"the {sizeClass.InitialBlocks} initial blocks of size class {sizeClass.BlockSize}");
+        }
     }
 
     public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access)
@@ -153,7 +174,15 @@ internal sealed class PoolEngine
             if (_isolation == RmaIsolation.Shared)
                 return new RmaExposure(slab.Region.Registration.Describe(slab.OffsetOf(index) + offset, length, remote), hold, null);
             ExposureRegistration own = RegisterExposure(slab.AddressOf(index) + (nint)offset, length, remote);
-            return new RmaExposure(own.Registration.Describe(0, length, remote), hold, own);
+            try
+            {
+                return new RmaExposure(own.Registration.Describe(0, length, remote), hold, own);
+            }
+            catch
+            {
+                own.TryEnd();
+                throw;
+            }
         }
         catch
         {
@@ -164,14 +193,14 @@ internal sealed class PoolEngine
 
     /// <summary>Reserves bytes for memory that is to be registered; at the cap idle memory elsewhere is given back first.</summary>
     /// <returns>Bytes between the two, or 0.</returns>
-    public long Reserve(long preferred, long minimum, SlabOwner forOwner)
+    public long Reserve(long preferred, long minimum, SlabOwner forOwner, bool mayReclaim = true)
     {
         long granule = preferred == minimum ? 1 : Slabs.PageSize;
         long bytes = Budget.ReserveUpTo(preferred, minimum, granule);
         while (bytes == 0)
         {
             long missing = minimum - (Budget.Limit - Budget.Reserved);
-            if (missing > 0 && Reclaim(missing, forOwner) == 0)
+            if (missing > 0 && (!mayReclaim || Reclaim(missing, forOwner) == 0))
                 return 0;
             bytes = Budget.ReserveUpTo(preferred, minimum, granule);
         }
@@ -211,7 +240,7 @@ internal sealed class PoolEngine
     public void RemoveRegion()
     {
         if (Interlocked.Decrement(ref _liveRegions) == 0)
-            Context.Dispose();
+            _context.Dispose();
     }
 
     public async ValueTask<bool> DrainAsync(CancellationToken cancellationToken)
@@ -264,7 +293,34 @@ internal sealed class PoolEngine
         SizeClasses = [.. _owners.Select(o => o.GetStatistics())],
     };
 
-    private bool TryTake(long length, out RmaBuffer buffer)
+    /// <summary>
+    /// Who waits goes first. While somebody waits for the same class a newcomer gets nothing; while others wait it gets
+    /// an idle block, but only so often, and no part of the budget that they wait for.
+    /// </summary>
+    private bool TryTakeAsNewcomer(long length, out RmaBuffer buffer)
+    {
+        if (_waiters.Count == 0)
+            return TryTake(length, out buffer);
+        int index = ClassOf(length);
+        buffer = default;
+        if (_waiters.CountOf(index) != 0 || !_waiters.TryOvertake())
+            return false;
+        return (index == _classes.Length ? _direct.TryTakeIdle(length, out buffer) : _classes[index].TryTakeIdle(length, out buffer))
+            && CheckStillOpen(buffer);
+    }
+
+    /// <summary>The pool may have been closed while memory was registered: what was taken goes back then.</summary>
+    private bool CheckStillOpen(RmaBuffer taken)
+    {
+        if (Volatile.Read(ref _state) == Open)
+            return true;
+        taken.GiveBack();
+        throw NotOpen();
+    }
+
+    private bool TryTake(long length, out RmaBuffer buffer) => TryTakeAnywhere(length, out buffer) && CheckStillOpen(buffer);
+
+    private bool TryTakeAnywhere(long length, out RmaBuffer buffer)
     {
         int index = ClassOf(length);
         if (index == _classes.Length)
@@ -297,12 +353,14 @@ internal sealed class PoolEngine
             if (!_waiters.TryRemove(node))
                 return await task.ConfigureAwait(false);
             Interlocked.Increment(ref Counters.Rejections);
+            // A younger one that it held back may fit now.
+            _waiters.Signal();
             throw Exhausted(length, $"{length} bytes within RentTimeout ({_rentTimeout})");
         }
         catch (OperationCanceledException) when (!task.IsCompleted || task.IsCompletedSuccessfully)
         {
             if (!_waiters.TryRemove(node))
-                (await task.ConfigureAwait(false)).Dispose();
+                (await task.ConfigureAwait(false)).GiveBack();
             // An older waiter that is gone no longer holds back the younger ones.
             _waiters.Signal();
             throw;

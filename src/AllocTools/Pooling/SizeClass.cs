@@ -94,8 +94,9 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
-    /// <summary>Registers slabs until the class has its initial blocks.</summary>
-    public void WarmUp(CancellationToken cancellationToken)
+    /// <summary>Registers slabs until the class has its initial blocks. Takes nothing from other classes for it.</summary>
+    /// <returns>False where the cap leaves no room for all.</returns>
+    public bool WarmUp(CancellationToken cancellationToken)
     {
         while (true)
         {
@@ -104,11 +105,11 @@ internal sealed class SizeClass : SlabOwner
             lock (_gate)
                 missing = InitialBlocks - _totalBlocks;
             if (missing <= 0)
-                return;
+                return true;
             long most = Math.Max(1, Engine.MaxSlabBytes / BlockSize);
-            Slab? slab = TryCreateSlab(Math.Min(missing, most) * BlockSize);
+            Slab? slab = TryCreateSlab(Math.Min(missing, most) * BlockSize, mayReclaim: false);
             if (slab is null)
-                throw Engine.Exhausted(missing * BlockSize, $"the {InitialBlocks} initial blocks of size class {BlockSize}");
+                return false;
             lock (_gate)
                 Add_NeedsLock(slab);
         }
@@ -224,10 +225,10 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
-    private Slab? TryCreateSlab(long preferredBytes)
+    private Slab? TryCreateSlab(long preferredBytes, bool mayReclaim = true)
     {
         SlabFactory slabs = Engine.Slabs;
-        long reserved = Engine.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(BlockSize), this);
+        long reserved = Engine.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(BlockSize), this, mayReclaim);
         if (reserved == 0)
             return null;
         // Near the cap there may be room for a part of a block; that part is not taken.

@@ -23,13 +23,13 @@ internal sealed class Slab
     private readonly ulong[] _states;
     private readonly nint _address;
 
-    public Slab(SlabOwner owner, MemoryRegion region, long blockSize, int blockCount)
+    public Slab(SlabOwner owner, MemoryRegion region, long blockSize, ulong[] states)
     {
         Owner = owner;
         Region = region;
         BlockSize = blockSize;
         _address = region.Address;
-        _states = new ulong[blockCount];
+        _states = states;
     }
 
     public SlabOwner Owner { get; }
@@ -68,6 +68,14 @@ internal sealed class Slab
             }
         }
         Owner.OnReturned(this, index);
+    }
+
+    /// <summary>Takes back a lease that no caller has got. Unlike a return, it is never late.</summary>
+    public void GiveBack(int index, ulong lease)
+    {
+        if (Interlocked.CompareExchange(ref _states[index], lease + GenerationUnit, lease) != lease)
+            LeaseErrors.ThrowReturned();
+        Owner.OnGivenBack(this, index);
     }
 
     public void Hold(int index, ulong lease)
@@ -109,6 +117,9 @@ internal sealed class Slab
                 Owner.Engine.Ledger.ReleaseCounted(this, index);
                 return;
             }
+            // One less would borrow from the generation.
+            if ((seen & HoldMask) == 0)
+                LeaseErrors.ThrowNotHeld();
             if (Interlocked.CompareExchange(ref state, seen - 1, seen) == seen)
                 return;
         }

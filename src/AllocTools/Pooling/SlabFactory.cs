@@ -19,15 +19,11 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         nint address = 0;
         try
         {
-            address = blocks.Allocate(reservedBytes, engine.Context.Traits.PagesBackedBeforeRegistering);
-            IRmaRegistration registration = Register(address, reservedBytes, engine.Access);
-            return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.Access, registration), blockSize, blockCount);
-        }
-        catch (InsufficientMemoryException e)
-        {
-            engine.Budget.Release(reservedBytes);
-            Interlocked.Increment(ref engine.Counters.RegistrationFailures);
-            throw new RmaRegistrationException(e.Message, "mmap", reservedBytes, engine.Context.Traits.ProviderName, 12, "ENOMEM", e);
+            // First, so that nothing can fail once the memory is registered but its own undoing.
+            ulong[] states = new ulong[blockCount];
+            address = Allocate(reservedBytes);
+            IRmaRegistration registration = Register(address, reservedBytes, engine.SlabAccess);
+            return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, states);
         }
         catch
         {
@@ -63,8 +59,9 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         {
             engine.Context.Deregister(registration);
         }
-        catch (RmaException e)
+        catch (Exception e)
         {
+            // Of whatever kind: the slab is off the books, and closing goes on.
             Interlocked.Increment(ref engine.Counters.DeregistrationFailures);
             Log.DeregistrationFailed(engine.Logger, engine.Name, length, e);
             return false;
@@ -73,6 +70,19 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         engine.Budget.Release(length);
         engine.RemoveRegion();
         return true;
+    }
+
+    private nint Allocate(long length)
+    {
+        try
+        {
+            return blocks.Allocate(length, engine.Context.Traits.PagesBackedBeforeRegistering);
+        }
+        catch (InsufficientMemoryException e)
+        {
+            Interlocked.Increment(ref engine.Counters.RegistrationFailures);
+            throw new RmaRegistrationException(e.Message, "mmap", length, engine.Context.Traits.ProviderName, 12, "ENOMEM", e);
+        }
     }
 
     /// <summary>Deregisters, then unmaps.</summary>

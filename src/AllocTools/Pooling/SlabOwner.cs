@@ -22,6 +22,13 @@ internal abstract class SlabOwner(PoolEngine engine)
             LeaseErrors.ThrowLateReturn(Engine.Name);
     }
 
+    /// <summary>A lease that no caller has got is taken back.</summary>
+    public void OnGivenBack(Slab slab, int index)
+    {
+        TakeBack(slab, index);
+        Engine.AfterRelease();
+    }
+
     public abstract RmaSizeClassStatistics GetStatistics();
 
     /// <summary>Blocks that are out or quarantined.</summary>

@@ -28,16 +28,18 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         if (Engine.Reserve(length, length, this) == 0)
             throw Engine.Exhausted(length, $"{length} bytes of the caller's memory");
         IRmaRegistration registration;
+        ulong[] states;
         try
         {
-            registration = Engine.Slabs.Register(address, length, Engine.Access);
+            states = new ulong[1];
+            registration = Engine.Slabs.Register(address, length, Engine.SlabAccess);
         }
         catch
         {
             Engine.Budget.Release(length);
             throw;
         }
-        var slab = new Slab(this, new MemoryRegion(address, length, Engine.Access, registration), length, 1);
+        var slab = new Slab(this, new MemoryRegion(address, length, Engine.SlabAccess, registration), length, states);
         lock (_gate)
         {
             _regions.Add(slab, pin);

@@ -20,10 +20,21 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
 
     private readonly Lock _gate = new();
     private readonly LinkedList<Waiter> _waiters = new();
+    private readonly int[] _countByClass = new int[engine.ClassCount];
     private int _count;
     private int _state;
 
     public int Count => Volatile.Read(ref _count);
+
+    /// <summary>How many wait for blocks of one class.</summary>
+    public int CountOf(int classIndex) => Volatile.Read(ref _countByClass[classIndex]);
+
+    /// <summary>Whether a newcomer may take an idle block that the oldest waiter has no use for now; it counts as an overtake.</summary>
+    public bool TryOvertake()
+    {
+        lock (_gate)
+            return _waiters.First is not { } oldest || oldest.Value.Overtaken++ < MaxOvertakes;
+    }
 
     public LinkedListNode<Waiter> Enqueue(long length)
     {
@@ -31,6 +42,7 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
         lock (_gate)
         {
             LinkedListNode<Waiter> node = _waiters.AddLast(waiter);
+            _countByClass[waiter.ClassIndex]++;
             Volatile.Write(ref _count, _waiters.Count);
             return node;
         }
@@ -117,8 +129,9 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
             if (!engine.TryTakeForWaiter(node.Value.Length, out buffer))
                 return false;
         }
-        catch (Exception e) when (e is RmaException or NotSupportedException or ObjectDisposedException)
+        catch (Exception e)
         {
+            // Whatever a provider throws belongs to the request; here it would end the process.
             if (TryRemove(node))
                 node.Value.SetException(e);
             return false;
@@ -129,7 +142,7 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
             return true;
         }
         // It gave up meanwhile.
-        buffer.Dispose();
+        buffer.GiveBack();
         return false;
     }
 
@@ -164,6 +177,7 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
         if (node.List is null)
             return false;
         _waiters.Remove(node);
+        _countByClass[node.Value.ClassIndex]--;
         Volatile.Write(ref _count, _waiters.Count);
         return true;
     }

@@ -2,7 +2,8 @@ namespace AllocTools.Regions;
 
 /// <summary>
 /// An opened transport: registers memory and makes endpoints. Reference-counted: pools, endpoints and registrations
-/// that live on each hold a reference, and what it opened is closed when the last one is released.
+/// that live on each hold a reference, and what it opened is closed when the last one is released. Disposing the context
+/// releases its opener's reference; doing it again does nothing.
 /// </summary>
 /// <remarks>All members are safe to call from any thread.</remarks>
 public interface IRmaContext : IDisposable
@@ -29,8 +30,8 @@ public interface IRmaContext : IDisposable
     /// <exception cref="InvalidOperationException">Registrations are bound to the context's only endpoint, and it was handed out before.</exception>
     IRmaEndpoint OpenEndpoint();
 
-    /// <summary>Takes one more reference. Each is released by one <see cref="IDisposable.Dispose"/>.</summary>
-    /// <returns>This context.</returns>
+    /// <summary>Takes one more reference, which keeps the context open after its opener has disposed it.</summary>
+    /// <returns>The reference: disposing it releases it, once.</returns>
     /// <exception cref="ObjectDisposedException">The last reference was released.</exception>
-    IRmaContext Retain();
+    IDisposable Retain();
 }

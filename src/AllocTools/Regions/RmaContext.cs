@@ -4,6 +4,7 @@ namespace AllocTools.Regions;
 public abstract class RmaContext : IRmaContext
 {
     private int _references = 1;
+    private int _openerReleased;
 
     /// <inheritdoc/>
     public abstract RmaProviderTraits Traits { get; }
@@ -18,37 +19,25 @@ public abstract class RmaContext : IRmaContext
     public abstract IRmaEndpoint OpenEndpoint();
 
     /// <inheritdoc/>
-    public IRmaContext Retain()
+    public IDisposable Retain()
     {
         int seen = Volatile.Read(ref _references);
         while (seen > 0)
         {
             int before = Interlocked.CompareExchange(ref _references, seen + 1, seen);
             if (before == seen)
-                return this;
+                return new RmaContextLease(Release);
             seen = before;
         }
         throw new ObjectDisposedException(GetType().FullName, $"The context of provider '{Traits.ProviderName}' is closed.");
     }
 
-    /// <summary>Releases one reference; the last one closes. A release too many is ignored.</summary>
+    /// <summary>Releases the opener's reference, once. The last reference closes.</summary>
     public void Dispose()
     {
-        int seen = Volatile.Read(ref _references);
-        while (seen > 0)
-        {
-            int before = Interlocked.CompareExchange(ref _references, seen - 1, seen);
-            if (before == seen)
-            {
-                if (seen == 1)
-                {
-                    Close();
-                    GC.SuppressFinalize(this);
-                }
-                return;
-            }
-            seen = before;
-        }
+        if (Interlocked.Exchange(ref _openerReleased, 1) == 0)
+            Release();
+        GC.SuppressFinalize(this);
     }
 
     /// <summary>True once the last reference was released.</summary>
@@ -56,4 +45,10 @@ public abstract class RmaContext : IRmaContext
 
     /// <summary>Closes what was opened. Called once; must not throw.</summary>
     protected abstract void Close();
+
+    private void Release()
+    {
+        if (Interlocked.Decrement(ref _references) == 0)
+            Close();
+    }
 }

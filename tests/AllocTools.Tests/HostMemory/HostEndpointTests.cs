@@ -71,6 +71,8 @@ public sealed class HostEndpointTests : IAsyncDisposable
             Assert.Equal("EACCES", error.ErrorName);
         }
         Assert.False(target.Span.ContainsAnyExcept((byte)1));
+        using RemoteRegion honest = _here.Import(_peer, granted);
+        Assert.Throws<InvalidOperationException>(() => { _ = _here.WriteAsync(source, honest, cancellationToken: Token).AsTask(); });
     }
 
     [Fact]

@@ -163,11 +163,20 @@ public sealed class PoolTests
         });
         RmaBuffer[] small = [.. Enumerable.Range(0, 16).Select(_ => test.Pool.Rent(64 << 10))];
         Task<RmaBuffer> large = test.Pool.RentAsync(1 << 20, Token).AsTask();
-        foreach (RmaBuffer buffer in small)
+        int overtakes = 0;
+        small[0].Dispose();
+        for (int i = 0; i < 200; i++)
         {
-            buffer.Dispose();
-            Assert.False(test.Pool.TryRent(1, out _) && !large.IsCompleted, "a newcomer overtook who waits");
+            if (test.Pool.TryRent(1, out RmaBuffer newcomer))
+            {
+                overtakes++;
+                newcomer.Dispose();
+            }
         }
+        Assert.InRange(overtakes, 0, 64);
+        Assert.False(large.IsCompleted);
+        foreach (RmaBuffer buffer in small[1..])
+            buffer.Dispose();
         using RmaBuffer served = await large.WaitAsync(TimeSpan.FromSeconds(30), Token);
         Assert.Equal(1 << 20, served.Length);
     }
@@ -482,6 +491,133 @@ public sealed class PoolTests
         hold.Release();
         Assert.Equal(0, blocks.Mapped);
         Assert.True(context.WasClosed);
+    }
+
+    [Fact]
+    public async Task ALargeWaiterLeavesTheIdleBlocksOfOtherClasses()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 2 << 20;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1024, InitialBlocks = 1024 });
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1 << 20 });
+        });
+        await test.Pool.WarmUpAsync(Token);
+        using RmaBuffer small = test.Pool.Rent(1);
+        RmaBuffer large = test.Pool.Rent(1 << 20);
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(1 << 20, Token).AsTask();
+        test.Pool.Rent(1000).Dispose();
+        Assert.False(test.Pool.TryRent(1 << 20, out _));
+        large.Dispose();
+        (await waiting).Dispose();
+    }
+
+    [Fact]
+    public async Task AWaiterThatGivesUpLetsTheYoungerOnesPass()
+    {
+        var time = new FakeTimeProvider();
+        await using var test = new TestPool(
+            o =>
+            {
+                o.MaxRegisteredBytes = 1 << 20;
+                o.MaxIdleDirectBytes = 0;
+                o.MaxSlabBytes = 64 << 10;
+                o.RentTimeout = TimeSpan.FromSeconds(10);
+                o.SizeClasses.Add(new SizeClassOptions { BlockSize = 64 << 10 });
+            },
+            time);
+        RmaBuffer[] blocks = [.. Enumerable.Range(0, 12).Select(_ => test.Pool.Rent(64 << 10))];
+        Task<RmaBuffer> large = test.Pool.RentAsync(512 << 10, Token).AsTask();
+        time.Advance(TimeSpan.FromSeconds(5));
+        Task<RmaBuffer> younger = test.Pool.RentAsync(128 << 10, Token).AsTask();
+        Assert.False(younger.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(5.1));
+        await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => large);
+        (await younger.WaitAsync(TimeSpan.FromSeconds(30), Token)).Dispose();
+        foreach (RmaBuffer block in blocks)
+            block.Dispose();
+    }
+
+    [Fact]
+    public async Task ClosingWhileMemoryIsRegisteredLeaksNothing()
+    {
+        using var entered = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        var blocks = new CountingAllocator();
+        var context = new CountingContext();
+        var test = new TestPool(context, TestPool.Classes(4096), blocks: blocks);
+        context.BeforeRegister = (_, _) =>
+        {
+            entered.Set();
+            go.Wait(Token);
+        };
+        Task<RmaBuffer> renting = Task.Factory.StartNew(() => test.Pool.Rent(10), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        entered.Wait(Token);
+        await test.DisposeAsync();
+        go.Set();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => renting);
+        Assert.Equal(0, blocks.Mapped);
+        Assert.Equal(0, context.Live);
+        Assert.True(context.WasClosed);
+    }
+
+    [Fact]
+    public async Task ClosingWhileAWaiterIsServedLeaksNothingAndEndsNoProcess()
+    {
+        using var entered = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        var blocks = new CountingAllocator();
+        var context = new CountingContext();
+        var test = new TestPool(
+            context,
+            o =>
+            {
+                o.MaxRegisteredBytes = 8192;
+                o.MaxIdleDirectBytes = 0;
+                o.SizeClasses.Add(new SizeClassOptions { BlockSize = 4096 });
+            },
+            blocks: blocks);
+        RmaBuffer direct = test.Pool.Rent(8192);
+        context.BeforeRegister = (_, _) =>
+        {
+            entered.Set();
+            go.Wait(Token);
+        };
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(4096, Token).AsTask();
+        direct.Dispose();
+        entered.Wait(Token);
+        await test.DisposeAsync();
+        go.Set();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => waiting);
+        // The round that served it goes on by itself; what it took comes back.
+        SpinWait.SpinUntil(() => context.WasClosed && blocks.Mapped == 0, TimeSpan.FromSeconds(30));
+        Assert.Equal(0, blocks.Mapped);
+        Assert.Equal(0, context.Live);
+    }
+
+    [Theory]
+    [InlineData(256 << 10)]
+    [InlineData(512 << 10)]
+    [InlineData(1 << 20)]
+    public async Task TheDefaultClassesStartUnderASmallCap(long cap)
+    {
+        await using var test = new TestPool(o => o.MaxRegisteredBytes = cap);
+        await test.Pool.WarmUpAsync(Token);
+        Assert.Equal(0, test.Statistics.Deregistrations);
+        test.Pool.Rent(1000).Dispose();
+        CheckBooks(test.Statistics);
+    }
+
+    [Fact]
+    public async Task WithPerExposureNoSlabIsOpenToPeers()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite;
+            o.Isolation = RmaIsolation.PerExposure;
+        });
+        using RmaBuffer buffer = test.Pool.Rent(10);
+        Assert.Equal(RmaAccess.Local, buffer.Region.Access);
     }
 
     [Fact]

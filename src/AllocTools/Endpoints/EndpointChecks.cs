@@ -1,0 +1,22 @@
+namespace AllocTools;
+
+/// <summary>What every endpoint checks of an operation.</summary>
+internal static class EndpointChecks
+{
+    private static readonly TimeSpan Longest = TimeSpan.FromHours(24);
+
+    /// <exception cref="InvalidOperationException">The peer did not expose its memory for that.</exception>
+    public static void ThrowIfNotExposedFor(RmaOperationKind kind, in RemoteMemory memory)
+    {
+        RmaAccess needed = kind == RmaOperationKind.Write ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
+        if ((memory.Access & needed) == 0)
+            throw new InvalidOperationException($"The peer exposed this memory for {memory.Access}, not for {needed}.");
+    }
+
+    /// <exception cref="ArgumentOutOfRangeException">The time-out is none that can be kept.</exception>
+    public static void ThrowIfInvalidTimeout(TimeSpan timeout)
+    {
+        if (timeout != Timeout.InfiniteTimeSpan && (timeout < TimeSpan.Zero || timeout > Longest))
+            throw new ArgumentOutOfRangeException(nameof(timeout), timeout, $"A time-out is 0 to {Longest.TotalHours} hours, or Timeout.InfiniteTimeSpan.");
+    }
+}

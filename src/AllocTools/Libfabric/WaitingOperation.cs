@@ -1,0 +1,16 @@
+namespace AllocTools.Libfabric;
+
+/// <summary>An operation that waits for a slot. It holds its buffer already, and its time runs.</summary>
+internal sealed class WaitingOperation(in RmaOperation operation, RmaHold hold, long started, long deadline, CancellationToken cancellationToken)
+    : TaskCompletionSource<long>(TaskCreationOptions.RunContinuationsAsynchronously)
+{
+    public RmaOperation Operation { get; } = operation;
+
+    public RmaHold Hold { get; } = hold;
+
+    public long Started => started;
+
+    public long Deadline => deadline;
+
+    public CancellationToken CancellationToken => cancellationToken;
+}
