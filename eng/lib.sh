@@ -30,7 +30,8 @@ install_packages() {
         return 1
     fi
     say "Installing ${missing[*]}"
-    as_root apt-get update -qq
+    # Also where the caller goes on without them, so that errexit is off.
+    as_root apt-get update -qq || return
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 

@@ -6,11 +6,13 @@ namespace AllocTools.Hosting.Tests.Support;
 internal sealed class RecordingEndpoint : IRmaEndpoint
 {
     private readonly Journal _journal;
+    private readonly IDisposable _lease;
     private int _closed;
 
     public RecordingEndpoint(IRmaContext context, Journal journal)
     {
-        Context = context.Retain();
+        Context = context;
+        _lease = context.Retain();
         _journal = journal;
     }
 
@@ -46,7 +48,7 @@ internal sealed class RecordingEndpoint : IRmaEndpoint
             return;
         _journal.Add("endpoint closed");
         _journal.EndpointCloses?.Invoke();
-        Context.Dispose();
+        _lease.Dispose();
         if (_journal.EndpointCloseFails is { } failure)
             throw failure;
     }
