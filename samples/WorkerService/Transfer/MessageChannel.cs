@@ -119,9 +119,22 @@ internal sealed class MessageChannel : IAsyncDisposable
             await posted.Length.ContinueWith(static t => _ = t.Exception, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
             posted.Buffer.Dispose();
         }
-        if (_peer is { } peer)
-            _endpoint.RemovePeer(peer);
         _closing.Dispose();
+        TryForgetPeer();
+    }
+
+    private void TryForgetPeer()
+    {
+        if (_peer is not { } peer)
+            return;
+        try
+        {
+            _endpoint.RemovePeer(peer);
+        }
+        catch (Exception e) when (e is InvalidOperationException or RmaException)
+        {
+            // Operations that were given up still name it; it goes with the endpoint.
+        }
     }
 
     private async Task SendAsync(Message message, TimeSpan timeout, CancellationToken cancellationToken)

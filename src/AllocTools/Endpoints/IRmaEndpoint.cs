@@ -25,10 +25,12 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <exception cref="RmaProviderException">The address is not one of this transport.</exception>
     RmaPeer InsertPeer(ReadOnlySpan<byte> address);
 
-    /// <summary>Forgets a peer (fi_av_remove).</summary>
-    /// <param name="peer">A peer of this endpoint that no operation uses.</param>
+    /// <summary>
+    /// Forgets a peer (fi_av_remove): no operation with it can be started any more. Those that are outstanding go on, and
+    /// the transport keeps its address for them until the endpoint is closed.
+    /// </summary>
+    /// <param name="peer">A peer of this endpoint.</param>
     /// <exception cref="ArgumentException">It is another endpoint's, or was removed before.</exception>
-    /// <exception cref="InvalidOperationException">Operations with it are outstanding.</exception>
     void RemovePeer(RmaPeer peer);
 
     /// <summary>Makes a peer's memory usable in operations.</summary>

@@ -98,12 +98,9 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
             // runs is looked for; an operation does it the other way round, with a fence between.
             if (!_peers.TryRemove(peer.Handle, out _))
                 throw PeerRemoved();
-            int outstanding = _slots.Count(s => s.State != OperationState.Free && s.Peer == peer.Handle);
-            if (outstanding != 0)
-            {
-                _peers[peer.Handle] = true;
-                throw new InvalidOperationException($"{outstanding} operation(s) with this peer are outstanding, those that timed out included. Remove it when they have completed, or close the endpoint.");
-            }
+            // Where something runs, or has timed out and may still run, the address stays with the transport.
+            if (Array.Exists(_slots, s => s.State != OperationState.Free && s.Peer == peer.Handle))
+                return;
             int status = _resources.Vector.Remove(peer.Handle);
             if (status != 0)
                 throw LibfabricErrors.Provider(_context.Library, _context.Traits.ProviderName, "fi_av_remove", status);
