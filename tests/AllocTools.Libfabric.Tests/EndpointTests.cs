@@ -318,6 +318,24 @@ public sealed class EndpointTests
             Assert.Equal("FI_ETRUNC", error.ErrorName);
     }
 
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task TwoEndpointsOfOneContextReachEachOther(string fabric)
+    {
+        using IRmaContext context = Fabric.Open(fabric);
+        await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());
+        using IRmaEndpoint first = context.OpenEndpoint();
+        using IRmaEndpoint second = context.OpenEndpoint();
+        using RmaBuffer message = pool.Rent(10);
+        using RmaBuffer received = pool.Rent(10);
+        message.Span.Fill(6);
+        RmaPeer peer = first.InsertPeer(second.Address.Span);
+        Task<long> receiving = second.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        await first.SendAsync(message, peer, cancellationToken: Token);
+        Assert.Equal(10, await receiving);
+        Assert.False(received.Span.ContainsAnyExcept((byte)6));
+    }
+
     [Fact]
     public async Task MisuseIsRefusedByName()
     {

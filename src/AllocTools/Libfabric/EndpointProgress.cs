@@ -261,7 +261,7 @@ internal sealed unsafe class EndpointProgress
             return;
         }
         Exception failure = wasGivenUp
-            ? OverdueError(slot, _time.GetTimestamp(), wasPosted: false)
+            ? OverdueError(slot, wasPosted: false)
             : LibfabricErrors.Operation(
                 _context.Library, _provider, slot.Kind, slot.Length, error, entry.prov_errno != 0 ? _queue.StrError(entry.prov_errno, entry.err_data) : "");
         slot.EndHold();
@@ -386,7 +386,7 @@ internal sealed unsafe class EndpointProgress
                     NoteDeadline(now);
                     continue;
                 }
-                EndUnposted(slot, OverdueError(slot, now, wasPosted: false));
+                EndUnposted(slot, OverdueError(slot, wasPosted: false));
             }
             else
             {
@@ -403,7 +403,7 @@ internal sealed unsafe class EndpointProgress
     {
         if (slot.CancelSent)
         {
-            AbandonPosted(slot, OverdueError(slot, now, wasPosted: true));
+            AbandonPosted(slot, OverdueError(slot, wasPosted: true));
             return;
         }
         slot.CancelSent = true;
@@ -446,9 +446,9 @@ internal sealed unsafe class EndpointProgress
         NoteDeadline(long.MinValue);
     }
 
-    private Exception OverdueError(OperationSlot slot, long now, bool wasPosted) => slot.CancelRequested
+    private Exception OverdueError(OperationSlot slot, bool wasPosted) => slot.CancelRequested
         ? new OperationCanceledException(slot.CancellationToken)
-        : LibfabricErrors.Timeout(_provider, slot.Kind, slot.Length, _time.GetElapsedTime(slot.Started, now), wasPosted);
+        : LibfabricErrors.Timeout(_provider, slot.Kind, slot.Length, _time.GetElapsedTime(slot.Started, slot.TimeLimit), wasPosted);
 
     /// <summary>Ends an operation that the transport refused, whoever has the turn.</summary>
     private void FailUnposted(OperationSlot slot, int status)

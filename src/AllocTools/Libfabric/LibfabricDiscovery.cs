@@ -32,13 +32,16 @@ internal static unsafe class LibfabricDiscovery
     private static InfoHandle? TryFind(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags, out int status)
     {
         using InfoHandle hints = MakeHints(library, options, operationFlags);
-        // shm takes any node for its own name, which two processes can't share.
-        bool byAddress = !string.IsNullOrEmpty(options.Node) && !IsSharedMemory(options.Provider);
+        // shm takes a node for its own name. The one it makes itself is the process number, under which a killed process
+        // has left a file that a later one of that number can't open (FI_EBUSY).
+        bool isShared = IsSharedMemory(options.Provider);
+        bool byAddress = !string.IsNullOrEmpty(options.Node) && !isShared;
+        string? node = isShared ? $"alloctools-{Environment.ProcessId}-{Guid.NewGuid():N}" : byAddress ? options.Node : null;
         status = library.GetInfo(
             FiVersion.Api,
-            byAddress ? options.Node : null,
+            node,
             byAddress && options.Service is { Length: > 0 } ? options.Service : null,
-            byAddress ? FiCaps.FI_SOURCE : 0,
+            node is null ? 0 : FiCaps.FI_SOURCE,
             hints.Info,
             out fi_info* list);
         if (status != 0)
@@ -98,7 +101,7 @@ internal static unsafe class LibfabricDiscovery
         return null;
     }
 
-    private static bool IsSharedMemory(string? provider) =>
+    public static bool IsSharedMemory(string? provider) =>
         provider is not null && (provider == "shm" || provider.StartsWith("shm;", StringComparison.Ordinal));
 
     private static RmaProviderException NothingFound(LibfabricLibrary library, LibfabricOptions options, int status)

@@ -74,7 +74,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     }
 
     /// <summary>What the endpoint was to bind to, for errors such as an address that is not this machine's.</summary>
-    private static string WhereTo(LibfabricOptions options) => string.IsNullOrEmpty(options.Node)
+    private static string WhereTo(LibfabricOptions options) => string.IsNullOrEmpty(options.Node) || LibfabricDiscovery.IsSharedMemory(options.Provider)
         ? ""
         : $" Node is '{options.Node}'{(string.IsNullOrEmpty(options.Service) ? "" : $", Service '{options.Service}'")}.";
 

@@ -67,6 +67,9 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     /// <summary>The timestamp at which it times out; <see cref="long.MaxValue"/> for never.</summary>
     public long Deadline { get; set; }
 
+    /// <summary>The deadline that it was started with; <see cref="Deadline"/> moves when it is cancelled or given its grace.</summary>
+    public long TimeLimit { get; private set; }
+
     public short Version => _task.Version;
 
     public bool CancelRequested => _cancelRequested;
@@ -104,6 +107,7 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         Transferred = 0;
         Started = started;
         Deadline = deadline;
+        TimeLimit = deadline;
         _region = null;
         RemoteAddress = 0;
         Key = 0;
