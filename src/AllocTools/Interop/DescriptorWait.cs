@@ -28,8 +28,7 @@ internal static unsafe partial class DescriptorWait
     }
 
     /// <summary>Waits until either descriptor can be read or the time is over, and resets the event.</summary>
-    /// <returns>True when the first descriptor can be read or has an error.</returns>
-    public static bool Wait(int descriptor, int eventDescriptor, TimeSpan timeout)
+    public static void Wait(int descriptor, int eventDescriptor, TimeSpan timeout)
     {
         // poll ignores a negative descriptor.
         PollDescriptor* pair = stackalloc PollDescriptor[2];
@@ -42,14 +41,13 @@ internal static unsafe partial class DescriptorWait
             int error = Marshal.GetLastPInvokeError();
             if (error != Interrupted)
                 throw new InvalidOperationException($"ppoll failed: {Marshal.GetPInvokeErrorMessage(error)}.");
-            return false;
+            return;
         }
         if (pair[1].Returned != 0)
         {
             ulong count;
             _ = read(eventDescriptor, &count, sizeof(ulong));
         }
-        return pair[0].Returned != 0;
     }
 
     public static void Close(int descriptor) => _ = close(descriptor);

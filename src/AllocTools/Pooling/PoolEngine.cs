@@ -58,7 +58,7 @@ internal sealed class PoolEngine
         CheckRemoteAccess(context.Traits);
         Slabs = new SlabFactory(this, blocks);
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
-        _classes = [.. classes.Select((c, i) => new SizeClass(this, i, c.BlockSize, c.InitialBlocks))];
+        _classes = [.. classes.Select(c => new SizeClass(this, c.BlockSize, c.InitialBlocks))];
         _blockSizes = [.. classes.Select(c => c.BlockSize)];
         _direct = new DirectRegions(this, options.MaxIdleDirectBytes);
         _user = new UserRegions(this);

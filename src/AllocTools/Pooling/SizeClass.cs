@@ -25,16 +25,13 @@ internal sealed class SizeClass : SlabOwner
     private long _hits;
     private long _misses;
 
-    public SizeClass(PoolEngine engine, int index, long blockSize, int initialBlocks)
+    public SizeClass(PoolEngine engine, long blockSize, int initialBlocks)
         : base(engine)
     {
-        Index = index;
         BlockSize = blockSize;
         InitialBlocks = initialBlocks;
         _nextGrowthBytes = Math.Min(FirstGrowthBytes, engine.MaxSlabBytes);
     }
-
-    public int Index { get; }
 
     public long BlockSize { get; }
 
