@@ -146,7 +146,7 @@ public sealed class TwoProcessTests
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
         using (RmaBuffer first = side.Pool.Rent(1 << 20))
             await side.Endpoint.WriteAsync(first, remote, cancellationToken: Token);
-        side.Process.Suspend();
+        await side.Process.SuspendAsync();
         RmaBuffer[] sources = [.. Enumerable.Range(0, 64).Select(_ => side.Pool.Rent(1 << 20))];
         Task[] writes = [.. sources.Select(s => side.Endpoint.WriteAsync(s, remote, cancellationToken: Token).AsTask())];
         await side.Process.KillAsync();
@@ -183,14 +183,12 @@ public sealed class TwoProcessTests
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
         RmaBuffer source = side.Pool.Rent(1 << 20);
         await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
-        side.Process.Suspend();
-        RmaOperationException? error = await Record.ExceptionAsync(
-            () => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask()) as RmaOperationException;
+        await side.Process.SuspendAsync();
+        Exception? error = await Record.ExceptionAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
         side.Process.Resume();
-        if (error is null)
+        // shm with virtual addresses copies by the kernel and needs no peer that runs.
+        if (fabric == Fabric.SharedMemoryByAddress && error is null)
         {
-            // shm with virtual addresses copies by the kernel and needs no peer that runs.
-            Assert.Equal(Fabric.SharedMemoryByAddress, fabric);
             source.Dispose();
             return;
         }

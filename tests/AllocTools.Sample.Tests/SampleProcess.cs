@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text;
+using AllocTools.Testing;
 
 namespace AllocTools.Sample.Tests;
 

@@ -38,6 +38,7 @@ public sealed class StoppedTests : IDisposable
 
     [Theory]
     [InlineData("tcp;ofi_rxm")]
+    [InlineData("shm")]
     [InlineData("sockets")]
     public async Task AKilledReceiverIsToldAtOnceAndItsPartIsRemoved(string provider)
     {
@@ -70,6 +71,8 @@ public sealed class StoppedTests : IDisposable
     [Theory]
     [InlineData("tcp;ofi_rxm", true)]
     [InlineData("tcp;ofi_rxm", false)]
+    [InlineData("shm", true)]
+    [InlineData("shm", false)]
     [InlineData("sockets", true)]
     [InlineData("sockets", false)]
     public async Task OfTwoThatWereStartedByThemselvesTheOtherOneEndsWithinTheTimeout(string provider, bool killsSender)

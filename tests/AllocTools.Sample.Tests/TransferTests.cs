@@ -132,6 +132,7 @@ public sealed class TransferTests : IDisposable
 
     [Theory]
     [InlineData("tcp;ofi_rxm")]
+    [InlineData("shm")]
     public async Task AKilledReceiverIsSaidInOneLineAndLeavesNothingUnderTheFinalName(string provider)
     {
         string file = _source.WriteSparse("data.bin", 4L << 30);
@@ -147,6 +148,7 @@ public sealed class TransferTests : IDisposable
 
     [Theory]
     [InlineData("tcp;ofi_rxm")]
+    [InlineData("shm")]
     public async Task AKilledSenderEndsItsReceiverWhichLeavesNothing(string provider)
     {
         string file = _source.WriteSparse("data.bin", 4L << 30);

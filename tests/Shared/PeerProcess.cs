@@ -36,6 +36,8 @@ internal sealed class PeerProcess : IAsyncDisposable
         }
     }
 
+    public int Id => _process.Id;
+
     public async Task<string> AskAsync(string line)
     {
         await TellAsync(line);
@@ -65,10 +67,17 @@ internal sealed class PeerProcess : IAsyncDisposable
     {
         _process.Kill(entireProcessTree: true);
         await _process.WaitForExitAsync();
+        SharedMemoryLeftovers.Remove();
     }
 
     /// <summary>SIGSTOP: it is there, and does nothing.</summary>
-    public void Suspend() => Signal("-STOP");
+    public async Task SuspendAsync()
+    {
+        Signal("-STOP");
+        // Each thread stops when it next looks for signals.
+        while (Directory.EnumerateDirectories($"/proc/{_process.Id}/task").Any(IsRunning))
+            await Task.Yield();
+    }
 
     public void Resume() => Signal("-CONT");
 
@@ -77,6 +86,13 @@ internal sealed class PeerProcess : IAsyncDisposable
         if (!_process.HasExited)
             await KillAsync();
         _process.Dispose();
+    }
+
+    /// <summary>The state follows the name, which is in parentheses: proc(5).</summary>
+    private static bool IsRunning(string thread)
+    {
+        string text = File.ReadAllText(Path.Combine(thread, "stat"));
+        return text[text.LastIndexOf(')') + 2] is not ('T' or 'Z');
     }
 
     private void Signal(string signal)

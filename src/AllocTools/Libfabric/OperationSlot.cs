@@ -7,28 +7,30 @@ namespace AllocTools.Libfabric;
 /// <remarks>
 /// A slot has two users: the fabric, until the completion was read or is known never to come, and whoever awaits the
 /// task, until the result was taken. The second to let go frees it. An operation without a task has the first only.
-/// States: the poster sets Posted before it posts. From then on the slot belongs to whoever has the progress turn, unless
-/// the transport took nothing: then the poster takes it back by a compare-and-swap from Posted, which fails only where
-/// the time-out was first (Posted → Abandoned, the turn's); it then leaves the slot to the next turn (Unposted).
+/// The state is one word with the number of the use, so that nobody changes a later use by what it saw of an earlier
+/// one. Who acts on a slot has changed its state first; all else it holds is written before it is posted.
 /// </remarks>
 internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 {
     private static readonly Action<object?> CancelCallback = static slot => ((OperationSlot)slot!).RequestCancel();
 
-    private readonly LibfabricEndpoint _endpoint;
+    private const int StateBits = 4;
+    private const long StateMask = (1 << StateBits) - 1;
+
+    private readonly OperationStarter _starter;
     private ManualResetValueTaskSourceCore<long> _task = new() { RunContinuationsAsynchronously = true };
     private CancellationTokenRegistration _cancellation;
     private CancellationToken _cancellationToken;
     private RmaHold _hold;
     private TaskCompletionSource<long>? _waiter;
     private RemoteRegion? _region;
-    private int _state;
+    private long _word;
     private int _users;
     private volatile bool _cancelRequested;
 
-    public OperationSlot(LibfabricEndpoint endpoint, int index)
+    public OperationSlot(OperationStarter starter, int index)
     {
-        _endpoint = endpoint;
+        _starter = starter;
         Index = index;
     }
 
@@ -65,39 +67,52 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     public long Started { get; private set; }
 
     /// <summary>The timestamp at which it times out; <see cref="long.MaxValue"/> for never.</summary>
-    public long Deadline { get; set; }
+    public long Deadline { get; private set; }
 
-    /// <summary>The deadline that it was started with; <see cref="Deadline"/> moves when it is cancelled or given its grace.</summary>
-    public long TimeLimit { get; private set; }
+    /// <summary>Until when the transport may give it up (<see cref="OperationState.Cancelling"/>). The turn's.</summary>
+    public long GraceEnds { get; set; }
+
+    /// <summary>Its neighbours in the retry queue, which it writes under its lock.</summary>
+    public OperationSlot? PreviousRetry { get; set; }
+
+    /// <inheritdoc cref="PreviousRetry"/>
+    public OperationSlot? NextRetry { get; set; }
 
     public short Version => _task.Version;
 
     public bool CancelRequested => _cancelRequested;
 
-    public bool CancelSent { get; set; }
-
     public CancellationToken CancellationToken => _cancellationToken;
 
-    public OperationState State
-    {
-        get => (OperationState)Volatile.Read(ref _state);
-        set => Volatile.Write(ref _state, (int)value);
-    }
+    /// <summary>The state and the number of the use.</summary>
+    public long Word => Volatile.Read(ref _word);
 
-    public bool TryChange(OperationState from, OperationState to) =>
-        Interlocked.CompareExchange(ref _state, (int)to, (int)from) == (int)from;
+    /// <summary>How many times the slot was filled.</summary>
+    public long Use => UseOf(Word);
+
+    public OperationState State => StateOf(Word);
+
+    public static OperationState StateOf(long word) => (OperationState)(word & StateMask);
+
+    public static long UseOf(long word) => word >> StateBits;
+
+    /// <summary>Changes the state, where the word is still the one that was read.</summary>
+    public bool TryChange(long word, OperationState to) =>
+        Interlocked.CompareExchange(ref _word, (word & ~StateMask) | (long)to, word) == word;
+
+    public bool TryChange(long use, OperationState from, OperationState to) => TryChange((use << StateBits) | (long)from, to);
 
     /// <summary>Fills the slot. The holds are taken over.</summary>
     public void Prepare(
         in RmaOperation operation, RmaHold hold, bool hasTask, long started, long deadline, CancellationToken cancellationToken, TaskCompletionSource<long>? waiter = null)
     {
         Debug.Assert(State == OperationState.Free, "a slot is filled once at a time");
+        long use = Use + 1;
         _hold = hold;
         _waiter = waiter;
         // One that waited for its slot has a task of its own; nobody takes the result from here.
         _users = hasTask && waiter is null ? 2 : 1;
         _cancelRequested = false;
-        CancelSent = false;
         Kind = operation.Kind;
         Address = operation.Local.Address;
         LocalDescriptor = hold.LocalDescriptor;
@@ -107,7 +122,6 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         Transferred = 0;
         Started = started;
         Deadline = deadline;
-        TimeLimit = deadline;
         _region = null;
         RemoteAddress = 0;
         Key = 0;
@@ -126,20 +140,23 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         // Before the state: whoever ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
         // A full fence: a turn that does not see this has not read the deadline or the cancellation yet.
-        Interlocked.Exchange(ref _state, (int)OperationState.Posted);
+        Interlocked.Exchange(ref _word, (use << StateBits) | (long)OperationState.Posted);
         // A callback that ran before was seen by no turn.
         if (_cancelRequested)
-            _endpoint.OnCancelRequested();
+            _starter.OnCancelRequested();
     }
 
-    /// <summary>Takes a preparation back, before anything was posted. The holds are the caller's again.</summary>
-    public void Unprepare()
+    /// <summary>Takes a preparation back that nobody else has ended, before anything was posted. The holds are the caller's again.</summary>
+    public bool TryUnprepare()
     {
+        if (!TryChange(Use, OperationState.Posted, OperationState.Ended))
+            return false;
         _cancellation.Dispose();
         _hold = default;
         _region = null;
         _waiter = null;
-        State = OperationState.Free;
+        SetFree();
+        return true;
     }
 
     /// <summary>Tells whoever awaits it that it succeeded.</summary>
@@ -169,13 +186,13 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     /// <summary>The fabric touches the buffer no more. Said before the owner is told, who may return the buffer at once.</summary>
     public void EndHold() => _hold.Release();
 
-    /// <summary>The fabric is done with it.</summary>
+    /// <summary>The fabric is done with it, and the owner was told: after <see cref="OperationState.Ended"/> or <see cref="OperationState.Late"/>.</summary>
     public void ReleaseByFabric()
     {
         _hold.Release();
         _region?.EndUse();
         _region = null;
-        State = OperationState.Free;
+        SetFree();
         Release();
     }
 
@@ -206,8 +223,10 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     private void RequestCancel()
     {
         _cancelRequested = true;
-        _endpoint.OnCancelRequested();
+        _starter.OnCancelRequested();
     }
+
+    private void SetFree() => Volatile.Write(ref _word, Word & ~StateMask);
 
     private void Release()
     {
@@ -216,6 +235,6 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         // From here on a second await of the same task throws.
         _task.Reset();
         _waiter = null;
-        _endpoint.FreeSlot(this);
+        _starter.FreeSlot(this);
     }
 }

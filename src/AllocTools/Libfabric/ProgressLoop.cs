@@ -17,13 +17,18 @@ internal sealed class ProgressLoop : IDisposable
     /// <summary>How often it looks even if nothing wakes it.</summary>
     private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>How long stopping waits for the current turn: many times what one takes that is not stuck.</summary>
+    private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
+
     private readonly EndpointProgress _progress;
     private readonly LibfabricContext _context;
     private readonly LibfabricEndpointResources _resources;
     private readonly TimeSpan _spinTime;
     private readonly TimeProvider _time;
     private readonly IWaker _waker;
+    private readonly StuckTurnWatch _watch;
     private readonly ManualResetEventSlim _stopped = new(initialState: false);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread _thread;
     private volatile bool _stopping;
     private int _waiting;
@@ -37,6 +42,7 @@ internal sealed class ProgressLoop : IDisposable
         _spinTime = Environment.ProcessorCount == 1 ? TimeSpan.Zero : spinTime;
         _time = time;
         _waker = DescriptorWait.IsSupported ? new DescriptorWaker(resources.WaitDescriptor) : new EventWaker();
+        _watch = new StuckTurnWatch(progress, context, time);
         _thread = new Thread(Run) { IsBackground = true, Name = "AllocTools progress" };
         _thread.Start();
     }
@@ -51,14 +57,19 @@ internal sealed class ProgressLoop : IDisposable
             _waker.Wake();
     }
 
+    /// <summary>The thread has ended: it makes no call into the transport any more.</summary>
+    public Task Ended => _ended.Task;
+
     /// <summary>Ends the thread, after its current turn.</summary>
-    public void Stop()
+    /// <returns>False where that turn is stuck in the transport; see <see cref="Ended"/>.</returns>
+    public bool TryStop()
     {
         _stopping = true;
         _stopped.Set();
         _waker.Wake();
-        if (Thread.CurrentThread != _thread)
-            _thread.Join();
+        bool ended = Ended.Wait(StopTime);
+        _watch.Dispose();
+        return ended;
     }
 
     public void Dispose()
@@ -92,6 +103,10 @@ internal sealed class ProgressLoop : IDisposable
                 _stopped.Wait(LongestWait);
             }
         }
+        finally
+        {
+            _ended.SetResult();
+        }
     }
 
     private bool Spin()
@@ -121,7 +136,7 @@ internal sealed class ProgressLoop : IDisposable
             if (_progress.TryRun() || _stopping)
                 return ShortestPause;
             // What waits to be posted needs turns, whatever the queue says.
-            bool hasDescriptor = _resources.WaitDescriptor >= 0 && !_progress.HasRetries;
+            bool hasDescriptor = _resources.WaitDescriptor >= 0 && !_progress.Dispatch.HasRetries;
             if (hasDescriptor && _context.Fabric.TryWait(_resources.Queue) != 0)
                 return ShortestPause;
             TimeSpan longest = hasDescriptor ? LongestWait : pause;

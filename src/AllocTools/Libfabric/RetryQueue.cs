@@ -3,14 +3,16 @@ namespace AllocTools.Libfabric;
 /// <summary>Operations that are not posted yet, in order: the transport took nothing (-FI_EAGAIN), or slots had run out.</summary>
 /// <remarks>
 /// While one of a peer is here, later operations to that peer queue behind it, so that the order of the calls is kept;
-/// other peers are not held up. Receives count as one peer of their own. Its place is given up only after it was posted.
-/// Only whoever holds the progress turn takes from it. Never longer than there are slots.
+/// other peers are not held up. Receives count as one peer of their own. An operation is added before its state says so,
+/// and its place is given up only after it was posted or ended. The slots are the links of the list, so that it
+/// allocates nothing.
 /// </remarks>
 internal sealed class RetryQueue
 {
     private readonly Lock _gate = new();
-    private readonly LinkedList<OperationSlot> _slots = new();
     private readonly Dictionary<ulong, int> _countByPeer = [];
+    private OperationSlot? _first;
+    private OperationSlot? _last;
     private int _count;
 
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
@@ -28,7 +30,7 @@ internal sealed class RetryQueue
     {
         lock (_gate)
         {
-            _slots.AddLast(slot);
+            Link_NeedsLock(_last, slot, null);
             Count_NeedsLock(slot.Peer, +1);
         }
     }
@@ -37,27 +39,53 @@ internal sealed class RetryQueue
     {
         lock (_gate)
         {
-            _slots.AddFirst(slot);
+            Link_NeedsLock(null, slot, _first);
             Count_NeedsLock(slot.Peer, +1);
         }
     }
 
-    /// <summary>Those that are here now, in order.</summary>
-    public void CopyTo(List<OperationSlot> slots)
-    {
-        lock (_gate)
-            slots.AddRange(_slots);
-    }
-
-    public bool Remove(OperationSlot slot)
+    /// <summary>Those that are here now, in order, each with the number of its use.</summary>
+    public void CopyTo(List<(OperationSlot Slot, long Use)> slots)
     {
         lock (_gate)
         {
-            if (!_slots.Remove(slot))
-                return false;
-            Count_NeedsLock(slot.Peer, -1);
-            return true;
+            for (OperationSlot? slot = _first; slot is not null; slot = slot.NextRetry)
+                slots.Add((slot, slot.Use));
         }
+    }
+
+    /// <summary>Takes one out, where it is here.</summary>
+    public void Remove(OperationSlot slot)
+    {
+        lock (_gate)
+        {
+            if (slot.PreviousRetry is null && _first != slot)
+                return;
+            if (slot.PreviousRetry is { } previous)
+                previous.NextRetry = slot.NextRetry;
+            else
+                _first = slot.NextRetry;
+            if (slot.NextRetry is { } next)
+                next.PreviousRetry = slot.PreviousRetry;
+            else
+                _last = slot.PreviousRetry;
+            slot.PreviousRetry = slot.NextRetry = null;
+            Count_NeedsLock(slot.Peer, -1);
+        }
+    }
+
+    private void Link_NeedsLock(OperationSlot? previous, OperationSlot slot, OperationSlot? next)
+    {
+        slot.PreviousRetry = previous;
+        slot.NextRetry = next;
+        if (previous is null)
+            _first = slot;
+        else
+            previous.NextRetry = slot;
+        if (next is null)
+            _last = slot;
+        else
+            next.PreviousRetry = slot;
     }
 
     private void Count_NeedsLock(ulong peer, int step)
@@ -67,6 +95,6 @@ internal sealed class RetryQueue
             _countByPeer.Remove(peer);
         else
             _countByPeer[peer] = count;
-        Volatile.Write(ref _count, _slots.Count);
+        Volatile.Write(ref _count, _count + step);
     }
 }

@@ -1,9 +1,8 @@
 using System.Globalization;
 
-namespace AllocTools.Sample.Tests;
+namespace AllocTools.Testing;
 
-/// <summary>What libfabric's shm leaves of a process that was killed: <c>/dev/shm/PID:...</c>, 16 MiB each.</summary>
-/// <remarks>A later process with the same number would get FI_EBUSY from libfabric 1.17, since the name has an owner that lives: itself.</remarks>
+/// <summary>What libfabric's shm leaves of a process that was killed: <c>/dev/shm/alloctools-PID-...</c>, several MiB each.</summary>
 internal static class SharedMemoryLeftovers
 {
     private const string Folder = "/dev/shm";
@@ -13,9 +12,9 @@ internal static class SharedMemoryLeftovers
     {
         if (!Directory.Exists(Folder))
             return;
-        foreach (string path in Directory.EnumerateFiles(Folder, "*:*"))
+        foreach (string path in Directory.EnumerateFiles(Folder, "alloctools-*"))
         {
-            string owner = Path.GetFileName(path).Split(':')[0];
+            string owner = Path.GetFileName(path).Split('-')[1];
             if (int.TryParse(owner, NumberStyles.None, CultureInfo.InvariantCulture, out int process) && !Directory.Exists($"/proc/{process}"))
                 TryDelete(path);
         }

@@ -1,0 +1,110 @@
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Reads the completion queue and ends the operations whose completions it finds. The turn's.</summary>
+/// <remarks>A completion can be read before the call that posted its operation has returned.</remarks>
+internal sealed unsafe class CompletionReader(
+    LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending)
+{
+    private const int BatchSize = 64;
+
+    private readonly fi_context2* _contexts = contexts;
+    private readonly string _provider = context.Traits.ProviderName;
+
+    /// <summary>Reads all that is there.</summary>
+    /// <returns>True where anything was.</returns>
+    public bool Read()
+    {
+        fi_cq_msg_entry* entries = stackalloc fi_cq_msg_entry[BatchSize];
+        bool happened = false;
+        while (true)
+        {
+            nint read = queue.Read(entries, BatchSize);
+            if (read > 0)
+            {
+                for (int i = 0; i < read; i++)
+                    OnCompletion(entries[i].op_context, (long)entries[i].len);
+                happened = true;
+                if (read < BatchSize)
+                    return true;
+            }
+            else if (read == -FiErrno.FI_EAVAIL)
+            {
+                ReadError();
+                happened = true;
+            }
+            else if (read == -FiErrno.FI_EAGAIN || read == -FiErrno.FI_EINTR || read == 0)
+            {
+                return happened;
+            }
+            else
+            {
+                throw LibfabricErrors.Provider(context.Library, _provider, "fi_cq_read", (int)read);
+            }
+        }
+    }
+
+    private void OnCompletion(void* operation, long length)
+    {
+        // A peer's write with data completes here without an operation of ours; a completion may come twice.
+        if (FindSlot(operation) is not { } slot)
+            return;
+        long word = slot.Word;
+        OperationState state = OperationSlot.StateOf(word);
+        if (state is OperationState.Posted or OperationState.Cancelling)
+        {
+            slot.Transferred += slot.Kind == RmaOperationKind.Receive ? length : slot.PartLength;
+            bool isWhole = slot.Kind == RmaOperationKind.Receive || slot.Transferred == slot.Length;
+            if (!isWhole && state == OperationState.Posted)
+            {
+                dispatch.PostNextPart(slot, OperationSlot.UseOf(word));
+                return;
+            }
+            if (slot.TryChange(word, OperationState.Ended))
+            {
+                if (isWhole)
+                    ending.Succeed(slot);
+                else
+                    ending.Fail(slot, ending.OverdueError(slot, isHeld: false));
+                return;
+            }
+        }
+        ending.LetGo(slot, OperationSlot.UseOf(word));
+    }
+
+    private void ReadError()
+    {
+        fi_cq_err_entry entry = default;
+        nint read = queue.ReadErr(&entry, 0);
+        if (read == -FiErrno.FI_EAGAIN)
+            return;
+        if (read < 0)
+            throw LibfabricErrors.Provider(context.Library, _provider, "fi_cq_readerr", (int)read);
+        if (FindSlot(entry.op_context) is not { } slot)
+            return;
+        long word = slot.Word;
+        OperationState state = OperationSlot.StateOf(word);
+        if (state is OperationState.Posted or OperationState.Cancelling)
+        {
+            // shm of 1.17 gives negative codes; an error entry without a code is one all the same.
+            int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
+            Exception failure = error == FiErrno.FI_ECANCELED && state == OperationState.Cancelling
+                ? ending.OverdueError(slot, isHeld: false)
+                : LibfabricErrors.Operation(
+                    context.Library, _provider, slot.Kind, slot.Length, error, entry.prov_errno != 0 ? queue.StrError(entry.prov_errno, entry.err_data) : "");
+            if (slot.TryChange(word, OperationState.Ended))
+            {
+                ending.Fail(slot, failure);
+                return;
+            }
+        }
+        ending.LetGo(slot, OperationSlot.UseOf(word));
+    }
+
+    private OperationSlot? FindSlot(void* operation)
+    {
+        nint offset = (nint)operation - (nint)_contexts;
+        return offset >= 0 && offset < (nint)slots.Length * sizeof(fi_context2) ? slots[offset / sizeof(fi_context2)] : null;
+    }
+}

@@ -1,0 +1,113 @@
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Ends operations: tells whoever awaits them, and gives back what they held. Anybody's, at any time.</summary>
+internal sealed class OperationEnding(LibfabricContext context, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, TimeProvider time)
+{
+    private readonly string _provider = context.Traits.ProviderName;
+
+    /// <summary>Its last completion was read.</summary>
+    /// <param name="slot">The operation, <see cref="OperationState.Ended"/>.</param>
+    public void Succeed(OperationSlot slot)
+    {
+        long transferred = slot.Transferred;
+        if (!slot.HasTask)
+        {
+            RmaCompletion completion = new(slot.Context, slot.Kind, transferred, 0);
+            slot.ReleaseByFabric();
+            completions.Add(completion);
+            return;
+        }
+        // The hold first: whoever awaits may return the buffer at once.
+        slot.EndHold();
+        slot.SetResult(transferred);
+        slot.ReleaseByFabric();
+    }
+
+    /// <summary>It failed, and the fabric is done with it.</summary>
+    /// <param name="slot">The operation, <see cref="OperationState.Ended"/>.</param>
+    /// <param name="error">What its owner is told.</param>
+    public void Fail(OperationSlot slot, Exception error)
+    {
+        slot.EndHold();
+        Tell(slot, error);
+        slot.ReleaseByFabric();
+    }
+
+    /// <summary>The transport refused it: whoever posted it says so.</summary>
+    public void FailUnposted(OperationSlot slot, long use, int status)
+    {
+        Exception error = LibfabricErrors.Operation(context.Library, _provider, slot.Kind, slot.Length, status);
+        if (slot.TryChange(use, OperationState.Posted, OperationState.Ended))
+            Fail(slot, error);
+        else
+            LetGo(slot, use);
+    }
+
+    /// <summary>Ends one that is queued, where it still is.</summary>
+    public void TryFailQueued(OperationSlot slot, long word, Exception error)
+    {
+        if (!slot.TryChange(word, OperationState.Ended))
+            return;
+        retries.Remove(slot);
+        Fail(slot, error);
+    }
+
+    /// <summary>
+    /// Tells the owner of one that was posted that it is over, where nobody else has. Its buffer is quarantined until
+    /// the completion comes or the endpoint is closed.
+    /// </summary>
+    public void TryAbandon(OperationSlot slot, long word, Exception error)
+    {
+        if (!slot.TryChange(word, OperationState.Ending))
+            return;
+        // First: whoever is told may return the buffer at once.
+        slot.Quarantine();
+        Tell(slot, error);
+        if (!slot.TryChange(OperationSlot.UseOf(word), OperationState.Ending, OperationState.Abandoned))
+            slot.ReleaseByFabric();
+    }
+
+    /// <summary>The fabric is done with one that somebody else has begun to end.</summary>
+    public void LetGo(OperationSlot slot, long use)
+    {
+        while (true)
+        {
+            switch (slot.State)
+            {
+                case OperationState.Cancelling when slot.TryChange(use, OperationState.Cancelling, OperationState.Unposted):
+                    // Only a turn frees it: the one that cancels it may not be done with it.
+                    earliest.NoteNow();
+                    return;
+                case OperationState.Ending when slot.TryChange(use, OperationState.Ending, OperationState.Late):
+                    return;
+                case OperationState.Abandoned when slot.TryChange(use, OperationState.Abandoned, OperationState.Ended):
+                    slot.ReleaseByFabric();
+                    return;
+                case OperationState.Cancelling or OperationState.Ending or OperationState.Abandoned:
+                    continue;
+                default:
+                    return;
+            }
+        }
+    }
+
+    /// <summary>What the owner of an overdue or cancelled operation is told.</summary>
+    /// <param name="slot">The operation.</param>
+    /// <param name="isHeld">The fabric may still touch its buffer.</param>
+    public Exception OverdueError(OperationSlot slot, bool isHeld) => slot.CancelRequested
+        ? new OperationCanceledException(slot.CancellationToken)
+        : LibfabricErrors.Timeout(_provider, slot.Kind, slot.Length, time.GetElapsedTime(slot.Started, slot.Deadline), isHeld);
+
+    /// <summary>What the owner of an operation is told whose endpoint was closed.</summary>
+    public RmaOperationException ClosedError(OperationSlot slot) => LibfabricErrors.EndpointClosed(_provider, slot.Kind, slot.Length);
+
+    private void Tell(OperationSlot slot, Exception error)
+    {
+        if (slot.HasTask)
+            slot.SetException(error);
+        else
+            completions.Add(new RmaCompletion(slot.Context, slot.Kind, 0, error is RmaException { ErrorCode: > 0 and int code } ? code : FiErrno.FI_EIO));
+    }
+}

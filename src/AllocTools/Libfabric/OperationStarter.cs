@@ -1,0 +1,213 @@
+namespace AllocTools.Libfabric;
+
+/// <summary>Gives operations their slots, now or when one comes free, and has them posted.</summary>
+internal sealed class OperationStarter : IDisposable
+{
+    private readonly LibfabricContext _context;
+    private readonly PeerTable _peers;
+    private readonly TimeProvider _time;
+    private readonly OperationSlot[] _slots;
+    private readonly SlotPool _free;
+    private readonly EndpointProgress _progress;
+    private readonly ProgressLoop? _loop;
+
+    /// <param name="context">The endpoint's context.</param>
+    /// <param name="resources">The endpoint's native objects.</param>
+    /// <param name="peers">The endpoint's peers.</param>
+    /// <param name="contexts">A native context for each slot.</param>
+    /// <param name="completions">Takes the ends of operations without a task.</param>
+    /// <param name="options">The endpoint's options.</param>
+    /// <param name="time">The clock.</param>
+    public unsafe OperationStarter(
+        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Interop.fi_context2* contexts, CompletionRing completions, LibfabricEndpointOptions options, TimeProvider time)
+    {
+        _context = context;
+        _peers = peers;
+        _time = time;
+        _slots = new OperationSlot[options.MaxOutstanding];
+        for (int i = 0; i < _slots.Length; i++)
+            _slots[i] = new OperationSlot(this, i);
+        _free = new SlotPool(_slots, TryGive);
+        bool hasOwnThread = options.Progress == LibfabricProgress.Endpoint;
+        _progress = new EndpointProgress(context, resources, _slots, contexts, completions, time, hasOwnThread);
+        if (hasOwnThread)
+            _loop = new ProgressLoop(_progress, context, resources, options.SpinTime, time);
+    }
+
+    /// <summary>Makes progress; of use where the endpoint has no thread of its own.</summary>
+    public EndpointProgress Progress => _progress;
+
+    /// <summary>The endpoint's own thread; null where the caller makes progress.</summary>
+    public ProgressLoop? Loop => _loop;
+
+    /// <summary>A slot for each operation that may be outstanding.</summary>
+    public ReadOnlySpan<OperationSlot> Slots => _slots;
+
+    public void FreeSlot(OperationSlot slot) => _free.Return(slot);
+
+    public void OnCancelRequested()
+    {
+        _progress.NoteCancel();
+        _loop?.Wake();
+    }
+
+    /// <summary>Starts an operation with a task.</summary>
+    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is it.</returns>
+    public bool Start(
+        in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
+    {
+        later = default;
+        if (!_free.TryTake(out slot))
+        {
+            later = StartLater(operation, timeout, cancellationToken);
+            return false;
+        }
+        if (Prepare(operation, slot, hasTask: true, timeout, cancellationToken))
+            _progress.Dispatch.Post(slot);
+        _loop?.WakeIfWaiting();
+        return true;
+    }
+
+    /// <summary>Starts an operation without a task.</summary>
+    /// <returns>False where no slot is free, or the transport would not take it.</returns>
+    public bool TryPost(in RmaOperation operation, TimeSpan timeout)
+    {
+        if (!_free.TryTake(out OperationSlot? slot))
+            return false;
+        bool posted = !Prepare(operation, slot, hasTask: false, timeout, CancellationToken.None) || _progress.Dispatch.TryPost(slot);
+        if (posted)
+            _loop?.WakeIfWaiting();
+        return posted;
+    }
+
+    /// <summary>Ends those that wait for a slot. None waits any more.</summary>
+    public void EndWaiting()
+    {
+        foreach (WaitingOperation waiting in _free.Close())
+            EndWaiting(waiting, LibfabricErrors.EndpointClosed(_context.Traits.ProviderName, waiting.Operation.Kind, waiting.Operation.Local.Length));
+    }
+
+    /// <summary>Gives the thread's means back, after it was stopped and the last operation was ended.</summary>
+    public void Dispose() => _loop?.Dispose();
+
+    /// <summary>All slots are taken: the operation waits its turn, with its buffer held and its time running.</summary>
+    private ValueTask<long> StartLater(in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        RmaHold hold = Hold(operation);
+        long now = _time.GetTimestamp();
+        var waiting = new WaitingOperation(operation, hold, now, DeadlineOf(now, timeout), cancellationToken);
+        try
+        {
+            return AwaitAsync(_free.Wait(waiting), timeout);
+        }
+        catch
+        {
+            LetGo(operation, hold);
+            throw;
+        }
+    }
+
+    private async ValueTask<long> AwaitAsync(LinkedListNode<WaitingOperation> node, TimeSpan timeout)
+    {
+        WaitingOperation waiting = node.Value;
+        try
+        {
+            return await waiting.Task.WaitAsync(timeout, _time, waiting.CancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is TimeoutException or OperationCanceledException && !waiting.Task.IsCompleted)
+        {
+            // Where it has its slot it ends by itself: at its deadline, or soon after it was cancelled.
+            if (!_free.TryRemove(node))
+                return await waiting.Task.ConfigureAwait(false);
+            LetGo(waiting.Operation, waiting.Hold);
+            if (e is OperationCanceledException)
+                throw;
+            throw LibfabricErrors.NoSlot(
+                _context.Traits.ProviderName,
+                waiting.Operation.Kind,
+                waiting.Operation.Local.Length,
+                _time.GetElapsedTime(waiting.Started),
+                _slots.Length,
+                _slots.Count(s => s.State == OperationState.Abandoned));
+        }
+    }
+
+    /// <summary>Gives a slot to an operation that waited for one. False: its peer was removed meanwhile, and it has failed.</summary>
+    private bool TryGive(WaitingOperation waiting, OperationSlot slot)
+    {
+        slot.Prepare(
+            waiting.Operation, waiting.Hold, hasTask: true, waiting.Started, waiting.Deadline, waiting.CancellationToken, waiting);
+        if (!_peers.HasLivePeer(waiting.Operation) && slot.TryUnprepare())
+        {
+            EndWaiting(waiting, PeerTable.Removed());
+            return false;
+        }
+        _progress.NoteDeadline(waiting.Deadline);
+        _progress.Dispatch.Queue(slot, slot.Use);
+        _loop?.WakeIfWaiting();
+        return true;
+    }
+
+    private static void EndWaiting(WaitingOperation waiting, Exception error)
+    {
+        LetGo(waiting.Operation, waiting.Hold);
+        waiting.TrySetException(error);
+    }
+
+    /// <summary>Fills a slot.</summary>
+    /// <returns>False: it was cancelled or its time was over at once, and it ends by itself.</returns>
+    private bool Prepare(in RmaOperation operation, OperationSlot slot, bool hasTask, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        RmaHold hold;
+        try
+        {
+            hold = Hold(operation);
+        }
+        catch
+        {
+            _free.Return(slot);
+            throw;
+        }
+        long now = _time.GetTimestamp();
+        long deadline = DeadlineOf(now, timeout);
+        slot.Prepare(operation, hold, hasTask, now, deadline, cancellationToken);
+        _progress.NoteDeadline(deadline);
+        if (_peers.HasLivePeer(operation))
+            return true;
+        if (!slot.TryUnprepare())
+        {
+            _progress.LetGo(slot);
+            return false;
+        }
+        LetGo(operation, hold);
+        _free.Return(slot);
+        throw PeerTable.Removed();
+    }
+
+    /// <summary>Holds what the operation uses: the buffer, and a mapped key.</summary>
+    private RmaHold Hold(in RmaOperation operation)
+    {
+        RmaHold hold = operation.Local.Hold();
+        try
+        {
+            if (!ReferenceEquals(operation.Local.Buffer.Context, _context))
+                throw new ArgumentException("The buffer is of a pool on another context than this endpoint's; an endpoint takes buffers of its own context only.", nameof(operation));
+            operation.Remote.Region?.AddUse();
+            return hold;
+        }
+        catch
+        {
+            hold.Release();
+            throw;
+        }
+    }
+
+    private static void LetGo(in RmaOperation operation, RmaHold hold)
+    {
+        operation.Remote.Region?.EndUse();
+        hold.Release();
+    }
+
+    private long DeadlineOf(long now, TimeSpan timeout) =>
+        timeout == Timeout.InfiniteTimeSpan ? long.MaxValue : now + (long)(timeout.TotalSeconds * _time.TimestampFrequency);
+}

@@ -1,0 +1,103 @@
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Finds the operations whose time is over or that were cancelled, and ends them.</summary>
+/// <remarks>
+/// The turn first asks the transport to give a posted one up, and abandons it after the grace: a receive that stayed
+/// posted would swallow a later message. Where the turn is stuck in the transport, nobody is asked.
+/// </remarks>
+internal sealed unsafe class OverdueOperations(
+    OperationSlot[] slots, fi_context2* contexts, EndpointHandle endpoint, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
+{
+    /// <summary>How long an await goes on after cancelling, for the transport to say whether it gave up.</summary>
+    public static readonly TimeSpan CancelGrace = TimeSpan.FromMilliseconds(100);
+
+    private readonly fi_context2* _contexts = contexts;
+    private readonly long _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
+    private int _cancelNoted;
+
+    public void NoteCancel() => Interlocked.Exchange(ref _cancelNoted, 1);
+
+    /// <summary>Ends what is due. The turn's.</summary>
+    public void End(long now)
+    {
+        if (Volatile.Read(ref _cancelNoted) != 0)
+            CancelRequested(now);
+        if (now < earliest.Value)
+            return;
+        earliest.Reset();
+        foreach (OperationSlot slot in slots)
+        {
+            long word = slot.Word;
+            OperationState state = OperationSlot.StateOf(word);
+            if (state == OperationState.Unposted)
+            {
+                ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
+                continue;
+            }
+            if (state is not (OperationState.Posted or OperationState.Queued or OperationState.Cancelling))
+                continue;
+            long deadline = state == OperationState.Cancelling ? slot.GraceEnds : slot.Deadline;
+            if (slot.Word != word)
+                earliest.NoteNow();
+            else if (deadline > now)
+                earliest.Note(deadline);
+            else if (state == OperationState.Queued)
+                ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
+            else if (state == OperationState.Posted)
+                Cancel(slot, word, now);
+            else
+                ending.TryAbandon(slot, word, ending.OverdueError(slot, isHeld: true));
+        }
+    }
+
+    /// <summary>Ends what is due while whoever has the turn is stuck. Anybody's.</summary>
+    public void EndWithoutTurn(long now)
+    {
+        foreach (OperationSlot slot in slots)
+        {
+            long word = slot.Word;
+            OperationState state = OperationSlot.StateOf(word);
+            bool isPosted = state is OperationState.Posted or OperationState.Cancelling;
+            bool isDue = slot.Deadline <= now || slot.CancelRequested;
+            // A word that is still the same: what was read is of this use.
+            if (!isDue || slot.Word != word)
+                continue;
+            if (isPosted)
+                ending.TryAbandon(slot, word, ending.OverdueError(slot, isHeld: true));
+            else if (state is OperationState.Queued)
+                ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
+        }
+    }
+
+    private void CancelRequested(long now)
+    {
+        // A full fence: a request that this round does not see notes itself after it.
+        Interlocked.Exchange(ref _cancelNoted, 0);
+        foreach (OperationSlot slot in slots)
+        {
+            long word = slot.Word;
+            if (!slot.CancelRequested)
+                continue;
+            if (OperationSlot.StateOf(word) == OperationState.Queued)
+                ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
+            else if (OperationSlot.StateOf(word) == OperationState.Posted)
+                Cancel(slot, word, now);
+        }
+    }
+
+    private void Cancel(OperationSlot slot, long word, long now)
+    {
+        if (!slot.TryChange(word, OperationState.Cancelling))
+        {
+            // Its poster is about to queue it, or it was ended; if it is there next time it is dealt with then.
+            NoteCancel();
+            earliest.NoteNow();
+            return;
+        }
+        slot.GraceEnds = now + _cancelGrace;
+        earliest.Note(slot.GraceEnds);
+        endpoint.Cancel(&_contexts[slot.Index]);
+    }
+}

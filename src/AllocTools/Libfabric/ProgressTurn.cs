@@ -1,0 +1,35 @@
+namespace AllocTools.Libfabric;
+
+/// <summary>The right to make progress; one has it at a time.</summary>
+internal sealed class ProgressTurn
+{
+    private int _taken;
+    private long _since = long.MaxValue;
+
+    /// <summary>Takes the turn where nobody has it.</summary>
+    /// <param name="now">The present timestamp.</param>
+    public bool TryTake(long now)
+    {
+        if (Interlocked.CompareExchange(ref _taken, 1, 0) != 0)
+            return false;
+        Volatile.Write(ref _since, now);
+        return true;
+    }
+
+    /// <summary>Takes the turn, spinning until it is free.</summary>
+    public void Take(TimeProvider time)
+    {
+        SpinWait spin = default;
+        while (!TryTake(time.GetTimestamp()))
+            spin.SpinOnce(sleep1Threshold: -1);
+    }
+
+    public void Release()
+    {
+        Volatile.Write(ref _since, long.MaxValue);
+        Volatile.Write(ref _taken, 0);
+    }
+
+    /// <summary>Somebody has the turn since that timestamp or longer.</summary>
+    public bool IsTakenSince(long timestamp) => Volatile.Read(ref _since) <= timestamp;
+}

@@ -1,0 +1,42 @@
+using System.IO.MemoryMappedFiles;
+
+namespace AllocTools.Libfabric.Tests;
+
+/// <summary>The lock of another process's shm region (smr_region of libfabric 1.15 to 1.17), held until it is disposed.</summary>
+internal sealed class SharedMemoryLock : IDisposable
+{
+    // version, reserved, flags, pid, two cma_cap and padding, max_sar_buf_per_peer, base_addr: then a pthread_spinlock_t.
+    private const int PidOffset = 4;
+    private const int LockOffset = 24;
+
+    // glibc's spin locks count down on x86.
+    private const int FreeLock = 1;
+    private const int HeldLock = int.MinValue / 2;
+    private readonly MemoryMappedFile _file;
+    private readonly MemoryMappedViewAccessor _view;
+
+    private SharedMemoryLock(string path)
+    {
+        _file = MemoryMappedFile.CreateFromFile(path, FileMode.Open);
+        _view = _file.CreateViewAccessor(0, 4096);
+    }
+
+    public static SharedMemoryLock Take(int pid)
+    {
+        string path = Directory.EnumerateFiles("/dev/shm", $"alloctools-{pid}-*").Single();
+        var region = new SharedMemoryLock(path);
+        if (region._view.ReadInt32(PidOffset) != pid)
+            throw new InvalidOperationException($"{path} is laid out in another way than libfabric 1.17 does it.");
+        // Whoever is in there lets go first.
+        SpinWait.SpinUntil(() => region._view.ReadInt32(LockOffset) == FreeLock);
+        region._view.Write(LockOffset, HeldLock);
+        return region;
+    }
+
+    public void Dispose()
+    {
+        _view.Write(LockOffset, FreeLock);
+        _view.Dispose();
+        _file.Dispose();
+    }
+}
