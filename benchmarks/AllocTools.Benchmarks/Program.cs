@@ -1,4 +1,11 @@
+using AllocTools.Benchmarks;
+using AllocTools.Benchmarks.Pairs;
 using BenchmarkDotNet.Running;
 
-// dotnet run -c Release --project benchmarks/AllocTools.Benchmarks -- --filter '*'
-BenchmarkSwitcher.FromAssembly(typeof(AllocTools.Benchmarks.RentAndReturn).Assembly).Run(args);
+// eng/bench runs the comparisons by pairs; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
+bool isQuick = args.Contains("--quick");
+string only = args is [.., "--only", string text] ? text : "";
+if (args.Length == (isQuick ? 1 : 0) + (only.Length == 0 ? 0 : 2))
+    return Report.Print(isQuick, only);
+BenchmarkSwitcher.FromAssembly(typeof(RentAndReturn).Assembly).Run(args);
+return 0;

@@ -114,5 +114,5 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     public ValueTask DisposeAsync() => _engine.CloseAsync(_drainTimeout);
 
     /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out.</summary>
-    public void Dispose() => _engine.Close();
+    public void Dispose() => _engine.Dispose();
 }

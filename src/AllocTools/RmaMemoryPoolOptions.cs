@@ -34,6 +34,15 @@ public sealed class RmaMemoryPoolOptions
     public long MaxIdleDirectBytes { get; set; } = 64L << 20;
 
     /// <summary>
+    /// How long a slab or a direct region stays registered while nothing of it is out. A size class keeps its
+    /// <see cref="SizeClassOptions.InitialBlocks"/>. Range: 0 to 24 h, or -1 ms: never given back. Default: 60 s.
+    /// </summary>
+    public TimeSpan IdleRetention { get; set; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>How often idle memory is looked for. Range: 10 ms to 24 h, or -1 ms: never. Default: 10 s.</summary>
+    public TimeSpan TrimInterval { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>
     /// What the pool's memory is registered for. Remote access must be asked for.
     /// Default: <see cref="RmaAccess.Local"/>, which is always included.
     /// </summary>

@@ -7,6 +7,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
 {
     private const int MaxSizeClasses = 256;
     private const int BlockSizeMultiple = 64;
+    private static readonly TimeSpan ShortestTrimInterval = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan LongestTimeout = TimeSpan.FromHours(24);
 
     /// <inheritdoc/>
@@ -19,6 +20,9 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
         CheckRange(failures, nameof(options.MaxIdleDirectBytes), options.MaxIdleDirectBytes, 0, 1L << 60, "bytes");
         CheckTimeout(failures, nameof(options.RentTimeout), options.RentTimeout, infiniteAllowed: true);
         CheckTimeout(failures, nameof(options.DrainTimeout), options.DrainTimeout, infiniteAllowed: false);
+        CheckTimeout(failures, nameof(options.IdleRetention), options.IdleRetention, infiniteAllowed: true);
+        if (options.TrimInterval != Timeout.InfiniteTimeSpan && (options.TrimInterval < ShortestTrimInterval || options.TrimInterval > LongestTimeout))
+            failures.Add($"{nameof(options.TrimInterval)} is {options.TrimInterval}; it is {ShortestTrimInterval} to {LongestTimeout.TotalHours} hours, or -00:00:00.001 for never.");
         if ((options.Access & ~(RmaAccess.Local | RmaAccess.RemoteRead | RmaAccess.RemoteWrite)) != 0)
             failures.Add($"{nameof(options.Access)} is {options.Access}; it is a combination of Local, RemoteRead and RemoteWrite.");
         if (!Enum.IsDefined(options.Isolation))

@@ -24,6 +24,12 @@ public sealed record RmaPoolStatistics
     /// <summary>Requests that were refused at the cap, at once or after a wait.</summary>
     public required long Rejections { get; init; }
 
+    /// <summary>Slabs and direct regions that were given back because they had been idle for long.</summary>
+    public required long Trims { get; init; }
+
+    /// <summary>Their bytes.</summary>
+    public required long TrimmedBytes { get; init; }
+
     /// <summary>Requests that wait for room now.</summary>
     public required int PendingRequests { get; init; }
 

@@ -25,6 +25,8 @@ public sealed class BindingTests
             "Isolation": "PerExposure",
             "RentTimeout": "00:00:01.500",
             "DrainTimeout": "0:02:00",
+            "IdleRetention": "00:03:00",
+            "TrimInterval": "00:00:04",
             "ClearOnReturn": true,
             "PoisonOnReturn": "true",
             "Provider": { "Locking": "Required" }
@@ -67,6 +69,8 @@ public sealed class BindingTests
         Assert.Equal(123456789, options.MaxRegisteredBytes);
         Assert.Equal(131072, options.MaxSlabBytes);
         Assert.Equal(4242, options.MaxIdleDirectBytes);
+        Assert.Equal(TimeSpan.FromMinutes(3), options.IdleRetention);
+        Assert.Equal(TimeSpan.FromSeconds(4), options.TrimInterval);
         Assert.Equal(RmaAccess.RemoteRead | RmaAccess.RemoteWrite, options.Access);
         Assert.Equal(RmaIsolation.PerExposure, options.Isolation);
         Assert.Equal(TimeSpan.FromMilliseconds(1500), options.RentTimeout);

@@ -70,7 +70,7 @@ internal sealed unsafe class CompletionReader(
                 return;
             }
         }
-        ending.LetGo(slot, OperationSlot.UseOf(word));
+        OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
     }
 
     private void ReadError()
@@ -99,7 +99,7 @@ internal sealed unsafe class CompletionReader(
                 return;
             }
         }
-        ending.LetGo(slot, OperationSlot.UseOf(word));
+        OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
     }
 
     private OperationSlot? FindSlot(void* operation)

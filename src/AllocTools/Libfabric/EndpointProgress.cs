@@ -42,8 +42,8 @@ internal sealed unsafe class EndpointProgress
 
     public void NoteCancel() => _overdue.NoteCancel();
 
-    /// <summary>An operation was ended while it was prepared: its slot is free once both have let go.</summary>
-    public void LetGo(OperationSlot slot) => _ending.LetGo(slot, slot.Use);
+    /// <summary>An operation was ended while it was prepared, and is not posted: a turn frees its slot.</summary>
+    public void LeaveToTurn(OperationSlot slot) => _ending.LeaveToTurn(slot, slot.Use);
 
     /// <summary>Makes progress, where nobody else does.</summary>
     /// <returns>True when anything happened.</returns>
@@ -57,7 +57,8 @@ internal sealed unsafe class EndpointProgress
             bool happened = _reader.Read();
             if (Dispatch.HasRetries)
                 happened |= Dispatch.PostRetries();
-            _overdue.End(now);
+            // Read again: a long turn must not take from the grace of what it cancels.
+            _overdue.End(_time.GetTimestamp());
             return happened;
         }
         finally
@@ -93,14 +94,24 @@ internal sealed unsafe class EndpointProgress
     {
         foreach (OperationSlot slot in _slots)
         {
-            long word = slot.Word;
-            OperationState state = OperationSlot.StateOf(word);
-            if (state is OperationState.Queued or OperationState.Unposted)
-                _ending.TryFailQueued(slot, word, _ending.ClosedError(slot));
-            else if (state is OperationState.Posted or OperationState.Cancelling)
-                _ending.TryAbandon(slot, word, _ending.ClosedError(slot));
+            // Again where it was changed meanwhile: a turn that was stuck may have come back.
+            while (!TryEnd(slot))
+            {
+            }
             if (fabricIsDone)
-                _ending.LetGo(slot, slot.Use);
+                OperationEnding.LetGo(slot, slot.Use);
         }
+    }
+
+    /// <summary>False: it was changed at the same time.</summary>
+    private bool TryEnd(OperationSlot slot)
+    {
+        long word = slot.Word;
+        OperationState state = OperationSlot.StateOf(word);
+        if (state is OperationState.Queued or OperationState.Unposted)
+            _ending.TryFailQueued(slot, word, _ending.ClosedError(slot));
+        else if (state is OperationState.Posted or OperationState.Cancelling)
+            _ending.TryAbandon(slot, word, _ending.ClosedError(slot));
+        return slot.State is not (OperationState.Queued or OperationState.Unposted or OperationState.Posted or OperationState.Cancelling);
     }
 }

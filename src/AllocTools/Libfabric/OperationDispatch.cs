@@ -75,7 +75,7 @@ internal sealed class OperationDispatch
             return true;
         if (!slot.TryChange(use, OperationState.Posted, OperationState.Ended))
         {
-            _ending.LetGo(slot, use);
+            _ending.LeaveToTurn(slot, use);
             return true;
         }
         slot.ReleaseByFabric();
@@ -111,7 +111,7 @@ internal sealed class OperationDispatch
             // Its place is given up only now; nobody but the turn's holder frees a slot that was posted.
             _retries.Remove(slot);
             if (status == -FiErrno.FI_EAGAIN)
-                _ending.LetGo(slot, use);
+                _ending.LeaveToTurn(slot, use);
             else if (status != 0)
                 _ending.FailUnposted(slot, use, (int)status);
         }
@@ -139,13 +139,16 @@ internal sealed class OperationDispatch
         if (slot.TryChange(use, OperationState.Posted, OperationState.Queued))
             return;
         _retries.Remove(slot);
-        _ending.LetGo(slot, use);
+        _ending.LeaveToTurn(slot, use);
     }
 
     private nint TryPostNow(OperationSlot slot)
     {
         if (_turnPostsAll || _retries.HoldsUp(slot.Peer))
             return -FiErrno.FI_EAGAIN;
+        // Cancelled or overdue at once: the transport could not be asked to give up what it has not got.
+        if (slot.State != OperationState.Posted)
+            return -FiErrno.FI_ECANCELED;
         if (!_turnPostsReceives || slot.Kind != RmaOperationKind.Receive)
             return _poster.Post(slot);
         _turn.Take(_time);

@@ -42,7 +42,7 @@ internal sealed class OperationEnding(LibfabricContext context, RetryQueue retri
         if (slot.TryChange(use, OperationState.Posted, OperationState.Ended))
             Fail(slot, error);
         else
-            LetGo(slot, use);
+            LeaveToTurn(slot, use);
     }
 
     /// <summary>Ends one that is queued, where it still is.</summary>
@@ -69,28 +69,42 @@ internal sealed class OperationEnding(LibfabricContext context, RetryQueue retri
             slot.ReleaseByFabric();
     }
 
-    /// <summary>The fabric is done with one that somebody else has begun to end.</summary>
-    public void LetGo(OperationSlot slot, long use)
+    /// <summary>The fabric is done with one that somebody else has ended, or is about to. The turn's.</summary>
+    public static void LetGo(OperationSlot slot, long use)
     {
-        while (true)
+        if (slot.TryChange(use, OperationState.Ending, OperationState.Late))
+            return;
+        if (slot.TryChange(use, OperationState.Abandoned, OperationState.Ended) || slot.TryChange(use, OperationState.Refused, OperationState.Ended))
+            slot.ReleaseByFabric();
+    }
+
+    /// <summary>
+    /// The transport took nothing of one that somebody else has ended, or is about to. Only a turn frees it: one may be
+    /// asking the transport to give it up right now.
+    /// </summary>
+    public void LeaveToTurn(OperationSlot slot, long use)
+    {
+        SpinWait spin = default;
+        while (!slot.TryChange(use, OperationState.Cancelling, OperationState.Unposted)
+            && !slot.TryChange(use, OperationState.Abandoned, OperationState.Refused))
         {
-            switch (slot.State)
-            {
-                case OperationState.Cancelling when slot.TryChange(use, OperationState.Cancelling, OperationState.Unposted):
-                    // Only a turn frees it: the one that cancels it may not be done with it.
-                    earliest.NoteNow();
-                    return;
-                case OperationState.Ending when slot.TryChange(use, OperationState.Ending, OperationState.Late):
-                    return;
-                case OperationState.Abandoned when slot.TryChange(use, OperationState.Abandoned, OperationState.Ended):
-                    slot.ReleaseByFabric();
-                    return;
-                case OperationState.Cancelling or OperationState.Ending or OperationState.Abandoned:
-                    continue;
-                default:
-                    return;
-            }
+            // Its owner is being told.
+            spin.SpinOnce();
         }
+        earliest.NoteNow();
+    }
+
+    /// <summary>Tells the owner of one that the transport did not take, and leaves the slot to a turn.</summary>
+    public void TryTellUnposted(OperationSlot slot, long word, Exception error)
+    {
+        if (!slot.TryChange(word, OperationState.Ending))
+            return;
+        slot.EndHold();
+        Tell(slot, error);
+        if (slot.TryChange(OperationSlot.UseOf(word), OperationState.Ending, OperationState.Refused))
+            earliest.NoteNow();
+        else
+            slot.ReleaseByFabric();
     }
 
     /// <summary>What the owner of an overdue or cancelled operation is told.</summary>

@@ -31,7 +31,7 @@ internal sealed class OperationStarter : IDisposable
         bool hasOwnThread = options.Progress == LibfabricProgress.Endpoint;
         _progress = new EndpointProgress(context, resources, _slots, contexts, completions, time, hasOwnThread);
         if (hasOwnThread)
-            _loop = new ProgressLoop(_progress, context, resources, options.SpinTime, time);
+            _loop = new ProgressLoop(_progress, Break, context, resources, options.SpinTime, time);
     }
 
     /// <summary>Makes progress; of use where the endpoint has no thread of its own.</summary>
@@ -87,6 +87,14 @@ internal sealed class OperationStarter : IDisposable
             EndWaiting(waiting, LibfabricErrors.EndpointClosed(_context.Traits.ProviderName, waiting.Operation.Kind, waiting.Operation.Local.Length));
     }
 
+    /// <summary>Progress is impossible: fails what is outstanding and what waits.</summary>
+    private void Break(RmaException failure)
+    {
+        _progress.Break(failure);
+        foreach (WaitingOperation waiting in _free.TakeWaiting())
+            EndWaiting(waiting, failure);
+    }
+
     /// <summary>Gives the thread's means back, after it was stopped and the last operation was ended.</summary>
     public void Dispose() => _loop?.Dispose();
 
@@ -114,7 +122,7 @@ internal sealed class OperationStarter : IDisposable
         {
             return await waiting.Task.WaitAsync(timeout, _time, waiting.CancellationToken).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is TimeoutException or OperationCanceledException && !waiting.Task.IsCompleted)
+        catch (Exception e) when (e is TimeoutException or OperationCanceledException)
         {
             // Where it has its slot it ends by itself: at its deadline, or soon after it was cancelled.
             if (!_free.TryRemove(node))
@@ -176,7 +184,7 @@ internal sealed class OperationStarter : IDisposable
             return true;
         if (!slot.TryUnprepare())
         {
-            _progress.LetGo(slot);
+            _progress.LeaveToTurn(slot);
             return false;
         }
         LetGo(operation, hold);

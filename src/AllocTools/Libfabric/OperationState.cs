@@ -29,4 +29,7 @@ internal enum OperationState
 
     /// <summary>The fabric is done with it. Whoever brought it here tells the owner and frees the slot.</summary>
     Ended = 8,
+
+    /// <summary>The transport took nothing, and its owner was told already that it is over: the next turn frees the slot.</summary>
+    Refused = 9,
 }

@@ -32,10 +32,11 @@ internal sealed unsafe class OverdueOperations(
             long word = slot.Word;
             OperationState state = OperationSlot.StateOf(word);
             if (state == OperationState.Unposted)
-            {
                 ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
-                continue;
-            }
+            else if (state == OperationState.Refused)
+                OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
+            else if (state == OperationState.Abandoned && !slot.CancelAsked)
+                AskToGiveUp(slot);
             if (state is not (OperationState.Posted or OperationState.Queued or OperationState.Cancelling))
                 continue;
             long deadline = state == OperationState.Cancelling ? slot.GraceEnds : slot.Deadline;
@@ -48,7 +49,11 @@ internal sealed unsafe class OverdueOperations(
             else if (state == OperationState.Posted)
                 Cancel(slot, word, now);
             else
+            {
+                // Once more: its poster may have been before the call the first time.
+                AskToGiveUp(slot);
                 ending.TryAbandon(slot, word, ending.OverdueError(slot, isHeld: true));
+            }
         }
     }
 
@@ -68,7 +73,11 @@ internal sealed unsafe class OverdueOperations(
                 ending.TryAbandon(slot, word, ending.OverdueError(slot, isHeld: true));
             else if (state is OperationState.Queued)
                 ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
+            else if (state is OperationState.Unposted)
+                ending.TryTellUnposted(slot, word, ending.OverdueError(slot, isHeld: false));
         }
+        // When the turn comes back it asks the transport to give up what was abandoned here.
+        earliest.NoteNow();
     }
 
     private void CancelRequested(long now)
@@ -98,6 +107,13 @@ internal sealed unsafe class OverdueOperations(
         }
         slot.GraceEnds = now + _cancelGrace;
         earliest.Note(slot.GraceEnds);
+        AskToGiveUp(slot);
+    }
+
+    /// <summary>A receive that stayed posted would swallow a later message. Nobody frees the slot meanwhile: see <see cref="OperationEnding.LeaveToTurn"/>.</summary>
+    private void AskToGiveUp(OperationSlot slot)
+    {
+        slot.CancelAsked = true;
         endpoint.Cancel(&_contexts[slot.Index]);
     }
 }

@@ -21,6 +21,7 @@ internal sealed class ProgressLoop : IDisposable
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
 
     private readonly EndpointProgress _progress;
+    private readonly Action<RmaException> _fail;
     private readonly LibfabricContext _context;
     private readonly LibfabricEndpointResources _resources;
     private readonly TimeSpan _spinTime;
@@ -33,9 +34,10 @@ internal sealed class ProgressLoop : IDisposable
     private volatile bool _stopping;
     private int _waiting;
 
-    public ProgressLoop(EndpointProgress progress, LibfabricContext context, LibfabricEndpointResources resources, TimeSpan spinTime, TimeProvider time)
+    public ProgressLoop(EndpointProgress progress, Action<RmaException> fail, LibfabricContext context, LibfabricEndpointResources resources, TimeSpan spinTime, TimeProvider time)
     {
         _progress = progress;
+        _fail = fail;
         _context = context;
         _resources = resources;
         // With one processor, spinning keeps the peer or the kernel from running.
@@ -99,7 +101,7 @@ internal sealed class ProgressLoop : IDisposable
             // Again and again: an operation may be posted by a caller that has not seen the failure yet.
             while (!_stopping)
             {
-                _progress.Break(failure);
+                _fail(failure);
                 _stopped.Wait(LongestWait);
             }
         }

@@ -41,8 +41,9 @@ internal sealed class SlotPool
             LinkedListNode<WaitingOperation> node = new(operation);
             if (_count == 0)
                 _waiting.AddLast(node);
-            else if (_give(operation, _free[_count - 1]))
-                _count--;
+            // Taken first: the slot may come back before this returns.
+            else if (!_give(operation, _free[--_count]))
+                _count++;
             return node;
         }
     }
@@ -80,9 +81,18 @@ internal sealed class SlotPool
         lock (_gate)
         {
             _closed = true;
-            WaitingOperation[] left = [.. _waiting];
+            return TakeWaiting();
+        }
+    }
+
+    /// <summary>Takes out all that wait.</summary>
+    public WaitingOperation[] TakeWaiting()
+    {
+        lock (_gate)
+        {
+            WaitingOperation[] taken = [.. _waiting];
             _waiting.Clear();
-            return left;
+            return taken;
         }
     }
 }

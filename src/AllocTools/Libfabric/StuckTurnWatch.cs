@@ -26,8 +26,8 @@ internal sealed class StuckTurnWatch : IDisposable
         _timer = time.CreateTimer(static watch => ((StuckTurnWatch)watch!).Look(), this, Period, Period);
     }
 
-    /// <summary>Ends it; a look that runs may go on for a moment.</summary>
-    public void Dispose() => _timer.Dispose();
+    /// <summary>Ends it, and waits for a look that runs: it waits for nobody.</summary>
+    public void Dispose() => _timer.DisposeAsync().AsTask().GetAwaiter().GetResult();
 
     private void Look()
     {

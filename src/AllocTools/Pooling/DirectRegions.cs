@@ -8,12 +8,12 @@ namespace AllocTools.Pooling;
 /// idle longest are given back.
 /// Invariant: idle + rented + quarantined = regions; idle bytes ≤ the option, but for what is being given back.
 /// </remarks>
-internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : SlabOwner(engine)
+internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimeProvider time) : SlabOwner(engine)
 {
     private readonly Lock _gate = new();
 
     // In the order they became idle, the oldest first.
-    private readonly List<Slab> _idle = [];
+    private readonly List<(Slab Slab, long Since)> _idle = [];
     private long _idleBytes;
     private long _registeredBytes;
     private int _regions;
@@ -70,7 +70,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : Slab
         {
             if (isKept)
             {
-                _idle.Add(slab);
+                _idle.Add((slab, time.GetTimestamp()));
                 _idleBytes += slab.Region.Length;
             }
             else
@@ -82,7 +82,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : Slab
         // One that alone is over the limit must not push out all others.
         if (!isKept)
             Engine.Slabs.Destroy(slab);
-        Trim(Engine.IsClosed ? 0 : maxIdleBytes);
+        KeepUpTo(Engine.IsClosed ? 0 : maxIdleBytes);
     }
 
     /// <summary>Gives back idle regions, the oldest first, until so many bytes are free again.</summary>
@@ -97,7 +97,16 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : Slab
         return reclaimed;
     }
 
-    public override void ReleaseIdle() => Trim(0);
+    public override void ReleaseIdle() => KeepUpTo(0);
+
+    public override void Trim(long idleSince)
+    {
+        while (TryRemoveOldest(0, out Slab? slab, idleSince))
+        {
+            Engine.Slabs.Destroy(slab);
+            Engine.CountTrim(slab.Region.Length);
+        }
+    }
 
     public override RmaSizeClassStatistics GetStatistics()
     {
@@ -118,20 +127,20 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : Slab
         }
     }
 
-    private void Trim(long keepBytes)
+    private void KeepUpTo(long keepBytes)
     {
         while (TryRemoveOldest(keepBytes, out Slab? slab))
             Engine.Slabs.Destroy(slab);
     }
 
-    private bool TryRemoveOldest(long keepBytes, [NotNullWhen(true)] out Slab? slab)
+    private bool TryRemoveOldest(long keepBytes, [NotNullWhen(true)] out Slab? slab, long idleSince = long.MaxValue)
     {
         lock (_gate)
         {
             slab = null;
-            if (_idle.Count == 0 || _idleBytes <= keepBytes)
+            if (_idle.Count == 0 || _idleBytes <= keepBytes || _idle[0].Since > idleSince)
                 return false;
-            slab = _idle[0];
+            slab = _idle[0].Slab;
             _idle.RemoveAt(0);
             _idleBytes -= slab.Region.Length;
             _registeredBytes -= slab.Region.Length;
@@ -147,10 +156,10 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes) : Slab
         long most = Math.Min(bytes + bytes / 3, bytes + int.MaxValue);
         for (int i = _idle.Count - 1; i >= 0; i--)
         {
-            long length = _idle[i].Region.Length;
+            long length = _idle[i].Slab.Region.Length;
             if (length >= bytes && length <= most && (best is null || length < best.Region.Length))
             {
-                best = _idle[i];
+                best = _idle[i].Slab;
                 bestAt = i;
             }
         }

@@ -1,13 +1,14 @@
 namespace AllocTools.Pooling;
 
-/// <summary>The free blocks of one slab, last in, first out. Guarded by the lock of its size class.</summary>
+/// <summary>The free blocks of one slab, last in, first out; and its place among the slabs of its class. Guarded by the class's lock.</summary>
 internal sealed class FreeBlocks
 {
     private readonly int[] _indices;
 
-    public FreeBlocks(Slab slab)
+    public FreeBlocks(Slab slab, int number)
     {
         Slab = slab;
+        Number = number;
         _indices = new int[slab.BlockCount];
         Count = _indices.Length;
         // Low addresses are handed out first.
@@ -17,11 +18,26 @@ internal sealed class FreeBlocks
 
     public Slab Slab { get; }
 
+    /// <summary>The slab's number in its class.</summary>
+    public int Number { get; }
+
     public int Count { get; private set; }
 
     public int InUse => _indices.Length - Count;
 
     public bool IsIdle => Count == _indices.Length;
+
+    /// <summary>When the last block came back, as a timestamp.</summary>
+    public long IdleSince { get; set; }
+
+    /// <summary>The shelf it is on, and its neighbours there.</summary>
+    public int Shelf { get; set; }
+
+    /// <inheritdoc cref="Shelf"/>
+    public FreeBlocks? Previous { get; set; }
+
+    /// <inheritdoc cref="Shelf"/>
+    public FreeBlocks? Next { get; set; }
 
     public int Pop() => _indices[--Count];
 

@@ -8,4 +8,6 @@ internal sealed class PoolCounters
     public long RegistrationFailures;
     public long DeregistrationFailures;
     public long Rejections;
+    public long Trims;
+    public long TrimmedBytes;
 }

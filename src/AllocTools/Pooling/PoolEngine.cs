@@ -16,14 +16,17 @@ namespace AllocTools.Pooling;
 /// Invariants: hits + misses + rejections = requests that were answered; each live registration and the pool itself
 /// hold the context, which is released with the last of them.
 /// </remarks>
-internal sealed class PoolEngine
+internal sealed class PoolEngine : IDisposable
 {
     private const int Open = 0;
     private const int Draining = 1;
     private const int Closed = 2;
 
+    /// <summary>The magazines of all threads hold this part of the cap at the most.</summary>
+    private const int MagazineShare = 8;
+
     private readonly SizeClass[] _classes;
-    private readonly long[] _blockSizes;
+    private readonly ClassIndex _classIndex;
     private readonly DirectRegions _direct;
     private readonly UserRegions _user;
     private readonly SlabOwner[] _owners;
@@ -34,8 +37,13 @@ internal sealed class PoolEngine
     private readonly bool _hasDefaultClasses;
     private readonly byte? _scrubWith;
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private int _state;
     private readonly IDisposable _context;
+    private readonly PoolTrimmer _trimmer;
+    private readonly Lock _modeGate = new();
+    private int _state;
+
+    // Requests up to this length may be served from the thread's magazine: 0 while somebody waits, or once the pool closes.
+    private long _warmLimit;
     private int _liveRegions = 1;
 
     public PoolEngine(
@@ -54,17 +62,20 @@ internal sealed class PoolEngine
         SlabAccess = options.Isolation == RmaIsolation.PerExposure ? RmaAccess.Local : Access;
         _hasDefaultClasses = options.SizeClasses.Count == 0;
         Budget = new Budget(options.MaxRegisteredBytes);
+        MagazineBudget = new Budget(options.MaxRegisteredBytes / MagazineShare);
         Context = context;
         CheckRemoteAccess(context.Traits);
         Slabs = new SlabFactory(this, blocks);
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
-        _classes = [.. classes.Select(c => new SizeClass(this, c.BlockSize, c.InitialBlocks))];
-        _blockSizes = [.. classes.Select(c => c.BlockSize)];
-        _direct = new DirectRegions(this, options.MaxIdleDirectBytes);
+        _classes = [.. classes.Select(c => new SizeClass(this, c.BlockSize, c.InitialBlocks, time))];
+        _classIndex = new ClassIndex([.. classes.Select(c => c.BlockSize)]);
+        _direct = new DirectRegions(this, options.MaxIdleDirectBytes, time);
         _user = new UserRegions(this);
         _owners = [.. _classes, _direct, _user];
         _waiters = new WaiterQueue(this);
+        UpdateMode();
         _context = context.Retain();
+        _trimmer = new PoolTrimmer(this, options.TrimInterval, options.IdleRetention, time);
     }
 
     /// <summary>The public face over this engine.</summary>
@@ -86,6 +97,9 @@ internal sealed class PoolEngine
 
     public Budget Budget { get; }
 
+    /// <summary>What the magazines of all threads may hold.</summary>
+    public Budget MagazineBudget { get; }
+
     public SlabFactory Slabs { get; }
 
     public HoldLedger Ledger { get; } = new();
@@ -103,14 +117,37 @@ internal sealed class PoolEngine
     /// <summary>What callers have. What is quarantined comes back when its endpoint is closed.</summary>
     public long Rented => _owners.Sum(o => o.Rented);
 
-    public RmaBuffer Rent(long length)
+    public RmaBuffer Rent(long length) => TryTakeWarm(length, out RmaBuffer buffer) ? buffer : RentCold(length);
+
+    public bool TryRent(long length, out RmaBuffer buffer) => TryTakeWarm(length, out buffer) || TryRentCold(length, out buffer);
+
+    public ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken)
     {
-        if (TryRent(length, out RmaBuffer buffer))
+        if (!cancellationToken.IsCancellationRequested && TryTakeWarm(length, out RmaBuffer buffer))
+            return new ValueTask<RmaBuffer>(buffer);
+        return RentColdAsync(length, cancellationToken);
+    }
+
+    /// <summary>One unsigned comparison refuses lengths of 0 and less, those over the largest class, and a pool that is not at its ease.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool TryTakeWarm(long length, out RmaBuffer buffer)
+    {
+        if ((ulong)(length - 1) < (ulong)Volatile.Read(ref _warmLimit))
+            return _classes[_classIndex.Of(length)].TryTakeWarm(length, out buffer);
+        buffer = default;
+        return false;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private RmaBuffer RentCold(long length)
+    {
+        if (TryRentCold(length, out RmaBuffer buffer))
             return buffer;
         throw Exhausted(length, $"{length} bytes");
     }
 
-    public bool TryRent(long length, out RmaBuffer buffer)
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private bool TryRentCold(long length, out RmaBuffer buffer)
     {
         CheckRequest(length);
         if (TryTakeAsNewcomer(length, out buffer))
@@ -120,7 +157,7 @@ internal sealed class PoolEngine
         return false;
     }
 
-    public ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken)
+    private ValueTask<RmaBuffer> RentColdAsync(long length, CancellationToken cancellationToken)
     {
         CheckRequest(length);
         if (cancellationToken.IsCancellationRequested)
@@ -224,6 +261,32 @@ internal sealed class PoolEngine
             NativeFill(slab.AddressOf(index), slab.BlockSize, value);
     }
 
+    /// <summary>Who rents and returns goes past the magazines while somebody waits, and once the pool closes.</summary>
+    public void UpdateMode()
+    {
+        lock (_modeGate)
+        {
+            bool isSlow = Volatile.Read(ref _state) != Open || _waiters.Count != 0;
+            int mode = (isSlow ? SlabOwner.SlowMode : 0) | (_scrubWith is null ? 0 : SlabOwner.ScrubMode);
+            foreach (SlabOwner owner in _owners)
+                owner.SetMode(mode);
+            Volatile.Write(ref _warmLimit, isSlow ? 0 : _classIndex.Largest);
+        }
+    }
+
+    public void CountTrim(long bytes)
+    {
+        Interlocked.Increment(ref Counters.Trims);
+        Interlocked.Add(ref Counters.TrimmedBytes, bytes);
+    }
+
+    /// <summary>Gives back what has been idle since that timestamp or longer.</summary>
+    public void Trim(long idleSince)
+    {
+        foreach (SlabOwner owner in _owners)
+            owner.Trim(idleSince);
+    }
+
     /// <summary>A block or bytes came free.</summary>
     public void AfterRelease()
     {
@@ -246,7 +309,11 @@ internal sealed class PoolEngine
     public async ValueTask<bool> DrainAsync(CancellationToken cancellationToken)
     {
         if (Interlocked.CompareExchange(ref _state, Draining, Open) == Open)
+        {
+            UpdateMode();
             _waiters.FailAll(NotOpen);
+        }
+        GatherMagazines();
         AfterRelease();
         if (!_drained.Task.IsCompleted)
         {
@@ -262,18 +329,23 @@ internal sealed class PoolEngine
             return;
         using (var deadline = new CancellationTokenSource(drainTimeout, _time))
             await DrainAsync(deadline.Token).ConfigureAwait(false);
-        Close();
+        Dispose();
     }
 
-    public void Close()
+    /// <summary>Closes without waiting for what is out.</summary>
+    public void Dispose()
     {
         int before = Interlocked.Exchange(ref _state, Closed);
         if (before == Closed)
             return;
+        UpdateMode();
         if (before == Open)
             _waiters.FailAll(NotOpen);
+        _trimmer.Dispose();
         foreach (SlabOwner owner in _owners)
             owner.ReleaseIdle();
+        foreach (SlabOwner owner in _owners)
+            owner.Release();
         long outstanding = Outstanding;
         if (outstanding != 0)
             Log.ClosedWithBuffersOut(Logger, Name, outstanding, Budget.Reserved);
@@ -289,6 +361,8 @@ internal sealed class PoolEngine
         RegistrationFailures = Volatile.Read(ref Counters.RegistrationFailures),
         DeregistrationFailures = Volatile.Read(ref Counters.DeregistrationFailures),
         Rejections = Volatile.Read(ref Counters.Rejections),
+        Trims = Volatile.Read(ref Counters.Trims),
+        TrimmedBytes = Volatile.Read(ref Counters.TrimmedBytes),
         PendingRequests = _waiters.Count,
         SizeClasses = [.. _owners.Select(o => o.GetStatistics())],
     };
@@ -305,7 +379,7 @@ internal sealed class PoolEngine
         buffer = default;
         if (_waiters.CountOf(index) != 0 || !_waiters.TryOvertake())
             return false;
-        return (index == _classes.Length ? _direct.TryTakeIdle(length, out buffer) : _classes[index].TryTakeIdle(length, out buffer))
+        return (index == _classes.Length ? _direct.TryTakeIdle(length, out buffer) : _classes[index].TryTakeIdle(length, fromOthers: false, out buffer))
             && CheckStillOpen(buffer);
     }
 
@@ -329,7 +403,7 @@ internal sealed class PoolEngine
             return true;
         for (int larger = index + 1; larger < _classes.Length; larger++)
         {
-            if (_classes[larger].TryTakeIdle(length, out buffer))
+            if (_classes[larger].TryTakeIdle(length, fromOthers: true, out buffer))
                 return true;
         }
         return false;
@@ -338,11 +412,12 @@ internal sealed class PoolEngine
     private async ValueTask<RmaBuffer> WaitAsync(long length, CancellationToken cancellationToken)
     {
         LinkedListNode<Waiter> node = _waiters.Enqueue(length);
-        // Look once more: a return may have read "nobody waits" just before. The state, too: draining fails waiters once.
+        // Look once more: a return may have read "nobody waits" just before, and put its block into a magazine. The state, too: draining fails waiters once.
         if (Volatile.Read(ref _state) != Open)
             _waiters.FailAll(NotOpen);
         else
-            _waiters.Signal();
+            GatherMagazines();
+        _waiters.Signal();
         Task<RmaBuffer> task = node.Value.Task;
         try
         {
@@ -370,6 +445,8 @@ internal sealed class PoolEngine
     private long Reclaim(long bytes, SlabOwner forOwner)
     {
         long reclaimed = _direct.Reclaim(bytes);
+        if (reclaimed < bytes)
+            GatherMagazines();
         // The largest blocks first: they give back most at a time.
         for (int i = _classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
         {
@@ -395,13 +472,12 @@ internal sealed class PoolEngine
     }
 
     /// <summary>The class that serves a length; the number of classes stands for the direct regions.</summary>
-    public int ClassOf(long length)
+    public int ClassOf(long length) => length > _classIndex.Largest ? _classes.Length : _classIndex.Of(length);
+
+    private void GatherMagazines()
     {
-        long[] sizes = _blockSizes;
-        int index = 0;
-        while (index < sizes.Length && sizes[index] < length)
-            index++;
-        return index;
+        foreach (SizeClass sizeClass in _classes)
+            sizeClass.Gather(MagazinesToCollect.All);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

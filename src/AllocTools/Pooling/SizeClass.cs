@@ -1,36 +1,44 @@
-using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace AllocTools.Pooling;
 
-/// <summary>The blocks of one size.</summary>
+/// <summary>The blocks of one size: magazines of threads over shelves of slabs.</summary>
 /// <remarks>
-/// A slab that has free blocks is taken from until it has none, then the fullest of the others follows, so that the rest
-/// drain and can be given back. Growth is single-flight: one thread registers, outside the lock, and the others wait for
-/// it. Each growth doubles the last one, up to the option's limit.
-/// Invariant: free + rented + quarantined = Σ blocks of the slabs; a slab's free count is the length of its free list.
+/// A thread takes from and puts into its magazine; it fills and spills half of it at a time, under the lock of the
+/// shelves. There is no layer of whole magazines between: see docs/performance.md. Growth is single-flight: one thread
+/// registers, outside the lock, and the others wait for it. Each growth doubles the last one, up to the option's limit.
+/// Before that the blocks in other threads' magazines are taken; see <see cref="TryReuse"/>.
+/// Invariant, at rest: free + in magazines + rented + quarantined = Σ blocks of the slabs.
 /// </remarks>
 internal sealed class SizeClass : SlabOwner
 {
     private const long FirstGrowthBytes = 1L << 20;
 
+    /// <summary>How often blocks of live threads' magazines take the place of growing, before the class grows all the same.</summary>
+    private const int MaxReuses = 8;
+
+    private const int MaxBatch = 33;
+
     private readonly Lock _gate = new();
-    private readonly List<FreeBlocks> _slabs = [];
-    private readonly Dictionary<Slab, FreeBlocks> _bySlab = [];
-    private FreeBlocks? _current;
+    private readonly SlabShelves _shelves;
+    private readonly MagazineSet _magazines;
     private TaskCompletionSource? _growth;
     private long _nextGrowthBytes;
-    private long _freeBlocks;
-    private long _totalBlocks;
+    private int _reuses;
     private long _hits;
     private long _misses;
 
-    public SizeClass(PoolEngine engine, long blockSize, int initialBlocks)
+    public SizeClass(PoolEngine engine, long blockSize, int initialBlocks, TimeProvider time)
         : base(engine)
     {
         BlockSize = blockSize;
         InitialBlocks = initialBlocks;
+        _shelves = new SlabShelves(time);
+        _magazines = new MagazineSet(this);
         _nextGrowthBytes = Math.Min(FirstGrowthBytes, engine.MaxSlabBytes);
+        MagazineId = MagazineTable.TakeId();
     }
 
     public long BlockSize { get; }
@@ -41,24 +49,28 @@ internal sealed class SizeClass : SlabOwner
     {
         get
         {
+            long inMagazines = _magazines.Blocks;
             lock (_gate)
-                return _totalBlocks - _freeBlocks;
+                return _shelves.Total - _shelves.Free - inMagazines;
         }
     }
 
-    /// <summary>Takes an idle block, without registering anything.</summary>
-    public bool TryTakeIdle(long length, out RmaBuffer buffer)
+    /// <summary>Takes a block of the current thread's magazine.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool TryTakeWarm(long length, out RmaBuffer buffer)
     {
-        lock (_gate)
+        if (OwnMagazine() is { } magazine && magazine.TryPop(out ulong block))
         {
-            if (TryTake_NeedsLock(length, out buffer))
-            {
-                _hits++;
-                return true;
-            }
-            return false;
+            buffer = ToBuffer(block, length);
+            return true;
         }
+        buffer = default;
+        return false;
     }
+
+    /// <summary>Takes an idle block, without registering anything; with <paramref name="fromOthers"/> also of other threads' magazines.</summary>
+    public bool TryTakeIdle(long length, bool fromOthers, out RmaBuffer buffer) =>
+        TryTakeFree(length, isHit: true, out buffer) || fromOthers && Gather(MagazinesToCollect.All) && TryTakeFree(length, isHit: true, out buffer);
 
     /// <summary>Takes an idle block, or registers more memory for one.</summary>
     /// <returns>False when the cap leaves no room.</returns>
@@ -67,18 +79,12 @@ internal sealed class SizeClass : SlabOwner
         bool waited = false;
         while (true)
         {
+            if (TryTakeFree(length, isHit: !waited, out buffer))
+                return true;
             TaskCompletionSource? othersGrowth;
             TaskCompletionSource? ownGrowth = null;
             lock (_gate)
             {
-                if (TryTake_NeedsLock(length, out buffer))
-                {
-                    if (waited)
-                        _misses++;
-                    else
-                        _hits++;
-                    return true;
-                }
                 othersGrowth = _growth;
                 if (othersGrowth is null)
                     _growth = ownGrowth = new TaskCompletionSource();
@@ -100,7 +106,7 @@ internal sealed class SizeClass : SlabOwner
             cancellationToken.ThrowIfCancellationRequested();
             long missing;
             lock (_gate)
-                missing = InitialBlocks - _totalBlocks;
+                missing = InitialBlocks - _shelves.Total;
             if (missing <= 0)
                 return true;
             long most = Math.Max(1, Engine.MaxSlabBytes / BlockSize);
@@ -108,90 +114,166 @@ internal sealed class SizeClass : SlabOwner
             if (slab is null)
                 return false;
             lock (_gate)
-                Add_NeedsLock(slab);
+                _shelves.Add(slab);
         }
     }
 
-    private protected override void TakeBack(Slab slab, int index)
-    {
-        Engine.Scrub(slab, index);
-        Slab? drained = null;
-        lock (_gate)
-        {
-            FreeBlocks blocks = _bySlab[slab];
-            blocks.Push(index);
-            _freeBlocks++;
-            if (Engine.IsClosed && blocks.IsIdle)
-            {
-                Remove_NeedsLock(blocks);
-                drained = slab;
-            }
-        }
-        if (drained is not null)
-            Engine.Slabs.Destroy(drained);
-    }
+    /// <summary>Puts blocks of magazines back to their slabs.</summary>
+    /// <returns>True where there were any.</returns>
+    public bool Gather(MagazinesToCollect which) => PutAll(CollectionsMarshal.AsSpan(_magazines.Collect(which)));
 
-    /// <summary>Gives back idle slabs, the least used first, until so many bytes are free again.</summary>
+    /// <summary>Gives back idle slabs, those that are idle for the longest first, until so many bytes are free again.</summary>
     public long Reclaim(long bytes)
     {
         long reclaimed = 0;
-        while (reclaimed < bytes)
-        {
-            FreeBlocks? idle;
-            lock (_gate)
-            {
-                idle = _slabs.Find(s => s.IsIdle);
-                if (idle is null)
-                    break;
-                Remove_NeedsLock(idle);
-            }
-            Engine.Slabs.Destroy(idle.Slab);
-            reclaimed += idle.Slab.Region.Length;
-        }
+        while (reclaimed < bytes && TryDestroyIdle(long.MaxValue, keepBlocks: 0, out long length))
+            reclaimed += length;
         return reclaimed;
     }
 
-    public override void ReleaseIdle() => Reclaim(long.MaxValue);
+    public override void Trim(long idleSince)
+    {
+        Gather(MagazinesToCollect.Idle);
+        while (TryDestroyIdle(idleSince, InitialBlocks, out long length))
+            Engine.CountTrim(length);
+    }
+
+    public override void ReleaseIdle()
+    {
+        PutAll(CollectionsMarshal.AsSpan(_magazines.Close()));
+        Reclaim(long.MaxValue);
+    }
+
+    public override void Release() => MagazineTable.ReleaseId(MagazineId);
 
     public override RmaSizeClassStatistics GetStatistics()
     {
+        long inMagazines = _magazines.Blocks;
+        long rents = _magazines.Rents;
         lock (_gate)
         {
             return new RmaSizeClassStatistics
             {
                 Name = BlockSize.ToString(CultureInfo.InvariantCulture),
                 BlockSize = BlockSize,
-                Slabs = _slabs.Count,
-                RegisteredBytes = _slabs.Sum(s => s.Slab.Region.Length),
-                Hits = _hits,
+                Slabs = _shelves.Count,
+                RegisteredBytes = _shelves.Bytes,
+                Hits = _hits + rents,
                 Misses = _misses,
-                TotalBuffers = _totalBlocks,
-                IdleBuffers = _freeBlocks,
+                TotalBuffers = _shelves.Total,
+                IdleBuffers = _shelves.Free + inMagazines,
                 QuarantinedBuffers = Quarantined,
             };
         }
     }
 
+    private protected override void TakeBack(Slab slab, int index)
+    {
+        Engine.Scrub(slab, index);
+        ulong block = SlabShelves.NumberOf(slab.Number, index);
+        if (Volatile.Read(ref Mode) < SlowMode)
+        {
+            Magazine? magazine = OwnMagazine() ?? _magazines.Create(MagazineId);
+            // Where one is revoked or has no room it takes nothing, and the shelves do.
+            if (magazine is not null)
+            {
+                if (magazine.TryPush(block, ref Slow))
+                    return;
+                Spill(magazine);
+                if (magazine.TryPush(block, ref Slow))
+                    return;
+            }
+        }
+        PutOnShelves([block]);
+    }
+
+    private void Spill(Magazine magazine)
+    {
+        Span<ulong> blocks = stackalloc ulong[MaxBatch];
+        int count = magazine.Spill(blocks[..((magazine.Capacity + 1) / 2)]);
+        PutAll(blocks[..count]);
+    }
+
+    private bool PutAll(ReadOnlySpan<ulong> blocks)
+    {
+        if (blocks.IsEmpty)
+            return false;
+        PutOnShelves(blocks);
+        Engine.AfterRelease();
+        return true;
+    }
+
+    private void PutOnShelves(ReadOnlySpan<ulong> blocks)
+    {
+        lock (_gate)
+        {
+            foreach (ulong block in blocks)
+                _shelves.Put(block);
+        }
+        // Nothing is kept for later any more.
+        if (Engine.IsClosed)
+            Reclaim(long.MaxValue);
+    }
+
+    /// <summary>Takes a free block, and fills the thread's magazine with some more.</summary>
+    private bool TryTakeFree(long length, bool isHit, out RmaBuffer buffer)
+    {
+        Magazine? magazine = Volatile.Read(ref Mode) < SlowMode ? OwnMagazine() ?? _magazines.Create(MagazineId) : null;
+        Span<ulong> blocks = stackalloc ulong[MaxBatch];
+        // One for the caller, and half of what the magazine holds.
+        int wanted = magazine is null ? 1 : 1 + magazine.Capacity / 2;
+        int taken;
+        lock (_gate)
+        {
+            taken = _shelves.Take(blocks[..wanted]);
+            if (taken == 0)
+            {
+                buffer = default;
+                return false;
+            }
+            if (isHit)
+                _hits++;
+            else
+                _misses++;
+        }
+        buffer = ToBuffer(blocks[0], length);
+        blocks = blocks[1..taken];
+        int filled = magazine?.Fill(blocks, ref Slow) ?? 0;
+        PutAll(blocks[filled..]);
+        return true;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private RmaBuffer ToBuffer(ulong block, long length)
+    {
+        Slab slab = _shelves.ByNumber[block >> 32]!;
+        int index = (int)(uint)block;
+        return new RmaBuffer(slab, index, slab.Lease(index), length);
+    }
+
+    /// <summary>
+    /// Blocks that threads keep in their magazines take the place of growing: dead threads' always, live ones' a few
+    /// times between two growths. Threads that need the same few blocks again and again would take them from each other
+    /// for ever; so the class grows after all, where the cap has room.
+    /// </summary>
+    private bool TryReuse() => Gather(MagazinesToCollect.Dead) || _reuses++ < MaxReuses && Gather(MagazinesToCollect.All);
+
     private bool GrowAndTake(TaskCompletionSource growth, long length, out RmaBuffer buffer)
     {
         try
         {
+            if (TryReuse() && TryTakeFree(length, isHit: true, out buffer))
+                return true;
             Slab? slab = TryGrow();
+            if (slab is null)
+                return TryTakeIdle(length, fromOthers: true, out buffer);
+            _reuses = 0;
             lock (_gate)
             {
-                if (slab is not null)
-                {
-                    Add_NeedsLock(slab);
-                    _nextGrowthBytes = Math.Min(Math.Max(slab.Region.Length * 2, FirstGrowthBytes), Engine.MaxSlabBytes);
-                }
-                if (!TryTake_NeedsLock(length, out buffer))
-                    return false;
-                if (slab is null)
-                    _hits++;
-                else
-                    _misses++;
-                return true;
+                _shelves.Add(slab);
+                _nextGrowthBytes = Math.Min(Math.Max(slab.Region.Length * 2, FirstGrowthBytes), Engine.MaxSlabBytes);
             }
+            return TryTakeFree(length, isHit: false, out buffer);
         }
         finally
         {
@@ -235,50 +317,14 @@ internal sealed class SizeClass : SlabOwner
         return slabs.Create(this, bytes, BlockSize, blocks);
     }
 
-    private bool TryTake_NeedsLock(long length, out RmaBuffer buffer)
+    private bool TryDestroyIdle(long idleSince, long keepBlocks, out long length)
     {
-        if (_current is not { Count: > 0 })
-            _current = FullestWithFree_NeedsLock();
-        if (_current is null)
-        {
-            buffer = default;
-            return false;
-        }
-        Slab slab = _current.Slab;
-        int index = _current.Pop();
-        _freeBlocks--;
-        buffer = new RmaBuffer(slab, index, slab.Lease(index), length);
-        return true;
-    }
-
-    private FreeBlocks? FullestWithFree_NeedsLock()
-    {
-        FreeBlocks? best = null;
-        foreach (FreeBlocks candidate in _slabs)
-        {
-            if (candidate.Count > 0 && (best is null || candidate.InUse > best.InUse))
-                best = candidate;
-        }
-        return best;
-    }
-
-    private void Add_NeedsLock(Slab slab)
-    {
-        var blocks = new FreeBlocks(slab);
-        _slabs.Add(blocks);
-        _bySlab.Add(slab, blocks);
-        _freeBlocks += slab.BlockCount;
-        _totalBlocks += slab.BlockCount;
-    }
-
-    private void Remove_NeedsLock(FreeBlocks blocks)
-    {
-        Debug.Assert(blocks.IsIdle, "only an idle slab is given back");
-        _slabs.Remove(blocks);
-        _bySlab.Remove(blocks.Slab);
-        _freeBlocks -= blocks.Slab.BlockCount;
-        _totalBlocks -= blocks.Slab.BlockCount;
-        if (_current == blocks)
-            _current = null;
+        Slab? idle;
+        lock (_gate)
+            idle = _shelves.RemoveIdle(idleSince, keepBlocks);
+        length = idle?.Region.Length ?? 0;
+        if (idle is not null)
+            Engine.Slabs.Destroy(idle);
+        return idle is not null;
     }
 }

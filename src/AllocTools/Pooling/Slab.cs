@@ -11,8 +11,10 @@ namespace AllocTools.Pooling;
 /// copies of one lease exactly one succeeds. The generation of a free block is one that no lease has yet, so a rent
 /// reads it and writes nothing. A generation never restarts: 2^56 rents of one block take longer than machines live.
 /// More than 254 holds at a time, and holds of operations that timed out, are counted by the <see cref="HoldLedger"/>.
+/// State words of large blocks are on cache lines of their own (128 bytes from 64 KiB on, 64 from 16 KiB): two threads
+/// that rent neighbours do not slow each other down. It costs 0.4 % of the memory; smaller blocks go without.
 /// </remarks>
-internal sealed class Slab
+internal sealed unsafe class Slab
 {
     public const ulong GenerationUnit = 0x100;
     public const ulong HoldMask = GenerationUnit - 1;
@@ -20,16 +22,25 @@ internal sealed class Slab
     /// <summary>The hold count that says: the ledger has the number, which is this or more.</summary>
     public const ulong HoldsInLedger = HoldMask;
 
-    private readonly ulong[] _states;
+    private const int CacheLinePair = 128;
+
+    // Pinned, so that it can be used without looking for its bounds; the indices come from the pool alone.
+    private readonly ulong[] _memory;
+    private readonly ulong* _states;
+    private readonly int _stride;
     private readonly nint _address;
 
-    public Slab(SlabOwner owner, MemoryRegion region, long blockSize, ulong[] states)
+    public Slab(SlabOwner owner, MemoryRegion region, long blockSize, int blockCount, ulong[] stateMemory)
     {
         Owner = owner;
         Region = region;
         BlockSize = blockSize;
+        BlockCount = blockCount;
         _address = region.Address;
-        _states = states;
+        _memory = stateMemory;
+        _stride = StrideOf(blockSize);
+        nint start = (nint)System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(stateMemory, 0);
+        _states = (ulong*)((start + CacheLinePair - 1) & -CacheLinePair);
     }
 
     public SlabOwner Owner { get; }
@@ -39,7 +50,14 @@ internal sealed class Slab
     /// <summary>Bytes of a block.</summary>
     public long BlockSize { get; }
 
-    public int BlockCount => _states.Length;
+    /// <summary>Its number in its class, while it is there.</summary>
+    public int Number { get; set; }
+
+    public int BlockCount { get; }
+
+    /// <summary>Room for the state words of so many blocks.</summary>
+    public static ulong[] AllocateStates(long blockSize, int blockCount) =>
+        GC.AllocateArray<ulong>(checked((blockCount * StrideOf(blockSize)) + (2 * CacheLinePair / sizeof(ulong))), pinned: true);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public nint AddressOf(int index) => _address + (nint)(index * BlockSize);
@@ -47,16 +65,17 @@ internal sealed class Slab
     public long OffsetOf(int index) => index * BlockSize;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool IsRented(int index, ulong lease) => (Volatile.Read(ref _states[index]) & ~HoldMask) == lease;
+    public bool IsRented(int index, ulong lease) => (Volatile.Read(ref State(index)) & ~HoldMask) == lease;
 
     /// <summary>The lease of a block that the caller has taken out of its free list.</summary>
-    public ulong Lease(int index) => Volatile.Read(ref _states[index]);
+    public ulong Lease(int index) => Volatile.Read(ref State(index));
 
-    public ref ulong State(int index) => ref _states[index];
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref ulong State(int index) => ref *(_states + (nint)(uint)index * _stride);
 
     public void Return(int index, ulong lease)
     {
-        while (Interlocked.CompareExchange(ref _states[index], lease + GenerationUnit, lease) != lease)
+        while (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) != lease)
         {
             if (!IsRented(index, lease))
                 LeaseErrors.ThrowReturned();
@@ -73,14 +92,14 @@ internal sealed class Slab
     /// <summary>Takes back a lease that no caller has got. Unlike a return, it is never late.</summary>
     public void GiveBack(int index, ulong lease)
     {
-        if (Interlocked.CompareExchange(ref _states[index], lease + GenerationUnit, lease) != lease)
+        if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) != lease)
             LeaseErrors.ThrowReturned();
         Owner.OnGivenBack(this, index);
     }
 
     public void Hold(int index, ulong lease)
     {
-        ref ulong state = ref _states[index];
+        ref ulong state = ref State(index);
         while (true)
         {
             ulong seen = Volatile.Read(ref state);
@@ -108,7 +127,7 @@ internal sealed class Slab
                 Owner.OnLeftQuarantine(this, index);
             return;
         }
-        ref ulong state = ref _states[index];
+        ref ulong state = ref State(index);
         while (true)
         {
             ulong seen = Volatile.Read(ref state);
@@ -124,4 +143,6 @@ internal sealed class Slab
                 return;
         }
     }
+
+    private static int StrideOf(long blockSize) => blockSize >= 64 << 10 ? 16 : blockSize >= 16 << 10 ? 8 : 1;
 }

@@ -20,10 +20,10 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         try
         {
             // First, so that nothing can fail once the memory is registered but its own undoing.
-            ulong[] states = new ulong[blockCount];
+            ulong[] states = Slab.AllocateStates(blockSize, blockCount);
             address = Allocate(reservedBytes);
             IRmaRegistration registration = Register(address, reservedBytes, engine.SlabAccess);
-            return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, states);
+            return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states);
         }
         catch
         {

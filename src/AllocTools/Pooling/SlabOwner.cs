@@ -1,25 +1,46 @@
+using System.Runtime.CompilerServices;
+
 namespace AllocTools.Pooling;
 
 /// <summary>What a block goes back to: a size class, the direct regions, or the user regions.</summary>
 internal abstract class SlabOwner(PoolEngine engine)
 {
+    /// <summary>A bit of <see cref="Mode"/>: returned blocks are overwritten first.</summary>
+    public const int ScrubMode = 1;
+
+    /// <summary>A bit of <see cref="Mode"/>: somebody waits for memory, or the pool is closing. Blocks go where all can see them.</summary>
+    public const int SlowMode = 2;
+
+    /// <summary>0: a return may put its block into the thread's magazine and be done.</summary>
+    protected int Mode;
+
+    /// <summary>As <see cref="Mode"/>, <see cref="SlowMode"/> only.</summary>
+    protected int Slow;
+
     public PoolEngine Engine { get; } = engine;
+
+    /// <summary>Its place in the threads' tables of magazines; -1 where it has no magazines.</summary>
+    protected int MagazineId { get; init; } = -1;
 
     /// <summary>Blocks that were returned while operations that timed out still hold them.</summary>
     public long Quarantined => Volatile.Read(ref _quarantined);
 
     private long _quarantined;
 
+    /// <summary>Whoever sets <see cref="SlowMode"/> passes the process-wide barrier and then gathers the magazines.</summary>
+    public void SetMode(int mode)
+    {
+        Volatile.Write(ref Slow, mode & SlowMode);
+        Volatile.Write(ref Mode, mode);
+    }
+
     /// <summary>A lease has ended and nothing holds the block.</summary>
     /// <exception cref="ObjectDisposedException">The pool was closed before. The memory is given back all the same.</exception>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void OnReturned(Slab slab, int index)
     {
-        // Read first: this very return may be what closing waits for.
-        bool isLate = Engine.IsClosed;
-        TakeBack(slab, index);
-        Engine.AfterRelease();
-        if (isLate)
-            LeaseErrors.ThrowLateReturn(Engine.Name);
+        if (OwnMagazine() is not { } magazine || !magazine.TryPush(SlabShelves.NumberOf(slab.Number, index), ref Mode))
+            PutCold(slab, index);
     }
 
     /// <summary>A lease that no caller has got is taken back.</summary>
@@ -37,8 +58,18 @@ internal abstract class SlabOwner(PoolEngine engine)
     /// <summary>Blocks that callers have. Never too few; for a moment it may count one that leaves the quarantine.</summary>
     public long Rented => Outstanding - Quarantined;
 
-    /// <summary>Gives back every slab that nothing is out of. Those of the rest go with their last block.</summary>
+    /// <summary>Gives back every slab that nothing is out of. Those of the rest go with their last block. Once, when the pool is closed.</summary>
     public abstract void ReleaseIdle();
+
+    /// <summary>Gives back what has been idle since that timestamp or longer.</summary>
+    public virtual void Trim(long idleSince)
+    {
+    }
+
+    /// <summary>The pool is closed, and <see cref="ReleaseIdle"/> was called.</summary>
+    public virtual void Release()
+    {
+    }
 
     /// <summary>A lease has ended, and operations that timed out still hold the block.</summary>
     public void OnQuarantined()
@@ -56,4 +87,24 @@ internal abstract class SlabOwner(PoolEngine engine)
 
     /// <summary>Puts a block where it can be rented again, or gives its memory back where the pool is closed.</summary>
     private protected abstract void TakeBack(Slab slab, int index);
+
+    /// <summary>The current thread's magazine; null where it has none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    protected Magazine? OwnMagazine()
+    {
+        Magazine?[]? table = MagazineTable.OfThread;
+        int id = MagazineId;
+        return table is not null && (uint)id < (uint)table.Length && table[id] is { } magazine && magazine.Class == this ? magazine : null;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void PutCold(Slab slab, int index)
+    {
+        // Read first: this very return may be what closing waits for.
+        bool isLate = Engine.IsClosed;
+        TakeBack(slab, index);
+        Engine.AfterRelease();
+        if (isLate)
+            LeaseErrors.ThrowLateReturn(Engine.Name);
+    }
 }

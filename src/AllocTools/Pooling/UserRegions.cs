@@ -31,7 +31,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         ulong[] states;
         try
         {
-            states = new ulong[1];
+            states = Slab.AllocateStates(length, 1);
             registration = Engine.Slabs.Register(address, length, Engine.SlabAccess);
         }
         catch
@@ -39,7 +39,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             Engine.Budget.Release(length);
             throw;
         }
-        var slab = new Slab(this, new MemoryRegion(address, length, Engine.SlabAccess, registration), length, states);
+        var slab = new Slab(this, new MemoryRegion(address, length, Engine.SlabAccess, registration), length, 1, states);
         lock (_gate)
         {
             _regions.Add(slab, pin);

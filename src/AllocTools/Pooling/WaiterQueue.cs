@@ -39,20 +39,30 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
     public LinkedListNode<Waiter> Enqueue(long length)
     {
         var waiter = new Waiter(length, engine.ClassOf(length));
+        LinkedListNode<Waiter> node;
         lock (_gate)
         {
-            LinkedListNode<Waiter> node = _waiters.AddLast(waiter);
+            node = _waiters.AddLast(waiter);
             _countByClass[waiter.ClassIndex]++;
             Volatile.Write(ref _count, _waiters.Count);
-            return node;
         }
+        engine.UpdateMode();
+        return node;
     }
 
     /// <summary>Takes a waiter out. False: it was served or failed meanwhile.</summary>
     public bool TryRemove(LinkedListNode<Waiter> node)
     {
+        bool isLast;
         lock (_gate)
-            return TryRemove_NeedsLock(node);
+        {
+            if (!TryRemove_NeedsLock(node))
+                return false;
+            isLast = _waiters.Count == 0;
+        }
+        if (isLast)
+            engine.UpdateMode();
+        return true;
     }
 
     /// <summary>There may be room: serve the waiters.</summary>
@@ -85,6 +95,7 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
                     return;
                 TryRemove_NeedsLock(node);
             }
+            engine.UpdateMode();
             node.Value.SetException(error());
         }
     }

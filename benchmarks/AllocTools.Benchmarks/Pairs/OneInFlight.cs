@@ -1,0 +1,47 @@
+using System.Buffers;
+using Microsoft.IO;
+
+namespace AllocTools.Benchmarks.Pairs;
+
+/// <summary>Rent and return at once, on one thread.</summary>
+internal static class OneInFlight
+{
+    public static IWorkload Own(int size)
+    {
+        OwnPool own = new();
+        RmaMemoryPool<HostMemory.HostProvider> pool = own.Pool;
+        return new Workload(
+            operations =>
+            {
+                for (int i = 0; i < operations; i++)
+                    pool.Rent(size).Dispose();
+            },
+            own.Dispose);
+    }
+
+    public static IWorkload Shared(int size) => Of(ArrayPool<byte>.Shared, size);
+
+    public static IWorkload Configured(int size) => Of(ArrayPool<byte>.Create(), size);
+
+    public static IWorkload MemoryPoolShared(int size) => new Workload(operations =>
+    {
+        for (int i = 0; i < operations; i++)
+            MemoryPool<byte>.Shared.Rent(size).Dispose();
+    });
+
+    public static IWorkload RecyclableStreams(int size)
+    {
+        RecyclableMemoryStreamManager manager = new();
+        return new Workload(operations =>
+        {
+            for (int i = 0; i < operations; i++)
+                manager.GetStream("", size).Dispose();
+        });
+    }
+
+    private static Workload Of(ArrayPool<byte> pool, int size) => new(operations =>
+    {
+        for (int i = 0; i < operations; i++)
+            pool.Return(pool.Rent(size));
+    });
+}

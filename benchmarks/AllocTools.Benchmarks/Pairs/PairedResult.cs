@@ -1,0 +1,42 @@
+namespace AllocTools.Benchmarks.Pairs;
+
+/// <summary>What alternating runs of both sides gave.</summary>
+internal sealed class PairedResult
+{
+    private readonly double[] _ratios;
+
+    public PairedResult(double[] ownNanoseconds, double[] peerNanoseconds, double ownBytes)
+    {
+        _ratios = [.. ownNanoseconds.Zip(peerNanoseconds, (own, peer) => own / peer).Order()];
+        Own = Median([.. ownNanoseconds.Order()]);
+        Peer = Median([.. peerNanoseconds.Order()]);
+        OwnBytes = ownBytes;
+    }
+
+    /// <summary>Median, ns an operation.</summary>
+    public double Own { get; }
+
+    /// <summary>Median, ns an operation.</summary>
+    public double Peer { get; }
+
+    /// <summary>Bytes allocated an operation by this library's side.</summary>
+    public double OwnBytes { get; }
+
+    /// <summary>The median of the pairs' ratios.</summary>
+    public double Ratio => Median(_ratios);
+
+    /// <summary>The 95 % interval of the median: order statistics, so of no assumed distribution.</summary>
+    public (double Low, double High) Interval
+    {
+        get
+        {
+            double half = 1.96 * Math.Sqrt(_ratios.Length) / 2;
+            int low = Math.Max(0, (int)Math.Floor(_ratios.Length / 2.0 - half));
+            return (_ratios[low], _ratios[_ratios.Length - 1 - low]);
+        }
+    }
+
+    private static double Median(double[] sorted) => sorted.Length % 2 == 1
+        ? sorted[sorted.Length / 2]
+        : (sorted[sorted.Length / 2 - 1] + sorted[sorted.Length / 2]) / 2;
+}

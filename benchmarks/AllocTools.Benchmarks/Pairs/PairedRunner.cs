@@ -1,0 +1,53 @@
+using System.Diagnostics;
+
+namespace AllocTools.Benchmarks.Pairs;
+
+/// <summary>Runs both sides of a comparison by turns, so that what else the machine does falls on both.</summary>
+internal sealed class PairedRunner(int pairs, TimeSpan slice)
+{
+    public PairedResult Run(Comparison comparison)
+    {
+        using IWorkload own = comparison.Own();
+        using IWorkload peer = comparison.Peer();
+        int ownOperations = Calibrate(own);
+        int peerOperations = Calibrate(peer);
+        double[] ownTimes = new double[pairs];
+        double[] peerTimes = new double[pairs];
+        long allocated = GC.GetAllocatedBytesForCurrentThread();
+        own.Run(ownOperations);
+        allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
+        for (int i = 0; i < pairs; i++)
+        {
+            // Who goes first changes, too.
+            if (i % 2 == 0)
+                ownTimes[i] = Time(own, ownOperations);
+            peerTimes[i] = Time(peer, peerOperations);
+            if (i % 2 != 0)
+                ownTimes[i] = Time(own, ownOperations);
+        }
+        return new PairedResult(ownTimes, peerTimes, (double)allocated / ownOperations);
+    }
+
+    /// <summary>Warms up until the code is optimised, and finds how many operations fill a slice.</summary>
+    private int Calibrate(IWorkload workload)
+    {
+        long operations = 1;
+        long started = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            double nanoseconds = Time(workload, (int)operations);
+            bool isWarm = Stopwatch.GetElapsedTime(started) > TimeSpan.FromSeconds(0.5);
+            long fitting = Math.Clamp((long)(slice.TotalNanoseconds / Math.Max(nanoseconds, 0.1)), 1, 1 << 28);
+            if (isWarm)
+                return (int)fitting;
+            operations = Math.Min(operations * 2, fitting);
+        }
+    }
+
+    private static double Time(IWorkload workload, int operations)
+    {
+        long started = Stopwatch.GetTimestamp();
+        workload.Run(operations);
+        return Stopwatch.GetElapsedTime(started).TotalNanoseconds / operations;
+    }
+}

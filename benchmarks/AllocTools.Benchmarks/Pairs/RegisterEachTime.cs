@@ -1,0 +1,30 @@
+using AllocTools.HostMemory;
+using AllocTools.Libfabric;
+using AllocTools.Regions;
+
+namespace AllocTools.Benchmarks.Pairs;
+
+/// <summary>What a pool takes the place of: memory that is there is registered for each request.</summary>
+internal static class RegisterEachTime
+{
+    public static unsafe IWorkload OnHostMemory(int size) => On(new HostProvider(new HostProviderOptions { Locking = PageLocking.Required }), size);
+
+    public static IWorkload OnLibfabricTcp(int size) => On(new LibfabricProvider(new LibfabricOptions { Provider = "tcp;ofi_rxm", Node = "127.0.0.1" }), size);
+
+    private static unsafe Workload On(IRmaProvider provider, int size)
+    {
+        IRmaContext context = provider.Open();
+        byte[] memory = GC.AllocateArray<byte>(size, pinned: true);
+        memory.AsSpan().Fill(1);
+        nint address;
+        fixed (byte* first = memory)
+            address = (nint)first;
+        return new Workload(
+            operations =>
+            {
+                for (int i = 0; i < operations; i++)
+                    context.Deregister(context.Register(address, memory.Length, RmaAccess.Local, RmaMemoryKind.Host));
+            },
+            context.Dispose);
+    }
+}

@@ -1,0 +1,73 @@
+using System.Globalization;
+using Spectre.Console;
+
+namespace AllocTools.Benchmarks.Pairs;
+
+/// <summary>All comparisons, as one table of ratios.</summary>
+internal static class Report
+{
+    private const int Direct = 4 << 20;
+
+    public static int Print(bool isQuick, string only)
+    {
+        PairedRunner runner = new(pairs: 21, TimeSpan.FromMilliseconds(isQuick ? 20 : 100));
+        AnsiConsole.WriteLine($"{Environment.ProcessorCount} processors, .NET {Environment.Version}, {(isQuick ? "quick: " : "")}21 alternating pairs each; ratio: own time / peer's, median and its 95 % interval");
+        Table table = new();
+        table.Border(TableBorder.Markdown);
+        table.Expand = false;
+        foreach (string column in new[] { "what", "against", "own ns", "peer ns", "ratio", "95 % interval", "goal", "", "own B" })
+            table.AddColumn(new TableColumn(column).NoWrap());
+        foreach (Comparison comparison in Comparisons(isQuick).Where(c => c.Name.Contains(only, StringComparison.Ordinal)))
+        {
+            PairedResult result = runner.Run(comparison);
+            (double low, double high) = result.Interval;
+            table.AddRow(
+                comparison.Name,
+                comparison.PeerName,
+                Number(result.Own),
+                Number(result.Peer),
+                Ratio(result.Ratio),
+                $"{Ratio(low)} to {Ratio(high)}",
+                comparison.Goal is double goal ? $"≤ {Ratio(goal)}" : "",
+                comparison.Goal is double limit ? result.Ratio <= limit ? "holds" : "misses" : "",
+                Number(result.OwnBytes));
+            Console.Error.WriteLine($"{comparison.Name} against {comparison.PeerName}: {Number(result.Own)} / {Number(result.Peer)} ns, {Ratio(result.Ratio)}");
+        }
+        AnsiConsole.Profile.Width = 200;
+        AnsiConsole.Write(table);
+        return 0;
+    }
+
+    private static IEnumerable<Comparison> Comparisons(bool isQuick)
+    {
+        int[] sizes = isQuick ? [1 << 10, 64 << 10, 1 << 20] : [1 << 10, 16 << 10, 64 << 10, 1 << 20];
+        foreach (int size in sizes)
+            yield return new($"rent + return, {Size(size)}", () => OneInFlight.Own(size), "ArrayPool.Shared", () => OneInFlight.Shared(size), 0.6);
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "ArrayPool.Create()", () => OneInFlight.Configured(64 << 10));
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "MemoryPool.Shared", () => OneInFlight.MemoryPoolShared(64 << 10));
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "RecyclableMemoryStream", () => OneInFlight.RecyclableStreams(64 << 10));
+        foreach (int size in sizes)
+            yield return new($"64 in flight, {Size(size)}", () => ManyInFlight.Own(size), "ArrayPool.Shared", () => ManyInFlight.Shared(size), 0.25);
+        foreach (int size in sizes)
+            yield return new($"two threads, {Size(size)}", () => TwoThreads.Of(OneInFlight.Own(size)), "ArrayPool.Shared", () => TwoThreads.Of(OneInFlight.Shared(size)));
+        foreach (int size in sizes)
+            yield return new($"returned by another thread, {Size(size)}", () => OtherThreadReturns.Own(size), "ArrayPool.Shared", () => OtherThreadReturns.Shared(size), 0.25);
+        yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "ArrayPool.Create()", () => OtherThreadReturns.Configured(64 << 10));
+        yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "the ring alone", OtherThreadReturns.RingAlone);
+        yield return new("direct region again, 4 MiB", () => OneInFlight.Own(Direct), "a pooled rent", () => OneInFlight.Own(64 << 10), 5);
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(64 << 10), 0.001);
+        yield return new("rent + return, 1 MiB", () => OneInFlight.Own(1 << 20), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(1 << 20));
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "fi_mr_reg + close each time, tcp", () => RegisterEachTime.OnLibfabricTcp(64 << 10));
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "two calls of nothing", Floors.TwoCalls);
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "a thread-static increment", Floors.ThreadStaticIncrement);
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one compare-and-swap", Floors.CompareAndSwap);
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one exchange of a reference", Floors.Exchange);
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one P/Invoke", Floors.NativeCall);
+    }
+
+    private static string Size(int bytes) => bytes >= 1 << 20 ? $"{bytes >> 20} MiB" : $"{bytes >> 10} KiB";
+
+    private static string Number(double value) => value.ToString(value < 100 ? "0.0" : "#,0", CultureInfo.InvariantCulture);
+
+    private static string Ratio(double value) => value.ToString(value < 0.01 ? "0.00000" : "0.00", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,157 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Idle blocks of one size class that belong to one thread, which takes and puts them without a lock (Bonwick's magazine).</summary>
+/// <remarks>
+/// The owner marks itself busy, looks whether the magazine is revoked, acts, and is not busy any more: plain loads and
+/// stores. Another thread that wants the blocks revokes, passes a process-wide barrier, and takes them if the owner is
+/// not busy: an owner that had not seen the revocation was busy before the barrier, so it is seen to be.
+/// Blocks are numbers, not references: no write barrier of the garbage collector. Invariant: 0 ≤ Count ≤ Capacity.
+/// </remarks>
+internal sealed unsafe class Magazine
+{
+    private const int CacheLinePair = 128;
+
+    // Pinned and aligned, so that no two threads' blocks share a cache line.
+    private readonly ulong[] _memory;
+    private readonly ulong* _blocks;
+    private readonly int _capacity;
+    private State _state;
+
+    public Magazine(SizeClass sizeClass, Thread thread, int capacity)
+    {
+        Class = sizeClass;
+        Thread = thread;
+        _capacity = capacity;
+        _memory = GC.AllocateArray<ulong>(capacity + (2 * CacheLinePair / sizeof(ulong)), pinned: true);
+        nint start = Marshal.UnsafeAddrOfPinnedArrayElement(_memory, 0);
+        _blocks = (ulong*)((start + CacheLinePair - 1) & -CacheLinePair);
+    }
+
+    /// <summary>Whose blocks it has; null once the pool is closed. Tables of threads may name a closed pool's magazine.</summary>
+    public SizeClass? Class { get; private set; }
+
+    /// <summary>The owner. Changed only after it has died, under the lock of the class's magazines.</summary>
+    public Thread Thread { get; set; }
+
+    public int Capacity => _capacity;
+
+    /// <summary>Exact where the owner is at rest.</summary>
+    public int Count => Volatile.Read(ref _state.Count);
+
+    /// <summary>Rents that it served. Written by its owner only.</summary>
+    public long Rents => Volatile.Read(ref _state.Rents);
+
+    /// <summary><see cref="Rents"/> when it was last looked after. Guarded by the lock of the class's magazines.</summary>
+    public long RentsSeen { get; set; } = -1;
+
+    /// <summary>Takes a block. The owner's.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool TryPop(out ulong block)
+    {
+        Volatile.Write(ref _state.Busy, 1);
+        if (Volatile.Read(ref _state.Revoked) == 0)
+        {
+            int top = _state.Count - 1;
+            if (top >= 0)
+            {
+                block = _blocks[top];
+                _state.Count = top;
+                _state.Rents++;
+                Volatile.Write(ref _state.Busy, 0);
+                return true;
+            }
+        }
+        Volatile.Write(ref _state.Busy, 0);
+        block = 0;
+        return false;
+    }
+
+    /// <summary>Puts a block, unless the mode says that somebody else wants it. The owner's.</summary>
+    /// <param name="block">The block.</param>
+    /// <param name="mode">Read while busy: whoever changed it and then passed the barrier finds the block here, or it is refused.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool TryPush(ulong block, ref int mode)
+    {
+        Volatile.Write(ref _state.Busy, 1);
+        if ((Volatile.Read(ref _state.Revoked) | Volatile.Read(ref mode)) == 0)
+        {
+            int top = _state.Count;
+            if (top < _capacity)
+            {
+                _blocks[top] = block;
+                _state.Count = top + 1;
+                Volatile.Write(ref _state.Busy, 0);
+                return true;
+            }
+        }
+        Volatile.Write(ref _state.Busy, 0);
+        return false;
+    }
+
+    /// <summary>Puts several, unless somebody else wants blocks. The owner's.</summary>
+    /// <returns>How many it took, from the start.</returns>
+    public int Fill(ReadOnlySpan<ulong> blocks, ref int mode)
+    {
+        int filled = 0;
+        while (filled < blocks.Length && TryPush(blocks[filled], ref mode))
+            filled++;
+        return filled;
+    }
+
+    /// <summary>Takes the blocks that were put first. The owner's.</summary>
+    /// <returns>How many.</returns>
+    public int Spill(Span<ulong> into)
+    {
+        int count = 0;
+        Volatile.Write(ref _state.Busy, 1);
+        if (Volatile.Read(ref _state.Revoked) == 0)
+        {
+            count = Math.Min(into.Length, _state.Count);
+            new ReadOnlySpan<ulong>(_blocks, count).CopyTo(into);
+            // What was put last is warm in the cache, and stays.
+            new ReadOnlySpan<ulong>(_blocks + count, _state.Count - count).CopyTo(new Span<ulong>(_blocks, _capacity));
+            _state.Count -= count;
+        }
+        Volatile.Write(ref _state.Busy, 0);
+        return count;
+    }
+
+    /// <summary>Keeps the owner out, once the process-wide barrier was passed. Under the lock of the class's magazines, as all below.</summary>
+    public void Revoke() => Volatile.Write(ref _state.Revoked, 1);
+
+    public void EndRevocation() => Volatile.Write(ref _state.Revoked, 0);
+
+    /// <summary>Takes all blocks of one that is revoked, where its owner is not in the middle of something.</summary>
+    public bool TryTakeAll(List<ulong> into)
+    {
+        if (Volatile.Read(ref _state.Busy) != 0)
+            return false;
+        for (int i = 0; i < _state.Count; i++)
+            into.Add(_blocks[i]);
+        _state.Count = 0;
+        return true;
+    }
+
+    /// <summary>The pool is closed: no thread uses it any more.</summary>
+    public void Detach() => Class = null;
+
+    /// <summary>Alone on its cache lines, and its neighbours', which are fetched in pairs.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct State
+    {
+        [FieldOffset(128)]
+        public int Busy;
+
+        [FieldOffset(132)]
+        public int Revoked;
+
+        [FieldOffset(136)]
+        public int Count;
+
+        [FieldOffset(144)]
+        public long Rents;
+    }
+}

@@ -1,0 +1,140 @@
+namespace AllocTools.Pooling;
+
+/// <summary>All magazines of a size class: made, adopted, emptied.</summary>
+/// <remarks>
+/// Together the magazines of a pool may hold a share of its cap (<see cref="PoolEngine.MagazineBudget"/>): each
+/// magazine's capacity is taken from it, an eighth of what is left at the most, so that later threads find some.
+/// </remarks>
+internal sealed class MagazineSet(SizeClass sizeClass)
+{
+    private const int MaxBlocks = 64;
+    private const long MaxBytes = 1L << 20;
+    private const int ShareOfRest = 8;
+
+    private readonly Lock _gate = new();
+    private readonly List<Magazine> _magazines = [];
+
+    // Of magazines that are gone.
+    private long _rents;
+    private bool _closed;
+
+    /// <summary>Rents that magazines served.</summary>
+    public long Rents
+    {
+        get
+        {
+            lock (_gate)
+                return _rents + _magazines.Sum(m => m.Rents);
+        }
+    }
+
+    /// <summary>Blocks in magazines.</summary>
+    public long Blocks
+    {
+        get
+        {
+            lock (_gate)
+                return _magazines.Sum(m => (long)m.Count);
+        }
+    }
+
+    /// <summary>The current thread's magazine: a dead thread's, or a new one, which has no room where the share is used up. Null when closed.</summary>
+    public Magazine? Create(int id)
+    {
+        lock (_gate)
+        {
+            if (_closed)
+                return null;
+            Magazine? magazine = _magazines.Find(m => m.Capacity != 0 && !m.Thread.IsAlive);
+            if (magazine is not null)
+            {
+                magazine.Thread = Thread.CurrentThread;
+            }
+            else
+            {
+                magazine = new Magazine(sizeClass, Thread.CurrentThread, TakeCapacity());
+                _magazines.Add(magazine);
+            }
+            MagazineTable.Set(id, magazine);
+            return magazine;
+        }
+    }
+
+    /// <summary>Empties magazines; a live owner's stays and fills again, a dead one's is gone.</summary>
+    /// <returns>What was in them.</returns>
+    public List<ulong> Collect(MagazinesToCollect which)
+    {
+        List<ulong> blocks = [];
+        lock (_gate)
+        {
+            List<Magazine> chosen = [];
+            foreach (Magazine magazine in _magazines)
+            {
+                bool isIdle = magazine.RentsSeen == magazine.Rents;
+                if (which == MagazinesToCollect.Idle)
+                    magazine.RentsSeen = magazine.Rents;
+                if (which == MagazinesToCollect.All || !magazine.Thread.IsAlive || which == MagazinesToCollect.Idle && isIdle)
+                    chosen.Add(magazine);
+            }
+            if (chosen.Count == 0)
+                return blocks;
+            foreach (Magazine magazine in chosen)
+                magazine.Revoke();
+            Interlocked.MemoryBarrierProcessWide();
+            foreach (Magazine magazine in chosen)
+            {
+                Take(magazine, blocks);
+                if (!magazine.Thread.IsAlive)
+                    Remove_NeedsLock(magazine);
+                else
+                    magazine.EndRevocation();
+            }
+        }
+        return blocks;
+    }
+
+    /// <summary>The pool is closed, and returns go elsewhere: no thread uses a magazine any more.</summary>
+    /// <returns>What was in them.</returns>
+    public List<ulong> Close()
+    {
+        List<ulong> blocks = [];
+        lock (_gate)
+        {
+            _closed = true;
+            foreach (Magazine magazine in _magazines)
+                magazine.Revoke();
+            Interlocked.MemoryBarrierProcessWide();
+            foreach (Magazine magazine in _magazines.ToArray())
+            {
+                Take(magazine, blocks);
+                Remove_NeedsLock(magazine);
+            }
+        }
+        return blocks;
+    }
+
+    // The owner is busy for a few nanoseconds, or was put off its processor there: it gets on by itself.
+    private static void Take(Magazine magazine, List<ulong> blocks)
+    {
+        SpinWait spin = default;
+        while (!magazine.TryTakeAll(blocks))
+            spin.SpinOnce();
+    }
+
+    private void Remove_NeedsLock(Magazine magazine)
+    {
+        magazine.Detach();
+        _magazines.Remove(magazine);
+        _rents += magazine.Rents;
+        sizeClass.Engine.MagazineBudget.Release(magazine.Capacity * sizeClass.BlockSize);
+    }
+
+    private int TakeCapacity()
+    {
+        long blockSize = sizeClass.BlockSize;
+        Budget budget = sizeClass.Engine.MagazineBudget;
+        long share = (budget.Limit - budget.Reserved) / ShareOfRest;
+        long wanted = Math.Min(MaxBlocks, Math.Max(1, Math.Min(MaxBytes, share) / blockSize));
+        return (int)(budget.ReserveUpTo(wanted * blockSize, blockSize, blockSize) / blockSize);
+    }
+}

@@ -1,0 +1,14 @@
+namespace AllocTools.Pooling;
+
+/// <summary>Which magazines are emptied.</summary>
+internal enum MagazinesToCollect
+{
+    /// <summary>Those of threads that have ended.</summary>
+    Dead = 0,
+
+    /// <summary>Those, and the ones that served nothing since this was asked last.</summary>
+    Idle = 1,
+
+    /// <summary>All.</summary>
+    All = 2,
+}

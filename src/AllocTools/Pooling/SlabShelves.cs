@@ -1,0 +1,151 @@
+using System.Diagnostics;
+using System.Numerics;
+
+namespace AllocTools.Pooling;
+
+/// <summary>The slabs of a size class on shelves by how full they are, so that the fullest that has a free block is found at once.</summary>
+/// <remarks>
+/// Blocks are taken from the fullest slab, so that the others drain and can be given back. Guarded by the class's lock.
+/// A block's number is its slab's number in the upper half and its index there in the lower.
+/// Invariant: Free = Σ free blocks of the slabs; a slab is on the shelf of its fill, and on none when it has no free block.
+/// </remarks>
+internal sealed class SlabShelves(TimeProvider time)
+{
+    // 0: nothing is out. 1 to 14: the more is out the higher.
+    private const int ShelfCount = 15;
+    private const int NoShelf = -1;
+
+    private readonly FreeBlocks?[] _first = new FreeBlocks?[ShelfCount];
+    private readonly FreeBlocks?[] _last = new FreeBlocks?[ShelfCount];
+    private readonly Stack<int> _freeNumbers = new();
+    private FreeBlocks?[] _slabs = [];
+    private uint _notEmpty;
+
+    public int Count { get; private set; }
+
+    public long Bytes { get; private set; }
+
+    public long Total { get; private set; }
+
+    public long Free { get; private set; }
+
+    /// <summary>The slabs by number, for looking up without the lock: of a block that is out, its slab is there.</summary>
+    public Slab?[] ByNumber => Volatile.Read(ref _byNumber);
+
+    private Slab?[] _byNumber = [];
+
+    public static ulong NumberOf(int slab, int index) => ((ulong)(uint)slab << 32) | (uint)index;
+
+    /// <summary>Takes free blocks, as many as there are and fit.</summary>
+    public int Take(Span<ulong> blocks)
+    {
+        int taken = 0;
+        while (taken < blocks.Length && _notEmpty != 0)
+        {
+            int shelf = BitOperations.Log2(_notEmpty);
+            // The slab that is idle for the longest stays so, and can be given back.
+            FreeBlocks slab = shelf == 0 ? _last[0]! : _first[shelf]!;
+            int count = Math.Min(slab.Count, blocks.Length - taken);
+            for (int i = 0; i < count; i++)
+                blocks[taken++] = NumberOf(slab.Number, slab.Pop());
+            Free -= count;
+            Place(slab);
+        }
+        return taken;
+    }
+
+    public void Put(ulong block)
+    {
+        FreeBlocks slab = _slabs[(int)(block >> 32)]!;
+        slab.Push((int)(uint)block);
+        Free++;
+        Place(slab);
+    }
+
+    public void Add(Slab slab)
+    {
+        if (!_freeNumbers.TryPop(out int number))
+        {
+            number = Count;
+            if (number >= _slabs.Length)
+            {
+                int length = Math.Max(4, _slabs.Length * 2);
+                Array.Resize(ref _slabs, length);
+                Slab?[] byNumber = _byNumber;
+                Array.Resize(ref byNumber, length);
+                Volatile.Write(ref _byNumber, byNumber);
+            }
+        }
+        slab.Number = number;
+        FreeBlocks free = new(slab, number) { Shelf = NoShelf };
+        _slabs[number] = free;
+        Volatile.Write(ref _byNumber[number], slab);
+        Count++;
+        Bytes += slab.Region.Length;
+        Total += slab.BlockCount;
+        Free += slab.BlockCount;
+        Place(free);
+    }
+
+    /// <summary>Takes out the slab that is idle for the longest, if there is one.</summary>
+    /// <param name="idleSince">Only if it is idle since that timestamp or longer.</param>
+    /// <param name="keepBlocks">Only if so many blocks stay.</param>
+    public Slab? RemoveIdle(long idleSince, long keepBlocks)
+    {
+        if (_first[0] is not { } idle || idle.IdleSince > idleSince || Total - idle.Slab.BlockCount < keepBlocks)
+            return null;
+        Debug.Assert(idle.IsIdle, "only an idle slab is given back");
+        Unlink(idle);
+        _slabs[idle.Number] = null;
+        _byNumber[idle.Number] = null;
+        _freeNumbers.Push(idle.Number);
+        Count--;
+        Bytes -= idle.Slab.Region.Length;
+        Total -= idle.Slab.BlockCount;
+        Free -= idle.Slab.BlockCount;
+        return idle.Slab;
+    }
+
+    private static int ShelfOf(FreeBlocks slab) => slab.Count == 0 ? NoShelf
+        : slab.IsIdle ? 0
+        : 1 + (int)((long)slab.InUse * (ShelfCount - 1) / slab.Slab.BlockCount);
+
+    private void Place(FreeBlocks slab)
+    {
+        int shelf = ShelfOf(slab);
+        if (shelf == slab.Shelf)
+            return;
+        Unlink(slab);
+        slab.Shelf = shelf;
+        if (shelf == NoShelf)
+            return;
+        if (shelf == 0)
+            slab.IdleSince = time.GetTimestamp();
+        slab.Previous = _last[shelf];
+        if (_last[shelf] is { } last)
+            last.Next = slab;
+        else
+            _first[shelf] = slab;
+        _last[shelf] = slab;
+        _notEmpty |= 1u << shelf;
+    }
+
+    private void Unlink(FreeBlocks slab)
+    {
+        int shelf = slab.Shelf;
+        if (shelf == NoShelf)
+            return;
+        if (slab.Previous is { } previous)
+            previous.Next = slab.Next;
+        else
+            _first[shelf] = slab.Next;
+        if (slab.Next is { } next)
+            next.Previous = slab.Previous;
+        else
+            _last[shelf] = slab.Previous;
+        slab.Previous = slab.Next = null;
+        slab.Shelf = NoShelf;
+        if (_first[shelf] is null)
+            _notEmpty &= ~(1u << shelf);
+    }
+}
