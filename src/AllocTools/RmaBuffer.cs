@@ -30,6 +30,14 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         _slack = checked((uint)(slab.BlockSize - length));
     }
 
+    internal RmaBuffer(Slab slab, int index, ulong lease, uint slack)
+    {
+        _slab = slab;
+        _index = index;
+        _lease = lease;
+        _slack = slack;
+    }
+
     /// <summary>The length that was asked for, in bytes.</summary>
     public long Length => _slab is null ? 0 : _slab.BlockSize - _slack;
 

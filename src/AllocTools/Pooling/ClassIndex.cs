@@ -7,36 +7,30 @@ namespace AllocTools.Pooling;
 /// <remarks>By the number of the length's bits it starts near the class; several classes within one doubling are gone through.</remarks>
 internal sealed class ClassIndex
 {
-    private readonly long[] _sizes;
+    // By the number of leading zero bits of length - 1: the first class that any such length may need.
+    private readonly SizeClass[] _first = new SizeClass[65];
 
-    // By the number of bits of length - 1: the first class that any such length may need.
-    private readonly byte[] _first = new byte[64];
-
-    public ClassIndex(long[] ascendingSizes)
+    public ClassIndex(SizeClass[] ascending)
     {
-        _sizes = ascendingSizes;
-        for (int bits = 0; bits < _first.Length; bits++)
+        for (int zeros = 0; zeros < _first.Length; zeros++)
         {
-            // The shortest length whose length - 1 has so many bits.
-            ulong shortest = bits == 0 ? 1 : (1UL << (bits - 1)) + 1;
-            int index = 0;
-            while (index < _sizes.Length - 1 && (ulong)_sizes[index] < shortest)
-                index++;
-            _first[bits] = (byte)index;
+            // The shortest length whose length - 1 has so many.
+            ulong shortest = zeros == 64 ? 1 : (1UL << (63 - zeros)) + 1;
+            _first[zeros] = Array.Find(ascending, c => (ulong)c.BlockSize >= shortest) ?? ascending[^1];
         }
+        Largest = ascending[^1].BlockSize;
     }
 
     /// <summary>The largest class's block size.</summary>
-    public long Largest => _sizes[^1];
+    public long Largest { get; }
 
     /// <param name="length">1 to <see cref="Largest"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public int Of(long length)
+    public SizeClass Of(long length)
     {
-        long[] sizes = _sizes;
-        int index = _first[63 & (64 - BitOperations.LeadingZeroCount((ulong)(length - 1)))];
-        while ((uint)index < (uint)sizes.Length && sizes[index] < length)
-            index++;
-        return index;
+        SizeClass sizeClass = _first[BitOperations.LeadingZeroCount((ulong)(length - 1))];
+        while (sizeClass.BlockSize < length)
+            sizeClass = sizeClass.Next!;
+        return sizeClass;
     }
 }

@@ -20,9 +20,8 @@ internal sealed unsafe class Magazine
     private readonly int _capacity;
     private State _state;
 
-    public Magazine(SizeClass sizeClass, Thread thread, int capacity)
+    public Magazine(int thread, int capacity)
     {
-        Class = sizeClass;
         Thread = thread;
         _capacity = capacity;
         _memory = GC.AllocateArray<ulong>(capacity + (2 * CacheLinePair / sizeof(ulong)), pinned: true);
@@ -30,11 +29,8 @@ internal sealed unsafe class Magazine
         _blocks = (ulong*)((start + CacheLinePair - 1) & -CacheLinePair);
     }
 
-    /// <summary>Whose blocks it has; null once the pool is closed. Tables of threads may name a closed pool's magazine.</summary>
-    public SizeClass? Class { get; private set; }
-
-    /// <summary>The owner. Changed only after it has died, under the lock of the class's magazines.</summary>
-    public Thread Thread { get; set; }
+    /// <summary>The number of the thread that owns it.</summary>
+    public int Thread { get; }
 
     public int Capacity => _capacity;
 
@@ -96,8 +92,14 @@ internal sealed unsafe class Magazine
     public int Fill(ReadOnlySpan<ulong> blocks, ref int mode)
     {
         int filled = 0;
-        while (filled < blocks.Length && TryPush(blocks[filled], ref mode))
-            filled++;
+        Volatile.Write(ref _state.Busy, 1);
+        if ((Volatile.Read(ref _state.Revoked) | Volatile.Read(ref mode)) == 0)
+        {
+            filled = Math.Min(blocks.Length, _capacity - _state.Count);
+            blocks[..filled].CopyTo(new Span<ulong>(_blocks + _state.Count, filled));
+            _state.Count += filled;
+        }
+        Volatile.Write(ref _state.Busy, 0);
         return filled;
     }
 
@@ -119,7 +121,7 @@ internal sealed unsafe class Magazine
         return count;
     }
 
-    /// <summary>Keeps the owner out, once the process-wide barrier was passed. Under the lock of the class's magazines, as all below.</summary>
+    /// <summary>Keeps the owner out, for good unless it is ended, once the process-wide barrier was passed. Under the lock of the class's magazines, as all below.</summary>
     public void Revoke() => Volatile.Write(ref _state.Revoked, 1);
 
     public void EndRevocation() => Volatile.Write(ref _state.Revoked, 0);
@@ -134,9 +136,6 @@ internal sealed unsafe class Magazine
         _state.Count = 0;
         return true;
     }
-
-    /// <summary>The pool is closed: no thread uses it any more.</summary>
-    public void Detach() => Class = null;
 
     /// <summary>Alone on its cache lines, and its neighbours', which are fetched in pairs.</summary>
     [StructLayout(LayoutKind.Explicit, Size = 256)]

@@ -5,7 +5,7 @@ namespace AllocTools.Pooling;
 /// Together the magazines of a pool may hold a share of its cap (<see cref="PoolEngine.MagazineBudget"/>): each
 /// magazine's capacity is taken from it, an eighth of what is left at the most, so that later threads find some.
 /// </remarks>
-internal sealed class MagazineSet(SizeClass sizeClass)
+internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publish)
 {
     private const int MaxBlocks = 64;
     private const long MaxBytes = 1L << 20;
@@ -13,6 +13,7 @@ internal sealed class MagazineSet(SizeClass sizeClass)
 
     private readonly Lock _gate = new();
     private readonly List<Magazine> _magazines = [];
+    private Magazine?[] _byThread = [];
 
     // Of magazines that are gone.
     private long _rents;
@@ -38,24 +39,22 @@ internal sealed class MagazineSet(SizeClass sizeClass)
         }
     }
 
-    /// <summary>The current thread's magazine: a dead thread's, or a new one, which has no room where the share is used up. Null when closed.</summary>
-    public Magazine? Create(int id)
+    /// <summary>Makes the current thread's magazine, of no room where the share is used up. Null once it is closed.</summary>
+    public Magazine? Create()
     {
+        int thread = ThreadNumbers.GetOrTake();
         lock (_gate)
         {
             if (_closed)
                 return null;
-            Magazine? magazine = _magazines.Find(m => m.Capacity != 0 && !m.Thread.IsAlive);
-            if (magazine is not null)
-            {
-                magazine.Thread = Thread.CurrentThread;
-            }
-            else
-            {
-                magazine = new Magazine(sizeClass, Thread.CurrentThread, TakeCapacity());
-                _magazines.Add(magazine);
-            }
-            MagazineTable.Set(id, magazine);
+            if (thread < _byThread.Length && _byThread[thread] is { } present)
+                return present;
+            Magazine magazine = new(thread, TakeCapacity());
+            if (thread >= _byThread.Length)
+                Array.Resize(ref _byThread, Math.Max(thread + 1, _byThread.Length * 2));
+            Volatile.Write(ref _byThread[thread], magazine);
+            _magazines.Add(magazine);
+            publish(_byThread);
             return magazine;
         }
     }
@@ -73,7 +72,7 @@ internal sealed class MagazineSet(SizeClass sizeClass)
                 bool isIdle = magazine.RentsSeen == magazine.Rents;
                 if (which == MagazinesToCollect.Idle)
                     magazine.RentsSeen = magazine.Rents;
-                if (which == MagazinesToCollect.All || !magazine.Thread.IsAlive || which == MagazinesToCollect.Idle && isIdle)
+                if (which == MagazinesToCollect.All || !ThreadNumbers.IsAlive(magazine.Thread) || which == MagazinesToCollect.Idle && isIdle)
                     chosen.Add(magazine);
             }
             if (chosen.Count == 0)
@@ -84,7 +83,7 @@ internal sealed class MagazineSet(SizeClass sizeClass)
             foreach (Magazine magazine in chosen)
             {
                 Take(magazine, blocks);
-                if (!magazine.Thread.IsAlive)
+                if (!ThreadNumbers.IsAlive(magazine.Thread))
                     Remove_NeedsLock(magazine);
                 else
                     magazine.EndRevocation();
@@ -123,7 +122,8 @@ internal sealed class MagazineSet(SizeClass sizeClass)
 
     private void Remove_NeedsLock(Magazine magazine)
     {
-        magazine.Detach();
+        // It stays revoked: a thread that has just found it puts nothing in any more.
+        _byThread[magazine.Thread] = null;
         _magazines.Remove(magazine);
         _rents += magazine.Rents;
         sizeClass.Engine.MagazineBudget.Release(magazine.Capacity * sizeClass.BlockSize);

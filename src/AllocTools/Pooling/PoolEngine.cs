@@ -67,8 +67,13 @@ internal sealed class PoolEngine : IDisposable
         CheckRemoteAccess(context.Traits);
         Slabs = new SlabFactory(this, blocks);
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
-        _classes = [.. classes.Select(c => new SizeClass(this, c.BlockSize, c.InitialBlocks, time))];
-        _classIndex = new ClassIndex([.. classes.Select(c => c.BlockSize)]);
+        _classes = new SizeClass[classes.Count];
+        for (int i = _classes.Length - 1; i >= 0; i--)
+        {
+            SizeClass? next = i + 1 < _classes.Length ? _classes[i + 1] : null;
+            _classes[i] = new SizeClass(this, classes[i].BlockSize, classes[i].InitialBlocks, time) { Index = i, Next = next };
+        }
+        _classIndex = new ClassIndex(_classes);
         _direct = new DirectRegions(this, options.MaxIdleDirectBytes, time);
         _user = new UserRegions(this);
         _owners = [.. _classes, _direct, _user];
@@ -133,7 +138,7 @@ internal sealed class PoolEngine : IDisposable
     private bool TryTakeWarm(long length, out RmaBuffer buffer)
     {
         if ((ulong)(length - 1) < (ulong)Volatile.Read(ref _warmLimit))
-            return _classes[_classIndex.Of(length)].TryTakeWarm(length, out buffer);
+            return _classIndex.Of(length).TryTakeWarm(length, out buffer);
         buffer = default;
         return false;
     }
@@ -344,8 +349,6 @@ internal sealed class PoolEngine : IDisposable
         _trimmer.Dispose();
         foreach (SlabOwner owner in _owners)
             owner.ReleaseIdle();
-        foreach (SlabOwner owner in _owners)
-            owner.Release();
         long outstanding = Outstanding;
         if (outstanding != 0)
             Log.ClosedWithBuffersOut(Logger, Name, outstanding, Budget.Reserved);
@@ -472,7 +475,7 @@ internal sealed class PoolEngine : IDisposable
     }
 
     /// <summary>The class that serves a length; the number of classes stands for the direct regions.</summary>
-    public int ClassOf(long length) => length > _classIndex.Largest ? _classes.Length : _classIndex.Of(length);
+    public int ClassOf(long length) => length > _classIndex.Largest ? _classes.Length : _classIndex.Of(length).Index;
 
     private void GatherMagazines()
     {

@@ -36,14 +36,19 @@ internal sealed class SizeClass : SlabOwner
         BlockSize = blockSize;
         InitialBlocks = initialBlocks;
         _shelves = new SlabShelves(time);
-        _magazines = new MagazineSet(this);
+        _magazines = new MagazineSet(this, magazines => Volatile.Write(ref Magazines, magazines));
         _nextGrowthBytes = Math.Min(FirstGrowthBytes, engine.MaxSlabBytes);
-        MagazineId = MagazineTable.TakeId();
     }
 
     public long BlockSize { get; }
 
     public int InitialBlocks { get; }
+
+    /// <summary>The class of the next larger blocks; null for the last.</summary>
+    public SizeClass? Next { get; init; }
+
+    /// <summary>Its place among the pool's classes, the smallest first.</summary>
+    public required int Index { get; init; }
 
     public override long Outstanding
     {
@@ -144,8 +149,6 @@ internal sealed class SizeClass : SlabOwner
         Reclaim(long.MaxValue);
     }
 
-    public override void Release() => MagazineTable.ReleaseId(MagazineId);
-
     public override RmaSizeClassStatistics GetStatistics()
     {
         long inMagazines = _magazines.Blocks;
@@ -173,25 +176,24 @@ internal sealed class SizeClass : SlabOwner
         ulong block = SlabShelves.NumberOf(slab.Number, index);
         if (Volatile.Read(ref Mode) < SlowMode)
         {
-            Magazine? magazine = OwnMagazine() ?? _magazines.Create(MagazineId);
+            Magazine? magazine = OwnMagazine() ?? _magazines.Create();
             // Where one is revoked or has no room it takes nothing, and the shelves do.
             if (magazine is not null)
             {
-                if (magazine.TryPush(block, ref Slow))
-                    return;
-                Spill(magazine);
-                if (magazine.TryPush(block, ref Slow))
+                if (magazine.TryPush(block, ref Slow) || Spill(magazine) && magazine.TryPush(block, ref Slow))
                     return;
             }
         }
         PutOnShelves([block]);
     }
 
-    private void Spill(Magazine magazine)
+    /// <summary>Makes room in a magazine of more than one block, by putting back half of it.</summary>
+    [SkipLocalsInit]
+    private bool Spill(Magazine magazine)
     {
         Span<ulong> blocks = stackalloc ulong[MaxBatch];
-        int count = magazine.Spill(blocks[..((magazine.Capacity + 1) / 2)]);
-        PutAll(blocks[..count]);
+        int count = magazine.Spill(blocks[..(magazine.Capacity / 2)]);
+        return PutAll(blocks[..count]);
     }
 
     private bool PutAll(ReadOnlySpan<ulong> blocks)
@@ -206,19 +208,17 @@ internal sealed class SizeClass : SlabOwner
     private void PutOnShelves(ReadOnlySpan<ulong> blocks)
     {
         lock (_gate)
-        {
-            foreach (ulong block in blocks)
-                _shelves.Put(block);
-        }
+            _shelves.Put(blocks);
         // Nothing is kept for later any more.
         if (Engine.IsClosed)
             Reclaim(long.MaxValue);
     }
 
     /// <summary>Takes a free block, and fills the thread's magazine with some more.</summary>
+    [SkipLocalsInit]
     private bool TryTakeFree(long length, bool isHit, out RmaBuffer buffer)
     {
-        Magazine? magazine = Volatile.Read(ref Mode) < SlowMode ? OwnMagazine() ?? _magazines.Create(MagazineId) : null;
+        Magazine? magazine = Volatile.Read(ref Mode) < SlowMode ? OwnMagazine() ?? _magazines.Create() : null;
         Span<ulong> blocks = stackalloc ulong[MaxBatch];
         // One for the caller, and half of what the magazine holds.
         int wanted = magazine is null ? 1 : 1 + magazine.Capacity / 2;
@@ -246,9 +246,9 @@ internal sealed class SizeClass : SlabOwner
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private RmaBuffer ToBuffer(ulong block, long length)
     {
-        Slab slab = _shelves.ByNumber[block >> 32]!;
+        Slab slab = _shelves.ByNumber[(uint)(block >> 32)]!;
         int index = (int)(uint)block;
-        return new RmaBuffer(slab, index, slab.Lease(index), length);
+        return new RmaBuffer(slab, index, slab.Lease(index), (uint)(slab.BlockSize - length));
     }
 
     /// <summary>

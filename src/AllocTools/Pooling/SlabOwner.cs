@@ -17,10 +17,10 @@ internal abstract class SlabOwner(PoolEngine engine)
     /// <summary>As <see cref="Mode"/>, <see cref="SlowMode"/> only.</summary>
     protected int Slow;
 
-    public PoolEngine Engine { get; } = engine;
+    /// <summary>By the number of the thread. Empty where there are none.</summary>
+    protected Magazine?[] Magazines = [];
 
-    /// <summary>Its place in the threads' tables of magazines; -1 where it has no magazines.</summary>
-    protected int MagazineId { get; init; } = -1;
+    public PoolEngine Engine { get; } = engine;
 
     /// <summary>Blocks that were returned while operations that timed out still hold them.</summary>
     public long Quarantined => Volatile.Read(ref _quarantined);
@@ -66,11 +66,6 @@ internal abstract class SlabOwner(PoolEngine engine)
     {
     }
 
-    /// <summary>The pool is closed, and <see cref="ReleaseIdle"/> was called.</summary>
-    public virtual void Release()
-    {
-    }
-
     /// <summary>A lease has ended, and operations that timed out still hold the block.</summary>
     public void OnQuarantined()
     {
@@ -92,9 +87,9 @@ internal abstract class SlabOwner(PoolEngine engine)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     protected Magazine? OwnMagazine()
     {
-        Magazine?[]? table = MagazineTable.OfThread;
-        int id = MagazineId;
-        return table is not null && (uint)id < (uint)table.Length && table[id] is { } magazine && magazine.Class == this ? magazine : null;
+        Magazine?[] magazines = Magazines;
+        int thread = ThreadNumbers.Current;
+        return (uint)thread < (uint)magazines.Length ? magazines[thread] : null;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]

@@ -54,12 +54,19 @@ internal sealed class SlabShelves(TimeProvider time)
         return taken;
     }
 
-    public void Put(ulong block)
+    public void Put(ReadOnlySpan<ulong> blocks)
     {
-        FreeBlocks slab = _slabs[(int)(block >> 32)]!;
-        slab.Push((int)(uint)block);
-        Free++;
-        Place(slab);
+        int i = 0;
+        while (i < blocks.Length)
+        {
+            // Neighbours in a magazine are mostly of one slab, which changes its shelf once.
+            int number = (int)(blocks[i] >> 32);
+            FreeBlocks slab = _slabs[number]!;
+            while (i < blocks.Length && (int)(blocks[i] >> 32) == number)
+                slab.Push((int)(uint)blocks[i++]);
+            Place(slab);
+        }
+        Free += blocks.Length;
     }
 
     public void Add(Slab slab)
