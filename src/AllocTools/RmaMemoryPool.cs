@@ -104,6 +104,9 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// <inheritdoc/>
     public ValueTask<bool> DrainAsync(CancellationToken cancellationToken = default) => _engine.DrainAsync(cancellationToken);
 
+    /// <summary>Idle bytes in the threads' magazines, for tests.</summary>
+    internal long MagazineBytes => _engine.MagazineBytes;
+
     /// <inheritdoc/>
     public RmaPoolStatistics GetStatistics() => _engine.GetStatistics();
 

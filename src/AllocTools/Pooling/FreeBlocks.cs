@@ -27,6 +27,9 @@ internal sealed class FreeBlocks
 
     public bool IsIdle => Count == _indices.Length;
 
+    /// <summary>Registered at start, and kept.</summary>
+    public bool IsInitial { get; init; }
+
     /// <summary>When the last block came back, as a timestamp.</summary>
     public long IdleSince { get; set; }
 

@@ -18,11 +18,15 @@ internal sealed unsafe class Magazine
     private readonly ulong[] _memory;
     private readonly ulong* _blocks;
     private readonly int _capacity;
+    private readonly Thread _maker;
     private State _state;
 
-    public Magazine(int thread, int capacity)
+    /// <param name="number">The number of the current thread, which becomes its owner.</param>
+    /// <param name="capacity">Blocks.</param>
+    public Magazine(int number, int capacity)
     {
-        Thread = thread;
+        Number = number;
+        _maker = Thread.CurrentThread;
         _capacity = capacity;
         _memory = GC.AllocateArray<ulong>(capacity + (2 * CacheLinePair / sizeof(ulong)), pinned: true);
         nint start = Marshal.UnsafeAddrOfPinnedArrayElement(_memory, 0);
@@ -30,7 +34,10 @@ internal sealed unsafe class Magazine
     }
 
     /// <summary>The number of the thread that owns it.</summary>
-    public int Thread { get; }
+    public int Number { get; }
+
+    /// <summary>The thread that it was made for is gone. One that has got its number may use it; it makes another when this is taken away.</summary>
+    public bool IsOrphaned => !_maker.IsAlive;
 
     public int Capacity => _capacity;
 

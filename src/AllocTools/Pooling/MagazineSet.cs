@@ -72,7 +72,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
                 bool isIdle = magazine.RentsSeen == magazine.Rents;
                 if (which == MagazinesToCollect.Idle)
                     magazine.RentsSeen = magazine.Rents;
-                if (which == MagazinesToCollect.All || !ThreadNumbers.IsAlive(magazine.Thread) || which == MagazinesToCollect.Idle && isIdle)
+                if (which == MagazinesToCollect.All || magazine.IsOrphaned || which == MagazinesToCollect.Idle && isIdle)
                     chosen.Add(magazine);
             }
             if (chosen.Count == 0)
@@ -83,7 +83,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
             foreach (Magazine magazine in chosen)
             {
                 Take(magazine, blocks);
-                if (!ThreadNumbers.IsAlive(magazine.Thread))
+                if (magazine.IsOrphaned)
                     Remove_NeedsLock(magazine);
                 else
                     magazine.EndRevocation();
@@ -123,7 +123,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
     private void Remove_NeedsLock(Magazine magazine)
     {
         // It stays revoked: a thread that has just found it puts nothing in any more.
-        _byThread[magazine.Thread] = null;
+        _byThread[magazine.Number] = null;
         _magazines.Remove(magazine);
         _rents += magazine.Rents;
         sizeClass.Engine.MagazineBudget.Release(magazine.Capacity * sizeClass.BlockSize);

@@ -355,6 +355,9 @@ internal sealed class PoolEngine : IDisposable
         RemoveRegion();
     }
 
+    /// <summary>Idle bytes in the threads' magazines.</summary>
+    public long MagazineBytes => _classes.Sum(c => c.MagazineBytes);
+
     public RmaPoolStatistics GetStatistics() => new()
     {
         LimitBytes = Budget.Limit,

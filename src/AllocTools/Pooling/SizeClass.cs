@@ -60,6 +60,9 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
+    /// <summary>Idle bytes in magazines.</summary>
+    public long MagazineBytes => _magazines.Blocks * BlockSize;
+
     /// <summary>Takes a block of the current thread's magazine.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryTakeWarm(long length, out RmaBuffer buffer)
@@ -119,7 +122,7 @@ internal sealed class SizeClass : SlabOwner
             if (slab is null)
                 return false;
             lock (_gate)
-                _shelves.Add(slab);
+                _shelves.Add(slab, isInitial: true);
         }
     }
 
@@ -131,7 +134,7 @@ internal sealed class SizeClass : SlabOwner
     public long Reclaim(long bytes)
     {
         long reclaimed = 0;
-        while (reclaimed < bytes && TryDestroyIdle(long.MaxValue, keepBlocks: 0, out long length))
+        while (reclaimed < bytes && TryDestroyIdle(s => s.RemoveIdle(), out long length))
             reclaimed += length;
         return reclaimed;
     }
@@ -139,7 +142,7 @@ internal sealed class SizeClass : SlabOwner
     public override void Trim(long idleSince)
     {
         Gather(MagazinesToCollect.Idle);
-        while (TryDestroyIdle(idleSince, InitialBlocks, out long length))
+        while (TryDestroyIdle(s => s.RemoveIdle(idleSince, InitialBlocks), out long length))
             Engine.CountTrim(length);
     }
 
@@ -317,11 +320,11 @@ internal sealed class SizeClass : SlabOwner
         return slabs.Create(this, bytes, BlockSize, blocks);
     }
 
-    private bool TryDestroyIdle(long idleSince, long keepBlocks, out long length)
+    private bool TryDestroyIdle(Func<SlabShelves, Slab?> choose, out long length)
     {
         Slab? idle;
         lock (_gate)
-            idle = _shelves.RemoveIdle(idleSince, keepBlocks);
+            idle = choose(_shelves);
         length = idle?.Region.Length ?? 0;
         if (idle is not null)
             Engine.Slabs.Destroy(idle);

@@ -69,7 +69,7 @@ internal sealed class SlabShelves(TimeProvider time)
         Free += blocks.Length;
     }
 
-    public void Add(Slab slab)
+    public void Add(Slab slab, bool isInitial = false)
     {
         if (!_freeNumbers.TryPop(out int number))
         {
@@ -84,7 +84,7 @@ internal sealed class SlabShelves(TimeProvider time)
             }
         }
         slab.Number = number;
-        FreeBlocks free = new(slab, number) { Shelf = NoShelf };
+        FreeBlocks free = new(slab, number) { Shelf = NoShelf, IsInitial = isInitial };
         _slabs[number] = free;
         Volatile.Write(ref _byNumber[number], slab);
         Count++;
@@ -95,12 +95,23 @@ internal sealed class SlabShelves(TimeProvider time)
     }
 
     /// <summary>Takes out the slab that is idle for the longest, if there is one.</summary>
+    public Slab? RemoveIdle() => _first[0] is { } idle ? Remove(idle) : null;
+
+    /// <summary>Takes out the slab that is idle for the longest and was not there from the start, if there is one.</summary>
     /// <param name="idleSince">Only if it is idle since that timestamp or longer.</param>
     /// <param name="keepBlocks">Only if so many blocks stay.</param>
     public Slab? RemoveIdle(long idleSince, long keepBlocks)
     {
-        if (_first[0] is not { } idle || idle.IdleSince > idleSince || Total - idle.Slab.BlockCount < keepBlocks)
-            return null;
+        for (FreeBlocks? idle = _first[0]; idle is not null && idle.IdleSince <= idleSince; idle = idle.Next)
+        {
+            if (!idle.IsInitial && Total - idle.Slab.BlockCount >= keepBlocks)
+                return Remove(idle);
+        }
+        return null;
+    }
+
+    private Slab Remove(FreeBlocks idle)
+    {
         Debug.Assert(idle.IsIdle, "only an idle slab is given back");
         Unlink(idle);
         _slabs[idle.Number] = null;

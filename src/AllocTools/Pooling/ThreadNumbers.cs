@@ -27,9 +27,6 @@ internal static class ThreadNumbers
         return t_number;
     }
 
-    /// <summary>The thread with that number lives.</summary>
-    public static bool IsAlive(int number) => Volatile.Read(ref s_threads)[number]!.IsAlive;
-
     private static int Take()
     {
         lock (Gate)
@@ -41,7 +38,7 @@ internal static class ThreadNumbers
             {
                 Thread?[] threads = s_threads;
                 Array.Resize(ref threads, number * 2);
-                Volatile.Write(ref s_threads, threads);
+                s_threads = threads;
             }
             s_threads[number] = Thread.CurrentThread;
             s_count = Math.Max(s_count, number + 1);

@@ -1,0 +1,47 @@
+using System.Collections.Concurrent;
+
+namespace AllocTools.Tests;
+
+/// <summary>A thread that does what it is told, and sleeps in between.</summary>
+internal sealed class WorkerThread : IDisposable
+{
+    private readonly BlockingCollection<(Action Work, TaskCompletionSource Done)> _work = [];
+    private readonly Thread _thread;
+
+    public WorkerThread()
+    {
+        _thread = new Thread(Loop) { IsBackground = true };
+        _thread.Start();
+    }
+
+    /// <summary>Has the thread do it, and waits.</summary>
+    public void Run(Action work)
+    {
+        TaskCompletionSource done = new();
+        _work.Add((work, done));
+        done.Task.GetAwaiter().GetResult();
+    }
+
+    public void Dispose()
+    {
+        _work.CompleteAdding();
+        _thread.Join();
+        _work.Dispose();
+    }
+
+    private void Loop()
+    {
+        foreach ((Action work, TaskCompletionSource done) in _work.GetConsumingEnumerable())
+        {
+            try
+            {
+                work();
+                done.SetResult();
+            }
+            catch (Exception e)
+            {
+                done.SetException(e);
+            }
+        }
+    }
+}
