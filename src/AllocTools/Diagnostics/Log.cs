@@ -40,4 +40,7 @@ internal static partial class Log
 
     [LoggerMessage(12, LogLevel.Error, "An endpoint of provider '{Provider}' can't be closed: a call into it does not return. Its buffers and native objects stay as they are until it does.")]
     public static partial void EndpointStuck(ILogger logger, string provider);
+
+    [LoggerMessage(13, LogLevel.Information, "Pool '{Pool}' is warming up: {Done} of {Total} bytes registered.")]
+    public static partial void WarmingUp(ILogger logger, string pool, long done, long total);
 }

@@ -7,6 +7,7 @@ internal static unsafe partial class SystemPages
 {
     private const int ProtectReadWrite = 0x3;
     private const int MapPrivate = 0x2;
+    private const int AdviceHugePages = 14;
     private const int AdvicePopulateWrite = 23;
     private const int InvalidArgument = 22;
     private const uint MemCommitReserve = 0x3000;
@@ -27,6 +28,33 @@ internal static unsafe partial class SystemPages
             return 0;
         address = 0;
         return Marshal.GetLastPInvokeError();
+    }
+
+    /// <summary>Maps at a multiple of the alignment: maps more, and gives back what is before and behind (not on Windows).</summary>
+    public static int MapAligned(nuint length, nuint alignment, out nint address)
+    {
+        if (OperatingSystem.IsWindows())
+            return Map(length, out address);
+        int error = Map(length + alignment, out nint all);
+        if (error != 0)
+        {
+            address = 0;
+            return error;
+        }
+        address = (nint)(((nuint)all + alignment - 1) & ~(alignment - 1));
+        nuint before = (nuint)(address - all);
+        if (before != 0)
+            error = Unmap(all, before);
+        if (error == 0 && alignment - before != 0)
+            error = Unmap(address + (nint)length, alignment - before);
+        return error;
+    }
+
+    /// <summary>Asks for transparent huge pages (Linux). A kernel without them has none; nothing else changes.</summary>
+    public static void AdviseHugePages(nint address, nuint length)
+    {
+        if (OperatingSystem.IsLinux())
+            _ = madvise(address, length, AdviceHugePages);
     }
 
     public static int Unmap(nint address, nuint length)

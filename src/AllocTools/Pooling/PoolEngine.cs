@@ -184,22 +184,22 @@ internal sealed class PoolEngine : IDisposable
         return buffer;
     }
 
+    /// <summary>Registers what the classes are to have at start.</summary>
     public void WarmUp(CancellationToken cancellationToken)
     {
-        foreach (SizeClass sizeClass in _classes)
+        CheckOpen();
+        PoolWarmUp warmUp = new(this, _time);
+        warmUp.Run(_classes, cancellationToken);
+        if (Volatile.Read(ref _state) != Open)
         {
-            CheckOpen();
-            bool complete = sizeClass.WarmUp(cancellationToken);
-            if (Volatile.Read(ref _state) != Open)
-            {
-                // Closed meanwhile, after it had given back what was idle then.
-                sizeClass.ReleaseIdle();
-                throw NotOpen();
-            }
-            // Of classes that nobody asked for, what doesn't fit comes on demand.
-            if (!complete && !_hasDefaultClasses)
-                throw Exhausted(sizeClass.InitialBlocks * sizeClass.BlockSize, $"the {sizeClass.InitialBlocks} initial blocks of size class {sizeClass.BlockSize}");
+            // Closed meanwhile, after it had given back what was idle then.
+            foreach (SizeClass sizeClass in _classes)
+                sizeClass.Reclaim(long.MaxValue);
+            throw NotOpen();
         }
+        // Of classes that nobody asked for, what doesn't fit comes on demand.
+        if (!_hasDefaultClasses && warmUp.Incomplete is { } incomplete)
+            throw Exhausted(incomplete.InitialBlocks * incomplete.BlockSize, $"the {incomplete.InitialBlocks} initial blocks of size class {incomplete.BlockSize}");
     }
 
     public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access)

@@ -105,25 +105,27 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
-    /// <summary>Registers slabs until the class has its initial blocks. Takes nothing from other classes for it.</summary>
-    /// <returns>False where the cap leaves no room for all.</returns>
-    public bool WarmUp(CancellationToken cancellationToken)
+    /// <summary>The slabs, in blocks, that the class still lacks for its initial blocks.</summary>
+    public IEnumerable<int> MissingSlabs()
     {
-        while (true)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            long missing;
-            lock (_gate)
-                missing = InitialBlocks - _shelves.Total;
-            if (missing <= 0)
-                return true;
-            long most = Math.Max(1, Engine.MaxSlabBytes / BlockSize);
-            Slab? slab = TryCreateSlab(Math.Min(missing, most) * BlockSize, mayReclaim: false);
-            if (slab is null)
-                return false;
-            lock (_gate)
-                _shelves.Add(slab, isInitial: true);
-        }
+        long missing;
+        lock (_gate)
+            missing = InitialBlocks - _shelves.Total;
+        long most = Math.Max(1, Engine.MaxSlabBytes / BlockSize);
+        for (; missing > 0; missing -= most)
+            yield return (int)Math.Min(missing, most);
+    }
+
+    /// <summary>Registers a slab of so many blocks, which is kept. Takes nothing from other classes for it.</summary>
+    /// <returns>The number of bytes; 0 where the cap leaves no room for a block.</returns>
+    public long AddInitialSlab(int blocks)
+    {
+        Slab? slab = TryCreateSlab(blocks * BlockSize, mayReclaim: false);
+        if (slab is null)
+            return 0;
+        lock (_gate)
+            _shelves.Add(slab, isInitial: true);
+        return slab.BlockCount * BlockSize;
     }
 
     /// <summary>Puts blocks of magazines back to their slabs.</summary>

@@ -1,0 +1,47 @@
+using System.Runtime.ExceptionServices;
+using AllocTools.Diagnostics;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Registers the slabs of a pool's start, several at a time; registering waits for the kernel and the device most of the time.</summary>
+internal sealed class PoolWarmUp(PoolEngine engine, TimeProvider time)
+{
+    private const int MaxParallel = 8;
+    private static readonly TimeSpan ProgressInterval = TimeSpan.FromSeconds(1);
+
+    private long _done;
+    private long _lastSaid;
+
+    /// <summary>A class for which the cap left no room.</summary>
+    public SizeClass? Incomplete { get; private set; }
+
+    /// <exception cref="RmaRegistrationException">The provider refused a slab. Those that are there are kept.</exception>
+    public void Run(SizeClass[] classes, CancellationToken cancellationToken)
+    {
+        (SizeClass Class, int Blocks)[] slabs = [.. classes.SelectMany(c => c.MissingSlabs().Select(blocks => (c, blocks)))];
+        long total = slabs.Sum(s => s.Blocks * s.Class.BlockSize);
+        _lastSaid = time.GetTimestamp();
+        ParallelOptions options = new() { MaxDegreeOfParallelism = MaxParallel, CancellationToken = cancellationToken };
+        try
+        {
+            Parallel.ForEach(slabs, options, slab => Add(slab.Class, slab.Blocks, total));
+        }
+        catch (AggregateException e)
+        {
+            // The first says what there is to say; the others met the same.
+            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+        }
+    }
+
+    private void Add(SizeClass sizeClass, int blocks, long total)
+    {
+        long wanted = blocks * sizeClass.BlockSize;
+        long added = sizeClass.AddInitialSlab(blocks);
+        if (added < wanted)
+            Incomplete = sizeClass;
+        long done = Interlocked.Add(ref _done, added);
+        long said = Volatile.Read(ref _lastSaid);
+        if (time.GetElapsedTime(said) >= ProgressInterval && Interlocked.CompareExchange(ref _lastSaid, time.GetTimestamp(), said) == said)
+            Log.WarmingUp(engine.Logger, engine.Name, done, total);
+    }
+}
