@@ -168,6 +168,9 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
     public void Dispose() => _slab?.Return(_index, _lease);
 
+    /// <summary>The same lease, watched.</summary>
+    internal RmaBuffer WithTracker(LeaseTracker tracker) => new(_slab!.WithTracker(tracker), _index, _lease, _slack);
+
     /// <summary>Takes back what no caller has got.</summary>
     internal void GiveBack() => _slab?.GiveBack(_index, _lease);
 

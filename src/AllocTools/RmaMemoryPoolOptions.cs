@@ -62,6 +62,12 @@ public sealed class RmaMemoryPoolOptions
     /// </summary>
     public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>
+    /// Diagnostics: which rents are watched for buffers that are never returned. A report names the owner
+    /// (<see cref="RmaOwner"/>) and the rent's stack. Default: <see cref="RmaLeakDetection.Off"/>.
+    /// </summary>
+    public RmaLeakDetection LeakDetection { get; set; }
+
     /// <summary>Fill memory with zeros when it is returned, so that no later owner and no peer reads what was there. Default: false.</summary>
     public bool ClearOnReturn { get; set; }
 

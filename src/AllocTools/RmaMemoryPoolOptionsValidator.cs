@@ -27,6 +27,8 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             failures.Add($"{nameof(options.Access)} is {options.Access}; it is a combination of Local, RemoteRead and RemoteWrite.");
         if (!Enum.IsDefined(options.Isolation))
             failures.Add($"{nameof(options.Isolation)} is {options.Isolation}; it is Shared or PerExposure.");
+        if (!Enum.IsDefined(options.LeakDetection))
+            failures.Add($"{nameof(options.LeakDetection)} is {options.LeakDetection}; it is Off, Sampled or All.");
         if (options.ClearOnReturn && options.PoisonOnReturn)
             failures.Add($"{nameof(options.ClearOnReturn)} and {nameof(options.PoisonOnReturn)} are both true; returned memory is filled with one or the other.");
         CheckSizeClasses(failures, options);

@@ -30,6 +30,9 @@ public sealed record RmaPoolStatistics
     /// <summary>Their bytes.</summary>
     public required long TrimmedBytes { get; init; }
 
+    /// <summary>Buffers that were never returned and that nothing refers to, of those that were watched.</summary>
+    public required long Leaks { get; init; }
+
     /// <summary>Requests that wait for room now.</summary>
     public required int PendingRequests { get; init; }
 

@@ -27,6 +27,7 @@ public sealed class BindingTests
             "DrainTimeout": "0:02:00",
             "IdleRetention": "00:03:00",
             "TrimInterval": "00:00:04",
+            "LeakDetection": "sampled",
             "ClearOnReturn": true,
             "PoisonOnReturn": "true",
             "Provider": { "Locking": "Required" }

@@ -43,4 +43,10 @@ internal static partial class Log
 
     [LoggerMessage(13, LogLevel.Information, "Pool '{Pool}' is warming up: {Done} of {Total} bytes registered.")]
     public static partial void WarmingUp(ILogger logger, string pool, long done, long total);
+
+    [LoggerMessage(14, LogLevel.Error, "A buffer of {Length} bytes of pool '{Pool}' was never returned, and nothing refers to it any more. It was rented by {Owner}:\n{Stack}")]
+    public static partial void Leaked(ILogger logger, string pool, long length, string owner, string stack);
+
+    [LoggerMessage(15, LogLevel.Warning, "Pool '{Pool}' was closed while a buffer of {Length} bytes was out. It was rented by {Owner}:\n{Stack}")]
+    public static partial void StillOut(ILogger logger, string pool, long length, string owner, string stack);
 }

@@ -47,6 +47,9 @@ internal sealed unsafe class Magazine
     /// <summary>Rents that it served. Written by its owner only.</summary>
     public long Rents => Volatile.Read(ref _state.Rents);
 
+    /// <summary>As <see cref="Rents"/>, for its owner.</summary>
+    public long OwnRents => _state.Rents;
+
     /// <summary><see cref="Rents"/> when it was last looked after. Guarded by the lock of the class's magazines.</summary>
     public long RentsSeen { get; set; } = -1;
 

@@ -66,6 +66,7 @@ internal sealed class PoolEngine : IDisposable
         Context = context;
         CheckRemoteAccess(context.Traits);
         Slabs = new SlabFactory(this, blocks);
+        Leaks = new LeakDetector(this, options.LeakDetection);
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
         _classes = new SizeClass[classes.Count];
         for (int i = _classes.Length - 1; i >= 0; i--)
@@ -106,6 +107,8 @@ internal sealed class PoolEngine : IDisposable
     public Budget MagazineBudget { get; }
 
     public SlabFactory Slabs { get; }
+
+    public LeakDetector Leaks { get; }
 
     public HoldLedger Ledger { get; } = new();
 
@@ -156,7 +159,10 @@ internal sealed class PoolEngine : IDisposable
     {
         CheckRequest(length);
         if (TryTakeAsNewcomer(length, out buffer))
+        {
+            buffer = Leaks.Sample(buffer);
             return true;
+        }
         Interlocked.Increment(ref Counters.Rejections);
         buffer = default;
         return false;
@@ -168,7 +174,7 @@ internal sealed class PoolEngine : IDisposable
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled<RmaBuffer>(cancellationToken);
         if (TryTakeAsNewcomer(length, out RmaBuffer buffer))
-            return new ValueTask<RmaBuffer>(buffer);
+            return new ValueTask<RmaBuffer>(Leaks.Sample(buffer));
         return WaitAsync(length, cancellationToken);
     }
 
@@ -351,7 +357,10 @@ internal sealed class PoolEngine : IDisposable
             owner.ReleaseIdle();
         long outstanding = Outstanding;
         if (outstanding != 0)
+        {
             Log.ClosedWithBuffersOut(Logger, Name, outstanding, Budget.Reserved);
+            Leaks.ReportOut();
+        }
         RemoveRegion();
     }
 
@@ -369,6 +378,7 @@ internal sealed class PoolEngine : IDisposable
         Rejections = Volatile.Read(ref Counters.Rejections),
         Trims = Volatile.Read(ref Counters.Trims),
         TrimmedBytes = Volatile.Read(ref Counters.TrimmedBytes),
+        Leaks = Leaks.Leaks,
         PendingRequests = _waiters.Count,
         SizeClasses = [.. _owners.Select(o => o.GetStatistics())],
     };
@@ -427,7 +437,7 @@ internal sealed class PoolEngine : IDisposable
         Task<RmaBuffer> task = node.Value.Task;
         try
         {
-            return await task.WaitAsync(_rentTimeout, _time, cancellationToken).ConfigureAwait(false);
+            return Leaks.Sample(await task.WaitAsync(_rentTimeout, _time, cancellationToken).ConfigureAwait(false));
         }
         catch (TimeoutException) when (!task.IsFaulted)
         {

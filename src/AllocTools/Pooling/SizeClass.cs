@@ -24,6 +24,7 @@ internal sealed class SizeClass : SlabOwner
     private readonly Lock _gate = new();
     private readonly SlabShelves _shelves;
     private readonly MagazineSet _magazines;
+    private readonly long _leakMask;
     private TaskCompletionSource? _growth;
     private long _nextGrowthBytes;
     private int _reuses;
@@ -36,6 +37,7 @@ internal sealed class SizeClass : SlabOwner
         BlockSize = blockSize;
         InitialBlocks = initialBlocks;
         _shelves = new SlabShelves(time);
+        _leakMask = engine.Leaks.Mask;
         _magazines = new MagazineSet(this, magazines => Volatile.Write(ref Magazines, magazines));
         _nextGrowthBytes = Math.Min(FirstGrowthBytes, engine.MaxSlabBytes);
     }
@@ -70,6 +72,8 @@ internal sealed class SizeClass : SlabOwner
         if (OwnMagazine() is { } magazine && magazine.TryPop(out ulong block))
         {
             buffer = ToBuffer(block, length);
+            if ((magazine.OwnRents & _leakMask) == 0)
+                buffer = Engine.Leaks.Watch(buffer);
             return true;
         }
         buffer = default;

@@ -30,8 +30,13 @@ internal sealed unsafe class Slab
     private readonly int _stride;
     private readonly nint _address;
 
+    // Of a copy that goes with one watched lease: the slab itself, and what watches.
+    private readonly Slab _origin;
+    private readonly LeaseTracker? _tracker;
+
     public Slab(SlabOwner owner, MemoryRegion region, long blockSize, int blockCount, ulong[] stateMemory)
     {
+        _origin = this;
         Owner = owner;
         Region = region;
         BlockSize = blockSize;
@@ -41,6 +46,20 @@ internal sealed unsafe class Slab
         _stride = StrideOf(blockSize);
         nint start = (nint)System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(stateMemory, 0);
         _states = (ulong*)((start + CacheLinePair - 1) & -CacheLinePair);
+    }
+
+    private Slab(Slab origin, LeaseTracker tracker)
+    {
+        _origin = origin;
+        _tracker = tracker;
+        Owner = origin.Owner;
+        Region = origin.Region;
+        BlockSize = origin.BlockSize;
+        BlockCount = origin.BlockCount;
+        _address = origin._address;
+        _memory = origin._memory;
+        _stride = origin._stride;
+        _states = origin._states;
     }
 
     public SlabOwner Owner { get; }
@@ -54,6 +73,9 @@ internal sealed unsafe class Slab
     public int Number { get; set; }
 
     public int BlockCount { get; }
+
+    /// <summary>The same slab, for one lease that is watched: only that lease's copies refer to it.</summary>
+    public Slab WithTracker(LeaseTracker tracker) => new(this, tracker);
 
     /// <summary>Room for the state words of so many blocks.</summary>
     public static ulong[] AllocateStates(long blockSize, int blockCount) =>
@@ -80,13 +102,15 @@ internal sealed unsafe class Slab
             if (!IsRented(index, lease))
                 LeaseErrors.ThrowReturned();
             // Held. Where only operations that timed out hold it, the lease ends now and the block comes back later.
-            if (Owner.Engine.Ledger.TryDeferReturn(this, index, lease))
+            if (Owner.Engine.Ledger.TryDeferReturn(_origin, index, lease))
             {
+                _tracker?.Dispose();
                 Owner.OnQuarantined();
                 return;
             }
         }
-        Owner.OnReturned(this, index);
+        _tracker?.Dispose();
+        Owner.OnReturned(_origin, index);
     }
 
     /// <summary>Takes back a lease that no caller has got. Unlike a return, it is never late.</summary>
@@ -94,7 +118,8 @@ internal sealed unsafe class Slab
     {
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) != lease)
             LeaseErrors.ThrowReturned();
-        Owner.OnGivenBack(this, index);
+        _tracker?.Dispose();
+        Owner.OnGivenBack(_origin, index);
     }
 
     public void Hold(int index, ulong lease)
@@ -107,7 +132,7 @@ internal sealed unsafe class Slab
                 LeaseErrors.ThrowReturned();
             if ((seen & HoldMask) >= HoldsInLedger - 1)
             {
-                if (Owner.Engine.Ledger.TryAddHold(this, index, lease))
+                if (Owner.Engine.Ledger.TryAddHold(_origin, index, lease))
                     return;
             }
             else if (Interlocked.CompareExchange(ref state, seen + 1, seen) == seen)
@@ -117,14 +142,14 @@ internal sealed unsafe class Slab
         }
     }
 
-    public void QuarantineHold(int index) => Owner.Engine.Ledger.Quarantine(this, index);
+    public void QuarantineHold(int index) => Owner.Engine.Ledger.Quarantine(_origin, index);
 
     public void ReleaseHold(int index, bool quarantined)
     {
         if (quarantined)
         {
-            if (Owner.Engine.Ledger.ReleaseQuarantined(this, index))
-                Owner.OnLeftQuarantine(this, index);
+            if (Owner.Engine.Ledger.ReleaseQuarantined(_origin, index))
+                Owner.OnLeftQuarantine(_origin, index);
             return;
         }
         ref ulong state = ref State(index);
@@ -133,7 +158,7 @@ internal sealed unsafe class Slab
             ulong seen = Volatile.Read(ref state);
             if ((seen & HoldMask) == HoldsInLedger)
             {
-                Owner.Engine.Ledger.ReleaseCounted(this, index);
+                Owner.Engine.Ledger.ReleaseCounted(_origin, index);
                 return;
             }
             // One less would borrow from the generation.

@@ -1,0 +1,56 @@
+using System.Runtime.CompilerServices;
+using AllocTools.Diagnostics;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Watches some rents, and reports those whose buffers are never returned.</summary>
+/// <remarks>
+/// What was leaked stays out: somebody may still have a span of it. The watched leases that are out are known by weak
+/// references, so that closing the pool can say whose they are.
+/// </remarks>
+internal sealed class LeakDetector(PoolEngine engine, RmaLeakDetection level)
+{
+    private readonly ConditionalWeakTable<LeaseTracker, object?> _out = [];
+    private long _rents;
+    private long _leaks;
+
+    /// <summary>A rent is watched where its thread's number of rents has none of these bits; a number of rents is never 0.</summary>
+    public long Mask { get; } = level switch
+    {
+        RmaLeakDetection.Off => -1,
+        RmaLeakDetection.Sampled => 127,
+        _ => 0,
+    };
+
+    /// <summary>Leaks that were found.</summary>
+    public long Leaks => Volatile.Read(ref _leaks);
+
+    /// <summary>Off the warm path: watches the rent if it is its turn.</summary>
+    public RmaBuffer Sample(RmaBuffer buffer) => Mask != -1 && (Interlocked.Increment(ref _rents) & Mask) == 0 ? Watch(buffer) : buffer;
+
+    /// <summary>Watches a rent.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public RmaBuffer Watch(RmaBuffer buffer)
+    {
+        LeaseTracker tracker = new(this, buffer.Length);
+        _out.Add(tracker, null);
+        return buffer.WithTracker(tracker);
+    }
+
+    public void OnEnded(LeaseTracker tracker) => _out.Remove(tracker);
+
+    public void OnLost(long length, string owner, string stack)
+    {
+        Interlocked.Increment(ref _leaks);
+        // A logger is not for the finalizer's thread.
+        ThreadPool.UnsafeQueueUserWorkItem(
+            static lost => Log.Leaked(lost.engine.Logger, lost.engine.Name, lost.length, lost.owner, lost.stack), (engine, length, owner, stack), preferLocal: false);
+    }
+
+    /// <summary>Says whose the watched buffers are that are still out.</summary>
+    public void ReportOut()
+    {
+        foreach ((LeaseTracker tracker, _) in _out)
+            Log.StillOut(engine.Logger, engine.Name, tracker.Length, tracker.Owner, tracker.Stack);
+    }
+}

@@ -1,0 +1,36 @@
+using System.Diagnostics;
+
+namespace AllocTools.Pooling;
+
+/// <summary>
+/// Goes with a watched lease: only its copies refer to it, so when the garbage collector finds it and the lease has not
+/// ended, nobody can return the buffer any more.
+/// </summary>
+internal sealed class LeaseTracker : IDisposable
+{
+    private readonly LeakDetector _detector;
+
+    public LeaseTracker(LeakDetector detector, long length)
+    {
+        _detector = detector;
+        Length = length;
+        Owner = RmaOwner.Current ?? "nobody in particular";
+        Stack = new StackTrace(skipFrames: 3, fNeedFileInfo: true).ToString();
+    }
+
+    /// <summary>What the collector found.</summary>
+    ~LeaseTracker() => _detector.OnLost(Length, Owner, Stack);
+
+    public long Length { get; }
+
+    public string Owner { get; }
+
+    public string Stack { get; }
+
+    /// <summary>The lease has ended.</summary>
+    public void Dispose()
+    {
+        GC.SuppressFinalize(this);
+        _detector.OnEnded(this);
+    }
+}
