@@ -4,14 +4,15 @@ using System.Runtime.CompilerServices;
 namespace AllocTools.Pooling;
 
 /// <summary>Finds the smallest size class that serves a length.</summary>
-/// <remarks>By the number of the length's bits it starts near the class; several classes within one doubling are gone through.</remarks>
-internal sealed class ClassIndex
+/// <remarks>A value in the engine: one load less on each rent. By the number of the length's bits it starts near the class; several classes within one doubling are gone through.</remarks>
+internal readonly struct ClassIndex
 {
     // By the number of leading zero bits of length - 1: the first class that any such length may need.
-    private readonly SizeClass[] _first = new SizeClass[65];
+    private readonly SizeClass[] _first;
 
     public ClassIndex(SizeClass[] ascending)
     {
+        _first = new SizeClass[65];
         for (int zeros = 0; zeros < _first.Length; zeros++)
         {
             // The shortest length whose length - 1 has so many.

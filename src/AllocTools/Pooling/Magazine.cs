@@ -10,13 +10,11 @@ namespace AllocTools.Pooling;
 /// not busy: an owner that had not seen the revocation was busy before the barrier, so it is seen to be.
 /// Blocks are numbers, not references: no write barrier of the garbage collector. Invariant: 0 ≤ Count ≤ Capacity.
 /// </remarks>
-internal sealed unsafe class Magazine
+internal sealed class Magazine
 {
-    private const int CacheLinePair = 128;
+    /// <summary>The most that one holds.</summary>
+    public const int MaxCapacity = 64;
 
-    // Pinned and aligned, so that no two threads' blocks share a cache line.
-    private readonly ulong[] _memory;
-    private readonly ulong* _blocks;
     private readonly int _capacity;
     private readonly Thread _maker;
     private State _state;
@@ -28,9 +26,6 @@ internal sealed unsafe class Magazine
         Number = number;
         _maker = Thread.CurrentThread;
         _capacity = capacity;
-        _memory = GC.AllocateArray<ulong>(capacity + (2 * CacheLinePair / sizeof(ulong)), pinned: true);
-        nint start = Marshal.UnsafeAddrOfPinnedArrayElement(_memory, 0);
-        _blocks = (ulong*)((start + CacheLinePair - 1) & -CacheLinePair);
     }
 
     /// <summary>The number of the thread that owns it.</summary>
@@ -63,7 +58,7 @@ internal sealed unsafe class Magazine
             int top = _state.Count - 1;
             if (top >= 0)
             {
-                block = _blocks[top];
+                block = BlockAt(top);
                 _state.Count = top;
                 _state.Rents++;
                 Volatile.Write(ref _state.Busy, 0);
@@ -87,7 +82,7 @@ internal sealed unsafe class Magazine
             int top = _state.Count;
             if (top < _capacity)
             {
-                _blocks[top] = block;
+                BlockAt(top) = block;
                 _state.Count = top + 1;
                 Volatile.Write(ref _state.Busy, 0);
                 return true;
@@ -106,7 +101,7 @@ internal sealed unsafe class Magazine
         if ((Volatile.Read(ref _state.Revoked) | Volatile.Read(ref mode)) == 0)
         {
             filled = Math.Min(blocks.Length, _capacity - _state.Count);
-            blocks[..filled].CopyTo(new Span<ulong>(_blocks + _state.Count, filled));
+            blocks[..filled].CopyTo(Blocks[_state.Count..]);
             _state.Count += filled;
         }
         Volatile.Write(ref _state.Busy, 0);
@@ -122,9 +117,9 @@ internal sealed unsafe class Magazine
         if (Volatile.Read(ref _state.Revoked) == 0)
         {
             count = Math.Min(into.Length, _state.Count);
-            new ReadOnlySpan<ulong>(_blocks, count).CopyTo(into);
+            Blocks[..count].CopyTo(into);
             // What was put last is warm in the cache, and stays.
-            new ReadOnlySpan<ulong>(_blocks + count, _state.Count - count).CopyTo(new Span<ulong>(_blocks, _capacity));
+            Blocks[count.._state.Count].CopyTo(Blocks);
             _state.Count -= count;
         }
         Volatile.Write(ref _state.Busy, 0);
@@ -142,13 +137,19 @@ internal sealed unsafe class Magazine
         if (Volatile.Read(ref _state.Busy) != 0)
             return false;
         for (int i = 0; i < _state.Count; i++)
-            into.Add(_blocks[i]);
+            into.Add(BlockAt(i));
         _state.Count = 0;
         return true;
     }
 
-    /// <summary>Alone on its cache lines, and its neighbours', which are fetched in pairs.</summary>
-    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private Span<ulong> Blocks => MemoryMarshal.CreateSpan(ref _state.First, _capacity);
+
+    /// <summary>Within the capacity: its callers have looked.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private ref ulong BlockAt(int index) => ref Unsafe.Add(ref _state.First, (nint)(uint)index);
+
+    /// <summary>Alone on its cache lines, and its neighbours', which are fetched in pairs. The blocks stand in it: one load less to get at them.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 160 + (MaxCapacity * sizeof(ulong)) + 128)]
     private struct State
     {
         [FieldOffset(128)]
@@ -162,5 +163,9 @@ internal sealed unsafe class Magazine
 
         [FieldOffset(144)]
         public long Rents;
+
+        /// <summary>The first of <see cref="MaxCapacity"/> blocks.</summary>
+        [FieldOffset(160)]
+        public ulong First;
     }
 }

@@ -7,7 +7,6 @@ namespace AllocTools.Pooling;
 /// </remarks>
 internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publish)
 {
-    private const int MaxBlocks = 64;
     private const long MaxBytes = 1L << 20;
     private const int ShareOfRest = 8;
 
@@ -134,7 +133,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         long blockSize = sizeClass.BlockSize;
         Budget budget = sizeClass.Engine.MagazineBudget;
         long share = (budget.Limit - budget.Reserved) / ShareOfRest;
-        long wanted = Math.Min(MaxBlocks, Math.Max(1, Math.Min(MaxBytes, share) / blockSize));
+        long wanted = Math.Min(Magazine.MaxCapacity, Math.Max(1, Math.Min(MaxBytes, share) / blockSize));
         return (int)(budget.ReserveUpTo(wanted * blockSize, blockSize, blockSize) / blockSize);
     }
 }

@@ -19,7 +19,7 @@ internal sealed class SizeClass : SlabOwner
     /// <summary>How often blocks of live threads' magazines take the place of growing, before the class grows all the same.</summary>
     private const int MaxReuses = 8;
 
-    private const int MaxBatch = 33;
+    private const int MaxBatch = Magazine.MaxCapacity / 2;
 
     private readonly Lock _gate = new();
     private readonly SlabShelves _shelves;
@@ -229,8 +229,8 @@ internal sealed class SizeClass : SlabOwner
     {
         Magazine? magazine = Volatile.Read(ref Mode) < SlowMode ? OwnMagazine() ?? _magazines.Create() : null;
         Span<ulong> blocks = stackalloc ulong[MaxBatch];
-        // One for the caller, and half of what the magazine holds.
-        int wanted = magazine is null ? 1 : 1 + magazine.Capacity / 2;
+        // Half of what a magazine holds, the caller's among them: as many as it holds in flight come and go without the slabs.
+        int wanted = Math.Max(1, (magazine?.Capacity ?? 0) / 2);
         int taken;
         lock (_gate)
         {
