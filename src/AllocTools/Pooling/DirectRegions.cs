@@ -12,7 +12,8 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
 {
     private readonly Lock _gate = new();
 
-    // In the order they became idle, the oldest first.
+    // In the order they became idle, the oldest first; each with when it was first found idle, MaxValue before: asking the
+    // clock at each return would cost as much as the rest of it.
     private readonly List<(Slab Slab, long Since)> _idle = [];
     private long _idleBytes;
     private long _registeredBytes;
@@ -70,7 +71,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         {
             if (isKept)
             {
-                _idle.Add((slab, time.GetTimestamp()));
+                _idle.Add((slab, long.MaxValue));
                 _idleBytes += slab.Region.Length;
             }
             else
@@ -101,6 +102,12 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
 
     public override void Trim(long idleSince)
     {
+        lock (_gate)
+        {
+            long now = time.GetTimestamp();
+            for (int i = _idle.Count - 1; i >= 0 && _idle[i].Since == long.MaxValue; i--)
+                _idle[i] = (_idle[i].Slab, now);
+        }
         while (TryRemoveOldest(0, out Slab? slab, idleSince))
         {
             Engine.Slabs.Destroy(slab);
@@ -138,7 +145,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         lock (_gate)
         {
             slab = null;
-            if (_idle.Count == 0 || _idleBytes <= keepBytes || _idle[0].Since > idleSince)
+            if (_idle.Count == 0 || _idleBytes <= keepBytes || idleSince != long.MaxValue && _idle[0].Since > idleSince)
                 return false;
             slab = _idle[0].Slab;
             _idle.RemoveAt(0);
