@@ -15,15 +15,17 @@ internal sealed class Magazine
     /// <summary>The most that one holds.</summary>
     public const int MaxCapacity = 64;
 
-    private readonly int _capacity;
     private readonly Thread _maker;
+    private int _capacity;
     private State _state;
 
     /// <param name="number">The number of the current thread, which becomes its owner.</param>
-    /// <param name="capacity">Blocks.</param>
-    public Magazine(int number, int capacity)
+    /// <param name="granted">Blocks it may hold, which it has from the pool's share.</param>
+    /// <param name="capacity">Blocks it holds at first.</param>
+    public Magazine(int number, int granted, int capacity)
     {
         Number = number;
+        Granted = granted;
         _maker = Thread.CurrentThread;
         _capacity = capacity;
     }
@@ -34,7 +36,15 @@ internal sealed class Magazine
     /// <summary>The thread that it was made for is gone. One that has got its number may use it; it makes another when this is taken away.</summary>
     public bool IsOrphaned => !_maker.IsAlive;
 
-    public int Capacity => _capacity;
+    /// <summary>The most that <see cref="Capacity"/> may be.</summary>
+    public int Granted { get; }
+
+    /// <summary>Blocks. Made smaller only while it is revoked and empty, and larger at any time.</summary>
+    public int Capacity
+    {
+        get => Volatile.Read(ref _capacity);
+        set => Volatile.Write(ref _capacity, value);
+    }
 
     /// <summary>Exact where the owner is at rest.</summary>
     public int Count => Volatile.Read(ref _state.Count);

@@ -4,6 +4,7 @@ namespace AllocTools.Pooling;
 /// <remarks>
 /// Together the magazines of a pool may hold a share of its cap (<see cref="PoolEngine.MagazineBudget"/>): each
 /// magazine's capacity is taken from it, an eighth of what is left at the most, so that later threads find some.
+/// Where blocks are scarce all of the class's magazines hold less than they may: see <see cref="MagazinesToCollect.AllAndShrink"/>.
 /// </remarks>
 internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publish)
 {
@@ -16,6 +17,9 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
 
     // Of magazines that are gone.
     private long _rents;
+
+    // What a magazine holds at the most for now.
+    private int _limit = Magazine.MaxCapacity;
     private bool _closed;
 
     /// <summary>Rents that magazines served.</summary>
@@ -48,7 +52,8 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
                 return null;
             if (thread < _byThread.Length && _byThread[thread] is { } present)
                 return present;
-            Magazine magazine = new(thread, TakeCapacity());
+            int granted = TakeCapacity();
+            Magazine magazine = new(thread, granted, Math.Min(granted, _limit));
             if (thread >= _byThread.Length)
                 Array.Resize(ref _byThread, Math.Max(thread + 1, _byThread.Length * 2));
             Volatile.Write(ref _byThread[thread], magazine);
@@ -71,7 +76,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
                 bool isIdle = magazine.RentsSeen == magazine.Rents;
                 if (which == MagazinesToCollect.Idle)
                     magazine.RentsSeen = magazine.Rents;
-                if (which == MagazinesToCollect.All || magazine.IsOrphaned || which == MagazinesToCollect.Idle && isIdle)
+                if (which >= MagazinesToCollect.All || magazine.IsOrphaned || which == MagazinesToCollect.Idle && isIdle)
                     chosen.Add(magazine);
             }
             if (chosen.Count == 0)
@@ -79,9 +84,12 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
             foreach (Magazine magazine in chosen)
                 magazine.Revoke();
             Interlocked.MemoryBarrierProcessWide();
+            if (which == MagazinesToCollect.AllAndShrink)
+                _limit = Math.Min(_limit, chosen.Max(m => m.Capacity)) / 2;
             foreach (Magazine magazine in chosen)
             {
                 Take(magazine, blocks);
+                magazine.Capacity = Math.Min(magazine.Capacity, _limit);
                 if (magazine.IsOrphaned)
                     Remove_NeedsLock(magazine);
                 else
@@ -89,6 +97,22 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
             }
         }
         return blocks;
+    }
+
+    /// <summary>Blocks are scarce no more: magazines hold what they may again.</summary>
+    public void Restore() => SetLimit(_ => Magazine.MaxCapacity);
+
+    /// <summary>Magazines that were shrunk hold more again, for now.</summary>
+    public void Widen() => SetLimit(limit => Math.Clamp(limit * 2, 1, Magazine.MaxCapacity));
+
+    private void SetLimit(Func<int, int> next)
+    {
+        lock (_gate)
+        {
+            _limit = next(_limit);
+            foreach (Magazine magazine in _magazines)
+                magazine.Capacity = Math.Min(magazine.Granted, _limit);
+        }
     }
 
     /// <summary>The pool is closed, and returns go elsewhere: no thread uses a magazine any more.</summary>
@@ -125,7 +149,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         _byThread[magazine.Number] = null;
         _magazines.Remove(magazine);
         _rents += magazine.Rents;
-        sizeClass.Engine.MagazineBudget.Release(magazine.Capacity * sizeClass.BlockSize);
+        sizeClass.Engine.MagazineBudget.Release(magazine.Granted * sizeClass.BlockSize);
     }
 
     private int TakeCapacity()

@@ -11,4 +11,7 @@ internal enum MagazinesToCollect
 
     /// <summary>All.</summary>
     All = 2,
+
+    /// <summary>All; live threads' hold half as many blocks from then on.</summary>
+    AllAndShrink = 3,
 }

@@ -9,15 +9,12 @@ namespace AllocTools.Pooling;
 /// A thread takes from and puts into its magazine; it fills and spills half of it at a time, under the lock of the
 /// shelves. There is no layer of whole magazines between: see docs/performance.md. Growth is single-flight: one thread
 /// registers, outside the lock, and the others wait for it. Each growth doubles the last one, up to the option's limit.
-/// Before that the blocks in other threads' magazines are taken; see <see cref="TryReuse"/>.
-/// Invariant, at rest: free + in magazines + rented + quarantined = Σ blocks of the slabs.
+/// Invariants: who has the lock finds every idle block on the shelves or in a magazine, so that the class never grows
+/// while one is idle, see <see cref="TryReuse"/>; at rest, free + in magazines + rented + quarantined = Σ blocks of the slabs.
 /// </remarks>
 internal sealed class SizeClass : SlabOwner
 {
     private const long FirstGrowthBytes = 1L << 20;
-
-    /// <summary>How often blocks of live threads' magazines take the place of growing, before the class grows all the same.</summary>
-    private const int MaxReuses = 8;
 
     private const int MaxBatch = Magazine.MaxCapacity / 2;
 
@@ -27,7 +24,6 @@ internal sealed class SizeClass : SlabOwner
     private readonly long _leakMask;
     private TaskCompletionSource? _growth;
     private long _nextGrowthBytes;
-    private int _reuses;
     private long _hits;
     private long _misses;
 
@@ -56,9 +52,8 @@ internal sealed class SizeClass : SlabOwner
     {
         get
         {
-            long inMagazines = _magazines.Blocks;
             lock (_gate)
-                return _shelves.Total - _shelves.Free - inMagazines;
+                return _shelves.Total - _shelves.Free - _magazines.Blocks;
         }
     }
 
@@ -134,7 +129,18 @@ internal sealed class SizeClass : SlabOwner
 
     /// <summary>Puts blocks of magazines back to their slabs.</summary>
     /// <returns>True where there were any.</returns>
-    public bool Gather(MagazinesToCollect which) => PutAll(CollectionsMarshal.AsSpan(_magazines.Collect(which)));
+    public bool Gather(MagazinesToCollect which)
+    {
+        lock (_gate)
+        {
+            ReadOnlySpan<ulong> blocks = CollectionsMarshal.AsSpan(_magazines.Collect(which));
+            if (blocks.IsEmpty)
+                return false;
+            _shelves.Put(blocks);
+        }
+        AfterPut();
+        return true;
+    }
 
     /// <summary>Gives back idle slabs, those that are idle for the longest first, until so many bytes are free again.</summary>
     public long Reclaim(long bytes)
@@ -148,20 +154,20 @@ internal sealed class SizeClass : SlabOwner
     public override void Trim(long idleSince)
     {
         Gather(MagazinesToCollect.Idle);
+        _magazines.Widen();
         while (TryDestroyIdle(s => s.RemoveIdle(idleSince, InitialBlocks), out long length))
             Engine.CountTrim(length);
     }
 
     public override void ReleaseIdle()
     {
-        PutAll(CollectionsMarshal.AsSpan(_magazines.Close()));
-        Reclaim(long.MaxValue);
+        lock (_gate)
+            _shelves.Put(CollectionsMarshal.AsSpan(_magazines.Close()));
+        AfterPut();
     }
 
     public override RmaSizeClassStatistics GetStatistics()
     {
-        long inMagazines = _magazines.Blocks;
-        long rents = _magazines.Rents;
         lock (_gate)
         {
             return new RmaSizeClassStatistics
@@ -170,10 +176,10 @@ internal sealed class SizeClass : SlabOwner
                 BlockSize = BlockSize,
                 Slabs = _shelves.Count,
                 RegisteredBytes = _shelves.Bytes,
-                Hits = _hits + rents,
+                Hits = _hits + _magazines.Rents,
                 Misses = _misses,
                 TotalBuffers = _shelves.Total,
-                IdleBuffers = _shelves.Free + inMagazines,
+                IdleBuffers = _shelves.Free + _magazines.Blocks,
                 QuarantinedBuffers = Quarantined,
             };
         }
@@ -193,7 +199,10 @@ internal sealed class SizeClass : SlabOwner
                     return;
             }
         }
-        PutOnShelves([block]);
+        lock (_gate)
+            _shelves.Put([block]);
+        // Who returned it says so to those who wait.
+        ReclaimIfClosed();
     }
 
     /// <summary>Makes room in a magazine of more than one block, by putting back half of it.</summary>
@@ -201,24 +210,26 @@ internal sealed class SizeClass : SlabOwner
     private bool Spill(Magazine magazine)
     {
         Span<ulong> blocks = stackalloc ulong[MaxBatch];
-        int count = magazine.Spill(blocks[..(magazine.Capacity / 2)]);
-        return PutAll(blocks[..count]);
-    }
-
-    private bool PutAll(ReadOnlySpan<ulong> blocks)
-    {
-        if (blocks.IsEmpty)
-            return false;
-        PutOnShelves(blocks);
-        Engine.AfterRelease();
+        lock (_gate)
+        {
+            int count = magazine.Spill(blocks[..(magazine.Capacity / 2)]);
+            if (count == 0)
+                return false;
+            _shelves.Put(blocks[..count]);
+        }
+        AfterPut();
         return true;
     }
 
-    private void PutOnShelves(ReadOnlySpan<ulong> blocks)
+    private void AfterPut()
     {
-        lock (_gate)
-            _shelves.Put(blocks);
-        // Nothing is kept for later any more.
+        ReclaimIfClosed();
+        Engine.AfterRelease();
+    }
+
+    /// <summary>Nothing is kept for later any more.</summary>
+    private void ReclaimIfClosed()
+    {
         if (Engine.IsClosed)
             Reclaim(long.MaxValue);
     }
@@ -231,10 +242,9 @@ internal sealed class SizeClass : SlabOwner
         Span<ulong> blocks = stackalloc ulong[MaxBatch];
         // Half of what a magazine holds, the caller's among them: as many as it holds in flight come and go without the slabs.
         int wanted = Math.Max(1, (magazine?.Capacity ?? 0) / 2);
-        int taken;
         lock (_gate)
         {
-            taken = _shelves.Take(blocks[..wanted]);
+            int taken = _shelves.Take(blocks[..wanted]);
             if (taken == 0)
             {
                 buffer = default;
@@ -244,11 +254,11 @@ internal sealed class SizeClass : SlabOwner
                 _hits++;
             else
                 _misses++;
+            Span<ulong> others = blocks[1..taken];
+            int filled = magazine?.Fill(others, ref Slow) ?? 0;
+            _shelves.Put(others[filled..]);
         }
         buffer = ToBuffer(blocks[0], length);
-        blocks = blocks[1..taken];
-        int filled = magazine?.Fill(blocks, ref Slow) ?? 0;
-        PutAll(blocks[filled..]);
         return true;
     }
 
@@ -261,22 +271,32 @@ internal sealed class SizeClass : SlabOwner
     }
 
     /// <summary>
-    /// Blocks that threads keep in their magazines take the place of growing: dead threads' always, live ones' a few
-    /// times between two growths. Threads that need the same few blocks again and again would take them from each other
-    /// for ever; so the class grows after all, where the cap has room.
+    /// Takes a block that threads keep in their magazines: dead threads' first. Live ones' magazines become smaller each
+    /// time, so that threads which need the same few blocks soon leave them on the shelves, and don't take them from
+    /// each other for ever, at a process-wide barrier each time.
     /// </summary>
-    private bool TryReuse() => Gather(MagazinesToCollect.Dead) || _reuses++ < MaxReuses && Gather(MagazinesToCollect.All);
+    private bool TryReuse(long length, out RmaBuffer buffer)
+    {
+        if (Gather(MagazinesToCollect.Dead) && TryTakeFree(length, isHit: true, out buffer))
+            return true;
+        while (Gather(MagazinesToCollect.AllAndShrink))
+        {
+            if (TryTakeFree(length, isHit: true, out buffer))
+                return true;
+        }
+        return TryTakeFree(length, isHit: true, out buffer);
+    }
 
     private bool GrowAndTake(TaskCompletionSource growth, long length, out RmaBuffer buffer)
     {
         try
         {
-            if (TryReuse() && TryTakeFree(length, isHit: true, out buffer))
+            if (TryReuse(length, out buffer))
                 return true;
             Slab? slab = TryGrow();
             if (slab is null)
                 return TryTakeIdle(length, fromOthers: true, out buffer);
-            _reuses = 0;
+            _magazines.Restore();
             lock (_gate)
             {
                 _shelves.Add(slab);

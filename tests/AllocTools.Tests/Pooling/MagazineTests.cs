@@ -64,6 +64,41 @@ public sealed class MagazineTests
         AssertBooks(test);
     }
 
+    [Theory]
+    [InlineData(1024, 8)]
+    [InlineData(Block, 8)]
+    [InlineData(256 << 10, 4)]
+    public async Task AClassDoesNotGrowWhileABlockIsIdle(int size, int blocks)
+    {
+        await using var test = new TestPool(o => o.SizeClasses.Add(new SizeClassOptions { BlockSize = size, InitialBlocks = blocks }));
+        await test.Pool.WarmUpAsync(Token);
+        // As many are out as there are, at the most, and each is returned by another thread than the one that rented it.
+        using var demand = new SemaphoreSlim(blocks);
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(
+            async () =>
+            {
+                for (int i = 0; i < 4000; i++)
+                {
+                    await demand.WaitAsync(Token);
+                    RmaBuffer buffer = test.Pool.Rent(size);
+                    ThreadPool.UnsafeQueueUserWorkItem(
+                        b =>
+                        {
+                            b.Dispose();
+                            demand.Release();
+                        },
+                        buffer,
+                        preferLocal: false);
+                }
+            },
+            Token)));
+        for (int i = 0; i < blocks; i++)
+            await demand.WaitAsync(Token);
+        Assert.Equal(1, test.Statistics.Registrations);
+        Assert.Equal(0, test.Statistics.SizeClasses[0].Misses);
+        AssertBooks(test);
+    }
+
     [Fact]
     public async Task AThousandShortLivedThreadsDoNotMakeThePoolGrow()
     {
