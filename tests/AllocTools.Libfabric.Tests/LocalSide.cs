@@ -1,5 +1,6 @@
 using AllocTools.Regions;
 using AllocTools.Testing;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Libfabric.Tests;
 
@@ -7,10 +8,11 @@ namespace AllocTools.Libfabric.Tests;
 internal sealed class LocalSide : IAsyncDisposable
 {
     private readonly IRmaContext _context;
+    private readonly LoggerFactory _logging = new([new TestOutputLogger()]);
 
     private LocalSide(string fabric, RmaAccess peerAccess, Action<LibfabricOptions>? configure, string[] peerOptions)
     {
-        _context = Fabric.Open(fabric, configure);
+        _context = Fabric.Open(fabric, configure, _logging);
         Pool = new RmaMemoryPool<LibfabricProvider>(
             _context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         Endpoint = _context.OpenEndpoint();
@@ -50,6 +52,7 @@ internal sealed class LocalSide : IAsyncDisposable
         await Endpoint.DisposeAsync();
         await Pool.DisposeAsync();
         _context.Dispose();
+        _logging.Dispose();
         await Process.DisposeAsync();
     }
 }

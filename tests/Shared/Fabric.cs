@@ -1,5 +1,6 @@
 using AllocTools.Libfabric;
 using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Testing;
 
@@ -29,11 +30,11 @@ public static class Fabric
         };
     }
 
-    public static IRmaContext Open(string fabric, Action<LibfabricOptions>? configure = null)
+    public static IRmaContext Open(string fabric, Action<LibfabricOptions>? configure = null, ILoggerFactory? loggerFactory = null)
     {
         LibfabricOptions options = Options(fabric);
         configure?.Invoke(options);
-        return new LibfabricProvider(options).Open();
+        return new LibfabricProvider(options, loggerFactory).Open();
     }
 
     private static string FindPlainTcp()

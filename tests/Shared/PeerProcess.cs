@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Text;
+using Xunit;
 
 namespace AllocTools.Testing;
 
@@ -7,6 +9,7 @@ internal sealed class PeerProcess : IAsyncDisposable
 {
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(60);
     private readonly Process _process;
+    private readonly StringBuilder _errors = new();
 
     public PeerProcess(params string[] arguments)
         : this([], arguments)
@@ -21,9 +24,18 @@ internal sealed class PeerProcess : IAsyncDisposable
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
+            RedirectStandardError = true,
             UseShellExecute = false,
         };
+        // Of what goes wrong at the target its own libfabric alone may know.
+        start.Environment["FI_LOG_LEVEL"] = "warn";
         _process = Process.Start(start)!;
+        _process.ErrorDataReceived += (_, line) =>
+        {
+            lock (_errors)
+                _errors.AppendLine(line.Data);
+        };
+        _process.BeginErrorReadLine();
     }
 
     private static string ExecutablePath
@@ -84,8 +96,27 @@ internal sealed class PeerProcess : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         if (!_process.HasExited)
+        {
+            TestContext.Current.TestOutputHelper?.WriteLine(Describe());
             await KillAsync();
+        }
+        // Shown where the test failed.
+        lock (_errors)
+            TestContext.Current.TestOutputHelper?.WriteLine($"The peer {Id} said:\n{_errors}");
         _process.Dispose();
+    }
+
+    /// <summary>What its threads do, for a test that fails: name, state, and the processor time that each has had.</summary>
+    private string Describe()
+    {
+        StringBuilder text = new($"The threads of the peer {Id}, with their states and processor time (user, system):\n");
+        foreach (string thread in Directory.EnumerateDirectories($"/proc/{_process.Id}/task"))
+        {
+            string stat = File.ReadAllText(Path.Combine(thread, "stat"));
+            string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+            text.AppendLine($"{stat[..(stat.LastIndexOf(')') + 1)]} {fields[0]} {fields[11]} {fields[12]}");
+        }
+        return text.ToString();
     }
 
     /// <summary>The state follows the name, which is in parentheses: proc(5).</summary>

@@ -26,6 +26,7 @@ internal sealed class ProgressLoop : IDisposable
     private readonly LibfabricEndpointResources _resources;
     private readonly TimeSpan _spinTime;
     private readonly TimeProvider _time;
+    private readonly Lock _wakeGate = new();
     private readonly IWaker _waker;
     private readonly StuckTurnWatch _watch;
     private readonly ManualResetEventSlim _stopped = new(initialState: false);
@@ -33,6 +34,7 @@ internal sealed class ProgressLoop : IDisposable
     private readonly Thread _thread;
     private volatile bool _stopping;
     private int _waiting;
+    private bool _disposed;
 
     public ProgressLoop(EndpointProgress progress, Action<RmaException> fail, LibfabricContext context, LibfabricEndpointResources resources, TimeSpan spinTime, TimeProvider time)
     {
@@ -49,14 +51,23 @@ internal sealed class ProgressLoop : IDisposable
         _thread.Start();
     }
 
-    public void Wake() => _waker.Wake();
+    /// <summary>Wakes the thread, now or when it would wait next. After <see cref="Dispose"/> it does nothing: a cancellation may come as late as that.</summary>
+    public void Wake()
+    {
+        // The waker's descriptor must not be written to once it is closed: the number may be another file's by then.
+        lock (_wakeGate)
+        {
+            if (!_disposed)
+                _waker.Wake();
+        }
+    }
 
     /// <summary>Wakes the thread where it waits.</summary>
     public void WakeIfWaiting()
     {
         Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _waiting) != 0)
-            _waker.Wake();
+            Wake();
     }
 
     /// <summary>The thread has ended: it makes no call into the transport any more.</summary>
@@ -68,7 +79,7 @@ internal sealed class ProgressLoop : IDisposable
     {
         _stopping = true;
         _stopped.Set();
-        _waker.Wake();
+        Wake();
         bool ended = Ended.Wait(StopTime);
         _watch.Dispose();
         return ended;
@@ -76,7 +87,11 @@ internal sealed class ProgressLoop : IDisposable
 
     public void Dispose()
     {
-        _waker.Dispose();
+        lock (_wakeGate)
+        {
+            _disposed = true;
+            _waker.Dispose();
+        }
         _stopped.Dispose();
     }
 
