@@ -23,10 +23,10 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// <param name="options">Read once, here.</param>
     /// <param name="name">The pool's name in logs, metrics and errors.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
-    /// <param name="blocks">Where memory comes from; null: <see cref="PageAllocator"/>.</param>
+    /// <param name="blocks">Where memory comes from; null: a <see cref="PageAllocator"/> as the options ask for. One of your own decides about pages and nodes itself.</param>
     /// <param name="timeProvider">The clock; null: the system's.</param>
     /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
-    /// <exception cref="NotSupportedException">The provider can't give the access that the options ask for.</exception>
+    /// <exception cref="NotSupportedException">The provider can't give the access that the options ask for, or the system has no such NUMA node or no huge pages.</exception>
     public RmaMemoryPool(
         IRmaContext context,
         RmaMemoryPoolOptions options,
@@ -41,7 +41,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
         RmaMemoryPoolOptionsValidator.ThrowIfInvalid(name, options);
         _drainTimeout = options.DrainTimeout;
         ILogger logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("AllocTools.RmaMemoryPool");
-        _engine = new PoolEngine(this, name, context, options, blocks ?? new PageAllocator(), logger, timeProvider ?? TimeProvider.System);
+        _engine = new PoolEngine(this, name, context, options, blocks ?? CreateAllocator(options, context.Traits), logger, timeProvider ?? TimeProvider.System);
     }
 
     /// <inheritdoc/>
@@ -118,4 +118,12 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
 
     /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out.</summary>
     public void Dispose() => _engine.Dispose();
+
+    private static PageAllocator CreateAllocator(RmaMemoryPoolOptions options, RmaProviderTraits traits) => new(new PageAllocatorOptions
+    {
+        HugePages = options.HugePages,
+        NumaNode = options.NumaNode is { } node ? (node >= 0 ? node : null) : traits.NumaNode,
+        // The device's node is advice.
+        NumaNodeRequired = options.NumaNode is not null,
+    });
 }

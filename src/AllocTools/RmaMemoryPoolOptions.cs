@@ -13,6 +13,11 @@ public sealed class RmaMemoryPoolOptions
     public IList<SizeClassOptions> SizeClasses { get; } = [];
 
     /// <summary>
+    /// Size classes from a smallest to a largest block in even steps, in place of <see cref="SizeClasses"/>. Default: null.
+    /// </summary>
+    public SizeClassRangeOptions? SizeClassRange { get; set; }
+
+    /// <summary>
     /// The hard cap on what the pool has registered at any time: slabs, direct regions, user regions and the own
     /// registrations of exposures. Unit: bytes. Range: 4 KiB to 1 EiB. Default: 1 GiB.
     /// </summary>
@@ -41,6 +46,18 @@ public sealed class RmaMemoryPoolOptions
 
     /// <summary>How often idle memory is looked for. Range: 10 ms to 24 h, or -1 ms: never. Default: 10 s.</summary>
     public TimeSpan TrimInterval { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>
+    /// The pages of slabs and direct regions (Linux). With <see cref="RmaHugePages.Explicit"/> each is a multiple of the
+    /// system's huge page size, and so counts against the cap. Default: <see cref="RmaHugePages.Transparent"/>.
+    /// </summary>
+    public RmaHugePages HugePages { get; set; }
+
+    /// <summary>
+    /// The NUMA node that slabs and direct regions come from as long as it has memory (Linux). Range: 0 to 1,023, a node
+    /// of this system, or -1 for none in particular. Default when null: the fabric device's, where sysfs tells it.
+    /// </summary>
+    public int? NumaNode { get; set; }
 
     /// <summary>
     /// What the pool's memory is registered for. Remote access must be asked for.

@@ -1,3 +1,4 @@
+using AllocTools.Blocks;
 using Microsoft.Extensions.Options;
 
 namespace AllocTools;
@@ -31,7 +32,12 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             failures.Add($"{nameof(options.LeakDetection)} is {options.LeakDetection}; it is Off, Sampled or All.");
         if (options.ClearOnReturn && options.PoisonOnReturn)
             failures.Add($"{nameof(options.ClearOnReturn)} and {nameof(options.PoisonOnReturn)} are both true; returned memory is filled with one or the other.");
-        CheckSizeClasses(failures, options);
+        if (!Enum.IsDefined(options.HugePages))
+            failures.Add($"{nameof(options.HugePages)} is {options.HugePages}; it is Transparent, Off or Explicit.");
+        if (options.NumaNode is { } node && node is < -1 or >= NumaNodes.MostNodes)
+            failures.Add($"{nameof(options.NumaNode)} is {node}; it is 0 to {NumaNodes.MostNodes - 1}, or -1 for none in particular.");
+        if (CheckSizeClassRange(failures, options))
+            CheckSizeClasses(failures, options);
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }
 
@@ -42,13 +48,30 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             throw new OptionsValidationException(name, typeof(RmaMemoryPoolOptions), result.Failures);
     }
 
+    /// <summary>False where no classes can be made of it.</summary>
+    private static bool CheckSizeClassRange(List<string> failures, RmaMemoryPoolOptions options)
+    {
+        if (options.SizeClassRange is not { } range)
+            return true;
+        int before = failures.Count;
+        string path = nameof(options.SizeClassRange);
+        if (options.SizeClasses.Count != 0)
+            failures.Add($"{nameof(options.SizeClasses)} has {options.SizeClasses.Count} entries and {path} is set; size classes come from one of them.");
+        CheckRange(failures, $"{path}:{nameof(range.From)}", range.From, BlockSizeMultiple, 1L << 30, "bytes");
+        if (range.From % BlockSizeMultiple != 0)
+            failures.Add($"{path}:{nameof(range.From)} is {range.From}; it is a multiple of {BlockSizeMultiple} bytes.");
+        CheckRange(failures, $"{path}:{nameof(range.To)}", range.To, range.From, 1L << 30, "bytes");
+        CheckRange(failures, $"{path}:{nameof(range.StepsPerDoubling)}", range.StepsPerDoubling, 1, 8, "steps");
+        return failures.Count == before;
+    }
+
     private static void CheckSizeClasses(List<string> failures, RmaMemoryPoolOptions options)
     {
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
         if (classes.Count > MaxSizeClasses)
             failures.Add($"{nameof(options.SizeClasses)} has {classes.Count} entries; at most {MaxSizeClasses} are possible.");
         // The defaults that no longer fit a small cap are grown on demand; what was asked for must fit.
-        bool isDefault = options.SizeClasses.Count == 0;
+        bool isDefault = RmaMemoryPoolDefaults.AreDefault(options);
         long previous = 0;
         long initialBytes = 0;
         for (int i = 0; i < classes.Count; i++)

@@ -5,14 +5,32 @@ namespace AllocTools.Blocks;
 /// <summary>Anonymous private pages: mmap(2), or VirtualAlloc on Windows.</summary>
 /// <remarks>
 /// Multiples of 2 MiB are aligned to 2 MiB and may become transparent huge pages (Linux): fewer entries in the
-/// processor's tables, and in those of a NIC that pins them.
+/// processor's tables, and in those of a NIC that pins them. A NUMA node is preferred, not bound to: where it is full
+/// the memory comes from another one, instead of the kernel ending a process for want of memory there.
 /// </remarks>
 public sealed class PageAllocator : IBlockAllocator
 {
-    private const long HugePageSize = 2 << 20;
+    private const long TransparentSize = 2 << 20;
+
+    private readonly PageAllocatorOptions _options;
+
+    /// <param name="options">How to ask for memory; null: the defaults.</param>
+    /// <exception cref="NotSupportedException">The system has no huge pages, or no such NUMA node, and they were asked for.</exception>
+    public PageAllocator(PageAllocatorOptions? options = null)
+    {
+        _options = options ?? new PageAllocatorOptions();
+        PageSize = Environment.SystemPageSize;
+        if (_options.HugePages == RmaHugePages.Explicit)
+        {
+            PageSize = HugePages.DefaultSize
+                ?? throw new NotSupportedException("HugePages is Explicit, and this system has no huge pages: /proc/meminfo has no Hugepagesize. Set it to Transparent or Off.");
+        }
+        if (_options is { NumaNode: { } node, NumaNodeRequired: true } && !NumaNodes.Exists(node))
+            throw new NotSupportedException($"NumaNode is {node}, which this system has not; it has {NumaNodes.Describe()}.");
+    }
 
     /// <inheritdoc/>
-    public int PageSize => Environment.SystemPageSize;
+    public int PageSize { get; }
 
     /// <inheritdoc/>
     public nint Allocate(long length, bool populate)
@@ -20,21 +38,17 @@ public sealed class PageAllocator : IBlockAllocator
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         if (length % PageSize != 0)
             throw new ArgumentOutOfRangeException(nameof(length), length, $"The length is a multiple of the page size, {PageSize} bytes.");
-        bool isHuge = length % HugePageSize == 0;
-        int error = isHuge
-            ? SystemPages.MapAligned((nuint)length, (nuint)HugePageSize, out nint address)
-            : SystemPages.Map((nuint)length, out address);
-        if (error != 0)
-            throw new InsufficientMemoryException($"The system has no {length} bytes of memory for the pool: {SystemPages.Describe(error)}.");
-        // Before the pages are there: they come as huge ones then.
-        if (isHuge)
-            SystemPages.AdviseHugePages(address, (nuint)length);
-        if (populate && (error = SystemPages.Populate(address, (nuint)length)) != 0)
+        nint address = Map(length);
+        try
+        {
+            Prepare(address, length, populate);
+            return address;
+        }
+        catch
         {
             Free(address, length);
-            throw new InsufficientMemoryException($"The system can't back {length} bytes of the pool with memory: {SystemPages.Describe(error)}.");
+            throw;
         }
-        return address;
     }
 
     /// <inheritdoc/>
@@ -44,4 +58,35 @@ public sealed class PageAllocator : IBlockAllocator
         if (error != 0)
             throw new ArgumentException($"{length} bytes could not be unmapped: {SystemPages.Describe(error)}. They were not allocated here, or were freed before.", nameof(address));
     }
+
+    private nint Map(long length)
+    {
+        nint address;
+        if (_options.HugePages == RmaHugePages.Explicit)
+        {
+            if (SystemPages.MapHuge((nuint)length, out address) != 0)
+                throw new InsufficientMemoryException(HugePages.Missing(length, PageSize));
+            return address;
+        }
+        int error = IsAligned(length)
+            ? SystemPages.MapAligned((nuint)length, (nuint)TransparentSize, out address)
+            : SystemPages.Map((nuint)length, out address);
+        return error == 0
+            ? address
+            : throw new InsufficientMemoryException($"The system has no {length} bytes of memory for the pool: {SystemPages.Describe(error)}.");
+    }
+
+    /// <summary>In this order: the node and the size of the pages are settled before the first one is there.</summary>
+    private void Prepare(nint address, long length, bool populate)
+    {
+        int error;
+        if (_options.NumaNode is { } node && (error = SystemPages.PreferNode(address, (nuint)length, node)) != 0 && _options.NumaNodeRequired)
+            throw new InsufficientMemoryException($"Memory of NUMA node {node} can't be asked for: mbind fails with {SystemPages.Describe(error)}. Unset NumaNode, or allow the process mbind(2).");
+        if (_options.HugePages == RmaHugePages.Transparent && IsAligned(length))
+            SystemPages.AdviseHugePages(address, (nuint)length);
+        if (populate && (error = SystemPages.Populate(address, (nuint)length)) != 0)
+            throw new InsufficientMemoryException($"The system can't back {length} bytes of the pool with memory: {SystemPages.Describe(error)}.");
+    }
+
+    private static bool IsAligned(long length) => length % TransparentSize == 0;
 }

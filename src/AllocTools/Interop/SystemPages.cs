@@ -9,7 +9,10 @@ internal static unsafe partial class SystemPages
     private const int MapPrivate = 0x2;
     private const int AdviceHugePages = 14;
     private const int AdvicePopulateWrite = 23;
+    private const int MapHugeTables = 0x40000;
+    private const int PreferredPolicy = 1;
     private const int InvalidArgument = 22;
+    private const int NotImplemented = 38;
     private const uint MemCommitReserve = 0x3000;
     private const uint MemRelease = 0x8000;
     private const uint PageReadWrite = 0x4;
@@ -48,6 +51,35 @@ internal static unsafe partial class SystemPages
         if (error == 0 && alignment - before != 0)
             error = Unmap(address + (nint)length, alignment - before);
         return error;
+    }
+
+    /// <summary>Maps reserved huge pages of the system's default size (Linux), or fails: MAP_HUGETLB reserves them here.</summary>
+    public static int MapHuge(nuint length, out nint address)
+    {
+        address = mmap(0, length, ProtectReadWrite, MapPrivate | MapAnonymous | MapHugeTables, -1, 0);
+        if (address != -1)
+            return 0;
+        address = 0;
+        return Marshal.GetLastPInvokeError();
+    }
+
+    /// <summary>Pages that are not there yet come from that NUMA node as long as it has some (Linux).</summary>
+    public static int PreferNode(nint address, nuint length, int node)
+    {
+        nint number = (OperatingSystem.IsLinux(), RuntimeInformation.ProcessArchitecture) switch
+        {
+            (true, Architecture.X64) => 237,
+            (true, Architecture.Arm64) => 235,
+            _ => 0,
+        };
+        if (number == 0)
+            return NotImplemented;
+        const int bits = 8 * sizeof(ulong);
+        ulong* nodes = stackalloc ulong[(node / bits) + 1];
+        new Span<ulong>(nodes, (node / bits) + 1).Clear();
+        nodes[node / bits] = 1UL << (node % bits);
+        // One more than there are: the kernel takes the last bit off (mbind(2)).
+        return mbind(number, address, length, PreferredPolicy, nodes, (nuint)((node / bits) + 1) * bits + 1, 0) == 0 ? 0 : Marshal.GetLastPInvokeError();
     }
 
     /// <summary>Asks for transparent huge pages (Linux). A kernel without them has none; nothing else changes.</summary>
@@ -115,6 +147,10 @@ internal static unsafe partial class SystemPages
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int munlock(nint address, nuint length);
+
+    // glibc has no function for it; libnuma's is no part of the system.
+    [LibraryImport("libc", SetLastError = true, EntryPoint = "syscall")]
+    private static partial nint mbind(nint number, nint address, nuint length, nint policy, ulong* nodes, nuint mostNode, nuint flags);
 
     [LibraryImport("kernel32", SetLastError = true)]
     private static partial nint VirtualAlloc(nint address, nuint length, uint type, uint protection);

@@ -34,6 +34,7 @@ internal static unsafe class LibfabricTraits
             DeliveryComplete = (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
             SendAfterWriteOrdered = (info->tx_attr->msg_order & FiOrder.FI_ORDER_SAW) != 0,
             MaxMessageSize = (long)Math.Min(info->ep_attr->max_msg_size, long.MaxValue),
+            NumaNode = FabricDevice.NumaNodeOf(info),
             TransportPinnedBytes = provider.StartsWith("verbs", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal)
                 ? RxmOverVerbsPinnedBytes
                 : 0,

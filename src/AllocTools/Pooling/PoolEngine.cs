@@ -60,7 +60,7 @@ internal sealed class PoolEngine : IDisposable
         Access = options.Access | RmaAccess.Local;
         // Where each exposure has a registration of its own, no key of a slab may reach it.
         SlabAccess = options.Isolation == RmaIsolation.PerExposure ? RmaAccess.Local : Access;
-        _hasDefaultClasses = options.SizeClasses.Count == 0;
+        _hasDefaultClasses = RmaMemoryPoolDefaults.AreDefault(options);
         Budget = new Budget(options.MaxRegisteredBytes);
         MagazineBudget = new Budget(options.MaxRegisteredBytes / MagazineShare);
         Context = context;

@@ -51,6 +51,9 @@ public sealed record RmaProviderTraits
     /// <summary>The longest single message or RMA operation, in bytes. Endpoints split longer RMA operations.</summary>
     public long MaxMessageSize { get; init; } = long.MaxValue;
 
+    /// <summary>The NUMA node of the device, where the system tells it: memory of that node is nearest to it. Null: unknown.</summary>
+    public int? NumaNode { get; init; }
+
     /// <summary>What the transport pins for itself besides what is registered, in bytes.</summary>
     public long TransportPinnedBytes { get; init; }
 }

@@ -1,0 +1,30 @@
+using System.Globalization;
+
+namespace AllocTools.Blocks;
+
+/// <summary>The system's reserved huge pages, as /proc/meminfo has them (Linux).</summary>
+internal static class HugePages
+{
+    private const string Table = "/proc/meminfo";
+
+    /// <summary>Bytes of a huge page; null where the system has none.</summary>
+    public static int? DefaultSize => Read("Hugepagesize:") is { } kibibytes and > 0 ? checked((int)(kibibytes * 1024)) : null;
+
+    /// <summary>Why memory in huge pages could not be had, and what to do.</summary>
+    public static string Missing(long length, int pageSize) =>
+        $"HugePages is Explicit, and {length} bytes need {length / pageSize} huge pages of {pageSize} bytes: {Read("HugePages_Free:") ?? 0} of {Read("HugePages_Total:") ?? 0} are free. "
+        + "Reserve more (sysctl vm.nr_hugepages=COUNT), or set HugePages to Transparent.";
+
+    private static long? Read(string name)
+    {
+        if (!File.Exists(Table))
+            return null;
+        foreach (string line in File.ReadLines(Table))
+        {
+            if (line.StartsWith(name, StringComparison.Ordinal)
+                && long.TryParse(line.AsSpan(name.Length).Trim().TrimEnd("kB "), CultureInfo.InvariantCulture, out long value))
+                return value;
+        }
+        return null;
+    }
+}

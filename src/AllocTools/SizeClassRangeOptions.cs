@@ -1,0 +1,44 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace AllocTools;
+
+/// <summary>Size classes from a smallest to a largest block, in so many equal steps a doubling.</summary>
+/// <remarks>
+/// With 4 steps from a multiple of 256 bytes, a block is at most a quarter longer than the one before: less than a fifth
+/// of a block is never asked for, but by requests that are shorter than <see cref="From"/>.
+/// </remarks>
+public sealed class SizeClassRangeOptions
+{
+    private const int Granule = 64;
+
+    /// <summary>The smallest block. Unit: bytes. Range: 64 B to 1 GiB, a multiple of 64. Default: 256.</summary>
+    [Range(Granule, 1L << 30)]
+    public long From { get; set; } = 256;
+
+    /// <summary>The largest block: the last step that is not over it. Unit: bytes. Range: <see cref="From"/> to 1 GiB. Default: 4 MiB.</summary>
+    [Range(Granule, 1L << 30)]
+    public long To { get; set; } = 4 << 20;
+
+    /// <summary>Range: 1 to 8; fewer where a step would be shorter than 64 bytes. Default: 4.</summary>
+    [Range(1, 8)]
+    public int StepsPerDoubling { get; set; } = 4;
+
+    /// <summary>The classes, in ascending order, with no blocks at start.</summary>
+    /// <exception cref="InvalidOperationException">An option is out of its range.</exception>
+    public IReadOnlyList<SizeClassOptions> ToSizeClasses()
+    {
+        if (From is < Granule or > 1L << 30 || From % Granule != 0 || To < From || To > 1L << 30 || StepsPerDoubling is < 1 or > 8)
+            throw new InvalidOperationException($"Size classes from {From} to {To} in {StepsPerDoubling} steps a doubling are out of range.");
+        List<SizeClassOptions> classes = [];
+        for (long start = From; start <= To; start *= 2)
+        {
+            for (int step = 0; step < StepsPerDoubling; step++)
+            {
+                long size = start + (start * step / StepsPerDoubling / Granule * Granule);
+                if (size <= To && (classes.Count == 0 || size > classes[^1].BlockSize))
+                    classes.Add(new SizeClassOptions { BlockSize = size });
+            }
+        }
+        return classes;
+    }
+}

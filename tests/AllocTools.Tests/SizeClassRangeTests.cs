@@ -1,0 +1,60 @@
+using Microsoft.Extensions.Options;
+using Xunit;
+
+namespace AllocTools.Tests;
+
+public sealed class SizeClassRangeTests
+{
+    [Fact]
+    public void FourStepsADoublingWasteLessThanAFifth()
+    {
+        IReadOnlyList<SizeClassOptions> classes = new SizeClassRangeOptions { From = 256, To = 4 << 20, StepsPerDoubling = 4 }.ToSizeClasses();
+        Assert.Equal([256, 320, 384, 448, 512, 640], classes.Take(6).Select(c => c.BlockSize));
+        Assert.Equal(4 << 20, classes[^1].BlockSize);
+        Assert.Equal(14 * 4 + 1, classes.Count);
+        for (int i = 1; i < classes.Count; i++)
+        {
+            // The request that wastes the most of a block is one byte longer than the block before.
+            long waste = classes[i].BlockSize - (classes[i - 1].BlockSize + 1);
+            Assert.True(waste < 0.2 * classes[i].BlockSize, $"{waste} of {classes[i].BlockSize}");
+        }
+    }
+
+    [Theory]
+    [InlineData(64, 1 << 20, 8)]
+    [InlineData(192, 100_000, 3)]
+    [InlineData(64, 64, 4)]
+    [InlineData(1 << 30, 1 << 30, 1)]
+    public async Task AnyRangeMakesClassesThatAPoolTakes(long from, long to, int steps)
+    {
+        await using var test = new TestPool(o => o.SizeClassRange = new SizeClassRangeOptions { From = from, To = to, StepsPerDoubling = steps });
+        RmaSizeClassStatistics[] classes = [.. test.Statistics.SizeClasses.Where(c => c.BlockSize > 0 && long.TryParse(c.Name, out _))];
+        Assert.Equal(from, classes[0].BlockSize);
+        Assert.All(classes, c => Assert.Equal(0, c.BlockSize % 64));
+        Assert.True(classes[^1].BlockSize <= to);
+        Assert.Equal(classes.OrderBy(c => c.BlockSize).DistinctBy(c => c.BlockSize), classes);
+    }
+
+    [Fact]
+    public void WhatIsOutOfRangeIsSaidAtOnce()
+    {
+        var options = new RmaMemoryPoolOptions
+        {
+            SizeClassRange = new SizeClassRangeOptions { From = 100, To = 50, StepsPerDoubling = 9 },
+            HugePages = (RmaHugePages)7,
+            NumaNode = 5000,
+        };
+        options.SizeClasses.Add(new SizeClassOptions { BlockSize = 1024 });
+        ValidateOptionsResult result = new RmaMemoryPoolOptionsValidator().Validate(null, options);
+        Assert.Equal(
+            [
+                "HugePages is 7; it is Transparent, Off or Explicit.",
+                "NumaNode is 5000; it is 0 to 1023, or -1 for none in particular.",
+                "SizeClasses has 1 entries and SizeClassRange is set; size classes come from one of them.",
+                "SizeClassRange:From is 100; it is a multiple of 64 bytes.",
+                "SizeClassRange:To is 50; it is 100 to 1073741824 bytes.",
+                "SizeClassRange:StepsPerDoubling is 9; it is 1 to 8 steps.",
+            ],
+            result.Failures);
+    }
+}
