@@ -50,6 +50,9 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// <inheritdoc/>
     public IRmaContext Context => _engine.Context;
 
+    /// <summary>The cap, changed in use. See <see cref="PoolEngine.SetLimit"/>.</summary>
+    internal void SetLimit(long bytes) => _engine.SetLimit(bytes);
+
     /// <inheritdoc/>
     public RmaBuffer Rent(long length) => _engine.Rent(length);
 

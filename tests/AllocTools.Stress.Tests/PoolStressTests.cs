@@ -9,12 +9,13 @@ public sealed class PoolStressTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task NoBlockIsHandedOutTwiceAndTheBooksAreRightWheneverThePoolIsAtRest(bool providerIsSlow)
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public async Task NoBlockIsHandedOutTwiceAndTheBooksAreRightWheneverThePoolIsAtRest(bool providerIsSlow, bool capChanges)
     {
         await using var test = new StressPool(providerIsSlow ? _ => Thread.Sleep(1) : null);
-        await RunRoundsAsync(test, threads: 4, steps: 20_000);
+        await RunRoundsAsync(test, threads: 4, steps: 20_000, capChanges);
     }
 
     [Fact]
@@ -132,7 +133,7 @@ public sealed class PoolStressTests
         }
     }
 
-    private static async Task RunRoundsAsync(StressPool test, int threads, int steps)
+    private static async Task RunRoundsAsync(StressPool test, int threads, int steps, bool capChanges)
     {
         ConcurrentQueue<(RmaBuffer Buffer, long Pattern)> handedOver = new();
         StressTime time = new();
@@ -142,7 +143,11 @@ public sealed class PoolStressTests
         {
             // New threads each round: those of the last one are dead, with blocks in their magazines.
             Mixer[] mixers = [.. Enumerable.Range(0, threads).Select(i => new Mixer(test.Pool, handedOver, seed: (round * threads) + i))];
-            await Task.WhenAll(mixers.Select(m => Task.Factory.StartNew(() => m.Run(steps), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+            Task running = Task.WhenAll(mixers.Select(m => Task.Factory.StartNew(() => m.Run(steps), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+            // Down to less than what is out, and up again; no request is longer than any of them.
+            for (long change = round; capChanges && !running.IsCompleted; change++)
+                test.SetLimit((512 << 10) << (int)(change * 7 % 5));
+            await running;
             while (handedOver.TryDequeue(out (RmaBuffer Buffer, long Pattern) left))
                 Mixer.Return(left.Buffer, left.Pattern);
             rents += mixers.Sum(m => m.Rents);

@@ -32,6 +32,9 @@ internal sealed class StressPool : IAsyncDisposable
 
     public int Registrations => _context.Registrations;
 
+    /// <summary>The cap, changed in use.</summary>
+    public void SetLimit(long bytes) => _pool.SetLimit(bytes);
+
     /// <summary>Everything was returned, and no thread is in the pool.</summary>
     public void AssertAtRest(long rents, long rejections)
     {

@@ -1,12 +1,21 @@
 namespace AllocTools.Pooling;
 
 /// <summary>The hard cap on registered bytes. Bytes are reserved before memory is asked for, and released after it is gone.</summary>
-/// <remarks>Invariant: 0 ≤ Reserved ≤ Limit, and Reserved = Σ slabs + Σ direct regions + Σ user regions + Σ exposures of their own + what is being registered.</remarks>
+/// <remarks>Invariant: 0 ≤ Reserved ≤ Limit, but for a while after the limit was lowered; and Reserved = Σ slabs + Σ direct regions + Σ user regions + Σ exposures of their own + what is being registered.</remarks>
 internal sealed class Budget(long limit)
 {
+    private long _limit = limit;
     private long _reserved;
 
-    public long Limit { get; } = limit;
+    /// <summary>May be changed at any time; what is reserved stays so.</summary>
+    public long Limit
+    {
+        get => Volatile.Read(ref _limit);
+        set => Volatile.Write(ref _limit, value);
+    }
+
+    /// <summary>Bytes that are reserved over the limit: it was lowered.</summary>
+    public long Excess => Math.Max(0, Reserved - Limit);
 
     public long Reserved => Volatile.Read(ref _reserved);
 

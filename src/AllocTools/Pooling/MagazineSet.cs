@@ -90,7 +90,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
             {
                 Take(magazine, blocks);
                 magazine.Capacity = Math.Min(magazine.Capacity, _limit);
-                if (magazine.IsOrphaned)
+                if (magazine.IsOrphaned || which == MagazinesToCollect.AllForGood)
                     Remove_NeedsLock(magazine);
                 else
                     magazine.EndRevocation();

@@ -14,4 +14,7 @@ internal enum MagazinesToCollect
 
     /// <summary>All; live threads' hold half as many blocks from then on.</summary>
     AllAndShrink = 3,
+
+    /// <summary>All; each thread makes itself a new one when it needs it.</summary>
+    AllForGood = 4,
 }

@@ -44,6 +44,9 @@ internal sealed class PoolEngine : IDisposable
 
     // Requests up to this length may be served from the thread's magazine: 0 while somebody waits, or once the pool closes.
     private long _warmLimit;
+
+    // The cap was changed, and what is over it may not be given back yet.
+    private int _overLimit;
     private int _liveRegions = 1;
 
     public PoolEngine(
@@ -178,7 +181,16 @@ internal sealed class PoolEngine : IDisposable
         return WaitAsync(length, cancellationToken);
     }
 
-    public bool TryTakeForWaiter(long length, out RmaBuffer buffer) => TryTake(length, out buffer);
+    /// <exception cref="RmaPoolExhaustedException">The cap was lowered below what it waits for.</exception>
+    public bool TryTakeForWaiter(long length, out RmaBuffer buffer)
+    {
+        if (length > Budget.Limit)
+        {
+            Interlocked.Increment(ref Counters.Rejections);
+            throw Exhausted(length, $"{length} bytes, after the cap was lowered");
+        }
+        return TryTake(length, out buffer);
+    }
 
     public RmaBuffer Register(nint address, long length, MemoryHandle pin)
     {
@@ -272,12 +284,28 @@ internal sealed class PoolEngine : IDisposable
             NativeFill(slab.AddressOf(index), slab.BlockSize, value);
     }
 
-    /// <summary>Who rents and returns goes past the magazines while somebody waits, and once the pool closes.</summary>
+    /// <summary>
+    /// Changes the cap while the pool is in use. Over a lower one idle memory is given back at once, and the rest as it
+    /// is returned; until then nothing more is registered. A higher one serves who waits.
+    /// </summary>
+    public void SetLimit(long bytes)
+    {
+        Budget.Limit = bytes;
+        MagazineBudget.Limit = bytes / MagazineShare;
+        Interlocked.Exchange(ref _overLimit, 1);
+        UpdateMode();
+        // They are made anew, with their shares of the new cap.
+        foreach (SizeClass sizeClass in _classes)
+            sizeClass.Gather(MagazinesToCollect.AllForGood);
+        AfterRelease();
+    }
+
+    /// <summary>Who rents and returns goes past the magazines while somebody waits, over a lowered cap, and once the pool closes.</summary>
     public void UpdateMode()
     {
         lock (_modeGate)
         {
-            bool isSlow = Volatile.Read(ref _state) != Open || _waiters.Count != 0;
+            bool isSlow = Volatile.Read(ref _state) != Open || _waiters.Count != 0 || Budget.Excess != 0;
             int mode = (isSlow ? SlabOwner.SlowMode : 0) | (_scrubWith is null ? 0 : SlabOwner.ScrubMode);
             foreach (SlabOwner owner in _owners)
                 owner.SetMode(mode);
@@ -303,10 +331,25 @@ internal sealed class PoolEngine : IDisposable
     {
         // The block must be visible before the count of waiters is read; see WaiterQueue.
         Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _overLimit) != 0)
+            GiveBackExcess();
         if (_waiters.Count != 0)
             _waiters.Signal();
         if (Volatile.Read(ref _state) != Open && Rented == 0)
             _drained.TrySetResult();
+    }
+
+    private void GiveBackExcess()
+    {
+        if (Budget.Excess is > 0 and long excess)
+            Reclaim(excess, null);
+        if (Budget.Excess != 0)
+            return;
+        // A limit that is lowered at this moment is seen here, or notes itself after this.
+        Interlocked.Exchange(ref _overLimit, 0);
+        if (Budget.Excess != 0)
+            Interlocked.Exchange(ref _overLimit, 1);
+        UpdateMode();
     }
 
     public void AddRegion() => Interlocked.Increment(ref _liveRegions);
@@ -458,10 +501,11 @@ internal sealed class PoolEngine : IDisposable
         }
     }
 
-    private long Reclaim(long bytes, SlabOwner forOwner)
+    private long Reclaim(long bytes, SlabOwner? forOwner)
     {
         long reclaimed = _direct.Reclaim(bytes);
-        if (reclaimed < bytes)
+        // While the mode is slow they are empty.
+        if (reclaimed < bytes && forOwner is not null)
             GatherMagazines();
         // The largest blocks first: they give back most at a time.
         for (int i = _classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
