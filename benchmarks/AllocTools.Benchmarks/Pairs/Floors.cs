@@ -48,7 +48,7 @@ internal static partial class Floors
     public static IWorkload NativeCall() => new Workload(operations =>
     {
         for (int i = 0; i < operations; i++)
-            _ = GetProcessId();
+            _ = Absolute(i);
     });
 
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -56,6 +56,6 @@ internal static partial class Floors
     {
     }
 
-    [LibraryImport("libc", EntryPoint = "getppid")]
-    private static partial int GetProcessId();
+    [LibraryImport("libc", EntryPoint = "abs")]
+    private static partial int Absolute(int value);
 }

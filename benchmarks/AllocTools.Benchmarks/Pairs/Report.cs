@@ -54,6 +54,8 @@ internal static class Report
             yield return new($"returned by another thread, {Size(size)}", () => OtherThreadReturns.Own(size), "ArrayPool.Shared", () => OtherThreadReturns.Shared(size), 0.25);
         yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "ArrayPool.Create()", () => OtherThreadReturns.Configured(64 << 10));
         yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "the ring alone", OtherThreadReturns.RingAlone);
+        yield return new("idle blocks alone: a magazine a thread", IdleBlocks.OfThreads, "a stack a core", IdleBlocks.OfCores);
+        yield return new("idle blocks alone, two threads: a magazine a thread", () => TwoThreads.Of(IdleBlocks.OfThreads()), "a stack a core", () => TwoThreads.Of(IdleBlocks.OfCores()));
         yield return new("direct region again, 4 MiB", () => OneInFlight.Own(Direct), "a pooled rent", () => OneInFlight.Own(64 << 10), 5);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(64 << 10), 0.001);
         yield return new("rent + return, 1 MiB", () => OneInFlight.Own(1 << 20), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(1 << 20));

@@ -8,7 +8,7 @@ namespace AllocTools.Pooling;
 /// </remarks>
 internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publish)
 {
-    private const long MaxBytes = 1L << 20;
+    private const long MaxBytes = 16L << 20;
     private const int ShareOfRest = 8;
 
     private readonly Lock _gate = new();

@@ -209,10 +209,13 @@ internal sealed class SizeClass : SlabOwner
     [SkipLocalsInit]
     private bool Spill(Magazine magazine)
     {
+        int half = magazine.Capacity / 2;
+        if (half == 0)
+            return false;
         Span<ulong> blocks = stackalloc ulong[MaxBatch];
         lock (_gate)
         {
-            int count = magazine.Spill(blocks[..(magazine.Capacity / 2)]);
+            int count = magazine.Spill(blocks[..half]);
             if (count == 0)
                 return false;
             _shelves.Put(blocks[..count]);
