@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -28,6 +29,10 @@ internal sealed class Magazine
         Granted = granted;
         _maker = Thread.CurrentThread;
         _capacity = capacity;
+#if !ALLOCTOOLS_COUNTERS
+        // A number of rents is never 0 where it is looked at.
+        _state.Rents = 1;
+#endif
     }
 
     /// <summary>The number of the thread that owns it.</summary>
@@ -70,7 +75,7 @@ internal sealed class Magazine
             {
                 block = BlockAt(top);
                 _state.Count = top;
-                _state.Rents++;
+                CountRent();
                 Volatile.Write(ref _state.Busy, 0);
                 return true;
             }
@@ -151,6 +156,10 @@ internal sealed class Magazine
         _state.Count = 0;
         return true;
     }
+
+    /// <summary>Left out of a build that shows what counting costs; see docs/performance.md.</summary>
+    [Conditional("ALLOCTOOLS_COUNTERS")]
+    private void CountRent() => _state.Rents++;
 
     private Span<ulong> Blocks => MemoryMarshal.CreateSpan(ref _state.First, _capacity);
 
