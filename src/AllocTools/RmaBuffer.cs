@@ -144,7 +144,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         RangeCheck.ThrowIfOutside(offset, length, Length);
         Slab slab = CheckRented();
-        return slab.Owner.Engine.Expose(slab, _index, _lease, offset, length, access);
+        return slab.Owner.Engine.Exposer.Expose(slab, _index, _lease, offset, length, access);
     }
 
     /// <summary>A pointer to its start.</summary>

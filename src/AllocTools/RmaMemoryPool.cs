@@ -50,8 +50,8 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// <inheritdoc/>
     public IRmaContext Context => _engine.Context;
 
-    /// <summary>The cap, changed in use. See <see cref="PoolEngine.SetLimit"/>.</summary>
-    internal void SetLimit(long bytes) => _engine.SetLimit(bytes);
+    /// <summary>The cap, changed in use. See <see cref="PoolMemory.SetLimit"/>.</summary>
+    internal void SetLimit(long bytes) => _engine.Memory.SetLimit(bytes);
 
     /// <inheritdoc/>
     public RmaBuffer Rent(long length) => _engine.Rent(length);

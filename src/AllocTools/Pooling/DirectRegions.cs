@@ -50,7 +50,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         if (TryTakeIdle(length, out buffer))
             return true;
         long bytes = Engine.Slabs.RoundToPages(length);
-        if (Engine.Reserve(bytes, bytes, this) == 0)
+        if (Engine.Memory.Reserve(bytes, bytes, this) == 0)
             return false;
         Slab slab = Engine.Slabs.Create(this, bytes, bytes, 1);
         lock (_gate)
@@ -65,7 +65,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
 
     private protected override void TakeBack(Slab slab, int index)
     {
-        Engine.Scrub(slab, index);
+        Engine.Scrubber.Scrub(slab, index);
         bool isKept = slab.Region.Length <= maxIdleBytes;
         lock (_gate)
         {

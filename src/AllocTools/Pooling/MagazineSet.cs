@@ -2,7 +2,7 @@ namespace AllocTools.Pooling;
 
 /// <summary>All magazines of a size class: made, adopted, emptied.</summary>
 /// <remarks>
-/// Together the magazines of a pool may hold a share of its cap (<see cref="PoolEngine.MagazineBudget"/>): each
+/// Together the magazines of a pool may hold a share of its cap (<see cref="PoolMemory.MagazineBudget"/>): each
 /// magazine's capacity is taken from it, an eighth of what is left at the most, so that later threads find some.
 /// Where blocks are scarce all of the class's magazines hold less than they may: see <see cref="MagazinesToCollect.AllAndShrink"/>.
 /// </remarks>
@@ -149,13 +149,13 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         _byThread[magazine.Number] = null;
         _magazines.Remove(magazine);
         _rents += magazine.Rents;
-        sizeClass.Engine.MagazineBudget.Release(magazine.Granted * sizeClass.BlockSize);
+        sizeClass.Engine.Memory.MagazineBudget.Release(magazine.Granted * sizeClass.BlockSize);
     }
 
     private int TakeCapacity()
     {
         long blockSize = sizeClass.BlockSize;
-        Budget budget = sizeClass.Engine.MagazineBudget;
+        Budget budget = sizeClass.Engine.Memory.MagazineBudget;
         long share = (budget.Limit - budget.Reserved) / ShareOfRest;
         long wanted = Math.Min(Magazine.MaxCapacity, Math.Max(1, Math.Min(MaxBytes, share) / blockSize));
         return (int)(budget.ReserveUpTo(wanted * blockSize, blockSize, blockSize) / blockSize);

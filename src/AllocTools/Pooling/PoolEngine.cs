@@ -22,9 +22,6 @@ internal sealed class PoolEngine : IDisposable
     private const int Draining = 1;
     private const int Closed = 2;
 
-    /// <summary>The magazines of all threads hold this part of the cap at the most.</summary>
-    private const int MagazineShare = 8;
-
     private readonly SizeClass[] _classes;
     private readonly ClassIndex _classIndex;
     private readonly DirectRegions _direct;
@@ -33,9 +30,7 @@ internal sealed class PoolEngine : IDisposable
     private readonly WaiterQueue _waiters;
     private readonly TimeProvider _time;
     private readonly TimeSpan _rentTimeout;
-    private readonly RmaIsolation _isolation;
     private readonly bool _hasDefaultClasses;
-    private readonly byte? _scrubWith;
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly IDisposable _context;
     private readonly PoolTrimmer _trimmer;
@@ -45,8 +40,6 @@ internal sealed class PoolEngine : IDisposable
     // Requests up to this length may be served from the thread's magazine: 0 while somebody waits, or once the pool closes.
     private long _warmLimit;
 
-    // The cap was changed, and what is over it may not be given back yet.
-    private int _overLimit;
     private int _liveRegions = 1;
 
     public PoolEngine(
@@ -57,15 +50,12 @@ internal sealed class PoolEngine : IDisposable
         Logger = logger;
         _time = time;
         _rentTimeout = options.RentTimeout;
-        _isolation = options.Isolation;
-        _scrubWith = options.ClearOnReturn ? (byte)0 : options.PoisonOnReturn ? (byte)0xDD : null;
         MaxSlabBytes = options.MaxSlabBytes;
         Access = options.Access | RmaAccess.Local;
         // Where each exposure has a registration of its own, no key of a slab may reach it.
         SlabAccess = options.Isolation == RmaIsolation.PerExposure ? RmaAccess.Local : Access;
         _hasDefaultClasses = RmaMemoryPoolDefaults.AreDefault(options);
-        Budget = new Budget(options.MaxRegisteredBytes);
-        MagazineBudget = new Budget(options.MaxRegisteredBytes / MagazineShare);
+        Scrubber = new Scrubber(options);
         Context = context;
         CheckRemoteAccess(context.Traits);
         Slabs = new SlabFactory(this, blocks);
@@ -78,6 +68,8 @@ internal sealed class PoolEngine : IDisposable
             _classes[i] = new SizeClass(this, classes[i].BlockSize, classes[i].InitialBlocks, time) { Index = i, Next = next };
         }
         _classIndex = new ClassIndex(_classes);
+        Memory = new PoolMemory(this, _classes, options.MaxRegisteredBytes);
+        Exposer = new Exposer(this, options.Isolation);
         _direct = new DirectRegions(this, options.MaxIdleDirectBytes, time);
         _user = new UserRegions(this);
         _owners = [.. _classes, _direct, _user];
@@ -104,10 +96,14 @@ internal sealed class PoolEngine : IDisposable
 
     public long MaxSlabBytes { get; }
 
-    public Budget Budget { get; }
+    public Budget Budget => Memory.Budget;
 
-    /// <summary>What the magazines of all threads may hold.</summary>
-    public Budget MagazineBudget { get; }
+    /// <summary>Keeps to the cap.</summary>
+    public PoolMemory Memory { get; }
+
+    public Exposer Exposer { get; }
+
+    public Scrubber Scrubber { get; }
 
     public SlabFactory Slabs { get; }
 
@@ -220,53 +216,6 @@ internal sealed class PoolEngine : IDisposable
             throw Exhausted(incomplete.InitialBlocks * incomplete.BlockSize, $"the {incomplete.InitialBlocks} initial blocks of size class {incomplete.BlockSize}");
     }
 
-    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access)
-    {
-        RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
-        if (remote == RmaAccess.None)
-            throw new ArgumentOutOfRangeException(nameof(access), access, "An exposure grants RemoteRead, RemoteWrite or both.");
-        if ((remote & ~Access) != 0)
-            throw new InvalidOperationException($"The pool '{Name}' is registered for {Access}, so {remote} can't be granted. Set its option Access.");
-        slab.Hold(index, lease);
-        var hold = new RmaHold(slab, index);
-        try
-        {
-            if (_isolation == RmaIsolation.Shared)
-                return new RmaExposure(slab.Region.Registration.Describe(slab.OffsetOf(index) + offset, length, remote), hold, null);
-            ExposureRegistration own = RegisterExposure(slab.AddressOf(index) + (nint)offset, length, remote);
-            try
-            {
-                return new RmaExposure(own.Registration.Describe(0, length, remote), hold, own);
-            }
-            catch
-            {
-                own.TryEnd();
-                throw;
-            }
-        }
-        catch
-        {
-            hold.Release();
-            throw;
-        }
-    }
-
-    /// <summary>Reserves bytes for memory that is to be registered; at the cap idle memory elsewhere is given back first.</summary>
-    /// <returns>Bytes between the two, or 0.</returns>
-    public long Reserve(long preferred, long minimum, SlabOwner forOwner, bool mayReclaim = true)
-    {
-        long granule = preferred == minimum ? 1 : Slabs.PageSize;
-        long bytes = Budget.ReserveUpTo(preferred, minimum, granule);
-        while (bytes == 0)
-        {
-            long missing = minimum - (Budget.Limit - Budget.Reserved);
-            if (missing > 0 && (!mayReclaim || Reclaim(missing, forOwner) == 0))
-                return 0;
-            bytes = Budget.ReserveUpTo(preferred, minimum, granule);
-        }
-        return bytes;
-    }
-
     public RmaPoolExhaustedException Exhausted(long length, string what)
     {
         RmaPoolStatistics now = GetStatistics();
@@ -277,36 +226,13 @@ internal sealed class PoolEngine : IDisposable
             Budget.Limit);
     }
 
-    /// <summary>Overwrites a returned block where an option asks for it.</summary>
-    public unsafe void Scrub(Slab slab, int index)
-    {
-        if (_scrubWith is byte value && slab.Owner != _user)
-            NativeFill(slab.AddressOf(index), slab.BlockSize, value);
-    }
-
-    /// <summary>
-    /// Changes the cap while the pool is in use. Over a lower one idle memory is given back at once, and the rest as it
-    /// is returned; until then nothing more is registered. A higher one serves who waits.
-    /// </summary>
-    public void SetLimit(long bytes)
-    {
-        Budget.Limit = bytes;
-        MagazineBudget.Limit = bytes / MagazineShare;
-        Interlocked.Exchange(ref _overLimit, 1);
-        UpdateMode();
-        // They are made anew, with their shares of the new cap.
-        foreach (SizeClass sizeClass in _classes)
-            sizeClass.Gather(MagazinesToCollect.AllForGood);
-        AfterRelease();
-    }
-
     /// <summary>Who rents and returns goes past the magazines while somebody waits, over a lowered cap, and once the pool closes.</summary>
     public void UpdateMode()
     {
         lock (_modeGate)
         {
             bool isSlow = Volatile.Read(ref _state) != Open || _waiters.Count != 0 || Budget.Excess != 0;
-            int mode = (isSlow ? SlabOwner.SlowMode : 0) | (_scrubWith is null ? 0 : SlabOwner.ScrubMode);
+            int mode = (isSlow ? SlabOwner.SlowMode : 0) | (Scrubber.IsOn ? SlabOwner.ScrubMode : 0);
             foreach (SlabOwner owner in _owners)
                 owner.SetMode(mode);
             Volatile.Write(ref _warmLimit, isSlow ? 0 : _classIndex.Largest);
@@ -326,30 +252,19 @@ internal sealed class PoolEngine : IDisposable
             owner.Trim(idleSince);
     }
 
+    /// <summary>Idle direct regions are given back, until so many bytes are free.</summary>
+    public long ReclaimDirect(long bytes) => _direct.Reclaim(bytes);
+
     /// <summary>A block or bytes came free.</summary>
     public void AfterRelease()
     {
         // The block must be visible before the count of waiters is read; see WaiterQueue.
         Interlocked.MemoryBarrier();
-        if (Volatile.Read(ref _overLimit) != 0)
-            GiveBackExcess();
+        Memory.GiveBackExcess();
         if (_waiters.Count != 0)
             _waiters.Signal();
         if (Volatile.Read(ref _state) != Open && Rented == 0)
             _drained.TrySetResult();
-    }
-
-    private void GiveBackExcess()
-    {
-        if (Budget.Excess is > 0 and long excess)
-            Reclaim(excess, null);
-        if (Budget.Excess != 0)
-            return;
-        // A limit that is lowered at this moment is seen here, or notes itself after this.
-        Interlocked.Exchange(ref _overLimit, 0);
-        if (Budget.Excess != 0)
-            Interlocked.Exchange(ref _overLimit, 1);
-        UpdateMode();
     }
 
     public void AddRegion() => Interlocked.Increment(ref _liveRegions);
@@ -367,7 +282,7 @@ internal sealed class PoolEngine : IDisposable
             UpdateMode();
             _waiters.FailAll(NotOpen);
         }
-        GatherMagazines();
+        Memory.GatherMagazines();
         AfterRelease();
         if (!_drained.Task.IsCompleted)
         {
@@ -475,7 +390,7 @@ internal sealed class PoolEngine : IDisposable
         if (Volatile.Read(ref _state) != Open)
             _waiters.FailAll(NotOpen);
         else
-            GatherMagazines();
+            Memory.GatherMagazines();
         _waiters.Signal();
         Task<RmaBuffer> task = node.Value.Task;
         try
@@ -501,44 +416,8 @@ internal sealed class PoolEngine : IDisposable
         }
     }
 
-    private long Reclaim(long bytes, SlabOwner? forOwner)
-    {
-        long reclaimed = _direct.Reclaim(bytes);
-        // While the mode is slow they are empty.
-        if (reclaimed < bytes && forOwner is not null)
-            GatherMagazines();
-        // The largest blocks first: they give back most at a time.
-        for (int i = _classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
-        {
-            if (_classes[i] != forOwner)
-                reclaimed += _classes[i].Reclaim(bytes - reclaimed);
-        }
-        return reclaimed;
-    }
-
-    private ExposureRegistration RegisterExposure(nint address, long length, RmaAccess access)
-    {
-        if (Reserve(length, length, _user) == 0)
-            throw Exhausted(length, $"an exposure of {length} bytes with a registration of its own");
-        try
-        {
-            return new ExposureRegistration(this, Slabs.Register(address, length, access | RmaAccess.Local), length);
-        }
-        catch
-        {
-            Budget.Release(length);
-            throw;
-        }
-    }
-
     /// <summary>The class that serves a length; the number of classes stands for the direct regions.</summary>
     public int ClassOf(long length) => length > _classIndex.Largest ? _classes.Length : _classIndex.Of(length).Index;
-
-    private void GatherMagazines()
-    {
-        foreach (SizeClass sizeClass in _classes)
-            sizeClass.Gather(MagazinesToCollect.All);
-    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void CheckRequest(long length)
@@ -571,7 +450,4 @@ internal sealed class PoolEngine : IDisposable
         if (!traits.RemoteAccessEnforced)
             Log.RemoteAccessNotEnforced(Logger, Name, traits.ProviderName);
     }
-
-    private static unsafe void NativeFill(nint address, long length, byte value) =>
-        System.Runtime.InteropServices.NativeMemory.Fill((void*)address, (nuint)length, value);
 }

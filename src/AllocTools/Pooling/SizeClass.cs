@@ -187,7 +187,7 @@ internal sealed class SizeClass : SlabOwner
 
     private protected override void TakeBack(Slab slab, int index)
     {
-        Engine.Scrub(slab, index);
+        Engine.Scrubber.Scrub(slab, index);
         ulong block = SlabShelves.NumberOf(slab.Number, index);
         if (Volatile.Read(ref Mode) < SlowMode)
         {
@@ -339,7 +339,7 @@ internal sealed class SizeClass : SlabOwner
     private Slab? TryCreateSlab(long preferredBytes, bool mayReclaim = true)
     {
         SlabFactory slabs = Engine.Slabs;
-        long reserved = Engine.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(BlockSize), this, mayReclaim);
+        long reserved = Engine.Memory.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(BlockSize), this, mayReclaim);
         if (reserved == 0)
             return null;
         // Near the cap there may be room for a part of a block; that part is not taken.

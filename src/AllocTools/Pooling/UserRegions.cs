@@ -25,7 +25,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         int alignment = Engine.Context.Traits.Alignment;
         if (address % alignment != 0)
             throw new ArgumentOutOfRangeException(nameof(address), $"The provider '{Engine.Context.Traits.ProviderName}' registers memory at multiples of {alignment} bytes only.");
-        if (Engine.Reserve(length, length, this) == 0)
+        if (Engine.Memory.Reserve(length, length, this) == 0)
             throw Engine.Exhausted(length, $"{length} bytes of the caller's memory");
         IRmaRegistration registration;
         ulong[] states;

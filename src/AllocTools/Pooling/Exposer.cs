@@ -1,0 +1,53 @@
+using AllocTools.Regions;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Exposes buffers to peers, by the key of their slab or by a registration of their own.</summary>
+internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
+{
+    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access)
+    {
+        RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
+        if (remote == RmaAccess.None)
+            throw new ArgumentOutOfRangeException(nameof(access), access, "An exposure grants RemoteRead, RemoteWrite or both.");
+        if ((remote & ~engine.Access) != 0)
+            throw new InvalidOperationException($"The pool '{engine.Name}' is registered for {engine.Access}, so {remote} can't be granted. Set its option Access.");
+        slab.Hold(index, lease);
+        var hold = new RmaHold(slab, index);
+        try
+        {
+            if (isolation == RmaIsolation.Shared)
+                return new RmaExposure(slab.Region.Registration.Describe(slab.OffsetOf(index) + offset, length, remote), hold, null);
+            ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote);
+            try
+            {
+                return new RmaExposure(own.Registration.Describe(0, length, remote), hold, own);
+            }
+            catch
+            {
+                own.TryEnd();
+                throw;
+            }
+        }
+        catch
+        {
+            hold.Release();
+            throw;
+        }
+    }
+
+    private ExposureRegistration Register(nint address, long length, RmaAccess access)
+    {
+        if (engine.Memory.Reserve(length, length, forOwner: null) == 0)
+            throw engine.Exhausted(length, $"an exposure of {length} bytes with a registration of its own");
+        try
+        {
+            return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local), length);
+        }
+        catch
+        {
+            engine.Budget.Release(length);
+            throw;
+        }
+    }
+}
