@@ -410,6 +410,9 @@ internal sealed class PoolEngine : IDisposable
     /// <summary>Idle bytes in the threads' magazines.</summary>
     public long MagazineBytes => _classes.Sum(c => c.MagazineBytes);
 
+    /// <summary>Those who wait are being served, or are about to be.</summary>
+    public bool ServesWaiters => _waiters.IsAtWork;
+
     public RmaPoolStatistics GetStatistics() => new()
     {
         LimitBytes = Budget.Limit,
