@@ -66,7 +66,7 @@ internal sealed partial class PoolModel : IDisposable
 
     public long ExposedBytes => Exposed.Sum(e => Context.Live.GetValueOrDefault(e));
 
-    /// <summary>Requests that got a buffer.</summary>
+    /// <summary>Requests that were served.</summary>
     public long Served { get; private set; }
 
     /// <summary>Requests that were refused for want of room.</summary>
