@@ -14,7 +14,7 @@ internal readonly record struct LengthPick(LengthKind Kind, int Number)
             LengthKind.Block => block,
             LengthKind.UnderBlock => block - 1,
             LengthKind.OverBlock => block + 1,
-            LengthKind.Direct => shape.Largest + 1 + (Number * 5000L),
+            LengthKind.Direct => shape.Largest + 1 + (Number % 4 * 5000L),
             LengthKind.HalfCap => shape.Cap / 2,
             LengthKind.Cap => shape.Cap,
             LengthKind.OverCap => shape.Cap + 1,

@@ -8,5 +8,5 @@ public sealed class PoolModelTests
 {
     [Fact]
     public void ThePoolDoesWhatItsModelSays() =>
-        Scenarios.Any.Sample(scenario => scenario.Run(), iter: 400, time: ModelRuns.Seconds, threads: 1);
+        Scenarios.Any.Sample(scenario => scenario.Run(), iter: 300, time: ModelRuns.Seconds, threads: 1);
 }
