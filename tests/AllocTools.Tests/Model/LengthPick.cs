@@ -5,8 +5,9 @@ namespace AllocTools.Tests.Model;
 /// <param name="Number">Which class, or which of several direct lengths.</param>
 internal readonly record struct LengthPick(LengthKind Kind, int Number)
 {
-    public long In(PoolShape shape)
+    public long In(PoolModel model)
     {
+        PoolShape shape = model.Shape;
         long block = shape.Classes[Number % shape.Classes.Count].BlockSize;
         return Kind switch
         {
@@ -15,9 +16,9 @@ internal readonly record struct LengthPick(LengthKind Kind, int Number)
             LengthKind.UnderBlock => block - 1,
             LengthKind.OverBlock => block + 1,
             LengthKind.Direct => shape.Largest + 1 + (Number % 4 * 5000L),
-            LengthKind.HalfCap => shape.Cap / 2,
-            LengthKind.Cap => shape.Cap,
-            LengthKind.OverCap => shape.Cap + 1,
+            LengthKind.HalfCap => model.Cap / 2,
+            LengthKind.Cap => model.Cap,
+            LengthKind.OverCap => model.Cap + 1,
             LengthKind.Zero => 0,
             _ => long.MinValue,
         };

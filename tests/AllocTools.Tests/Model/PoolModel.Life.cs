@@ -42,8 +42,7 @@ internal sealed partial class PoolModel
         {
             long[] before = [.. Totals()];
             IRmaRegistration[] initial = [.. Context.Live.Keys.Where(_initial.Contains)];
-            Time.Advance(PoolShape.Tick);
-            Settle(Context.Refused);
+            AdvanceOneTick();
             _books.Check();
             if (!isQuiet)
                 continue;
@@ -53,6 +52,13 @@ internal sealed partial class PoolModel
         // Two looks find what is in magazines that nobody uses, one more what was idle since then.
         if (isQuiet && Shape.RetentionSeconds is { } retention && ticks >= retention + 3)
             AssertNothingIdleIsKept();
+    }
+
+    public void ChangeCap(long cap)
+    {
+        Cap = cap;
+        HighestCap = Math.Max(HighestCap, cap);
+        Pool.SetLimit(cap);
     }
 
     public void Drain()
@@ -68,6 +74,19 @@ internal sealed partial class PoolModel
         Life = LifeState.Closed;
         Pool.DisposeAsync().AsTask().GetAwaiter().GetResult();
         Pool.Dispose();
+    }
+
+    /// <summary>Stops at each time at which somebody gives up, so that nobody does while another one is served.</summary>
+    private void AdvanceOneTick()
+    {
+        DateTimeOffset end = Time.GetUtcNow() + PoolShape.Tick;
+        while (Waiting.Count > 0 && Waiting[0].Deadline <= end)
+        {
+            Time.Advance(Waiting[0].Deadline - Time.GetUtcNow());
+            Settle(Context.Refused);
+        }
+        Time.Advance(end - Time.GetUtcNow());
+        Settle(Context.Refused);
     }
 
     private IEnumerable<long> Totals() => Statistics.SizeClasses.Take(Shape.Classes.Count).Select(c => c.TotalBuffers);

@@ -40,6 +40,8 @@ internal sealed partial class PoolModel
         Outcome expected = _oracle.OfRequest(length);
         if (expected.Kind == OutcomeKind.NoRoom)
         {
+            // No two have the same deadline.
+            Time.Advance(TimeSpan.FromMilliseconds(1));
             Task<RmaBuffer> task = Pool.RentAsync(length, cancellation.Token).AsTask();
             Waiting.Add(new WaitingRent(length, Shape.OwnerOf(length), task, cancellation, Time.GetUtcNow() + PoolShape.RentTimeout));
             return;
@@ -61,7 +63,7 @@ internal sealed partial class PoolModel
         bool fits = _oracle.Fits(length, Shape.User);
         RmaBuffer buffer = default;
         Exception? error = Record.Exception(() => { buffer = Pool.Register(memory); });
-        if (length == 0 || length > Shape.Cap)
+        if (length == 0 || length > Cap)
             Assert.IsType<ArgumentOutOfRangeException>(error);
         else if (Life != LifeState.Open)
             Assert.IsType<ObjectDisposedException>(error);

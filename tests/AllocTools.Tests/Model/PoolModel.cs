@@ -19,18 +19,24 @@ internal sealed partial class PoolModel : IDisposable
     public PoolModel(PoolShape shape)
     {
         Shape = shape;
+        Cap = HighestCap = shape.Cap;
         var options = new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero };
         shape.Apply(options);
         Pool = new RmaMemoryPool<HostProvider>(Context, options, "model", null, Blocks, Time);
         Context.Dispose();
         Context.Objection = registration => Taken.Any(l => l.Registration == registration) ? "memory was deregistered of which something is out" : null;
         _oracle = new PoolOracle(this);
-        _books = new PoolBooks(this);
+        _books = new PoolBooks(this, _oracle);
     }
 
     public static int PageSize => Environment.SystemPageSize;
 
     public PoolShape Shape { get; }
+
+    /// <summary>The cap in force.</summary>
+    public long Cap { get; private set; }
+
+    public long HighestCap { get; private set; }
 
     public FakeTimeProvider Time { get; } = new();
 
@@ -107,8 +113,11 @@ internal sealed partial class PoolModel : IDisposable
     public void Finish()
     {
         Context.FailNext = 0;
-        Waiting.ForEach(w => w.Cancel());
-        Settle(Context.Refused);
+        while (Waiting.Count > 0)
+        {
+            Waiting[^1].Cancel();
+            Settle(Context.Refused);
+        }
         while (Out.Count > 0)
         {
             Lease lease = Out[^1];

@@ -11,7 +11,7 @@ internal sealed class PoolOracle(PoolModel model)
     /// <summary>What a newcomer's request must come to.</summary>
     public Outcome OfRequest(long length)
     {
-        if (length <= 0 || length > Shape.Cap)
+        if (length <= 0 || length > model.Cap)
             return new Outcome(OutcomeKind.BadLength);
         if (model.Life != LifeState.Open)
             return new Outcome(OutcomeKind.NotOpen);
@@ -26,6 +26,8 @@ internal sealed class PoolOracle(PoolModel model)
     /// <summary>What a request must come to whose turn it is.</summary>
     public Outcome OfWaiter(long length)
     {
+        if (length > model.Cap)
+            return new Outcome(OutcomeKind.BadLength);
         int owner = Shape.OwnerOf(length);
         if (HasIdle(owner, length))
             return new Outcome(OutcomeKind.Hit, owner);
@@ -42,16 +44,20 @@ internal sealed class PoolOracle(PoolModel model)
     }
 
     /// <summary>Whether so many bytes can be registered, if need be in place of what is idle elsewhere.</summary>
-    public bool Fits(long bytes, int owner)
+    public bool Fits(long bytes, int owner) =>
+        model.Cap - model.Context.Live.Values.Sum() + IdleRegions(owner) >= bytes;
+
+    /// <summary>The bytes of all regions of which nothing is out, but for one owner's.</summary>
+    public long IdleRegions(int besides)
     {
-        long available = Shape.Cap - model.Context.Live.Values.Sum() + model.IdleDirect().Sum();
+        long idle = model.IdleDirect().Sum();
         RmaPoolStatistics now = model.Statistics;
-        for (int other = 0; other < Shape.Direct; other++)
+        for (int owner = 0; owner < Shape.Direct; owner++)
         {
-            if (other != owner)
-                available += now.SizeClasses[other].RegisteredBytes - InUse(other).Sum();
+            if (owner != besides)
+                idle += now.SizeClasses[owner].RegisteredBytes - InUse(owner).Sum();
         }
-        return available >= bytes;
+        return idle;
     }
 
     /// <summary>Idle blocks of a class.</summary>

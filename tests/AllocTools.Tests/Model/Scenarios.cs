@@ -14,6 +14,8 @@ internal static class Scenarios
 
     private static readonly Gen<int> Number = Gen.Int[0, 30];
 
+    private static readonly Gen<long> Cap = Gen.OneOf<long>(65536, 4096, 12288, 100_000, 262_144, 1 << 20, 4 << 20);
+
     private static readonly Gen<LengthPick> Length = Gen.Select(
         Gen.Frequency(
             (6, Gen.Const(LengthKind.Block)),
@@ -28,7 +30,7 @@ internal static class Scenarios
         (kind, number) => new LengthPick(kind, number));
 
     private static readonly Gen<PoolShape> AnyShape = Gen.Select(
-        Gen.OneOf<long>(65536, 4096, 12288, 100_000, 262_144, 1 << 20, 4 << 20),
+        Cap,
         Gen.Select(Gen.OneOf<long>(4096, 64, 192, 1024, 8192, 12288, 16384, 65536, 100_032), Gen.Frequency((2, Gen.Const(0)), (1, Gen.Int[1, 40]))).List[1, 4],
         Gen.OneOf<long>(65536, 200_000, 2 << 20),
         Gen.OneOf<long>(0, 20_000, 65536, 1 << 20),
@@ -55,6 +57,7 @@ internal static class Scenarios
         (8, Gen.Int[1, 3].Select(c => (Step)new FailRegistrations(c))),
         (6, Gen.OneOf(1, 100, 5000, 40_000, 0).Select(l => (Step)new Register(l))),
         (4, Gen.Const((Step)new WarmUp())),
+        (4, Cap.Select(c => (Step)new ChangeCap(c))),
         (4, Gen.Int[1, Threads - 1].Select(t => (Step)new EndThread(t))),
         (1, Gen.Const((Step)new Drain())),
         (1, Gen.Const((Step)new Close())));

@@ -14,5 +14,7 @@ internal sealed class WaitingRent(long length, int owner, Task<RmaBuffer> task, 
 
     public void Cancel() => cancellation.Cancel();
 
+    public DateTimeOffset Deadline => deadline;
+
     public bool IsOverdue(DateTimeOffset now) => now >= deadline;
 }
