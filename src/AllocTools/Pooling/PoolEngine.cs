@@ -267,6 +267,13 @@ internal sealed class PoolEngine : IDisposable
         return bytes;
     }
 
+    /// <summary>Releases bytes that were reserved: those who wait may find room now, whoever had them and for what.</summary>
+    public void Release(long bytes)
+    {
+        Budget.Release(bytes);
+        SignalWaiters();
+    }
+
     public RmaPoolExhaustedException Exhausted(long length, string what)
     {
         RmaPoolStatistics now = GetStatistics();
@@ -337,6 +344,15 @@ internal sealed class PoolEngine : IDisposable
             _waiters.Signal();
         if (Volatile.Read(ref _state) != Open && Rented == 0)
             _drained.TrySetResult();
+    }
+
+    /// <summary>There may be room. Unlike a release of a block this gives nothing back itself, so that giving back may call it.</summary>
+    public void SignalWaiters()
+    {
+        // The room must be visible before the count of waiters is read; see WaiterQueue.
+        Interlocked.MemoryBarrier();
+        if (_waiters.Count != 0)
+            _waiters.Signal();
     }
 
     private void GiveBackExcess()
@@ -529,7 +545,7 @@ internal sealed class PoolEngine : IDisposable
         }
         catch
         {
-            Budget.Release(length);
+            Release(length);
             throw;
         }
     }
