@@ -15,7 +15,7 @@ internal sealed partial class PoolModel
         IReadOnlyDictionary<IRmaRegistration, long> before = Context.Live;
         Exception? error = Record.Exception(() => Pool.WarmUpAsync().GetAwaiter().GetResult());
         // Those who wait may take what comes, or have it given back for something else.
-        Settle(refused);
+        Settle();
         misses = Statistics.Misses - misses;
         Assert.True(misses == 0 || !isQuiet, "a warm-up is no request");
         MadeAside += Context.Made - made - misses;
@@ -89,10 +89,10 @@ internal sealed partial class PoolModel
         while (Waiting.Count > 0 && Waiting[0].Deadline <= end)
         {
             Time.Advance(Waiting[0].Deadline - Time.GetUtcNow());
-            Settle(Context.Refused);
+            Settle();
         }
         Time.Advance(end - Time.GetUtcNow());
-        Settle(Context.Refused);
+        Settle();
     }
 
     private IEnumerable<long> Totals() => Statistics.SizeClasses.Take(Shape.Classes.Count).Select(c => c.TotalBuffers);

@@ -7,9 +7,10 @@ internal sealed partial class PoolModel
 {
     private static readonly TimeSpan SettleLimit = TimeSpan.FromSeconds(20);
 
+    private int _refusedAtRest;
+
     /// <summary>Waits until the pool has done what the step makes it do, and takes in what has come to those who waited.</summary>
-    /// <param name="refusedBefore">The number of refused registrations before the step.</param>
-    public void Settle(int refusedBefore)
+    public void Settle()
     {
         if (!SpinWait.SpinUntil(IsSettled, SettleLimit))
             Assert.Fail($"{Waiting.Count(w => !w.Task.IsCompleted)} wait, and the pool says {Statistics.PendingRequests}; it {(Pool.ServesWaiters ? "goes on for ever" : "does nothing")}");
@@ -26,10 +27,11 @@ internal sealed partial class PoolModel
             }
             else
             {
-                TakeFailure(rent, refusedBefore);
+                TakeFailure(rent);
             }
             Waiting.RemoveAt(i--);
         }
+        _refusedAtRest = Context.Refused;
         if (Life == LifeState.Open)
             AssertNobodyWaitsInVain();
     }
@@ -43,7 +45,7 @@ internal sealed partial class PoolModel
             && !Pool.ServesWaiters;
     }
 
-    private void TakeFailure(WaitingRent rent, int refusedBefore)
+    private void TakeFailure(WaitingRent rent)
     {
         switch (Record.Exception(() => rent.Task.GetAwaiter().GetResult()))
         {
@@ -55,7 +57,7 @@ internal sealed partial class PoolModel
                 Assert.True(rent.IsCancelled, "nobody cancelled it");
                 break;
             case RmaRegistrationException:
-                Assert.True(Context.Refused > refusedBefore, "no registration was refused");
+                Assert.True(Context.Refused > _refusedAtRest, "no registration was refused");
                 break;
             case ObjectDisposedException:
                 Assert.NotEqual(LifeState.Open, Life);

@@ -93,12 +93,11 @@ internal sealed partial class PoolModel : IDisposable
     /// <summary>Does a step on its thread, and looks at what has come of it.</summary>
     public void Do(Step step)
     {
-        int refused = Context.Refused;
         if (step.Thread == 0)
             step.Run(this);
         else
             (_threads[step.Thread] ??= new WorkerThread()).Run(() => step.Run(this));
-        Settle(refused);
+        Settle();
         _books.Check();
     }
 
@@ -116,7 +115,7 @@ internal sealed partial class PoolModel : IDisposable
         while (Waiting.Count > 0)
         {
             Waiting[^1].Cancel();
-            Settle(Context.Refused);
+            Settle();
         }
         while (Out.Count > 0)
         {
@@ -129,7 +128,7 @@ internal sealed partial class PoolModel : IDisposable
         }
         while (Quarantined.Count > 0)
             Release(Quarantined[^1], Quarantined[^1].Holds[^1]);
-        Settle(Context.Refused);
+        Settle();
         _books.Check();
         Close();
         _books.Check();
