@@ -10,7 +10,7 @@ internal static class Scenarios
     public const int Threads = 3;
 
     // A waiter can be overtaken 64 times; with fewer rents than that the model need not count.
-    private const int MaxSteps = 50;
+    private const int MaxSteps = 49;
 
     private static readonly Gen<int> Number = Gen.Int[0, 30];
 
@@ -31,7 +31,7 @@ internal static class Scenarios
 
     private static readonly Gen<PoolShape> AnyShape = Gen.Select(
         Cap,
-        Gen.Select(Gen.OneOf<long>(4096, 64, 192, 1024, 8192, 12288, 16384, 65536, 100_032), Gen.Frequency((2, Gen.Const(0)), (1, Gen.Int[1, 40]))).List[1, 4],
+        Gen.Select(Gen.OneOf<long>(4096, 64, 192, 1024, 8192, 12288, 16384, 65536, 100_032), Gen.OneOf(0, 0, 1, 2, 40)).List[1, 4],
         Gen.OneOf<long>(65536, 200_000, 2 << 20),
         Gen.OneOf<long>(0, 20_000, 65536, 1 << 20),
         Gen.Frequency((3, Gen.Int[0, 2].Select(s => (int?)s)), (1, Gen.Const((int?)null))),
@@ -62,9 +62,12 @@ internal static class Scenarios
         (1, Gen.Const((Step)new Drain())),
         (1, Gen.Const((Step)new Close())));
 
-    /// <summary>Any scenario.</summary>
+    private static readonly Gen<int> Thread = Gen.Frequency((3, Gen.Const(0)), (1, Gen.Int[1, Threads - 1]));
+
+    /// <summary>Any scenario; many begin with a warm-up.</summary>
     public static Gen<Scenario> Any { get; } = Gen.Select(
         AnyShape,
-        Gen.Select(AnyStep, Gen.Frequency((3, Gen.Const(0)), (1, Gen.Int[1, Threads - 1])), (step, thread) => step with { Thread = step is EndThread ? 0 : thread }).List[1, MaxSteps],
-        (shape, steps) => new Scenario(shape, steps));
+        Gen.Bool,
+        Gen.Select(AnyStep, Thread, (step, thread) => step with { Thread = step is EndThread ? 0 : thread }).List[1, MaxSteps],
+        (shape, isWarm, steps) => new Scenario(shape, isWarm ? [new WarmUp(), .. steps] : steps));
 }
