@@ -110,6 +110,9 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// <summary>Idle bytes in the threads' magazines, for tests.</summary>
     internal long MagazineBytes => _engine.MagazineBytes;
 
+    /// <summary>Those who wait are being served, or are about to be, for tests.</summary>
+    internal bool ServesWaiters => _engine.ServesWaiters;
+
     /// <inheritdoc/>
     public RmaPoolStatistics GetStatistics() => _engine.GetStatistics();
 

@@ -21,6 +21,9 @@ public sealed class BindingTests
             "MaxRegisteredBytes": 123456789,
             "MaxSlabBytes": 131072,
             "MaxIdleDirectBytes": 4242,
+            "SizeClassRange": { "From": 512, "To": 65536, "StepsPerDoubling": 2 },
+            "HugePages": "explicit",
+            "NumaNode": 0,
             "Access": "RemoteRead, RemoteWrite",
             "Isolation": "PerExposure",
             "RentTimeout": "00:00:01.500",
@@ -72,6 +75,9 @@ public sealed class BindingTests
         Assert.Equal(4242, options.MaxIdleDirectBytes);
         Assert.Equal(TimeSpan.FromMinutes(3), options.IdleRetention);
         Assert.Equal(TimeSpan.FromSeconds(4), options.TrimInterval);
+        Assert.Equal((512, 65536, 2), (options.SizeClassRange!.From, options.SizeClassRange.To, options.SizeClassRange.StepsPerDoubling));
+        Assert.Equal(RmaHugePages.Explicit, options.HugePages);
+        Assert.Equal(0, options.NumaNode);
         Assert.Equal(RmaAccess.RemoteRead | RmaAccess.RemoteWrite, options.Access);
         Assert.Equal(RmaIsolation.PerExposure, options.Isolation);
         Assert.Equal(TimeSpan.FromMilliseconds(1500), options.RentTimeout);

@@ -14,6 +14,9 @@ internal sealed class CountingContext : RmaContext
     /// <summary>Called before each registration, with its number from 1 and its length.</summary>
     public Action<int, long>? BeforeRegister { get; set; }
 
+    /// <summary>Called before each registration is undone.</summary>
+    public Action? BeforeDeregister { get; set; }
+
     public bool FailDeregister { get; set; }
 
     public int Registrations => Volatile.Read(ref _registrations);
@@ -38,6 +41,7 @@ internal sealed class CountingContext : RmaContext
 
     public override void Deregister(IRmaRegistration registration)
     {
+        BeforeDeregister?.Invoke();
         if (FailDeregister)
             throw new RmaRegistrationException("fi_close failed with FI_EBUSY.", "fi_close", 0, "test", 16, "FI_EBUSY");
         _inner.Deregister(registration);

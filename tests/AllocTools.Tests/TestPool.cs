@@ -2,6 +2,7 @@ using AllocTools.Blocks;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
+using Xunit;
 
 namespace AllocTools.Tests;
 
@@ -34,6 +35,15 @@ internal sealed class TestPool : IAsyncDisposable
         foreach (long size in blockSizes)
             options.SizeClasses.Add(new SizeClassOptions { BlockSize = size });
     };
+
+    /// <summary>Asserts what holds of a pool at any time.</summary>
+    public void CheckBooks()
+    {
+        RmaPoolStatistics now = Statistics;
+        Assert.Equal(now.RegisteredBytes, now.SizeClasses.Sum(c => c.RegisteredBytes));
+        Assert.True(now.RegisteredBytes <= now.LimitBytes);
+        Assert.All(now.SizeClasses, c => Assert.InRange(c.IdleBuffers, 0, c.TotalBuffers));
+    }
 
     public ValueTask DisposeAsync() => Pool.DisposeAsync();
 }

@@ -46,7 +46,7 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
         }
         catch
         {
-            engine.Budget.Release(length);
+            engine.Memory.Release(length);
             throw;
         }
     }

@@ -267,6 +267,15 @@ internal sealed class PoolEngine : IDisposable
             _drained.TrySetResult();
     }
 
+    /// <summary>There may be room. Unlike a release of a block this gives nothing back itself, so that giving back may call it.</summary>
+    public void SignalWaiters()
+    {
+        // The room must be visible before the count of waiters is read; see WaiterQueue.
+        Interlocked.MemoryBarrier();
+        if (_waiters.Count != 0)
+            _waiters.Signal();
+    }
+
     public void AddRegion() => Interlocked.Increment(ref _liveRegions);
 
     public void RemoveRegion()
@@ -324,6 +333,9 @@ internal sealed class PoolEngine : IDisposable
 
     /// <summary>Idle bytes in the threads' magazines.</summary>
     public long MagazineBytes => _classes.Sum(c => c.MagazineBytes);
+
+    /// <summary>Those who wait are being served, or are about to be.</summary>
+    public bool ServesWaiters => _waiters.IsAtWork;
 
     public RmaPoolStatistics GetStatistics() => new()
     {

@@ -19,6 +19,9 @@ internal sealed class PoolMemory(PoolEngine engine, SizeClass[] classes, long li
     /// <returns>Bytes between the two, or 0.</returns>
     public long Reserve(long preferred, long minimum, SlabOwner? forOwner, bool mayReclaim = true)
     {
+        // Whatever is given back, it does not fit.
+        if (minimum > Budget.Limit)
+            return 0;
         long granule = preferred == minimum ? 1 : engine.Slabs.PageSize;
         long bytes = Budget.ReserveUpTo(preferred, minimum, granule);
         while (bytes == 0)
@@ -29,6 +32,13 @@ internal sealed class PoolMemory(PoolEngine engine, SizeClass[] classes, long li
             bytes = Budget.ReserveUpTo(preferred, minimum, granule);
         }
         return bytes;
+    }
+
+    /// <summary>Releases bytes that were reserved: those who wait may find room now, whoever had them and for what.</summary>
+    public void Release(long bytes)
+    {
+        Budget.Release(bytes);
+        engine.SignalWaiters();
     }
 
     /// <summary>

@@ -124,6 +124,7 @@ internal sealed class SizeClass : SlabOwner
             return 0;
         lock (_gate)
             _shelves.Add(slab, isInitial: true);
+        Engine.SignalWaiters();
         return slab.BlockCount * BlockSize;
     }
 
@@ -305,7 +306,10 @@ internal sealed class SizeClass : SlabOwner
                 _shelves.Add(slab);
                 _nextGrowthBytes = Math.Min(Math.Max(slab.Region.Length * 2, FirstGrowthBytes), Engine.MaxSlabBytes);
             }
-            return TryTakeFree(length, isHit: false, out buffer);
+            bool isTaken = TryTakeFree(length, isHit: false, out buffer);
+            // The rest of it is for anybody, also for those who wait for smaller blocks.
+            Engine.SignalWaiters();
+            return isTaken;
         }
         finally
         {
@@ -345,7 +349,8 @@ internal sealed class SizeClass : SlabOwner
         // Near the cap there may be room for a part of a block; that part is not taken.
         int blocks = checked((int)(reserved / BlockSize));
         long bytes = slabs.RoundToPages(blocks * BlockSize);
-        Engine.Budget.Release(reserved - bytes);
+        if (reserved != bytes)
+            Engine.Memory.Release(reserved - bytes);
         return slabs.Create(this, bytes, BlockSize, blocks);
     }
 

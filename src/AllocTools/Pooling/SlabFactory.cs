@@ -29,7 +29,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         {
             if (address != 0)
                 blocks.Free(address, reservedBytes);
-            engine.Budget.Release(reservedBytes);
+            engine.Memory.Release(reservedBytes);
             throw;
         }
     }
@@ -67,7 +67,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
             return false;
         }
         Interlocked.Increment(ref engine.Counters.Deregistrations);
-        engine.Budget.Release(length);
+        engine.Memory.Release(length);
         engine.RemoveRegion();
         return true;
     }

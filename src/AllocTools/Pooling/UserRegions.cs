@@ -36,7 +36,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         }
         catch
         {
-            Engine.Budget.Release(length);
+            Engine.Memory.Release(length);
             throw;
         }
         var slab = new Slab(this, new MemoryRegion(address, length, Engine.SlabAccess, registration), length, 1, states);

@@ -26,6 +26,9 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
 
     public int Count => Volatile.Read(ref _count);
 
+    /// <summary>Waiters are being served, or are about to be.</summary>
+    public bool IsAtWork => Volatile.Read(ref _state) != Idle;
+
     /// <summary>How many wait for blocks of one class.</summary>
     public int CountOf(int classIndex) => Volatile.Read(ref _countByClass[classIndex]);
 

@@ -1,0 +1,16 @@
+namespace AllocTools.Tests.Model;
+
+/// <summary>A length by what it is to the pool.</summary>
+internal enum LengthKind
+{
+    One = 0,
+    Block = 1,
+    UnderBlock = 2,
+    OverBlock = 3,
+    Direct = 4,
+    HalfCap = 5,
+    Cap = 6,
+    OverCap = 7,
+    Zero = 8,
+    Negative = 9,
+}

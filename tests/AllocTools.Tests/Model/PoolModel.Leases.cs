@@ -1,0 +1,117 @@
+using AllocTools.Regions;
+using Xunit;
+
+namespace AllocTools.Tests.Model;
+
+/// <summary>What is done with a buffer, and after it.</summary>
+internal sealed partial class PoolModel
+{
+    private const int RememberedLeases = 16;
+
+    public void Return(Lease lease, bool byPool)
+    {
+        Assert.True(lease.HasItsPattern, "somebody else wrote into a buffer that is out");
+        bool isHeld = lease.IsHeld;
+        bool isDeferred = !isHeld && lease.Holds.Count > 0;
+        if (!isHeld)
+        {
+            // Before: what is given back now is out no more.
+            Out.Remove(lease);
+            if (isDeferred)
+                Quarantined.Add(lease);
+        }
+        Exception? error = Record.Exception(() => End(lease, byPool));
+        Type? expected = isHeld ? typeof(InvalidOperationException)
+            : Life == LifeState.Closed && !isDeferred ? typeof(ObjectDisposedException)
+            : null;
+        Assert.Equal(expected, error?.GetType());
+        Assert.Equal(isHeld, lease.Buffer.IsRented);
+        if (isHeld)
+        {
+            Assert.True(lease.HasItsPattern, "a return that was refused wrote into the buffer");
+            return;
+        }
+        Past.Add(lease);
+        if (Past.Count > RememberedLeases)
+            Past.RemoveAt(0);
+        if (!isDeferred)
+            CheckScrubbed(lease);
+    }
+
+    /// <summary>Everything that a lease which has ended must refuse.</summary>
+    public void UseAfterReturn(Lease lease)
+    {
+        RmaBuffer buffer = lease.Buffer;
+        Assert.False(buffer.IsRented);
+        Action[] uses =
+        [
+            () => End(lease, byPool: true),
+            () => End(lease, byPool: false),
+            () => _ = buffer.Span.Length,
+            () => _ = buffer.Memory.Length,
+            () => _ = buffer.Address,
+            () => _ = buffer.GetSpan(0, 1).Length,
+            () => ((RmaSlice)buffer).Hold(),
+            () => buffer.Expose(RmaAccess.RemoteRead),
+        ];
+        Assert.All(uses, use => Assert.Throws<InvalidOperationException>(use));
+    }
+
+    public void Hold(Lease lease, int times)
+    {
+        for (int i = 0; i < times; i++)
+            lease.Holds.Add(new HeldBuffer(lease.Buffer));
+    }
+
+    public void Release(Lease lease, HeldBuffer hold)
+    {
+        lease.Holds.Remove(hold);
+        bool comesBack = lease.Holds.Count == 0 && Quarantined.Remove(lease);
+        hold.Release();
+        if (comesBack)
+            CheckScrubbed(lease);
+    }
+
+    public void Expose(Lease lease)
+    {
+        bool isOwn = Shape.Isolation == RmaIsolation.PerExposure;
+        bool fits = !isOwn || _oracle.Fits(lease.Buffer.Length, Shape.User);
+        int armed = isOwn ? Context.FailNext : 0;
+        IReadOnlyDictionary<IRmaRegistration, long> before = Context.Live;
+        RmaExposure? exposure = null;
+        Exception? error = Record.Exception(() => exposure = lease.Buffer.Expose(RmaAccess.RemoteRead));
+        Assert.Equal(!fits ? typeof(RmaPoolExhaustedException) : armed > 0 ? typeof(RmaRegistrationException) : null, error?.GetType());
+        IRmaRegistration[] own = [.. Context.Live.Keys.Except(before.Keys)];
+        Assert.Equal(isOwn && error is null ? 1 : 0, own.Length);
+        MadeAside += own.Length;
+        Exposed.AddRange(own);
+        if (exposure is not null)
+            lease.Exposures.Add(exposure);
+    }
+
+    public void EndExposure(Lease lease, RmaExposure exposure)
+    {
+        lease.Exposures.Remove(exposure);
+        exposure.Dispose();
+        exposure.Dispose();
+        IReadOnlyDictionary<IRmaRegistration, long> live = Context.Live;
+        Exposed.RemoveAll(e => !live.ContainsKey(e));
+    }
+
+    private void End(Lease lease, bool byPool)
+    {
+        if (byPool)
+            Pool.Return(lease.Buffer);
+        else
+            lease.Buffer.Dispose();
+    }
+
+    /// <summary>Reads memory that is nobody's: it is mapped where it is registered and no waiter may get or give it back meanwhile.</summary>
+    private unsafe void CheckScrubbed(Lease lease)
+    {
+        if (Shape.Scrub == Scrub.None || lease.Owner == Shape.User || Waiting.Count > 0 || !Context.Live.ContainsKey(lease.Registration))
+            return;
+        byte expected = Shape.Scrub == Scrub.Clear ? (byte)0 : (byte)0xDD;
+        Assert.False(new ReadOnlySpan<byte>((void*)lease.Address, (int)lease.Capacity).ContainsAnyExcept(expected), "returned memory has its old bytes");
+    }
+}

@@ -1,0 +1,84 @@
+using AllocTools.Regions;
+
+namespace AllocTools.Tests.Model;
+
+/// <summary>Says what a request must come to, from what is out, what is registered, and the totals that the pool says.</summary>
+/// <remarks>It knows the rules of the pool, not its magazines, shelves and order: where an idle block is, is the pool's affair.</remarks>
+internal sealed class PoolOracle(PoolModel model)
+{
+    private PoolShape Shape => model.Shape;
+
+    /// <summary>What a newcomer's request must come to.</summary>
+    public Outcome OfRequest(long length)
+    {
+        if (length <= 0 || length > model.Cap)
+            return new Outcome(OutcomeKind.BadLength);
+        if (model.Life != LifeState.Open)
+            return new Outcome(OutcomeKind.NotOpen);
+        if (model.Waiting.Count == 0)
+            return OfWaiter(length);
+        // Who waits goes first: the rest of what is idle is all that a newcomer gets.
+        int owner = Shape.OwnerOf(length);
+        bool isServed = model.Waiting.All(w => w.Owner != owner) && HasIdle(owner, length);
+        return isServed ? new Outcome(OutcomeKind.Hit, owner) : new Outcome(OutcomeKind.NoRoom);
+    }
+
+    /// <summary>What a request must come to whose turn it is.</summary>
+    public Outcome OfWaiter(long length)
+    {
+        if (length > model.Cap)
+            return new Outcome(OutcomeKind.BadLength);
+        int owner = Shape.OwnerOf(length);
+        if (HasIdle(owner, length))
+            return new Outcome(OutcomeKind.Hit, owner);
+        long needed = PoolModel.RoundToPages(owner == Shape.Direct ? length : Shape.Classes[owner].BlockSize);
+        if (Fits(needed, owner))
+            return new Outcome(OutcomeKind.Growth, owner);
+        // Whole idle slabs have been given back in vain by then; a slab of which something is out has not.
+        for (int larger = owner + 1; larger < Shape.Direct; larger++)
+        {
+            if (IdleBesideWhatIsOut(larger) > 0)
+                return new Outcome(OutcomeKind.Hit, larger);
+        }
+        return new Outcome(OutcomeKind.NoRoom);
+    }
+
+    /// <summary>Whether so many bytes can be registered, if need be in place of what is idle elsewhere.</summary>
+    public bool Fits(long bytes, int owner) =>
+        model.Cap - model.Context.Live.Values.Sum() + IdleRegions(owner) >= bytes;
+
+    /// <summary>The bytes of all regions of which nothing is out, but for one owner's.</summary>
+    public long IdleRegions(int besides)
+    {
+        long idle = model.IdleDirect().Sum();
+        RmaPoolStatistics now = model.Statistics;
+        for (int owner = 0; owner < Shape.Direct; owner++)
+        {
+            if (owner != besides)
+                idle += now.SizeClasses[owner].RegisteredBytes - InUse(owner).Sum();
+        }
+        return idle;
+    }
+
+    /// <summary>Idle blocks of a class.</summary>
+    public long IdleBlocks(int owner) => model.Statistics.SizeClasses[owner].TotalBuffers - model.Taken.Count(l => l.Owner == owner);
+
+    private bool HasIdle(int owner, long length)
+    {
+        if (owner != Shape.Direct)
+            return IdleBlocks(owner) > 0;
+        // One serves what wastes at most a quarter of it.
+        long bytes = PoolModel.RoundToPages(length);
+        return model.IdleDirect().Any(idle => idle >= bytes && idle <= bytes + (bytes / 3));
+    }
+
+    private long IdleBesideWhatIsOut(int owner) =>
+        InUse(owner).Sum(bytes => bytes / Shape.Classes[owner].BlockSize) - model.Taken.Count(l => l.Owner == owner);
+
+    /// <summary>The lengths of the slabs of which something is out.</summary>
+    private IEnumerable<long> InUse(int owner)
+    {
+        IReadOnlyDictionary<IRmaRegistration, long> live = model.Context.Live;
+        return model.Taken.Where(l => l.Owner == owner).Select(l => l.Registration).Distinct().Select(r => live[r]);
+    }
+}

@@ -1,0 +1,7 @@
+namespace AllocTools.Tests.Model.Steps;
+
+/// <summary>Cancels a request that waits.</summary>
+internal sealed record Cancel(int Waiter) : Step
+{
+    public override void Run(PoolModel model) => Pick(model.Waiting, Waiter)?.Cancel();
+}

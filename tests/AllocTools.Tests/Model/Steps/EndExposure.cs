@@ -1,0 +1,11 @@
+namespace AllocTools.Tests.Model.Steps;
+
+/// <summary>Ends an exposure.</summary>
+internal sealed record EndExposure(int Buffer, int Exposure) : Step
+{
+    public override void Run(PoolModel model)
+    {
+        if (Pick([.. model.Out.Where(l => l.Exposures.Count > 0)], Buffer) is { } lease)
+            model.EndExposure(lease, lease.Exposures[Exposure % lease.Exposures.Count]);
+    }
+}

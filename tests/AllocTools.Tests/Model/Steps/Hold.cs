@@ -1,0 +1,11 @@
+namespace AllocTools.Tests.Model.Steps;
+
+/// <summary>An operation holds a buffer.</summary>
+internal sealed record Hold(int Buffer, int Times) : Step
+{
+    public override void Run(PoolModel model)
+    {
+        if (Pick(model.Out, Buffer) is { } lease)
+            model.Hold(lease, Times);
+    }
+}

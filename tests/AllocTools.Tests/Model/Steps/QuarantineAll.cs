@@ -1,0 +1,10 @@
+namespace AllocTools.Tests.Model.Steps;
+
+/// <summary>All operations that hold a buffer time out.</summary>
+internal sealed record QuarantineAll(int Buffer) : Step
+{
+    public override void Run(PoolModel model)
+    {
+        Pick(model.Out, Buffer)?.Holds.ForEach(h => h.Quarantine());
+    }
+}

@@ -1,0 +1,7 @@
+namespace AllocTools.Tests.Model.Steps;
+
+/// <summary>Registers memory of the caller's own.</summary>
+internal sealed record Register(int Length) : Step
+{
+    public override void Run(PoolModel model) => model.Register(Length);
+}

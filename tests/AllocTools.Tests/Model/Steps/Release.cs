@@ -1,0 +1,11 @@
+namespace AllocTools.Tests.Model.Steps;
+
+/// <summary>An operation ends, also one of a buffer that was returned meanwhile.</summary>
+internal sealed record Release(int Buffer, int Hold) : Step
+{
+    public override void Run(PoolModel model)
+    {
+        if (Pick([.. model.Taken], Buffer) is { } lease && Pick(lease.Holds, Hold) is { } hold)
+            model.Release(lease, hold);
+    }
+}

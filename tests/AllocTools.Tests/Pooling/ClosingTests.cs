@@ -1,0 +1,153 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Testing;
+using Xunit;
+
+namespace AllocTools.Tests.Pooling;
+
+/// <summary>Draining and disposing, with what is out, what waits and what is being registered.</summary>
+public sealed class ClosingTests
+{
+    private const long Block = 4096;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task DisposeWaitsForWhatIsOutThenGivesEverythingBack()
+    {
+        var context = new CountingContext();
+        var blocks = new CountingAllocator();
+        var test = new TestPool(context, o => o.DrainTimeout = TimeSpan.FromMinutes(5), blocks: blocks);
+        RmaBuffer buffer = test.Pool.Rent(1000);
+        Task disposing = test.DisposeAsync().AsTask();
+        Assert.False(disposing.IsCompleted);
+        Assert.Throws<ObjectDisposedException>(() => test.Pool.Rent(1));
+        buffer.Dispose();
+        await disposing.WaitAsync(TimeSpan.FromSeconds(30), Token);
+        Assert.Equal(0, blocks.Mapped);
+        Assert.Equal(0, context.Live);
+        Assert.True(context.WasClosed);
+        await test.DisposeAsync();
+        test.Pool.Dispose();
+    }
+
+    [Fact]
+    public async Task ALateReturnThrowsAndGivesItsMemoryBack()
+    {
+        var context = new CountingContext();
+        var blocks = new CountingAllocator();
+        var logs = new FakeLogCollector();
+        using var logging = LoggerFactory.Create(b => b.AddProvider(new FakeLoggerProvider(logs)));
+        var test = new TestPool(context, logging: logging, blocks: blocks);
+        RmaBuffer pooled = test.Pool.Rent(1000);
+        RmaBuffer direct = test.Pool.Rent(5 << 20);
+        RmaBuffer mine = test.Pool.Register(new byte[10]);
+        await test.DisposeAsync();
+        Assert.Contains(logs.GetSnapshot(), l => l.Id.Id == 2 && l.Message.Contains("3 buffers", StringComparison.Ordinal));
+        Assert.False(context.WasClosed);
+        pooled.Span.Fill(1);
+        Assert.Throws<ObjectDisposedException>(pooled.Dispose);
+        Assert.Throws<ObjectDisposedException>(direct.Dispose);
+        Assert.Throws<ObjectDisposedException>(mine.Dispose);
+        Assert.Equal(0, blocks.Mapped);
+        Assert.Equal(0, context.Live);
+        Assert.True(context.WasClosed);
+        Assert.Throws<InvalidOperationException>(pooled.Dispose);
+    }
+
+    [Fact]
+    public async Task DrainingFailsWaitersAndSaysWhetherAllIsBack()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = Block;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
+        });
+        RmaBuffer held = test.Pool.Rent(1);
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(1, Token).AsTask();
+        using var deadline = new CancellationTokenSource();
+        ValueTask<bool> draining = test.Pool.DrainAsync(deadline.Token);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => waiting);
+        await deadline.CancelAsync();
+        Assert.False(await draining);
+        held.Dispose();
+        Assert.True(await test.Pool.DrainAsync(Token));
+    }
+
+    [Fact]
+    public async Task DrainingDoesNotWaitForTheQuarantineWhichEndsWithTheEndpoint()
+    {
+        var blocks = new CountingAllocator();
+        var context = new CountingContext();
+        var test = new TestPool(context, o => o.DrainTimeout = TimeSpan.FromMinutes(5), blocks: blocks);
+        RmaBuffer buffer = test.Pool.Rent(1000);
+        RmaHold hold = buffer.Hold();
+        ValueTask<bool> draining = test.Pool.DrainAsync(Token);
+        Assert.False(draining.IsCompleted);
+        hold.Quarantine();
+        buffer.Dispose();
+        Assert.True(await draining);
+        await test.DisposeAsync();
+        Assert.NotEqual(0, blocks.Mapped);
+        Assert.False(context.WasClosed);
+        hold.Release();
+        Assert.Equal(0, blocks.Mapped);
+        Assert.True(context.WasClosed);
+    }
+
+    [Fact]
+    public async Task ClosingWhileMemoryIsRegisteredLeaksNothing()
+    {
+        using var entered = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        var blocks = new CountingAllocator();
+        var context = new CountingContext();
+        var test = new TestPool(context, TestPool.Classes(4096), blocks: blocks);
+        context.BeforeRegister = (_, _) =>
+        {
+            entered.Set();
+            go.Wait(Token);
+        };
+        Task<RmaBuffer> renting = Task.Factory.StartNew(() => test.Pool.Rent(10), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        entered.Wait(Token);
+        await test.DisposeAsync();
+        go.Set();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => renting);
+        Assert.Equal(0, blocks.Mapped);
+        Assert.Equal(0, context.Live);
+        Assert.True(context.WasClosed);
+    }
+
+    [Fact]
+    public async Task ClosingWhileAWaiterIsServedLeaksNothingAndEndsNoProcess()
+    {
+        using var entered = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        var blocks = new CountingAllocator();
+        var context = new CountingContext();
+        var test = new TestPool(
+            context,
+            o =>
+            {
+                o.MaxRegisteredBytes = 8192;
+                o.MaxIdleDirectBytes = 0;
+                o.SizeClasses.Add(new SizeClassOptions { BlockSize = 4096 });
+            },
+            blocks: blocks);
+        RmaBuffer direct = test.Pool.Rent(8192);
+        context.BeforeRegister = (_, _) =>
+        {
+            entered.Set();
+            go.Wait(Token);
+        };
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(4096, Token).AsTask();
+        direct.Dispose();
+        entered.Wait(Token);
+        await test.DisposeAsync();
+        go.Set();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => waiting);
+        // The round that served it goes on by itself; what it took comes back.
+        SpinWait.SpinUntil(() => context.WasClosed && blocks.Mapped == 0, TimeSpan.FromSeconds(30));
+        Assert.Equal(0, blocks.Mapped);
+        Assert.Equal(0, context.Live);
+    }
+}

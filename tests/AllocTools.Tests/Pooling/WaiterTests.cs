@@ -1,0 +1,179 @@
+using Microsoft.Extensions.Time.Testing;
+using Xunit;
+
+namespace AllocTools.Tests.Pooling;
+
+/// <summary>Who waits at the cap.</summary>
+public sealed class WaiterTests
+{
+    private const long Block = 4096;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task RentAsyncWaitsForAReturnAndKeepsTheOrder()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = Block;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
+        });
+        RmaBuffer held = test.Pool.Rent(Block);
+        List<Task<RmaBuffer>> waiting = [.. Enumerable.Range(0, 10).Select(_ => test.Pool.RentAsync(Block, Token).AsTask())];
+        Assert.Equal(10, test.Statistics.PendingRequests);
+        Assert.False(test.Pool.TryRent(1, out _));
+        foreach (Task<RmaBuffer> next in waiting)
+        {
+            Assert.False(next.IsCompleted);
+            held.Dispose();
+            held = await next.WaitAsync(TimeSpan.FromSeconds(30), Token);
+        }
+        held.Dispose();
+        Assert.Equal(0, test.Statistics.PendingRequests);
+        Assert.Equal(11, test.Statistics.Hits + test.Statistics.Misses);
+    }
+
+    [Fact]
+    public async Task AWaitingDirectRequestIsNotStarvedBySmallOnes()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 1 << 20;
+            o.MaxIdleDirectBytes = 0;
+            o.MaxSlabBytes = 64 << 10;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 64 << 10 });
+        });
+        RmaBuffer[] small = [.. Enumerable.Range(0, 16).Select(_ => test.Pool.Rent(64 << 10))];
+        Task<RmaBuffer> large = test.Pool.RentAsync(1 << 20, Token).AsTask();
+        int overtakes = 0;
+        small[0].Dispose();
+        for (int i = 0; i < 200; i++)
+        {
+            if (test.Pool.TryRent(1, out RmaBuffer newcomer))
+            {
+                overtakes++;
+                newcomer.Dispose();
+            }
+        }
+        Assert.InRange(overtakes, 0, 64);
+        Assert.False(large.IsCompleted);
+        foreach (RmaBuffer buffer in small[1..])
+            buffer.Dispose();
+        using RmaBuffer served = await large.WaitAsync(TimeSpan.FromSeconds(30), Token);
+        Assert.Equal(1 << 20, served.Length);
+    }
+
+    [Fact]
+    public async Task AWaiterTimesOutByTheClockAndLeavesNoTrace()
+    {
+        var time = new FakeTimeProvider();
+        await using var test = new TestPool(
+            o =>
+            {
+                o.MaxRegisteredBytes = Block;
+                o.RentTimeout = TimeSpan.FromSeconds(7);
+                o.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
+            },
+            time);
+        RmaBuffer held = test.Pool.Rent(Block);
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(Block, Token).AsTask();
+        time.Advance(TimeSpan.FromSeconds(6.9));
+        Assert.False(waiting.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(0.2));
+        RmaPoolExhaustedException error = await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => waiting);
+        Assert.Contains("RentTimeout", error.Message, StringComparison.Ordinal);
+        Assert.Equal(0, test.Statistics.PendingRequests);
+        held.Dispose();
+        test.Pool.Rent(Block).Dispose();
+        Assert.Equal(0, test.Statistics.RentedBuffers);
+    }
+
+    [Fact]
+    public async Task ACancelledWaiterLeavesNoTrace()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = Block;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
+        });
+        using var cancel = new CancellationTokenSource();
+        RmaBuffer held = test.Pool.Rent(Block);
+        Task<RmaBuffer> first = test.Pool.RentAsync(Block, cancel.Token).AsTask();
+        Task<RmaBuffer> second = test.Pool.RentAsync(Block, Token).AsTask();
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first);
+        held.Dispose();
+        (await second.WaitAsync(TimeSpan.FromSeconds(30), Token)).Dispose();
+        Assert.Equal(0, test.Statistics.PendingRequests);
+        Assert.Equal(0, test.Statistics.RentedBuffers);
+    }
+
+    [Fact]
+    public async Task NoWakeUpIsLostWithWaitersAndReturnsOnManyThreads()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 2 * Block;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
+            o.RentTimeout = TimeSpan.FromMinutes(2);
+        });
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(
+            async () =>
+            {
+                for (int i = 0; i < 2000; i++)
+                {
+                    using RmaBuffer buffer = await test.Pool.RentAsync(Block, Token);
+                    buffer.Span[0] = 1;
+                }
+            },
+            Token)));
+        Assert.Equal(16_000, test.Statistics.Rents);
+        Assert.Equal(0, test.Statistics.RentedBuffers);
+        Assert.Equal(0, test.Statistics.Rejections);
+    }
+
+    [Fact]
+    public async Task ALargeWaiterLeavesTheIdleBlocksOfOtherClasses()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 2 << 20;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1024, InitialBlocks = 1024 });
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1 << 20 });
+        });
+        await test.Pool.WarmUpAsync(Token);
+        using RmaBuffer small = test.Pool.Rent(1);
+        RmaBuffer large = test.Pool.Rent(1 << 20);
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(1 << 20, Token).AsTask();
+        test.Pool.Rent(1000).Dispose();
+        Assert.False(test.Pool.TryRent(1 << 20, out _));
+        large.Dispose();
+        (await waiting).Dispose();
+    }
+
+    [Fact]
+    public async Task AWaiterThatGivesUpLetsTheYoungerOnesPass()
+    {
+        var time = new FakeTimeProvider();
+        await using var test = new TestPool(
+            o =>
+            {
+                o.MaxRegisteredBytes = 1 << 20;
+                o.MaxIdleDirectBytes = 0;
+                o.MaxSlabBytes = 64 << 10;
+                o.RentTimeout = TimeSpan.FromSeconds(10);
+                o.SizeClasses.Add(new SizeClassOptions { BlockSize = 64 << 10 });
+            },
+            time);
+        RmaBuffer[] blocks = [.. Enumerable.Range(0, 12).Select(_ => test.Pool.Rent(64 << 10))];
+        Task<RmaBuffer> large = test.Pool.RentAsync(512 << 10, Token).AsTask();
+        time.Advance(TimeSpan.FromSeconds(5));
+        Task<RmaBuffer> younger = test.Pool.RentAsync(128 << 10, Token).AsTask();
+        Assert.False(younger.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(5.1));
+        await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => large);
+        (await younger.WaitAsync(TimeSpan.FromSeconds(30), Token)).Dispose();
+        foreach (RmaBuffer block in blocks)
+            block.Dispose();
+    }
+}
