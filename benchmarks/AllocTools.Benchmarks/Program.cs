@@ -1,8 +1,11 @@
 using AllocTools.Benchmarks;
+using AllocTools.Benchmarks.Endpoints;
 using AllocTools.Benchmarks.Pairs;
 using BenchmarkDotNet.Running;
 
 // eng/bench runs the comparisons by pairs; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
+if (args is [EndpointWorkload.Argument, .. string[] loop])
+    return new LoopProcess(LoopArguments.Parse(loop)).Run();
 bool isQuick = args.Contains("--quick");
 string only = args is [.., "--only", string text] ? text : "";
 if (args.Length == (isQuick ? 1 : 0) + (only.Length == 0 ? 0 : 2))

@@ -13,9 +13,9 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
         int peerOperations = Calibrate(peer);
         double[] ownTimes = new double[pairs];
         double[] peerTimes = new double[pairs];
-        long allocated = GC.GetAllocatedBytesForCurrentThread();
+        long allocated = own.AllocatedBytes;
         own.Run(ownOperations);
-        allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
+        allocated = own.AllocatedBytes - allocated;
         for (int i = 0; i < pairs; i++)
         {
             // Who goes first changes, too.
@@ -44,10 +44,5 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
         }
     }
 
-    private static double Time(IWorkload workload, int operations)
-    {
-        long started = Stopwatch.GetTimestamp();
-        workload.Run(operations);
-        return Stopwatch.GetElapsedTime(started).TotalNanoseconds / operations;
-    }
+    private static double Time(IWorkload workload, int operations) => workload.Time(operations).TotalNanoseconds / operations;
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using AllocTools.Benchmarks.Endpoints;
 using Spectre.Console;
 
 namespace AllocTools.Benchmarks.Pairs;
@@ -17,7 +18,7 @@ internal static class Report
         table.Expand = false;
         foreach (string column in new[] { "what", "against", "own ns", "peer ns", "ratio", "95 % interval", "goal", "", "own B" })
             table.AddColumn(new TableColumn(column).NoWrap());
-        foreach (Comparison comparison in Comparisons(isQuick).Where(c => c.Name.Contains(only, StringComparison.Ordinal)))
+        foreach (Comparison comparison in Comparisons(isQuick).Where(c => $"{c.Name} against {c.PeerName}".Contains(only, StringComparison.Ordinal)))
         {
             PairedResult result = runner.Run(comparison);
             (double low, double high) = result.Interval;
@@ -42,16 +43,16 @@ internal static class Report
     {
         int[] sizes = isQuick ? [1 << 10, 64 << 10, 1 << 20] : [1 << 10, 16 << 10, 64 << 10, 1 << 20];
         foreach (int size in sizes)
-            yield return new($"rent + return, {Size(size)}", () => OneInFlight.Own(size), "ArrayPool.Shared", () => OneInFlight.Shared(size), 0.6);
+            yield return new($"rent + return, {ByteSize.Text(size)}", () => OneInFlight.Own(size), "ArrayPool.Shared", () => OneInFlight.Shared(size), 0.6);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "ArrayPool.Create()", () => OneInFlight.Configured(64 << 10));
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "MemoryPool.Shared", () => OneInFlight.MemoryPoolShared(64 << 10));
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "RecyclableMemoryStream", () => OneInFlight.RecyclableStreams(64 << 10));
         foreach (int size in sizes)
-            yield return new($"64 in flight, {Size(size)}", () => ManyInFlight.Own(size), "ArrayPool.Shared", () => ManyInFlight.Shared(size), 0.25);
+            yield return new($"64 in flight, {ByteSize.Text(size)}", () => ManyInFlight.Own(size), "ArrayPool.Shared", () => ManyInFlight.Shared(size), 0.25);
         foreach (int size in sizes)
-            yield return new($"two threads, {Size(size)}", () => TwoThreads.Of(OneInFlight.Own(size)), "ArrayPool.Shared", () => TwoThreads.Of(OneInFlight.Shared(size)));
+            yield return new($"two threads, {ByteSize.Text(size)}", () => TwoThreads.Of(OneInFlight.Own(size)), "ArrayPool.Shared", () => TwoThreads.Of(OneInFlight.Shared(size)));
         foreach (int size in sizes)
-            yield return new($"returned by another thread, {Size(size)}", () => OtherThreadReturns.Own(size), "ArrayPool.Shared", () => OtherThreadReturns.Shared(size), 0.25);
+            yield return new($"returned by another thread, {ByteSize.Text(size)}", () => OtherThreadReturns.Own(size), "ArrayPool.Shared", () => OtherThreadReturns.Shared(size), 0.25);
         yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "ArrayPool.Create()", () => OtherThreadReturns.Configured(64 << 10));
         yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "the ring alone", OtherThreadReturns.RingAlone);
         yield return new("idle blocks alone: a magazine a thread", IdleBlocks.OfThreads, "a stack a core", IdleBlocks.OfCores);
@@ -65,9 +66,9 @@ internal static class Report
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one compare-and-swap", Floors.CompareAndSwap);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one exchange of a reference", Floors.Exchange);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one P/Invoke", Floors.NativeCall);
+        foreach (Comparison comparison in EndpointComparisons.All(isQuick))
+            yield return comparison;
     }
-
-    private static string Size(int bytes) => bytes >= 1 << 20 ? $"{bytes >> 20} MiB" : $"{bytes >> 10} KiB";
 
     private static string Number(double value) => value.ToString(value < 100 ? "0.0" : "#,0", CultureInfo.InvariantCulture);
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -14,6 +15,7 @@ internal sealed unsafe class CompletionReader(
 
     /// <summary>Reads all that is there.</summary>
     /// <returns>True where anything was.</returns>
+    [SkipLocalsInit]
     public bool Read()
     {
         fi_cq_msg_entry* entries = stackalloc fi_cq_msg_entry[BatchSize];

@@ -16,12 +16,14 @@ internal sealed unsafe class EndpointProgress
     private readonly OperationEnding _ending;
     private readonly OverdueOperations _overdue;
     private readonly CompletionReader _reader;
+    private readonly CoarseClock? _clock;
 
     public EndpointProgress(
         LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, TimeProvider time, bool hasOwnThread)
     {
         _slots = slots;
         _time = time;
+        _clock = hasOwnThread ? null : new CoarseClock(time);
         RetryQueue retries = new();
         _ending = new OperationEnding(context, retries, completions, _earliest, time);
         _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, _ending, _earliest, time);
@@ -38,6 +40,9 @@ internal sealed unsafe class EndpointProgress
     /// <summary>The earliest time at which something may be overdue, as a timestamp.</summary>
     public long NextDeadline => _earliest.Value;
 
+    /// <summary>When an operation with that time-out starts, as a timestamp.</summary>
+    public long StartOf(TimeSpan timeout) => _clock is null ? _time.GetTimestamp() : _clock.Start(timeout);
+
     public void NoteDeadline(long deadline) => _earliest.Note(deadline);
 
     public void NoteCancel() => _overdue.NoteCancel();
@@ -49,8 +54,8 @@ internal sealed unsafe class EndpointProgress
     /// <returns>True when anything happened.</returns>
     public bool TryRun()
     {
-        long now = _time.GetTimestamp();
-        if (!_turn.TryTake(now))
+        // Since when it has the turn is of use to who watches the endpoint's own thread.
+        if (!_turn.TryTake(_clock is null ? _time.GetTimestamp() : 0))
             return false;
         try
         {
@@ -58,7 +63,7 @@ internal sealed unsafe class EndpointProgress
             if (Dispatch.HasRetries)
                 happened |= Dispatch.PostRetries();
             // Read again: a long turn must not take from the grace of what it cancels.
-            _overdue.End(_time.GetTimestamp());
+            _overdue.End(_clock is null ? _time.GetTimestamp() : _clock.Now());
             return happened;
         }
         finally

@@ -12,6 +12,7 @@ internal sealed class OperationDispatch
     private readonly OperationEnding _ending;
     private readonly ProgressTurn _turn;
     private readonly TimeProvider _time;
+    private readonly bool _isWatched;
     private readonly bool _turnPostsAll;
     private readonly bool _turnPostsReceives;
 
@@ -35,6 +36,7 @@ internal sealed class OperationDispatch
         _ending = ending;
         _turn = turn;
         _time = time;
+        _isWatched = hasOwnThread;
         // shm's processes lock each other's memory. One that is killed there leaves the lock behind, and whoever posts to
         // it spins for ever: that may be the endpoint's own thread, which is watched, and never a caller.
         bool isShared = LibfabricDiscovery.IsSharedMemory(context.Traits.ProviderName);
@@ -151,7 +153,7 @@ internal sealed class OperationDispatch
             return -FiErrno.FI_ECANCELED;
         if (!_turnPostsReceives || slot.Kind != RmaOperationKind.Receive)
             return _poster.Post(slot);
-        _turn.Take(_time);
+        _turn.Take(_isWatched ? _time : null);
         try
         {
             return _poster.Post(slot);

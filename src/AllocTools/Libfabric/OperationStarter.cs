@@ -6,6 +6,8 @@ internal sealed class OperationStarter : IDisposable
     private readonly LibfabricContext _context;
     private readonly PeerTable _peers;
     private readonly TimeProvider _time;
+    private readonly TimeSpan _usualTimeout;
+    private readonly long _usualTime;
     private readonly OperationSlot[] _slots;
     private readonly SlotPool _free;
     private readonly EndpointProgress _progress;
@@ -24,6 +26,8 @@ internal sealed class OperationStarter : IDisposable
         _context = context;
         _peers = peers;
         _time = time;
+        _usualTimeout = options.OperationTimeout;
+        _usualTime = Time(_usualTimeout);
         _slots = new OperationSlot[options.MaxOutstanding];
         for (int i = 0; i < _slots.Length; i++)
             _slots[i] = new OperationSlot(this, i);
@@ -176,7 +180,7 @@ internal sealed class OperationStarter : IDisposable
             _free.Return(slot);
             throw;
         }
-        long now = _time.GetTimestamp();
+        long now = _progress.StartOf(timeout);
         long deadline = DeadlineOf(now, timeout);
         slot.Prepare(operation, hold, hasTask, now, deadline, cancellationToken);
         _progress.NoteDeadline(deadline);
@@ -217,5 +221,8 @@ internal sealed class OperationStarter : IDisposable
     }
 
     private long DeadlineOf(long now, TimeSpan timeout) =>
-        timeout == Timeout.InfiniteTimeSpan ? long.MaxValue : now + (long)(timeout.TotalSeconds * _time.TimestampFrequency);
+        timeout == Timeout.InfiniteTimeSpan ? long.MaxValue : now + (timeout == _usualTimeout ? _usualTime : Time(timeout));
+
+    /// <summary>A time as a difference of timestamps.</summary>
+    private long Time(TimeSpan time) => (long)(time.TotalSeconds * _time.TimestampFrequency);
 }

@@ -7,7 +7,7 @@ internal sealed class ProgressTurn
     private long _since = long.MaxValue;
 
     /// <summary>Takes the turn where nobody has it.</summary>
-    /// <param name="now">The present timestamp.</param>
+    /// <param name="now">The present timestamp; 0 where nobody watches the turn.</param>
     public bool TryTake(long now)
     {
         if (Interlocked.CompareExchange(ref _taken, 1, 0) != 0)
@@ -17,10 +17,11 @@ internal sealed class ProgressTurn
     }
 
     /// <summary>Takes the turn, spinning until it is free.</summary>
-    public void Take(TimeProvider time)
+    /// <param name="time">The clock; null where nobody watches the turn.</param>
+    public void Take(TimeProvider? time)
     {
         SpinWait spin = default;
-        while (!TryTake(time.GetTimestamp()))
+        while (!TryTake(time?.GetTimestamp() ?? 0))
             spin.SpinOnce(sleep1Threshold: -1);
     }
 

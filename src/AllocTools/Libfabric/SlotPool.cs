@@ -4,32 +4,41 @@ namespace AllocTools.Libfabric;
 
 /// <summary>The free slots of an endpoint, and the operations that wait for one, in the order they came.</summary>
 /// <remarks>
-/// A slot that comes free while operations wait is given to the oldest, under the lock, by way of the callback, which
-/// queues it or says that it can't be served any more: so they are posted in the order of the calls. Invariant: where operations wait, no slot is free.
+/// Free slots are a stack without a lock (Treiber's), whose head counts its changes, so that one that was taken and
+/// came back is not taken for unchanged. While operations wait nobody else takes a slot: one that comes free is given to
+/// the oldest, under the lock, by way of the callback, which queues it or says that it can't be served any more; so
+/// they are posted in the order of the calls. No slot is forgotten: who waits says so first and then looks at the stack,
+/// who returns one does it the other way round, each with a fence between.
 /// </remarks>
 internal sealed class SlotPool
 {
+    private const int None = -1;
+
     private readonly Lock _gate = new();
-    private readonly OperationSlot[] _free;
+    private readonly OperationSlot[] _slots;
+    private readonly int[] _next;
     private readonly LinkedList<WaitingOperation> _waiting = new();
     private readonly Func<WaitingOperation, OperationSlot, bool> _give;
-    private int _count;
+
+    // The low half is the index of the first free slot or None, the high half the number of changes.
+    private ulong _head;
+    private int _waitingCount;
     private bool _closed;
 
+    /// <param name="slots">All slots, each with its index.</param>
+    /// <param name="give">Gives a slot to an operation that waited.</param>
     public SlotPool(OperationSlot[] slots, Func<WaitingOperation, OperationSlot, bool> give)
     {
-        _free = [.. slots.Reverse()];
-        _count = _free.Length;
+        _slots = slots;
+        _next = [.. Enumerable.Range(1, slots.Length)];
+        _next[^1] = None;
         _give = give;
     }
 
     public bool TryTake([NotNullWhen(true)] out OperationSlot? slot)
     {
-        lock (_gate)
-        {
-            slot = _count > 0 ? _free[--_count] : null;
-            return slot is not null;
-        }
+        slot = null;
+        return Volatile.Read(ref _waitingCount) == 0 && TryPop(out slot);
     }
 
     /// <summary>Lets an operation wait for a slot; where one has come free meanwhile it has it at once.</summary>
@@ -38,12 +47,9 @@ internal sealed class SlotPool
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_closed, typeof(LibfabricEndpoint));
-            LinkedListNode<WaitingOperation> node = new(operation);
-            if (_count == 0)
-                _waiting.AddLast(node);
-            // Taken first: the slot may come back before this returns.
-            else if (!_give(operation, _free[--_count]))
-                _count++;
+            LinkedListNode<WaitingOperation> node = _waiting.AddLast(operation);
+            Interlocked.Increment(ref _waitingCount);
+            Give_NeedsLock();
             return node;
         }
     }
@@ -55,23 +61,18 @@ internal sealed class SlotPool
         {
             if (node.List is null)
                 return false;
-            _waiting.Remove(node);
+            Remove_NeedsLock(node);
             return true;
         }
     }
 
     public void Return(OperationSlot slot)
     {
+        Push(slot);
+        if (Volatile.Read(ref _waitingCount) == 0)
+            return;
         lock (_gate)
-        {
-            while (_waiting.First is { } first)
-            {
-                _waiting.RemoveFirst();
-                if (_give(first.Value, slot))
-                    return;
-            }
-            _free[_count++] = slot;
-        }
+            Give_NeedsLock();
     }
 
     /// <summary>Lets nothing wait any more.</summary>
@@ -92,7 +93,58 @@ internal sealed class SlotPool
         {
             WaitingOperation[] taken = [.. _waiting];
             _waiting.Clear();
+            Volatile.Write(ref _waitingCount, 0);
             return taken;
         }
     }
+
+    private void Give_NeedsLock()
+    {
+        while (_waiting.First is { } first && TryPop(out OperationSlot? slot))
+        {
+            Remove_NeedsLock(first);
+            if (!_give(first.Value, slot))
+                Push(slot);
+        }
+    }
+
+    private void Remove_NeedsLock(LinkedListNode<WaitingOperation> node)
+    {
+        _waiting.Remove(node);
+        Interlocked.Decrement(ref _waitingCount);
+    }
+
+    private bool TryPop([NotNullWhen(true)] out OperationSlot? slot)
+    {
+        ulong head = Volatile.Read(ref _head);
+        while ((int)head != None)
+        {
+            int first = (int)head;
+            // Another thread may have taken it and changed this since: then the head has changed, too.
+            ulong before = Interlocked.CompareExchange(ref _head, After(head, Volatile.Read(ref _next[first])), head);
+            if (before == head)
+            {
+                slot = _slots[first];
+                return true;
+            }
+            head = before;
+        }
+        slot = null;
+        return false;
+    }
+
+    private void Push(OperationSlot slot)
+    {
+        ulong head = Volatile.Read(ref _head);
+        while (true)
+        {
+            _next[slot.Index] = (int)head;
+            ulong before = Interlocked.CompareExchange(ref _head, After(head, slot.Index), head);
+            if (before == head)
+                return;
+            head = before;
+        }
+    }
+
+    private static ulong After(ulong head, int first) => (((head >> 32) + 1) << 32) | (uint)first;
 }

@@ -1,0 +1,103 @@
+using System.Globalization;
+using AllocTools.Libfabric;
+using AllocTools.Regions;
+
+namespace AllocTools.Benchmarks.Endpoints;
+
+/// <summary>One process's pool and endpoint, a buffer for each operation that may be outstanding, and the peer.</summary>
+internal sealed class LoopEndpoint : IDisposable
+{
+    private const long HugePageSize = 2 << 20;
+
+    private readonly IRmaContext _context;
+    private readonly RmaMemoryPool<LibfabricProvider> _pool;
+    private readonly RmaBuffer _exposed;
+    private readonly RmaExposure _exposure;
+    private RmaPeer _peer;
+    private RemoteRegion? _region;
+
+    public LoopEndpoint(LoopArguments arguments)
+    {
+        LibfabricOptions fabric = new() { Provider = arguments.Provider, Node = "127.0.0.1" };
+        fabric.Endpoint.Progress = arguments.IsAsync && !arguments.IsTarget ? LibfabricProgress.Endpoint : LibfabricProgress.Caller;
+        _context = new LibfabricProvider(fabric).Open();
+        Endpoint = _context.OpenEndpoint();
+        Size = arguments.Size;
+        // At least two: a ping-pong sends from one and receives into the other.
+        int buffers = Math.Max(2, arguments.Window);
+        // Huge pages on both sides, whatever the size: the copies are not what is compared.
+        long bytes = Math.Max(HugePageSize, (long)Size * buffers);
+        RmaMemoryPoolOptions options = new() { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite };
+        options.SizeClasses.Add(new SizeClassOptions { BlockSize = Size, InitialBlocks = (int)(bytes / Size) });
+        _pool = new RmaMemoryPool<LibfabricProvider>(_context, options);
+        _pool.WarmUpAsync().GetAwaiter().GetResult();
+        Buffers = [.. Enumerable.Range(0, buffers).Select(_ => _pool.Rent(Size))];
+        foreach (RmaBuffer buffer in Buffers)
+            buffer.Span.Fill(1);
+        _exposed = _pool.Rent(bytes);
+        _exposed.Span.Fill(1);
+        _exposure = _exposed.Expose(RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
+    }
+
+    public IRmaEndpoint Endpoint { get; }
+
+    /// <summary>Bytes of an operation.</summary>
+    public int Size { get; }
+
+    public RmaBuffer[] Buffers { get; }
+
+    /// <summary>What the peer needs: endpoint address, memory address, key, all hexadecimal.</summary>
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"{Convert.ToHexString(Endpoint.Address.Span)} {_exposure.Remote.Address:X} {_exposure.Remote.Key:X}");
+
+    /// <summary>Takes the peer's line.</summary>
+    public void Connect(string line)
+    {
+        string[] parts = line.Split(' ');
+        _peer = Endpoint.InsertPeer(Convert.FromHexString(parts[0]));
+        _region = Endpoint.Import(_peer, new RemoteMemory(Hexadecimal(parts[1]), _exposed.Length, Hexadecimal(parts[2]), RmaAccess.RemoteRead | RmaAccess.RemoteWrite));
+    }
+
+    /// <summary>The peer's memory that belongs to a buffer here.</summary>
+    public RemoteSlice Remote(int slot) => _region!.Slice((long)slot * Size, Size);
+
+    public RmaOperation Write(int slot) => RmaOperation.Write(Buffers[slot], Remote(slot), (ulong)slot);
+
+    public RmaOperation Read(int slot) => RmaOperation.Read(Buffers[slot], Remote(slot), (ulong)slot);
+
+    public RmaOperation Send(int slot) => RmaOperation.Send(Buffers[slot], _peer, (ulong)slot);
+
+    public RmaOperation Receive(int slot) => RmaOperation.Receive(Buffers[slot], (ulong)slot);
+
+    public ValueTask WriteAsync(int slot) => Endpoint.WriteAsync(Buffers[slot], Remote(slot));
+
+    public ValueTask SendAsync(int slot) => Endpoint.SendAsync(Buffers[slot], _peer);
+
+    public ValueTask<long> ReceiveAsync(int slot) => Endpoint.ReceiveAsync(Buffers[slot]);
+
+    /// <summary>Takes the ends of operations, all of which must have succeeded.</summary>
+    public int Poll(Span<RmaCompletion> completions)
+    {
+        int count = Endpoint.Poll(completions);
+        foreach (ref readonly RmaCompletion completion in completions[..count])
+        {
+            if (!completion.IsSuccess)
+                throw new InvalidOperationException($"A {completion.Kind} failed with {completion.ErrorCode}.");
+        }
+        return count;
+    }
+
+    public void Dispose()
+    {
+        _region?.Dispose();
+        Endpoint.Dispose();
+        _exposure.Dispose();
+        _exposed.Dispose();
+        foreach (RmaBuffer buffer in Buffers)
+            buffer.Dispose();
+        _pool.Dispose();
+        _context.Dispose();
+    }
+
+    private static ulong Hexadecimal(string text) => ulong.Parse(text, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,46 @@
+using System.Diagnostics;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests;
+
+public sealed class CoarseClockTests
+{
+    [Fact]
+    public void AStartIsNeverEarlyAndHardlyLate()
+    {
+        CoarseClock clock = new(TimeProvider.System);
+        TimeSpan timeout = TimeSpan.FromSeconds(30);
+        for (long until = Environment.TickCount64 + 200; Environment.TickCount64 < until;)
+        {
+            clock.Now();
+            long before = Stopwatch.GetTimestamp();
+            long start = clock.Start(timeout);
+            long after = Stopwatch.GetTimestamp();
+            Assert.True(start >= before, "an operation would time out early");
+            Assert.True(Stopwatch.GetElapsedTime(after, start) < TimeSpan.FromMilliseconds(20), "an operation would time out late");
+        }
+    }
+
+    [Fact]
+    public void AnotherClockAndAShortTimeoutAreReadEachTime()
+    {
+        CoarseClock clock = new(TimeProvider.System);
+        clock.Now();
+        long before = Stopwatch.GetTimestamp();
+        long start = clock.Start(TimeSpan.FromMilliseconds(1));
+        Assert.InRange(start, before, Stopwatch.GetTimestamp());
+
+        CountingTime time = new();
+        CoarseClock other = new(time);
+        Assert.Equal(1, other.Now());
+        Assert.Equal(2, other.Now());
+        Assert.Equal(3, other.Start(TimeSpan.FromSeconds(30)));
+    }
+
+    private sealed class CountingTime : TimeProvider
+    {
+        private long _reads;
+
+        public override long GetTimestamp() => ++_reads;
+    }
+}
