@@ -6,9 +6,13 @@ namespace AllocTools.Benchmarks.Pairs;
 /// <summary>Rent and return at once, on one thread.</summary>
 internal static class OneInFlight
 {
-    public static IWorkload Own(int size)
+    public static IWorkload Own(int size) => Of(new OwnPool(), size);
+
+    /// <summary>In a pool whose only class is of that size.</summary>
+    public static IWorkload OwnClass(int size) => Of(new OwnPool(classSize: size), size);
+
+    private static Workload Of(OwnPool own, int size)
     {
-        OwnPool own = new();
         RmaMemoryPool<HostMemory.HostProvider> pool = own.Pool;
         return new Workload(
             operations =>

@@ -2,7 +2,7 @@ using System.Buffers;
 
 namespace AllocTools.Benchmarks.Pairs;
 
-/// <summary>Rented on one thread, returned on another, by a ring; the ring's own cost is in both sides.</summary>
+/// <summary>Rented on one thread, returned on another, by a ring. Its cost is taken off both sides where the row says so.</summary>
 internal static class OtherThreadReturns
 {
     private const int Capacity = 64;

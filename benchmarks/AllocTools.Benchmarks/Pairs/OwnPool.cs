@@ -8,14 +8,19 @@ internal sealed class OwnPool : IDisposable
 {
     private readonly IRmaContext _context;
 
-    public OwnPool(long maxRegisteredBytes = 4L << 30)
+    /// <param name="maxRegisteredBytes">The cap.</param>
+    /// <param name="classSize">The block size of its only class; null: the default classes.</param>
+    public OwnPool(long maxRegisteredBytes = 4L << 30, long? classSize = null)
     {
         _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.BestEffort }).Open();
-        Pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions
+        RmaMemoryPoolOptions options = new()
         {
             MaxRegisteredBytes = maxRegisteredBytes,
             IdleRetention = Timeout.InfiniteTimeSpan,
-        });
+        };
+        if (classSize is { } size)
+            options.SizeClasses.Add(new SizeClassOptions { BlockSize = size });
+        Pool = new RmaMemoryPool<HostProvider>(_context, options);
     }
 
     public RmaMemoryPool<HostProvider> Pool { get; }

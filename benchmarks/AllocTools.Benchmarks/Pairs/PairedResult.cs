@@ -8,6 +8,7 @@ internal sealed class PairedResult
     public PairedResult(double[] ownNanoseconds, double[] peerNanoseconds, double ownBytes)
     {
         _ratios = [.. ownNanoseconds.Zip(peerNanoseconds, (own, peer) => own / peer).Order()];
+        Difference = Median([.. ownNanoseconds.Zip(peerNanoseconds, (own, peer) => own - peer).Order()]);
         Own = Median([.. ownNanoseconds.Order()]);
         Peer = Median([.. peerNanoseconds.Order()]);
         OwnBytes = ownBytes;
@@ -18,6 +19,9 @@ internal sealed class PairedResult
 
     /// <summary>Median, ns an operation.</summary>
     public double Peer { get; }
+
+    /// <summary>The median of own - peer, ns an operation.</summary>
+    public double Difference { get; }
 
     /// <summary>Bytes allocated an operation by this library's side.</summary>
     public double OwnBytes { get; }

@@ -9,8 +9,10 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
     {
         using IWorkload own = comparison.Own();
         using IWorkload peer = comparison.Peer();
+        using IWorkload? overhead = comparison.Overhead?.Invoke();
         int ownOperations = Calibrate(own);
         int peerOperations = Calibrate(peer);
+        int overheadOperations = overhead is null ? 0 : Calibrate(overhead);
         double[] ownTimes = new double[pairs];
         double[] peerTimes = new double[pairs];
         long allocated = own.AllocatedBytes;
@@ -24,6 +26,12 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
             peerTimes[i] = Time(peer, peerOperations);
             if (i % 2 != 0)
                 ownTimes[i] = Time(own, ownOperations);
+            if (overhead is null)
+                continue;
+            double besides = Time(overhead, overheadOperations);
+            ownTimes[i] = Math.Max(0, ownTimes[i] - besides);
+            // What is faster than the overhead alone is noise, and must not make an infinite ratio.
+            peerTimes[i] = Math.Max(1, peerTimes[i] - besides);
         }
         return new PairedResult(ownTimes, peerTimes, (double)allocated / ownOperations);
     }

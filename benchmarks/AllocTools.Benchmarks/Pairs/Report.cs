@@ -29,8 +29,8 @@ internal static class Report
                 Number(result.Peer),
                 Ratio(result.Ratio),
                 $"{Ratio(low)} to {Ratio(high)}",
-                comparison.Goal is double goal ? $"≤ {Ratio(goal)}" : "",
-                comparison.Goal is double limit ? result.Ratio <= limit ? "holds" : "misses" : "",
+                comparison.Goal is double goal ? $"≤ {Ratio(goal)}" : comparison.DifferenceGoal is double most ? $"≤ +{Number(most)} ns" : "",
+                (comparison.Goal is null && comparison.DifferenceGoal is null) ? "" : IsMet(comparison, result) ? "holds" : "misses",
                 Number(result.OwnBytes));
             Console.Error.WriteLine($"{comparison.Name} against {comparison.PeerName}: {Number(result.Own)} / {Number(result.Peer)} ns, {Ratio(result.Ratio)}");
         }
@@ -52,11 +52,16 @@ internal static class Report
         foreach (int size in sizes)
             yield return new($"two threads, {ByteSize.Text(size)}", () => TwoThreads.Of(OneInFlight.Own(size)), "ArrayPool.Shared", () => TwoThreads.Of(OneInFlight.Shared(size)));
         foreach (int size in sizes)
-            yield return new($"returned by another thread, {ByteSize.Text(size)}", () => OtherThreadReturns.Own(size), "ArrayPool.Shared", () => OtherThreadReturns.Shared(size), 0.25);
+            yield return new($"returned by another thread, {ByteSize.Text(size)}", () => OtherThreadReturns.Own(size), "ArrayPool.Shared", () => OtherThreadReturns.Shared(size), 0.25) { Overhead = OtherThreadReturns.RingAlone };
         yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "ArrayPool.Create()", () => OtherThreadReturns.Configured(64 << 10));
         yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "the ring alone", OtherThreadReturns.RingAlone);
         yield return new("idle blocks alone: a magazine a thread", IdleBlocks.OfThreads, "a stack a core", IdleBlocks.OfCores);
         yield return new("idle blocks alone, two threads: a magazine a thread", () => TwoThreads.Of(IdleBlocks.OfThreads()), "a stack a core", () => TwoThreads.Of(IdleBlocks.OfCores()));
+        yield return new("a byte written by buffer.Span", SpanAccess.Checked, "a span without the check", SpanAccess.Unchecked) { DifferenceGoal = 1 };
+        yield return new("1,000,000 buffers out", () => LiveBuffers.Out(1_000_000), "10 buffers out", () => LiveBuffers.Out(10), 1.2);
+        if (WithoutCounters.IsBuilt)
+            yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "a build without counters", () => WithoutCounters.OneInFlight(64 << 10)) { DifferenceGoal = 0.5 };
+        yield return new("rent + return, 4 MiB in a class", () => OneInFlight.OwnClass(Direct), "ArrayPool.Shared", () => OneInFlight.Shared(Direct), 0.6);
         yield return new("direct region again, 4 MiB", () => OneInFlight.Own(Direct), "a pooled rent", () => OneInFlight.Own(64 << 10), 5);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(64 << 10), 0.001);
         yield return new("rent + return, 1 MiB", () => OneInFlight.Own(1 << 20), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(1 << 20));
@@ -69,6 +74,9 @@ internal static class Report
         foreach (Comparison comparison in EndpointComparisons.All(isQuick))
             yield return comparison;
     }
+
+    private static bool IsMet(Comparison comparison, PairedResult result) =>
+        !(result.Ratio > comparison.Goal) && !(result.Difference > comparison.DifferenceGoal);
 
     private static string Number(double value) => value.ToString(value < 100 ? "0.0" : "#,0", CultureInfo.InvariantCulture);
 
