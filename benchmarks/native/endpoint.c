@@ -73,8 +73,11 @@ int main(int argc, char **argv)
     // At least two slots: a ping-pong sends from one and receives into the other.
     fabric_open(&fabric, argv[1], loop.size * (loop.window < 2 ? 2 : loop.window));
     fabric_print(&fabric);
-    if (fgets(line, sizeof line, stdin) == NULL)
+    if (fgets(line, sizeof line, stdin) == NULL) {
+        // Closed here, too: shm's file would stay behind.
+        fabric_close(&fabric);
         return 1;
+    }
     fabric_connect(&fabric, line);
     while (fgets(line, sizeof line, stdin) != NULL) {
         alarm(LONGEST_RUN);
