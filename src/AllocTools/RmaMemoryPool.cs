@@ -50,7 +50,24 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// <inheritdoc/>
     public IRmaContext Context => _engine.Context;
 
-    /// <summary>The cap, changed in use. See <see cref="PoolMemory.SetLimit"/>.</summary>
+    /// <summary>
+    /// Takes over, while the pool is in use, <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>,
+    /// <see cref="RmaMemoryPoolOptions.RentTimeout"/> (of waits that begin later), <see cref="RmaMemoryPoolOptions.IdleRetention"/>,
+    /// <see cref="RmaMemoryPoolOptions.TrimInterval"/> and <see cref="RmaMemoryPoolOptions.LeakDetection"/> (of later rents).
+    /// The other options stay as they were. Over a lower cap idle memory is given back at once and the rest as it is returned;
+    /// until then nothing more is registered, and who waits for more than the cap is refused.
+    /// </summary>
+    /// <param name="options">Read once, here.</param>
+    /// <exception cref="OptionsValidationException">The options are invalid, and nothing has changed; each failure names the option and its value.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    public void Reconfigure(RmaMemoryPoolOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        RmaMemoryPoolOptionsValidator.ThrowIfInvalid(Name, options);
+        _engine.Reconfigure(options);
+    }
+
+    /// <summary>The cap alone, for tests.</summary>
     internal void SetLimit(long bytes) => _engine.Memory.SetLimit(bytes);
 
     /// <inheritdoc/>

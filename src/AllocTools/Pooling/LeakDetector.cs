@@ -10,20 +10,19 @@ namespace AllocTools.Pooling;
 /// </remarks>
 internal sealed class LeakDetector(PoolEngine engine, RmaLeakDetection level)
 {
+    private long _mask = MaskOf(level);
     private readonly ConditionalWeakTable<LeaseTracker, object?> _out = [];
     private long _rents;
     private long _leaks;
 
     /// <summary>A rent is watched where its thread's number of rents has none of these bits; a number of rents is never 0.</summary>
-    public long Mask { get; } = level switch
-    {
-        RmaLeakDetection.Off => -1,
-        RmaLeakDetection.Sampled => 127,
-        _ => 0,
-    };
+    public long Mask => Volatile.Read(ref _mask);
 
     /// <summary>Leaks that were found.</summary>
     public long Leaks => Volatile.Read(ref _leaks);
+
+    /// <summary>What is watched from now on. What is watched already stays so.</summary>
+    public void SetLevel(RmaLeakDetection level) => Volatile.Write(ref _mask, MaskOf(level));
 
     /// <summary>Off the warm path: watches the rent if it is its turn.</summary>
     public RmaBuffer Sample(RmaBuffer buffer) => Mask != -1 && (Interlocked.Increment(ref _rents) & Mask) == 0 ? Watch(buffer) : buffer;
@@ -36,6 +35,13 @@ internal sealed class LeakDetector(PoolEngine engine, RmaLeakDetection level)
         _out.Add(tracker, null);
         return buffer.WithTracker(tracker);
     }
+
+    private static long MaskOf(RmaLeakDetection level) => level switch
+    {
+        RmaLeakDetection.Off => -1,
+        RmaLeakDetection.Sampled => 127,
+        _ => 0,
+    };
 
     public void OnEnded(LeaseTracker tracker) => _out.Remove(tracker);
 

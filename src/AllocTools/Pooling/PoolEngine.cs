@@ -29,7 +29,6 @@ internal sealed class PoolEngine : IDisposable
     private readonly SlabOwner[] _owners;
     private readonly WaiterQueue _waiters;
     private readonly TimeProvider _time;
-    private readonly TimeSpan _rentTimeout;
     private readonly bool _hasDefaultClasses;
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly IDisposable _context;
@@ -39,6 +38,7 @@ internal sealed class PoolEngine : IDisposable
 
     // Requests up to this length may be served from the thread's magazine: 0 while somebody waits, or once the pool closes.
     private long _warmLimit;
+    private long _rentTimeoutTicks;
 
     private int _liveRegions = 1;
 
@@ -49,7 +49,7 @@ internal sealed class PoolEngine : IDisposable
         Name = name;
         Logger = logger;
         _time = time;
-        _rentTimeout = options.RentTimeout;
+        _rentTimeoutTicks = options.RentTimeout.Ticks;
         MaxSlabBytes = options.MaxSlabBytes;
         Access = options.Access | RmaAccess.Local;
         // Where each exposure has a registration of its own, no key of a slab may reach it.
@@ -224,6 +224,19 @@ internal sealed class PoolEngine : IDisposable
             + $"{now.RentedBuffers} buffers are out and {now.PendingRequests} requests wait. Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.",
             length,
             Budget.Limit);
+    }
+
+    /// <summary>Takes over those options that may change in use; see <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.</summary>
+    public void Reconfigure(RmaMemoryPoolOptions options)
+    {
+        CheckOpen();
+        Volatile.Write(ref _rentTimeoutTicks, options.RentTimeout.Ticks);
+        _trimmer.Change(options.TrimInterval, options.IdleRetention);
+        Leaks.SetLevel(options.LeakDetection);
+        foreach (SizeClass sizeClass in _classes)
+            sizeClass.ReadLeakLevel();
+        if (options.MaxRegisteredBytes != Budget.Limit)
+            Memory.SetLimit(options.MaxRegisteredBytes);
     }
 
     /// <summary>Who rents and returns goes past the magazines while somebody waits, over a lowered cap, and once the pool closes.</summary>
@@ -405,9 +418,10 @@ internal sealed class PoolEngine : IDisposable
             Memory.GatherMagazines();
         _waiters.Signal();
         Task<RmaBuffer> task = node.Value.Task;
+        TimeSpan timeout = TimeSpan.FromTicks(Volatile.Read(ref _rentTimeoutTicks));
         try
         {
-            return Leaks.Sample(await task.WaitAsync(_rentTimeout, _time, cancellationToken).ConfigureAwait(false));
+            return Leaks.Sample(await task.WaitAsync(timeout, _time, cancellationToken).ConfigureAwait(false));
         }
         catch (TimeoutException) when (!task.IsFaulted)
         {
@@ -416,7 +430,7 @@ internal sealed class PoolEngine : IDisposable
             Interlocked.Increment(ref Counters.Rejections);
             // A younger one that it held back may fit now.
             _waiters.Signal();
-            throw Exhausted(length, $"{length} bytes within RentTimeout ({_rentTimeout})");
+            throw Exhausted(length, $"{length} bytes within RentTimeout ({timeout})");
         }
         catch (OperationCanceledException) when (!task.IsCompleted || task.IsCompletedSuccessfully)
         {

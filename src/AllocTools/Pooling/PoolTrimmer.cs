@@ -4,21 +4,28 @@ namespace AllocTools.Pooling;
 internal sealed class PoolTrimmer : IDisposable
 {
     private readonly WeakReference<PoolEngine> _engine;
-    private readonly TimeSpan _retention;
     private readonly TimeProvider _time;
-    private readonly ITimer? _timer;
+    private readonly ITimer _timer;
+    private long _retentionTicks;
     private int _runs;
 
     public PoolTrimmer(PoolEngine engine, TimeSpan interval, TimeSpan retention, TimeProvider time)
     {
         _engine = new WeakReference<PoolEngine>(engine);
-        _retention = retention;
         _time = time;
-        if (retention != Timeout.InfiniteTimeSpan && interval != Timeout.InfiniteTimeSpan)
-            _timer = time.CreateTimer(static trimmer => ((PoolTrimmer)trimmer!).Run(), this, interval, interval);
+        _timer = time.CreateTimer(static trimmer => ((PoolTrimmer)trimmer!).Run(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        Change(interval, retention);
     }
 
-    public void Dispose() => _timer?.Dispose();
+    /// <summary>Sets how often idle memory is looked for and how long it is kept; an infinite time of either ends the trimming.</summary>
+    public void Change(TimeSpan interval, TimeSpan retention)
+    {
+        Volatile.Write(ref _retentionTicks, retention.Ticks);
+        TimeSpan period = retention == Timeout.InfiniteTimeSpan ? Timeout.InfiniteTimeSpan : interval;
+        _timer.Change(period, period);
+    }
+
+    public void Dispose() => _timer.Dispose();
 
     private void Run()
     {
@@ -30,7 +37,7 @@ internal sealed class PoolTrimmer : IDisposable
         // A slow provider may take longer than the interval.
         if (Interlocked.Exchange(ref _runs, 1) != 0)
             return;
-        engine.Trim(_time.GetTimestamp() - (long)(_retention.TotalSeconds * _time.TimestampFrequency));
+        engine.Trim(_time.GetTimestamp() - (long)(TimeSpan.FromTicks(Volatile.Read(ref _retentionTicks)).TotalSeconds * _time.TimestampFrequency));
         Volatile.Write(ref _runs, 0);
     }
 }

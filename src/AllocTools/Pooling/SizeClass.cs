@@ -21,9 +21,11 @@ internal sealed class SizeClass : SlabOwner
     private readonly Lock _gate = new();
     private readonly SlabShelves _shelves;
     private readonly MagazineSet _magazines;
-    private readonly long _leakMask;
     private TaskCompletionSource? _growth;
     private long _nextGrowthBytes;
+
+    // A copy of the detector's, one load away on the warm path.
+    private long _leakMask;
     private long _hits;
     private long _misses;
 
@@ -33,10 +35,13 @@ internal sealed class SizeClass : SlabOwner
         BlockSize = blockSize;
         InitialBlocks = initialBlocks;
         _shelves = new SlabShelves(time);
-        _leakMask = engine.Leaks.Mask;
+        ReadLeakLevel();
         _magazines = new MagazineSet(this, magazines => Volatile.Write(ref Magazines, magazines));
         _nextGrowthBytes = Math.Min(FirstGrowthBytes, engine.MaxSlabBytes);
     }
+
+    /// <summary>The level of leak detection was changed.</summary>
+    public void ReadLeakLevel() => Volatile.Write(ref _leakMask, Engine.Leaks.Mask);
 
     public long BlockSize { get; }
 
