@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Hosting.Configuration;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using Microsoft.Extensions.Configuration;
@@ -20,15 +21,27 @@ internal static class PoolOptions
             Bind(services, key, provider, section);
     }
 
-    /// <remarks>Each call names its type, since the source-generated binder replaces only such calls.</remarks>
+    /// <remarks>Each call binds a type by name, since the source-generated binder replaces only such calls.</remarks>
     private static void Bind(IServiceCollection services, PoolKey key, Type provider, IConfigurationSection section)
     {
-        services.Configure<RmaMemoryPoolOptions>(key.Name, section);
+        IConfigurationSection relaxed = section.GetSection(OptionKeys.AllowUnknownKeys);
+        AddSection<RmaMemoryPoolOptions>(new(
+            key.Name, section, OptionKeys.Pool, [RmaMemoryPoolBuilder.ProviderSection], relaxed, (values, options) => values.Bind(options)), section);
         IConfigurationSection providerSection = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
         if (provider == typeof(LibfabricProvider))
-            services.Configure<LibfabricOptions>(key.Name, providerSection);
+            AddSection<LibfabricOptions>(new(key.Name, providerSection, OptionKeys.Libfabric, [], relaxed, (values, options) => values.Bind(options)), providerSection);
         else if (provider == typeof(HostProvider))
-            services.Configure<HostProviderOptions>(key.Name, providerSection);
+            AddSection<HostProviderOptions>(new(key.Name, providerSection, OptionKeys.Host, [], relaxed, (values, options) => values.Bind(options)), providerSection);
+
+        void AddSection<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
+            SectionOptions<TOptions> options, IConfigurationSection bound)
+            where TOptions : class
+        {
+            services.AddOptionsWithValidateOnStart<TOptions>(key.Name);
+            services.AddSingleton<IOptionsChangeTokenSource<TOptions>>(new ConfigurationChangeTokenSource<TOptions>(key.Name, bound));
+            services.AddSingleton<IConfigureOptions<TOptions>>(options);
+            services.AddSingleton<IValidateOptions<TOptions>>(options);
+        }
     }
 
     private static void AddRules<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(

@@ -58,6 +58,8 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// <param name="section">
     /// The pool's options, by the names of <see cref="RmaMemoryPoolOptions"/>; those of the provider are in its
     /// subsection <c>Provider</c>. Providers of others bind theirs by the builder's <c>ConfigureProvider</c>.
+    /// Sizes are numbers of bytes or <c>"64 KiB"</c>. A key that is none of these fails the start, unless the section has
+    /// <c>"AllowUnknownKeys": true</c>.
     /// </param>
     public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(
         this IServiceCollection services, IConfigurationSection section)
@@ -105,6 +107,8 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// <param name="section">
     /// The pool's options, by the names of <see cref="RmaMemoryPoolOptions"/>; those of the provider are in its
     /// subsection <c>Provider</c>. Providers of others bind theirs by the builder's <c>ConfigureProvider</c>.
+    /// Sizes are numbers of bytes or <c>"64 KiB"</c>. A key that is none of these fails the start, unless the section has
+    /// <c>"AllowUnknownKeys": true</c>.
     /// </param>
     public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(
         this IServiceCollection services, string name, IConfigurationSection section)

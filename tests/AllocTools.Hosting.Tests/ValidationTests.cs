@@ -71,9 +71,10 @@ public sealed class ValidationTests
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
         using IHost host = builder.Build();
 
-        var error = await Assert.ThrowsAsync<InvalidOperationException>(() => host.StartAsync(Cancelled));
-        Assert.Contains("AllocTools:MaxSlabBytes", error.Message, StringComparison.Ordinal);
-        Assert.Contains("much", error.Message, StringComparison.Ordinal);
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        Assert.Equal(
+            "AllocTools:MaxSlabBytes is 'much'; it is a number of bytes, alone or with B, KiB, MiB, GiB or TiB, such as \"64 KiB\".",
+            Assert.Single(error.Failures));
     }
 
     [Fact]

@@ -1,0 +1,35 @@
+namespace AllocTools.Hosting.Configuration;
+
+/// <summary>What a key of the configuration holds.</summary>
+internal enum OptionKind
+{
+    /// <summary>A whole number.</summary>
+    Integer = 0,
+
+    /// <summary>A number of bytes, as a number or with a unit: <c>65536</c>, <c>"64 KiB"</c>.</summary>
+    Size = 1,
+
+    /// <summary>A time, as <c>"hh:mm:ss.fff"</c>.</summary>
+    Duration = 2,
+
+    /// <summary><c>true</c> or <c>false</c>.</summary>
+    Flag = 3,
+
+    /// <summary>One of some names; see <see cref="OptionKey.Choices"/>.</summary>
+    Choice = 4,
+
+    /// <summary>Some of some names, with commas between.</summary>
+    Choices = 5,
+
+    /// <summary>Any text.</summary>
+    Text = 6,
+
+    /// <summary>Keys of its own; see <see cref="OptionKey.Keys"/>.</summary>
+    Section = 7,
+
+    /// <summary>A list of sections.</summary>
+    List = 8,
+
+    /// <summary>Texts by names that are not known here.</summary>
+    Map = 9,
+}

@@ -1,0 +1,40 @@
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Hosting.Configuration;
+
+/// <summary>Binds the options of one name to a section, and says what of the section can't be bound.</summary>
+/// <param name="name">The name of the options.</param>
+/// <param name="section">The section.</param>
+/// <param name="keys">The keys it may have.</param>
+/// <param name="others">Keys that are somebody else's.</param>
+/// <param name="allowsUnknownKeys">Where the key stands that has unknown ones passed over.</param>
+/// <param name="bind">The binder for these options: the source-generated one knows them by their type alone.</param>
+internal sealed class SectionOptions<TOptions>(
+    string name,
+    IConfigurationSection section,
+    IReadOnlyList<OptionKey> keys,
+    IReadOnlyCollection<string> others,
+    IConfigurationSection allowsUnknownKeys,
+    Action<IConfiguration, TOptions> bind) : IConfigureNamedOptions<TOptions>, IValidateOptions<TOptions>
+    where TOptions : class
+{
+    public void Configure(string? optionsName, TOptions options)
+    {
+        if (optionsName == name)
+            bind(Read().Values, options);
+    }
+
+    public void Configure(TOptions options) => Configure(Options.DefaultName, options);
+
+    public ValidateOptionsResult Validate(string? optionsName, TOptions options)
+    {
+        if (optionsName != name)
+            return ValidateOptionsResult.Skip;
+        IReadOnlyList<string> failures = Read().Failures;
+        return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
+    }
+
+    private (IReadOnlyList<string> Failures, IConfiguration Values) Read() =>
+        SectionReader.Read(section, keys, others, bool.TryParse(allowsUnknownKeys.Value, out bool allows) && allows);
+}

@@ -1,0 +1,128 @@
+using Microsoft.Extensions.Configuration;
+
+namespace AllocTools.Hosting.Configuration;
+
+/// <summary>Reads a section against the keys that it may have.</summary>
+/// <remarks>
+/// What can't be read, and what nobody knows, is collected with its path; the rest is given on as the binder takes it:
+/// sizes as numbers of bytes.
+/// </remarks>
+internal sealed class SectionReader
+{
+    private readonly List<string> _failures = [];
+    private readonly Dictionary<string, string?> _values = new(StringComparer.OrdinalIgnoreCase);
+    private readonly bool _allowsUnknownKeys;
+    private readonly string _root;
+
+    private SectionReader(IConfigurationSection section, bool allowsUnknownKeys)
+    {
+        _allowsUnknownKeys = allowsUnknownKeys;
+        _root = section.Path;
+    }
+
+    /// <summary>Reads a section.</summary>
+    /// <param name="section">The section; one that is not there is empty.</param>
+    /// <param name="keys">The keys it may have.</param>
+    /// <param name="others">Keys that it may have besides, which are somebody else's to read.</param>
+    /// <param name="allowsUnknownKeys">Keys that nobody knows are passed over.</param>
+    /// <returns>What is wrong, each with its path, the value and what would be right; and the values that can be bound.</returns>
+    public static (IReadOnlyList<string> Failures, IConfiguration Values) Read(
+        IConfigurationSection section, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others, bool allowsUnknownKeys)
+    {
+        SectionReader reader = new(section, allowsUnknownKeys);
+        reader.ReadSection(section, keys, others);
+        return (reader._failures, new ConfigurationBuilder().AddInMemoryCollection(reader._values).Build());
+    }
+
+    private void ReadSection(IConfigurationSection section, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others)
+    {
+        foreach (IConfigurationSection child in section.GetChildren())
+        {
+            OptionKey? key = keys.FirstOrDefault(k => k.Name.Equals(child.Key, StringComparison.OrdinalIgnoreCase));
+            if (key is not null)
+                ReadKey(child, key);
+            else if (!_allowsUnknownKeys && !others.Contains(child.Key, StringComparer.OrdinalIgnoreCase))
+                _failures.Add($"{child.Path} is no option. {Suggest(child.Key, keys, others)}");
+        }
+    }
+
+    private void ReadKey(IConfigurationSection section, OptionKey key)
+    {
+        switch (key.Kind)
+        {
+            case OptionKind.Section:
+                if (IsSection(section, "an object with options"))
+                    ReadSection(section, key.Keys, []);
+                break;
+            case OptionKind.List:
+                if (!IsSection(section, "a list of objects"))
+                    break;
+                foreach (IConfigurationSection entry in section.GetChildren())
+                {
+                    if (!int.TryParse(entry.Key, out _))
+                        _failures.Add($"{entry.Path}: {key.Name} is a list, and '{entry.Key}' is no index of one.");
+                    else if (IsSection(entry, "an object with options"))
+                        ReadSection(entry, key.Keys, []);
+                }
+                break;
+            case OptionKind.Map:
+                if (IsSection(section, "an object of names and texts"))
+                {
+                    foreach (IConfigurationSection entry in section.GetChildren())
+                        ReadValue(entry, new OptionKey(entry.Key, OptionKind.Text));
+                }
+                break;
+            default:
+                ReadValue(section, key);
+                break;
+        }
+    }
+
+    private void ReadValue(IConfigurationSection section, OptionKey key)
+    {
+        if (section.Value is null && section.GetChildren().Any())
+            _failures.Add($"{section.Path} is an object or a list; it is one value.");
+        // null in JSON, or an empty environment variable: the default.
+        else if (string.IsNullOrEmpty(section.Value))
+            return;
+        else if (OptionValue.TryRead(key, section.Value, out string normal, out string expected))
+            _values[section.Path[(_root.Length + 1)..]] = normal;
+        else
+            _failures.Add($"{section.Path} is '{section.Value}'; it is {expected}.");
+    }
+
+    private bool IsSection(IConfigurationSection section, string what)
+    {
+        if (string.IsNullOrEmpty(section.Value))
+            return true;
+        _failures.Add($"{section.Path} is '{section.Value}'; it is {what}.");
+        return false;
+    }
+
+    private static string Suggest(string name, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others)
+    {
+        string[] known = [.. keys.Select(k => k.Name), .. others];
+        string nearest = known.MinBy(k => Distance(k, name))!;
+        return Distance(nearest, name) <= Math.Max(2, name.Length / 3)
+            ? $"Was {nearest} meant?"
+            : $"There are {string.Join(", ", known.Order(StringComparer.Ordinal))}.";
+    }
+
+    /// <summary>How many letters must be put in, left out or changed (Levenshtein), whatever their case.</summary>
+    private static int Distance(string left, string right)
+    {
+        int[] row = [.. Enumerable.Range(0, right.Length + 1)];
+        for (int i = 1; i <= left.Length; i++)
+        {
+            int diagonal = row[0];
+            row[0] = i;
+            for (int j = 1; j <= right.Length; j++)
+            {
+                int change = diagonal + (char.ToUpperInvariant(left[i - 1]) == char.ToUpperInvariant(right[j - 1]) ? 0 : 1);
+                diagonal = row[j];
+                row[j] = Math.Min(change, Math.Min(row[j], row[j - 1]) + 1);
+            }
+        }
+        return row[^1];
+    }
+}

@@ -1,0 +1,165 @@
+using System.Reflection;
+using AllocTools.Hosting.Configuration;
+using AllocTools.Hosting.Tests.Support;
+using AllocTools.HostMemory;
+using AllocTools.Libfabric;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+/// <summary>What stands in the configuration: sizes with units, and everything that is wrong, at once.</summary>
+public sealed class ConfigurationTests
+{
+    private const string Bytes = "a number of bytes, alone or with B, KiB, MiB, GiB or TiB, such as \"64 KiB\"";
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData("65536", 65536)]
+    [InlineData("64 KiB", 65536)]
+    [InlineData("64KiB", 65536)]
+    [InlineData(" 64  kib ", 65536)]
+    [InlineData("3 MiB", 3 << 20)]
+    [InlineData("2 GiB", 2L << 30)]
+    [InlineData("1 TiB", 1L << 40)]
+    [InlineData("65536 B", 65536)]
+    public async Task Sizes_have_units(string text, long bytes)
+    {
+        using IHost host = await StartAsync($$"""{ "AllocTools": { "MaxRegisteredBytes": "{{text}}" } }""");
+        Assert.Equal(bytes, host.Services.GetRequiredService<IRmaMemoryPool>().GetStatistics().LimitBytes);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Theory]
+    [InlineData("1.5 GiB")]
+    [InlineData("64 kB")]
+    [InlineData("64 K")]
+    [InlineData("0x1000")]
+    [InlineData("9000000 TiB")]
+    [InlineData("KiB")]
+    public async Task A_size_that_cant_be_read_is_said(string text) =>
+        Assert.Equal([$"AllocTools:MaxSlabBytes is '{text}'; it is {Bytes}."], await FailuresAsync($$"""{ "AllocTools": { "MaxSlabBytes": "{{text}}" } }"""));
+
+    [Fact]
+    public async Task All_that_is_wrong_comes_at_once_with_path_value_and_what_would_be_right()
+    {
+        string[] failures = await FailuresAsync(
+            """
+            {
+              "AllocTools": {
+                "MaxRegisterdBytes": "1 GiB",
+                "MaxSlabBytes": "much",
+                "SizeClasses": [ { "BlockSize": "16 KiB", "InitialBlock": 4 }, { "BlockSize": "big" }, "64 KiB" ],
+                "SizeClassRange": 5,
+                "RentTimeout": 30,
+                "DrainTimeout": "-00:00:01",
+                "LeakDetection": "Some",
+                "Access": "RemoteRead, RemoteRight",
+                "ClearOnReturn": "perhaps",
+                "NumaNode": "first",
+                "AllowUnknownKeys": "no",
+                "Endpoint": { "SpinTime": "00:00:01" },
+                "HugePages": { "Size": "2 MiB" },
+                "Provider": { "Locking": "Always", "Lokcing": "None" }
+              }
+            }
+            """);
+        Assert.Equal(
+            [
+                "AllocTools:Access is 'RemoteRead, RemoteRight'; it is some of None, Local, RemoteRead, RemoteWrite, with commas between.",
+                "AllocTools:AllowUnknownKeys is 'no'; it is true or false.",
+                "AllocTools:ClearOnReturn is 'perhaps'; it is true or false.",
+                "AllocTools:DrainTimeout is -00:00:01; it is 0 to 24 hours.",
+                "AllocTools:Endpoint is no option. There are Access, AllowUnknownKeys, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval.",
+                "AllocTools:HugePages is an object or a list; it is one value.",
+                "AllocTools:LeakDetection is 'Some'; it is one of Off, Sampled, All.",
+                "AllocTools:MaxRegisterdBytes is no option. Was MaxRegisteredBytes meant?",
+                $"AllocTools:MaxSlabBytes is 'much'; it is {Bytes}.",
+                "AllocTools:NumaNode is 'first'; it is a whole number.",
+                "AllocTools:Provider:Locking is 'Always'; it is one of BestEffort, Required, None.",
+                "AllocTools:Provider:Lokcing is no option. Was Locking meant?",
+                "AllocTools:RentTimeout is '30'; it is a time as \"hh:mm:ss\" or \"hh:mm:ss.fff\", such as \"00:00:30\" for 30 seconds.",
+                "AllocTools:SizeClassRange is '5'; it is an object with options.",
+                "AllocTools:SizeClasses:0:InitialBlock is no option. Was InitialBlocks meant?",
+                $"AllocTools:SizeClasses:1:BlockSize is 'big'; it is {Bytes}.",
+                "AllocTools:SizeClasses:2 is '64 KiB'; it is an object with options.",
+            ],
+            failures.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task Unknown_keys_can_be_allowed()
+    {
+        using IHost host = await StartAsync("""{ "AllocTools": { "AllowUnknownKeys": true, "Comment": "ours", "Provider": { "Note": 1 } } }""");
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public async Task Sections_of_third_party_providers_are_theirs()
+    {
+        var journal = new Journal();
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "Provider": { "Anything": { "Goes": 1 } } } }""");
+        builder.Services.AddSingleton(journal);
+        builder.Services.AddRmaMemoryPool<RecordingProvider>(builder.Configuration.GetSection("AllocTools"));
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public void Every_option_is_a_key()
+    {
+        AssertSame(OptionKeys.Pool.Where(k => k.Name != OptionKeys.AllowUnknownKeys), typeof(RmaMemoryPoolOptions));
+        AssertSame(OptionKeys.Host, typeof(HostProviderOptions));
+        AssertSame(OptionKeys.Libfabric, typeof(LibfabricOptions));
+        AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.SizeClasses)), typeof(SizeClassOptions));
+        AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.SizeClassRange)), typeof(SizeClassRangeOptions));
+        AssertSame(KeysOf(OptionKeys.Libfabric, nameof(LibfabricOptions.Endpoint)), typeof(LibfabricEndpointOptions));
+    }
+
+    private static IReadOnlyList<OptionKey> KeysOf(IReadOnlyList<OptionKey> keys, string name) => keys.Single(k => k.Name == name).Keys;
+
+    private static void AssertSame(IEnumerable<OptionKey> keys, Type options)
+    {
+        PropertyInfo[] properties = options.GetProperties();
+        Assert.Equal(properties.Select(p => p.Name).Order(StringComparer.Ordinal), keys.Select(k => k.Name).Order(StringComparer.Ordinal));
+        foreach (PropertyInfo property in properties)
+            Assert.Contains(keys.Single(k => k.Name == property.Name).Kind, KindsOf(property.PropertyType));
+    }
+
+    private static OptionKind[] KindsOf(Type type) => (Nullable.GetUnderlyingType(type) ?? type) switch
+    {
+        var t when t == typeof(int) => [OptionKind.Integer],
+        var t when t == typeof(long) => [OptionKind.Size],
+        var t when t == typeof(TimeSpan) => [OptionKind.Duration],
+        var t when t == typeof(bool) => [OptionKind.Flag],
+        var t when t == typeof(string) => [OptionKind.Text],
+        { IsEnum: true } t => t.IsDefined(typeof(FlagsAttribute), false) ? [OptionKind.Choices] : [OptionKind.Choice],
+        { IsInterface: true } => [OptionKind.List, OptionKind.Map],
+        _ => [OptionKind.Section],
+    };
+
+    private static async Task<IHost> StartAsync(string json)
+    {
+        IHost host = Build(json);
+        await host.StartAsync(Cancelled);
+        return host;
+    }
+
+    private static async Task<string[]> FailuresAsync(string json)
+    {
+        using IHost host = Build(json);
+        Exception error = await Assert.ThrowsAnyAsync<Exception>(() => host.StartAsync(Cancelled));
+        return [.. (error is AggregateException all ? all.InnerExceptions : [error]).Cast<OptionsValidationException>().SelectMany(e => e.Failures)];
+    }
+
+    private static IHost Build(string json)
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder(json);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        return builder.Build();
+    }
+}
