@@ -28,41 +28,42 @@ internal static class OtherThreadReturns
     private static Workload Start<T>(Func<T> rent, Action<T> giveBack, Action? dispose)
     {
         Ring<T> ring = new(Capacity);
-        long wanted = 0;
-        long done = 0;
+        // Between two runs the other thread sleeps: the peer's turn is not to be shared with it.
+        AutoResetEvent go = new(initialState: false);
+        int wanted = 0;
+        bool isDone = true;
         bool ends = false;
-        using ManualResetEventSlim started = new();
         Thread consumer = new(() =>
         {
-            started.Set();
             while (true)
             {
-                while (Volatile.Read(ref wanted) == done)
-                {
-                    if (Volatile.Read(ref ends))
-                        return;
-                    Thread.SpinWait(1);
-                }
-                giveBack(ring.Read());
-                Volatile.Write(ref done, done + 1);
+                go.WaitOne();
+                if (Volatile.Read(ref ends))
+                    return;
+                for (int i = Volatile.Read(ref wanted); i > 0; i--)
+                    giveBack(ring.Read());
+                Volatile.Write(ref isDone, true);
             }
         })
         { IsBackground = true };
         consumer.Start();
-        started.Wait();
         return new Workload(
             operations =>
             {
-                Volatile.Write(ref wanted, wanted + operations);
+                Volatile.Write(ref wanted, operations);
+                Volatile.Write(ref isDone, false);
+                go.Set();
                 for (int i = 0; i < operations; i++)
                     ring.Write(rent());
-                while (Volatile.Read(ref done) != wanted)
+                while (!Volatile.Read(ref isDone))
                     Thread.SpinWait(1);
             },
             () =>
             {
                 Volatile.Write(ref ends, true);
+                go.Set();
                 consumer.Join();
+                go.Dispose();
                 dispose?.Invoke();
             });
     }

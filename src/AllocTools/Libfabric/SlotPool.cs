@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Interop;
 
 namespace AllocTools.Libfabric;
 
@@ -49,6 +50,7 @@ internal sealed class SlotPool
             ObjectDisposedException.ThrowIf(_closed, typeof(LibfabricEndpoint));
             LinkedListNode<WaitingOperation> node = _waiting.AddLast(operation);
             Interlocked.Increment(ref _waitingCount);
+            Fence.AfterInterlocked();
             Give_NeedsLock();
             return node;
         }
@@ -69,6 +71,7 @@ internal sealed class SlotPool
     public void Return(OperationSlot slot)
     {
         Push(slot);
+        Fence.AfterInterlocked();
         if (Volatile.Read(ref _waitingCount) == 0)
             return;
         lock (_gate)
