@@ -28,10 +28,11 @@ internal static class PoolOptions
         AddSection<RmaMemoryPoolOptions>(new(
             key.Name, section, OptionKeys.Pool, [RmaMemoryPoolBuilder.ProviderSection], relaxed, (values, options) => values.Bind(options)), section);
         IConfigurationSection providerSection = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
+        // An application may choose the provider when it runs, over one section: what the other one knows is no typo.
         if (provider == typeof(LibfabricProvider))
-            AddSection<LibfabricOptions>(new(key.Name, providerSection, OptionKeys.Libfabric, [], relaxed, (values, options) => values.Bind(options)), providerSection);
+            AddSection<LibfabricOptions>(new(key.Name, providerSection, OptionKeys.Libfabric, OptionKeys.NamesOf(OptionKeys.Host), relaxed, (values, options) => values.Bind(options)), providerSection);
         else if (provider == typeof(HostProvider))
-            AddSection<HostProviderOptions>(new(key.Name, providerSection, OptionKeys.Host, [], relaxed, (values, options) => values.Bind(options)), providerSection);
+            AddSection<HostProviderOptions>(new(key.Name, providerSection, OptionKeys.Host, OptionKeys.NamesOf(OptionKeys.Libfabric), relaxed, (values, options) => values.Bind(options)), providerSection);
 
         void AddSection<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
             SectionOptions<TOptions> options, IConfigurationSection bound)

@@ -98,6 +98,13 @@ public sealed class ConfigurationTests
     }
 
     [Fact]
+    public async Task One_section_may_serve_either_provider()
+    {
+        using IHost host = await StartAsync("""{ "AllocTools": { "Provider": { "Provider": "tcp;ofi_rxm", "Endpoint": { "MaxOutstanding": 5 }, "Locking": "None" } } }""");
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
     public async Task Sections_of_third_party_providers_are_theirs()
     {
         var journal = new Journal();

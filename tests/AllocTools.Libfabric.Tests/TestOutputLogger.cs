@@ -1,12 +1,12 @@
+using AllocTools.Testing;
 using Microsoft.Extensions.Logging;
-using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>Writes each log entry to the output of the test that it was made in, which is shown where the test failed.</summary>
+/// <summary>Notes each log entry for the test that it was made in.</summary>
 internal sealed class TestOutputLogger : ILoggerProvider, ILogger
 {
-    private volatile ITestOutputHelper? _output = TestContext.Current.TestOutputHelper;
+    private readonly Action<string> _note = FailureNotesAttribute.ForCurrentTest;
 
     public ILogger CreateLogger(string categoryName) => this;
 
@@ -16,8 +16,9 @@ internal sealed class TestOutputLogger : ILoggerProvider, ILogger
     public bool IsEnabled(LogLevel logLevel) => true;
 
     public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-        _output?.WriteLine($"{DateTime.UtcNow:HH:mm:ss.fff} {eventId.Id} {eventId.Name}: {formatter(state, exception)}");
+        _note($"{DateTime.UtcNow:HH:mm:ss.fff} {eventId.Id} {eventId.Name}: {formatter(state, exception)}");
 
-    /// <summary>The test is about to end, and takes no output after it.</summary>
-    public void Dispose() => _output = null;
+    public void Dispose()
+    {
+    }
 }

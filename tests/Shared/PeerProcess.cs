@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Text;
-using Xunit;
 
 namespace AllocTools.Testing;
 
@@ -10,6 +9,7 @@ internal sealed class PeerProcess : IAsyncDisposable
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(60);
     private readonly Process _process;
     private readonly StringBuilder _errors = new();
+    private readonly Action<string> _note = FailureNotesAttribute.ForCurrentTest;
 
     public PeerProcess(params string[] arguments)
         : this([], arguments)
@@ -97,12 +97,11 @@ internal sealed class PeerProcess : IAsyncDisposable
     {
         if (!_process.HasExited)
         {
-            TestContext.Current.TestOutputHelper?.WriteLine(Describe());
+            _note(Describe());
             await KillAsync();
         }
-        // Shown where the test failed.
         lock (_errors)
-            TestContext.Current.TestOutputHelper?.WriteLine($"The peer {Id} said:\n{_errors}");
+            _note($"The peer {Id} said:\n{_errors}");
         _process.Dispose();
     }
 

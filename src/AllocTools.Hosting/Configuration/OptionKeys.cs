@@ -73,4 +73,6 @@ internal static class OptionKeys
     [
         OptionKey.Of<PageLocking>(nameof(HostProviderOptions.Locking), OptionKind.Choice),
     ];
+
+    public static string[] NamesOf(IReadOnlyList<OptionKey> keys) => [.. keys.Select(k => k.Name)];
 }

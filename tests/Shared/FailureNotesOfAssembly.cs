@@ -1,0 +1,1 @@
+[assembly: AllocTools.Testing.FailureNotes]
