@@ -22,6 +22,15 @@ public interface IRmaMemoryPoolBuilder
     /// <exception cref="ArgumentNullException">The delegate is null.</exception>
     IRmaMemoryPoolBuilder Configure(Action<RmaMemoryPoolOptions> configure);
 
+    /// <summary>
+    /// Uses the provider that another pool opens, in place of one of its own: one domain, whose memory the endpoints of
+    /// either pool can use. It is closed with the last of the pools. Provider options are the other pool's.
+    /// </summary>
+    /// <param name="poolName">The other pool, added before or after this one, with the same type of provider; <c>default</c> is the unnamed pool.</param>
+    /// <returns>This builder.</returns>
+    /// <exception cref="ArgumentException">The name is null or empty.</exception>
+    IRmaMemoryPoolBuilder ShareProviderOf(string poolName);
+
     /// <summary>Sets options of the provider.</summary>
     /// <typeparam name="TOptions">The provider's options, such as <c>LibfabricOptions</c>.</typeparam>
     /// <param name="configure">Called when the options are first read.</param>

@@ -3,20 +3,15 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Hosting;
 
-/// <summary>A provider that was opened for one pool, and the endpoint that the application asked for, if it did.</summary>
-/// <remarks>
-/// Pool and endpoint keep references of their own to the context, so it is closed with the last of them, in whatever
-/// order a container disposes.
-/// </remarks>
-internal sealed class OpenedProvider : IAsyncDisposable, IDisposable
+/// <summary>A provider that was opened, for one pool or for several that share it. Closed with the last of them.</summary>
+internal sealed class OpenedProvider
 {
-    private readonly Lock _gate = new();
     private readonly IRmaProvider _provider;
     private readonly string _poolName;
     private readonly ILogger _logger;
-    private IRmaEndpoint? _endpoint;
-    private bool _refusesEndpoints;
-    private int _disposed;
+    private readonly Lock _gate = new();
+    private int _users;
+    private bool _closed;
 
     private OpenedProvider(IRmaProvider provider, IRmaContext context, string poolName, ILogger logger)
     {
@@ -43,55 +38,26 @@ internal sealed class OpenedProvider : IAsyncDisposable, IDisposable
         }
     }
 
-    /// <summary>Opens the application's endpoint.</summary>
-    /// <exception cref="RmaProviderException">It can't be opened.</exception>
-    /// <exception cref="ObjectDisposedException">The pool is being closed.</exception>
-    public IRmaEndpoint OpenEndpoint()
-    {
-        if (Volatile.Read(ref _refusesEndpoints))
-            throw Refused();
-        IRmaEndpoint endpoint = Context.OpenEndpoint();
-        lock (_gate)
-        {
-            if (!_refusesEndpoints)
-                return _endpoint = endpoint;
-        }
-        endpoint.Dispose();
-        throw Refused();
-    }
-
-    /// <summary>Lets nobody open an endpoint any more.</summary>
-    /// <returns>The one that was opened, or null.</returns>
-    public IRmaEndpoint? SealEndpoint()
+    /// <summary>One more pool uses it.</summary>
+    /// <exception cref="ObjectDisposedException">The last one has closed it.</exception>
+    public void Acquire()
     {
         lock (_gate)
         {
-            _refusesEndpoints = true;
-            return _endpoint;
+            ObjectDisposedException.ThrowIf(_closed, this);
+            _users++;
         }
     }
 
-    /// <summary>Closes the endpoint that was opened. A failure is logged, so that what follows is closed all the same.</summary>
-    public async Task CloseEndpointAsync()
+    /// <summary>A pool is done with it. The last one releases the context, then disposes the provider; a failure is logged.</summary>
+    public async ValueTask ReleaseAsync()
     {
-        if (SealEndpoint() is not { } endpoint)
-            return;
-        try
+        lock (_gate)
         {
-            await endpoint.DisposeAsync().ConfigureAwait(false);
+            if (--_users != 0)
+                return;
+            _closed = true;
         }
-        catch (Exception e)
-        {
-            HostingLog.EndpointCloseFailed(_logger, _poolName, e);
-        }
-    }
-
-    /// <summary>Releases the context, then disposes the provider.</summary>
-    public async ValueTask DisposeAsync()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) != 0)
-            return;
-        await CloseEndpointAsync().ConfigureAwait(false);
         try
         {
             Context.Dispose();
@@ -105,10 +71,4 @@ internal sealed class OpenedProvider : IAsyncDisposable, IDisposable
             HostingLog.ProviderCloseFailed(_logger, _poolName, e);
         }
     }
-
-    /// <summary>As <see cref="DisposeAsync"/>; waits for a provider that can only be disposed asynchronously.</summary>
-    public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
-
-    private ObjectDisposedException Refused() =>
-        new(nameof(IRmaEndpoint), $"The pool '{_poolName}' is being closed: no endpoint can be opened any more.");
 }

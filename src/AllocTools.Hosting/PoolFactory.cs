@@ -19,41 +19,57 @@ namespace AllocTools.Hosting;
 /// </remarks>
 internal static class PoolFactory
 {
-    public static void Add<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] TProvider>(IServiceCollection services, PoolKey key)
+    public static void Add<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] TProvider>(
+        IServiceCollection services, PoolRegistration registration)
         where TProvider : class, IRmaProvider
     {
+        PoolKey key = registration.Key;
+        // Asked for by those pools only that use it.
         key.AddSingleton(services, sp => OpenedProvider.Open(ProviderActivator.Create<TProvider>(sp, key), key.DisplayName, LoggerOf(sp)));
+        key.AddSingleton(services, sp => new PoolProvider(
+            registration.FindProviderOwner(sp).Key.Resolve<OpenedProvider>(sp), key.DisplayName, LoggerOf(sp)));
         key.AddSingleton(services, sp => new PublishedPool(sp.GetRequiredService<RmaPoolMetrics>(), LoggerOf(sp)));
-        key.AddSingleton(services, sp => CreatePool<TProvider>(sp, key));
+        key.AddSingleton(services, _ => new PoolWarmUpState());
+        key.AddSingleton(services, sp => CreatePool<TProvider>(sp, registration));
         key.AddSingleton<IRmaMemoryPool>(services, key.Resolve<RmaMemoryPool<TProvider>>);
         key.AddSingleton(services, sp => OpenEndpoint(sp, key));
         if (typeof(TProvider) == typeof(LibfabricProvider))
             key.AddSingleton(services, sp => (LibfabricEndpoint)key.Resolve<IRmaEndpoint>(sp));
         // Not AddHostedService: it would take the second pool on the same provider for the first.
-        services.AddSingleton<IHostedService>(sp => new RmaMemoryPoolService<TProvider>(sp, key, LoggerOf(sp)));
+        services.AddSingleton<IHostedService>(sp => new RmaMemoryPoolService<TProvider>(sp, registration, LoggerOf(sp)));
     }
 
-    private static RmaMemoryPool<TProvider> CreatePool<TProvider>(IServiceProvider services, PoolKey key)
+    private static RmaMemoryPool<TProvider> CreatePool<TProvider>(IServiceProvider services, PoolRegistration registration)
         where TProvider : class, IRmaProvider
     {
+        PoolKey key = registration.Key;
         // Invalid options are reported before anything is opened.
         RmaMemoryPoolOptions options = services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>().Get(key.Name);
         PublishedPool published = key.Resolve<PublishedPool>(services);
-        var pool = new RmaMemoryPool<TProvider>(
-            key.Resolve<OpenedProvider>(services).Context,
-            options,
-            key.DisplayName,
-            services.GetRequiredService<ILoggerFactory>(),
-            services.GetService<IBlockAllocator>(),
-            services.GetService<TimeProvider>());
-        published.Publish(pool);
-        return pool;
+        IRmaContext context = key.Resolve<PoolProvider>(services).Context;
+        try
+        {
+            var pool = new RmaMemoryPool<TProvider>(
+                context,
+                options,
+                key.DisplayName,
+                services.GetRequiredService<ILoggerFactory>(),
+                services.GetService<IBlockAllocator>(),
+                services.GetService<TimeProvider>());
+            published.Publish(pool);
+            return pool;
+        }
+        catch (OptionsValidationException e)
+        {
+            // What only the opened provider could tell.
+            throw registration.WithOrigin(e);
+        }
     }
 
     private static IRmaEndpoint OpenEndpoint(IServiceProvider services, PoolKey key)
     {
         key.Resolve<IRmaMemoryPool>(services);
-        return key.Resolve<OpenedProvider>(services).OpenEndpoint();
+        return key.Resolve<PoolProvider>(services).OpenEndpoint();
     }
 
     private static ILogger LoggerOf(IServiceProvider services) =>

@@ -10,6 +10,9 @@ namespace AllocTools.Hosting;
 /// <param name="Name">The pool's name, or <see cref="Options.DefaultName"/>.</param>
 internal sealed record PoolKey(string Name)
 {
+    /// <summary>The key of the pool that logs, metrics and errors call by that name.</summary>
+    public static PoolKey OfDisplayName(string name) => new(name == RmaMemoryPoolName.Default ? Options.DefaultName : name);
+
     private bool IsUnnamed => Name == Options.DefaultName;
 
     /// <summary>What the pool is called in logs, metrics and errors.</summary>

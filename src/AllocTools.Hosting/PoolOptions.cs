@@ -11,45 +11,59 @@ namespace AllocTools.Hosting;
 /// <summary>Registers a pool's options and those of this library's providers: binding, rules, validation at the start.</summary>
 internal static class PoolOptions
 {
-    public static void Add(IServiceCollection services, PoolKey key, Type provider, IConfigurationSection? section)
+    public static void Add(IServiceCollection services, PoolRegistration registration)
     {
-        string origin = section is null ? $"Pool '{key.DisplayName}': " : section.Path + ConfigurationPath.KeyDelimiter;
-        AddRules(services, key, origin, new RmaMemoryPoolOptionsValidator());
-        if (provider == typeof(LibfabricProvider))
-            AddRules(services, key, origin + RmaMemoryPoolBuilder.ProviderSection + ConfigurationPath.KeyDelimiter, new LibfabricOptionsValidator());
-        if (section is not null)
-            Bind(services, key, provider, section);
+        AddRules(services, registration, "", new RmaMemoryPoolOptionsValidator());
+        services.AddSingleton<IValidateOptions<RmaMemoryPoolOptions>>(new SharedProviderRule(registration));
+        const string ProviderPath = RmaMemoryPoolBuilder.ProviderSection + ":";
+        if (registration.Provider == typeof(LibfabricProvider))
+            AddRules(services, registration, ProviderPath, new LibfabricOptionsValidator());
+        else if (registration.Provider == typeof(HostProvider))
+            AddRules(services, registration, ProviderPath, new HostProviderOptionsValidator());
+        if (registration.Section is { } section)
+            Bind(services, registration, section);
     }
 
     /// <remarks>Each call binds a type by name, since the source-generated binder replaces only such calls.</remarks>
-    private static void Bind(IServiceCollection services, PoolKey key, Type provider, IConfigurationSection section)
+    private static void Bind(IServiceCollection services, PoolRegistration registration, IConfigurationSection section)
     {
+        string name = registration.Key.Name;
         IConfigurationSection relaxed = section.GetSection(OptionKeys.AllowUnknownKeys);
-        AddSection<RmaMemoryPoolOptions>(new(
-            key.Name, section, OptionKeys.Pool, [RmaMemoryPoolBuilder.ProviderSection], relaxed, (values, options) => values.Bind(options)), section);
-        IConfigurationSection providerSection = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
+        AddSection<RmaMemoryPoolOptions>(sp => new(
+            name, section, OptionKeys.Pool, [RmaMemoryPoolBuilder.ProviderSection, .. PoolsBelow(sp, section)], relaxed, (values, options) => values.Bind(options)));
+        IConfigurationSection provider = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
         // An application may choose the provider when it runs, over one section: what the other one knows is no typo.
-        if (provider == typeof(LibfabricProvider))
-            AddSection<LibfabricOptions>(new(key.Name, providerSection, OptionKeys.Libfabric, OptionKeys.NamesOf(OptionKeys.Host), relaxed, (values, options) => values.Bind(options)), providerSection);
-        else if (provider == typeof(HostProvider))
-            AddSection<HostProviderOptions>(new(key.Name, providerSection, OptionKeys.Host, OptionKeys.NamesOf(OptionKeys.Libfabric), relaxed, (values, options) => values.Bind(options)), providerSection);
+        if (registration.Provider == typeof(LibfabricProvider))
+            AddSection<LibfabricOptions>(_ => new(name, provider, OptionKeys.Libfabric, OptionKeys.NamesOf(OptionKeys.Host), relaxed, (values, options) => values.Bind(options)));
+        else if (registration.Provider == typeof(HostProvider))
+            AddSection<HostProviderOptions>(_ => new(name, provider, OptionKeys.Host, OptionKeys.NamesOf(OptionKeys.Libfabric), relaxed, (values, options) => values.Bind(options)));
 
         void AddSection<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
-            SectionOptions<TOptions> options, IConfigurationSection bound)
+            Func<IServiceProvider, SectionOptions<TOptions>> options)
             where TOptions : class
         {
-            services.AddOptionsWithValidateOnStart<TOptions>(key.Name);
-            services.AddSingleton<IOptionsChangeTokenSource<TOptions>>(new ConfigurationChangeTokenSource<TOptions>(key.Name, bound));
+            services.AddOptionsWithValidateOnStart<TOptions>(name);
+            // No IOptionsChangeTokenSource: a monitor would throw from then on at a change that is invalid; see PoolReloader.
             services.AddSingleton<IConfigureOptions<TOptions>>(options);
             services.AddSingleton<IValidateOptions<TOptions>>(options);
         }
     }
 
     private static void AddRules<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
-        IServiceCollection services, PoolKey key, string origin, IValidateOptions<TOptions> rules)
+        IServiceCollection services, PoolRegistration registration, string path, IValidateOptions<TOptions> rules)
         where TOptions : class
     {
-        services.AddOptionsWithValidateOnStart<TOptions>(key.Name);
-        services.AddSingleton<IValidateOptions<TOptions>>(new NamedOptionsValidator<TOptions>(key.Name, origin, rules));
+        services.AddOptionsWithValidateOnStart<TOptions>(registration.Key.Name);
+        services.AddSingleton<IValidateOptions<TOptions>>(new NamedOptionsValidator<TOptions>(registration.Key.Name, registration.Origin + path, rules));
+    }
+
+    /// <summary>The keys below a section that begin the way to another pool's.</summary>
+    private static IEnumerable<string> PoolsBelow(IServiceProvider services, IConfigurationSection section)
+    {
+        string start = section.Path + ConfigurationPath.KeyDelimiter;
+        return from pool in services.GetServices<PoolRegistration>()
+               let path = pool.Section?.Path ?? ""
+               where path.StartsWith(start, StringComparison.OrdinalIgnoreCase)
+               select path[start.Length..].Split(ConfigurationPath.KeyDelimiter)[0];
     }
 }

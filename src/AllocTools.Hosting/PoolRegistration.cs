@@ -1,21 +1,63 @@
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>Marks in a service collection that a pool was added, so that a second one of its name is refused.</summary>
-/// <param name="DisplayName">Unnamed and <c>default</c> are the same: logs and metrics could not tell them apart.</param>
-internal sealed record PoolRegistration(string DisplayName)
+/// <summary>A pool that was added to a service collection.</summary>
+internal sealed class PoolRegistration(PoolKey key, Type provider, IConfigurationSection? section)
 {
+    /// <summary>Its name.</summary>
+    public PoolKey Key => key;
+
+    /// <summary>The type of its provider.</summary>
+    public Type Provider => provider;
+
+    /// <summary>Where its options stand; null: in code alone.</summary>
+    public IConfigurationSection? Section => section;
+
+    /// <summary>The pool whose provider this one uses; null: its own.</summary>
+    public PoolKey? SharesWith { get; set; }
+
+    /// <summary>Where the pool's options stand, for people.</summary>
+    public string Place => Section is null ? "options in code" : $"section '{Section.Path}'";
+
+    /// <summary>What goes before the name of an option in an error: the section's path, or the pool's name.</summary>
+    public string Origin => Section is null ? $"Pool '{Key.DisplayName}': " : Section.Path + ConfigurationPath.KeyDelimiter;
+
+    /// <summary>The failures of a validation by the pool itself, with the place of each option.</summary>
+    public OptionsValidationException WithOrigin(OptionsValidationException error) =>
+        new(error.OptionsName, error.OptionsType, error.Failures.Select(f => Origin + f));
+
     /// <exception cref="InvalidOperationException">There is one of that name.</exception>
-    public static void Add(IServiceCollection services, PoolKey key)
+    public void AddTo(IServiceCollection services)
     {
-        var registration = new PoolRegistration(key.DisplayName);
-        if (services.Any(d => d.ServiceType == typeof(PoolRegistration) && registration.Equals(d.ImplementationInstance)))
+        // Unnamed and "default" are the same: logs and metrics could not tell them apart.
+        if (services.Any(d => d.ImplementationInstance is PoolRegistration other && other.Key.DisplayName == Key.DisplayName))
         {
             throw new InvalidOperationException(
-                $"A pool '{key.DisplayName}' was added before. Give each pool a name of its own: AddRmaMemoryPool<TProvider>(\"name\", ...)"
-                + (key.DisplayName == RmaMemoryPoolName.Default ? $"; '{RmaMemoryPoolName.Default}' is what the unnamed pool is called." : "."));
+                $"A pool '{Key.DisplayName}' was added before. Give each pool a name of its own: AddRmaMemoryPool<TProvider>(\"name\", ...)"
+                + (Key.DisplayName == RmaMemoryPoolName.Default ? $"; '{RmaMemoryPoolName.Default}' is what the unnamed pool is called." : "."));
         }
-        services.AddSingleton(registration);
+        services.AddSingleton(this);
+    }
+
+    /// <summary>Whose provider this pool uses: its own, or in the end another pool's.</summary>
+    /// <exception cref="InvalidOperationException">There is no such pool, it has another provider, or they share in a circle.</exception>
+    public PoolRegistration FindProviderOwner(IServiceProvider services)
+    {
+        PoolRegistration[] all = [.. services.GetServices<PoolRegistration>()];
+        PoolRegistration owner = this;
+        for (int steps = 0; owner.SharesWith is { } shared; steps++)
+        {
+            string told = $"The pool '{Key.DisplayName}' shares the provider of '{shared.DisplayName}'";
+            owner = Array.Find(all, r => r.Key.DisplayName == shared.DisplayName)
+                ?? throw new InvalidOperationException($"{told}, and no pool of that name was added. There are {string.Join(", ", all.Select(r => $"'{r.Key.DisplayName}'"))}.");
+            if (owner.Provider != Provider)
+                throw new InvalidOperationException($"{told}, which is a {owner.Provider.Name}; its own is a {Provider.Name}. Add both with the same provider.");
+            if (steps == all.Length)
+                throw new InvalidOperationException($"{told}, which in the end shares its own: no pool of that circle opens a provider.");
+        }
+        return owner;
     }
 }

@@ -6,21 +6,21 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Hosting;
 
 /// <summary>Adds options under the pool's name.</summary>
-internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolKey key, IConfigurationSection? section) : IRmaMemoryPoolBuilder
+internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolRegistration registration) : IRmaMemoryPoolBuilder
 {
     public const string ProviderSection = "Provider";
 
     public const string BindsByReflection =
         "The options are bound by reflection. Bind them in ConfigureProvider(Action<TOptions>) with the source-generated binder instead.";
 
-    public string Name => key.Name;
+    public string Name => registration.Key.Name;
 
     public IServiceCollection Services => services;
 
     public IRmaMemoryPoolBuilder Configure(Action<RmaMemoryPoolOptions> configure)
     {
         ArgumentNullException.ThrowIfNull(configure);
-        services.Configure(key.Name, configure);
+        services.Configure(registration.Key.Name, configure);
         return this;
     }
 
@@ -28,7 +28,14 @@ internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolKey 
         where TOptions : class
     {
         ArgumentNullException.ThrowIfNull(configure);
-        services.Configure(key.Name, configure);
+        services.Configure(registration.Key.Name, configure);
+        return this;
+    }
+
+    public IRmaMemoryPoolBuilder ShareProviderOf(string poolName)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(poolName);
+        registration.SharesWith = PoolKey.OfDisplayName(poolName);
         return this;
     }
 
@@ -40,8 +47,8 @@ internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolKey 
         ArgumentNullException.ThrowIfNull(section);
         // What Configure<TOptions>(name, section) does, spelled out: the binding generator can't follow a type parameter.
         services.AddOptions();
-        services.AddSingleton<IOptionsChangeTokenSource<TOptions>>(new ConfigurationChangeTokenSource<TOptions>(key.Name, section));
-        services.AddSingleton<IConfigureOptions<TOptions>>(new NamedConfigureFromConfigurationOptions<TOptions>(key.Name, section));
+        services.AddSingleton<IOptionsChangeTokenSource<TOptions>>(new ConfigurationChangeTokenSource<TOptions>(registration.Key.Name, section));
+        services.AddSingleton<IConfigureOptions<TOptions>>(new NamedConfigureFromConfigurationOptions<TOptions>(registration.Key.Name, section));
         return this;
     }
 
@@ -50,10 +57,10 @@ internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolKey 
     public IRmaMemoryPoolBuilder ConfigureProvider<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.All)] TOptions>()
         where TOptions : class
     {
-        if (section is null)
+        if (registration.Section is not { } section)
         {
             throw new InvalidOperationException(
-                $"The pool '{key.DisplayName}' was added without a configuration section, so there is no subsection '{ProviderSection}' to bind {typeof(TOptions).Name} to. "
+                $"The pool '{registration.Key.DisplayName}' was added without a configuration section, so there is no subsection '{ProviderSection}' to bind {typeof(TOptions).Name} to. "
                 + "Pass a section to AddRmaMemoryPool, or to ConfigureProvider.");
         }
         return ConfigureProvider<TOptions>(section.GetSection(ProviderSection));

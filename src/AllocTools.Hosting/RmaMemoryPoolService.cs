@@ -1,4 +1,5 @@
 using AllocTools.Regions;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -11,33 +12,57 @@ namespace AllocTools.Hosting;
 /// Order of teardown: no more endpoints, drain, endpoint, pool, context. Where registrations are bound to the endpoint
 /// the pool goes before it. Nothing of it throws: what fails is logged, and the rest is closed all the same.
 /// </remarks>
-internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services, PoolKey key, ILogger logger) : IHostedLifecycleService
+internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services, PoolRegistration registration, ILogger logger)
+    : IHostedLifecycleService, IDisposable
     where TProvider : class, IRmaProvider
 {
+    private readonly PoolKey _key = registration.Key;
     private readonly TimeProvider _time = services.GetService<TimeProvider>() ?? TimeProvider.System;
+    private readonly CancellationTokenSource _stopping = new();
     private RmaMemoryPool<TProvider>? _pool;
-    private TimeSpan _drainTimeout;
+    private Task _warmUp = Task.CompletedTask;
+    private PoolReloader? _reloader;
 
-    public Task StartingAsync(CancellationToken cancellationToken)
+    public async Task StartingAsync(CancellationToken cancellationToken)
     {
-        _pool = key.Resolve<RmaMemoryPool<TProvider>>(services);
-        // Kept: options that are reloaded meanwhile may be invalid.
-        _drainTimeout = services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>().Get(key.Name).DrainTimeout;
-        return _pool.WarmUpAsync(cancellationToken);
+        if (registration.Section is { } section && !section.Exists())
+            HostingLog.SectionMissing(logger, _key.DisplayName, section.Path);
+        try
+        {
+            _pool = _key.Resolve<RmaMemoryPool<TProvider>>(services);
+            PoolWarmUpState state = _key.Resolve<PoolWarmUpState>(services);
+            if (_pool.Options.WarmUp == RmaWarmUp.Background)
+            {
+                _warmUp = WarmUpInBackgroundAsync(_pool, state);
+            }
+            else
+            {
+                await _pool.WarmUpAsync(cancellationToken).ConfigureAwait(false);
+                state.Done();
+            }
+        }
+        catch (Exception e) when (e is not (OptionsValidationException or OperationCanceledException))
+        {
+            throw new RmaPoolStartException(registration, e);
+        }
+        _reloader = new PoolReloader(services, registration, _pool.Reconfigure, () => _pool.Options, logger);
     }
 
     public async Task StoppedAsync(CancellationToken cancellationToken)
     {
         if (_pool is null)
             return;
-        OpenedProvider provider = key.Resolve<OpenedProvider>(services);
+        _reloader?.Dispose();
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        await _warmUp.ConfigureAwait(false);
+        PoolProvider provider = _key.Resolve<PoolProvider>(services);
         provider.SealEndpoint();
         await DrainAsync(_pool, cancellationToken).ConfigureAwait(false);
         if (provider.Context.Traits.RegistrationsBoundToEndpoint)
             _pool.Dispose();
         await provider.CloseEndpointAsync().ConfigureAwait(false);
         _pool.Dispose();
-        key.Resolve<PublishedPool>(services).Dispose();
+        _key.Resolve<PublishedPool>(services).Dispose();
         await provider.DisposeAsync().ConfigureAwait(false);
     }
 
@@ -49,15 +74,42 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
+    /// <summary>A host that is disposed without having stopped.</summary>
+    public void Dispose()
+    {
+        _reloader?.Dispose();
+        _stopping.Cancel();
+    }
+
+    private async Task WarmUpInBackgroundAsync(RmaMemoryPool<TProvider> pool, PoolWarmUpState state)
+    {
+        try
+        {
+            await pool.WarmUpAsync(_stopping.Token).ConfigureAwait(false);
+            state.Done();
+        }
+        catch (Exception) when (_stopping.IsCancellationRequested)
+        {
+            // The host stops; what was registered is given back with the rest.
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: nobody awaits this but the stop, and rents report their own failures.
+            state.Failed(e);
+            HostingLog.WarmUpFailed(logger, _key.DisplayName, registration.Place, e);
+        }
+    }
+
     /// <summary>Waits for what is out, until DrainTimeout or the host's own deadline.</summary>
     private async Task DrainAsync(RmaMemoryPool<TProvider> pool, CancellationToken cancellationToken)
     {
+        TimeSpan timeout = pool.Options.DrainTimeout;
         long rented = pool.GetStatistics().RentedBuffers;
-        using var deadline = new CancellationTokenSource(_drainTimeout, _time);
+        using var deadline = new CancellationTokenSource(timeout, _time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         ValueTask<bool> drained = pool.DrainAsync(end.Token);
         if (rented != 0)
-            HostingLog.Draining(logger, key.DisplayName, _drainTimeout, rented);
+            HostingLog.Draining(logger, _key.DisplayName, timeout, rented);
         await drained.ConfigureAwait(false);
     }
 }

@@ -18,8 +18,11 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <para>
 /// Under a host the options are validated and the pool is opened and warmed before any hosted service starts; a failure
 /// fails the start. After the last hosted service has stopped, the pool is drained for
-/// <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then endpoint, pool and provider are closed. Options are
-/// read once.
+/// <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then endpoint, pool and provider are closed.
+/// </para>
+/// <para>
+/// When the configuration changes in use, the pool takes over what may change (<see cref="RmaMemoryPool{TProvider}.Reconfigure"/>);
+/// of the rest it is logged that it needs a restart. Invalid changes are logged, and change nothing.
 /// </para>
 /// <para>The container may hold an <c>IBlockAllocator</c> and a <see cref="TimeProvider"/>; pools use them.</para>
 /// <para>For use while services are added, by one thread, as the service collection itself.</para>
@@ -124,13 +127,13 @@ public static class RmaMemoryPoolServiceCollectionExtensions
         where TProvider : class, IRmaProvider
     {
         ArgumentNullException.ThrowIfNull(services);
-        var key = new PoolKey(name);
-        PoolRegistration.Add(services, key);
+        var registration = new PoolRegistration(new PoolKey(name), typeof(TProvider), section);
+        registration.AddTo(services);
         services.AddLogging();
         services.AddMetrics();
         services.TryAddSingleton<RmaPoolMetrics>();
-        PoolOptions.Add(services, key, typeof(TProvider), section);
-        PoolFactory.Add<TProvider>(services, key);
-        return new RmaMemoryPoolBuilder(services, key, section);
+        PoolOptions.Add(services, registration);
+        PoolFactory.Add<TProvider>(services, registration);
+        return new RmaMemoryPoolBuilder(services, registration);
     }
 }

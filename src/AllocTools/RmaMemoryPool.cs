@@ -3,6 +3,7 @@ using AllocTools.Blocks;
 using AllocTools.Diagnostics;
 using AllocTools.Pooling;
 using AllocTools.Regions;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
@@ -16,7 +17,8 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     where TProvider : class, IRmaProvider
 {
     private readonly PoolEngine _engine;
-    private readonly TimeSpan _drainTimeout;
+    private readonly Lock _reconfigureGate = new();
+    private RmaMemoryPoolOptions _options;
 
     /// <summary>Makes a pool. Nothing is registered before <see cref="WarmUpAsync"/> or the first rent.</summary>
     /// <param name="context">An opened provider. The pool takes a reference of its own and releases it when it is closed.</param>
@@ -26,7 +28,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// <param name="blocks">Where memory comes from; null: a <see cref="PageAllocator"/> as the options ask for. One of your own decides about pages and nodes itself.</param>
     /// <param name="timeProvider">The clock; null: the system's.</param>
     /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
-    /// <exception cref="NotSupportedException">The provider can't give the access that the options ask for, or the system has no such NUMA node or no huge pages.</exception>
+    /// <exception cref="NotSupportedException">The provider can't give the access that the options ask for, or the system has no huge pages.</exception>
     public RmaMemoryPool(
         IRmaContext context,
         RmaMemoryPoolOptions options,
@@ -38,9 +40,11 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
         ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(options);
         ArgumentException.ThrowIfNullOrEmpty(name);
-        RmaMemoryPoolOptionsValidator.ThrowIfInvalid(name, options);
-        _drainTimeout = options.DrainTimeout;
+        RmaMemoryPoolOptionsValidator.ThrowIfInvalid(name, options, context.Traits);
+        _options = options.WithLiveOptionsOf(options);
         ILogger logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("AllocTools.RmaMemoryPool");
+        if (SystemRules.CapRisk(options, context.Traits, SystemLimits.Read()) is { } risk)
+            Log.CapOutOfReach(logger, name, risk);
         _engine = new PoolEngine(this, name, context, options, blocks ?? CreateAllocator(options, context.Traits), logger, timeProvider ?? TimeProvider.System);
     }
 
@@ -50,21 +54,33 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// <inheritdoc/>
     public IRmaContext Context => _engine.Context;
 
+    /// <summary>The options in force: those that the pool was made with, and what <see cref="Reconfigure"/> took over since. Not to be changed.</summary>
+    public RmaMemoryPoolOptions Options => Volatile.Read(ref _options);
+
     /// <summary>
     /// Takes over, while the pool is in use, <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>,
     /// <see cref="RmaMemoryPoolOptions.RentTimeout"/> (of waits that begin later), <see cref="RmaMemoryPoolOptions.IdleRetention"/>,
-    /// <see cref="RmaMemoryPoolOptions.TrimInterval"/> and <see cref="RmaMemoryPoolOptions.LeakDetection"/> (of later rents).
-    /// The other options stay as they were. Over a lower cap idle memory is given back at once and the rest as it is returned;
-    /// until then nothing more is registered, and who waits for more than the cap is refused.
+    /// <see cref="RmaMemoryPoolOptions.TrimInterval"/>, <see cref="RmaMemoryPoolOptions.DrainTimeout"/> and
+    /// <see cref="RmaMemoryPoolOptions.LeakDetection"/> (of later rents). The other options stay as they were.
+    /// Over a lower cap idle memory is given back at once and the rest as it is returned; until then nothing more is
+    /// registered, and who waits for more than the cap is refused.
     /// </summary>
     /// <param name="options">Read once, here.</param>
-    /// <exception cref="OptionsValidationException">The options are invalid, and nothing has changed; each failure names the option and its value.</exception>
+    /// <exception cref="OptionsValidationException">
+    /// They are invalid, or do not fit those that stay, and nothing has changed; each failure names the option and its value.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     public void Reconfigure(RmaMemoryPoolOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        RmaMemoryPoolOptionsValidator.ThrowIfInvalid(Name, options);
-        _engine.Reconfigure(options);
+        RmaMemoryPoolOptionsValidator.ThrowIfInvalid(Name, options, Context.Traits);
+        lock (_reconfigureGate)
+        {
+            RmaMemoryPoolOptions next = Options.WithLiveOptionsOf(options);
+            RmaMemoryPoolOptionsValidator.ThrowIfInvalid(Name, next, Context.Traits);
+            _engine.Reconfigure(next);
+            Volatile.Write(ref _options, next);
+        }
     }
 
     /// <summary>The cap alone, for tests.</summary>
@@ -137,7 +153,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
     /// Waits for what is out, for <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then deregisters what is
     /// idle. What is still out stays registered and mapped until it is returned. Never throws; a second call does nothing.
     /// </summary>
-    public ValueTask DisposeAsync() => _engine.CloseAsync(_drainTimeout);
+    public ValueTask DisposeAsync() => _engine.CloseAsync(Options.DrainTimeout);
 
     /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out.</summary>
     public void Dispose() => _engine.Dispose();

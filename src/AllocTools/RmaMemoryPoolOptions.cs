@@ -1,88 +1,110 @@
-using System.ComponentModel.DataAnnotations;
+using AllocTools.Blocks;
+using AllocTools.Validation;
+using Microsoft.Extensions.Options;
 
 namespace AllocTools;
 
 /// <summary>Options of a pool. The defaults start anywhere: at most 2 MiB is registered at start, the rest on demand.</summary>
 public sealed class RmaMemoryPoolOptions
 {
+    private long? _maxRegisteredBytes;
+
     /// <summary>
     /// The size classes, in ascending order of block size. Range: 1 to 256 classes.
     /// Default when empty: 1 KiB × 256, 16 KiB × 16, 64 KiB × 8, 1 MiB × 1 (block size × blocks at start).
     /// A longer request gets a direct region of its own.
     /// </summary>
+    [ValidateEnumeratedItems(typeof(SizeClassOptionsRanges))]
     public IList<SizeClassOptions> SizeClasses { get; } = [];
 
     /// <summary>
     /// Size classes from a smallest to a largest block in even steps, in place of <see cref="SizeClasses"/>. Default: null.
     /// </summary>
+    [ValidateObjectMembers(typeof(SizeClassRangeOptionsRanges))]
     public SizeClassRangeOptions? SizeClassRange { get; set; }
 
     /// <summary>
     /// The hard cap on what the pool has registered at any time: slabs, direct regions, user regions and the own
     /// registrations of exposures. Unit: bytes. Range: 4 KiB to 1 EiB. Default: 1 GiB.
     /// </summary>
-    [Range(4096, 1L << 60)]
-    public long MaxRegisteredBytes { get; set; } = 1L << 30;
+    [OptionRange(4096, 1L << 60, "bytes")]
+    public long MaxRegisteredBytes
+    {
+        get => _maxRegisteredBytes ?? 1L << 30;
+        set => _maxRegisteredBytes = value;
+    }
 
     /// <summary>
     /// How large a slab may grow. Growth starts with at most 1 MiB and doubles up to this; a class with larger blocks
     /// takes one block at a time. Unit: bytes. Range: 64 KiB to 16 GiB. Default: 16 MiB.
     /// </summary>
-    [Range(65536, 1L << 34)]
+    [OptionRange(65536, 1L << 34, "bytes")]
     public long MaxSlabBytes { get; set; } = 16L << 20;
+
+    /// <summary>Nobody has set the cap.</summary>
+    internal bool IsCapDefault => _maxRegisteredBytes is null;
 
     /// <summary>
     /// How much idle memory the direct regions (requests over the largest class) may keep registered for the next
     /// request of about the same size. Unit: bytes. Range: 0 (nothing is kept) to 1 EiB. Default: 64 MiB.
     /// </summary>
-    [Range(0, 1L << 60)]
+    [OptionRange(0, 1L << 60, "bytes")]
     public long MaxIdleDirectBytes { get; set; } = 64L << 20;
 
     /// <summary>
     /// How long a slab or a direct region stays registered while nothing of it is out. A size class keeps its
     /// <see cref="SizeClassOptions.InitialBlocks"/>. Range: 0 to 24 h, or -1 ms: never given back. Default: 60 s.
     /// </summary>
+    [OptionTimeRange(0, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
     public TimeSpan IdleRetention { get; set; } = TimeSpan.FromSeconds(60);
 
     /// <summary>How often idle memory is looked for. Range: 10 ms to 24 h, or -1 ms: never. Default: 10 s.</summary>
+    [OptionTimeRange(10, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
     public TimeSpan TrimInterval { get; set; } = TimeSpan.FromSeconds(10);
 
     /// <summary>
     /// The pages of slabs and direct regions (Linux). With <see cref="RmaHugePages.Explicit"/> each is a multiple of the
     /// system's huge page size, and so counts against the cap. Default: <see cref="RmaHugePages.Transparent"/>.
     /// </summary>
+    [OptionChoice(typeof(RmaHugePages))]
     public RmaHugePages HugePages { get; set; }
 
     /// <summary>
     /// The NUMA node that slabs and direct regions come from as long as it has memory (Linux). Range: 0 to 1,023, a node
     /// of this system, or -1 for none in particular. Default when null: the fabric device's, where sysfs tells it.
     /// </summary>
+    [OptionRange(-1, NumaNodes.MostNodes - 1, "", LeastMeans = "none in particular")]
     public int? NumaNode { get; set; }
 
     /// <summary>
     /// What the pool's memory is registered for. Remote access must be asked for.
     /// Default: <see cref="RmaAccess.Local"/>, which is always included.
     /// </summary>
+    [OptionChoice(typeof(RmaAccess))]
     public RmaAccess Access { get; set; } = RmaAccess.Local;
 
     /// <summary>How far the key of an exposure reaches. Default: <see cref="RmaIsolation.Shared"/>.</summary>
+    [OptionChoice(typeof(RmaIsolation))]
     public RmaIsolation Isolation { get; set; } = RmaIsolation.Shared;
 
     /// <summary>
     /// How long <see cref="IRmaMemoryPool.RentAsync"/> waits at the cap before it fails.
     /// Range: 0 to 24 h, or -1 ms for no limit. Default: 30 s.
     /// </summary>
+    [OptionTimeRange(0, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]
     public TimeSpan RentTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
     /// <summary>
     /// How long disposing waits for buffers that are still out. Range: 0 to 24 h. Default: 5 s.
     /// </summary>
+    [OptionTimeRange(0, OptionTimeRangeAttribute.Day)]
     public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(5);
 
     /// <summary>
     /// Diagnostics: which rents are watched for buffers that are never returned. A report names the owner
     /// (<see cref="RmaOwner"/>) and the rent's stack. Default: <see cref="RmaLeakDetection.Off"/>.
     /// </summary>
+    [OptionChoice(typeof(RmaLeakDetection))]
     public RmaLeakDetection LeakDetection { get; set; }
 
     /// <summary>Fill memory with zeros when it is returned, so that no later owner and no peer reads what was there. Default: false.</summary>
@@ -90,4 +112,21 @@ public sealed class RmaMemoryPoolOptions
 
     /// <summary>Diagnostics: fill memory with 0xDD when it is returned, so that tests see a use after the return. Default: false.</summary>
     public bool PoisonOnReturn { get; set; }
+
+    /// <summary>When a host registers <see cref="SizeClassOptions.InitialBlocks"/>. Default: <see cref="RmaWarmUp.BeforeStart"/>.</summary>
+    [OptionChoice(typeof(RmaWarmUp))]
+    public RmaWarmUp WarmUp { get; set; }
+
+    /// <summary>A copy that has those options of another one which may change while a pool is in use; see <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.</summary>
+    internal RmaMemoryPoolOptions WithLiveOptionsOf(RmaMemoryPoolOptions other)
+    {
+        var copy = (RmaMemoryPoolOptions)MemberwiseClone();
+        copy._maxRegisteredBytes = other._maxRegisteredBytes;
+        copy.IdleRetention = other.IdleRetention;
+        copy.TrimInterval = other.TrimInterval;
+        copy.RentTimeout = other.RentTimeout;
+        copy.DrainTimeout = other.DrainTimeout;
+        copy.LeakDetection = other.LeakDetection;
+        return copy;
+    }
 }

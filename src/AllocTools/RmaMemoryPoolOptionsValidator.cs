@@ -1,49 +1,50 @@
-using AllocTools.Blocks;
+using AllocTools.Regions;
+using AllocTools.Validation;
 using Microsoft.Extensions.Options;
 
 namespace AllocTools;
 
-/// <summary>The rules of <see cref="RmaMemoryPoolOptions"/>: each option's range and what must hold between them. All failures at once.</summary>
+/// <summary>
+/// The rules of <see cref="RmaMemoryPoolOptions"/>: each option's range, from its attribute, and what must hold between
+/// them. All failures at once.
+/// </summary>
 public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPoolOptions>
 {
     private const int MaxSizeClasses = 256;
-    private const int BlockSizeMultiple = 64;
-    private static readonly TimeSpan ShortestTrimInterval = TimeSpan.FromMilliseconds(10);
-    private static readonly TimeSpan LongestTimeout = TimeSpan.FromHours(24);
+
+    private readonly Func<SystemLimits> _limits;
+
+    /// <summary>Makes a validator that asks this system for its limits.</summary>
+    public RmaMemoryPoolOptionsValidator()
+        : this(SystemLimits.Read)
+    {
+    }
+
+    internal RmaMemoryPoolOptionsValidator(Func<SystemLimits> limits) => _limits = limits;
 
     /// <inheritdoc/>
-    public ValidateOptionsResult Validate(string? name, RmaMemoryPoolOptions options)
+    public ValidateOptionsResult Validate(string? name, RmaMemoryPoolOptions options) => Validate(options, traits: null);
+
+    /// <summary>As without the traits, and against what an opened provider pins.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="traits">What the provider said; null: not opened yet.</param>
+    public ValidateOptionsResult Validate(RmaMemoryPoolOptions options, RmaProviderTraits? traits)
     {
         ArgumentNullException.ThrowIfNull(options);
-        List<string> failures = [];
-        CheckRange(failures, nameof(options.MaxRegisteredBytes), options.MaxRegisteredBytes, 4096, 1L << 60, "bytes");
-        CheckRange(failures, nameof(options.MaxSlabBytes), options.MaxSlabBytes, 65536, 1L << 34, "bytes");
-        CheckRange(failures, nameof(options.MaxIdleDirectBytes), options.MaxIdleDirectBytes, 0, 1L << 60, "bytes");
-        CheckTimeout(failures, nameof(options.RentTimeout), options.RentTimeout, infiniteAllowed: true);
-        CheckTimeout(failures, nameof(options.DrainTimeout), options.DrainTimeout, infiniteAllowed: false);
-        CheckTimeout(failures, nameof(options.IdleRetention), options.IdleRetention, infiniteAllowed: true);
-        if (options.TrimInterval != Timeout.InfiniteTimeSpan && (options.TrimInterval < ShortestTrimInterval || options.TrimInterval > LongestTimeout))
-            failures.Add($"{nameof(options.TrimInterval)} is {options.TrimInterval}; it is {ShortestTrimInterval} to {LongestTimeout.TotalHours} hours, or -00:00:00.001 for never.");
-        if ((options.Access & ~(RmaAccess.Local | RmaAccess.RemoteRead | RmaAccess.RemoteWrite)) != 0)
-            failures.Add($"{nameof(options.Access)} is {options.Access}; it is a combination of Local, RemoteRead and RemoteWrite.");
-        if (!Enum.IsDefined(options.Isolation))
-            failures.Add($"{nameof(options.Isolation)} is {options.Isolation}; it is Shared or PerExposure.");
-        if (!Enum.IsDefined(options.LeakDetection))
-            failures.Add($"{nameof(options.LeakDetection)} is {options.LeakDetection}; it is Off, Sampled or All.");
+        List<string> failures = [.. new RmaMemoryPoolOptionsRanges().Validate(name: null, options).Failures ?? []];
+        if (options.SizeClasses.Contains(null!))
+            return ValidateOptionsResult.Fail([.. failures, $"{nameof(options.SizeClasses)} has an entry that is null."]);
         if (options.ClearOnReturn && options.PoisonOnReturn)
             failures.Add($"{nameof(options.ClearOnReturn)} and {nameof(options.PoisonOnReturn)} are both true; returned memory is filled with one or the other.");
-        if (!Enum.IsDefined(options.HugePages))
-            failures.Add($"{nameof(options.HugePages)} is {options.HugePages}; it is Transparent, Off or Explicit.");
-        if (options.NumaNode is { } node && node is < -1 or >= NumaNodes.MostNodes)
-            failures.Add($"{nameof(options.NumaNode)} is {node}; it is 0 to {NumaNodes.MostNodes - 1}, or -1 for none in particular.");
         if (CheckSizeClassRange(failures, options))
             CheckSizeClasses(failures, options);
+        failures.AddRange(SystemRules.Failures(options, traits, _limits()));
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }
 
-    internal static void ThrowIfInvalid(string name, RmaMemoryPoolOptions options)
+    internal static void ThrowIfInvalid(string name, RmaMemoryPoolOptions options, RmaProviderTraits traits)
     {
-        ValidateOptionsResult result = new RmaMemoryPoolOptionsValidator().Validate(name, options);
+        ValidateOptionsResult result = new RmaMemoryPoolOptionsValidator().Validate(options, traits);
         if (result.Failed)
             throw new OptionsValidationException(name, typeof(RmaMemoryPoolOptions), result.Failures);
     }
@@ -53,16 +54,13 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
     {
         if (options.SizeClassRange is not { } range)
             return true;
-        int before = failures.Count;
         string path = nameof(options.SizeClassRange);
+        bool usable = new SizeClassRangeOptionsRanges().Validate(name: null, range).Succeeded;
         if (options.SizeClasses.Count != 0)
             failures.Add($"{nameof(options.SizeClasses)} has {options.SizeClasses.Count} entries and {path} is set; size classes come from one of them.");
-        CheckRange(failures, $"{path}:{nameof(range.From)}", range.From, BlockSizeMultiple, 1L << 30, "bytes");
-        if (range.From % BlockSizeMultiple != 0)
-            failures.Add($"{path}:{nameof(range.From)} is {range.From}; it is a multiple of {BlockSizeMultiple} bytes.");
-        CheckRange(failures, $"{path}:{nameof(range.To)}", range.To, range.From, 1L << 30, "bytes");
-        CheckRange(failures, $"{path}:{nameof(range.StepsPerDoubling)}", range.StepsPerDoubling, 1, 8, "steps");
-        return failures.Count == before;
+        if (range.To < range.From)
+            failures.Add($"{path}:{nameof(range.To)} is {range.To}; it is not less than {path}:{nameof(range.From)}, {range.From}.");
+        return usable && range.To >= range.From && options.SizeClasses.Count == 0;
     }
 
     private static void CheckSizeClasses(List<string> failures, RmaMemoryPoolOptions options)
@@ -73,37 +71,19 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
         // The defaults that no longer fit a small cap are grown on demand; what was asked for must fit.
         bool isDefault = RmaMemoryPoolDefaults.AreDefault(options);
         long previous = 0;
-        long initialBytes = 0;
+        Int128 initialBytes = 0;
         for (int i = 0; i < classes.Count; i++)
         {
             SizeClassOptions sizeClass = classes[i];
-            string path = $"{nameof(options.SizeClasses)}:{i}";
-            CheckRange(failures, $"{path}:{nameof(sizeClass.BlockSize)}", sizeClass.BlockSize, BlockSizeMultiple, 1L << 30, "bytes");
-            CheckRange(failures, $"{path}:{nameof(sizeClass.InitialBlocks)}", sizeClass.InitialBlocks, 0, 1 << 24, "blocks");
-            if (sizeClass.BlockSize % BlockSizeMultiple != 0)
-                failures.Add($"{path}:{nameof(sizeClass.BlockSize)} is {sizeClass.BlockSize}; it is a multiple of {BlockSizeMultiple} bytes.");
+            string path = $"{nameof(options.SizeClasses)}:{i}:{nameof(sizeClass.BlockSize)}";
             if (sizeClass.BlockSize <= previous)
-                failures.Add($"{path}:{nameof(sizeClass.BlockSize)} is {sizeClass.BlockSize}, after {previous}; size classes ascend, each size once.");
+                failures.Add($"{path} is {sizeClass.BlockSize}, after {previous}; size classes ascend, each size once.");
             if (!isDefault && sizeClass.BlockSize > options.MaxRegisteredBytes)
-                failures.Add($"{path}:{nameof(sizeClass.BlockSize)} is {sizeClass.BlockSize}, more than {nameof(options.MaxRegisteredBytes)}, {options.MaxRegisteredBytes}; not one block fits.");
+                failures.Add($"{path} is {sizeClass.BlockSize}, more than {nameof(options.MaxRegisteredBytes)}, {options.MaxRegisteredBytes}; not one block fits.");
             previous = sizeClass.BlockSize;
-            initialBytes += Math.Max(0, sizeClass.BlockSize) * Math.Max(0, sizeClass.InitialBlocks);
+            initialBytes += (Int128)Math.Max(0, sizeClass.BlockSize) * Math.Max(0, sizeClass.InitialBlocks);
         }
         if (!isDefault && initialBytes > options.MaxRegisteredBytes)
             failures.Add($"{nameof(options.SizeClasses)} ask for {initialBytes} bytes at start, more than {nameof(options.MaxRegisteredBytes)}, {options.MaxRegisteredBytes}. Raise it or lower InitialBlocks.");
-    }
-
-    private static void CheckRange(List<string> failures, string option, long value, long least, long most, string unit)
-    {
-        if (value < least || value > most)
-            failures.Add($"{option} is {value}; it is {least} to {most} {unit}.");
-    }
-
-    private static void CheckTimeout(List<string> failures, string option, TimeSpan value, bool infiniteAllowed)
-    {
-        if (infiniteAllowed && value == Timeout.InfiniteTimeSpan)
-            return;
-        if (value < TimeSpan.Zero || value > LongestTimeout)
-            failures.Add($"{option} is {value}; it is 0 to {LongestTimeout.TotalHours} hours{(infiniteAllowed ? ", or -00:00:00.001 for no limit" : "")}.");
     }
 }

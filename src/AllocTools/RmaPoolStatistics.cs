@@ -6,6 +6,9 @@ public sealed record RmaPoolStatistics
     /// <summary>The cap in force, in bytes.</summary>
     public required long LimitBytes { get; init; }
 
+    /// <summary>The pool is closed, or drains: it rents nothing any more.</summary>
+    public bool IsClosed { get; init; }
+
     /// <summary>What is registered now, in bytes: slabs, direct regions, user regions and exposures of their own.</summary>
     public required long RegisteredBytes { get; init; }
 
@@ -17,6 +20,9 @@ public sealed record RmaPoolStatistics
 
     /// <summary>Registrations that the provider refused.</summary>
     public required long RegistrationFailures { get; init; }
+
+    /// <summary>The last of them; null where there was none.</summary>
+    public RmaRegistrationFailure? LastRegistrationFailure { get; init; }
 
     /// <summary>Deregistrations that failed; their memory stays mapped.</summary>
     public required long DeregistrationFailures { get; init; }
@@ -36,6 +42,9 @@ public sealed record RmaPoolStatistics
     /// <summary>Requests that wait for room now.</summary>
     public required int PendingRequests { get; init; }
 
+    /// <summary>How long the oldest of them has waited; zero where none waits.</summary>
+    public TimeSpan OldestPendingRequest { get; init; }
+
     /// <summary>The size classes in ascending order, then the direct regions and the user regions.</summary>
     public required IReadOnlyList<RmaSizeClassStatistics> SizeClasses { get; init; }
 
@@ -50,6 +59,9 @@ public sealed record RmaPoolStatistics
 
     /// <summary>Buffers that are out.</summary>
     public long RentedBuffers => SizeClasses.Sum(c => c.RentedBuffers);
+
+    /// <summary>The bytes of the buffers that are out, whole blocks, and of those that are quarantined.</summary>
+    public long RentedBytes => SizeClasses.Sum(c => c.RentedBytes);
 
     /// <summary>Returned buffers that an operation which timed out still holds.</summary>
     public long QuarantinedBuffers => SizeClasses.Sum(c => c.QuarantinedBuffers);

@@ -16,6 +16,12 @@ public sealed record RmaSizeClassStatistics
     /// <summary>Their bytes.</summary>
     public required long RegisteredBytes { get; init; }
 
+    /// <summary>Those of them that nobody has: idle buffers, and what of a slab is no whole buffer.</summary>
+    public required long IdleBytes { get; init; }
+
+    /// <summary>The bytes of the buffers that are out, whole blocks, and of those that are quarantined.</summary>
+    public long RentedBytes => RegisteredBytes - IdleBytes;
+
     /// <summary>Rents of this class that were served from memory already registered.</summary>
     public required long Hits { get; init; }
 

@@ -1,4 +1,4 @@
-using System.ComponentModel.DataAnnotations;
+using AllocTools.Validation;
 
 namespace AllocTools;
 
@@ -6,10 +6,10 @@ namespace AllocTools;
 public sealed class SizeClassOptions
 {
     /// <summary>The size of a block. Unit: bytes. Range: 64 B to 1 GiB, a multiple of 64.</summary>
-    [Range(64, 1L << 30)]
+    [OptionRange(64, 1L << 30, "bytes", Multiple = 64)]
     public long BlockSize { get; set; }
 
     /// <summary>Blocks that are registered when the pool warms up, and kept. Range: 0 to 16,777,216. Default: 0 (on demand).</summary>
-    [Range(0, 1 << 24)]
+    [OptionRange(0, 1 << 24, "blocks")]
     public int InitialBlocks { get; set; }
 }

@@ -1,4 +1,4 @@
-using System.ComponentModel.DataAnnotations;
+using AllocTools.Validation;
 
 namespace AllocTools;
 
@@ -12,15 +12,15 @@ public sealed class SizeClassRangeOptions
     private const int Granule = 64;
 
     /// <summary>The smallest block. Unit: bytes. Range: 64 B to 1 GiB, a multiple of 64. Default: 256.</summary>
-    [Range(Granule, 1L << 30)]
+    [OptionRange(Granule, 1L << 30, "bytes", Multiple = Granule)]
     public long From { get; set; } = 256;
 
     /// <summary>The largest block: the last step that is not over it. Unit: bytes. Range: <see cref="From"/> to 1 GiB. Default: 4 MiB.</summary>
-    [Range(Granule, 1L << 30)]
+    [OptionRange(Granule, 1L << 30, "bytes")]
     public long To { get; set; } = 4 << 20;
 
     /// <summary>Range: 1 to 8; fewer where a step would be shorter than 64 bytes. Default: 4.</summary>
-    [Range(1, 8)]
+    [OptionRange(1, 8, "steps")]
     public int StepsPerDoubling { get; set; } = 4;
 
     /// <summary>The classes, in ascending order, with no blocks at start.</summary>

@@ -31,6 +31,7 @@ public sealed class BindingTests
             "IdleRetention": "00:03:00",
             "TrimInterval": "00:00:04",
             "LeakDetection": "sampled",
+            "WarmUp": "Background",
             "ClearOnReturn": true,
             "PoisonOnReturn": "true",
             "Provider": { "Locking": "Required" }
@@ -77,6 +78,7 @@ public sealed class BindingTests
         Assert.Equal(TimeSpan.FromSeconds(4), options.TrimInterval);
         Assert.Equal((512, 65536, 2), (options.SizeClassRange!.From, options.SizeClassRange.To, options.SizeClassRange.StepsPerDoubling));
         Assert.Equal(RmaHugePages.Explicit, options.HugePages);
+        Assert.Equal(RmaWarmUp.Background, options.WarmUp);
         Assert.Equal(0, options.NumaNode);
         Assert.Equal(RmaAccess.RemoteRead | RmaAccess.RemoteWrite, options.Access);
         Assert.Equal(RmaIsolation.PerExposure, options.Isolation);

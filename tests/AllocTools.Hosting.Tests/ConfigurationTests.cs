@@ -73,7 +73,7 @@ public sealed class ConfigurationTests
                 "AllocTools:AllowUnknownKeys is 'no'; it is true or false.",
                 "AllocTools:ClearOnReturn is 'perhaps'; it is true or false.",
                 "AllocTools:DrainTimeout is -00:00:01; it is 0 to 24 hours.",
-                "AllocTools:Endpoint is no option. There are Access, AllowUnknownKeys, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval.",
+                "AllocTools:Endpoint is no option. There are Access, AllowUnknownKeys, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
                 "AllocTools:HugePages is an object or a list; it is one value.",
                 "AllocTools:LeakDetection is 'Some'; it is one of Off, Sampled, All.",
                 "AllocTools:MaxRegisterdBytes is no option. Was MaxRegisteredBytes meant?",

@@ -47,7 +47,7 @@ public sealed class StartTests
     }
 
     [Fact]
-    public async Task A_provider_that_cant_be_opened_fails_the_start_with_its_own_error()
+    public async Task A_provider_that_cant_be_opened_fails_the_start_with_the_pool_and_its_own_error()
     {
         var failure = new RmaProviderException("no such device", 19, "ENODEV");
         var journal = new Journal { OpenFails = failure };
@@ -58,7 +58,10 @@ public sealed class StartTests
         builder.Services.AddHostedService(_ => new CallbackService(start: () => started = true));
         using IHost host = builder.Build();
 
-        Assert.Same(failure, await Assert.ThrowsAsync<RmaProviderException>(() => host.StartAsync(Cancelled)));
+        var error = await Assert.ThrowsAsync<RmaPoolStartException>(() => host.StartAsync(Cancelled));
+        Assert.Equal("The pool 'default' (options in code) can't start: no such device", error.Message);
+        Assert.Equal(("default", 19, "ENODEV"), (error.PoolName, error.ErrorCode, error.ErrorName));
+        Assert.Same(failure, error.InnerException);
         Assert.False(started);
         Assert.Equal(["provider disposed"], journal.Events);
         // The container asks again, and gets the same answer.
@@ -72,7 +75,8 @@ public sealed class StartTests
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
         using IHost host = builder.Build();
 
-        var error = await Assert.ThrowsAsync<RmaProviderException>(() => host.StartAsync(Cancelled));
+        var error = await Assert.ThrowsAsync<RmaPoolStartException>(() => host.StartAsync(Cancelled));
+        Assert.StartsWith("The pool 'default' (section 'AllocTools') can't start: ", error.Message, StringComparison.Ordinal);
         Assert.Contains("/nowhere/libfabric.so.1", error.Message, StringComparison.Ordinal);
     }
 
@@ -87,7 +91,7 @@ public sealed class StartTests
         builder.Services.AddRmaMemoryPool<RecordingProvider>(TestHost.SmallPool);
         builder.Services.AddHostedService(_ => new CallbackService(start: () => started = true));
         using (IHost host = builder.Build())
-            Assert.Same(failure, await Assert.ThrowsAsync<RmaRegistrationException>(() => host.StartAsync(Cancelled)));
+            Assert.Same(failure, (await Assert.ThrowsAsync<RmaPoolStartException>(() => host.StartAsync(Cancelled))).InnerException);
 
         Assert.False(started);
         Assert.Equal(["provider opened", "context closed", "provider disposed"], journal.Events);

@@ -48,12 +48,13 @@ public sealed class SizeClassRangeTests
         ValidateOptionsResult result = new RmaMemoryPoolOptionsValidator().Validate(null, options);
         Assert.Equal(
             [
-                "HugePages is 7; it is Transparent, Off or Explicit.",
+                "SizeClassRange:From is 100; it is 64 to 1073741824 bytes, a multiple of 64.",
+                "SizeClassRange:To is 50; it is 64 to 1073741824 bytes.",
+                "SizeClassRange:StepsPerDoubling is 9; it is 1 to 8 steps.",
+                "HugePages is 7; it is one of Transparent, Off, Explicit.",
                 "NumaNode is 5000; it is 0 to 1023, or -1 for none in particular.",
                 "SizeClasses has 1 entries and SizeClassRange is set; size classes come from one of them.",
-                "SizeClassRange:From is 100; it is a multiple of 64 bytes.",
-                "SizeClassRange:To is 50; it is 100 to 1073741824 bytes.",
-                "SizeClassRange:StepsPerDoubling is 9; it is 1 to 8 steps.",
+                "SizeClassRange:To is 50; it is not less than SizeClassRange:From, 100.",
             ],
             result.Failures);
     }

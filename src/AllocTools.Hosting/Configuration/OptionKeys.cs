@@ -42,6 +42,7 @@ internal static class OptionKeys
         OptionKey.Of<RmaLeakDetection>(nameof(RmaMemoryPoolOptions.LeakDetection), OptionKind.Choice),
         new(nameof(RmaMemoryPoolOptions.ClearOnReturn), OptionKind.Flag),
         new(nameof(RmaMemoryPoolOptions.PoisonOnReturn), OptionKind.Flag),
+        OptionKey.Of<RmaWarmUp>(nameof(RmaMemoryPoolOptions.WarmUp), OptionKind.Choice),
         new(AllowUnknownKeys, OptionKind.Flag),
     ];
 

@@ -10,6 +10,9 @@ internal static class HugePages
     /// <summary>Bytes of a huge page; null where the system has none.</summary>
     public static int? DefaultSize => Read("Hugepagesize:") is { } kibibytes and > 0 ? checked((int)(kibibytes * 1024)) : null;
 
+    /// <summary>The bytes of all that are reserved, used or not.</summary>
+    public static long ReservedBytes => (Read("HugePages_Total:") ?? 0) * (DefaultSize ?? 0);
+
     /// <summary>Why memory in huge pages could not be had, and what to do.</summary>
     public static string Missing(long length, int pageSize) =>
         $"HugePages is Explicit, and {length} bytes need {length / pageSize} huge pages of {pageSize} bytes: {Read("HugePages_Free:") ?? 0} of {Read("HugePages_Total:") ?? 0} are free. "

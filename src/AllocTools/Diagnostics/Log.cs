@@ -49,4 +49,7 @@ internal static partial class Log
 
     [LoggerMessage(15, LogLevel.Warning, "Pool '{Pool}' was closed while a buffer of {Length} bytes was out. It was rented by {Owner}:\n{Stack}")]
     public static partial void StillOut(ILogger logger, string pool, long length, string owner, string stack);
+
+    [LoggerMessage(16, LogLevel.Warning, "Pool '{Pool}' can't grow to its default cap: {Reason}")]
+    public static partial void CapOutOfReach(ILogger logger, string pool, string reason);
 }

@@ -21,6 +21,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         RemoteAccessEnforced = true,
         DeliveryComplete = true,
         SendAfterWriteOrdered = true,
+        LocksPages = locking == PageLocking.Required,
     };
 
     public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)

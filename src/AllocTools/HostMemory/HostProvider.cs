@@ -39,8 +39,7 @@ public sealed class HostProvider : IRmaProvider
     /// <inheritdoc/>
     public IRmaContext Open()
     {
-        if (!Enum.IsDefined(_options.Locking))
-            throw new RmaProviderException($"{nameof(HostProviderOptions.Locking)} is {_options.Locking}; it is BestEffort, Required or None.");
+        HostProviderOptionsValidator.ThrowIfInvalid(_options);
         return new HostContext(_options.Locking, _logger);
     }
 }

@@ -1,3 +1,5 @@
+using AllocTools.Validation;
+
 namespace AllocTools.HostMemory;
 
 /// <summary>Options of the <see cref="HostProvider"/>.</summary>
@@ -7,5 +9,6 @@ public sealed class HostProviderOptions
     /// Whether registered memory is locked (mlock(2), VirtualLock), so that it is never paged out.
     /// Default: <see cref="PageLocking.BestEffort"/>.
     /// </summary>
+    [OptionChoice(typeof(PageLocking))]
     public PageLocking Locking { get; set; } = PageLocking.BestEffort;
 }

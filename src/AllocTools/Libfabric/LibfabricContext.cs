@@ -18,6 +18,8 @@ internal sealed unsafe class LibfabricContext : RmaContext
     private readonly LibfabricEndpointResources? _boundEndpoint;
     private readonly RmaAccess _mostAccess;
     private int _boundEndpointTaken;
+    private RmaException? _failure;
+    private int _stuckEndpoints;
 
     private LibfabricContext(
         LibfabricLibrary library,
@@ -54,6 +56,16 @@ internal sealed unsafe class LibfabricContext : RmaContext
     public DomainHandle Domain => _domain;
 
     public override RmaProviderTraits Traits { get; }
+
+    /// <summary>The first failure of an endpoint's progress, for good; or that of one which is stuck, while it is.</summary>
+    public override RmaException? Failure => Volatile.Read(ref _failure)
+        ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Traits.ProviderName}' does not return; a peer that was killed may have left a lock behind."));
+
+    /// <summary>An endpoint can make no progress any more.</summary>
+    public void ReportFailure(RmaException failure) => Interlocked.CompareExchange(ref _failure, failure, null);
+
+    /// <summary>A call of an endpoint into the transport does not return, or has returned after all.</summary>
+    public void ReportStuck(bool isStuck) => Interlocked.Add(ref _stuckEndpoints, isStuck ? 1 : -1);
 
     /// <summary>Opens fabric and domain. The context takes the info over when this returns.</summary>
     public static LibfabricContext Open(LibfabricLibrary library, InfoHandle info, LibfabricOptions options, ILogger logger, TimeProvider time)

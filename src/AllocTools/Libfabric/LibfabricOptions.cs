@@ -1,3 +1,6 @@
+using AllocTools.Validation;
+using Microsoft.Extensions.Options;
+
 namespace AllocTools.Libfabric;
 
 /// <summary>Options of the <see cref="LibfabricProvider"/>: which fabric is opened, and how.</summary>
@@ -25,6 +28,7 @@ public sealed class LibfabricOptions
     /// The most that a pool on this provider may grant, whatever the pool's own option <c>Access</c> says.
     /// Default: Local, RemoteRead and RemoteWrite.
     /// </summary>
+    [OptionChoice(typeof(RmaAccess))]
     public RmaAccess Access { get; set; } = RmaAccess.Local | RmaAccess.RemoteRead | RmaAccess.RemoteWrite;
 
     /// <summary>
@@ -50,5 +54,6 @@ public sealed class LibfabricOptions
     public IDictionary<string, string> Settings { get; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
     /// <summary>Options of the endpoint.</summary>
+    [ValidateObjectMembers(typeof(LibfabricEndpointOptionsRanges))]
     public LibfabricEndpointOptions Endpoint { get; } = new();
 }

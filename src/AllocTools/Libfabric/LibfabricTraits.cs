@@ -35,6 +35,9 @@ internal static unsafe class LibfabricTraits
             SendAfterWriteOrdered = (info->tx_attr->msg_order & FiOrder.FI_ORDER_SAW) != 0,
             MaxMessageSize = (long)Math.Min(info->ep_attr->max_msg_size, long.MaxValue),
             NumaNode = FabricDevice.NumaNodeOf(info),
+            // What must be there before it is registered is pinned there.
+            LocksPages = (domain->mr_mode & FiMrMode.FI_MR_ALLOCATED) != 0,
+            LibraryVersion = library,
             TransportPinnedBytes = provider.StartsWith("verbs", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal)
                 ? RxmOverVerbsPinnedBytes
                 : 0,

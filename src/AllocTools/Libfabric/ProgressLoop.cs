@@ -113,6 +113,7 @@ internal sealed class ProgressLoop : IDisposable
             // Whatever it is: who awaits an operation is told, and a thread's exception would end the process.
             Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
             RmaException failure = e as RmaException ?? new RmaException($"The progress loop ended: {e.Message}", innerException: e);
+            _context.ReportFailure(failure);
             // Again and again: an operation may be posted by a caller that has not seen the failure yet.
             while (!_stopping)
             {

@@ -33,11 +33,15 @@ internal sealed class StuckTurnWatch : IDisposable
     {
         if (!_progress.IsStuck(Limit))
         {
-            Volatile.Write(ref _said, 0);
+            if (Interlocked.Exchange(ref _said, 0) == 1)
+                _context.ReportStuck(isStuck: false);
             return;
         }
         if (Interlocked.Exchange(ref _said, 1) == 0)
+        {
+            _context.ReportStuck(isStuck: true);
             Log.ProgressStuck(_context.Logger, _context.Traits.ProviderName, Limit.TotalMilliseconds);
+        }
         _progress.EndOverdueWithoutTurn();
     }
 }

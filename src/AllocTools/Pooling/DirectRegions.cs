@@ -125,6 +125,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
                 BlockSize = 0,
                 Slabs = _regions,
                 RegisteredBytes = _registeredBytes,
+                IdleBytes = _idleBytes,
                 Hits = _hits,
                 Misses = _misses,
                 TotalBuffers = _regions,

@@ -7,6 +7,7 @@ internal sealed class PoolCounters
     public long Deregistrations;
     public long RegistrationFailures;
     public long DeregistrationFailures;
+    public volatile RmaRegistrationFailure? LastRegistrationFailure;
     public long Rejections;
     public long Trims;
     public long TrimmedBytes;

@@ -252,6 +252,12 @@ internal sealed class PoolEngine : IDisposable
         }
     }
 
+    public void CountRegistrationFailure(Exception failure)
+    {
+        Interlocked.Increment(ref Counters.RegistrationFailures);
+        Counters.LastRegistrationFailure = new RmaRegistrationFailure(_time.GetUtcNow(), failure.Message);
+    }
+
     public void CountTrim(long bytes)
     {
         Interlocked.Increment(ref Counters.Trims);
@@ -353,6 +359,7 @@ internal sealed class PoolEngine : IDisposable
     public RmaPoolStatistics GetStatistics() => new()
     {
         LimitBytes = Budget.Limit,
+        IsClosed = Volatile.Read(ref _state) != Open,
         RegisteredBytes = Budget.Reserved,
         Registrations = Volatile.Read(ref Counters.Registrations),
         Deregistrations = Volatile.Read(ref Counters.Deregistrations),
@@ -363,6 +370,8 @@ internal sealed class PoolEngine : IDisposable
         TrimmedBytes = Volatile.Read(ref Counters.TrimmedBytes),
         Leaks = Leaks.Leaks,
         PendingRequests = _waiters.Count,
+        OldestPendingRequest = _waiters.OldestSince is { } since ? _time.GetElapsedTime(since) : TimeSpan.Zero,
+        LastRegistrationFailure = Counters.LastRegistrationFailure,
         SizeClasses = [.. _owners.Select(o => o.GetStatistics())],
     };
 
@@ -410,7 +419,7 @@ internal sealed class PoolEngine : IDisposable
 
     private async ValueTask<RmaBuffer> WaitAsync(long length, CancellationToken cancellationToken)
     {
-        LinkedListNode<Waiter> node = _waiters.Enqueue(length);
+        LinkedListNode<Waiter> node = _waiters.Enqueue(length, _time.GetTimestamp());
         // Look once more: a return may have read "nobody waits" just before, and put its block into a magazine. The state, too: draining fails waiters once.
         if (Volatile.Read(ref _state) != Open)
             _waiters.FailAll(NotOpen);

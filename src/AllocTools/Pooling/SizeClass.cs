@@ -176,16 +176,18 @@ internal sealed class SizeClass : SlabOwner
     {
         lock (_gate)
         {
+            long idle = _shelves.Free + _magazines.Blocks;
             return new RmaSizeClassStatistics
             {
                 Name = BlockSize.ToString(CultureInfo.InvariantCulture),
                 BlockSize = BlockSize,
                 Slabs = _shelves.Count,
                 RegisteredBytes = _shelves.Bytes,
+                IdleBytes = _shelves.Bytes - ((_shelves.Total - idle) * BlockSize),
                 Hits = _hits + _magazines.Rents,
                 Misses = _misses,
                 TotalBuffers = _shelves.Total,
-                IdleBuffers = _shelves.Free + _magazines.Blocks,
+                IdleBuffers = idle,
                 QuarantinedBuffers = Quarantined,
             };
         }

@@ -44,9 +44,9 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
             Interlocked.Increment(ref engine.Counters.Registrations);
             return registration;
         }
-        catch
+        catch (Exception e)
         {
-            Interlocked.Increment(ref engine.Counters.RegistrationFailures);
+            engine.CountRegistrationFailure(e);
             engine.RemoveRegion();
             throw;
         }
@@ -80,7 +80,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         }
         catch (InsufficientMemoryException e)
         {
-            Interlocked.Increment(ref engine.Counters.RegistrationFailures);
+            engine.CountRegistrationFailure(e);
             throw new RmaRegistrationException(e.Message, "mmap", length, engine.Context.Traits.ProviderName, 12, "ENOMEM", e);
         }
     }

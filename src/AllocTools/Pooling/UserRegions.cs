@@ -76,6 +76,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
                 BlockSize = 0,
                 Slabs = _regions.Count,
                 RegisteredBytes = _registeredBytes,
+                IdleBytes = 0,
                 Hits = 0,
                 Misses = 0,
                 TotalBuffers = _regions.Count,

@@ -1,12 +1,15 @@
 namespace AllocTools.Pooling;
 
 /// <summary>A request that waits for room at the cap.</summary>
-internal sealed class Waiter(long length, int classIndex) : TaskCompletionSource<RmaBuffer>(TaskCreationOptions.RunContinuationsAsynchronously)
+internal sealed class Waiter(long length, int classIndex, long since) : TaskCompletionSource<RmaBuffer>(TaskCreationOptions.RunContinuationsAsynchronously)
 {
     public long Length { get; } = length;
 
     /// <summary>The size class it waits for; the number of classes stands for the direct regions.</summary>
     public int ClassIndex { get; } = classIndex;
+
+    /// <summary>The timestamp of its coming.</summary>
+    public long Since { get; } = since;
 
     /// <summary>How often a younger waiter was served first.</summary>
     public int Overtaken { get; set; }

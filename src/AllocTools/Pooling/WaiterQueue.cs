@@ -29,6 +29,16 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
     /// <summary>Waiters are being served, or are about to be.</summary>
     public bool IsAtWork => Volatile.Read(ref _state) != Idle;
 
+    /// <summary>The timestamp of the oldest waiter's coming; null where nobody waits.</summary>
+    public long? OldestSince
+    {
+        get
+        {
+            lock (_gate)
+                return _waiters.First?.Value.Since;
+        }
+    }
+
     /// <summary>How many wait for blocks of one class.</summary>
     public int CountOf(int classIndex) => Volatile.Read(ref _countByClass[classIndex]);
 
@@ -39,9 +49,9 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
             return _waiters.First is not { } oldest || oldest.Value.Overtaken++ < MaxOvertakes;
     }
 
-    public LinkedListNode<Waiter> Enqueue(long length)
+    public LinkedListNode<Waiter> Enqueue(long length, long now)
     {
-        var waiter = new Waiter(length, engine.ClassOf(length));
+        var waiter = new Waiter(length, engine.ClassOf(length), now);
         LinkedListNode<Waiter> node;
         lock (_gate)
         {

@@ -11,6 +11,12 @@ public interface IRmaContext : IDisposable
     /// <summary>What the transport demands and promises.</summary>
     RmaProviderTraits Traits { get; }
 
+    /// <summary>
+    /// Why the transport no longer works, such as a device that is gone or a call into it that does not return; null
+    /// while it does. For health checks: operations and registrations report their own failures.
+    /// </summary>
+    RmaException? Failure => null;
+
     /// <summary>Registers memory.</summary>
     /// <param name="address">The first byte; aligned as the traits say. It must stay mapped until it is deregistered.</param>
     /// <param name="length">Bytes, 1 or more.</param>

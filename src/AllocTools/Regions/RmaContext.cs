@@ -10,6 +10,9 @@ public abstract class RmaContext : IRmaContext
     public abstract RmaProviderTraits Traits { get; }
 
     /// <inheritdoc/>
+    public virtual RmaException? Failure => null;
+
+    /// <inheritdoc/>
     public abstract IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
 
     /// <inheritdoc/>

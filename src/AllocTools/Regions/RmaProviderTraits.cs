@@ -54,6 +54,12 @@ public sealed record RmaProviderTraits
     /// <summary>The NUMA node of the device, where the system tells it: memory of that node is nearest to it. Null: unknown.</summary>
     public int? NumaNode { get; init; }
 
+    /// <summary>What is registered is locked, and counts against RLIMIT_MEMLOCK where that binds the process.</summary>
+    public bool LocksPages { get; init; }
+
+    /// <summary>The version of the library that the transport comes with; null where it comes with none.</summary>
+    public Version? LibraryVersion { get; init; }
+
     /// <summary>What the transport pins for itself besides what is registered, in bytes.</summary>
     public long TransportPinnedBytes { get; init; }
 }

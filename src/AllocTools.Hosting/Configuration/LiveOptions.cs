@@ -1,0 +1,26 @@
+using System.Globalization;
+
+namespace AllocTools.Hosting.Configuration;
+
+/// <summary>The options that a pool takes over while it is in use.</summary>
+internal static class LiveOptions
+{
+    private static readonly (string Name, Func<RmaMemoryPoolOptions, object> Value)[] All =
+    [
+        (nameof(RmaMemoryPoolOptions.MaxRegisteredBytes), o => o.MaxRegisteredBytes),
+        (nameof(RmaMemoryPoolOptions.IdleRetention), o => o.IdleRetention),
+        (nameof(RmaMemoryPoolOptions.TrimInterval), o => o.TrimInterval),
+        (nameof(RmaMemoryPoolOptions.RentTimeout), o => o.RentTimeout),
+        (nameof(RmaMemoryPoolOptions.DrainTimeout), o => o.DrainTimeout),
+        (nameof(RmaMemoryPoolOptions.LeakDetection), o => o.LeakDetection),
+    ];
+
+    /// <summary>Their names, and the key that only says how the section is read.</summary>
+    public static IReadOnlyList<string> Names { get; } = [.. All.Select(o => o.Name), OptionKeys.AllowUnknownKeys];
+
+    /// <summary>What differs, such as <c>MaxRegisteredBytes from 65536 to 131072</c>.</summary>
+    public static IEnumerable<string> Changes(RmaMemoryPoolOptions before, RmaMemoryPoolOptions after) =>
+        from option in All
+        where !option.Value(before).Equals(option.Value(after))
+        select string.Create(CultureInfo.InvariantCulture, $"{option.Name} from {option.Value(before)} to {option.Value(after)}");
+}

@@ -1,0 +1,73 @@
+using AllocTools.Regions;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace AllocTools.Hosting.Health;
+
+/// <summary>Says how a pool is.</summary>
+/// <remarks>
+/// Unhealthy (or what the registration says instead): the provider is lost, the warm-up failed, the pool is closed.
+/// Degraded: much of the cap is out, a request waits for long, a registration failed of late. Idle memory counts as free:
+/// it is given back where it is needed.
+/// </remarks>
+internal sealed class RmaMemoryPoolHealthCheck(IRmaMemoryPool pool, PoolWarmUpState warmUp, RmaMemoryPoolHealthOptions options, TimeProvider time) : IHealthCheck
+{
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    {
+        RmaPoolStatistics now = pool.GetStatistics();
+        Dictionary<string, object> data = DataOf(now);
+        if (pool.Context.Failure is { } lost)
+            return Result(context.Registration.FailureStatus, $"provider '{pool.Context.Traits.ProviderName}' is lost: {lost.Message}", lost);
+        if (warmUp.Failure is { } cold)
+            return Result(context.Registration.FailureStatus, $"the warm-up failed: {cold.Message}", cold);
+        if (now.IsClosed)
+            return Result(context.Registration.FailureStatus, "it is closed", null);
+        string[] troubles = [.. Troubles(now)];
+        return troubles.Length == 0
+            ? Result(HealthStatus.Healthy, warmUp.IsDone ? "it serves" : "it serves, and is still warming up", null)
+            : Result(HealthStatus.Degraded, string.Join("; ", troubles), null);
+
+        Task<HealthCheckResult> Result(HealthStatus status, string what, Exception? cause) =>
+            Task.FromResult(new HealthCheckResult(status, $"Pool '{pool.Name}': {what}.", cause, data));
+    }
+
+    private IEnumerable<string> Troubles(RmaPoolStatistics now)
+    {
+        double share = (double)now.RentedBytes / now.LimitBytes;
+        if (share >= options.MaxRentedShare)
+            yield return FormattableString.Invariant($"{now.RentedBytes} of {now.LimitBytes} bytes are out ({share:P0}). Return buffers sooner, or raise MaxRegisteredBytes");
+        if (now.PendingRequests != 0 && now.OldestPendingRequest >= options.MaxWait)
+            yield return $"{now.PendingRequests} requests wait for room, the oldest for {now.OldestPendingRequest}";
+        if (now.LastRegistrationFailure is { } failure && time.GetUtcNow() - failure.Time < options.RegistrationFailurePeriod)
+            yield return $"a registration failed at {failure.Time:O}: {failure.Message}";
+    }
+
+    private Dictionary<string, object> DataOf(RmaPoolStatistics now)
+    {
+        RmaProviderTraits traits = pool.Context.Traits;
+        var data = new Dictionary<string, object>
+        {
+            ["provider"] = traits.ProviderName,
+            ["warmedUp"] = warmUp.IsDone,
+            ["limitBytes"] = now.LimitBytes,
+            ["registeredBytes"] = now.RegisteredBytes,
+            ["rentedBytes"] = now.RentedBytes,
+            ["rentedBuffers"] = now.RentedBuffers,
+            ["quarantinedBuffers"] = now.QuarantinedBuffers,
+            ["pendingRequests"] = now.PendingRequests,
+            ["oldestPendingRequest"] = now.OldestPendingRequest,
+            ["hits"] = now.Hits,
+            ["misses"] = now.Misses,
+            ["rejections"] = now.Rejections,
+            ["registrations"] = now.Registrations,
+            ["deregistrations"] = now.Deregistrations,
+            ["registrationFailures"] = now.RegistrationFailures,
+            ["deregistrationFailures"] = now.DeregistrationFailures,
+            ["leaks"] = now.Leaks,
+        };
+        if (traits.LibraryVersion is { } version)
+            data["libraryVersion"] = version.ToString();
+        if (now.LastRegistrationFailure is { } failure)
+            data["lastRegistrationFailure"] = failure.Message;
+        return data;
+    }
+}

@@ -1,0 +1,88 @@
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Hosting;
+
+/// <summary>A pool's hold on its provider, and the endpoint that the application asked for, if it did.</summary>
+/// <remarks>
+/// Pool and endpoint keep references of their own to the context, so it is closed with the last of them, in whatever
+/// order a container disposes.
+/// </remarks>
+internal sealed class PoolProvider : IAsyncDisposable, IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly OpenedProvider _opened;
+    private readonly string _poolName;
+    private readonly ILogger _logger;
+    private IRmaEndpoint? _endpoint;
+    private bool _refusesEndpoints;
+    private int _disposed;
+
+    public PoolProvider(OpenedProvider opened, string poolName, ILogger logger)
+    {
+        _opened = opened;
+        _poolName = poolName;
+        _logger = logger;
+        opened.Acquire();
+    }
+
+    public IRmaContext Context => _opened.Context;
+
+    /// <summary>Opens the application's endpoint.</summary>
+    /// <exception cref="RmaProviderException">It can't be opened.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is being closed.</exception>
+    public IRmaEndpoint OpenEndpoint()
+    {
+        if (Volatile.Read(ref _refusesEndpoints))
+            throw Refused();
+        IRmaEndpoint endpoint = Context.OpenEndpoint();
+        lock (_gate)
+        {
+            if (!_refusesEndpoints)
+                return _endpoint = endpoint;
+        }
+        endpoint.Dispose();
+        throw Refused();
+    }
+
+    /// <summary>Lets nobody open an endpoint any more.</summary>
+    /// <returns>The one that was opened, or null.</returns>
+    public IRmaEndpoint? SealEndpoint()
+    {
+        lock (_gate)
+        {
+            _refusesEndpoints = true;
+            return _endpoint;
+        }
+    }
+
+    /// <summary>Closes the endpoint that was opened. A failure is logged, so that what follows is closed all the same.</summary>
+    public async Task CloseEndpointAsync()
+    {
+        if (SealEndpoint() is not { } endpoint)
+            return;
+        try
+        {
+            await endpoint.DisposeAsync().ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            HostingLog.EndpointCloseFailed(_logger, _poolName, e);
+        }
+    }
+
+    /// <summary>Closes the endpoint, then lets go of the provider.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        await CloseEndpointAsync().ConfigureAwait(false);
+        await _opened.ReleaseAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>As <see cref="DisposeAsync"/>; waits for a provider that can only be disposed asynchronously.</summary>
+    public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
+
+    private ObjectDisposedException Refused() =>
+        new(nameof(IRmaEndpoint), $"The pool '{_poolName}' is being closed: no endpoint can be opened any more.");
+}

@@ -1,0 +1,62 @@
+using AllocTools;
+using AllocTools.Hosting;
+using AllocTools.Hosting.Health;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Adds pools of registered memory to the health checks of an application.</summary>
+/// <remarks>For use while services are added, by one thread, as the service collection itself.</remarks>
+public static class RmaMemoryPoolHealthChecksBuilderExtensions
+{
+    private static readonly TimeSpan LongestTime = TimeSpan.FromHours(24);
+
+    /// <summary>
+    /// Adds a check of a pool. Degraded: much of its cap is out, a request waits for long, or a registration failed of
+    /// late. Unhealthy: the provider is lost, the warm-up failed, or the pool is closed. The pool's figures are its data.
+    /// </summary>
+    /// <param name="builder">What <c>AddHealthChecks</c> returned.</param>
+    /// <param name="poolName">The name of a pool that is added before or after; <c>default</c> is the unnamed one.</param>
+    /// <param name="configure">Sets the thresholds.</param>
+    /// <param name="name">The check's name; null: <c>rma_pool_</c> and the pool's.</param>
+    /// <param name="failureStatus">What is reported in place of <see cref="HealthStatus.Unhealthy"/>.</param>
+    /// <param name="tags">Tags by which checks are chosen.</param>
+    /// <returns>The builder.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A threshold is out of its range.</exception>
+    public static IHealthChecksBuilder AddRmaMemoryPool(
+        this IHealthChecksBuilder builder,
+        string poolName = RmaMemoryPoolName.Default,
+        Action<RmaMemoryPoolHealthOptions>? configure = null,
+        string? name = null,
+        HealthStatus? failureStatus = null,
+        IEnumerable<string>? tags = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ArgumentException.ThrowIfNullOrEmpty(poolName);
+        var options = new RmaMemoryPoolHealthOptions();
+        configure?.Invoke(options);
+        CheckRange(options.MaxRentedShare is >= 0.01 and <= 1, nameof(options.MaxRentedShare), options.MaxRentedShare, "0.01 to 1");
+        CheckRange(options.MaxWait >= TimeSpan.Zero && options.MaxWait <= LongestTime, nameof(options.MaxWait), options.MaxWait, "0 to 24 hours");
+        CheckRange(
+            options.RegistrationFailurePeriod >= TimeSpan.Zero && options.RegistrationFailurePeriod <= LongestTime,
+            nameof(options.RegistrationFailurePeriod),
+            options.RegistrationFailurePeriod,
+            "0 to 24 hours");
+        var key = PoolKey.OfDisplayName(poolName);
+        return builder.Add(new HealthCheckRegistration(
+            name ?? $"rma_pool_{poolName}",
+            services => new RmaMemoryPoolHealthCheck(
+                key.Resolve<IRmaMemoryPool>(services),
+                key.Resolve<PoolWarmUpState>(services),
+                options,
+                services.GetService<TimeProvider>() ?? TimeProvider.System),
+            failureStatus,
+            tags));
+
+        static void CheckRange(bool holds, string option, object value, string range)
+        {
+            if (!holds)
+                throw new ArgumentOutOfRangeException(nameof(configure), $"{option} is {value}; it is {range}.");
+        }
+    }
+}

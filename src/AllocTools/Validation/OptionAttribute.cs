@@ -1,0 +1,30 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace AllocTools.Validation;
+
+/// <summary>The rule of one option. Its failure names the option, the value found and what would be right.</summary>
+internal abstract class OptionAttribute : ValidationAttribute
+{
+    /// <inheritdoc/>
+    public override bool RequiresValidationContext => true;
+
+    /// <summary>What would be right, such as "1 to 8 steps".</summary>
+    public abstract string Expected { get; }
+
+    /// <summary>Whether the value, which is not null, is right.</summary>
+    protected abstract bool Holds(object value);
+
+    /// <inheritdoc/>
+    protected override ValidationResult? IsValid(object? value, ValidationContext validationContext) =>
+        // Null is an option that is not set.
+        value is null || Holds(value)
+            ? ValidationResult.Success
+            : new ValidationResult($"{PathOf(validationContext.DisplayName)} is {value}; it is {Expected}.");
+
+    /// <summary>From the validator's name of a member, <c>Options.List[0].Member</c>, to the configuration's, <c>List:0:Member</c>.</summary>
+    private static string PathOf(string member) =>
+        member[(member.IndexOf('.', StringComparison.Ordinal) + 1)..]
+            .Replace("].", ":", StringComparison.Ordinal)
+            .Replace('[', ':')
+            .Replace('.', ':');
+}
