@@ -81,6 +81,30 @@ public sealed class StartTests
     }
 
     [Fact]
+    public async Task A_section_that_is_not_there_is_a_warning()
+    {
+        using var log = new LogRecorder();
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "MaxRegisteredBytes": "2 MiB" } }""", log);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTool"));
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+        Assert.Equal(
+            "The section 'AllocTool' of pool 'default' is empty or not there; the pool has its default options, or those of the code.",
+            await log.Logged(LogRecorder.SectionMissing));
+    }
+
+    [Fact]
+    public async Task A_pools_section_may_stand_below_another_pools()
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "MaxRegisteredBytes": "2 MiB", "Gradients": { "MaxRegisteredBytes": "4 MiB" } } }""");
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        builder.Services.AddRmaMemoryPool<HostProvider>("gradients", builder.Configuration.GetSection("AllocTools:Gradients"));
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+        Assert.Equal(4 << 20, host.Services.GetRequiredKeyedService<IRmaMemoryPool>("gradients").GetStatistics().LimitBytes);
+    }
+
+    [Fact]
     public async Task A_warm_up_that_fails_fails_the_start_and_leaves_nothing_open()
     {
         var failure = new RmaRegistrationException("too much", "fi_mr_regattr", 16384, "recording", 12, "ENOMEM");

@@ -13,7 +13,9 @@ public sealed class Journal
 
     public Exception? OpenFails { get; init; }
 
-    public Exception? RegisterFails { get; init; }
+    public Exception? RegisterFails { get; set; }
+
+    public RmaException? Lost { get; set; }
 
     public Exception? EndpointCloseFails { get; init; }
 

@@ -1,5 +1,5 @@
-using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AllocTools.Hosting.Tests.Support;
 
@@ -7,26 +7,67 @@ namespace AllocTools.Hosting.Tests.Support;
 public sealed class LogRecorder : ILoggerProvider, ILogger
 {
     public const int ClosedWithBuffersOut = 2;
+    public const int StillOut = 15;
     public const int SameNameInProcess = 101;
     public const int Draining = 102;
     public const int EndpointCloseFailed = 103;
+    public const int SectionMissing = 105;
+    public const int WarmUpFailed = 106;
+    public const int Reloaded = 107;
+    public const int RestartNeeded = 108;
+    public const int ReloadRejected = 109;
+    public const int SectionGone = 110;
 
-    private readonly ConcurrentQueue<(LogLevel Level, int Id, string Message)> _entries = new();
-    private readonly ConcurrentDictionary<int, TaskCompletionSource> _signals = new();
+    private readonly Lock _gate = new();
+    private readonly List<(LogLevel Level, int Id, string Message)> _entries = [];
+    private TaskCompletionSource _next = NewSignal();
 
-    public IReadOnlyList<(LogLevel Level, int Id, string Message)> Entries => [.. _entries.Where(e => e.Id != 0)];
+    public IReadOnlyList<(LogLevel Level, int Id, string Message)> Entries
+    {
+        get
+        {
+            lock (_gate)
+                return [.. _entries];
+        }
+    }
 
-    public Task Logged(int id) => SignalOf(id).Task.WaitAsync(TestHost.Patience);
+    /// <summary>Waits until an event has been logged so many times.</summary>
+    /// <returns>The text of that time.</returns>
+    public async Task<string> Logged(int id, int times = 1)
+    {
+        while (true)
+        {
+            Task next;
+            lock (_gate)
+            {
+                string[] messages = MessagesOf(id);
+                if (messages.Length >= times)
+                    return messages[times - 1];
+                next = _next.Task;
+            }
+            await next.WaitAsync(TestHost.Patience);
+        }
+    }
+
+    public string[] MessagesOf(int id) => [.. Entries.Where(e => e.Id == id).Select(e => e.Message)];
 
     public bool Has(int id) => Entries.Any(e => e.Id == id);
 
     public ILogger CreateLogger(string categoryName) =>
-        categoryName.StartsWith("AllocTools", StringComparison.Ordinal) ? this : Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance;
+        categoryName.StartsWith("AllocTools", StringComparison.Ordinal) ? this : NullLogger.Instance;
 
     public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
-        _entries.Enqueue((logLevel, eventId.Id, formatter(state, exception)));
-        SignalOf(eventId.Id).TrySetResult();
+        if (eventId.Id == 0)
+            return;
+        TaskCompletionSource signal;
+        lock (_gate)
+        {
+            _entries.Add((logLevel, eventId.Id, formatter(state, exception)));
+            signal = _next;
+            _next = NewSignal();
+        }
+        signal.SetResult();
     }
 
     public bool IsEnabled(LogLevel logLevel) => true;
@@ -38,6 +79,5 @@ public sealed class LogRecorder : ILoggerProvider, ILogger
     {
     }
 
-    private TaskCompletionSource SignalOf(int id) =>
-        _signals.GetOrAdd(id, _ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 }

@@ -12,6 +12,8 @@ internal sealed class RecordingContext(Journal journal, string providerName) : R
         RegistrationsBoundToEndpoint = journal.RegistrationsBoundToEndpoint,
     };
 
+    public override RmaException? Failure => journal.Lost;
+
     public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
     {
         if (journal.RegisterFails is { } failure)

@@ -1,0 +1,196 @@
+using AllocTools.Hosting.Tests.Support;
+using AllocTools.HostMemory;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+/// <summary>What happens while the application runs and somebody edits its appsettings.json.</summary>
+public sealed class ReloadTests : IAsyncLifetime
+{
+    private const string OneBlock = "\"SizeClasses\": [ { \"BlockSize\": \"64 KiB\" } ], \"MaxSlabBytes\": \"64 KiB\", \"Provider\": { \"Locking\": \"None\" }";
+
+    private readonly LogRecorder _log = new();
+    private readonly SettingsFile _file = new("{}");
+    private IHost? _host;
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    private RmaMemoryPool<HostProvider> Pool => _host!.Services.GetRequiredService<RmaMemoryPool<HostProvider>>();
+
+    [Fact]
+    public async Task A_raised_cap_serves_who_waits()
+    {
+        await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "64 KiB" """);
+        using RmaBuffer all = Pool.Rent(1);
+        Task<RmaBuffer> waiter = Pool.RentAsync(1, Cancelled).AsTask();
+        Assert.False(waiter.IsCompleted);
+
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "128 KiB" """);
+        (await waiter.WaitAsync(TestHost.Patience, Cancelled)).Dispose();
+        Assert.Equal("Pool 'default' took over changed options: MaxRegisteredBytes from 65536 to 131072.", await _log.Logged(LogRecorder.Reloaded));
+        Assert.Equal(131072, Pool.GetStatistics().LimitBytes);
+    }
+
+    [Fact]
+    public async Task A_cap_below_what_is_out_is_reached_as_buffers_come_back()
+    {
+        await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "256 KiB" """);
+        RmaBuffer[] rented = [Pool.Rent(1), Pool.Rent(1), Pool.Rent(1)];
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "64 KiB" """);
+        await _log.Logged(LogRecorder.Reloaded);
+
+        Assert.Equal((65536, 3 * 65536), (Pool.GetStatistics().LimitBytes, Pool.GetStatistics().RegisteredBytes));
+        Assert.False(Pool.TryRent(1, out _));
+        foreach (RmaBuffer buffer in rented)
+            buffer.Dispose();
+        Assert.Equal(65536, Pool.GetStatistics().RegisteredBytes);
+        Pool.Rent(1).Dispose();
+    }
+
+    [Theory]
+    [InlineData("\"IdleRetention\": \"00:05:00\"", "IdleRetention from 00:01:00 to 00:05:00")]
+    [InlineData("\"TrimInterval\": \"-00:00:00.001\"", "TrimInterval from 00:00:10 to -00:00:00.0010000")]
+    [InlineData("\"RentTimeout\": \"00:00:01.5\"", "RentTimeout from 00:00:30 to 00:00:01.5000000")]
+    [InlineData("\"DrainTimeout\": \"00:00:07\"", "DrainTimeout from 00:00:05 to 00:00:07")]
+    [InlineData("\"LeakDetection\": \"All\"", "LeakDetection from Off to All")]
+    [InlineData("\"MaxRegisteredBytes\": \"2 MiB\", \"LeakDetection\": \"Sampled\"", "MaxRegisteredBytes from 1073741824 to 2097152, LeakDetection from Off to Sampled")]
+    public async Task Each_live_option_is_taken_over(string option, string change)
+    {
+        await StartAsync(OneBlock);
+        Edit($"{OneBlock}, {option}");
+        Assert.Equal($"Pool 'default' took over changed options: {change}.", await _log.Logged(LogRecorder.Reloaded));
+        Edit(OneBlock);
+        await _log.Logged(LogRecorder.Reloaded, times: 2);
+        Assert.False(_log.Has(LogRecorder.RestartNeeded));
+    }
+
+    [Fact]
+    public async Task A_shorter_time_out_holds_for_the_next_wait()
+    {
+        await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "64 KiB", "RentTimeout": "01:00:00" """);
+        using RmaBuffer all = Pool.Rent(1);
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "64 KiB", "RentTimeout": "00:00:00.001" """);
+        await _log.Logged(LogRecorder.Reloaded);
+        await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => Pool.RentAsync(1, Cancelled).AsTask());
+    }
+
+    [Fact]
+    public async Task A_new_drain_time_out_holds_for_the_stop()
+    {
+        await StartAsync($$"""{{OneBlock}}, "DrainTimeout": "12:00:00" """);
+        RmaBuffer leaked = Pool.Rent(1);
+        Edit($$"""{{OneBlock}}, "DrainTimeout": "00:00:00.010", "LeakDetection": "All" """);
+        await _log.Logged(LogRecorder.Reloaded);
+        using (RmaOwner.Begin("ingest"))
+            Pool.Rent(1);
+        await _host!.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
+
+        Assert.Equal(["Pool 'default' waits up to 00:00:00.0100000 for 2 buffers that are still out."], _log.MessagesOf(LogRecorder.Draining));
+        // Only what was rented since is known by its owner.
+        Assert.Contains("rented by ingest", Assert.Single(_log.MessagesOf(LogRecorder.StillOut)), StringComparison.Ordinal);
+        Assert.Throws<ObjectDisposedException>(leaked.Dispose);
+    }
+
+    [Fact]
+    public async Task What_cant_change_in_use_needs_a_restart_and_is_said_once()
+    {
+        await StartAsync($$"""{{OneBlock}}, "HugePages": "Off" """);
+        Edit("""
+            "SizeClasses": [ { "BlockSize": "64 KiB", "InitialBlocks": 2 } ], "MaxSlabBytes": 65536, "HugePages": "Transparent", "Provider": { "Locking": "BestEffort" }
+            """);
+        Assert.Equal(
+            "Options of pool 'default' have changed that take effect at the next start only: AllocTools:HugePages from 'Off' to 'Transparent', "
+            + "AllocTools:Provider:Locking from 'None' to 'BestEffort', AllocTools:SizeClasses:0:InitialBlocks from nothing to '2'.",
+            await _log.Logged(LogRecorder.RestartNeeded));
+        Edit("""
+            "SizeClasses": [ { "BlockSize": "64 KiB", "InitialBlocks": 2 } ], "MaxSlabBytes": 65536, "HugePages": "Transparent", "Provider": { "Locking": "BestEffort" },
+            "RentTimeout": "00:00:09"
+            """);
+        await _log.Logged(LogRecorder.Reloaded);
+        Assert.Single(_log.MessagesOf(LogRecorder.RestartNeeded));
+        Assert.Equal((RmaHugePages.Off, 0), (Pool.Options.HugePages, Pool.Options.SizeClasses[0].InitialBlocks));
+    }
+
+    [Fact]
+    public async Task An_invalid_change_is_logged_with_all_that_is_wrong_and_changes_nothing_until_it_is_mended()
+    {
+        await StartAsync(OneBlock);
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB", "RentTimeout": "soon", "TrimIntervall": "00:00:01", "DrainTimeout": "-00:00:05" """);
+        Assert.Equal(
+            "The changed options of pool 'default' are invalid; it keeps those it has. "
+            + "AllocTools:DrainTimeout is -00:00:05; it is 0 to 24 hours. "
+            + "AllocTools:RentTimeout is 'soon'; it is a time as \"hh:mm:ss\" or \"hh:mm:ss.fff\", such as \"00:00:30\" for 30 seconds. "
+            + "AllocTools:TrimIntervall is no option. Was TrimInterval meant?",
+            await _log.Logged(LogRecorder.ReloadRejected));
+        Assert.Equal(1L << 30, Pool.GetStatistics().LimitBytes);
+        // A monitor goes on, too.
+        var monitor = _host!.Services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>();
+        Assert.Equal(1L << 30, monitor.CurrentValue.MaxRegisteredBytes);
+
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """);
+        await _log.Logged(LogRecorder.Reloaded);
+        Assert.Equal((2 << 20, 2 << 20), (Pool.GetStatistics().LimitBytes, monitor.CurrentValue.MaxRegisteredBytes));
+    }
+
+    [Fact]
+    public async Task A_cap_that_fits_the_new_classes_but_not_those_in_use_is_refused()
+    {
+        await StartAsync(OneBlock);
+        Edit("\"SizeClasses\": [ { \"BlockSize\": \"4 KiB\" } ], \"MaxRegisteredBytes\": \"8 KiB\"");
+        Assert.Equal(
+            "The changed options of pool 'default' are invalid; it keeps those it has. "
+            + "AllocTools:SizeClasses:0:BlockSize is 65536, more than MaxRegisteredBytes, 8192; not one block fits.",
+            await _log.Logged(LogRecorder.ReloadRejected));
+        Assert.Equal(1L << 30, Pool.GetStatistics().LimitBytes);
+    }
+
+    [Fact]
+    public async Task A_file_that_is_gone_changes_nothing()
+    {
+        await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """);
+        _file.Delete();
+        Assert.Equal("The section 'AllocTools' of pool 'default' is gone; the pool keeps the options it has.", await _log.Logged(LogRecorder.SectionGone));
+        Assert.Equal(2 << 20, Pool.GetStatistics().LimitBytes);
+
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
+        await _log.Logged(LogRecorder.Reloaded);
+        Assert.Equal(4 << 20, Pool.GetStatistics().LimitBytes);
+    }
+
+    [Fact]
+    public async Task A_file_that_is_broken_changes_nothing_until_it_is_mended()
+    {
+        await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """);
+        _file.Write("{ \"AllocTools\": { \"MaxRegisteredBytes\": ");
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
+        await _log.Logged(LogRecorder.Reloaded);
+        Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2097152 to 4194304."], _log.MessagesOf(LogRecorder.Reloaded));
+    }
+
+    public ValueTask InitializeAsync() => ValueTask.CompletedTask;
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_host is not null)
+        {
+            await _host.StopAsync(Cancelled);
+            _host.Dispose();
+        }
+        _file.Dispose();
+        _log.Dispose();
+    }
+
+    private void Edit(string options) => _file.Write($$"""{ "AllocTools": { {{options}} } }""");
+
+    private async Task StartAsync(string options)
+    {
+        Edit(options);
+        HostApplicationBuilder builder = _file.CreateBuilder(_log);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        _host = builder.Build();
+        await _host.StartAsync(Cancelled);
+    }
+}

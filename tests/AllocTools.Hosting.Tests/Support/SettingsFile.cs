@@ -1,0 +1,27 @@
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Hosting.Tests.Support;
+
+/// <summary>An appsettings.json on the disk, and hosts that read and watch it as an application's does.</summary>
+internal sealed class SettingsFile : IDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("alloctools-");
+
+    public SettingsFile(string json) => Write(json);
+
+    private string Path => System.IO.Path.Combine(_folder.FullName, "appsettings.json");
+
+    public void Write(string json) => File.WriteAllText(Path, json);
+
+    public void Delete() => File.Delete(Path);
+
+    public HostApplicationBuilder CreateBuilder(ILoggerProvider log, params string[] arguments)
+    {
+        HostApplicationBuilder builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = _folder.FullName, Args = arguments });
+        builder.Logging.ClearProviders().SetMinimumLevel(LogLevel.Trace).AddProvider(log);
+        return builder;
+    }
+
+    public void Dispose() => _folder.Delete(recursive: true);
+}
