@@ -10,15 +10,14 @@ public sealed class RmaMemoryPoolOptions
     private long? _maxRegisteredBytes;
 
     /// <summary>
-    /// The size classes, in ascending order of block size. Range: 1 to 256 classes.
-    /// Default when empty: 1 KiB × 256, 16 KiB × 16, 64 KiB × 8, 1 MiB × 1 (block size × blocks at start).
-    /// A longer request gets a direct region of its own.
+    /// The size classes, in ascending order of block size, 256 at the most. A longer request gets a direct region of its own.
+    /// Where none is set they are 1 KiB × 256, 16 KiB × 16, 64 KiB × 8, 1 MiB × 1 (block size × blocks at start).
     /// </summary>
     [ValidateEnumeratedItems(typeof(SizeClassOptionsRanges))]
     public IList<SizeClassOptions> SizeClasses { get; } = [];
 
     /// <summary>
-    /// Size classes from a smallest to a largest block in even steps, in place of <see cref="SizeClasses"/>. Default: null.
+    /// Size classes from a smallest to a largest block in even steps, in place of <see cref="SizeClasses"/>.
     /// </summary>
     [ValidateObjectMembers(typeof(SizeClassRangeOptionsRanges))]
     public SizeClassRangeOptions? SizeClassRange { get; set; }

@@ -5,7 +5,7 @@ namespace AllocTools;
 /// <summary>One size class: equal blocks, cut from registered slabs.</summary>
 public sealed class SizeClassOptions
 {
-    /// <summary>The size of a block. Unit: bytes. Range: 64 B to 1 GiB, a multiple of 64.</summary>
+    /// <summary>The size of a block. It must be set. Unit: bytes. Range: 64 B to 1 GiB, a multiple of 64.</summary>
     [OptionRange(64, 1L << 30, "bytes", Multiple = 64)]
     public long BlockSize { get; set; }
 

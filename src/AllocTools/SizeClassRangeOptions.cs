@@ -19,7 +19,7 @@ public sealed class SizeClassRangeOptions
     [OptionRange(Granule, 1L << 30, "bytes")]
     public long To { get; set; } = 4 << 20;
 
-    /// <summary>Range: 1 to 8; fewer where a step would be shorter than 64 bytes. Default: 4.</summary>
+    /// <summary>How many classes there are from a size to twice that size. Range: 1 to 8; fewer where a step would be shorter than 64 bytes. Default: 4.</summary>
     [OptionRange(1, 8, "steps")]
     public int StepsPerDoubling { get; set; } = 4;
 

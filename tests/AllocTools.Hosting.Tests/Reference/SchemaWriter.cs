@@ -1,0 +1,88 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using AllocTools.Hosting.Configuration;
+using AllocTools.Validation;
+
+namespace AllocTools.Hosting.Tests.Reference;
+
+/// <summary>The JSON schema of appsettings.json that comes with the package.</summary>
+internal static class SchemaWriter
+{
+    private const string SizePattern = @"^\s*\d+\s*([KMGTkmgt][Ii])?[Bb]?\s*$";
+    private const string TimePattern = @"^\s*-?(\d+\.)?\d{1,2}:\d{1,2}(:\d{1,2}(\.\d{1,7})?)?\s*$";
+
+    private static readonly JsonSerializerOptions Format = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    public static string Schema()
+    {
+        // Either built-in provider's options: which one it is stands in the code.
+        JsonObject provider = Section([.. KeyReference.Libfabric, .. KeyReference.Host]);
+        provider["description"] = "Options of the provider.";
+        JsonObject pool = Section(KeyReference.Pool);
+        pool["description"] = "A pool of registered memory.";
+        pool["properties"]!["Provider"] = provider;
+        // Sections of named pools may stand below.
+        pool["additionalProperties"] = Reference();
+        var root = new JsonObject
+        {
+            ["$schema"] = "http://json-schema.org/draft-07/schema#",
+            ["type"] = "object",
+            ["properties"] = new JsonObject { ["AllocTools"] = Reference() },
+            ["definitions"] = new JsonObject { ["rmaMemoryPool"] = pool },
+        };
+        return root.ToJsonString(Format) + "\n";
+
+        static JsonObject Reference() => new() { ["$ref"] = "#/definitions/rmaMemoryPool" };
+    }
+
+    private static JsonObject Section(IEnumerable<ReferenceKey> keys)
+    {
+        var properties = new JsonObject();
+        foreach (ReferenceKey key in keys)
+            properties[key.Key.Name] = Property(key);
+        return new JsonObject { ["type"] = "object", ["properties"] = properties, ["additionalProperties"] = false };
+    }
+
+    private static JsonObject Property(ReferenceKey key)
+    {
+        JsonObject property = key.Key.Kind switch
+        {
+            OptionKind.Integer => Number((OptionRangeAttribute)key.Rule!),
+            OptionKind.Size => new JsonObject { ["anyOf"] = new JsonArray(Number((OptionRangeAttribute)key.Rule!), Text(SizePattern)) },
+            OptionKind.Duration => Text(TimePattern),
+            OptionKind.Flag => new JsonObject { ["type"] = "boolean" },
+            OptionKind.Choice => new JsonObject { ["enum"] = new JsonArray([.. key.Key.Choices.Select(c => JsonValue.Create(c))]) },
+            OptionKind.Choices => Text($"^\\s*({string.Join('|', key.Key.Choices)})\\s*(,\\s*({string.Join('|', key.Key.Choices)})\\s*)*$"),
+            OptionKind.Text => new JsonObject { ["type"] = "string" },
+            OptionKind.Section => Section(key.Below),
+            OptionKind.List => new JsonObject { ["type"] = "array", ["items"] = Section(key.Below) },
+            OptionKind.Map => new JsonObject
+            {
+                ["type"] = "object",
+                ["propertyNames"] = new JsonObject { ["pattern"] = "^FI_" },
+                ["additionalProperties"] = new JsonObject { ["type"] = new JsonArray("string", "integer", "boolean") },
+            },
+            _ => throw new InvalidOperationException($"The kind {key.Key.Kind} of {key.Path} has no schema here."),
+        };
+        property["description"] = key.Summary.Replace("`", "", StringComparison.Ordinal) + (key.IsLive ? " May change while the pool is in use." : "");
+        if (key.Default is { } text)
+            property["default"] = key.Key.Kind switch
+            {
+                OptionKind.Integer => JsonValue.Create(int.Parse(text)),
+                OptionKind.Flag => JsonValue.Create(bool.Parse(text)),
+                _ => JsonValue.Create(text),
+            };
+        return property;
+    }
+
+    private static JsonObject Number(OptionRangeAttribute range)
+    {
+        var number = new JsonObject { ["type"] = "integer", ["minimum"] = range.Least, ["maximum"] = range.Most };
+        if (range.Multiple != 1)
+            number["multipleOf"] = range.Multiple;
+        return number;
+    }
+
+    private static JsonObject Text(string pattern) => new() { ["type"] = "string", ["pattern"] = pattern };
+}

@@ -1,0 +1,51 @@
+using System.Runtime.CompilerServices;
+using AllocTools.Hosting.Tests.Reference;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+/// <summary>What the documents and the schema say of the options is what the code says.</summary>
+public sealed class ReferenceTests
+{
+    internal static readonly string Root = RootFolder();
+
+    [Fact]
+    public void The_table_of_the_pool_is_that_of_the_code() => AssertTable("pool", TableWriter.Table(KeyReference.Pool));
+
+    [Fact]
+    public void The_table_of_libfabric_is_that_of_the_code() => AssertTable("libfabric", TableWriter.Table(KeyReference.Libfabric));
+
+    [Fact]
+    public void The_table_of_page_locked_memory_is_that_of_the_code() => AssertTable("host", TableWriter.Table(KeyReference.Host));
+
+    [Fact]
+    public void The_table_of_log_events_is_that_of_the_code() => AssertTable("events", EventWriter.Table());
+
+    [Fact]
+    public void Ids_of_log_events_are_used_once()
+    {
+        string[] ids = [.. EventWriter.Table().Skip(2).Select(row => row.Split(' ')[1])];
+        Assert.NotEmpty(ids);
+        Assert.Equal(ids.Distinct(), ids);
+    }
+
+    [Fact]
+    public void The_schema_is_that_of_the_code()
+    {
+        string schema = SchemaWriter.Schema();
+        string found = File.ReadAllText(Path.Combine(Root, "src/AllocTools.Hosting/ConfigurationSchema.json"));
+        Assert.True(schema == found, $"src/AllocTools.Hosting/ConfigurationSchema.json should be:\n{schema}");
+    }
+
+    private static void AssertTable(string name, IEnumerable<string> table)
+    {
+        string[] lines = File.ReadAllLines(Path.Combine(Root, "docs/configuration.md"));
+        int start = Array.IndexOf(lines, $"<!-- {name} -->") + 1;
+        Assert.True(start > 0, $"docs/configuration.md has no line '<!-- {name} -->' before its table.");
+        string[] found = [.. lines.Skip(start).SkipWhile(l => l.Length == 0).TakeWhile(l => l.StartsWith('|'))];
+        string[] expected = [.. table];
+        Assert.True(expected.SequenceEqual(found), $"The table '{name}' of docs/configuration.md should be:\n{string.Join('\n', expected)}");
+    }
+
+    private static string RootFolder([CallerFilePath] string file = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file)!, "../.."));
+}
