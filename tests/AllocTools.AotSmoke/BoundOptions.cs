@@ -1,0 +1,85 @@
+using System.Diagnostics.CodeAnalysis;
+using AllocTools.HostMemory;
+using AllocTools.Libfabric;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.AotSmoke;
+
+/// <summary>Holds the options against appsettings.json, one by one: a binder that was trimmed would leave the defaults, and say nothing.</summary>
+internal static class BoundOptions
+{
+    public static void Check(IServiceProvider services)
+    {
+        CheckUnnamedPool(OptionsOf<RmaMemoryPoolOptions>(services, Options.DefaultName));
+        CheckUnnamedFabric(OptionsOf<LibfabricOptions>(services, Options.DefaultName));
+        CheckPeer(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Peer), OptionsOf<LibfabricOptions>(services, PoolNames.Peer));
+        CheckScratch(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Scratch), OptionsOf<HostProviderOptions>(services, PoolNames.Scratch));
+    }
+
+    private static void CheckUnnamedPool(RmaMemoryPoolOptions pool)
+    {
+        Expect.Equal(2, pool.SizeClasses.Count);
+        Expect.Equal(4096, pool.SizeClasses[0].BlockSize);
+        Expect.Equal(8, pool.SizeClasses[0].InitialBlocks);
+        Expect.Equal(65536, pool.SizeClasses[1].BlockSize);
+        Expect.Equal(2, pool.SizeClasses[1].InitialBlocks);
+        Expect.Equal(64 << 20, pool.MaxRegisteredBytes);
+        Expect.Equal(128 << 10, pool.MaxSlabBytes);
+        Expect.Equal(8 << 20, pool.MaxIdleDirectBytes);
+        Expect.Equal(TimeSpan.FromMinutes(2), pool.IdleRetention);
+        Expect.Equal(TimeSpan.FromSeconds(5), pool.TrimInterval);
+        Expect.Equal(RmaHugePages.Off, pool.HugePages);
+        Expect.Equal(-1, pool.NumaNode);
+        Expect.Equal(RmaAccess.RemoteWrite, pool.Access);
+        Expect.Equal(RmaIsolation.PerExposure, pool.Isolation);
+        Expect.Equal(TimeSpan.FromSeconds(7), pool.RentTimeout);
+        Expect.Equal(TimeSpan.FromSeconds(3), pool.DrainTimeout);
+        Expect.Equal(RmaLeakDetection.Sampled, pool.LeakDetection);
+        Expect.Equal(true, pool.ClearOnReturn);
+    }
+
+    private static void CheckUnnamedFabric(LibfabricOptions fabric)
+    {
+        Expect.Equal("tcp;ofi_rxm", fabric.Provider);
+        Expect.Equal("lo", fabric.Domain);
+        Expect.Equal("127.0.0.1", fabric.Node);
+        Expect.Equal("0", fabric.Service);
+        Expect.Equal(RmaAccess.Local | RmaAccess.RemoteWrite, fabric.Access);
+        Expect.Equal(true, fabric.MrCache);
+        Expect.Equal(false, fabric.VirtualAddressing);
+        Expect.Equal("libfabric.so.1", fabric.LibraryPath);
+        Expect.Equal(1, fabric.Settings.Count);
+        Expect.Equal("16", fabric.Settings["FI_UNIVERSE_SIZE"]);
+        Expect.Equal(LibfabricProgress.Endpoint, fabric.Endpoint.Progress);
+        Expect.Equal(TimeSpan.FromSeconds(20), fabric.Endpoint.OperationTimeout);
+        Expect.Equal(33, fabric.Endpoint.MaxOutstanding);
+        Expect.Equal(TimeSpan.FromMicroseconds(100), fabric.Endpoint.SpinTime);
+    }
+
+    private static void CheckPeer(RmaMemoryPoolOptions pool, LibfabricOptions fabric)
+    {
+        Expect.Equal(RmaAccess.RemoteRead | RmaAccess.RemoteWrite, pool.Access);
+        Expect.Equal(1, pool.SizeClasses.Count);
+        Expect.Equal(65536, pool.SizeClasses[0].BlockSize);
+        Expect.Equal("tcp;ofi_rxm", fabric.Provider);
+        Expect.Equal(LibfabricProgress.Caller, fabric.Endpoint.Progress);
+        Expect.Equal(LibfabricCompletionLevel.Transmit, fabric.Endpoint.CompletionLevel);
+    }
+
+    private static void CheckScratch(RmaMemoryPoolOptions pool, HostProviderOptions host)
+    {
+        Expect.Equal(512, pool.SizeClassRange?.From);
+        Expect.Equal(2048, pool.SizeClassRange?.To);
+        Expect.Equal(2, pool.SizeClassRange?.StepsPerDoubling);
+        Expect.Equal(1 << 20, pool.MaxRegisteredBytes);
+        Expect.Equal(RmaAccess.RemoteWrite, pool.Access);
+        Expect.Equal(true, pool.PoisonOnReturn);
+        Expect.Equal(RmaWarmUp.Background, pool.WarmUp);
+        Expect.Equal(PageLocking.None, host.Locking);
+    }
+
+    private static TOptions OptionsOf<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
+        IServiceProvider services, string name)
+        where TOptions : class => services.GetRequiredService<IOptionsMonitor<TOptions>>().Get(name);
+}

@@ -1,0 +1,10 @@
+namespace AllocTools.AotSmoke;
+
+/// <summary>The names of the pools beside the unnamed one, and of the sections that they are configured by.</summary>
+internal static class PoolNames
+{
+    public const string UnnamedSection = "AllocTools";
+    public const string Peer = "Peer";
+    public const string Scratch = "Scratch";
+    public const string BrokenSection = "Broken";
+}

@@ -1,0 +1,36 @@
+using AllocTools.AotSmoke;
+
+// Uses the library as an application does that is trimmed and compiled ahead of time. The exit code is 0 only if every check held.
+try
+{
+    using var application = new SmokeApplication();
+    BoundOptions.Check(application.Services);
+    Step.Done("Every option of appsettings.json arrived.");
+
+    await application.StartAsync();
+    Step.Done("The host started three pools: two on libfabric, one on page-locked memory.");
+
+    RentsAndReturns.Check(application.Services);
+    Step.Done("Buffers went out and came back, and the books say so.");
+
+    await Transfers.CheckAsync(application.Services);
+    Step.Done("Bytes went by RMA from pool to pool, and are the same there.");
+
+    await HealthReports.CheckAsync(application.Services);
+    Step.Done("The health checks report three healthy pools.");
+
+    ExportedMetrics.Check(application.Services, application.Exported);
+    Step.Done("OpenTelemetry exported what the pools' books say.");
+
+    await application.StopAsync();
+    Step.Done("The host stopped, and nothing is registered.");
+
+    await RefusedStart.CheckAsync();
+    Step.Done("A configuration with mistakes failed the start, with the path of each.");
+    return 0;
+}
+catch (Exception e)
+{
+    await Console.Error.WriteLineAsync($"FAILED after '{Step.Last}': {e}");
+    return 1;
+}

@@ -1,0 +1,49 @@
+using AllocTools.Libfabric;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.AotSmoke;
+
+/// <summary>A host whose configuration has mistakes must not start, and must name each of them.</summary>
+internal static class RefusedStart
+{
+    /// <summary>How each failure begins: with the path.</summary>
+    private static readonly string[] Expected =
+    [
+        "Broken:MaxRegisteredByte is no option.",
+        "Broken:MaxSlabBytes is 1024;",
+        "Broken:Provider:Endpoint:MaxOutstandin is no option.",
+        "Broken:Provider:Endpoint:SpinTime is 00:00:02;",
+        "Broken:SizeClasses:0:BlockSize is 100;",
+    ];
+
+    public static async Task CheckAsync()
+    {
+        HostApplicationBuilder builder = SmokeHost.CreateBuilder();
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection(PoolNames.BrokenSection));
+        using IHost host = builder.Build();
+        string[] failures = [.. (await FailuresOfStartAsync(host)).Order(StringComparer.Ordinal)];
+        Expect.True(
+            failures.Length == Expected.Length && failures.Zip(Expected).All(pair => pair.First.StartsWith(pair.Second, StringComparison.Ordinal)),
+            $"The start failed with:\n  {string.Join("\n  ", failures)}\nIt should fail with:\n  {string.Join("\n  ", Expected)}");
+    }
+
+    /// <remarks>One exception for the pool's options and one for the provider's come as one of both.</remarks>
+    private static async Task<IEnumerable<string>> FailuresOfStartAsync(IHost host)
+    {
+        try
+        {
+            await host.StartAsync();
+        }
+        catch (OptionsValidationException e)
+        {
+            return e.Failures;
+        }
+        catch (AggregateException e) when (e.InnerExceptions.All(inner => inner is OptionsValidationException))
+        {
+            return e.InnerExceptions.SelectMany(inner => ((OptionsValidationException)inner).Failures);
+        }
+        throw new CheckFailedException("A host with mistakes in its configuration started.");
+    }
+}

@@ -1,0 +1,48 @@
+using AllocTools.HostMemory;
+using AllocTools.Libfabric;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using OpenTelemetry.Metrics;
+
+namespace AllocTools.AotSmoke;
+
+/// <summary>The application: an unnamed pool, two named ones, their health checks and their metrics.</summary>
+internal sealed class SmokeApplication : IDisposable
+{
+    private readonly List<Metric> _exported = [];
+    private readonly IHost _host;
+
+    public SmokeApplication()
+    {
+        HostApplicationBuilder builder = SmokeHost.CreateBuilder();
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection(PoolNames.UnnamedSection));
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>(PoolNames.Peer, builder.Configuration.GetSection(PoolNames.Peer));
+        builder.Services.AddRmaMemoryPool<HostProvider>(PoolNames.Scratch, builder.Configuration.GetSection(PoolNames.Scratch));
+        builder.Services.AddSingleton<SmokePools>();
+        builder.Services.AddHealthChecks().AddRmaMemoryPool().AddRmaMemoryPool(PoolNames.Peer).AddRmaMemoryPool(PoolNames.Scratch);
+        builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddAllocToolsInstrumentation().AddInMemoryExporter(_exported));
+        _host = builder.Build();
+    }
+
+    public IServiceProvider Services => _host.Services;
+
+    /// <summary>What OpenTelemetry exported last.</summary>
+    public IReadOnlyList<Metric> Exported => _exported;
+
+    public Task StartAsync() => _host.StartAsync();
+
+    public async Task StopAsync()
+    {
+        IReadOnlyList<IRmaMemoryPool> pools = Services.GetRequiredService<SmokePools>().All;
+        await _host.StopAsync();
+        foreach (IRmaMemoryPool pool in pools)
+        {
+            RmaPoolStatistics books = pool.GetStatistics();
+            Expect.Equal(0, books.RegisteredBytes, $"RegisteredBytes of the stopped pool '{pool.Name}'");
+            Expect.Equal(books.Registrations, books.Deregistrations, $"Deregistrations of the stopped pool '{pool.Name}'");
+            Expect.Throws<ObjectDisposedException>(() => pool.Rent(1), $"A rent of the stopped pool '{pool.Name}'");
+        }
+    }
+
+    public void Dispose() => _host.Dispose();
+}

@@ -1,0 +1,10 @@
+using Microsoft.Extensions.Hosting;
+
+namespace AllocTools.AotSmoke;
+
+/// <summary>The generic host with the appsettings.json beside the program, wherever that is started from.</summary>
+internal static class SmokeHost
+{
+    public static HostApplicationBuilder CreateBuilder() =>
+        Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
+}

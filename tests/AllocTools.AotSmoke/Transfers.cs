@@ -1,0 +1,43 @@
+using AllocTools.Libfabric;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace AllocTools.AotSmoke;
+
+/// <summary>Moves bytes by RMA: through libfabric between two pools of this process, and inside the pool without a fabric.</summary>
+internal static class Transfers
+{
+    public static async Task CheckAsync(IServiceProvider services)
+    {
+        var pools = services.GetRequiredService<SmokePools>();
+        await CheckAsync(
+            pools.Unnamed,
+            services.GetRequiredService<LibfabricEndpoint>(),
+            pools.Peer,
+            services.GetRequiredKeyedService<IRmaEndpoint>(PoolNames.Peer),
+            50_000);
+
+        IRmaEndpoint host = services.GetRequiredKeyedService<IRmaEndpoint>(PoolNames.Scratch);
+        await CheckAsync(pools.Scratch, host, pools.Scratch, host, 2_000);
+    }
+
+    private static async Task CheckAsync(IRmaMemoryPool from, IRmaEndpoint initiator, IRmaMemoryPool to, IRmaEndpoint owner, int length)
+    {
+        using RmaBuffer source = from.Rent(length);
+        using RmaBuffer destination = to.Rent(length);
+        new Random(length).NextBytes(source.Span);
+        using (RmaExposure exposure = destination.Expose(RmaAccess.RemoteWrite))
+        {
+            byte[] told = exposure.Remote.ToArray();
+            using RemoteRegion remote = initiator.Import(initiator.InsertPeer(owner.Address.Span), RemoteMemory.Read(told));
+            Task written = initiator.WriteAsync(source, remote).AsTask();
+            // An endpoint whose progress is the caller's moves nothing while nobody polls.
+            while (!written.IsCompleted)
+            {
+                owner.Poll([]);
+                await Task.Delay(1);
+            }
+            await written;
+        }
+        Expect.True(source.Span.SequenceEqual(destination.Span), $"What pool '{to.Name}' was written to by pool '{from.Name}' is something else.");
+    }
+}
