@@ -40,4 +40,53 @@ public sealed class LibfabricHostTests
         Assert.Equal(0, pool.GetStatistics().RegisteredBytes);
         Assert.Throws<ObjectDisposedException>(() => pool.Context.Retain());
     }
+
+    [Fact]
+    public async Task Two_named_pools_on_two_libfabric_providers_live_in_one_host()
+    {
+        CancellationToken cancelled = TestContext.Current.CancellationToken;
+        using var log = new LogRecorder();
+        HostApplicationBuilder builder = TestHost.CreateBuilder(
+            """
+            {
+              "Pools": {
+                "Near": { "Access": "RemoteWrite", "DrainTimeout": "00:00:00.200", "LeakDetection": "All", "Provider": { "Provider": "shm" } },
+                "Far": { "Access": "RemoteWrite", "Provider": { "Provider": "tcp;ofi_rxm", "Node": "127.0.0.1" } }
+              }
+            }
+            """,
+            log);
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>("near", builder.Configuration.GetSection("Pools:Near"));
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>("far", builder.Configuration.GetSection("Pools:Far"));
+        using IHost host = builder.Build();
+        await host.StartAsync(cancelled);
+
+        foreach ((string name, string provider) in new[] { ("near", "shm"), ("far", "tcp;ofi_rxm") })
+        {
+            IRmaMemoryPool pool = host.Services.GetRequiredKeyedService<IRmaMemoryPool>(name);
+            IRmaEndpoint endpoint = host.Services.GetRequiredKeyedService<IRmaEndpoint>(name);
+            Assert.Equal(provider, pool.Context.Traits.ProviderName);
+            using RmaBuffer source = pool.Rent(100_000);
+            using RmaBuffer target = pool.Rent(100_000);
+            using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+            source.Span.Fill(0x77);
+            using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+            await endpoint.WriteAsync(source, remote, TestHost.Patience, cancelled);
+            Assert.Equal(-1, target.Span.IndexOfAnyExcept((byte)0x77));
+        }
+
+        // One is leaked: the stop waits for it as long as its pool says, names its owner, and closes the other pool as ever.
+        RmaBuffer leaked;
+        using (RmaOwner.Begin("gradients"))
+            leaked = host.Services.GetRequiredKeyedService<IRmaMemoryPool>("near").Rent(5000);
+        IRmaMemoryPool far = host.Services.GetRequiredKeyedService<IRmaMemoryPool>("far");
+        await host.StopAsync(cancelled).WaitAsync(TestHost.Patience, cancelled);
+        Assert.Equal(["Pool 'near' waits up to 00:00:00.2000000 for 1 buffers that are still out."], log.MessagesOf(LogRecorder.Draining));
+        Assert.StartsWith(
+            "Pool 'near' was closed while a buffer of 5000 bytes was out. It was rented by gradients:\n",
+            Assert.Single(log.MessagesOf(LogRecorder.StillOut)),
+            StringComparison.Ordinal);
+        Assert.Equal(0, far.GetStatistics().RegisteredBytes);
+        Assert.Throws<ObjectDisposedException>(leaked.Dispose);
+    }
 }
