@@ -27,8 +27,8 @@ internal static class PoolFactory
         // Asked for by those pools only that use it.
         key.AddSingleton(services, sp => OpenedProvider.Open(ProviderActivator.Create<TProvider>(sp, key), key.DisplayName, LoggerOf(sp)));
         key.AddSingleton(services, sp => new PoolProvider(
-            registration.FindProviderOwner(sp).Key.Resolve<OpenedProvider>(sp), key.DisplayName, LoggerOf(sp)));
-        key.AddSingleton(services, sp => new PublishedPool(sp.GetRequiredService<RmaPoolMetrics>(), LoggerOf(sp)));
+            registration.FindProviderOwner(sp).Key.Resolve<OpenedProvider>(sp), key.DisplayName, sp.GetRequiredService<RmaMetrics>(), LoggerOf(sp)));
+        key.AddSingleton(services, sp => new PublishedPool(sp.GetRequiredService<RmaMetrics>(), LoggerOf(sp)));
         key.AddSingleton(services, _ => new PoolWarmUpState());
         key.AddSingleton(services, sp => CreatePool<TProvider>(sp, registration));
         key.AddSingleton<IRmaMemoryPool>(services, key.Resolve<RmaMemoryPool<TProvider>>);

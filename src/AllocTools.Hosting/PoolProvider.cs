@@ -1,3 +1,4 @@
+using AllocTools.Diagnostics;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
 
@@ -13,13 +14,15 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
     private readonly Lock _gate = new();
     private readonly OpenedProvider _opened;
     private readonly string _poolName;
+    private readonly RmaMetrics _metrics;
     private readonly ILogger _logger;
     private IRmaEndpoint? _endpoint;
     private bool _refusesEndpoints;
     private int _disposed;
 
-    public PoolProvider(OpenedProvider opened, string poolName, ILogger logger)
+    public PoolProvider(OpenedProvider opened, string poolName, RmaMetrics metrics, ILogger logger)
     {
+        _metrics = metrics;
         _opened = opened;
         _poolName = poolName;
         _logger = logger;
@@ -39,7 +42,10 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
         lock (_gate)
         {
             if (!_refusesEndpoints)
+            {
+                _metrics.Add(endpoint, _poolName);
                 return _endpoint = endpoint;
+            }
         }
         endpoint.Dispose();
         throw Refused();
@@ -61,6 +67,7 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
     {
         if (SealEndpoint() is not { } endpoint)
             return;
+        _metrics.Remove(endpoint);
         try
         {
             await endpoint.DisposeAsync().ConfigureAwait(false);

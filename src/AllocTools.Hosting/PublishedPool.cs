@@ -5,7 +5,7 @@ namespace AllocTools.Hosting;
 
 /// <summary>A pool's place in the metrics, from its making until it is closed.</summary>
 /// <remarks>The pool's factory asks for it before there is a pool, so the container disposes it after the pool.</remarks>
-internal sealed class PublishedPool(RmaPoolMetrics metrics, ILogger logger) : IDisposable
+internal sealed class PublishedPool(RmaMetrics metrics, ILogger logger) : IDisposable
 {
     private IRmaMemoryPool? _pool;
 

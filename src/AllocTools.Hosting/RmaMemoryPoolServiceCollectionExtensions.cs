@@ -131,7 +131,7 @@ public static class RmaMemoryPoolServiceCollectionExtensions
         registration.AddTo(services);
         services.AddLogging();
         services.AddMetrics();
-        services.TryAddSingleton<RmaPoolMetrics>();
+        services.TryAddSingleton<RmaMetrics>();
         PoolOptions.Add(services, registration);
         PoolFactory.Add<TProvider>(services, registration);
         return new RmaMemoryPoolBuilder(services, registration);

@@ -13,7 +13,7 @@ namespace AllocTools;
 /// <summary>A pool of memory that is registered with a <typeparamref name="TProvider"/>: the typed face over one engine.</summary>
 /// <typeparam name="TProvider">The provider that opened the context.</typeparam>
 /// <remarks>All members are safe to call from any thread.</remarks>
-public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
+public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     where TProvider : class, IRmaProvider
 {
     private readonly PoolEngine _engine;
@@ -145,6 +145,11 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool
 
     /// <summary>Those who wait are being served, or are about to be, for tests.</summary>
     internal bool ServesWaiters => _engine.ServesWaiters;
+
+    PoolInstruments? IMeteredPool.Instruments
+    {
+        set => _engine.Instruments = value;
+    }
 
     /// <inheritdoc/>
     public RmaPoolStatistics GetStatistics() => _engine.GetStatistics();

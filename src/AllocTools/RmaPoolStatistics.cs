@@ -21,6 +21,12 @@ public sealed record RmaPoolStatistics
     /// <summary>Registrations that the provider refused.</summary>
     public required long RegistrationFailures { get; init; }
 
+    /// <summary>
+    /// They, by the symbol of the error (<c>ENOMEM</c>) or the exception's type. At most 32 kinds are told apart; further
+    /// ones are <c>_OTHER</c>.
+    /// </summary>
+    public IReadOnlyDictionary<string, long> RegistrationFailuresByError { get; init; } = new Dictionary<string, long>();
+
     /// <summary>The last of them; null where there was none.</summary>
     public RmaRegistrationFailure? LastRegistrationFailure { get; init; }
 
@@ -29,6 +35,9 @@ public sealed record RmaPoolStatistics
 
     /// <summary>Requests that were refused at the cap, at once or after a wait.</summary>
     public required long Rejections { get; init; }
+
+    /// <summary>Those of them that were refused after waiting for <see cref="RmaMemoryPoolOptions.RentTimeout"/>.</summary>
+    public long RentTimeouts { get; init; }
 
     /// <summary>Slabs and direct regions that were given back because they had been idle for long.</summary>
     public required long Trims { get; init; }
@@ -62,6 +71,12 @@ public sealed record RmaPoolStatistics
 
     /// <summary>The bytes of the buffers that are out, whole blocks, and of those that are quarantined.</summary>
     public long RentedBytes => SizeClasses.Sum(c => c.RentedBytes);
+
+    /// <summary>
+    /// What is registered beside the size classes: exposures of their own, what is being registered at this moment, and
+    /// what could not be deregistered.
+    /// </summary>
+    public long OtherRegisteredBytes => Math.Max(0, RegisteredBytes - SizeClasses.Sum(c => c.RegisteredBytes));
 
     /// <summary>Returned buffers that an operation which timed out still holds.</summary>
     public long QuarantinedBuffers => SizeClasses.Sum(c => c.QuarantinedBuffers);

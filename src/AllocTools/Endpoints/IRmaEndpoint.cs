@@ -20,6 +20,9 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <summary>Its own address; peers pass it to <see cref="InsertPeer"/>.</summary>
     ReadOnlyMemory<byte> Address { get; }
 
+    /// <summary>What became of its operations so far; none where an endpoint keeps no books.</summary>
+    RmaEndpointStatistics GetStatistics() => new() { Operations = [] };
+
     /// <summary>Makes a peer known (fi_av_insert).</summary>
     /// <param name="address">The peer's <see cref="Address"/>.</param>
     /// <exception cref="RmaProviderException">The address is not one of this transport.</exception>

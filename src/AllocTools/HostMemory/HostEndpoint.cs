@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using AllocTools.Diagnostics;
 using AllocTools.Regions;
 
 namespace AllocTools.HostMemory;
@@ -9,7 +10,7 @@ namespace AllocTools.HostMemory;
 /// What a peer may do is checked as a fabric does it: by key, bounds and access of the registration, at the moment of
 /// the operation. An address is 8 bytes of a tag and 16 random ones.
 /// </remarks>
-internal sealed class HostEndpoint : IRmaEndpoint
+internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
 {
     private const int PermissionDenied = 13;
     private const int ConnectionReset = 104;
@@ -39,6 +40,10 @@ internal sealed class HostEndpoint : IRmaEndpoint
     }
 
     public IRmaContext Context => _context;
+
+    public EndpointCounters Counters { get; } = new();
+
+    public RmaEndpointStatistics GetStatistics() => Counters.Snapshot();
 
     public ReadOnlyMemory<byte> Address => _address;
 
@@ -90,6 +95,7 @@ internal sealed class HostEndpoint : IRmaEndpoint
             if (operation.Kind is RmaOperationKind.Write or RmaOperationKind.Read)
             {
                 int error = Copy(operation);
+                Count(operation.Kind, operation.Local.Length, error);
                 _completions.Enqueue(new RmaCompletion(operation.Context, operation.Kind, error == 0 ? operation.Local.Length : 0, error));
             }
             else
@@ -143,7 +149,9 @@ internal sealed class HostEndpoint : IRmaEndpoint
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled(cancellationToken);
         CheckOpen();
+        long started = Stopwatch.GetTimestamp();
         int error = Copy(operation);
+        Count(operation.Kind, operation.Local.Length, error, started);
         return error == 0 ? ValueTask.CompletedTask : ValueTask.FromException(Failed(operation.Kind, operation.Local.Length, error));
     }
 
@@ -200,13 +208,15 @@ internal sealed class HostEndpoint : IRmaEndpoint
             if (!pending.Mailbox.TryRemove(pending))
                 return await task.Task.ConfigureAwait(false);
             pending.Release();
-            if (e is OperationCanceledException)
-                throw;
-            throw new RmaTimeoutException(
+            Exception error = e is OperationCanceledException ? e : new RmaTimeoutException(
                 $"{operation.Kind} of {operation.Local.Length} bytes met no counterpart within {timeout} (provider '{HostContext.ProviderName}').",
                 operation.Kind,
                 TimedOut,
                 "ETIMEDOUT");
+            Count(operation.Kind, error, pending.Started);
+            if (error == e)
+                throw;
+            throw error;
         }
     }
 
@@ -235,6 +245,7 @@ internal sealed class HostEndpoint : IRmaEndpoint
     private void Complete(HostPending pending, long length, int error)
     {
         pending.Release();
+        Count(pending.Kind, length, error, pending.Started);
         if (pending.Task is null)
             _completions.Enqueue(new RmaCompletion(pending.Context, pending.Kind, length, error));
         else if (error == 0)
@@ -259,6 +270,25 @@ internal sealed class HostEndpoint : IRmaEndpoint
     private HostEndpoint PeerOf(RmaPeer peer) => _peers.TryGetValue(Check(peer).Handle, out HostEndpoint? endpoint)
         ? endpoint
         : throw new ArgumentException("The peer was removed from this endpoint.", nameof(peer));
+
+    private void Count(RmaOperationKind kind, long length, int error, long started = 0)
+    {
+        if (error != 0)
+        {
+            Count(kind, Failed(kind, length, error), started);
+            return;
+        }
+        Counters.Succeeded(kind, length);
+        if (started != 0 && Counters.IsTimed)
+            Counters.Instruments?.Record(kind, Stopwatch.GetElapsedTime(started), null);
+    }
+
+    private void Count(RmaOperationKind kind, Exception error, long started)
+    {
+        string errorType = Counters.Failed(kind, error);
+        if (started != 0 && Counters.IsTimed)
+            Counters.Instruments?.Record(kind, Stopwatch.GetElapsedTime(started), errorType);
+    }
 
     private void CheckOpen() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _closed) != 0, typeof(IRmaEndpoint));
 

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace AllocTools.HostMemory;
 
 /// <summary>A send or receive that waits for its counterpart.</summary>
@@ -21,6 +23,9 @@ internal sealed class HostPending(HostEndpoint owner, HostMailbox mailbox, in Rm
 
     /// <summary>The clock's timestamp at which it times out; <see cref="long.MaxValue"/> for never.</summary>
     public long Deadline => deadline;
+
+    /// <summary>The clock's timestamp of its start.</summary>
+    public long Started { get; } = Stopwatch.GetTimestamp();
 
     public void Release() => _hold.Release();
 }

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using AllocTools.Diagnostics;
 using AllocTools.Regions;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -40,6 +42,7 @@ public sealed class HostProvider : IRmaProvider
     public IRmaContext Open()
     {
         HostProviderOptionsValidator.ThrowIfInvalid(_options);
+        using Activity? span = RmaActivities.StartOpen(HostContext.ProviderName);
         return new HostContext(_options.Locking, _logger);
     }
 }

@@ -1,3 +1,4 @@
+using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -10,6 +11,7 @@ namespace AllocTools.Libfabric;
 internal sealed unsafe class EndpointProgress
 {
     private readonly OperationSlot[] _slots;
+    private readonly EndpointCounters _counters;
     private readonly TimeProvider _time;
     private readonly ProgressTurn _turn = new();
     private readonly EarliestDeadline _earliest = new();
@@ -19,13 +21,14 @@ internal sealed unsafe class EndpointProgress
     private readonly CoarseClock? _clock;
 
     public EndpointProgress(
-        LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, TimeProvider time, bool hasOwnThread)
+        LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread)
     {
         _slots = slots;
+        _counters = counters;
         _time = time;
         _clock = hasOwnThread ? null : new CoarseClock(time);
         RetryQueue retries = new();
-        _ending = new OperationEnding(context, retries, completions, _earliest, time);
+        _ending = new OperationEnding(context, retries, completions, _earliest, counters, time);
         _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, _ending, _earliest, time);
         OperationPoster poster = new(resources.Endpoint, context.Traits, contexts);
         Dispatch = new OperationDispatch(context, poster, retries, _ending, _turn, time, hasOwnThread);
@@ -41,7 +44,7 @@ internal sealed unsafe class EndpointProgress
     public long NextDeadline => _earliest.Value;
 
     /// <summary>When an operation with that time-out starts, as a timestamp.</summary>
-    public long StartOf(TimeSpan timeout) => _clock is null ? _time.GetTimestamp() : _clock.Start(timeout);
+    public long StartOf(TimeSpan timeout) => _clock is null || _counters.IsTimed ? _time.GetTimestamp() : _clock.Start(timeout);
 
     public void NoteDeadline(long deadline) => _earliest.Note(deadline);
 

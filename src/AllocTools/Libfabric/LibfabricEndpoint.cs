@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
@@ -17,7 +18,7 @@ namespace AllocTools.Libfabric;
 /// which may not reach RMA) and ends the await after <see cref="OverdueOperations.CancelGrace"/> at the latest.
 /// All members are safe to call from any thread.
 /// </remarks>
-public sealed class LibfabricEndpoint : IRmaEndpoint
+public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
 {
     private readonly LibfabricContext _context;
     private readonly IDisposable _contextLease;
@@ -27,6 +28,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
     private readonly LibfabricEndpointOptions _options;
     private readonly CallGate _gate = new();
     private readonly CompletionRing _completions;
+    private readonly EndpointCounters _counters = new();
     private readonly OperationStarter _starter;
     private readonly unsafe fi_context2* _contexts;
     private int _withoutTask;
@@ -48,7 +50,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
         _resources.Queue.Acquire();
         try
         {
-            _starter = new OperationStarter(context, resources, _peers, _contexts, _completions, options, time);
+            _starter = new OperationStarter(context, resources, _peers, _contexts, _completions, _counters, options, time);
         }
         catch
         {
@@ -61,6 +63,8 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
 
     /// <inheritdoc/>
     public IRmaContext Context => _context;
+
+    EndpointCounters IMeteredEndpoint.Counters => _counters;
 
     /// <inheritdoc/>
     public ReadOnlyMemory<byte> Address => _resources.Address;
@@ -124,40 +128,28 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
     }
 
     /// <inheritdoc/>
-    public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
-    {
-        RmaOperation operation = RmaOperation.Write(source, destination);
-        return Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
-            ? new ValueTask(slot!, slot!.Version)
-            : WithoutResult(later);
-    }
+    public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        StartWithoutResult(RmaOperation.Write(source, destination), timeout, cancellationToken);
 
     /// <inheritdoc/>
-    public ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
-    {
-        RmaOperation operation = RmaOperation.Read(destination, source);
-        return Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
-            ? new ValueTask(slot!, slot!.Version)
-            : WithoutResult(later);
-    }
+    public ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        StartWithoutResult(RmaOperation.Read(destination, source), timeout, cancellationToken);
 
     /// <inheritdoc/>
-    public ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
-    {
-        RmaOperation operation = RmaOperation.Send(message, peer);
-        return Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
-            ? new ValueTask(slot!, slot!.Version)
-            : WithoutResult(later);
-    }
+    public ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        StartWithoutResult(RmaOperation.Send(message, peer), timeout, cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<long> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
         RmaOperation operation = RmaOperation.Receive(buffer);
-        return Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
-            ? new ValueTask<long>(slot!, slot!.Version)
-            : later;
+        return RmaActivities.OperationsAreTraced
+            ? TraceAsync(operation, timeout, cancellationToken)
+            : StartWithResult(operation, timeout, cancellationToken);
     }
+
+    /// <inheritdoc/>
+    public RmaEndpointStatistics GetStatistics() => _counters.Snapshot();
 
     /// <inheritdoc/>
     public bool TryPost(in RmaOperation operation)
@@ -244,6 +236,35 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
         return ValueTask.CompletedTask;
     }
 
+    private ValueTask StartWithoutResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
+    {
+        if (RmaActivities.OperationsAreTraced)
+            return WithoutResult(TraceAsync(operation, timeout, cancellationToken));
+        return Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
+            ? new ValueTask(slot!, slot!.Version)
+            : WithoutResult(later);
+    }
+
+    private ValueTask<long> StartWithResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken) =>
+        Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
+            ? new ValueTask<long>(slot!, slot!.Version)
+            : later;
+
+    /// <summary>As without a span, which allocates nothing; this does.</summary>
+    private async ValueTask<long> TraceAsync(RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
+    {
+        using Activity? span = RmaActivities.StartOperation(operation.Kind, _context.Traits.ProviderName, operation.Local.Length);
+        try
+        {
+            return await StartWithResult(operation, timeout, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            RmaActivities.Fail(span, e);
+            throw;
+        }
+    }
+
     /// <summary>Starts an operation with a task.</summary>
     /// <returns>True: the slot carries the task. False: <paramref name="later"/> is it.</returns>
     private bool Start(
@@ -276,11 +297,12 @@ public sealed class LibfabricEndpoint : IRmaEndpoint
     /// A read or write of nothing is done at once, by nobody: shm (libfabric 1.17) never completes one. The buffer is
     /// checked all the same.
     /// </summary>
-    private static bool IsEmptyTransfer(in RmaOperation operation)
+    private bool IsEmptyTransfer(in RmaOperation operation)
     {
         if (operation.Local.Length != 0 || operation.Kind is not (RmaOperationKind.Write or RmaOperationKind.Read))
             return false;
         operation.Local.Hold().Release();
+        _counters.Succeeded(operation.Kind, 0);
         return true;
     }
 

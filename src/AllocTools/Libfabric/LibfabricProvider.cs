@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
@@ -48,6 +49,20 @@ public sealed class LibfabricProvider : IRmaProvider
     public IRmaContext Open()
     {
         LibfabricOptionsValidator.ThrowIfInvalid(_options);
+        using Activity? span = RmaActivities.StartOpen(_options.Provider ?? "libfabric");
+        try
+        {
+            return OpenContext();
+        }
+        catch (Exception e)
+        {
+            RmaActivities.Fail(span, e);
+            throw;
+        }
+    }
+
+    private LibfabricContext OpenContext()
+    {
         LibfabricLibrary library = LoadLibrary(_options.LibraryPath);
         LibfabricEnvironment.Apply(_options, _logger);
         InfoHandle info = LibfabricDiscovery.Find(library, _options);

@@ -1,9 +1,10 @@
+using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
 /// <summary>Ends operations: tells whoever awaits them, and gives back what they held. Anybody's, at any time.</summary>
-internal sealed class OperationEnding(LibfabricContext context, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, TimeProvider time)
+internal sealed class OperationEnding(LibfabricContext context, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)
 {
     private readonly string _provider = context.Traits.ProviderName;
 
@@ -12,6 +13,9 @@ internal sealed class OperationEnding(LibfabricContext context, RetryQueue retri
     public void Succeed(OperationSlot slot)
     {
         long transferred = slot.Transferred;
+        counters.Succeeded(slot.Kind, transferred);
+        if (counters.IsTimed)
+            counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), null);
         if (!slot.HasTask)
         {
             RmaCompletion completion = new(slot.Context, slot.Kind, transferred, 0);
@@ -119,6 +123,9 @@ internal sealed class OperationEnding(LibfabricContext context, RetryQueue retri
 
     private void Tell(OperationSlot slot, Exception error)
     {
+        string errorType = counters.Failed(slot.Kind, error);
+        if (counters.IsTimed)
+            counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), errorType);
         if (slot.HasTask)
             slot.SetException(error);
         else

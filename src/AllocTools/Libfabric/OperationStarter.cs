@@ -1,3 +1,5 @@
+using AllocTools.Diagnostics;
+
 namespace AllocTools.Libfabric;
 
 /// <summary>Gives operations their slots, now or when one comes free, and has them posted.</summary>
@@ -5,6 +7,7 @@ internal sealed class OperationStarter : IDisposable
 {
     private readonly LibfabricContext _context;
     private readonly PeerTable _peers;
+    private readonly EndpointCounters _counters;
     private readonly TimeProvider _time;
     private readonly TimeSpan _usualTimeout;
     private readonly long _usualTime;
@@ -18,13 +21,15 @@ internal sealed class OperationStarter : IDisposable
     /// <param name="peers">The endpoint's peers.</param>
     /// <param name="contexts">A native context for each slot.</param>
     /// <param name="completions">Takes the ends of operations without a task.</param>
+    /// <param name="counters">The endpoint's books.</param>
     /// <param name="options">The endpoint's options.</param>
     /// <param name="time">The clock.</param>
     public unsafe OperationStarter(
-        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Interop.fi_context2* contexts, CompletionRing completions, LibfabricEndpointOptions options, TimeProvider time)
+        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Interop.fi_context2* contexts, CompletionRing completions, EndpointCounters counters, LibfabricEndpointOptions options, TimeProvider time)
     {
         _context = context;
         _peers = peers;
+        _counters = counters;
         _time = time;
         _usualTimeout = options.OperationTimeout;
         _usualTime = Time(_usualTimeout);
@@ -33,7 +38,7 @@ internal sealed class OperationStarter : IDisposable
             _slots[i] = new OperationSlot(this, i);
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == LibfabricProgress.Endpoint;
-        _progress = new EndpointProgress(context, resources, _slots, contexts, completions, time, hasOwnThread);
+        _progress = new EndpointProgress(context, resources, _slots, contexts, completions, counters, time, hasOwnThread);
         if (hasOwnThread)
             _loop = new ProgressLoop(_progress, Break, context, resources, options.SpinTime, time);
     }
@@ -133,14 +138,19 @@ internal sealed class OperationStarter : IDisposable
                 return await waiting.Task.ConfigureAwait(false);
             LetGo(waiting.Operation, waiting.Hold);
             if (e is OperationCanceledException)
+            {
+                _counters.Failed(waiting.Operation.Kind, e);
                 throw;
-            throw LibfabricErrors.NoSlot(
+            }
+            RmaTimeoutException error = LibfabricErrors.NoSlot(
                 _context.Traits.ProviderName,
                 waiting.Operation.Kind,
                 waiting.Operation.Local.Length,
                 _time.GetElapsedTime(waiting.Started),
                 _slots.Length,
                 _slots.Count(s => s.State == OperationState.Abandoned));
+            _counters.Failed(waiting.Operation.Kind, error);
+            throw error;
         }
     }
 
@@ -160,8 +170,9 @@ internal sealed class OperationStarter : IDisposable
         return true;
     }
 
-    private static void EndWaiting(WaitingOperation waiting, Exception error)
+    private void EndWaiting(WaitingOperation waiting, Exception error)
     {
+        _counters.Failed(waiting.Operation.Kind, error);
         LetGo(waiting.Operation, waiting.Hold);
         waiting.TrySetException(error);
     }

@@ -34,6 +34,7 @@ internal sealed class PoolEngine : IDisposable
     private readonly IDisposable _context;
     private readonly PoolTrimmer _trimmer;
     private readonly Lock _modeGate = new();
+    private PoolInstruments? _instruments;
     private int _state;
 
     // Requests up to this length may be served from the thread's magazine: 0 while somebody waits, or once the pool closes.
@@ -97,6 +98,16 @@ internal sealed class PoolEngine : IDisposable
     public long MaxSlabBytes { get; }
 
     public Budget Budget => Memory.Budget;
+
+    /// <summary>The pool's histograms; null where nobody publishes it.</summary>
+    public PoolInstruments? Instruments
+    {
+        get => Volatile.Read(ref _instruments);
+        set => Volatile.Write(ref _instruments, value);
+    }
+
+    /// <summary>The clock.</summary>
+    public TimeProvider Time => _time;
 
     /// <summary>Keeps to the cap.</summary>
     public PoolMemory Memory { get; }
@@ -255,6 +266,7 @@ internal sealed class PoolEngine : IDisposable
     public void CountRegistrationFailure(Exception failure)
     {
         Interlocked.Increment(ref Counters.RegistrationFailures);
+        Counters.FailuresByError.Count(RmaTags.ErrorTypeOf(failure));
         Counters.LastRegistrationFailure = new RmaRegistrationFailure(_time.GetUtcNow(), failure.Message);
     }
 
@@ -365,6 +377,8 @@ internal sealed class PoolEngine : IDisposable
         Deregistrations = Volatile.Read(ref Counters.Deregistrations),
         RegistrationFailures = Volatile.Read(ref Counters.RegistrationFailures),
         DeregistrationFailures = Volatile.Read(ref Counters.DeregistrationFailures),
+        RegistrationFailuresByError = Counters.FailuresByError.Snapshot(),
+        RentTimeouts = Volatile.Read(ref Counters.RentTimeouts),
         Rejections = Volatile.Read(ref Counters.Rejections),
         Trims = Volatile.Read(ref Counters.Trims),
         TrimmedBytes = Volatile.Read(ref Counters.TrimmedBytes),
@@ -428,6 +442,7 @@ internal sealed class PoolEngine : IDisposable
         _waiters.Signal();
         Task<RmaBuffer> task = node.Value.Task;
         TimeSpan timeout = TimeSpan.FromTicks(Volatile.Read(ref _rentTimeoutTicks));
+        string? errorType = null;
         try
         {
             return Leaks.Sample(await task.WaitAsync(timeout, _time, cancellationToken).ConfigureAwait(false));
@@ -436,7 +451,10 @@ internal sealed class PoolEngine : IDisposable
         {
             if (!_waiters.TryRemove(node))
                 return await task.ConfigureAwait(false);
+            errorType = "timeout";
+            // First: nobody sees more time-outs than refusals.
             Interlocked.Increment(ref Counters.Rejections);
+            Interlocked.Increment(ref Counters.RentTimeouts);
             // A younger one that it held back may fit now.
             _waiters.Signal();
             throw Exhausted(length, $"{length} bytes within RentTimeout ({timeout})");
@@ -447,7 +465,17 @@ internal sealed class PoolEngine : IDisposable
                 (await task.ConfigureAwait(false)).GiveBack();
             // An older waiter that is gone no longer holds back the younger ones.
             _waiters.Signal();
+            errorType = "cancelled";
             throw;
+        }
+        catch (Exception e)
+        {
+            errorType = RmaTags.ErrorTypeOf(e);
+            throw;
+        }
+        finally
+        {
+            Instruments?.RecordWait(_time.GetElapsedTime(node.Value.Since), errorType);
         }
     }
 

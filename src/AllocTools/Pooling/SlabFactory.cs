@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using AllocTools.Blocks;
 using AllocTools.Diagnostics;
 using AllocTools.Regions;
@@ -38,14 +39,19 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     public IRmaRegistration Register(nint address, long length, RmaAccess access)
     {
         engine.AddRegion();
+        using Activity? span = RmaActivities.Start("rma.register", engine, length);
+        long started = engine.Time.GetTimestamp();
         try
         {
             IRmaRegistration registration = engine.Context.Register(address, length, access, RmaMemoryKind.Host);
             Interlocked.Increment(ref engine.Counters.Registrations);
+            engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), null);
             return registration;
         }
         catch (Exception e)
         {
+            RmaActivities.Fail(span, e);
+            engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), RmaTags.ErrorTypeOf(e));
             engine.CountRegistrationFailure(e);
             engine.RemoveRegion();
             throw;
@@ -55,12 +61,14 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     /// <summary>Undoes a registration and releases its bytes. False: it could not be undone, the memory must stay mapped.</summary>
     public bool TryDeregister(IRmaRegistration registration, long length)
     {
+        using Activity? span = RmaActivities.Start("rma.deregister", engine, length);
         try
         {
             engine.Context.Deregister(registration);
         }
         catch (Exception e)
         {
+            RmaActivities.Fail(span, e);
             // Of whatever kind: the slab is off the books, and closing goes on.
             Interlocked.Increment(ref engine.Counters.DeregistrationFailures);
             Log.DeregistrationFailed(engine.Logger, engine.Name, length, e);

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace AllocTools.Pooling;
 
 /// <summary>A request that waits for room at the cap.</summary>
@@ -10,6 +12,9 @@ internal sealed class Waiter(long length, int classIndex, long since) : TaskComp
 
     /// <summary>The timestamp of its coming.</summary>
     public long Since { get; } = since;
+
+    /// <summary>The span of who waits: what is registered for it is a child of that.</summary>
+    public Activity? Span { get; } = Activity.Current;
 
     /// <summary>How often a younger waiter was served first.</summary>
     public int Overtaken { get; set; }

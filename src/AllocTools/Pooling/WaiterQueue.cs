@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace AllocTools.Pooling;
 
 /// <summary>The requests that wait for room, in the order they came.</summary>
@@ -148,6 +150,7 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
     private bool TryServe(LinkedListNode<Waiter> node)
     {
         RmaBuffer buffer;
+        Activity.Current = node.Value.Span;
         try
         {
             if (!engine.TryTakeForWaiter(node.Value.Length, out buffer))
@@ -159,6 +162,10 @@ internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
             if (TryRemove(node))
                 node.Value.SetException(e);
             return false;
+        }
+        finally
+        {
+            Activity.Current = null;
         }
         if (TryRemove(node))
         {

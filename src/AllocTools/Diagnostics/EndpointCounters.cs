@@ -1,0 +1,60 @@
+namespace AllocTools.Diagnostics;
+
+/// <summary>The books of one endpoint: operations that ended, by kind. Also where its histogram is hung up.</summary>
+internal sealed class EndpointCounters
+{
+    private readonly long[] _operations = new long[Kinds.Length];
+    private readonly long[] _bytes = new long[Kinds.Length];
+    private readonly ErrorCounts[] _failures = [.. Kinds.Select(_ => new ErrorCounts())];
+    private EndpointInstruments? _instruments;
+
+    public static RmaOperationKind[] Kinds { get; } = Enum.GetValues<RmaOperationKind>();
+
+    /// <summary>The histogram; null where nobody publishes the endpoint.</summary>
+    public EndpointInstruments? Instruments
+    {
+        get => Volatile.Read(ref _instruments);
+        set => Volatile.Write(ref _instruments, value);
+    }
+
+    /// <summary>Operations are to be timed.</summary>
+    public bool IsTimed => Instruments is { IsEnabled: true };
+
+    public static string NameOf(RmaOperationKind kind) => kind switch
+    {
+        RmaOperationKind.Write => "write",
+        RmaOperationKind.Read => "read",
+        RmaOperationKind.Send => "send",
+        _ => "receive",
+    };
+
+    /// <summary>An operation has moved its bytes.</summary>
+    public void Succeeded(RmaOperationKind kind, long bytes)
+    {
+        Interlocked.Increment(ref _operations[(int)kind]);
+        Interlocked.Add(ref _bytes[(int)kind], bytes);
+    }
+
+    /// <summary>An operation has failed, or was given up.</summary>
+    /// <returns>What its error is called.</returns>
+    public string Failed(RmaOperationKind kind, Exception error)
+    {
+        string errorType = RmaTags.ErrorTypeOf(error);
+        _failures[(int)kind].Count(errorType);
+        return errorType;
+    }
+
+    public RmaEndpointStatistics Snapshot() => new()
+    {
+        Operations =
+        [
+            .. Kinds.Select(kind => new RmaOperationStatistics
+            {
+                Kind = kind,
+                Succeeded = Volatile.Read(ref _operations[(int)kind]),
+                Bytes = Volatile.Read(ref _bytes[(int)kind]),
+                FailuresByError = _failures[(int)kind].Snapshot(),
+            }),
+        ],
+    };
+}

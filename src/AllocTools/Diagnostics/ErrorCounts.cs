@@ -1,0 +1,26 @@
+namespace AllocTools.Diagnostics;
+
+/// <summary>Counts failures by the kind of their error.</summary>
+internal sealed class ErrorCounts
+{
+    /// <summary>Kinds that are told apart, so that no metric grows with use.</summary>
+    private const int MostKinds = 32;
+
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, long> _counts = new(StringComparer.Ordinal);
+
+    public void Count(string errorType)
+    {
+        lock (_gate)
+        {
+            string kind = _counts.Count < MostKinds || _counts.ContainsKey(errorType) ? errorType : RmaTags.OtherError;
+            _counts[kind] = _counts.GetValueOrDefault(kind) + 1;
+        }
+    }
+
+    public IReadOnlyDictionary<string, long> Snapshot()
+    {
+        lock (_gate)
+            return new Dictionary<string, long>(_counts);
+    }
+}

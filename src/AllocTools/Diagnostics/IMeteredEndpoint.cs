@@ -1,0 +1,7 @@
+namespace AllocTools.Diagnostics;
+
+/// <summary>An endpoint whose operations can be timed.</summary>
+internal interface IMeteredEndpoint
+{
+    EndpointCounters Counters { get; }
+}

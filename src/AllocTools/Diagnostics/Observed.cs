@@ -1,0 +1,14 @@
+using System.Diagnostics.Metrics;
+
+namespace AllocTools.Diagnostics;
+
+/// <summary>The books of a pool or an endpoint at one look.</summary>
+/// <param name="Now">The books.</param>
+/// <param name="PoolName">The pool's name.</param>
+/// <param name="Provider">The transport.</param>
+internal sealed record Observed<TStatistics>(TStatistics Now, string PoolName, string Provider)
+{
+    /// <summary>A value with the tags that all have, and some more.</summary>
+    public Measurement<long> Measure(long value, params ReadOnlySpan<KeyValuePair<string, object?>> more) =>
+        new(value, [RmaTags.Tag(RmaTags.PoolName, PoolName), RmaTags.Tag(RmaTags.Provider, Provider), .. more]);
+}

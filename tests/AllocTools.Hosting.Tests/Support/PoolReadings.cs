@@ -1,0 +1,38 @@
+namespace AllocTools.Hosting.Tests.Support;
+
+/// <summary>What a look at the meter must say of a pool, by its statistics.</summary>
+internal static class PoolReadings
+{
+    public static List<Reading> Of(IRmaMemoryPool pool)
+    {
+        RmaPoolStatistics now = pool.GetStatistics();
+        string tags = $"rma.pool.name={pool.Name} rma.provider={pool.Context.Traits.ProviderName}";
+        List<Reading> readings =
+        [
+            new("rma.pool.registrations {registration}", tags, now.Registrations),
+            new("rma.pool.deregistrations {registration}", tags, now.Deregistrations),
+            new("rma.pool.rejections {request}", $"error.type=exhausted {tags}", now.Rejections - now.RentTimeouts),
+            new("rma.pool.rejections {request}", $"error.type=timeout {tags}", now.RentTimeouts),
+            new("rma.pool.limit By", tags, now.LimitBytes),
+            new("rma.pool.pending_requests {request}", tags, now.PendingRequests),
+            new("rma.pool.quarantined {buffer}", tags, now.QuarantinedBuffers),
+            new("rma.pool.trims {slab}", tags, now.Trims),
+            new("rma.pool.trimmed By", tags, now.TrimmedBytes),
+            new("rma.pool.leaks {buffer}", tags, now.Leaks),
+            new("rma.pool.registered By", $"{tags} rma.size_class=exposure rma.state=rented", now.RegisteredBytes - now.SizeClasses.Sum(c => c.RegisteredBytes)),
+        ];
+        foreach ((string error, long count) in now.RegistrationFailuresByError)
+            readings.Add(new("rma.pool.registration.failures {registration}", $"error.type={error} {tags}", count));
+        foreach (RmaSizeClassStatistics sizeClass in now.SizeClasses)
+        {
+            string ofClass = $"{tags} rma.size_class={sizeClass.Name}";
+            readings.Add(new("rma.pool.hits {request}", ofClass, sizeClass.Hits));
+            readings.Add(new("rma.pool.misses {request}", ofClass, sizeClass.Misses));
+            readings.Add(new("rma.pool.registered By", $"{ofClass} rma.state=rented", sizeClass.RentedBytes));
+            readings.Add(new("rma.pool.registered By", $"{ofClass} rma.state=idle", sizeClass.IdleBytes));
+            readings.Add(new("rma.pool.buffer.count {buffer}", $"{ofClass} rma.state=rented", sizeClass.RentedBuffers));
+            readings.Add(new("rma.pool.buffer.count {buffer}", $"{ofClass} rma.state=idle", sizeClass.IdleBuffers));
+        }
+        return readings;
+    }
+}
