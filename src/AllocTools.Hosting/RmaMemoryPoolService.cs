@@ -53,7 +53,6 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         if (_pool is null)
             return;
         _reloader?.Dispose();
-        await _stopping.CancelAsync().ConfigureAwait(false);
         await _warmUp.ConfigureAwait(false);
         PoolProvider provider = _key.Resolve<PoolProvider>(services);
         provider.SealEndpoint();
@@ -70,7 +69,8 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
 
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    /// <summary>Ends a warm-up in the background: nobody needs what it would still register.</summary>
+    public Task StoppingAsync(CancellationToken cancellationToken) => _stopping.CancelAsync();
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 

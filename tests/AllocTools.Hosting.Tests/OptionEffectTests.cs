@@ -1,7 +1,9 @@
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
@@ -13,6 +15,7 @@ public sealed class OptionEffectTests
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     [Fact]
+    [EffectOf("SizeClasses:0:BlockSize", "SizeClasses:0:InitialBlocks")]
     public async Task Size_classes_and_initial_blocks()
     {
         using IHost host = await StartAsync("""
@@ -25,6 +28,7 @@ public sealed class OptionEffectTests
     }
 
     [Fact]
+    [EffectOf("MaxRegisteredBytes")]
     public async Task Max_registered_bytes()
     {
         using IHost host = await StartAsync("""
@@ -39,6 +43,7 @@ public sealed class OptionEffectTests
     [Theory]
     [InlineData(65536, 1)]
     [InlineData(262144, 4)]
+    [EffectOf("MaxSlabBytes")]
     public async Task Max_slab_bytes(long maxSlabBytes, long blocks)
     {
         using IHost host = await StartAsync($$"""
@@ -52,6 +57,7 @@ public sealed class OptionEffectTests
     [Theory]
     [InlineData(0, 0)]
     [InlineData(65536, 65536)]
+    [EffectOf("MaxIdleDirectBytes")]
     public async Task Max_idle_direct_bytes(long maxIdle, long registered)
     {
         using IHost host = await StartAsync($$"""
@@ -63,6 +69,7 @@ public sealed class OptionEffectTests
     }
 
     [Fact]
+    [EffectOf("Access")]
     public async Task Access()
     {
         using IHost host = await StartAsync("""
@@ -78,6 +85,7 @@ public sealed class OptionEffectTests
     [Theory]
     [InlineData("Shared", 0)]
     [InlineData("PerExposure", 1)]
+    [EffectOf("Isolation")]
     public async Task Isolation(string isolation, long registrations)
     {
         using IHost host = await StartAsync($$"""
@@ -91,6 +99,7 @@ public sealed class OptionEffectTests
     }
 
     [Fact]
+    [EffectOf("RentTimeout")]
     public async Task Rent_timeout()
     {
         var time = new FakeTimeProvider();
@@ -112,6 +121,7 @@ public sealed class OptionEffectTests
     [InlineData("\"ClearOnReturn\": true", 0)]
     [InlineData("\"PoisonOnReturn\": true", 0xDD)]
     [InlineData("\"ClearOnReturn\": false", 0x55)]
+    [EffectOf("ClearOnReturn", "PoisonOnReturn")]
     public async Task Filling_on_return(string option, byte expected)
     {
         using IHost host = await StartAsync($$"""
@@ -124,9 +134,156 @@ public sealed class OptionEffectTests
         Assert.Equal(-1, again.Span.IndexOfAnyExcept(expected));
     }
 
-    private static async Task<IHost> StartAsync(string options, TimeProvider? time = null)
+    [Fact]
+    [EffectOf("SizeClassRange:From", "SizeClassRange:To", "SizeClassRange:StepsPerDoubling")]
+    public async Task Size_class_range()
     {
-        HostApplicationBuilder builder = TestHost.CreateBuilder($$"""{ "Pool": { {{options}}, "Provider": { "Locking": "None" } } }""");
+        using IHost host = await StartAsync("""
+            "SizeClassRange": { "From": "4 KiB", "To": "16 KiB", "StepsPerDoubling": 2 }
+            """);
+        Assert.Equal(["4096", "6144", "8192", "12288", "16384", "direct", "user"], Statistics(host).SizeClasses.Select(c => c.Name));
+    }
+
+    [Theory]
+    [EffectOf("IdleRetention", "TrimInterval")]
+    [InlineData("\"IdleRetention\": \"00:01:00\", \"TrimInterval\": \"00:00:30\"", 50, 240)]
+    [InlineData("\"IdleRetention\": \"00:05:00\", \"TrimInterval\": \"00:01:00\"", 290, 900)]
+    public async Task Trimming(string options, int stillThere, int gone)
+    {
+        var time = new FakeTimeProvider();
+        using IHost host = await StartAsync(options + ", \"SizeClasses\": [ { \"BlockSize\": 4096 } ]", time);
+        Pool(host).Rent(1).Dispose();
+        for (int second = 0; second < stillThere; second += 10)
+            time.Advance(TimeSpan.FromSeconds(10));
+        Assert.NotEqual(0, Statistics(host).RegisteredBytes);
+        for (int second = stillThere; second < gone; second += 10)
+            time.Advance(TimeSpan.FromSeconds(10));
+        Assert.Equal(0, Statistics(host).RegisteredBytes);
+    }
+
+    [Theory]
+    [EffectOf("HugePages")]
+    [InlineData("Transparent", true)]
+    [InlineData("Off", false)]
+    public async Task Huge_pages(string pages, bool huge)
+    {
+        using IHost host = await StartAsync($"\"HugePages\": \"{pages}\"");
+        using RmaBuffer buffer = Pool(host).Rent(4 << 20);
+        // The kernel's note of the advice.
+        Assert.Equal(huge, Mapping.FlagsOf(buffer.Address).Contains(" hg", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [EffectOf("NumaNode")]
+    [InlineData("0", true)]
+    [InlineData("-1", false)]
+    public async Task Numa_node(string node, bool prefers)
+    {
+        using IHost host = await StartAsync($"\"NumaNode\": {node}");
+        using RmaBuffer buffer = Pool(host).Rent(4 << 20);
+        buffer.Span.Fill(1);
+        Assert.Equal(prefers, Mapping.NumaPolicyOf(buffer.Address).Contains("prefer", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_numa_node_that_is_not_there_fails_the_start()
+    {
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => StartAsync("\"NumaNode\": 999"));
+        Assert.StartsWith("Pool:NumaNode is 999; this system has the nodes 0", Assert.Single(error.Failures), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [EffectOf("DrainTimeout", "LeakDetection")]
+    [InlineData("\"DrainTimeout\": \"00:00:00.020\", \"LeakDetection\": \"All\"", "00:00:00.0200000", 1)]
+    [InlineData("\"DrainTimeout\": \"00:00:00.040\"", "00:00:00.0400000", 0)]
+    public async Task A_buffer_that_is_out_at_the_stop(string options, string waited, int named)
+    {
+        using var log = new LogRecorder();
+        using IHost host = await StartAsync(options, log: log);
+        Pool(host).Rent(1);
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
+        Assert.Equal([$"Pool 'default' waits up to {waited} for 1 buffers that are still out."], log.MessagesOf(LogRecorder.Draining));
+        Assert.Equal(named, log.MessagesOf(LogRecorder.StillOut).Length);
+    }
+
+    [Fact]
+    [EffectOf("WarmUp")]
+    public async Task Warm_up_in_the_background()
+    {
+        using var mayRegister = new ManualResetEventSlim();
+        using var log = new LogRecorder();
+        var journal = new Journal { Registers = mayRegister.Wait };
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "Pool": { "WarmUp": "Background", "SizeClasses": [ { "BlockSize": 4096, "InitialBlocks": 4 } ] } }""", log);
+        builder.Services.AddSingleton(journal);
+        builder.Services.AddRmaMemoryPool<RecordingProvider>(builder.Configuration.GetSection("Pool"));
+        using IHost host = builder.Build();
+        // With BeforeStart this would wait for ever.
+        await host.StartAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
+        Assert.Equal(0, Statistics(host).Registrations);
+        mayRegister.Set();
+        await log.Logged(LogRecorder.WarmedUp);
+        Assert.Equal(4, Statistics(host).SizeClasses[0].IdleBuffers);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public async Task A_stop_ends_a_warm_up_in_the_background()
+    {
+        using var registers = new SemaphoreSlim(0);
+        using var mayRegister = new ManualResetEventSlim();
+        var journal = new Journal
+        {
+            Registers = () =>
+            {
+                registers.Release();
+                mayRegister.Wait();
+            },
+        };
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "Pool": { "WarmUp": "Background", "MaxSlabBytes": 65536, "SizeClasses": [ { "BlockSize": 65536, "InitialBlocks": 1000 } ] } }""");
+        builder.Services.AddSingleton(journal);
+        builder.Services.AddRmaMemoryPool<RecordingProvider>(builder.Configuration.GetSection("Pool"));
+        builder.Services.AddHostedService(_ => new CallbackService(stop: mayRegister.Set));
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+        Assert.True(await registers.WaitAsync(TestHost.Patience, Cancelled));
+        await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
+        Assert.InRange(journal.Count("registered"), 1, 100);
+        Assert.Equal(journal.Count("registered"), journal.Count("deregistered"));
+        Assert.Equal(1, journal.Count("context closed"));
+    }
+
+    [Fact]
+    [EffectOf("AllowUnknownKeys")]
+    public async Task Allow_unknown_keys()
+    {
+        using IHost host = await StartAsync("\"AllowUnknownKeys\": true, \"Comment\": \"ours\"");
+        await Assert.ThrowsAsync<OptionsValidationException>(() => StartAsync("\"Comment\": \"ours\""));
+    }
+
+    [Fact]
+    public async Task The_environment_goes_over_the_file_and_the_command_line_over_both()
+    {
+        string prefix = $"ALLOCTOOLS{Guid.NewGuid():N}_";
+        Environment.SetEnvironmentVariable(prefix + "AllocTools__MaxRegisteredBytes", "2 MiB");
+        Environment.SetEnvironmentVariable(prefix + "AllocTools__SizeClasses__0__InitialBlocks", "3");
+        using var log = new LogRecorder();
+        using var file = new SettingsFile("""{ "AllocTools": { "MaxRegisteredBytes": "1 MiB", "MaxSlabBytes": "64 KiB", "SizeClasses": [ { "BlockSize": 4096 } ] } }""");
+        HostApplicationBuilder builder = file.CreateBuilder(log);
+        builder.Configuration.AddEnvironmentVariables(prefix).AddCommandLine(["--AllocTools:MaxSlabBytes", "128 KiB", "--AllocTools:LeakDetection=All"]);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+        var pool = host.Services.GetRequiredService<RmaMemoryPool<HostProvider>>();
+        Assert.Equal((2 << 20, 128 << 10, RmaLeakDetection.All), (pool.Options.MaxRegisteredBytes, pool.Options.MaxSlabBytes, pool.Options.LeakDetection));
+        Assert.Equal(3, pool.GetStatistics().SizeClasses[0].IdleBuffers);
+        await host.StopAsync(Cancelled);
+        Environment.SetEnvironmentVariable(prefix + "AllocTools__MaxRegisteredBytes", null);
+        Environment.SetEnvironmentVariable(prefix + "AllocTools__SizeClasses__0__InitialBlocks", null);
+    }
+
+    private static async Task<IHost> StartAsync(string options, TimeProvider? time = null, LogRecorder? log = null)
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder($$"""{ "Pool": { {{options}}, "Provider": { "Locking": "None" } } }""", log);
         if (time is not null)
             builder.Services.AddSingleton(time);
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("Pool"));

@@ -509,7 +509,7 @@ internal sealed class PoolEngine : IDisposable
         if (remote == RmaAccess.None)
             return;
         if (!traits.RemoteAccess)
-            throw new NotSupportedException($"The pool '{Name}' asks for {remote}, but the provider '{traits.ProviderName}' has no remote access.");
+            throw new NotSupportedException($"The pool '{Name}' asks for {remote} by its option Access, but the provider '{traits.ProviderName}' gives no remote access: the transport has none, or the provider's own option Access leaves it out.");
         if (!traits.RemoteAccessEnforced)
             Log.RemoteAccessNotEnforced(Logger, Name, traits.ProviderName);
     }

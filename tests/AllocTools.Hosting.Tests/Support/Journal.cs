@@ -19,6 +19,9 @@ public sealed class Journal
 
     public Exception? EndpointCloseFails { get; init; }
 
+    /// <summary>Called before anything is registered.</summary>
+    public Action? Registers { get; init; }
+
     /// <summary>Called when the endpoint closes.</summary>
     public Action? EndpointCloses { get; set; }
 

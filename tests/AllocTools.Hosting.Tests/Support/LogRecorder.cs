@@ -6,6 +6,7 @@ namespace AllocTools.Hosting.Tests.Support;
 /// <summary>Keeps what was logged, and tells when an event is.</summary>
 public sealed class LogRecorder : ILoggerProvider, ILogger
 {
+    public const int WarmedUp = 1;
     public const int ClosedWithBuffersOut = 2;
     public const int StillOut = 15;
     public const int SameNameInProcess = 101;

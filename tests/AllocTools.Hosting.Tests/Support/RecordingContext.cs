@@ -16,6 +16,7 @@ internal sealed class RecordingContext(Journal journal, string providerName) : R
 
     public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
     {
+        journal.Registers?.Invoke();
         if (journal.RegisterFails is { } failure)
             throw failure;
         journal.Add("registered");

@@ -1,0 +1,32 @@
+using System.Reflection;
+using AllocTools.Hosting.Configuration;
+using AllocTools.Hosting.Tests.Reference;
+using AllocTools.Hosting.Tests.Support;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+/// <summary>No key without a test of what it leads to.</summary>
+public sealed class EffectCoverageTests
+{
+    /// <summary>libfabric reads its settings once in a process: the tests of the sample see to these, each in a process of its own.</summary>
+    private static readonly string[] InProcessesOfTheirOwn = ["Provider:MrCache", "Provider:Settings"];
+
+    [Fact]
+    public void Every_key_has_a_test_of_its_effect()
+    {
+        string[] shown =
+        [
+            .. typeof(EffectCoverageTests).Assembly.GetTypes()
+                .SelectMany(t => t.GetMethods(BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance))
+                .SelectMany(m => m.GetCustomAttributes<EffectOfAttribute>())
+                .SelectMany(a => a.Keys),
+            .. InProcessesOfTheirOwn,
+        ];
+        IEnumerable<string> keys = KeyReference.Pool.Concat(KeyReference.Libfabric).Concat(KeyReference.Host)
+            .SelectMany(k => k.All)
+            .Where(k => k.Key.Kind is not (OptionKind.Section or OptionKind.List))
+            .Select(k => k.Path);
+        Assert.Equal(keys.Order(StringComparer.Ordinal), shown.Distinct().Order(StringComparer.Ordinal));
+    }
+}

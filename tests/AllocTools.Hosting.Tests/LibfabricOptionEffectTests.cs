@@ -1,0 +1,215 @@
+using System.Buffers.Binary;
+using System.Net;
+using System.Net.Sockets;
+using AllocTools.Hosting.Tests.Support;
+using AllocTools.Libfabric;
+using AllocTools.Regions;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+/// <summary>What the configuration says of libfabric is what the provider does, on the real library.</summary>
+public sealed class LibfabricOptionEffectTests
+{
+    private const string Tcp = "\"Provider\": \"tcp;ofi_rxm\", \"Node\": \"127.0.0.1\"";
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [EffectOf("Provider:Provider")]
+    [InlineData("\"Provider\": \"shm\"", "shm")]
+    [InlineData(Tcp, "tcp;ofi_rxm")]
+    public async Task Provider(string options, string expected)
+    {
+        using IHost host = await StartAsync(options);
+        Assert.Equal(expected, PoolOf(host).Context.Traits.ProviderName);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    [EffectOf("Provider:Domain")]
+    public async Task Domain()
+    {
+        using IHost host = await StartAsync(Tcp + ", \"Domain\": \"lo\"");
+        await host.StopAsync(Cancelled);
+        string error = await ErrorAsync(Tcp + ", \"Domain\": \"nosuch0\"");
+        Assert.Contains("nosuch0", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [EffectOf("Provider:Node")]
+    [InlineData("127.0.0.1")]
+    [InlineData("127.0.0.2")]
+    public async Task Node(string node)
+    {
+        using IHost host = await StartAsync($$""" "Provider": "tcp;ofi_rxm", "Node": "{{node}}" """);
+        Assert.Equal(IPAddress.Parse(node), AddressOf(host).Address);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    [EffectOf("Provider:Service")]
+    public async Task Service()
+    {
+        int free;
+        using (var probe = new TcpListener(IPAddress.Loopback, 0))
+        {
+            probe.Start();
+            free = ((IPEndPoint)probe.LocalEndpoint).Port;
+        }
+        using IHost host = await StartAsync($$"""{{Tcp}}, "Service": "{{free}}" """);
+        Assert.Equal(free, AddressOf(host).Port);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    [EffectOf("Provider:Access")]
+    public async Task Access()
+    {
+        string error = await ErrorAsync(Tcp + ", \"Access\": \"Local\"");
+        Assert.Contains("asks for RemoteWrite by its option Access, but the provider 'tcp;ofi_rxm' gives no remote access: the transport has none, or the provider's own option Access leaves it out.", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [EffectOf("Provider:VirtualAddressing")]
+    [InlineData("true", RmaAddressing.VirtualAddress)]
+    [InlineData("false", RmaAddressing.Offset)]
+    public async Task Virtual_addressing(string value, RmaAddressing expected)
+    {
+        using IHost host = await StartAsync($$""" "Provider": "shm", "VirtualAddressing": {{value}} """);
+        Assert.Equal(expected, PoolOf(host).Context.Traits.Addressing);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    [EffectOf("Provider:LibraryPath")]
+    public async Task Library_path() =>
+        Assert.Contains("looked for /nowhere/libfabric.so.1", await ErrorAsync("\"LibraryPath\": \"/nowhere/libfabric.so.1\""), StringComparison.Ordinal);
+
+    [Fact]
+    [EffectOf("Provider:Endpoint:Progress")]
+    public async Task Progress()
+    {
+        using IHost host = await StartAsync(Tcp + ", \"Endpoint\": { \"Progress\": \"Caller\" }");
+        LibfabricEndpoint endpoint = EndpointOf(host);
+        using RmaBuffer buffer = PoolOf(host).Rent(100);
+        using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+        using RmaBuffer source = PoolOf(host).Rent(100);
+        // Only who polls moves anything: a thread of the endpoint would take the completion by itself.
+        Task write = endpoint.WriteAsync(source, remote, Timeout.InfiniteTimeSpan, Cancelled).AsTask();
+        while (!write.IsCompleted)
+            endpoint.Poll([]);
+        await write;
+        Assert.DoesNotContain(ThreadNames(), name => name == "AllocTools prog");
+    }
+
+    [Theory]
+    [EffectOf("Provider:Endpoint:OperationTimeout")]
+    [InlineData("00:00:00.100")]
+    [InlineData("00:00:00.300")]
+    public async Task Operation_timeout(string timeout)
+    {
+        using IHost host = await StartAsync($$"""{{Tcp}}, "Endpoint": { "OperationTimeout": "{{timeout}}" }""");
+        using RmaBuffer buffer = PoolOf(host).Rent(100);
+        var error = await Assert.ThrowsAsync<RmaTimeoutException>(() => EndpointOf(host).ReceiveAsync(buffer, cancellationToken: Cancelled).AsTask());
+        Assert.Contains(TimeSpan.Parse(timeout, null).TotalSeconds.ToString(System.Globalization.CultureInfo.InvariantCulture), error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [EffectOf("Provider:Endpoint:MaxOutstanding")]
+    public async Task Max_outstanding()
+    {
+        using IHost host = await StartAsync(Tcp + ", \"Endpoint\": { \"MaxOutstanding\": 2 }");
+        LibfabricEndpoint endpoint = EndpointOf(host);
+        using RmaBuffer buffer = PoolOf(host).Rent(100);
+        Assert.True(endpoint.TryPost(RmaOperation.Receive(buffer)));
+        Assert.True(endpoint.TryPost(RmaOperation.Receive(buffer)));
+        Assert.False(endpoint.TryPost(RmaOperation.Receive(buffer)));
+        endpoint.Dispose();
+    }
+
+    [Fact]
+    [EffectOf("Provider:Endpoint:CompletionLevel")]
+    public async Task Completion_level()
+    {
+        // libfabric 1.x's sockets can't tell when a message was delivered to shm's kind of peers; what the traits say follows the option.
+        using IHost transmit = await StartAsync(Tcp + ", \"Endpoint\": { \"CompletionLevel\": \"Transmit\" }");
+        Assert.False(PoolOf(transmit).Context.Traits.DeliveryComplete);
+        await transmit.StopAsync(Cancelled);
+        using IHost delivery = await StartAsync(Tcp);
+        Assert.True(PoolOf(delivery).Context.Traits.DeliveryComplete);
+        await delivery.StopAsync(Cancelled);
+    }
+
+    [Theory]
+    [EffectOf("Provider:Endpoint:SpinTime")]
+    [InlineData("00:00:00", false)]
+    [InlineData("00:00:01", true)]
+    public async Task Spin_time(string spin, bool spins)
+    {
+        using IHost host = await StartAsync($$"""{{Tcp}}, "Endpoint": { "SpinTime": "{{spin}}" }""");
+        LibfabricEndpoint endpoint = EndpointOf(host);
+        using RmaBuffer buffer = PoolOf(host).Rent(100);
+        using RmaBuffer source = PoolOf(host).Rent(100);
+        using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+        await endpoint.WriteAsync(source, remote, cancellationToken: Cancelled);
+        // What the endpoint's thread uses of the processor after its last completion.
+        TimeSpan before = ProgressThreadTime();
+        using (var elapsed = new PeriodicTimer(TimeSpan.FromMilliseconds(400)))
+            await elapsed.WaitForNextTickAsync(Cancelled);
+        TimeSpan used = ProgressThreadTime() - before;
+        Assert.True(used > TimeSpan.FromMilliseconds(100) == spins, $"The thread used {used}.");
+    }
+
+    private static IRmaMemoryPool PoolOf(IHost host) => host.Services.GetRequiredService<IRmaMemoryPool>();
+
+    private static LibfabricEndpoint EndpointOf(IHost host) => host.Services.GetRequiredService<LibfabricEndpoint>();
+
+    /// <summary>tcp's addresses are those of IP (struct sockaddr_in).</summary>
+    private static IPEndPoint AddressOf(IHost host)
+    {
+        ReadOnlySpan<byte> address = EndpointOf(host).Address.Span;
+        return new IPEndPoint(new IPAddress(address[4..8]), BinaryPrimitives.ReadUInt16BigEndian(address[2..]));
+    }
+
+    private static IEnumerable<string> ThreadNames() => Tasks().Select(task => File.ReadAllText(Path.Combine(task, "comm")).Trim());
+
+    /// <summary>The kernel keeps 15 letters of a thread's name.</summary>
+    private static TimeSpan ProgressThreadTime()
+    {
+        TimeSpan sum = TimeSpan.Zero;
+        foreach (string task in Tasks().Where(t => File.ReadAllText(Path.Combine(t, "comm")).Trim() == "AllocTools prog"))
+        {
+            // proc_pid_stat(5): user and system time are fields 14 and 15, in ticks of 10 ms.
+            string[] fields = File.ReadAllText(Path.Combine(task, "stat")).Split(") ")[^1].Split(' ');
+            sum += TimeSpan.FromMilliseconds(10 * (long.Parse(fields[11], null) + long.Parse(fields[12], null)));
+        }
+        return sum;
+    }
+
+    private static string[] Tasks() => Directory.GetDirectories("/proc/self/task");
+
+    private static async Task<string> ErrorAsync(string options) =>
+        (await Assert.ThrowsAsync<RmaPoolStartException>(() => StartAsync(options))).Message;
+
+    private static async Task<IHost> StartAsync(string options)
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder($$"""{ "AllocTools": { "Access": "RemoteWrite", "Provider": { {{options}} } } }""");
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
+        IHost host = builder.Build();
+        try
+        {
+            await host.StartAsync(Cancelled);
+            return host;
+        }
+        catch
+        {
+            host.Dispose();
+            throw;
+        }
+    }
+}

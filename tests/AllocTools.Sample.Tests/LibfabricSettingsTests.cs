@@ -1,0 +1,36 @@
+using Xunit;
+
+namespace AllocTools.Sample.Tests;
+
+/// <summary>What the configuration says of libfabric's own settings, which it reads once in a process; it says itself what it has read.</summary>
+public sealed class LibfabricSettingsTests : IDisposable
+{
+    private const string Settings = "--AllocTools:Provider:Settings:FI_LOG_LEVEL=info";
+    private readonly TemporaryFolder _source = new();
+
+    [Fact]
+    public async Task SettingsReachLibfabric()
+    {
+        Assert.DoesNotContain("libfabric:", await LogAsync(), StringComparison.Ordinal);
+        Assert.Contains("libfabric:", await LogAsync(Settings), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("false", "mr_cache_max_count=0")]
+    [InlineData("true", "mr_cache_max_count=<not set>")]
+    public async Task LibfabricsOwnRegistrationCacheIsOffUnlessItIsAskedFor(string value, string expected)
+    {
+        string log = await LogAsync(Settings, $"--AllocTools:Provider:MrCache={value}");
+        Assert.Contains(expected, log, StringComparison.Ordinal);
+    }
+
+    public void Dispose() => _source.Dispose();
+
+    private async Task<string> LogAsync(params string[] arguments)
+    {
+        await using var sample = new SampleProcess(["--file", _source.Write("data.bin", 1000), .. arguments]);
+        SampleResult result = await sample.EndAsync();
+        Assert.Equal(0, result.ExitCode);
+        return result.Error;
+    }
+}
