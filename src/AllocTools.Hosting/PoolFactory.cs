@@ -32,7 +32,7 @@ internal static class PoolFactory
         key.AddSingleton(services, _ => new PoolWarmUpState());
         key.AddSingleton(services, sp => CreatePool<TProvider>(sp, registration));
         key.AddSingleton<IRmaMemoryPool>(services, key.Resolve<RmaMemoryPool<TProvider>>);
-        key.AddSingleton(services, sp => OpenEndpoint(sp, key));
+        key.AddSingleton(services, sp => OpenEndpoint(sp, registration));
         if (typeof(TProvider) == typeof(LibfabricProvider))
             key.AddSingleton(services, sp => (LibfabricEndpoint)key.Resolve<IRmaEndpoint>(sp));
         // Not AddHostedService: it would take the second pool on the same provider for the first.
@@ -43,12 +43,13 @@ internal static class PoolFactory
         where TProvider : class, IRmaProvider
     {
         PoolKey key = registration.Key;
-        // Invalid options are reported before anything is opened.
+        // Before anything is opened: a service that asks for a pool in its constructor gets here before the host validates.
+        PoolOptions.ThrowIfAnyIsInvalid(services);
         RmaMemoryPoolOptions options = services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>().Get(key.Name);
         PublishedPool published = key.Resolve<PublishedPool>(services);
-        IRmaContext context = key.Resolve<PoolProvider>(services).Context;
         try
         {
+            IRmaContext context = key.Resolve<PoolProvider>(services).Context;
             var pool = new RmaMemoryPool<TProvider>(
                 context,
                 options,
@@ -64,12 +65,23 @@ internal static class PoolFactory
             // What only the opened provider could tell.
             throw registration.WithOrigin(e);
         }
+        catch (Exception e) when (e is not ObjectDisposedException)
+        {
+            throw new RmaPoolStartException(registration, "can't start", e);
+        }
     }
 
-    private static IRmaEndpoint OpenEndpoint(IServiceProvider services, PoolKey key)
+    private static IRmaEndpoint OpenEndpoint(IServiceProvider services, PoolRegistration registration)
     {
-        key.Resolve<IRmaMemoryPool>(services);
-        return key.Resolve<PoolProvider>(services).OpenEndpoint();
+        registration.Key.Resolve<IRmaMemoryPool>(services);
+        try
+        {
+            return registration.Key.Resolve<PoolProvider>(services).OpenEndpoint();
+        }
+        catch (Exception e) when (e is not ObjectDisposedException)
+        {
+            throw new RmaPoolStartException(registration, "can't open its endpoint", e);
+        }
     }
 
     private static ILogger LoggerOf(IServiceProvider services) =>

@@ -24,6 +24,38 @@ internal static class PoolOptions
             Bind(services, registration, section);
     }
 
+    /// <summary>Reads the options of all pools, and of the providers that they open.</summary>
+    /// <exception cref="OptionsValidationException">All that is wrong with any of them.</exception>
+    public static void ThrowIfAnyIsInvalid(IServiceProvider services)
+    {
+        List<OptionsValidationException> errors = [];
+        foreach (PoolRegistration registration in services.GetServices<PoolRegistration>())
+        {
+            Read<RmaMemoryPoolOptions>(registration);
+            if (registration.Provider == typeof(LibfabricProvider))
+                Read<LibfabricOptions>(registration);
+            else if (registration.Provider == typeof(HostProvider))
+                Read<HostProviderOptions>(registration);
+        }
+        if (errors.Count == 1)
+            throw errors[0];
+        if (errors.Count > 1)
+            throw new OptionsValidationException(errors[0].OptionsName, errors[0].OptionsType, errors.SelectMany(e => e.Failures));
+
+        void Read<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(PoolRegistration registration)
+            where TOptions : class
+        {
+            try
+            {
+                services.GetRequiredService<IOptionsMonitor<TOptions>>().Get(registration.Key.Name);
+            }
+            catch (OptionsValidationException e)
+            {
+                errors.Add(e);
+            }
+        }
+    }
+
     /// <remarks>Each call binds a type by name, since the source-generated binder replaces only such calls.</remarks>
     private static void Bind(IServiceCollection services, PoolRegistration registration, IConfigurationSection section)
     {

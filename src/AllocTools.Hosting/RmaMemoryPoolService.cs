@@ -3,7 +3,6 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
@@ -27,10 +26,10 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
     {
         if (registration.Section is { } section && !section.Exists())
             HostingLog.SectionMissing(logger, _key.DisplayName, section.Path);
+        _pool = _key.Resolve<RmaMemoryPool<TProvider>>(services);
+        PoolWarmUpState state = _key.Resolve<PoolWarmUpState>(services);
         try
         {
-            _pool = _key.Resolve<RmaMemoryPool<TProvider>>(services);
-            PoolWarmUpState state = _key.Resolve<PoolWarmUpState>(services);
             if (_pool.Options.WarmUp == RmaWarmUp.Background)
             {
                 _warmUp = WarmUpInBackgroundAsync(_pool, state);
@@ -41,9 +40,9 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
                 state.Done();
             }
         }
-        catch (Exception e) when (e is not (OptionsValidationException or OperationCanceledException))
+        catch (Exception e) when (e is not OperationCanceledException)
         {
-            throw new RmaPoolStartException(registration, e);
+            throw new RmaPoolStartException(registration, "can't start", e);
         }
         _reloader = new PoolReloader(services, registration, _pool.Reconfigure, () => _pool.Options, logger);
     }

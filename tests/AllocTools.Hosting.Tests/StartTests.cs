@@ -3,6 +3,7 @@ using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests;
@@ -65,7 +66,7 @@ public sealed class StartTests
         Assert.False(started);
         Assert.Equal(["provider disposed"], journal.Events);
         // The container asks again, and gets the same answer.
-        Assert.Same(failure, Assert.Throws<RmaProviderException>(() => host.Services.GetRequiredService<IRmaMemoryPool>()));
+        Assert.Same(failure, Assert.Throws<RmaPoolStartException>(() => host.Services.GetRequiredService<IRmaMemoryPool>()).InnerException);
     }
 
     [Fact]
@@ -78,6 +79,53 @@ public sealed class StartTests
         var error = await Assert.ThrowsAsync<RmaPoolStartException>(() => host.StartAsync(Cancelled));
         Assert.StartsWith("The pool 'default' (section 'AllocTools') can't start: ", error.Message, StringComparison.Ordinal);
         Assert.Contains("/nowhere/libfabric.so.1", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_service_that_asks_in_its_constructor_gets_the_error_of_the_pool_or_of_its_endpoint()
+    {
+        var failure = new RmaProviderException("no such device", 19, "ENODEV");
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "Fast": { } }""");
+        builder.Services.AddSingleton(new Journal { OpenFails = failure });
+        builder.Services.AddRmaMemoryPool<RecordingProvider>("fast", builder.Configuration.GetSection("Fast"));
+        builder.Services.AddHostedService(sp =>
+        {
+            sp.GetRequiredKeyedService<IRmaMemoryPool>("fast");
+            return new CallbackService();
+        });
+        using IHost host = builder.Build();
+        var error = await Assert.ThrowsAsync<RmaPoolStartException>(() => host.StartAsync(Cancelled));
+        Assert.Equal("The pool 'fast' (section 'Fast') can't start: no such device", error.Message);
+
+        var services = new ServiceCollection();
+        services.AddRmaMemoryPool<LibfabricProvider>(o => o.Access = RmaAccess.RemoteWrite)
+            .ConfigureProvider<LibfabricOptions>(o => (o.Provider, o.Node) = ("tcp;ofi_rxm", "192.0.2.1"));
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        var closed = Assert.Throws<RmaPoolStartException>(() => provider.GetRequiredService<IRmaEndpoint>());
+        Assert.StartsWith("The pool 'default' (options in code) can't open its endpoint: fi_endpoint failed with FI_EADDRNOTAVAIL", closed.Message, StringComparison.Ordinal);
+        Assert.EndsWith("Node is '192.0.2.1'.", closed.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_service_that_asks_in_its_constructor_gets_what_is_wrong_with_all_pools()
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "A": { "MaxSlabBytes": 1 }, "B": { "NumaNod": 1, "Provider": { "Locking": "Perhaps" } } }""");
+        builder.Services.AddRmaMemoryPool<HostProvider>("a", builder.Configuration.GetSection("A"));
+        builder.Services.AddRmaMemoryPool<HostProvider>("b", builder.Configuration.GetSection("B"));
+        builder.Services.AddHostedService(sp =>
+        {
+            sp.GetRequiredKeyedService<IRmaMemoryPool>("a");
+            return new CallbackService();
+        });
+        using IHost host = builder.Build();
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        Assert.Equal(
+            [
+                "A:MaxSlabBytes is 1; it is 65536 to 17179869184 bytes.",
+                "B:NumaNod is no option. Was NumaNode meant?",
+                "B:Provider:Locking is 'Perhaps'; it is one of BestEffort, Required, None.",
+            ],
+            error.Failures);
     }
 
     [Fact]
