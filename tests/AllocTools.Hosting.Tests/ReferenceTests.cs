@@ -1,5 +1,5 @@
-using System.Runtime.CompilerServices;
 using AllocTools.Hosting.Tests.Reference;
+using AllocTools.Hosting.Tests.Support;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests;
@@ -7,8 +7,6 @@ namespace AllocTools.Hosting.Tests;
 /// <summary>What the documents and the schema say of the options is what the code says.</summary>
 public sealed class ReferenceTests
 {
-    internal static readonly string Root = RootFolder();
-
     [Fact]
     public void The_table_of_the_pool_is_that_of_the_code() => AssertTable("pool", TableWriter.Table(KeyReference.Pool));
 
@@ -33,19 +31,17 @@ public sealed class ReferenceTests
     public void The_schema_is_that_of_the_code()
     {
         string schema = SchemaWriter.Schema();
-        string found = File.ReadAllText(Path.Combine(Root, "src/AllocTools.Hosting/ConfigurationSchema.json"));
+        string found = File.ReadAllText(Path.Combine(Repository.Root, "src/AllocTools.Hosting/ConfigurationSchema.json"));
         Assert.True(schema == found, $"src/AllocTools.Hosting/ConfigurationSchema.json should be:\n{schema}");
     }
 
     private static void AssertTable(string name, IEnumerable<string> table)
     {
-        string[] lines = File.ReadAllLines(Path.Combine(Root, "docs/configuration.md"));
+        string[] lines = File.ReadAllLines(Path.Combine(Repository.Root, "docs/configuration.md"));
         int start = Array.IndexOf(lines, $"<!-- {name} -->") + 1;
         Assert.True(start > 0, $"docs/configuration.md has no line '<!-- {name} -->' before its table.");
         string[] found = [.. lines.Skip(start).SkipWhile(l => l.Length == 0).TakeWhile(l => l.StartsWith('|'))];
         string[] expected = [.. table];
         Assert.True(expected.SequenceEqual(found), $"The table '{name}' of docs/configuration.md should be:\n{string.Join('\n', expected)}");
     }
-
-    private static string RootFolder([CallerFilePath] string file = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file)!, "../.."));
 }

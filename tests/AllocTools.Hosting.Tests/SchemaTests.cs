@@ -56,11 +56,11 @@ public sealed partial class SchemaTests
     {
         foreach (string document in new[] { "README.md", "docs/configuration.md" })
         {
-            MatchCollection examples = JsonBlock().Matches(File.ReadAllText(Path.Combine(ReferenceTests.Root, document)));
+            MatchCollection examples = JsonBlock().Matches(File.ReadAllText(Path.Combine(Repository.Root, document)));
             Assert.NotEmpty(examples);
             Assert.All(examples, example => Assert.Empty(Check(example.Groups[1].Value)));
         }
-        Assert.Empty(Check(File.ReadAllText(Path.Combine(ReferenceTests.Root, "samples/WorkerService/appsettings.json"))));
+        Assert.Empty(Check(File.ReadAllText(Path.Combine(Repository.Root, "samples/WorkerService/appsettings.json"))));
     }
 
     private static IEnumerable<string> Check(string json)
