@@ -1,8 +1,9 @@
 using AllocTools;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
-using OpenTelemetry.Metrics;
 using WorkerService.Application;
+using WorkerService.Jobs;
+using WorkerService.Observing;
 
 // Moves a file through pooled, registered memory. appsettings.json has all its tuning; --help lists the switches.
 return await SampleApplication.RunAsync(args, static builder =>
@@ -14,8 +15,10 @@ return await SampleApplication.RunAsync(args, static builder =>
     {
         // One side is here; the other one is in a process that this one starts, or on another machine.
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(pool)
-            .Configure(options => options.Access = transfer.Role == TransferRole.Receiver ? RmaAccess.RemoteWrite : RmaAccess.Local);
-        builder.Services.AddTransfer(transfer.Role);
+            .Configure(options => options.Access = transfer.Role is TransferRole.Both or TransferRole.Sender ? RmaAccess.Local : RmaAccess.RemoteWrite);
+        if (transfer.Role == TransferRole.Drill)
+            builder.Services.AddRmaMemoryPool<HostProvider>(DrillJob.LockedPool, builder.Configuration.GetSection("Locked"));
+        builder.Services.AddTransfer(transfer);
     }
     else
     {
@@ -25,5 +28,5 @@ return await SampleApplication.RunAsync(args, static builder =>
         builder.Services.AddTransferInOneProcess("sender", "receiver", LibfabricProvider.NotSupportedReason!);
     }
 
-    builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddAllocToolsInstrumentation());
+    builder.AddTelemetry();
 });

@@ -5,13 +5,15 @@ namespace OpenTelemetry.Trace;
 /// <summary>Adds the pools' spans to OpenTelemetry.</summary>
 public static class AllocToolsTracerProviderBuilderExtensions
 {
-    /// <summary>Collects the spans of the activity source <c>AllocTools</c>.</summary>
+    /// <summary>Collects the spans of provider openings, registrations and deregistrations (activity source <c>AllocTools</c>).</summary>
     /// <param name="builder">The builder.</param>
+    /// <param name="endpointOperations">A span for each endpoint operation, too (<c>AllocTools.Operations</c>): much, and each one allocates.</param>
     /// <returns>The builder.</returns>
     /// <exception cref="ArgumentNullException">The builder is null.</exception>
-    public static TracerProviderBuilder AddAllocToolsInstrumentation(this TracerProviderBuilder builder)
+    public static TracerProviderBuilder AddAllocToolsInstrumentation(this TracerProviderBuilder builder, bool endpointOperations = false)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        return builder.AddSource(AllocToolsDiagnostics.ActivitySourceName);
+        builder.AddSource(AllocToolsDiagnostics.ActivitySourceName);
+        return endpointOperations ? builder.AddSource(AllocToolsDiagnostics.OperationActivitySourceName) : builder;
     }
 }

@@ -10,7 +10,7 @@ internal sealed class CommandLine
     private const string OverwriteSwitch = "--overwrite";
     private const string TimeoutSwitch = "--timeout";
     private const string VerboseSwitch = "--verbose";
-    private static readonly string[] Sections = ["AllocTools", "Transfer", "Logging"];
+    private static readonly string[] Sections = ["AllocTools", "Locked", "Transfer", "Telemetry", "Logging"];
 
     private static readonly (string Name, string Key, string Value, string Help)[] Switches =
     [
@@ -20,11 +20,13 @@ internal sealed class CommandLine
         ("--provider", "AllocTools:Provider:Provider", "NAME", "libfabric's provider: tcp;ofi_rxm (default), shm, sockets, verbs;ofi_rxm, efa, ..."),
         ("--node", "AllocTools:Provider:Node", "ADDRESS", "this machine's address on the fabric (default: 127.0.0.1)"),
         ("--domain", "AllocTools:Provider:Domain", "NAME", "the device or interface, such as mlx5_0"),
-        ("--role", "Transfer:Role", "ROLE", "both (default: two processes on this machine), receiver or sender"),
+        ("--role", "Transfer:Role", "ROLE", "both (default: two processes on this machine), receiver, sender; load or drill to try dashboards"),
         ("--peer", "Transfer:Peer", "TICKET", "for the sender: what the receiver printed"),
         ("--chunk-size", "Transfer:ChunkSize", "BYTES", "how much one write moves (default: 262144)"),
         ("--in-flight", "Transfer:InFlight", "N", "how many chunks may be on their way (default: 8)"),
         (TimeoutSwitch, "Transfer:Timeout", "SECONDS", "how long an operation may take (default: 10)"),
+        ("--live", "Transfer:Live", "", "show the pools on the terminal, again each second"),
+        ("--prometheus", "Telemetry:Prometheus", "URL", "where Prometheus may scrape, such as http://127.0.0.1:9464/metrics"),
         (VerboseSwitch, "Logging:LogLevel:Default", "", "log more, and print where errors come from"),
     ];
 
@@ -46,6 +48,9 @@ internal sealed class CommandLine
     /// <summary>This process was started by another one of the sample.</summary>
     public bool IsStartedByParent =>
         Settings.TryGetValue($"Transfer:{nameof(TransferOptions.StartedByParent)}", out string? value) && bool.TryParse(value, out bool isSet) && isSet;
+
+    /// <summary>The pools are shown on the terminal, which leaves no room for the progress of a file.</summary>
+    public bool IsLive => Settings.TryGetValue($"Transfer:{nameof(TransferOptions.Live)}", out string? value) && bool.TryParse(value, out bool isSet) && isSet;
 
     /// <summary>What <c>--help</c> prints.</summary>
     public static string Help

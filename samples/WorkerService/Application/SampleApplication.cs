@@ -26,7 +26,7 @@ internal static class SampleApplication
             Console.Out.Write(CommandLine.Help);
             return ExitCode.Success;
         }
-        ITransferReport report = commandLine.IsStartedByParent ? new ParentReport() : new TerminalReport();
+        ITransferReport report = commandLine.IsStartedByParent ? new ParentReport() : new TerminalReport(commandLine.IsLive);
         var outcome = new Outcome(report, commandLine);
         try
         {

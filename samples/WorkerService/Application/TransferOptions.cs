@@ -38,6 +38,9 @@ internal sealed class TransferOptions
     /// <summary>A received file may take the place of one of the same name. Default: false, since the sender chooses the name.</summary>
     public bool Overwrite { get; set; }
 
+    /// <summary>Show the pools on the terminal while this runs. Default: false.</summary>
+    public bool Live { get; set; }
+
     /// <summary>Set by the sample for the process that it starts: reports go to that process's parent, and it ends with it.</summary>
     public bool StartedByParent { get; set; }
 

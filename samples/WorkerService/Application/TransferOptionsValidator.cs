@@ -14,7 +14,7 @@ internal sealed class TransferOptionsValidator(string section) : IValidateOption
     {
         List<string> failures = [];
         if (!Enum.IsDefined(options.Role))
-            Add(nameof(options.Role), options.Role, "it is Both, Receiver or Sender");
+            Add(nameof(options.Role), options.Role, "it is Both, Receiver, Sender, Load or Drill");
         if (options.ChunkSize is < SmallestChunk or > LargestChunk)
             Add(nameof(options.ChunkSize), options.ChunkSize, $"it is {SmallestChunk} to {LargestChunk} bytes");
         if (options.InFlight is < 1 or > MostInFlight)

@@ -1,5 +1,6 @@
 using AllocTools;
 using WorkerService.Jobs;
+using WorkerService.Observing;
 using WorkerService.Processes;
 using WorkerService.Reporting;
 using WorkerService.Transfer;
@@ -19,16 +20,33 @@ internal static class TransferServices
     }
 
     /// <summary>Adds what the role does, on the unnamed pool.</summary>
-    public static void AddTransfer(this IServiceCollection services, TransferRole role)
+    public static void AddTransfer(this IServiceCollection services, TransferOptions options)
     {
         services.AddSingleton<FileSender>();
         services.AddSingleton<FileReceiver>();
-        if (role == TransferRole.Receiver)
-            services.AddSingleton<ITransferJob, ReceiverJob>();
-        else if (role == TransferRole.Sender)
-            services.AddSingleton<ITransferJob, SenderJob>();
-        else
-            services.AddSingleton<ITransferJob, TwoProcessJob>();
+        switch (options.Role)
+        {
+            case TransferRole.Receiver:
+                services.AddSingleton<ITransferJob, ReceiverJob>();
+                break;
+            case TransferRole.Sender:
+                services.AddSingleton<ITransferJob, SenderJob>();
+                break;
+            case TransferRole.Load:
+                services.AddSingleton<ITransferJob, LoadJob>();
+                break;
+            case TransferRole.Drill:
+                services.AddSingleton<ITransferJob>(provider => new DrillJob(
+                    provider.GetRequiredService<IRmaMemoryPool>(),
+                    provider.GetRequiredKeyedService<IRmaMemoryPool>(DrillJob.LockedPool),
+                    provider.GetRequiredService<IRmaEndpoint>()));
+                break;
+            default:
+                services.AddSingleton<ITransferJob, TwoProcessJob>();
+                break;
+        }
+        if (options.Live)
+            services.AddHostedService(provider => new LiveView([provider.GetRequiredService<IRmaMemoryPool>()], TimeProvider.System));
         services.AddHostedService<ParentLink>();
         services.AddHostedService<TransferWorker>();
     }

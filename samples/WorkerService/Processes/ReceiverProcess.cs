@@ -38,8 +38,10 @@ internal sealed class ReceiverProcess : IAsyncDisposable
             [$"Transfer:{nameof(TransferOptions.Role)}"] = nameof(TransferRole.Receiver),
             [$"Transfer:{nameof(TransferOptions.OutputDirectory)}"] = outputDirectory,
             [$"Transfer:{nameof(TransferOptions.StartedByParent)}"] = bool.TrueString,
-            // It may stand in appsettings.json, too.
+            // What may stand in appsettings.json, too, and is this process's alone.
             [$"Transfer:{nameof(TransferOptions.File)}"] = "",
+            [$"Transfer:{nameof(TransferOptions.Live)}"] = bool.FalseString,
+            ["Telemetry:Prometheus"] = "",
         };
         string program = Environment.ProcessPath ?? throw new TransferException("The path of this program is not known, so the receiver can't be started.");
         var start = new ProcessStartInfo(program)

@@ -5,10 +5,10 @@ using WorkerService.Transfer;
 namespace WorkerService.Reporting;
 
 /// <summary>Reports to somebody at a terminal, or to a file or pipe: results on the standard output, one line on the standard error where it fails.</summary>
-internal sealed class TerminalReport : ITransferReport
+internal sealed class TerminalReport(bool isLive = false) : ITransferReport
 {
     public ITransferProgress StartProgress(string fileName, long length) =>
-        !Console.IsOutputRedirected && AnsiConsole.Profile.Capabilities.Ansi
+        isLive ? NoProgress.Source : !Console.IsOutputRedirected && AnsiConsole.Profile.Capabilities.Ansi
             ? new SpectreProgress(AnsiConsole.Console, fileName, length)
             : new PlainProgress(Console.Out, fileName, length);
 

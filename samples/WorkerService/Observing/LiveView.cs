@@ -1,0 +1,34 @@
+using AllocTools;
+using Spectre.Console;
+
+namespace WorkerService.Observing;
+
+/// <summary>Shows the pools on the terminal, again each second until the host stops.</summary>
+internal sealed class LiveView(IReadOnlyList<IRmaMemoryPool> pools, TimeProvider time) : BackgroundService
+{
+    private static readonly TimeSpan Period = TimeSpan.FromSeconds(1);
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        // Where this is no terminal each look is a table of its own.
+        if (Console.IsOutputRedirected || !AnsiConsole.Profile.Capabilities.Ansi)
+            await RefreshAsync(AnsiConsole.Write, stoppingToken);
+        else
+            await AnsiConsole.Live(PoolTable.Of(pools)).StartAsync(live => RefreshAsync(live.UpdateTarget, stoppingToken));
+    }
+
+    private async Task RefreshAsync(Action<Table> show, CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(Period, time);
+        try
+        {
+            do
+                show(PoolTable.Of(pools));
+            while (await timer.WaitForNextTickAsync(stoppingToken));
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            show(PoolTable.Of(pools));
+        }
+    }
+}
