@@ -1,5 +1,5 @@
 using AllocTools.Hosting.Tests.Reference;
-using AllocTools.Hosting.Tests.Support;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests;

@@ -2,6 +2,7 @@ using System.Text.RegularExpressions;
 using AllocTools.Hosting.Tests.Reference;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
+using AllocTools.Testing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using AllocTools.Libfabric;
 using AllocTools.Testing;
 using AllocTools.Regions;
@@ -81,10 +82,23 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
             case ["send", var id, var length]:
                 _endpoint!.SendAsync(Buffer(id).Slice(0, Long(length)), _peer).AsTask().GetAwaiter().GetResult();
                 return "ok";
+            case ["fault"]:
+                try
+                {
+                    return NoText()!.Length.ToString(CultureInfo.InvariantCulture);
+                }
+                catch (NullReferenceException)
+                {
+                    return "caught";
+                }
             default:
                 return $"unknown: {string.Join(' ', words)}";
         }
     }
+
+    /// <summary>Nothing, in a way that the compiler can't see: reading its length is a SIGSEGV that the runtime makes an exception of.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static string? NoText() => null;
 
     private RmaBuffer Buffer(string id) => _buffers[int.Parse(id, CultureInfo.InvariantCulture)];
 

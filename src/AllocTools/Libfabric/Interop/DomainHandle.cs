@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using AllocTools.Interop;
 
 namespace AllocTools.Libfabric.Interop;
 
@@ -44,6 +45,7 @@ internal sealed unsafe class DomainHandle : FidHandle
     /// <summary>fi_endpoint(3).</summary>
     public int OpenEndpoint(fi_info* info, out EndpointHandle? endpoint)
     {
+        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
         using FidLease self = new(this);
         fi_ops_domain* ops = Pointer->ops;
         fid_ep* opened = null;

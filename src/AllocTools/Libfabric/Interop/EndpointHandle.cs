@@ -1,3 +1,5 @@
+using AllocTools.Interop;
+
 namespace AllocTools.Libfabric.Interop;
 
 /// <summary>An endpoint: setting it up. fi_endpoint(3).</summary>
@@ -21,7 +23,11 @@ internal sealed unsafe partial class EndpointHandle : FidHandle
     public int Bind(FidHandle other, ulong flags) => BindCore(other, flags);
 
     /// <summary>Opens the endpoint for traffic, after all is bound.</summary>
-    public int Enable() => ControlCore(FiCommand.FI_ENABLE, null);
+    public int Enable()
+    {
+        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
+        return ControlCore(FiCommand.FI_ENABLE, null);
+    }
 
     /// <summary>The endpoint's own address, for peers. fi_cm(3).</summary>
     /// <param name="address">Takes the address.</param>

@@ -1,3 +1,5 @@
+using AllocTools.Interop;
+
 namespace AllocTools.Libfabric.Interop;
 
 /// <summary>A fabric. fi_fabric(3).</summary>
@@ -13,6 +15,7 @@ internal sealed unsafe class FabricHandle : FidHandle
     /// <summary>fi_domain(3).</summary>
     public int OpenDomain(fi_info* info, out DomainHandle? domain)
     {
+        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
         using FidLease self = new(this);
         fi_ops_fabric* ops = Pointer->ops;
         fid_domain* opened = null;

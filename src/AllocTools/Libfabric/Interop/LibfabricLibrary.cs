@@ -44,7 +44,8 @@ internal sealed unsafe class LibfabricLibrary
     /// <returns>Null where the library or a function is missing, or the library is older than 1.14.</returns>
     public static LibfabricLibrary? TryLoad(string? path, out string reason)
     {
-        KeepSignalHandlers();
+        ForbidBacktraces();
+        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
         string[] names = string.IsNullOrEmpty(path) ? DefaultNames() : [path];
         foreach (string name in names)
         {
@@ -76,6 +77,7 @@ internal sealed unsafe class LibfabricLibrary
         int status;
         try
         {
+            using SignalHandlers.Scope handlers = SignalHandlers.Keep();
             nodeText = Utf8StringMarshaller.ConvertToUnmanaged(node);
             serviceText = Utf8StringMarshaller.ConvertToUnmanaged(service);
             status = _exports.fi_getinfo(version, nodeText, serviceText, flags, hints, &found);
@@ -107,6 +109,7 @@ internal sealed unsafe class LibfabricLibrary
     public int OpenFabric(fi_fabric_attr* attr, out FabricHandle? fabric)
     {
         fid_fabric* opened = null;
+        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
         int status = FidHandle.CheckOpened(_exports.fi_fabric(attr, &opened, null), opened);
         fabric = status == 0 ? new FabricHandle(opened) : null;
         return status;
@@ -135,9 +138,10 @@ internal sealed unsafe class LibfabricLibrary
     /// <summary>
     /// Debian's libfabric is linked with libinfinipath (psm), which at load takes SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGINT
     /// and SIGTERM for its backtraces: from then on a NullReferenceException, Ctrl+C or a stop request ends a .NET process
-    /// at once. The variable must stand before the load.
+    /// at once. The variable must stand before the load. <see cref="SignalHandlers"/> would put them back, and too late for
+    /// what another thread does during the load.
     /// </summary>
-    private static void KeepSignalHandlers()
+    private static void ForbidBacktraces()
     {
         if (OperatingSystem.IsLinux())
             NativeEnvironment.TrySet("IPATH_NO_BACKTRACE", "1");

@@ -1,4 +1,4 @@
-namespace AllocTools.Hosting.Tests.Support;
+namespace AllocTools.Testing;
 
 /// <summary>The files that the tests are built from.</summary>
 internal static class Repository
