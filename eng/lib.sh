@@ -35,6 +35,15 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Prometheus and promtool. The package starts a server for all networks at once; that one is not wanted.
+install_prometheus() {
+    [[ $(dpkg-query -W -f '${db:Status-Status}' prometheus 2>/dev/null) == installed ]] && return 0
+    install_packages prometheus || return
+    if [[ -d /run/systemd/system ]]; then
+        as_root systemctl disable --quiet --now prometheus
+    fi
+}
+
 require_dotnet() {
     if ! command -v dotnet >/dev/null; then
         say "The .NET 10 SDK is missing. Install it (dotnet-sdk-10.0) and see that 'dotnet' is on the PATH."

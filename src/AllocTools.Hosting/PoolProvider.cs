@@ -67,7 +67,6 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
     {
         if (SealEndpoint() is not { } endpoint)
             return;
-        _metrics.Remove(endpoint);
         try
         {
             await endpoint.DisposeAsync().ConfigureAwait(false);
@@ -76,6 +75,8 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
         {
             HostingLog.EndpointCloseFailed(_logger, _poolName, e);
         }
+        // With what its closing ended.
+        _metrics.Remove(endpoint);
     }
 
     /// <summary>Closes the endpoint, then lets go of the provider.</summary>

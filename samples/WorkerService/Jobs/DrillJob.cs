@@ -61,8 +61,9 @@ internal sealed class DrillJob(IRmaMemoryPool pool, IRmaMemoryPool locked, IRmaE
                 Repeat(count, FailOnce);
                 return "";
             case "leak":
+                long leaks = pool.GetStatistics().Leaks + count;
                 Repeat(count, Leak);
-                await UntilAsync(GC.Collect, () => pool.GetStatistics().Leaks >= count, cancellationToken);
+                await UntilAsync(GC.Collect, () => pool.GetStatistics().Leaks >= leaks, cancellationToken);
                 return "";
             case "trim":
                 long trims = pool.GetStatistics().Trims;
@@ -89,10 +90,14 @@ internal sealed class DrillJob(IRmaMemoryPool pool, IRmaMemoryPool locked, IRmaE
         _waiting.Clear();
     }
 
+    /// <summary>Takes all that the cap leaves: the request after it is refused.</summary>
     private void RejectOnce()
     {
-        if (pool.TryRent(pool.GetStatistics().LimitBytes + 1, out _))
-            throw new InvalidOperationException("More than the cap was rented.");
+        var taken = new Stack<RmaBuffer>();
+        while (pool.TryRent(Largest.BlockSize, out RmaBuffer buffer))
+            taken.Push(buffer);
+        while (taken.TryPop(out RmaBuffer buffer))
+            buffer.Dispose();
     }
 
     private void FailOnce()

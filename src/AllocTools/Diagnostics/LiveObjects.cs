@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace AllocTools.Diagnostics;
 
 /// <summary>Objects that are looked at as long as somebody else holds them.</summary>
@@ -19,10 +21,13 @@ internal sealed class LiveObjects<T>
 
     /// <summary>Takes one out.</summary>
     /// <returns>False: it isn't here.</returns>
-    public bool Remove(T item)
+    public bool TryRemove(T item, [NotNullWhen(true)] out string? poolName)
     {
         lock (_gate)
-            return Forget_NeedsLock(item);
+        {
+            poolName = Forget_NeedsLock(item);
+            return poolName is not null;
+        }
     }
 
     public List<(T Object, string PoolName)> All()
@@ -40,9 +45,19 @@ internal sealed class LiveObjects<T>
     }
 
     /// <summary>Takes one out, and those that were collected.</summary>
-    private bool Forget_NeedsLock(T item)
+    /// <returns>Its pool's name; null where it isn't here.</returns>
+    private string? Forget_NeedsLock(T item)
     {
-        _all.RemoveAll(e => !e.Reference.TryGetTarget(out _));
-        return _all.RemoveAll(e => e.Reference.TryGetTarget(out T? other) && ReferenceEquals(other, item)) != 0;
+        string? poolName = null;
+        _all.RemoveAll(e =>
+        {
+            if (!e.Reference.TryGetTarget(out T? other))
+                return true;
+            if (!ReferenceEquals(other, item))
+                return false;
+            poolName = e.PoolName;
+            return true;
+        });
+        return poolName;
     }
 }

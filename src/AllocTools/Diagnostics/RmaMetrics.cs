@@ -16,7 +16,7 @@ namespace AllocTools.Diagnostics;
 public sealed class RmaMetrics
 {
     private readonly LiveObjects<IRmaMemoryPool> _pools = new();
-    private readonly LiveObjects<IRmaEndpoint> _endpoints = new();
+    private readonly PublishedEndpoints _endpoints = new();
     private readonly Histogram<double> _registration;
     private readonly Histogram<double> _wait;
     private readonly Histogram<double> _operation;
@@ -65,11 +65,14 @@ public sealed class RmaMetrics
     public void Remove(IRmaMemoryPool pool)
     {
         ArgumentNullException.ThrowIfNull(pool);
-        if (_pools.Remove(pool) && pool is IMeteredPool metered)
+        if (_pools.TryRemove(pool, out _) && pool is IMeteredPool metered)
             metered.Instruments = null;
     }
 
-    /// <summary>Shows an endpoint until it is removed or collected. Adding it again changes nothing.</summary>
+    /// <summary>
+    /// Shows an endpoint until it is removed or collected; one that is removed after it was closed stays in the counters of
+    /// its pool. Adding it again changes nothing.
+    /// </summary>
     /// <param name="endpoint">The endpoint; only a weak reference is kept.</param>
     /// <param name="poolName">The pool that it is shown with.</param>
     public void Add(IRmaEndpoint endpoint, string poolName)
@@ -81,7 +84,7 @@ public sealed class RmaMetrics
             metered.Counters.Instruments = new EndpointInstruments(_operation, poolName, endpoint.Context.Traits.ProviderName);
     }
 
-    /// <summary>Shows an endpoint no longer. One that isn't here is ignored.</summary>
+    /// <summary>Counts an endpoint no further; what it did stays counted. One that isn't here is ignored.</summary>
     /// <param name="endpoint">The endpoint.</param>
     public void Remove(IRmaEndpoint endpoint)
     {
@@ -134,7 +137,7 @@ public sealed class RmaMetrics
     private List<Measurement<long>> Operations()
     {
         List<Measurement<long>> all = Endpoints(o => o.Succeeded);
-        all.AddRange(from endpoint in LiveEndpoints()
+        all.AddRange(from endpoint in _endpoints.Observe()
                      from operation in endpoint.Now.Operations
                      from error in operation.FailuresByError
                      select endpoint.Measure(
@@ -148,7 +151,7 @@ public sealed class RmaMetrics
 
     private List<Measurement<long>> Endpoints(Func<RmaOperationStatistics, long> value) =>
     [
-        .. from endpoint in LiveEndpoints()
+        .. from endpoint in _endpoints.Observe()
            from operation in endpoint.Now.Operations
            select endpoint.Measure(value(operation), RmaTags.Tag(RmaTags.Operation, EndpointCounters.NameOf(operation.Kind))),
     ];
@@ -159,10 +162,4 @@ public sealed class RmaMetrics
         let now = live.Object.GetStatistics()
         where !now.IsClosed || now.RegisteredBytes != 0
         select new Observed<RmaPoolStatistics>(now, live.PoolName, live.Object.Context.Traits.ProviderName);
-
-    /// <summary>Those of one pool and one provider together: they have the same tags.</summary>
-    private IEnumerable<Observed<RmaEndpointStatistics>> LiveEndpoints() =>
-        from live in _endpoints.All()
-        group live.Object.GetStatistics() by (live.PoolName, live.Object.Context.Traits.ProviderName) into same
-        select new Observed<RmaEndpointStatistics>(RmaEndpointStatistics.Sum(same), same.Key.PoolName, same.Key.ProviderName);
 }

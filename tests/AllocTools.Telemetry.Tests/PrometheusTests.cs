@@ -1,0 +1,162 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using AllocTools.Telemetry.Tests.Support;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Telemetry.Tests;
+
+/// <summary>What an operator sees: the real Prometheus scrapes the running sample.</summary>
+public sealed class PrometheusTests
+{
+    [Fact]
+    public async Task Each_metric_is_what_the_pools_say()
+    {
+        await using Drill drill = await Drill.StartAsync();
+        foreach (string command in new[] { "hit 100", "miss 3", "reject 2", "fail 2", "leak 1", "hold 15", "wait 2", "release", "trim", "write 7", "hold 2" })
+            await drill.DoAsync(command);
+        await using Prometheus prometheus = await Prometheus.StartAsync(drill.Port);
+        JsonObject pools = await drill.StatisticsAsync();
+        foreach ((string pool, JsonNode? node) in pools)
+        {
+            JsonNode now = node!;
+            foreach ((string metric, string property) in new[]
+            {
+                ("rma_pool_registrations_total", "Registrations"), ("rma_pool_deregistrations_total", "Deregistrations"),
+                ("rma_pool_hits_total", "Hits"), ("rma_pool_misses_total", "Misses"), ("rma_pool_rejections_total", "Rejections"),
+                ("rma_pool_registration_failures_total", "RegistrationFailures"), ("rma_pool_registered_bytes", "RegisteredBytes"),
+                ("rma_pool_limit_bytes", "LimitBytes"), ("rma_pool_pending_requests", "PendingRequests"), ("rma_pool_trims_total", "Trims"),
+                ("rma_pool_trimmed_bytes_total", "TrimmedBytes"), ("rma_pool_leaks_total", "Leaks"), ("rma_pool_quarantined", "QuarantinedBuffers"),
+            })
+            {
+                double expected = (double)now[property]!;
+                await prometheus.UntilAsync(
+                    $"sum({metric}{{rma_pool_name=\"{pool}\"}}) or vector(0)", found => found.Single().Value == expected);
+            }
+            foreach (JsonNode? sizeClass in now["SizeClasses"]!.AsArray())
+            {
+                string tags = $"rma_pool_name=\"{pool}\",rma_size_class=\"{sizeClass!["Name"]}\"";
+                foreach ((string metric, string property) in new[]
+                {
+                    ($"rma_pool_hits_total{{{tags}}}", "Hits"), ($"rma_pool_misses_total{{{tags}}}", "Misses"),
+                    ($"rma_pool_registered_bytes{{{tags},rma_state=\"rented\"}}", "RentedBytes"), ($"rma_pool_registered_bytes{{{tags},rma_state=\"idle\"}}", "IdleBytes"),
+                    ($"rma_pool_buffer_count{{{tags},rma_state=\"rented\"}}", "RentedBuffers"), ($"rma_pool_buffer_count{{{tags},rma_state=\"idle\"}}", "IdleBuffers"),
+                })
+                {
+                    double expected = (double)sizeClass[property]!;
+                    await prometheus.UntilAsync(metric, found => found.Single().Value == expected);
+                }
+            }
+        }
+
+        JsonNode main = pools[Drill.Pool]!;
+        Assert.Equal((1, 2), ((int)main["Leaks"]!, (int)main["Rejections"]!));
+        await prometheus.UntilAsync("sum(rma_pool_registration_duration_seconds_count{rma_pool_name=\"locked\"}) by (error_type)", f => f is [{ Value: 2 }] && f[0].Labels["error_type"] == "ENOMEM");
+        double registrations = (double)main["Registrations"]!;
+        await prometheus.UntilAsync($"sum(rma_pool_registration_duration_seconds_count{{rma_pool_name=\"{Drill.Pool}\"}})", f => f.Single().Value > 0 && f.Single().Value <= registrations);
+        await prometheus.UntilAsync("rma_pool_wait_time_seconds_count", f => f is [{ Value: 2 }]);
+        JsonNode endpoint = await drill.EndpointAsync();
+        foreach (JsonNode? operation in endpoint["Operations"]!.AsArray())
+        {
+            string tag = $"rma_operation=\"{new[] { "write", "read", "send", "receive" }[(int)operation!["Kind"]!]}\"";
+            await prometheus.UntilAsync($"rma_endpoint_operations_total{{{tag}}}", f => f.Single().Value == (double)operation["Succeeded"]!);
+            await prometheus.UntilAsync($"rma_endpoint_io_bytes_total{{{tag}}}", f => f.Single().Value == (double)operation["Bytes"]!);
+        }
+        await prometheus.UntilAsync("rma_endpoint_operation_duration_seconds_count{rma_operation=\"write\"}", f => f is [{ Value: 7 }]);
+
+        // No series grows with use. Those that rules record carry no scope.
+        string[] series = await SeriesAsync();
+        foreach (string command in new[] { "hit 1000", "write 200", "reject 10", "fail 5", "leak 3" })
+            await drill.DoAsync(command);
+        await prometheus.UntilAsync("rma_pool_leaks_total{rma_pool_name=\"default\"}", f => f.Single().Value >= 4);
+        Assert.Equal(series, await SeriesAsync());
+
+        async Task<string[]> SeriesAsync() =>
+        [
+            .. (await prometheus.QueryAsync("{__name__=~\"rma_.*\",otel_scope_name!=\"\"}"))
+                .Select(s => string.Join(',', s.Labels.Where(l => l.Key is not ("instance" or "job")).Select(l => $"{l.Key}={l.Value}").Order(StringComparer.Ordinal)))
+                .Order(StringComparer.Ordinal),
+        ];
+    }
+
+    [Fact]
+    public async Task Each_query_of_the_dashboard_returns_data()
+    {
+        await using Drill drill = await Drill.StartAsync();
+        await using Prometheus prometheus = await Prometheus.StartAsync(drill.Port);
+        async Task Load()
+        {
+            foreach (string command in new[] { "hit 20", "miss 2", "fail 1", "hold 15", "wait 2", "release", "write 5" })
+                await drill.DoAsync(command);
+        }
+
+        JsonNode dashboard = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "dashboards/alloctools.json"), TestContext.Current.CancellationToken))!;
+        string[] queries = [.. dashboard["panels"]!.AsArray().SelectMany(p => p!["targets"]!.AsArray()).Select(t => (string)t!["expr"]!)];
+        Assert.True(queries.Length > 20);
+        foreach (string query in queries)
+        {
+            string asked = query.Replace("$__rate_interval", "5s", StringComparison.Ordinal).Replace("$pool", ".+", StringComparison.Ordinal)
+                .Replace("$job", ".+", StringComparison.Ordinal).Replace("$instance", ".+", StringComparison.Ordinal);
+            Assert.DoesNotContain("$", asked, StringComparison.Ordinal);
+            await prometheus.UntilAsync(asked, found => found.Any(f => double.IsFinite(f.Value)), Load);
+        }
+        foreach (JsonNode? variable in dashboard["templating"]!["list"]!.AsArray().Skip(1))
+        {
+            string metric = ((string)variable!["query"]!["query"]!).Split('(', ')', '{', ',')[1];
+            Assert.NotEmpty(await prometheus.QueryAsync(metric));
+        }
+    }
+
+    [Fact]
+    public async Task Each_alert_fires_in_its_scenario_and_none_in_a_normal_run()
+    {
+        await using Drill drill = await Drill.StartAsync();
+        await using Prometheus prometheus = await Prometheus.StartAsync(drill.Port);
+        // Longer than the longest wait of any alert, 10 of these seconds.
+        long normal = Stopwatch.GetTimestamp();
+        await prometheus.UntilAsync(
+            "count(ALERTS) or vector(0)",
+            found =>
+            {
+                Assert.Equal(0, found.Single().Value);
+                return Stopwatch.GetElapsedTime(normal) > TimeSpan.FromSeconds(15);
+            },
+            () => drill.DoAsync("hit 500"));
+
+        await drill.DoAsync("hold 15");
+        await drill.DoAsync("wait 2");
+        await Fires("RmaPoolNearCap");
+        await Fires("RmaPoolRequestsWaiting");
+        await drill.DoAsync("release");
+        await Ends("RmaPoolNearCap");
+        await Ends("RmaPoolRequestsWaiting");
+        await drill.DoAsync("fail 1");
+        await Fires("RmaPoolRegistrationsFailing");
+        await Ends("RmaPoolRegistrationsFailing");
+        await drill.DoAsync("leak 1");
+        await Fires("RmaPoolLeak");
+        await Fires("RmaPoolRegistrationStorm", "miss 20");
+        await Fires("RmaPoolHitRatioLow", "miss 20");
+
+        Task Fires(string alert, string? load = null) => prometheus.UntilAsync(
+            $"ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}", found => found.Length == 1, load is null ? null : () => drill.DoAsync(load));
+
+        Task Ends(string alert) => prometheus.UntilAsync($"ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}", found => found.Length == 0);
+    }
+
+    [Theory]
+    [InlineData("check", "rules", "alloctools.rules.yml")]
+    [InlineData("test", "rules", "alloctools.rules.test.yml")]
+    public async Task Promtool_accepts(string verb, string what, string file)
+    {
+        using Process promtool = Process.Start(new ProcessStartInfo("promtool", [verb, what, file])
+        {
+            WorkingDirectory = Path.Combine(Repository.Root, "dashboards"),
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        string output = await promtool.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken) + await promtool.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await promtool.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.True(promtool.ExitCode == 0, output);
+    }
+}

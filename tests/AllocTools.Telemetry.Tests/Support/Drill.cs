@@ -1,0 +1,87 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+
+namespace AllocTools.Telemetry.Tests.Support;
+
+/// <summary>The sample in its role drill: it does to its pools what it is told. Ended with the test.</summary>
+internal sealed class Drill : IAsyncDisposable
+{
+    public const string Pool = "default";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private readonly Process _process;
+    private readonly Task<string> _error;
+
+    private Drill(int port)
+    {
+        Port = port;
+        string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
+        string program = Path.GetFullPath(Path.Combine(here, "..", "..", "WorkerService", Path.GetFileName(here), "WorkerService"));
+        string[] arguments =
+        [
+            "--role", "drill", "--prometheus", $"http://127.0.0.1:{port}/metrics",
+            "--AllocTools:MaxRegisteredBytes=4 MiB", "--AllocTools:MaxIdleDirectBytes=0", "--AllocTools:RentTimeout=01:00:00",
+            "--AllocTools:IdleRetention=00:00:00.500", "--AllocTools:TrimInterval=00:00:00.200", "--AllocTools:LeakDetection=All",
+        ];
+        _process = Process.Start(new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        })!;
+        _error = _process.StandardError.ReadToEndAsync();
+    }
+
+    /// <summary>Where it can be scraped.</summary>
+    public int Port { get; }
+
+    public int ProcessId => _process.Id;
+
+    /// <summary>Starts it, and waits until it takes commands.</summary>
+    public static async Task<Drill> StartAsync()
+    {
+        var drill = new Drill(FreePort.Find());
+        try
+        {
+            await drill.DoAsync("hit 0");
+        }
+        catch
+        {
+            await drill.DisposeAsync();
+            throw;
+        }
+        return drill;
+    }
+
+    /// <summary>Has it do something, and waits until it has.</summary>
+    /// <returns>What it says of it.</returns>
+    public async Task<string> DoAsync(string command)
+    {
+        await _process.StandardInput.WriteLineAsync(command);
+        await _process.StandardInput.FlushAsync();
+        string done = $"done {command.Split(' ')[0]}";
+        while (await _process.StandardOutput.ReadLineAsync().WaitAsync(Patience) is { } line)
+        {
+            if (line.StartsWith(done, StringComparison.Ordinal))
+                return line[done.Length..].Trim();
+        }
+        throw new InvalidOperationException($"The drill ended at '{command}': {await _error}");
+    }
+
+    /// <summary>The statistics of its pools, by name.</summary>
+    public async Task<JsonObject> StatisticsAsync() => JsonNode.Parse(await DoAsync("stats"))!.AsObject();
+
+    /// <summary>The statistics of its endpoint.</summary>
+    public async Task<JsonObject> EndpointAsync() => JsonNode.Parse(await DoAsync("endpoint"))!.AsObject();
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+        {
+            _process.Kill();
+            await _process.WaitForExitAsync();
+        }
+        _process.Dispose();
+    }
+}
