@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using AllocTools.Diagnostics;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
+using AllocTools.Regions;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -130,6 +131,46 @@ public sealed class MetricsTests
         }
         Assert.False(collected.IsAlive);
         Assert.Equal(Expected([kept]).Order(), Read(services).Order());
+    }
+
+    [Fact]
+    public async Task What_closed_endpoints_did_stays_counted()
+    {
+        await using ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+        var metrics = new RmaMetrics(services.GetRequiredService<IMeterFactory>());
+        using IRmaContext context = new HostProvider().Open();
+        using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions(), "ends");
+        using RmaBuffer buffer = pool.Rent(100);
+        IRmaEndpoint stays = context.OpenEndpoint();
+        metrics.Add(stays, "ends");
+        await SendAsync(stays, count: 2);
+        for (int i = 1; i <= 3; i++)
+        {
+            IRmaEndpoint endpoint = context.OpenEndpoint();
+            metrics.Add(endpoint, "ends");
+            await SendAsync(endpoint, count: 5);
+            Assert.Equal(2 + (5 * i), Sent());
+            await endpoint.DisposeAsync();
+            metrics.Remove(endpoint);
+            metrics.Remove(endpoint);
+            Assert.Equal(2 + (5 * i), Sent());
+        }
+        await SendAsync(stays, count: 1);
+        Assert.Equal(18, Sent());
+        await stays.DisposeAsync();
+
+        long Sent() => Read(services).Single(r => r is { Instrument: "rma.endpoint.operations {operation}", Tags: "rma.operation=send rma.pool.name=ends rma.provider=host" }).Value;
+
+        async Task SendAsync(IRmaEndpoint endpoint, int count)
+        {
+            RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+            for (int i = 0; i < count; i++)
+            {
+                ValueTask<long> receiving = endpoint.ReceiveAsync(buffer.Slice(0, 50), cancellationToken: Cancelled);
+                await endpoint.SendAsync(buffer.Slice(50, 50), self, cancellationToken: Cancelled);
+                await receiving;
+            }
+        }
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using AllocTools.Telemetry.Tests.Support;
 using AllocTools.Testing;
 using Xunit;
@@ -7,7 +8,7 @@ using Xunit;
 namespace AllocTools.Telemetry.Tests;
 
 /// <summary>What an operator sees: the real Prometheus scrapes the running sample.</summary>
-public sealed class PrometheusTests
+public sealed partial class PrometheusTests
 {
     [Fact]
     public async Task Each_metric_is_what_the_pools_say()
@@ -63,6 +64,10 @@ public sealed class PrometheusTests
             await prometheus.UntilAsync($"rma_endpoint_io_bytes_total{{{tag}}}", f => f.Single().Value == (double)operation["Bytes"]!);
         }
         await prometheus.UntilAsync("rma_endpoint_operation_duration_seconds_count{rma_operation=\"write\"}", f => f is [{ Value: 7 }]);
+
+        Assert.Equal(
+            MetricTable.Read().Select(row => row.Prometheus).Order(StringComparer.Ordinal),
+            (await SeriesAsync()).Where(s => !s.Contains("_created,", StringComparison.Ordinal)).Select(s => HistogramSuffix().Replace(s.Split(',')[0], "")["__name__=".Length..]).Distinct().Order(StringComparer.Ordinal));
 
         // No series grows with use. Those that rules record carry no scope.
         string[] series = await SeriesAsync();
@@ -143,6 +148,10 @@ public sealed class PrometheusTests
 
         Task Ends(string alert) => prometheus.UntilAsync($"ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}", found => found.Length == 0);
     }
+
+    /// <summary>Those of a histogram's series. OpenMetrics has the time of creation beside each counter and histogram.</summary>
+    [GeneratedRegex("(?<=_seconds)_(bucket|sum|count)$")]
+    private static partial Regex HistogramSuffix();
 
     [Theory]
     [InlineData("check", "rules", "alloctools.rules.yml")]

@@ -34,13 +34,16 @@ internal sealed partial class Prometheus : IAsyncDisposable
               - job_name: drill
                 static_configs: [ {"{"} targets: [ "127.0.0.1:{scrapedPort}" ] {"}"} ]
             """);
+        // The shell ends it when its own input does, so that it does not outlive a test run that was killed.
         _process = Process.Start(new ProcessStartInfo(
-            "prometheus",
+            "sh",
             [
+                "-c", "exec 3<&0; prometheus \"$@\" <&- & read -r _ <&3; kill $!; wait", "sh",
                 $"--config.file={_folder.FullName}/prometheus.yml", $"--storage.tsdb.path={_folder.FullName}/data",
                 $"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
             ])
         {
+            RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             UseShellExecute = false,
@@ -119,7 +122,7 @@ internal sealed partial class Prometheus : IAsyncDisposable
     {
         if (!_process.HasExited)
         {
-            _process.Kill();
+            _process.StandardInput.Close();
             await _process.WaitForExitAsync();
         }
         _process.Dispose();
