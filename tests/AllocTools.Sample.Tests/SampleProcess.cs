@@ -54,6 +54,12 @@ internal sealed class SampleProcess : IAsyncDisposable
         throw new InvalidOperationException($"It ended before it said '{text}': {await _error}");
     }
 
+    public async Task WriteLineAsync(string line)
+    {
+        await _process.StandardInput.WriteLineAsync(line);
+        await _process.StandardInput.FlushAsync();
+    }
+
     public async Task<string> ReadLineAsync() => await _process.StandardOutput.ReadLineAsync().WaitAsync(Patience)
         ?? throw new InvalidOperationException($"It ended: {await _error}");
 

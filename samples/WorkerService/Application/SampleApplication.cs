@@ -1,3 +1,5 @@
+using System.Net;
+using WorkerService.Observing;
 using WorkerService.Reporting;
 
 namespace WorkerService.Application;
@@ -35,13 +37,25 @@ internal static class SampleApplication
             builder.Services.AddSingleton(report);
             builder.Services.AddSingleton(outcome);
             configure(builder);
-            await builder.Build().RunAsync();
+            await RunAsync(builder);
         }
         catch (Exception e)
         {
             outcome.Fail(e);
         }
         return outcome.ExitCodeOrFailure;
+    }
+
+    private static async Task RunAsync(HostApplicationBuilder builder)
+    {
+        try
+        {
+            await builder.Build().RunAsync();
+        }
+        catch (InvalidOperationException e) when (e.InnerException is HttpListenerException refused)
+        {
+            throw TelemetryServices.CannotListen(builder, refused);
+        }
     }
 
     private static HostApplicationBuilder CreateBuilder(CommandLine commandLine)

@@ -12,6 +12,10 @@ internal sealed class TransferWorker(ITransferJob job, Outcome outcome, IHostApp
             await job.RunAsync(stoppingToken);
             outcome.Succeed();
         }
+        catch (OperationCanceledException) when (job.EndsWithStop && stoppingToken.IsCancellationRequested)
+        {
+            outcome.Succeed();
+        }
         catch (Exception e)
         {
             outcome.Fail(e);

@@ -19,6 +19,8 @@ internal sealed class DrillJob(IRmaMemoryPool pool, IRmaMemoryPool locked, IRmaE
     private readonly Stack<RmaBuffer> _held = new();
     private readonly List<Task<RmaBuffer>> _waiting = [];
 
+    public bool EndsWithStop => true;
+
     private RmaSizeClassStatistics Largest => pool.GetStatistics().SizeClasses.MaxBy(c => c.BlockSize)!;
 
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -29,11 +31,16 @@ internal sealed class DrillJob(IRmaMemoryPool pool, IRmaMemoryPool locked, IRmaE
             string[] words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
             if (words.Length == 0)
                 continue;
-            int count = words.Length < 2 ? 1 : int.Parse(words[1], CultureInfo.InvariantCulture);
+            int count = words.Length < 2 ? 1 : CountOf(line, words[1]);
             Console.Out.WriteLine($"done {words[0]} {await RunAsync(words[0], count, cancellationToken)}".TrimEnd());
         }
         await ReleaseAsync();
     }
+
+    private static int CountOf(string line, string text) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int count)
+            ? count
+            : throw new UsageException($"'{line}': a count is a whole number from 0 to {int.MaxValue}, not '{text}'.");
 
     private async Task<string> RunAsync(string command, int count, CancellationToken cancellationToken)
     {

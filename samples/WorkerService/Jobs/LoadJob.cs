@@ -8,6 +8,8 @@ internal sealed class LoadJob(IRmaMemoryPool pool, IRmaEndpoint endpoint, ITrans
 {
     private static readonly TimeSpan Round = TimeSpan.FromMilliseconds(200);
 
+    public bool EndsWithStop => true;
+
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         report.Note("Keeping the pool busy until this is stopped.");

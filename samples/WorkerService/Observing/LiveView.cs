@@ -1,5 +1,6 @@
 using AllocTools;
 using Spectre.Console;
+using Spectre.Console.Rendering;
 
 namespace WorkerService.Observing;
 
@@ -12,23 +13,31 @@ internal sealed class LiveView(IReadOnlyList<IRmaMemoryPool> pools, TimeProvider
     {
         // Where this is no terminal each look is a table of its own.
         if (Console.IsOutputRedirected || !AnsiConsole.Profile.Capabilities.Ansi)
-            await RefreshAsync(AnsiConsole.Write, stoppingToken);
+            await RefreshAsync(PrintBelow, stoppingToken);
         else
-            await AnsiConsole.Live(PoolTable.Of(pools)).StartAsync(live => RefreshAsync(live.UpdateTarget, stoppingToken));
+            await AnsiConsole.Live(Look()).StartAsync(live => RefreshAsync(live.UpdateTarget, stoppingToken));
     }
 
-    private async Task RefreshAsync(Action<Table> show, CancellationToken stoppingToken)
+    private async Task RefreshAsync(Action<IRenderable> show, CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(Period, time);
         try
         {
             do
-                show(PoolTable.Of(pools));
+                show(Look());
             while (await timer.WaitForNextTickAsync(stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
-            show(PoolTable.Of(pools));
+            show(Look());
         }
     }
+
+    private static void PrintBelow(IRenderable look)
+    {
+        AnsiConsole.Write(look);
+        AnsiConsole.WriteLine();
+    }
+
+    private IRenderable Look() => PoolTable.Of(pools, AnsiConsole.Profile.Width);
 }

@@ -1,3 +1,4 @@
+using System.Net;
 using OpenTelemetry;
 using OpenTelemetry.Exporter;
 using OpenTelemetry.Metrics;
@@ -10,32 +11,36 @@ namespace WorkerService.Observing;
 /// <summary>Exports metrics and spans to where the environment and the section <c>Telemetry</c> say.</summary>
 internal static class TelemetryServices
 {
+    private const string PrometheusKey = "Telemetry:Prometheus";
     private const string OtlpEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
     /// <summary>Adds OpenTelemetry: OTLP where OTEL_EXPORTER_OTLP_ENDPOINT is set, a Prometheus endpoint where the section's <c>Prometheus</c> is.</summary>
     /// <exception cref="UsageException">The address of the Prometheus endpoint can't be used.</exception>
     public static void AddTelemetry(this IHostApplicationBuilder builder)
     {
-        IConfigurationSection section = builder.Configuration.GetSection("Telemetry");
-        string? prometheus = section["Prometheus"];
-        bool tracesOperations = section.GetValue<bool>("TraceOperations");
+        string? prometheus = builder.Configuration[PrometheusKey];
+        bool tracesOperations = builder.Configuration.GetValue<bool>("Telemetry:TraceOperations");
         OpenTelemetryBuilder telemetry = builder.Services.AddOpenTelemetry()
             .ConfigureResource(resource => resource.AddService("WorkerService"))
             .WithMetrics(metrics =>
             {
                 metrics.AddAllocToolsInstrumentation();
                 if (!string.IsNullOrEmpty(prometheus))
-                    metrics.AddPrometheusHttpListener(listener => Listen(listener, section.Path, prometheus));
+                    metrics.AddPrometheusHttpListener(listener => Listen(listener, prometheus));
             })
             .WithTracing(traces => traces.AddAllocToolsInstrumentation(tracesOperations));
         if (!string.IsNullOrEmpty(builder.Configuration[OtlpEndpoint]))
             telemetry.UseOtlpExporter();
     }
 
-    private static void Listen(PrometheusHttpListenerOptions listener, string section, string address)
+    /// <summary>What to say where the system refuses the address of the Prometheus endpoint.</summary>
+    public static UsageException CannotListen(IHostApplicationBuilder builder, HttpListenerException refused) =>
+        new($"{PrometheusKey} is '{builder.Configuration[PrometheusKey]}', where this process can't listen: {refused.Message}.");
+
+    private static void Listen(PrometheusHttpListenerOptions listener, string address)
     {
         if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) || uri.Scheme != Uri.UriSchemeHttp)
-            throw new UsageException($"{section}:Prometheus is '{address}'; it is an address such as http://127.0.0.1:9464/metrics.");
+            throw new UsageException($"{PrometheusKey} is '{address}'; it is an address such as http://127.0.0.1:9464/metrics.");
         listener.Host = uri.Host;
         listener.Port = uri.Port;
         if (uri.AbsolutePath != "/")

@@ -1,0 +1,80 @@
+using System.Net;
+using System.Net.Sockets;
+using Xunit;
+
+namespace AllocTools.Sample.Tests;
+
+/// <summary>The sample under an operator's eyes: on the terminal, and for Prometheus.</summary>
+public sealed class ObservedTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData("TERM")]
+    [InlineData("INT")]
+    public async Task ALoadIsShownLiveCanBeScrapedAndEndsWellWhenItIsStopped(string signal)
+    {
+        int port = FreePort();
+        await using var sample = new SampleProcess("--role", "load", "--live", "--prometheus", $"http://127.0.0.1:{port}/metrics");
+        string row = "";
+        // Class, bar, rented, idle, hits, misses, ratio: until there were some.
+        while (!row.Split('│', StringSplitOptions.TrimEntries).Skip(5).Take(1).Any(hits => hits is not ("0" or "")))
+            row = await sample.ReadUntilAsync("│ 262144 │");
+        using var client = new HttpClient();
+        string scraped = await client.GetStringAsync(new Uri($"http://127.0.0.1:{port}/metrics"), Token);
+        Assert.Matches("rma_pool_hits_total{.*rma_size_class=\"262144\".*} [1-9]", scraped);
+        Assert.Matches("rma_endpoint_operations_total{.*rma_operation=\"write\".*} [1-9]", scraped);
+
+        using var kill = System.Diagnostics.Process.Start("kill", [$"-{signal}", $"{sample.Id}"]);
+        SampleResult result = await sample.EndAsync();
+        Assert.Equal(["Keeping the pool busy until this is stopped."], result.ErrorLines);
+        Assert.Equal(0, result.ExitCode);
+    }
+
+    [Theory]
+    [InlineData("ftp://127.0.0.1:9464/metrics", "an address such as http://")]
+    [InlineData("here", "an address such as http://")]
+    [InlineData("http://192.0.2.7:9464/metrics", "Cannot assign requested address")]
+    public async Task AnAddressThatCannotBeScrapedIsOneLine(string address, string why)
+    {
+        await using var sample = new SampleProcess("--role", "load", "--prometheus", address);
+        SampleResult result = await sample.EndAsync();
+        string line = Assert.Single(result.ErrorLines);
+        Assert.Contains($"Telemetry:Prometheus is '{address}'", line, StringComparison.Ordinal);
+        Assert.Contains(why, line, StringComparison.Ordinal);
+        Assert.Equal(2, result.ExitCode);
+    }
+
+    [Fact]
+    public async Task APortThatIsTakenIsOneLine()
+    {
+        using var taken = new TcpListener(IPAddress.Loopback, 0);
+        taken.Start();
+        await using var sample = new SampleProcess("--role", "load", "--prometheus", $"http://{taken.LocalEndpoint}/metrics");
+        SampleResult result = await sample.EndAsync();
+        Assert.Contains("in use", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
+        Assert.Equal(2, result.ExitCode);
+    }
+
+    [Theory]
+    [InlineData("nonsense 1", "'nonsense' is no command of a drill; there are hit,")]
+    [InlineData("hit x", "'hit x': a count is a whole number")]
+    [InlineData("hit -3", "not '-3'")]
+    public async Task ADrillSaysWhatItDoesNotUnderstand(string command, string error)
+    {
+        await using var sample = new SampleProcess("--role", "drill");
+        await sample.WriteLineAsync("hit 2");
+        await sample.WriteLineAsync(command);
+        SampleResult result = await sample.EndAsync();
+        Assert.Contains("done hit", result.Output, StringComparison.Ordinal);
+        Assert.Contains(error, Assert.Single(result.ErrorLines), StringComparison.Ordinal);
+        Assert.Equal(2, result.ExitCode);
+    }
+
+    private static int FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port;
+    }
+}
