@@ -31,6 +31,26 @@ public sealed class ObservedTests
         Assert.Equal(0, result.ExitCode);
     }
 
+    [Fact]
+    public async Task MetricsAndSpansGoWhereTheEnvironmentSays()
+    {
+        int port = FreePort();
+        using var collector = new HttpListener { Prefixes = { $"http://127.0.0.1:{port}/" } };
+        collector.Start();
+        await using var sample = new SampleProcess(
+            ["env", $"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{port}", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_METRIC_EXPORT_INTERVAL=200"],
+            ["--role", "load", "--Telemetry:TraceOperations=true"]);
+        List<string> missing = ["/v1/metrics rma.pool.hits", "/v1/metrics rma.endpoint.operation.duration", "/v1/traces rma.register", "/v1/traces rma.write"];
+        while (missing.Count != 0)
+        {
+            HttpListenerContext call = await collector.GetContextAsync().WaitAsync(TimeSpan.FromSeconds(30), Token);
+            using var body = new StreamReader(call.Request.InputStream, System.Text.Encoding.Latin1);
+            string text = await body.ReadToEndAsync(Token);
+            missing.RemoveAll(m => m.Split(' ')[0] == call.Request.Url!.AbsolutePath && text.Contains(m.Split(' ')[1], StringComparison.Ordinal));
+            call.Response.Close();
+        }
+    }
+
     [Theory]
     [InlineData("ftp://127.0.0.1:9464/metrics", "an address such as http://")]
     [InlineData("here", "an address such as http://")]
