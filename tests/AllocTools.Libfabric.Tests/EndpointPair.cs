@@ -1,3 +1,4 @@
+using AllocTools.Libfabric.Tests.Faked;
 using AllocTools.Regions;
 using AllocTools.Testing;
 
@@ -30,7 +31,7 @@ internal sealed class EndpointPair : IAsyncDisposable
 
         public Side(string fabric, Action<LibfabricOptions>? configure, Action<RmaMemoryPoolOptions>? configurePool)
         {
-            _context = Fabric.Open(fabric, configure);
+            _context = FakeWorld.Find(fabric)?.Open(configure) ?? Fabric.Open(fabric, configure);
             var options = new RmaMemoryPoolOptions
             {
                 Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite,

@@ -10,6 +10,7 @@ namespace AllocTools.Libfabric;
 /// </remarks>
 internal sealed unsafe class EndpointProgress
 {
+    private readonly LibfabricContext _context;
     private readonly OperationSlot[] _slots;
     private readonly EndpointCounters _counters;
     private readonly TimeProvider _time;
@@ -23,6 +24,7 @@ internal sealed unsafe class EndpointProgress
     public EndpointProgress(
         LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread)
     {
+        _context = context;
         _slots = slots;
         _counters = counters;
         _time = time;
@@ -94,6 +96,45 @@ internal sealed unsafe class EndpointProgress
             else if (state is OperationState.Queued or OperationState.Unposted)
                 _ending.TryFailQueued(slot, word, failure);
         }
+    }
+
+    /// <summary>
+    /// Tells all owners that the endpoint is closed, asks the transport to give up what it has, and waits for that. What
+    /// does not come back in time stays held.
+    /// </summary>
+    /// <returns>True where all has come back.</returns>
+    public bool TryRecall(TimeSpan limit)
+    {
+        FailAll(fabricIsDone: false);
+        _earliest.NoteNow();
+        long start = _time.GetTimestamp();
+        SpinWait spin = default;
+        try
+        {
+            while (HasOutstanding())
+            {
+                if (Failure is not null || _time.GetElapsedTime(start) >= limit)
+                    return false;
+                if (!TryRun())
+                    spin.SpinOnce();
+            }
+            return true;
+        }
+        catch (RmaException e)
+        {
+            Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
+            return false;
+        }
+    }
+
+    private bool HasOutstanding()
+    {
+        foreach (OperationSlot slot in _slots)
+        {
+            if (slot.State is OperationState.Abandoned or OperationState.Refused)
+                return true;
+        }
+        return false;
     }
 
     /// <summary>Ends everything that is outstanding, after the last call of the endpoint. Nobody polls for completions any more.</summary>

@@ -148,29 +148,28 @@ internal sealed unsafe class LibfabricContext : RmaContext
                 $"The provider '{Traits.ProviderName}' can't tell when bytes have arrived (FI_DELIVERY_COMPLETE). "
                 + "Set Endpoint:CompletionLevel to Transmit, and tell peers by a message where the traits say that its order is kept.");
         }
-        if (_boundEndpoint is null)
-        {
-            // First: the context must not close under what is opened here.
-            IDisposable lease = Retain();
-            LibfabricEndpointResources? resources = null;
-            try
-            {
-                resources = LibfabricEndpointResources.Open(Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
-                return new LibfabricEndpoint(this, lease, resources, ownsResources: true, _options.Endpoint, _time);
-            }
-            catch
-            {
-                resources?.Dispose();
-                lease.Dispose();
-                throw;
-            }
-        }
-        if (Interlocked.Exchange(ref _boundEndpointTaken, 1) != 0)
+        if (_boundEndpoint is not null && Interlocked.Exchange(ref _boundEndpointTaken, 1) != 0)
         {
             throw new InvalidOperationException(
                 $"The provider '{Traits.ProviderName}' binds registrations to one endpoint (FI_MR_ENDPOINT), and this context's endpoint was handed out before. Use that one, or open another context.");
         }
-        return new LibfabricEndpoint(this, Retain(), _boundEndpoint, ownsResources: false, _options.Endpoint, _time);
+        LibfabricEndpointResources? own = null;
+        IDisposable? lease = null;
+        try
+        {
+            // First: the context must not close under what is opened here.
+            lease = Retain();
+            if (_boundEndpoint is null)
+                own = LibfabricEndpointResources.Open(Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
+            return new LibfabricEndpoint(this, lease, own ?? _boundEndpoint!, ownsResources: own is not null, _options.Endpoint, _time);
+        }
+        catch
+        {
+            own?.Dispose();
+            lease?.Dispose();
+            Volatile.Write(ref _boundEndpointTaken, 0);
+            throw;
+        }
     }
 
     /// <summary>Makes a peer's raw key usable (fi_mr_map_raw).</summary>

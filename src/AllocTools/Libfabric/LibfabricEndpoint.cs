@@ -20,6 +20,9 @@ namespace AllocTools.Libfabric;
 /// </remarks>
 public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
 {
+    /// <summary>How long closing waits for what a transport is asked to give up: many times what one takes that will.</summary>
+    private static readonly TimeSpan RecallTime = TimeSpan.FromSeconds(2);
+
     private readonly LibfabricContext _context;
     private readonly IDisposable _contextLease;
     private readonly PeerTable _peers;
@@ -341,14 +344,17 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     private unsafe void Close()
     {
+        // Registrations may keep it open, and then closing drops nothing: what is outstanding has to come back.
+        bool isDone = !_ownsResources && _starter.Progress.TryRecall(RecallTime);
         _resources.Endpoint.DangerousRelease();
         _resources.Queue.DangerousRelease();
         if (_ownsResources)
             _resources.Dispose();
-        _starter.Progress.FailAll(fabricIsDone: _resources.IsEndpointClosed);
+        isDone |= _resources.IsEndpointClosed;
+        _starter.Progress.FailAll(fabricIsDone: isDone);
         // Last: until an operation is ended its cancellation may wake the loop.
         _starter.Dispose();
-        if (_resources.IsEndpointClosed)
+        if (isDone)
             NativeMemory.AlignedFree(_contexts);
         _contextLease.Dispose();
     }

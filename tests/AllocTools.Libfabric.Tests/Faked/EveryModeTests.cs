@@ -1,0 +1,43 @@
+using System.Reflection;
+using AllocTools.Libfabric.Interop;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>The tests that each fabric passes, on every registration mode and key width that libfabric has.</summary>
+public sealed class EveryModeTests
+{
+    private static readonly MethodInfo[] Suite =
+    [
+        .. new[] { typeof(TransferTests), typeof(EndpointTests) }
+            .SelectMany(t => t.GetMethods())
+            .Where(m => m.GetCustomAttribute<MemberDataAttribute>()?.MemberName == nameof(TransferTests.Fabrics)),
+    ];
+
+    public static TheoryData<string> Modes => [.. FakeMode.All().Select(m => m.ToString())];
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task WhatHoldsOnAFabricHoldsInEachMode(string mode)
+    {
+        FakeMode demanded = FakeMode.Parse(mode);
+        Assert.Equal(15, Suite.Length);
+        foreach (MethodInfo test in Suite)
+        {
+            // A context has but one endpoint where registrations are bound to it.
+            if (demanded.Is(FiMrMode.FI_MR_ENDPOINT) && test.Name == nameof(EndpointTests.TwoEndpointsOfOneContextReachEachOther))
+                continue;
+            await HoldsAsync(test, demanded);
+        }
+    }
+
+    private static async Task HoldsAsync(MethodInfo test, FakeMode mode)
+    {
+        string name = $"{test.DeclaringType!.Name}.{test.Name}";
+        var world = new FakeWorld(mode);
+        Exception? failure = await Record.ExceptionAsync(() => (Task)test.Invoke(Activator.CreateInstance(test.DeclaringType!), [world.Name])!);
+        Assert.True(failure is null, $"{name}: {failure}");
+        failure = Record.Exception(world.Dispose);
+        Assert.True(failure is null, $"{name}, after its end: {failure}");
+    }
+}

@@ -1,0 +1,58 @@
+using System.Globalization;
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>What a provider demands of registrations (fi_mr(3), fi_domain(3)), and how wide its keys are, in bytes.</summary>
+internal sealed record FakeMode(int MrMode, int KeySize)
+{
+    public const int RawKeySize = 24;
+
+    private static readonly (int Bit, string Name)[] Names =
+    [
+        (FiMrMode.FI_MR_LOCAL, "local"),
+        (FiMrMode.FI_MR_VIRT_ADDR, "virtual"),
+        (FiMrMode.FI_MR_ALLOCATED, "allocated"),
+        (FiMrMode.FI_MR_PROV_KEY, "provider-key"),
+        (FiMrMode.FI_MR_ENDPOINT, "endpoint"),
+        (FiMrMode.FI_MR_RAW, "raw"),
+    ];
+
+    /// <summary>As libfabric's <c>efa</c>, <c>cxi</c>, <c>verbs</c>, <c>ucx</c> and <c>tcp</c> ask for it.</summary>
+    public static FakeMode Efa => new(FiMrMode.FI_MR_LOCAL | FiMrMode.FI_MR_VIRT_ADDR | FiMrMode.FI_MR_ALLOCATED | FiMrMode.FI_MR_PROV_KEY, 4);
+
+    public static FakeMode Cxi => new(FiMrMode.FI_MR_ENDPOINT | FiMrMode.FI_MR_ALLOCATED, 4);
+
+    public static FakeMode Ucx => new(FiMrMode.FI_MR_RAW | FiMrMode.FI_MR_VIRT_ADDR | FiMrMode.FI_MR_PROV_KEY | FiMrMode.FI_MR_ALLOCATED, RawKeySize);
+
+    public static FakeMode Tcp => new(0, 8);
+
+    public bool Is(int bit) => (MrMode & bit) != 0;
+
+    /// <summary>Each mix of the bits, with each width that it may have.</summary>
+    public static IEnumerable<FakeMode> All()
+    {
+        int[] bits = [.. Names.Select(n => n.Bit)];
+        for (int mix = 0; mix < 1 << bits.Length; mix++)
+        {
+            int mode = bits.Where((_, i) => (mix & (1 << i)) != 0).Sum();
+            if ((mode & FiMrMode.FI_MR_RAW) != 0)
+            {
+                yield return new FakeMode(mode, RawKeySize);
+                continue;
+            }
+            for (int size = 1; size <= 8; size++)
+                yield return new FakeMode(mode, size);
+        }
+    }
+
+    public static FakeMode Parse(string text)
+    {
+        string[] words = text.Split(' ');
+        int mode = Names.Where(n => words.Contains(n.Name)).Sum(n => n.Bit);
+        return new FakeMode(mode, int.Parse(words[0], CultureInfo.InvariantCulture));
+    }
+
+    /// <summary>The width, and the names of the bits.</summary>
+    public override string ToString() => string.Join(' ', new[] { KeySize.ToString(CultureInfo.InvariantCulture) }.Concat(Names.Where(n => Is(n.Bit)).Select(n => n.Name)));
+}

@@ -1,0 +1,86 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>A fabric of the fake libfabric with all that is opened on it. Disposing it asserts that nothing is left and nothing was misused.</summary>
+internal sealed class FakeWorld : IDisposable
+{
+    private static readonly ConcurrentDictionary<string, FakeWorld> Worlds = new();
+    private static int s_worlds;
+    private readonly string _text;
+
+    /// <param name="mode">What its provider demands.</param>
+    /// <param name="maxMessage">The longest message, in bytes.</param>
+    /// <param name="depth">How many operations are taken at a time.</param>
+    /// <param name="limit">How many bytes may be registered.</param>
+    /// <param name="delivers">Whether it knows FI_DELIVERY_COMPLETE.</param>
+    /// <param name="hasSmallTables">Whether tables of functions end after the last that is needed.</param>
+    public FakeWorld(FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false)
+    {
+        Mode = mode;
+        Name = string.Create(CultureInfo.InvariantCulture, $"w{Interlocked.Increment(ref s_worlds)}");
+        _text = string.Create(
+            CultureInfo.InvariantCulture,
+            $"{Name}:mr={mode.MrMode};key={mode.KeySize};msg={maxMessage};depth={depth};limit={limit};delivery={(delivers ? 1 : 0)};small={(hasSmallTables ? 1 : 0)}");
+        Worlds[Name] = this;
+    }
+
+    /// <summary>Its name, which tests that take a fabric's name take as well.</summary>
+    public string Name { get; }
+
+    public FakeMode Mode { get; }
+
+    public long RegisteredBytes => FakeLibrary.Open(_text)[0];
+
+    /// <summary>How many objects of libfabric are open.</summary>
+    public long OpenObjects => FakeLibrary.Open(_text)[1..].Sum();
+
+    public long OpenRegistrations => FakeLibrary.Open(_text)[6];
+
+    /// <summary>The first thing that was done against libfabric's rules; empty where nothing was.</summary>
+    public string Misuse => FakeLibrary.Misuse(_text);
+
+    /// <summary>How often each function was called.</summary>
+    public Dictionary<string, long> Calls => FakeLibrary.Calls(_text)
+        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+        .Select(line => (Name: line[..line.LastIndexOf(' ')], Count: line[(line.LastIndexOf(' ') + 1)..]))
+        .ToDictionary(c => c.Name, c => long.Parse(c.Count, CultureInfo.InvariantCulture));
+
+    /// <summary>The world of that name; null where it is a fabric's.</summary>
+    public static FakeWorld? Find(string name) => Worlds.GetValueOrDefault(name);
+
+    public LibfabricOptions Options() => new() { LibraryPath = FakeLibrary.Path, Provider = "fake", Domain = _text };
+
+    public IRmaContext Open(Action<LibfabricOptions>? configure = null, ILoggerFactory? loggerFactory = null)
+    {
+        LibfabricOptions options = Options();
+        configure?.Invoke(options);
+        return new LibfabricProvider(options, loggerFactory).Open();
+    }
+
+    /// <summary>The k-th call from now, of those with that name, fails with -<paramref name="error"/>.</summary>
+    public void Fail(string call, int error, int k = 1) => FakeLibrary.Fail(_text, call, k, -error, TimeSpan.Zero);
+
+    /// <summary>The next call with that name takes that long.</summary>
+    public void Slow(string call, TimeSpan time) => FakeLibrary.Fail(_text, call, 1, 0, time);
+
+    /// <param name="ending">How operations end from here on.</param>
+    /// <param name="error">What their error entries say, for <see cref="FakeEnding.Failed"/>; of either sign.</param>
+    public void End(FakeEnding ending, int error = 0) => FakeLibrary.SetEnding(_text, ending, error);
+
+    public void AssertClean()
+    {
+        Assert.Equal("", Misuse);
+        Assert.Equal(new long[7], FakeLibrary.Open(_text));
+    }
+
+    public void Dispose()
+    {
+        Worlds.TryRemove(Name, out _);
+        AssertClean();
+    }
+}

@@ -1,0 +1,82 @@
+// What is outstanding, and how it ends.
+#include "fake.h"
+
+void fake_post(struct op *op) {
+    struct world *world = op->ep->object.world;
+    op->next = NULL;
+    *world->last_op = op;
+    world->last_op = &op->next;
+    world->outstanding++;
+}
+
+static int execute(struct op *op) {
+    if (op->kind == OP_SEND) {
+        if (!op->peer->object.is_open)
+            return FI_ECONNRESET;
+        fake_deliver(op->peer, op->local, op->length);
+        return 0;
+    }
+    uint8_t *there = NULL;
+    int error = fake_reach(op, &there);
+    if (error)
+        return error;
+    if (op->kind == OP_WRITE)
+        memcpy(there, op->local, op->length);
+    else
+        memcpy(op->local, there, op->length);
+    return 0;
+}
+
+void fake_progress(struct world *world) {
+    if (world->completion == COMPLETE_HELD)
+        return;
+    while (world->ops) {
+        struct op *op = world->ops;
+        world->ops = op->next;
+        world->outstanding--;
+        int error = world->completion == COMPLETE_AT_ONCE ? execute(op) : world->completion == COMPLETE_FAILED ? world->completion_error : 0;
+        fake_complete(op->ep->cq, op, 0, error);
+        free(op);
+    }
+    world->last_op = &world->ops;
+}
+
+void fake_drop(struct ep *ep) {
+    struct world *world = ep->object.world;
+    struct op **at = &world->ops;
+    while (*at) {
+        struct op *op = *at;
+        if (op->ep != ep) {
+            at = &op->next;
+            continue;
+        }
+        *at = op->next;
+        world->outstanding--;
+        free(op);
+    }
+    world->last_op = at;
+    while (ep->receives) {
+        struct op *op = ep->receives;
+        ep->receives = op->next;
+        free(op);
+    }
+    while (ep->messages) {
+        struct message *message = ep->messages;
+        ep->messages = message->next;
+        free(message);
+    }
+}
+
+bool fake_uses(const struct mr *mr) {
+    for (const struct op *op = mr->object.world->ops; op; op = op->next)
+        if (op->mr == mr)
+            return true;
+    for (const struct object *object = mr->object.world->objects; object; object = object->next) {
+        if (object->kind != KIND_EP)
+            continue;
+        for (const struct op *op = SELF(const struct ep, object, object)->receives; op; op = op->next)
+            if (op->mr == mr)
+                return true;
+    }
+    return false;
+}
