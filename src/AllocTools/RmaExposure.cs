@@ -31,8 +31,11 @@ public sealed class RmaExposure : IDisposable
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        // Where the own registration can't be undone the peer may still write: the block stays held, for good.
+        // Where the own registration can't be undone the peer may still write: the buffer may be returned, and is never
+        // handed out again.
         if (_registration is null || _registration.TryEnd())
             _hold.Release();
+        else
+            _hold.Quarantine();
     }
 }

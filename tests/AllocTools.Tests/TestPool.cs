@@ -1,6 +1,7 @@
 using AllocTools.Blocks;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
+using AllocTools.Testing;
 using Microsoft.Extensions.Logging;
 using Xunit;
 

@@ -113,7 +113,8 @@ internal sealed unsafe class EndpointProgress
         {
             while (HasOutstanding())
             {
-                if (Failure is not null || _time.GetElapsedTime(start) >= limit)
+                // Also where the queue could not be read before: it is tried once more.
+                if (_time.GetElapsedTime(start) >= limit)
                     return false;
                 if (!TryRun())
                     spin.SpinOnce();

@@ -20,13 +20,12 @@ internal static unsafe class LibfabricDiscovery
 
     public static InfoHandle Find(LibfabricLibrary library, LibfabricOptions options)
     {
-        int status = 0;
-        if (options.Endpoint.CompletionLevel == LibfabricCompletionLevel.Delivery
-            && TryFind(library, options, FiFlags.FI_DELIVERY_COMPLETE, out status) is { } delivering)
-        {
-            return delivering;
-        }
-        return TryFind(library, options, 0, out status) ?? throw NothingFound(library, options, status);
+        bool wantsDelivery = options.Endpoint.CompletionLevel == LibfabricCompletionLevel.Delivery;
+        InfoHandle? found = TryFind(library, options, wantsDelivery ? FiFlags.FI_DELIVERY_COMPLETE : 0, out int status);
+        // Any other error is not about what was asked for.
+        if (found is null && wantsDelivery && status == -FiErrno.FI_ENODATA)
+            found = TryFind(library, options, 0, out status);
+        return found ?? throw NothingFound(library, options, status);
     }
 
     private static InfoHandle? TryFind(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags, out int status)

@@ -14,6 +14,7 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
             throw new InvalidOperationException($"The pool '{engine.Name}' is registered for {engine.Access}, so {remote} can't be granted. Set its option Access.");
         slab.Hold(index, lease);
         var hold = new RmaHold(slab, index);
+        bool isReachable = false;
         try
         {
             if (isolation == RmaIsolation.Shared)
@@ -25,13 +26,16 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
             }
             catch
             {
-                own.TryEnd();
+                isReachable = !own.TryEnd();
                 throw;
             }
         }
         catch
         {
-            hold.Release();
+            if (isReachable)
+                hold.Quarantine();
+            else
+                hold.Release();
             throw;
         }
     }

@@ -35,10 +35,10 @@ internal static class FakeLibrary
 
     public static string Misuse(string world) => Read("fake_misuse", world);
 
-    /// <summary>Registered bytes; then how many are open of fabrics, domains, vectors, queues, endpoints, registrations.</summary>
+    /// <summary>Registered bytes; then how many are open of fabrics, domains, vectors, queues, endpoints, registrations, interfaces.</summary>
     public static unsafe long[] Open(string world)
     {
-        long[] open = new long[7];
+        long[] open = new long[8];
         fixed (byte* name = Text(world))
         fixed (long* into = open)
             ((delegate* unmanaged<byte*, long*, void>)Export("fake_open"))(name, into);

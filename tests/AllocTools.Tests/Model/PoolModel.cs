@@ -1,5 +1,6 @@
 using AllocTools.HostMemory;
 using AllocTools.Regions;
+using AllocTools.Testing;
 using Microsoft.Extensions.Time.Testing;
 using Xunit;
 

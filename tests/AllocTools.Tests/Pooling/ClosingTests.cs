@@ -1,3 +1,4 @@
+using AllocTools.Testing;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Testing;
 using Xunit;

@@ -76,6 +76,7 @@ struct world {
     pthread_mutex_t lock;
     struct object *objects;
     int open[KIND_COUNT];
+    int infos;
     uint64_t registered;
     uint64_t next_key;
     int next_ep, next_mr;

@@ -27,7 +27,7 @@ static void *copy(const void *from, size_t length) {
 
 static char *copy_text(const char *text) { return text ? strdup(text) : NULL; }
 
-struct fi_info *fi_dupinfo(const struct fi_info *from) {
+static struct fi_info *duplicate(const struct fi_info *from) {
     struct fi_info *info = copy(from, sizeof *info);
     info->next = NULL;
     info->tx_attr = copy(from ? from->tx_attr : NULL, sizeof *info->tx_attr);
@@ -41,12 +41,38 @@ struct fi_info *fi_dupinfo(const struct fi_info *from) {
     info->src_addr = NULL;
     info->dest_addr = NULL;
     info->nic = NULL;
+    info->handle = NULL;
+    return info;
+}
+
+// The handle, which nobody has a use for here, says whose it is.
+static void count(struct fi_info *info, struct world *world) {
+    info->handle = (fid_t)world;
+    world->infos++;
+}
+
+struct fi_info *fi_dupinfo(const struct fi_info *from) {
+    // Hints that are empty belong to no world yet.
+    struct world *world = from ? fake_find(from->domain_attr->name) : NULL;
+    if (world && fake_enter(world, "fi_dupinfo") != 0)
+        return NULL;
+    struct fi_info *info = duplicate(from);
+    if (world) {
+        count(info, world);
+        fake_leave(world);
+    }
     return info;
 }
 
 void fi_freeinfo(struct fi_info *info) {
     while (info) {
         struct fi_info *next = info->next;
+        struct world *world = (struct world *)info->handle;
+        if (world) {
+            pthread_mutex_lock(&world->lock);
+            world->infos--;
+            pthread_mutex_unlock(&world->lock);
+        }
         free(info->domain_attr->name);
         free(info->fabric_attr->name);
         free(info->fabric_attr->prov_name);
@@ -72,7 +98,7 @@ int fi_getinfo(uint32_t api, const char *node, const char *service, uint64_t fla
     bool is_offered = (config->mr_mode & ~(uint64_t)hints->domain_attr->mr_mode) == 0
         && (config->delivery || !(hints->tx_attr->op_flags & FI_DELIVERY_COMPLETE));
     if (is_offered) {
-        struct fi_info *made = fi_dupinfo(hints);
+        struct fi_info *made = duplicate(hints);
         made->domain_attr->mr_mode = (int)config->mr_mode;
         made->domain_attr->mr_key_size = config->key_size;
         made->domain_attr->mr_cnt = 1024;
@@ -83,6 +109,7 @@ int fi_getinfo(uint32_t api, const char *node, const char *service, uint64_t fla
         made->addr_format = FI_ADDR_STR;
         made->mode = 0;
         made->fabric_attr->name = strdup(world->text);
+        count(made, world);
         *info = made;
     }
     fake_leave(world);

@@ -176,13 +176,14 @@ void fake_calls(const char *name, char *into, size_t room) {
     pthread_mutex_unlock(&world->lock);
 }
 
-// What is open: registered bytes, then objects by kind.
+// What is open: registered bytes, then objects by kind, then interfaces that fi_freeinfo has not seen.
 void fake_open(const char *name, int64_t *into) {
     struct world *world = fake_find(name);
     pthread_mutex_lock(&world->lock);
     into[0] = (int64_t)world->registered;
     for (int i = 0; i < KIND_COUNT; i++)
         into[1 + i] = world->open[i];
+    into[1 + KIND_COUNT] = world->infos;
     pthread_mutex_unlock(&world->lock);
 }
 

@@ -1,6 +1,6 @@
 using AllocTools.Blocks;
 
-namespace AllocTools.Tests;
+namespace AllocTools.Testing;
 
 /// <summary>The real allocator, counting what is mapped.</summary>
 internal sealed class CountingAllocator : IBlockAllocator

@@ -1,0 +1,234 @@
+using AllocTools.Libfabric.Interop;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>Every call into libfabric fails once, at every time it is made, with each error it may give.</summary>
+public sealed class EachCallFailsTests
+{
+    /// <summary>
+    /// Raw keys, bound registrations and descriptors; keys that the application picks; keys that the provider picks.
+    /// Between them the binding makes every call that it knows.
+    /// </summary>
+    private static readonly FakeMode[] Modes =
+    [
+        new(FiMrMode.FI_MR_RAW | FiMrMode.FI_MR_ENDPOINT | FiMrMode.FI_MR_VIRT_ADDR | FiMrMode.FI_MR_LOCAL, FakeMode.RawKeySize),
+        FakeMode.Tcp,
+        FakeMode.Efa,
+    ];
+
+    /// <summary>Each call: what messages call it, and the errors it may give.</summary>
+    private static readonly (string Call, string Told, int[] Errors)[] Calls =
+    [
+        ("fi_getinfo", "fi_getinfo", [FiErrno.FI_ENOMEM, FiErrno.FI_ENOSYS, FiErrno.FI_EINVAL]),
+        ("fi_dupinfo", "fi_dupinfo", [FiErrno.FI_ENOMEM]),
+        ("fi_fabric", "fi_fabric", [FiErrno.FI_ENOMEM, FiErrno.FI_EINVAL, FiErrno.FI_ENODEV]),
+        ("fi_domain", "fi_domain", [FiErrno.FI_ENOMEM, FiErrno.FI_EINVAL, FiErrno.FI_EBUSY]),
+        ("fi_av_open", "fi_av_open", [FiErrno.FI_ENOMEM, FiErrno.FI_ENOSYS, FiErrno.FI_EINVAL]),
+        ("fi_cq_open", "fi_cq_open", [FiErrno.FI_ENOMEM, FiErrno.FI_EINVAL]),
+        ("fi_endpoint", "fi_endpoint", [FiErrno.FI_ENOMEM, FiErrno.FI_EBUSY, FiErrno.FI_EINVAL]),
+        ("fi_ep_bind av", "fi_ep_bind (address vector)", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM]),
+        ("fi_ep_bind cq", "fi_ep_bind (completion queue)", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM]),
+        ("fi_enable", "fi_enable", [FiErrno.FI_ENOMEM, FiErrno.FI_EADDRINUSE, FiErrno.FI_EOPBADSTATE]),
+        ("fi_getname", "fi_getname", [FiErrno.FI_ETOOSMALL, FiErrno.FI_EINVAL]),
+        ("fi_mr_regattr", "fi_mr_regattr", [FiErrno.FI_ENOMEM, FiErrno.FI_ENOSPC, FiErrno.FI_EFAULT, FiErrno.FI_EACCES, FiErrno.FI_EBADFLAGS, FiErrno.FI_EKEYREJECTED, FiErrno.FI_EOPNOTSUPP]),
+        ("fi_mr_bind", "fi_mr_bind", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM]),
+        ("fi_mr_enable", "fi_mr_enable", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM, FiErrno.FI_EOPBADSTATE]),
+        ("fi_mr_raw_attr", "fi_mr_raw_attr", [FiErrno.FI_EINVAL, FiErrno.FI_ETOOSMALL]),
+        ("fi_mr_map_raw", "fi_mr_map_raw", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM]),
+        ("fi_mr_unmap_key", "fi_mr_unmap_key", [FiErrno.FI_EINVAL]),
+        ("fi_av_insert", "fi_av_insert", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM, FiErrno.FI_EADDRNOTAVAIL]),
+        ("fi_av_remove", "fi_av_remove", [FiErrno.FI_EINVAL]),
+        ("fi_writemsg", "Write of 5000 bytes", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM, FiErrno.FI_ECONNREFUSED, FiErrno.FI_EOPBADSTATE]),
+        ("fi_read", "Read of 5000 bytes", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM, FiErrno.FI_ECONNREFUSED, FiErrno.FI_EOPBADSTATE]),
+        ("fi_sendmsg", "Send of 5000 bytes", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM, FiErrno.FI_ECONNREFUSED, FiErrno.FI_EOPBADSTATE]),
+        ("fi_recv", "Receive of 5000 bytes", [FiErrno.FI_EINVAL, FiErrno.FI_ENOMEM, FiErrno.FI_EOPBADSTATE]),
+        ("fi_cq_read", "fi_cq_read", [FiErrno.FI_EIO, FiErrno.FI_EOVERRUN]),
+        ("fi_cq_readerr", "fi_cq_readerr", [FiErrno.FI_EIO]),
+    ];
+
+    /// <summary>Objects that can't be closed.</summary>
+    private static readonly (string Call, string Told)[] Closes =
+    [
+        ("fi_close mr", "fi_close (registration)"),
+        ("fi_close ep", "fi_close (endpoint)"),
+        ("fi_close cq", "fi_close (completion queue)"),
+        ("fi_close av", "fi_close (address vector)"),
+        ("fi_close domain", "fi_close (domain)"),
+        ("fi_close fabric", "fi_close (fabric)"),
+    ];
+
+    /// <summary>What is no failure: it is done again, or need not be done.</summary>
+    private static readonly (string Call, int[] Errors)[] Harmless =
+    [
+        ("fi_writemsg", [FiErrno.FI_EAGAIN]),
+        ("fi_read", [FiErrno.FI_EAGAIN]),
+        ("fi_sendmsg", [FiErrno.FI_EAGAIN]),
+        ("fi_recv", [FiErrno.FI_EAGAIN]),
+        ("fi_cq_read", [FiErrno.FI_EAGAIN, FiErrno.FI_EINTR]),
+        ("fi_cq_readerr", [FiErrno.FI_EAGAIN]),
+        ("fi_mr_regattr", [FiErrno.FI_ENOKEY]),
+    ];
+
+    public static TheoryData<string, string> Failing => Combine(Calls.Select(c => c.Call));
+
+    public static TheoryData<string, string> Closing => Combine(Closes.Select(c => c.Call));
+
+    public static TheoryData<string, string> Passing => Combine(Harmless.Select(c => c.Call));
+
+    [Fact]
+    public async Task EveryCallOfALifeIsInOneOfTheTables()
+    {
+        HashSet<string> made = [];
+        foreach (FakeMode mode in Modes)
+        {
+            using var world = new FakeWorld(mode);
+            WholeLife life = await LiveAsync(world);
+            Assert.Equal("", life.Told);
+            made.UnionWith(world.Calls.Keys);
+        }
+        Assert.Equal([.. Calls.Select(c => c.Call).Concat(Closes.Select(c => c.Call)).Append("fi_cancel").Order()], made.Order());
+    }
+
+    [Theory]
+    [MemberData(nameof(Failing))]
+    public async Task ACallThatFailsIsNamedAndLeavesNothing(string mode, string call)
+    {
+        (_, string told, int[] errors) = Calls.Single(c => c.Call == call);
+        foreach (int k in await TimesAsync(mode, call))
+        {
+            foreach (int error in errors)
+            {
+                using var world = new FakeWorld(FakeMode.Parse(mode));
+                world.Fail(call, error, k);
+                WholeLife life = await LiveAsync(world);
+                string what = $"{call} for the {k}. time with {FiErrno.NameOf(error)}: {life.Told}";
+                Assert.True(life.Told.Contains(told, StringComparison.Ordinal) && life.Told.Contains(FiErrno.NameOf(error), StringComparison.Ordinal), what);
+                Assert.True(!life.Opened || life.ServedAtLast || call is "fi_cq_read" or "fi_cq_readerr", what);
+                Assert.True(life.Blocks.Mapped == 0, $"{life.Blocks.Mapped} bytes stay mapped: {what}");
+                world.AssertClean();
+                await AssertServesAsync(world);
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Closing))]
+    public async Task WhatCantBeClosedKeepsWhatItDependsOnAndItsPages(string mode, string call)
+    {
+        foreach (int k in await TimesAsync(mode, call))
+        {
+            var world = new FakeWorld(FakeMode.Parse(mode));
+            world.Fail(call, FiErrno.FI_EBUSY, k);
+            WholeLife life = await LiveAsync(world);
+            string what = $"{call} for the {k}. time: {life.Told}";
+            Assert.True(life.Told.Contains(Closes.Single(c => c.Call == call).Told, StringComparison.Ordinal), what);
+            Assert.True(life.Told.Contains(nameof(FiErrno.FI_EBUSY), StringComparison.Ordinal), what);
+            Assert.True(life.ServedAtLast, what);
+            Assert.True(world.OpenObjects > 0, what);
+            Assert.Equal("", world.Misuse);
+            // That of an exposure keeps its slab, which is registered, too.
+            Assert.InRange(world.OpenRegistrations, call == "fi_close mr" ? 1 : 0, call == "fi_close mr" ? 2 : 0);
+            // A registration that is still there must find its pages.
+            Assert.True(call == "fi_close mr" ? life.Blocks.Mapped > 0 : life.Blocks.Mapped == 0, what);
+            await AssertServesAsync(world);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Passing))]
+    public async Task WhatIsNoFailureIsNotTold(string mode, string call)
+    {
+        // A provider that picks its keys itself never has one in use.
+        if (call == "fi_mr_regattr" && FakeMode.Parse(mode).Is(FiMrMode.FI_MR_PROV_KEY))
+            return;
+        foreach (int k in await TimesAsync(mode, call))
+        {
+            foreach (int error in Harmless.Single(c => c.Call == call).Errors)
+            {
+                using var world = new FakeWorld(FakeMode.Parse(mode));
+                world.Fail(call, error, k);
+                WholeLife life = await LiveAsync(world);
+                Assert.Equal("", life.Told);
+                Assert.Equal(0, life.Blocks.Mapped);
+            }
+        }
+    }
+
+    // The receive stays posted: it swallows the next message, and its buffer is held until then.
+    [Theory]
+    [InlineData(nameof(FiErrno.FI_ENOENT))]
+    [InlineData(nameof(FiErrno.FI_ENOSYS))]
+    [InlineData(nameof(FiErrno.FI_EOPNOTSUPP))]
+    public async Task AReceiveThatCantBeGivenUpHoldsItsBuffer(string errorName)
+    {
+        int error = errorName switch
+        {
+            nameof(FiErrno.FI_ENOENT) => FiErrno.FI_ENOENT,
+            nameof(FiErrno.FI_ENOSYS) => FiErrno.FI_ENOSYS,
+            _ => FiErrno.FI_EOPNOTSUPP,
+        };
+        using var world = new FakeWorld(FakeMode.Tcp);
+        // Asked twice: when its time is over, and after the grace.
+        world.Fail("fi_cancel", error, 1);
+        world.Fail("fi_cancel", error, 2);
+        WholeLife life = await LiveAsync(world);
+        Assert.Single(life.Failures);
+        Assert.IsType<RmaTimeoutException>(life.Failures[0]);
+        Assert.True(life.ServedAtLast);
+        Assert.Equal(0, life.Blocks.Mapped);
+    }
+
+    private static TheoryData<string, string> Combine(IEnumerable<string> calls)
+    {
+        TheoryData<string, string> data = [];
+        foreach (string call in calls)
+        {
+            foreach (FakeMode mode in Modes)
+            {
+                if (IsMade(mode, call))
+                    data.Add(mode.ToString(), call);
+            }
+        }
+        return data;
+    }
+
+    /// <summary>Some calls are for some modes only; <see cref="TimesAsync"/> asserts that these are made.</summary>
+    private static bool IsMade(FakeMode mode, string call) => call switch
+    {
+        "fi_mr_bind" or "fi_mr_enable" => mode.Is(FiMrMode.FI_MR_ENDPOINT),
+        "fi_mr_raw_attr" or "fi_mr_map_raw" or "fi_mr_unmap_key" => mode.Is(FiMrMode.FI_MR_RAW),
+        _ => true,
+    };
+
+    /// <summary>The first time that a life makes a call, the second, one in the midst, and the last that it surely makes.</summary>
+    private static async Task<int[]> TimesAsync(string mode, string call)
+    {
+        using var world = new FakeWorld(FakeMode.Parse(mode));
+        await new WholeLife(world).RunAsync(WholeLife.FailingCycles);
+        int last = (int)world.Calls[call];
+        Assert.True(last > 0);
+        return call switch
+        {
+            // How often a queue is read is never the same twice.
+            "fi_cq_read" => [1, 2, 3, 4],
+            // A queue is opened anew where it has no descriptor to wait on, so that every other time does no harm.
+            "fi_cq_open" => [2, 4],
+            _ => [.. new[] { 1, 2, (last / 2) + 1, last }.Where(k => k <= last).Distinct()],
+        };
+    }
+
+    private static async Task<WholeLife> LiveAsync(FakeWorld world)
+    {
+        WholeLife life = new(world);
+        await life.RunAsync();
+        return life;
+    }
+
+    private static async Task AssertServesAsync(FakeWorld world)
+    {
+        WholeLife life = await LiveAsync(world);
+        Assert.Equal("", life.Told);
+        Assert.True(life.ServedAtLast);
+    }
+}
