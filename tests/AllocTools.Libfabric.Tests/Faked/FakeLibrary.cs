@@ -5,47 +5,77 @@ using AllocTools.Testing;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>The libfabric of the tests' own (native/fake.h), compiled once a process against the installed headers.</summary>
-internal static class FakeLibrary
+/// <summary>The libfabric of the tests' own (native/fake.h), compiled against the installed headers.</summary>
+internal sealed unsafe class FakeLibrary
 {
+    /// <summary>Registered bytes, and the kinds of objects that are counted.</summary>
+    public const int CountedKinds = 8;
+
+    /// <summary>Where among them registrations are.</summary>
+    public const int Registrations = 6;
+
     private const int TextRoom = 16 << 10;
-    private static readonly Lazy<string> Compiled = new(Compile);
+    private static readonly Lazy<string> Folder = new(MakeFolder);
+    private static readonly Lazy<FakeLibrary> Compiled = new(static () => new FakeLibrary(Compile()));
+    private static int s_copies;
+    private readonly nint _module;
+
+    private FakeLibrary(string path)
+    {
+        Path = path;
+        _module = NativeLibrary.Load(path);
+    }
+
+    /// <summary>Compiled once a process. It says that it is libfabric 1.17.</summary>
+    public static FakeLibrary Default => Compiled.Value;
 
     /// <summary>The library's file, for <see cref="LibfabricOptions.LibraryPath"/>.</summary>
-    public static string Path => Compiled.Value;
+    public string Path { get; }
 
-    /// <summary>From here on the library says that it is of this version.</summary>
-    public static unsafe void SetVersion(Version version) =>
-        ((delegate* unmanaged<uint, void>)Export("fake_version"))((uint)((version.Major << 16) | version.Minor));
+    /// <summary>Another copy, with worlds of its own, that says it is of that version.</summary>
+    public static FakeLibrary OfVersion(Version version)
+    {
+        string path = System.IO.Path.Combine(Folder.Value, $"libfake{Interlocked.Increment(ref s_copies)}.so");
+        File.Copy(Default.Path, path);
+        FakeLibrary library = new(path);
+        ((delegate* unmanaged<uint, void>)library.Export("fake_version"))((uint)((version.Major << 16) | version.Minor));
+        return library;
+    }
 
     /// <summary>The k-th call from now, of those with that name, takes a time, and fails where the error is not 0.</summary>
-    public static unsafe void Fail(string world, string call, int k, int error, TimeSpan time)
+    public void Fail(string world, string call, int k, int error, TimeSpan time)
     {
         fixed (byte* name = Text(world), called = Text(call))
             ((delegate* unmanaged<byte*, byte*, int, int, int, void>)Export("fake_fail"))(name, called, k, error, (int)time.TotalMilliseconds);
     }
 
-    public static unsafe void SetEnding(string world, FakeEnding ending, int error)
+    public void SetEnding(string world, FakeEnding ending, int error)
     {
         fixed (byte* name = Text(world))
             ((delegate* unmanaged<byte*, int, int, void>)Export("fake_completions"))(name, (int)ending, error);
     }
 
-    public static string Calls(string world) => Read("fake_calls", world);
+    public string Calls(string world) => Read("fake_calls", world);
 
-    public static string Misuse(string world) => Read("fake_misuse", world);
+    public string Misuse(string world) => Read("fake_misuse", world);
+
+    public void ForgetMisuse(string world)
+    {
+        fixed (byte* name = Text(world))
+            ((delegate* unmanaged<byte*, void>)Export("fake_forget_misuse"))(name);
+    }
 
     /// <summary>Registered bytes; then how many are open of fabrics, domains, vectors, queues, endpoints, registrations, interfaces.</summary>
-    public static unsafe long[] Open(string world)
+    public long[] Open(string world)
     {
-        long[] open = new long[8];
+        long[] open = new long[CountedKinds];
         fixed (byte* name = Text(world))
         fixed (long* into = open)
             ((delegate* unmanaged<byte*, long*, void>)Export("fake_open"))(name, into);
         return open;
     }
 
-    private static unsafe string Read(string function, string world)
+    private string Read(string function, string world)
     {
         byte* room = stackalloc byte[TextRoom];
         fixed (byte* name = Text(world))
@@ -55,14 +85,19 @@ internal static class FakeLibrary
 
     private static byte[] Text(string text) => Encoding.UTF8.GetBytes(text + '\0');
 
-    private static nint Export(string name) => NativeLibrary.GetExport(NativeLibrary.Load(Path), name);
+    private nint Export(string name) => NativeLibrary.GetExport(_module, name);
+
+    private static string MakeFolder()
+    {
+        string folder = Directory.CreateTempSubdirectory("alloctools-fake-").FullName;
+        // What is loaded stays so; its file need not stay.
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
+        return folder;
+    }
 
     private static string Compile()
     {
-        string folder = Directory.CreateTempSubdirectory("alloctools-fake-").FullName;
-        // The library stays loaded; its file need not stay.
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
-        string library = System.IO.Path.Combine(folder, "libfake.so");
+        string library = System.IO.Path.Combine(Folder.Value, "libfake.so");
         string sources = System.IO.Path.Combine(Repository.Root, "tests", "AllocTools.Libfabric.Tests", "Faked", "native");
         NativeProgram.Execute(
             "cc", ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-shared", "-fPIC", "-pthread", "-o", library, .. Directory.GetFiles(sources, "*.c")]);

@@ -11,6 +11,7 @@ internal sealed class FakeWorld : IDisposable
 {
     private static readonly ConcurrentDictionary<string, FakeWorld> Worlds = new();
     private static int s_worlds;
+    private readonly FakeLibrary _library;
     private readonly string _text;
 
     /// <param name="mode">What its provider demands.</param>
@@ -19,8 +20,11 @@ internal sealed class FakeWorld : IDisposable
     /// <param name="limit">How many bytes may be registered.</param>
     /// <param name="delivers">Whether it knows FI_DELIVERY_COMPLETE.</param>
     /// <param name="hasSmallTables">Whether tables of functions end after the last that is needed.</param>
-    public FakeWorld(FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false)
+    /// <param name="library">The library it is in; null for the default one.</param>
+    public FakeWorld(
+        FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false, FakeLibrary? library = null)
     {
+        _library = library ?? FakeLibrary.Default;
         Mode = mode;
         Name = string.Create(CultureInfo.InvariantCulture, $"w{Interlocked.Increment(ref s_worlds)}");
         _text = string.Create(
@@ -34,18 +38,26 @@ internal sealed class FakeWorld : IDisposable
 
     public FakeMode Mode { get; }
 
-    public long RegisteredBytes => FakeLibrary.Open(_text)[0];
+    public long RegisteredBytes => _library.Open(_text)[0];
 
     /// <summary>How many objects of libfabric are open.</summary>
-    public long OpenObjects => FakeLibrary.Open(_text)[1..].Sum();
+    public long OpenObjects => _library.Open(_text)[1..].Sum();
 
-    public long OpenRegistrations => FakeLibrary.Open(_text)[6];
+    public long OpenRegistrations => _library.Open(_text)[FakeLibrary.Registrations];
 
     /// <summary>The first thing that was done against libfabric's rules; empty where nothing was.</summary>
-    public string Misuse => FakeLibrary.Misuse(_text);
+    public string Misuse => _library.Misuse(_text);
+
+    /// <summary>As <see cref="Misuse"/>, which is then forgotten.</summary>
+    public string TakeMisuse()
+    {
+        string misuse = Misuse;
+        _library.ForgetMisuse(_text);
+        return misuse;
+    }
 
     /// <summary>How often each function was called.</summary>
-    public Dictionary<string, long> Calls => FakeLibrary.Calls(_text)
+    public Dictionary<string, long> Calls => _library.Calls(_text)
         .Split('\n', StringSplitOptions.RemoveEmptyEntries)
         .Select(line => (Name: line[..line.LastIndexOf(' ')], Count: line[(line.LastIndexOf(' ') + 1)..]))
         .ToDictionary(c => c.Name, c => long.Parse(c.Count, CultureInfo.InvariantCulture));
@@ -53,7 +65,7 @@ internal sealed class FakeWorld : IDisposable
     /// <summary>The world of that name; null where it is a fabric's.</summary>
     public static FakeWorld? Find(string name) => Worlds.GetValueOrDefault(name);
 
-    public LibfabricOptions Options() => new() { LibraryPath = FakeLibrary.Path, Provider = "fake", Domain = _text };
+    public LibfabricOptions Options() => new() { LibraryPath = _library.Path, Provider = "fake", Domain = _text };
 
     public IRmaContext Open(Action<LibfabricOptions>? configure = null, ILoggerFactory? loggerFactory = null)
     {
@@ -63,19 +75,19 @@ internal sealed class FakeWorld : IDisposable
     }
 
     /// <summary>The k-th call from now, of those with that name, fails with -<paramref name="error"/>.</summary>
-    public void Fail(string call, int error, int k = 1) => FakeLibrary.Fail(_text, call, k, -error, TimeSpan.Zero);
+    public void Fail(string call, int error, int k = 1) => _library.Fail(_text, call, k, -error, TimeSpan.Zero);
 
     /// <summary>The next call with that name takes that long.</summary>
-    public void Slow(string call, TimeSpan time) => FakeLibrary.Fail(_text, call, 1, 0, time);
+    public void Slow(string call, TimeSpan time) => _library.Fail(_text, call, 1, 0, time);
 
     /// <param name="ending">How operations end from here on.</param>
     /// <param name="error">What their error entries say, for <see cref="FakeEnding.Failed"/>; of either sign.</param>
-    public void End(FakeEnding ending, int error = 0) => FakeLibrary.SetEnding(_text, ending, error);
+    public void End(FakeEnding ending, int error = 0) => _library.SetEnding(_text, ending, error);
 
     public void AssertClean()
     {
         Assert.Equal("", Misuse);
-        Assert.Equal(new long[8], FakeLibrary.Open(_text));
+        Assert.Equal("0 0 0 0 0 0 0 0", string.Join(' ', _library.Open(_text)));
     }
 
     public void Dispose()

@@ -7,7 +7,7 @@
 static bool has(struct world *world, uint64_t bit) { return (world->config.mr_mode & bit) != 0; }
 
 static uint64_t last_key(struct world *world) {
-    return world->config.key_size >= 8 ? UINT64_MAX - 1 : (1ULL << (8 * world->config.key_size)) - 1;
+    return world->config.key_size >= 8 ? UINT64_MAX : (1ULL << (8 * world->config.key_size)) - 1;
 }
 
 static struct mr *find(struct domain *domain, uint64_t key) {

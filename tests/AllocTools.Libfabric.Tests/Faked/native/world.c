@@ -193,3 +193,10 @@ void fake_misuse(const char *name, char *into, size_t room) {
     snprintf(into, room, "%s", world->misuse);
     pthread_mutex_unlock(&world->lock);
 }
+
+void fake_forget_misuse(const char *name) {
+    struct world *world = fake_find(name);
+    pthread_mutex_lock(&world->lock);
+    world->misuse[0] = 0;
+    pthread_mutex_unlock(&world->lock);
+}

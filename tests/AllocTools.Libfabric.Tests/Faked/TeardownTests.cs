@@ -1,0 +1,281 @@
+using System.Runtime.CompilerServices;
+using AllocTools.Libfabric.Interop;
+using AllocTools.Regions;
+using AllocTools.Testing;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Testing;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>However things are taken apart: no call on a closed object, no parent closed before its children, nothing left.</summary>
+public sealed class TeardownTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public static TheoryData<string> Modes => [.. new[] { FakeMode.Tcp, FakeMode.Efa, FakeMode.Cxi, FakeMode.Ucx }.Select(m => m.ToString())];
+
+    public static TheoryData<string> UnboundModes => [.. new[] { FakeMode.Tcp, FakeMode.Efa, FakeMode.Ucx }.Select(m => m.ToString())];
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public Task InEveryOrder(string mode) => TearDownInEveryOrderAsync(FakeMode.Parse(mode), static _ => []);
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public Task InEveryOrderWithReceivesInFlight(string mode) => TearDownInEveryOrderAsync(
+        FakeMode.Parse(mode),
+        static side => [side.Endpoint.ReceiveAsync(side.Inbox, Timeout.InfiniteTimeSpan, Token).AsTask(), side.Endpoint.ReceiveAsync(side.Inbox, Timeout.InfiniteTimeSpan, Token).AsTask()]);
+
+    [Theory]
+    [MemberData(nameof(UnboundModes))]
+    public Task InEveryOrderWithWritesInFlight(string mode) => TearDownInEveryOrderAsync(
+        FakeMode.Parse(mode),
+        static side =>
+        {
+            side.World.End(FakeEnding.Held);
+            return [.. Enumerable.Range(0, 3).Select(_ => side.Endpoint.WriteAsync(side.Source, side.Region, Timeout.InfiniteTimeSpan, Token).AsTask())];
+        });
+
+    // Where registrations are bound to the endpoint a write that never completes keeps all it might touch.
+    [Fact]
+    public async Task WhatNeverComesBackKeepsItsPages()
+    {
+        var world = new FakeWorld(FakeMode.Cxi);
+        Side side = new(world);
+        world.End(FakeEnding.Held);
+        Task write = side.Endpoint.WriteAsync(side.Source, side.Region, Timeout.InfiniteTimeSpan, Token).AsTask();
+        side.Endpoint.Dispose();
+        Assert.Equal(nameof(FiErrno.FI_ECANCELED), (await Assert.ThrowsAsync<RmaOperationException>(() => write)).ErrorName);
+        foreach (Action dispose in side.Disposals)
+            dispose();
+        Assert.Equal("", world.Misuse);
+        Assert.True(world.OpenRegistrations > 0);
+        Assert.True(side.Blocks.Mapped >= world.RegisteredBytes);
+    }
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task FromACompletionsContinuation(string mode)
+    {
+        using var world = new FakeWorld(FakeMode.Parse(mode));
+        Side side = new(world);
+        await side.Endpoint.WriteAsync(side.Source, side.Region, cancellationToken: Token).AsTask().ContinueWith(
+            done =>
+            {
+                Assert.True(done.IsCompletedSuccessfully);
+                foreach (Action dispose in side.Disposals.Concat(side.Disposals))
+                    dispose();
+            },
+            Token,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+        world.AssertClean();
+        Assert.Equal(0, side.Blocks.Mapped);
+    }
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public void FromAFinalizer(string mode)
+    {
+        using var world = new FakeWorld(FakeMode.Parse(mode));
+        CountingAllocator blocks = Abandon(world);
+        for (int i = 0; i < 10 && blocks.Mapped != 0; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+        Assert.Equal(0, blocks.Mapped);
+        world.AssertClean();
+    }
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task FromManyThreadsAtOnceWhileOthersUseIt(string mode)
+    {
+        for (int round = 0; round < 20; round++)
+        {
+            using var world = new FakeWorld(FakeMode.Parse(mode));
+            Side side = new(world);
+            using Barrier start = new(4);
+            Task[] users =
+            [
+                .. Enumerable.Range(0, 2).Select(_ => Task.Factory.StartNew(() => UseAsync(side, start), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap()),
+                .. Enumerable.Range(0, 2).Select(i => Task.Factory.StartNew(() => TearDown(side, i, start), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default)),
+            ];
+            await Task.WhenAll(users);
+            foreach (Action dispose in side.Disposals)
+                dispose();
+            Assert.Equal(0, side.Blocks.Mapped);
+        }
+    }
+
+    private static async Task UseAsync(Side side, Barrier start)
+    {
+        start.SignalAndWait();
+        try
+        {
+            while (true)
+            {
+                RmaBuffer buffer = side.Pool.Rent(64);
+                Task<long>? receiving = null;
+                try
+                {
+                    receiving = side.Endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan).AsTask();
+                    await side.Endpoint.SendAsync(buffer, side.Peer);
+                }
+                finally
+                {
+                    // However it ends.
+                    if (receiving is not null)
+                        await receiving.ContinueWith(static _ => { }, TaskScheduler.Default);
+                    buffer.Dispose();
+                }
+            }
+        }
+        catch (Exception e) when (e is ObjectDisposedException or RmaException or InvalidOperationException)
+        {
+            // It is over: which of them depends on what was closed first.
+        }
+    }
+
+    private static void TearDown(Side side, int first, Barrier start)
+    {
+        start.SignalAndWait();
+        for (int i = 0; i < side.Disposals.Count; i++)
+            TryDispose(side.Disposals[(i + (first * 3)) % side.Disposals.Count]);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static CountingAllocator Abandon(FakeWorld world)
+    {
+        Side side = new(world);
+        _ = new Owner(side);
+        return side.Blocks;
+    }
+
+    private static async Task TearDownInEveryOrderAsync(FakeMode mode, Func<Side, Task[]> start)
+    {
+        foreach (int[] order in Orders(Side.Parts))
+        {
+            using var world = new FakeWorld(mode);
+            Side side = new(world);
+            Task[] running = start(side);
+            // Twice: the second does nothing, or what the first was refused because something held it.
+            foreach (int part in order)
+                TryDispose(side.Disposals[part]);
+            foreach (int part in order)
+                TryDispose(side.Disposals[part]);
+            foreach (Action dispose in side.Disposals)
+                dispose();
+            foreach (Task task in running)
+                Assert.Equal(nameof(FiErrno.FI_ECANCELED), (await Assert.ThrowsAsync<RmaOperationException>(() => task)).ErrorName);
+            Assert.DoesNotContain(side.Logs.GetSnapshot(), l => l.Level >= LogLevel.Warning);
+            Assert.True(side.Blocks.Mapped == 0, $"{side.Blocks.Mapped} bytes stay mapped after {string.Join(' ', order)}");
+        }
+    }
+
+    /// <summary>A buffer that something holds can't be returned yet.</summary>
+    private static void TryDispose(Action dispose)
+    {
+        try
+        {
+            dispose();
+        }
+        catch (InvalidOperationException)
+        {
+        }
+    }
+
+    private static IEnumerable<int[]> Orders(int count)
+    {
+        int[] order = [.. Enumerable.Range(0, count)];
+        return Permute(0);
+
+        IEnumerable<int[]> Permute(int from)
+        {
+            if (from == count)
+                yield return [.. order];
+            for (int i = from; i < count; i++)
+            {
+                (order[from], order[i]) = (order[i], order[from]);
+                foreach (int[] found in Permute(from + 1))
+                    yield return found;
+                (order[from], order[i]) = (order[i], order[from]);
+            }
+        }
+    }
+
+    /// <summary>Everything there is on one side, which is its own peer.</summary>
+    private sealed class Side
+    {
+        public const int Parts = 6;
+
+        public Side(FakeWorld world)
+        {
+            World = world;
+            Context = world.Open(loggerFactory: new LoggerFactory([new FakeLoggerProvider(Logs)]));
+            Pool = new RmaMemoryPool<LibfabricProvider>(
+                Context,
+                new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite, Isolation = RmaIsolation.PerExposure, DrainTimeout = TimeSpan.Zero },
+                blocks: Blocks);
+            Endpoint = Context.OpenEndpoint();
+            Peer = Endpoint.InsertPeer(Endpoint.Address.Span);
+            Source = Pool.Rent(64);
+            Inbox = Pool.Rent(64);
+            RmaBuffer target = Pool.Rent(64);
+            Exposure = target.Expose(RmaAccess.RemoteWrite);
+            Region = Endpoint.Import(Peer, Exposure.Remote);
+            Disposals =
+            [
+                Context.Dispose,
+                () => Pool.Dispose(),
+                Endpoint.Dispose,
+                Exposure.Dispose,
+                Region.Dispose,
+                () =>
+                {
+                    foreach (RmaBuffer buffer in new[] { Source, Inbox, target })
+                        Return(buffer);
+                },
+            ];
+        }
+
+        public FakeWorld World { get; }
+
+        public CountingAllocator Blocks { get; } = new();
+
+        /// <summary>What the context and its endpoint say.</summary>
+        public FakeLogCollector Logs { get; } = new();
+
+        public IRmaContext Context { get; }
+
+        public RmaMemoryPool<LibfabricProvider> Pool { get; }
+
+        public IRmaEndpoint Endpoint { get; }
+
+        public RmaPeer Peer { get; }
+
+        public RmaBuffer Source { get; }
+
+        public RmaBuffer Inbox { get; }
+
+        public RmaExposure Exposure { get; }
+
+        public RemoteRegion Region { get; }
+
+        public IReadOnlyList<Action> Disposals { get; }
+
+        private static void Return(RmaBuffer buffer) => TryDispose(buffer.Dispose);
+    }
+
+    /// <summary>Disposes all in its finalizer, from the finalizers' thread.</summary>
+    private sealed class Owner(Side side)
+    {
+        ~Owner()
+        {
+            foreach (Action dispose in side.Disposals.Concat(side.Disposals))
+                dispose();
+        }
+    }
+}
