@@ -1,30 +1,33 @@
-using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
 /// <summary>Picks the keys where the application does (without FI_MR_PROV_KEY).</summary>
 /// <remarks>
-/// Keys of 8 bytes are random, so that a peer can't guess another's. Narrow ones come from a counter that goes round
-/// before it takes a number again and skips what is in use; it starts at 100 where there is room, because the first
-/// hundred are special on cxi.
+/// A peer that has seen some keys can't guess another's (<see cref="KeyPermutation"/>), as far as their width allows, and
+/// a key is not taken again before all others were. The first hundred, which are special on cxi, are left out where there
+/// is room.
 /// </remarks>
 internal sealed class LibfabricKeys
 {
-    private const ulong FirstNarrow = 100;
+    private const ulong SpecialKeys = 100;
 
     private readonly Lock _gate = new();
     private readonly HashSet<ulong> _inUse = [];
+    private readonly KeyPermutation _permutation;
     private readonly ulong _last;
-    private readonly bool _isWide;
+    private readonly ulong _first;
     private ulong _next;
 
+    /// <param name="keySize">The keys' width in bytes; of more than 8, 8 are used.</param>
     public LibfabricKeys(int keySize)
     {
-        _isWide = keySize >= sizeof(ulong);
-        _last = _isWide ? ulong.MaxValue : (1UL << (8 * keySize)) - 1;
-        _next = _last > FirstNarrow * 10 ? FirstNarrow : 0;
+        int size = Math.Clamp(keySize, 1, sizeof(ulong));
+        _permutation = new KeyPermutation(size);
+        _last = ulong.MaxValue >> (64 - (8 * size));
+        if (_last == FiConstants.FI_KEY_NOTAVAIL)
+            _last--;
+        _first = _last > SpecialKeys * 10 ? SpecialKeys : 0;
     }
 
     /// <summary>A key that this context has not in use. Give it back with <see cref="Release"/>.</summary>
@@ -34,14 +37,11 @@ internal sealed class LibfabricKeys
         lock (_gate)
         {
             key = 0;
-            if ((ulong)_inUse.Count > _last)
+            if ((ulong)_inUse.Count > _last - _first)
                 return false;
             do
-            {
-                key = _isWide ? Random() : _next;
-                _next = _next == _last ? 0 : _next + 1;
-            }
-            while (key == FiConstants.FI_KEY_NOTAVAIL || !_inUse.Add(key));
+                key = _permutation.Permute(_next++);
+            while (key < _first || key > _last || !_inUse.Add(key));
             return true;
         }
     }
@@ -50,12 +50,5 @@ internal sealed class LibfabricKeys
     {
         lock (_gate)
             _inUse.Remove(key);
-    }
-
-    private static ulong Random()
-    {
-        ulong key = 0;
-        RandomNumberGenerator.Fill(MemoryMarshal.AsBytes(new Span<ulong>(ref key)));
-        return key;
     }
 }
