@@ -65,7 +65,19 @@ internal sealed class FakeWorld : IDisposable
     /// <summary>The world of that name; null where it is a fabric's.</summary>
     public static FakeWorld? Find(string name) => Worlds.GetValueOrDefault(name);
 
-    public LibfabricOptions Options() => new() { LibraryPath = _library.Path, Provider = "fake", Domain = _text };
+    public LibfabricOptions Options()
+    {
+        LibfabricOptions options = new();
+        CopyOptionsTo(options);
+        return options;
+    }
+
+    public void CopyOptionsTo(LibfabricOptions options)
+    {
+        options.LibraryPath = _library.Path;
+        options.Provider = "fake";
+        options.Domain = _text;
+    }
 
     public IRmaContext Open(Action<LibfabricOptions>? configure = null, ILoggerFactory? loggerFactory = null)
     {

@@ -156,7 +156,7 @@ public sealed class TeardownTests
 
     private static async Task TearDownInEveryOrderAsync(FakeMode mode, Func<Side, Task[]> start)
     {
-        foreach (int[] order in Orders(Side.Parts))
+        foreach (int[] order in Permutations.Of(Side.Parts))
         {
             using var world = new FakeWorld(mode);
             Side side = new(world);
@@ -184,25 +184,6 @@ public sealed class TeardownTests
         }
         catch (InvalidOperationException)
         {
-        }
-    }
-
-    private static IEnumerable<int[]> Orders(int count)
-    {
-        int[] order = [.. Enumerable.Range(0, count)];
-        return Permute(0);
-
-        IEnumerable<int[]> Permute(int from)
-        {
-            if (from == count)
-                yield return [.. order];
-            for (int i = from; i < count; i++)
-            {
-                (order[from], order[i]) = (order[i], order[from]);
-                foreach (int[] found in Permute(from + 1))
-                    yield return found;
-                (order[from], order[i]) = (order[i], order[from]);
-            }
         }
     }
 
