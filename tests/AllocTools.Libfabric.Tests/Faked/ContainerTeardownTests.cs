@@ -32,8 +32,9 @@ public sealed class ContainerTeardownTests
             Assert.Equal("", world.Misuse);
             // One for each buffer that is out.
             Assert.Equal(2, world.OpenRegistrations);
-            inFlight.Dispose();
-            rented.Dispose();
+            // Late, and told so; the memory is given back all the same.
+            Assert.Throws<ObjectDisposedException>(inFlight.Dispose);
+            Assert.Throws<ObjectDisposedException>(rented.Dispose);
         }
     }
 
