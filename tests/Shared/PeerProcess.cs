@@ -16,10 +16,10 @@ internal sealed class PeerProcess : IAsyncDisposable
     {
     }
 
-    /// <summary>Starts it behind a wrapper such as <c>prlimit</c>.</summary>
-    public PeerProcess(string[] wrapper, string[] arguments)
+    /// <summary>Starts it behind a wrapper such as <c>prlimit</c>, from a folder other than where it was built.</summary>
+    public PeerProcess(string[] wrapper, string[] arguments, string? folder = null)
     {
-        string[] all = [.. wrapper, ExecutablePath, .. arguments];
+        string[] all = [.. wrapper, Path.Combine(folder ?? BuiltFolder, "AllocTools.TestPeer"), .. arguments];
         var start = new ProcessStartInfo(all[0], all[1..])
         {
             RedirectStandardInput = true,
@@ -38,13 +38,13 @@ internal sealed class PeerProcess : IAsyncDisposable
         _process.BeginErrorReadLine();
     }
 
-    private static string ExecutablePath
+    /// <summary>Where it is built to.</summary>
+    public static string BuiltFolder
     {
         get
         {
             string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
-            string configuration = Path.GetFileName(here);
-            return Path.GetFullPath(Path.Combine(here, "..", "..", "AllocTools.TestPeer", configuration, "AllocTools.TestPeer"));
+            return Path.GetFullPath(Path.Combine(here, "..", "..", "AllocTools.TestPeer", Path.GetFileName(here)));
         }
     }
 

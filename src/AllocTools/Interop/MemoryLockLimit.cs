@@ -7,7 +7,8 @@ namespace AllocTools.Interop;
 internal static unsafe partial class MemoryLockLimit
 {
     public const string HowToRaise =
-        "Raise it: `ulimit -l unlimited` in the shell, LimitMEMLOCK=infinity in a systemd unit, `--ulimit memlock=-1` for docker run, or /etc/security/limits.conf";
+        "Raise it: `ulimit -l unlimited` in the shell, /etc/security/limits.conf for logins, LimitMEMLOCK=infinity in a systemd unit, "
+        + "`--ulimit memlock=-1` for docker run; in Kubernetes give the container the capability IPC_LOCK";
 
     /// <summary>The soft limit in bytes, or null where there is none or the system doesn't say.</summary>
     public static long? Bytes

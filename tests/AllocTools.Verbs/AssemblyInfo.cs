@@ -1,0 +1,4 @@
+using Xunit;
+
+// What is pinned is counted for the process.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
