@@ -4,9 +4,15 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Testing;
 
-/// <summary>The fabrics that run on one machine without hardware. Each has its own addressing and its own ways to fail.</summary>
+/// <summary>The fabrics that the tests run on. Each has its own addressing and its own ways to fail.</summary>
+/// <remarks>
+/// They are those that one machine without hardware has, unless the environment names others: in ALLOCTOOLS_FABRICS,
+/// with commas between them, by the names below or as PROVIDER@NODE, such as <c>verbs;ofi_rxm@192.168.77.1</c>.
+/// </remarks>
 public static class Fabric
 {
+    private const string Variable = "ALLOCTOOLS_FABRICS";
+
     public const string Tcp = "tcp;ofi_rxm";
     public const string Sockets = "sockets";
     public const string SharedMemoryByAddress = "shm (virtual addresses)";
@@ -15,12 +21,22 @@ public static class Fabric
     /// <summary>The first of net and tcp that offers reliable datagrams by itself: net in 1.x, tcp in 2.x.</summary>
     public const string PlainTcp = "net or tcp";
 
-    public static readonly string[] All = [Tcp, Sockets, SharedMemoryByAddress, SharedMemoryByOffset, PlainTcp];
-
     private static readonly Lazy<string> PlainTcpProvider = new(FindPlainTcp);
+
+    public static string[] All { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } list
+        ? list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
+        : [Tcp, Sockets, SharedMemoryByAddress, SharedMemoryByOffset, PlainTcp];
+
+    /// <summary>For tests that need one, whichever.</summary>
+    public static string Any => All[0];
+
+    /// <summary>Whether it is verbs, of whichever node.</summary>
+    public static bool IsVerbs(string fabric) => fabric.StartsWith("verbs", StringComparison.Ordinal);
 
     public static LibfabricOptions Options(string fabric)
     {
+        if (fabric.Split('@') is [string provider, string node])
+            return new LibfabricOptions { Provider = provider, Node = node };
         bool isShared = fabric is SharedMemoryByAddress or SharedMemoryByOffset;
         return new LibfabricOptions
         {
