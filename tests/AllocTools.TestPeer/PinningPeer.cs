@@ -10,7 +10,7 @@ namespace AllocTools.TestPeer;
 /// Opens, grows and closes as lines on its standard input say, one answer each: what was pinned then, and what the pool's
 /// books say; or what went wrong.
 /// </summary>
-internal sealed class PinningPeer(string fabric)
+internal sealed class PinningPeer(string fabric) : IDisposable
 {
     private readonly List<RmaBuffer> _buffers = [];
     private IRmaContext? _context;
@@ -35,6 +35,14 @@ internal sealed class PinningPeer(string fabric)
             Console.Out.Flush();
         }
         return 0;
+    }
+
+    public void Dispose()
+    {
+        _endpoint?.Dispose();
+        _pool?.Dispose();
+        _context?.Dispose();
+        _pool = null;
     }
 
     /// <summary>VmPin of this process, in bytes. proc(5).</summary>
@@ -82,10 +90,7 @@ internal sealed class PinningPeer(string fabric)
                 _buffers.Clear();
                 return "ok";
             case ["close"]:
-                _endpoint?.Dispose();
-                _pool?.Dispose();
-                _context?.Dispose();
-                _pool = null;
+                Dispose();
                 return "ok";
             default:
                 return $"unknown: {string.Join(' ', words)}";

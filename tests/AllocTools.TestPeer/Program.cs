@@ -4,7 +4,13 @@ using AllocTools.TestPeer;
 return args switch
 {
     ["fabric", string fabric, string access, .. string[] rest] => new FabricPeer(fabric, Enum.Parse<AllocTools.RmaAccess>(access), rest).Run(),
-    ["pinning", string fabric] => new PinningPeer(fabric).Run(),
+    ["pinning", string fabric] => RunPinning(fabric),
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
     _ => 2,
 };
+
+static int RunPinning(string fabric)
+{
+    using PinningPeer peer = new(fabric);
+    return peer.Run();
+}

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.Versioning;
 using System.Text.RegularExpressions;
 using AllocTools.Testing;
 using Xunit;
@@ -6,6 +7,8 @@ using Xunit;
 namespace AllocTools.Verbs;
 
 /// <summary>An ordinary user whose RLIMIT_MEMLOCK is low: what can't start says so, what has started goes on.</summary>
+[SupportedOSPlatform("linux")]
+[Collection(Verbs.OneAtATime)]
 public sealed partial class MemoryLockTests : IDisposable
 {
     private const string Nobody = "65534";
@@ -74,6 +77,7 @@ public sealed partial class MemoryLockTests : IDisposable
         Assert.StartsWith("ok", await peer.AskAsync("return"), StringComparison.Ordinal);
         for (int i = 0; i < rented; i++)
             Assert.StartsWith("ok", await peer.AskAsync("rent 1048576"), StringComparison.Ordinal);
+        Assert.StartsWith("ok", await peer.AskAsync("return"), StringComparison.Ordinal);
         Assert.Contains("pinned 0", await peer.AskAsync("close"), StringComparison.Ordinal);
     }
 
@@ -116,6 +120,7 @@ public sealed partial class MemoryLockTests : IDisposable
     /// <summary>The limit, its value, and each way to raise it.</summary>
     private static void AssertExplains(string message, long limit)
     {
+        TestContext.Current.TestOutputHelper!.WriteLine(message);
         foreach (string part in new[] { $"RLIMIT_MEMLOCK is {limit} bytes", "ulimit -l", "LimitMEMLOCK", "--ulimit memlock=-1", "Kubernetes" })
             Assert.Contains(part, message, StringComparison.Ordinal);
     }

@@ -7,6 +7,7 @@ using Xunit;
 namespace AllocTools.Verbs;
 
 /// <summary>What the kernel has pinned is what the pool's books say, at each step.</summary>
+[Collection(Verbs.OneAtATime)]
 public sealed class PinningTests
 {
     private static readonly long PageSize = Environment.SystemPageSize;

@@ -6,6 +6,9 @@ namespace AllocTools.Verbs;
 /// <summary>The fabric whose registrations pin, and what is pinned.</summary>
 internal static class Verbs
 {
+    /// <summary>What is pinned is counted for the process, so its tests are one collection.</summary>
+    public const string OneAtATime = "what is pinned";
+
     /// <summary>Of the fabrics that the environment names, the one that pins.</summary>
     public static string Fabric { get; } = Testing.Fabric.All.SingleOrDefault(Testing.Fabric.IsVerbs)
         ?? throw new InvalidOperationException("These tests need a verbs device: set ALLOCTOOLS_FABRICS to 'verbs;ofi_rxm@ADDRESS', or run eng/test --verbs.");
