@@ -3,9 +3,11 @@ using AllocTools.Benchmarks.Endpoints;
 using AllocTools.Benchmarks.Pairs;
 using BenchmarkDotNet.Running;
 
-// eng/bench runs the comparisons by pairs; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
+// eng/bench runs the comparisons by pairs, with --fabric PROVIDER NODE only those of registrations on that fabric; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
 if (args is [EndpointWorkload.Argument, .. string[] loop])
     return new LoopProcess(LoopArguments.Parse(loop)).Run();
+if (args is ["--fabric", string provider, string node])
+    return Report.Print(new FabricRegistrations(provider, node));
 bool isQuick = args.Contains("--quick");
 string only = args is [.., "--only", string text] ? text : "";
 if (args.Length == (isQuick ? 1 : 0) + (only.Length == 0 ? 0 : 2))

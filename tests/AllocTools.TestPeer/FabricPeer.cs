@@ -23,7 +23,11 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
             if (options.Contains("caller"))
                 o.Endpoint.Progress = LibfabricProgress.Caller;
         });
-        using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { Access = access });
+        using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions
+        {
+            Access = access,
+            Isolation = options.Contains("isolated") ? RmaIsolation.PerExposure : RmaIsolation.Shared,
+        });
         using IRmaEndpoint endpoint = context.OpenEndpoint();
         _pool = pool;
         _endpoint = endpoint;
@@ -62,6 +66,9 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
                 RmaExposure exposure = Buffer(id).Expose(Long(offset), Long(length), Enum.Parse<RmaAccess>(what));
                 _exposures.Add(exposure);
                 return Convert.ToBase64String(exposure.Remote.ToArray());
+            case ["conceal", var id]:
+                _exposures[int.Parse(id, CultureInfo.InvariantCulture)].Dispose();
+                return "ok";
             case ["peek", var id, var offset, var length]:
                 return Convert.ToHexString(Buffer(id).GetSpan(Long(offset), Long(length)));
             case ["hash", var id]:

@@ -7,11 +7,11 @@ namespace AllocTools.Benchmarks.Pairs;
 /// <summary>What a pool takes the place of: memory that is there is registered for each request.</summary>
 internal static class RegisterEachTime
 {
-    public static unsafe IWorkload OnHostMemory(int size) => On(new HostProvider(new HostProviderOptions { Locking = PageLocking.Required }), size);
+    public static IWorkload OnHostMemory(int size) => On(new HostProvider(new HostProviderOptions { Locking = PageLocking.Required }), size);
 
     public static IWorkload OnLibfabricTcp(int size) => On(new LibfabricProvider(new LibfabricOptions { Provider = "tcp;ofi_rxm", Node = "127.0.0.1" }), size);
 
-    private static unsafe Workload On(IRmaProvider provider, int size)
+    public static unsafe Workload On(IRmaProvider provider, int size)
     {
         IRmaContext context = provider.Open();
         byte[] memory = GC.AllocateArray<byte>(size, pinned: true);

@@ -9,16 +9,24 @@ internal static class Report
 {
     private const int Direct = 4 << 20;
 
-    public static int Print(bool isQuick, string only)
+    public static int Print(bool isQuick, string only) =>
+        Print(isQuick, Comparisons(isQuick).Where(c => $"{c.Name} against {c.PeerName}".Contains(only, StringComparison.Ordinal)));
+
+    /// <summary>Those of one fabric. It may be in an emulated machine, where the first row pays for all code: that one is run twice.</summary>
+    public static int Print(FabricRegistrations fabric) => Print(isQuick: false, fabric.Comparisons(), warmUp: fabric.Comparisons().First());
+
+    private static int Print(bool isQuick, IEnumerable<Comparison> comparisons, Comparison? warmUp = null)
     {
         PairedRunner runner = new(pairs: 21, TimeSpan.FromMilliseconds(isQuick ? 20 : 100));
+        if (warmUp is not null)
+            runner.Run(warmUp);
         AnsiConsole.WriteLine($"{Environment.ProcessorCount} processors, .NET {Environment.Version}, {(isQuick ? "quick: " : "")}21 alternating pairs each; ratio: own time / peer's, median and its 95 % interval");
         Table table = new();
         table.Border(TableBorder.Markdown);
         table.Expand = false;
         foreach (string column in new[] { "what", "against", "own ns", "peer ns", "ratio", "95 % interval", "goal", "", "own B" })
             table.AddColumn(new TableColumn(column).NoWrap());
-        foreach (Comparison comparison in Comparisons(isQuick).Where(c => $"{c.Name} against {c.PeerName}".Contains(only, StringComparison.Ordinal)))
+        foreach (Comparison comparison in comparisons)
         {
             PairedResult result = runner.Run(comparison);
             (double low, double high) = result.Interval;

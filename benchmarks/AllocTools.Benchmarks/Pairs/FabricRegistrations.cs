@@ -1,0 +1,37 @@
+using AllocTools.Libfabric;
+using AllocTools.Regions;
+
+namespace AllocTools.Benchmarks.Pairs;
+
+/// <summary>On a fabric of the caller's choice: a pool, against a registration for each request.</summary>
+/// <param name="provider">libfabric's name of the provider.</param>
+/// <param name="node">The address it is at.</param>
+internal sealed class FabricRegistrations(string provider, string node)
+{
+    private static readonly int[] Sizes = [4 << 10, 64 << 10, 1 << 20, 4 << 20];
+
+    public IEnumerable<Comparison> Comparisons()
+    {
+        foreach (int size in Sizes)
+            yield return new($"rent + return, {ByteSize.Text(size)}", () => Pooled(size), $"fi_mr_regattr + fi_close each time, {provider}", () => RegisterEachTime.On(Provider(), size));
+    }
+
+    private LibfabricProvider Provider() => new(new LibfabricOptions { Provider = provider, Node = node });
+
+    private Workload Pooled(int size)
+    {
+        IRmaContext context = Provider().Open();
+        RmaMemoryPool<LibfabricProvider> pool = new(context, new RmaMemoryPoolOptions());
+        return new Workload(
+            operations =>
+            {
+                for (int i = 0; i < operations; i++)
+                    pool.Rent(size).Dispose();
+            },
+            () =>
+            {
+                pool.Dispose();
+                context.Dispose();
+            });
+    }
+}
