@@ -16,16 +16,25 @@ public sealed class AccessTests
     /// <summary>
     /// What the initiator sees, by the meaning of a completion: with Delivery each fabric fails the write; with the
     /// provider's own level tcp;ofi_rxm and net say that all is well, though no byte has changed. Seen with libfabric 1.17.
+    /// shm is not among them: with virtual addresses it checks nothing.
     /// </summary>
-    public static TheoryData<string, LibfabricCompletionLevel, string> Seen => new()
+    public static TheoryData<string, LibfabricCompletionLevel, string> Seen
     {
-        { Fabric.Tcp, LibfabricCompletionLevel.Delivery, "FI_ECANCELED" },
-        { Fabric.PlainTcp, LibfabricCompletionLevel.Delivery, "FI_ECANCELED" },
-        { Fabric.Sockets, LibfabricCompletionLevel.Delivery, "FI_EACCES" },
-        { Fabric.Tcp, LibfabricCompletionLevel.Transmit, "OK" },
-        { Fabric.PlainTcp, LibfabricCompletionLevel.Transmit, "OK" },
-        { Fabric.Sockets, LibfabricCompletionLevel.Transmit, "FI_EACCES" },
-    };
+        get
+        {
+            var rows = new TheoryData<string, LibfabricCompletionLevel, string>();
+            foreach (string fabric in Fabric.All)
+            {
+                if (fabric is Fabric.SharedMemoryByAddress or Fabric.SharedMemoryByOffset)
+                    continue;
+                bool isTcp = fabric is Fabric.Tcp or Fabric.PlainTcp;
+                string refused = isTcp ? "FI_ECANCELED" : Fabric.IsVerbs(fabric) ? "FI_EIO" : "FI_EACCES";
+                rows.Add(fabric, LibfabricCompletionLevel.Delivery, refused);
+                rows.Add(fabric, LibfabricCompletionLevel.Transmit, isTcp ? "OK" : refused);
+            }
+            return rows;
+        }
+    }
 
     [Theory]
     [MemberData(nameof(Seen))]
@@ -75,7 +84,7 @@ public sealed class AccessTests
     {
         await using LocalSide side = await LocalSide.StartAsync(fabric, granted, o =>
         {
-            o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(5);
+            o.Endpoint.OperationTimeout = TestTime.Seconds(5);
             o.Endpoint.CompletionLevel = level;
         });
         await side.Process.AskAsync("rent 65536 5");

@@ -199,7 +199,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task ATaskThatIsNotDoneOrIsAwaitedTwiceDoesNoHarm()
     {
-        await using var pair = new EndpointPair(Fabric.Tcp);
+        await using var pair = new EndpointPair(Fabric.Any);
         using RmaBuffer buffer = pair.Right.Pool.Rent(64);
         ValueTask<long> receiving = pair.Right.Endpoint.ReceiveAsync(buffer, cancellationToken: Token);
         Assert.Throws<InvalidOperationException>(() => receiving.GetAwaiter().GetResult());
@@ -218,10 +218,10 @@ public sealed class EndpointTests
     [Fact]
     public async Task OneDeadPeerDoesNotHoldUpAnother()
     {
-        await using LocalSide dying = await LocalSide.StartAsync(Fabric.Tcp, configure: o => o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(8));
+        await using LocalSide dying = await LocalSide.StartAsync(Fabric.Any, configure: o => o.Endpoint.OperationTimeout = TestTime.Seconds(8));
         await dying.Process.AskAsync("rent 1048576 0");
         using RemoteRegion gone = dying.Endpoint.Import(dying.Peer, await dying.ExposedAsync(0, 0, 1 << 20));
-        await using var process = new PeerProcess("fabric", Fabric.Tcp, "RemoteWrite");
+        await using var process = new PeerProcess("fabric", Fabric.Any, "RemoteWrite");
         RmaPeer alive = dying.Endpoint.InsertPeer(Convert.FromBase64String(await process.AskAsync("address")));
         await process.AskAsync("rent 4096 0");
         using RemoteRegion there = dying.Endpoint.Import(alive, RemoteMemory.Read(Convert.FromBase64String(await process.AskAsync("expose 0 0 4096 RemoteWrite"))));
@@ -233,7 +233,7 @@ public sealed class EndpointTests
         var clock = System.Diagnostics.Stopwatch.StartNew();
         for (int i = 0; i < 20; i++)
             await dying.Endpoint.WriteAsync(source.Slice(0, 4096), there, cancellationToken: Token);
-        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(6), $"20 writes to a live peer took {clock.Elapsed}");
+        Assert.True(clock.Elapsed < TestTime.Seconds(6), $"20 writes to a live peer took {clock.Elapsed}");
         foreach (Task write in lost)
             await Assert.ThrowsAnyAsync<RmaOperationException>(() => write);
     }
@@ -241,7 +241,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task ATimeOutThatCantBeKeptIsRefused()
     {
-        await using var pair = new EndpointPair(Fabric.Tcp);
+        await using var pair = new EndpointPair(Fabric.Any);
         using RmaBuffer buffer = pair.Left.Pool.Rent(64);
         foreach (TimeSpan timeout in new[] { TimeSpan.MaxValue, TimeSpan.FromSeconds(-1), TimeSpan.FromDays(2) })
             Assert.Throws<ArgumentOutOfRangeException>(() => { _ = pair.Left.Endpoint.ReceiveAsync(buffer, timeout, Token).AsTask(); });
@@ -250,7 +250,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task DisposingAContextTwiceReleasesNobodyElses()
     {
-        IRmaContext context = Fabric.Open(Fabric.Tcp);
+        IRmaContext context = Fabric.Open(Fabric.Any);
         var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());
         IRmaEndpoint endpoint = context.OpenEndpoint();
         context.Dispose();
@@ -285,7 +285,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task WhatNeedsMoreSlotsThanThereAreWaitsItsTurn()
     {
-        await using var pair = new EndpointPair(Fabric.Tcp, o => o.Endpoint.MaxOutstanding = 2);
+        await using var pair = new EndpointPair(Fabric.Any, o => o.Endpoint.MaxOutstanding = 2);
         RmaBuffer[] buffers = [.. Enumerable.Range(0, 5).Select(_ => pair.Right.Pool.Rent(64))];
         Task<long>[] receives = [.. buffers.Select(b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask())];
         Assert.False(pair.Right.Endpoint.TryPost(RmaOperation.Receive(buffers[0])));
@@ -307,7 +307,7 @@ public sealed class EndpointTests
     [MemberData(nameof(Fabrics))]
     public async Task AMessageLongerThanTheBufferFailsTheReceive(string fabric)
     {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(5));
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.OperationTimeout = TestTime.Seconds(5));
         using RmaBuffer small = pair.Right.Pool.Rent(10);
         using RmaBuffer large = pair.Left.Pool.Rent(100);
         Task<long> receive = pair.Right.Endpoint.ReceiveAsync(small, cancellationToken: Token).AsTask();
@@ -340,7 +340,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task MisuseIsRefusedByName()
     {
-        await using var pair = new EndpointPair(Fabric.Tcp);
+        await using var pair = new EndpointPair(Fabric.Any);
         using RmaBuffer own = pair.Left.Pool.Rent(100);
         using RmaBuffer others = pair.Right.Pool.Rent(100);
         using RmaExposure exposure = others.Expose(RmaAccess.RemoteWrite);
@@ -364,7 +364,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task ThePoolMayGoBeforeItsEndpointAndTheContextLast()
     {
-        IRmaContext context = Fabric.Open(Fabric.Tcp);
+        IRmaContext context = Fabric.Open(Fabric.Any);
         var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());
         IRmaEndpoint endpoint = context.OpenEndpoint();
         context.Dispose();
@@ -378,9 +378,9 @@ public sealed class EndpointTests
     [Fact]
     public void ARegistrationOfUnmappedMemoryIsAClearErrorWhereTheTransportLooks()
     {
-        using IRmaContext context = Fabric.Open(Fabric.Tcp);
+        using IRmaContext context = Fabric.Open(Fabric.Any);
         Assert.Throws<NotSupportedException>(() => context.Register(4096, 4096, RmaAccess.Local, (RmaMemoryKind)7));
-        using var narrow = Fabric.Open(Fabric.Tcp, o => o.Access = RmaAccess.RemoteRead);
+        using var narrow = Fabric.Open(Fabric.Any, o => o.Access = RmaAccess.RemoteRead);
         using var pool = new RmaMemoryPool<LibfabricProvider>(narrow, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite });
         Assert.Contains("option Access", Assert.Throws<NotSupportedException>(() => pool.Rent(1)).Message, StringComparison.Ordinal);
         Assert.Equal(0, pool.GetStatistics().RegisteredBytes);

@@ -103,7 +103,7 @@ public sealed class TransferTests
     [MemberData(nameof(Fabrics))]
     public async Task EmptyWritesReadsAndMessagesComplete(string fabric)
     {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(5));
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.OperationTimeout = TestTime.Seconds(5));
         using RmaBuffer target = pair.Right.Pool.Rent(64);
         target.Span.Fill(3);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);

@@ -133,7 +133,7 @@ public sealed class TwoProcessTests
     [MemberData(nameof(Fabrics))]
     public async Task AKilledPeerFailsEveryOperationInTimeAndItsBuffersComeBack(string fabric)
     {
-        TimeSpan timeout = TimeSpan.FromSeconds(2);
+        TimeSpan timeout = TestTime.Seconds(2);
         await using LocalSide side = await LocalSide.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
         await side.Process.AskAsync("rent 65536 0");
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 65536));
@@ -156,7 +156,7 @@ public sealed class TwoProcessTests
     [MemberData(nameof(Fabrics))]
     public async Task APeerThatIsKilledUnderManyWritesFailsThemAllInTime(string fabric)
     {
-        TimeSpan timeout = TimeSpan.FromSeconds(2);
+        TimeSpan timeout = TestTime.Seconds(2);
         await using LocalSide side = await LocalSide.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
         await side.Process.AskAsync("rent 1048576 0");
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
@@ -179,8 +179,9 @@ public sealed class TwoProcessTests
                 failed++;
             }
         }
-        Assert.True(clock.Elapsed < timeout + TimeSpan.FromSeconds(10), $"it took {clock.Elapsed}");
-        Assert.True(failed > 0);
+        Assert.True(clock.Elapsed < timeout + TestTime.Seconds(10), $"it took {clock.Elapsed}");
+        // Of a process that is not killed yet a verbs device takes all that is written.
+        Assert.True(failed > 0 || Fabric.IsVerbs(fabric));
         // Quarantined or not, each may be returned now.
         foreach (RmaBuffer source in sources)
             source.Dispose();
@@ -193,7 +194,7 @@ public sealed class TwoProcessTests
     [MemberData(nameof(Fabrics))]
     public async Task APeerThatHangsTimesOutAndItsBufferIsQuarantinedUntilItGoesOn(string fabric)
     {
-        TimeSpan timeout = TimeSpan.FromSeconds(1);
+        TimeSpan timeout = TestTime.Seconds(1);
         await using LocalSide side = await LocalSide.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
         await side.Process.AskAsync("rent 1048576 0");
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
@@ -202,14 +203,14 @@ public sealed class TwoProcessTests
         await side.Process.SuspendAsync();
         Exception? error = await Record.ExceptionAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
         side.Process.Resume();
-        // shm with virtual addresses copies by the kernel and needs no peer that runs.
-        if (fabric == Fabric.SharedMemoryByAddress && error is null)
+        // shm with virtual addresses copies by the kernel, verbs by the device; they need no peer that runs.
+        if ((fabric == Fabric.SharedMemoryByAddress || Fabric.IsVerbs(fabric)) && error is null)
         {
             source.Dispose();
             return;
         }
         Assert.IsType<RmaTimeoutException>(error);
-        Assert.Contains("1 s", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"{timeout.TotalSeconds} s", error.Message, StringComparison.Ordinal);
         source.Dispose();
         // Either the completion has come by now or it comes: then nothing is held any more.
         for (int i = 0; side.Pool.GetStatistics().QuarantinedBuffers != 0; i++)
@@ -217,7 +218,7 @@ public sealed class TwoProcessTests
             Assert.True(i < 100, "the buffer stays in quarantine though its peer goes on");
             using RmaBuffer other = side.Pool.Rent(1 << 20);
             Assert.NotEqual(source, other);
-            await side.Endpoint.WriteAsync(other, remote, timeout: TimeSpan.FromSeconds(20), cancellationToken: Token);
+            await side.Endpoint.WriteAsync(other, remote, timeout: TestTime.Seconds(20), cancellationToken: Token);
         }
         Assert.Equal(0, side.Pool.GetStatistics().RentedBuffers);
     }
@@ -228,7 +229,7 @@ public sealed class TwoProcessTests
         RmaOperationException error = await Assert.ThrowsAnyAsync<RmaOperationException>(operation);
         Assert.NotEqual(0, error.ErrorCode);
         Assert.True(error.ErrorCode > 0);
-        Assert.True(clock.Elapsed < timeout + TimeSpan.FromSeconds(10), $"it took {clock.Elapsed}: {error.Message}");
+        Assert.True(clock.Elapsed < timeout + TestTime.Seconds(10), $"it took {clock.Elapsed}: {error.Message}");
     }
 
     private static async Task<string[]> HashesAsync(LocalSide side)

@@ -19,7 +19,7 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
     {
         using IRmaContext context = Fabric.Open(fabric, o =>
         {
-            o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(20);
+            o.Endpoint.OperationTimeout = TestTime.Seconds(20);
             if (options.Contains("caller"))
                 o.Endpoint.Progress = LibfabricProgress.Caller;
         });

@@ -6,7 +6,7 @@ namespace AllocTools.Testing;
 /// <summary>The other process, seen from the tests: a line in, a line out. It is ended with the test.</summary>
 internal sealed class PeerProcess : IAsyncDisposable
 {
-    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan AnswerTime = TestTime.Seconds(60);
     private readonly Process _process;
     private readonly StringBuilder _errors = new();
     private readonly Action<string> _note = FailureNotesAttribute.ForCurrentTest;
