@@ -69,7 +69,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         void Check(int status, string operation)
         {
             if (status != 0)
-                throw LibfabricErrors.Provider(library, provider, operation, status, WhereTo(options));
+                throw LibfabricErrors.Provider(library, provider, operation, status, WhereTo(options) + QueueAdvice(provider, operation, status));
         }
     }
 
@@ -77,6 +77,12 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     private static string WhereTo(LibfabricOptions options) => string.IsNullOrEmpty(options.Node) || LibfabricDiscovery.IsSharedMemory(options.Provider)
         ? ""
         : $" Node is '{options.Node}'{(string.IsNullOrEmpty(options.Service) ? "" : $", Service '{options.Service}'")}.";
+
+    /// <summary>ofi_rxm asks the device for a queue with room for all peers; Soft-RoCE has none as long as for the default.</summary>
+    private static string QueueAdvice(string provider, string operation, int status) =>
+        operation == "fi_enable" && status == -FiErrno.FI_EINVAL && provider.StartsWith("verbs", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal)
+            ? " The likely cause: the device has no queue for as many peers as FI_UNIVERSE_SIZE says (256 where it is not set). Set it to the number of peers, in the environment or by Settings:FI_UNIVERSE_SIZE."
+            : "";
 
     /// <summary>Closes the endpoint, then what it used. Those that something still needs are closed later.</summary>
     public void Dispose()
