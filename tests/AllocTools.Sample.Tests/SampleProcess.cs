@@ -7,7 +7,7 @@ namespace AllocTools.Sample.Tests;
 /// <summary>The built sample as a process. It is ended with the test.</summary>
 internal sealed class SampleProcess : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan Patience = TestTime.Seconds(90);
     private readonly Process _process;
     private readonly StringBuilder _output = new();
     private readonly Task<string> _error;
@@ -39,6 +39,9 @@ internal sealed class SampleProcess : IAsyncDisposable
             return Path.GetFullPath(Path.Combine(here, "..", "..", "WorkerService", Path.GetFileName(here), "WorkerService"));
         }
     }
+
+    /// <summary>Its arguments for a provider, or for PROVIDER@NODE.</summary>
+    public static string[] On(string fabric) => fabric.Split('@') is [var provider, var node] ? ["--provider", provider, "--node", node] : ["--provider", fabric];
 
     public int Id => _process.Id;
 

@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Security.Cryptography;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Sample.Tests;
@@ -10,8 +12,15 @@ public sealed class TransferTests : IDisposable
         ? ["unshare", "--mount"]
         : ["unshare", "--user", "--map-root-user", "--mount"];
 
+    private static readonly string[] ShortTimeout = ["--timeout", TestTime.Seconds(3).TotalSeconds.ToString(CultureInfo.InvariantCulture)];
+
     private readonly TemporaryFolder _source = new();
     private readonly TemporaryFolder _target = new();
+
+    /// <summary>Providers, as the sample takes them, or what the environment asks for: PROVIDER@NODE.</summary>
+    public static TheoryData<string> Providers => [.. Fabric.Named ?? ["tcp;ofi_rxm", "shm", "sockets"]];
+
+    public static TheoryData<string> ProvidersWithEndings => [.. Fabric.Named ?? ["tcp;ofi_rxm", "shm"]];
 
     public void Dispose()
     {
@@ -20,16 +29,14 @@ public sealed class TransferTests : IDisposable
     }
 
     [Theory]
-    [InlineData("tcp;ofi_rxm")]
-    [InlineData("shm")]
-    [InlineData("sockets")]
-    public async Task AFileArrivesWholeAndNothingIsRegisteredAfterTheWarmUp(string provider)
+    [MemberData(nameof(Providers))]
+    public async Task AFileArrivesWholeAndNothingIsRegisteredAfterTheWarmUp(string fabric)
     {
         string file = _source.Write("data.bin", (10 << 20) + 12345);
-        SampleResult result = await RunAsync("--provider", provider, "--file", file, "--output", _target.Path);
+        SampleResult result = await RunAsync([.. SampleProcess.On(fabric), "--file", file, "--output", _target.Path]);
         Assert.Equal("", string.Join('\n', result.ErrorLines));
         Assert.Equal(0, result.ExitCode);
-        Assert.Contains($"over {provider}", result.Output, StringComparison.Ordinal);
+        Assert.Contains($"over {fabric.Split('@')[0]}", result.Output, StringComparison.Ordinal);
         Assert.Contains("the same on both sides", result.Output, StringComparison.Ordinal);
         Assert.Contains(Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken))), result.Output, StringComparison.Ordinal);
         AssertSame(file);
@@ -113,8 +120,8 @@ public sealed class TransferTests : IDisposable
             ticket = await receiver.ReadLineAsync();
         }
         var clock = Stopwatch.StartNew();
-        AssertFailed(await RunAsync("--role", "sender", "--peer", ticket, "--file", file, "--timeout", "3"), "", wasKilled: true);
-        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), $"it took {clock.Elapsed}");
+        AssertFailed(await RunAsync(["--role", "sender", "--peer", ticket, "--file", file, .. ShortTimeout]), "", wasKilled: true);
+        Assert.True(clock.Elapsed < TestTime.Seconds(30), $"it took {clock.Elapsed}");
     }
 
     [Fact]
@@ -131,32 +138,30 @@ public sealed class TransferTests : IDisposable
     }
 
     [Theory]
-    [InlineData("tcp;ofi_rxm")]
-    [InlineData("shm")]
-    public async Task AKilledReceiverIsSaidInOneLineAndLeavesNothingUnderTheFinalName(string provider)
+    [MemberData(nameof(ProvidersWithEndings))]
+    public async Task AKilledReceiverIsSaidInOneLineAndLeavesNothingUnderTheFinalName(string fabric)
     {
         string file = _source.WriteSparse("data.bin", 4L << 30);
-        await using var sample = new SampleProcess("--provider", provider, "--file", file, "--output", _target.Path, "--timeout", "3");
+        await using var sample = new SampleProcess([.. SampleProcess.On(fabric), "--file", file, "--output", _target.Path, .. ShortTimeout]);
         await sample.ReadUntilAsync("%");
         var clock = Stopwatch.StartNew();
         using (Process child = Process.GetProcessById(sample.ChildId()))
             child.Kill();
         SampleResult result = await sample.EndAsync();
-        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), $"it took {clock.Elapsed}");
+        Assert.True(clock.Elapsed < TestTime.Seconds(30), $"it took {clock.Elapsed}");
         AssertFailed(result, "", wasKilled: true);
     }
 
     [Theory]
-    [InlineData("tcp;ofi_rxm")]
-    [InlineData("shm")]
-    public async Task AKilledSenderEndsItsReceiverWhichLeavesNothing(string provider)
+    [MemberData(nameof(ProvidersWithEndings))]
+    public async Task AKilledSenderEndsItsReceiverWhichLeavesNothing(string fabric)
     {
         string file = _source.WriteSparse("data.bin", 4L << 30);
-        await using var sample = new SampleProcess("--provider", provider, "--file", file, "--output", _target.Path, "--timeout", "3");
+        await using var sample = new SampleProcess([.. SampleProcess.On(fabric), "--file", file, "--output", _target.Path, .. ShortTimeout]);
         await sample.ReadUntilAsync("%");
         using Process child = Process.GetProcessById(sample.ChildId());
         sample.Kill();
-        await child.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        await child.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken);
         Assert.Empty(_target.Files);
     }
 

@@ -23,9 +23,12 @@ public static class Fabric
 
     private static readonly Lazy<string> PlainTcpProvider = new(FindPlainTcp);
 
-    public static string[] All { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } list
+    /// <summary>Those that the environment names; null where it names none.</summary>
+    public static string[]? Named { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } list
         ? list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
-        : [Tcp, Sockets, SharedMemoryByAddress, SharedMemoryByOffset, PlainTcp];
+        : null;
+
+    public static string[] All { get; } = Named ?? [Tcp, Sockets, SharedMemoryByAddress, SharedMemoryByOffset, PlainTcp];
 
     /// <summary>For tests that need one, whichever.</summary>
     public static string Any => All[0];
