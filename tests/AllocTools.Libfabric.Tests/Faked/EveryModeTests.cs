@@ -21,7 +21,7 @@ public sealed class EveryModeTests
     public async Task WhatHoldsOnAFabricHoldsInEachMode(string mode)
     {
         FakeMode demanded = FakeMode.Parse(mode);
-        Assert.Equal(15, Suite.Length);
+        Assert.True(Suite.Length >= 15);
         foreach (MethodInfo test in Suite)
         {
             // A context has but one endpoint where registrations are bound to it.
