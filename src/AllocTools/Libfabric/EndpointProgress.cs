@@ -132,7 +132,8 @@ internal sealed unsafe class EndpointProgress
     {
         foreach (OperationSlot slot in _slots)
         {
-            if (slot.State is OperationState.Abandoned or OperationState.Refused)
+            // Also what somebody else is just telling its owner: the fabric may still have it.
+            if (slot.State is not (OperationState.Free or OperationState.Ended))
                 return true;
         }
         return false;
