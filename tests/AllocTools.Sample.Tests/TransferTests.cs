@@ -14,6 +14,9 @@ public sealed class TransferTests : IDisposable
 
     private static readonly string[] ShortTimeout = ["--timeout", TestTime.Seconds(3).TotalSeconds.ToString(CultureInfo.InvariantCulture)];
 
+    // Long enough to be interrupted, after the first tenth that is told.
+    private static readonly long LongFile = (long)((4L << 30) / TestTime.Factor);
+
     private readonly TemporaryFolder _source = new();
     private readonly TemporaryFolder _target = new();
 
@@ -141,7 +144,7 @@ public sealed class TransferTests : IDisposable
     [MemberData(nameof(ProvidersWithEndings))]
     public async Task AKilledReceiverIsSaidInOneLineAndLeavesNothingUnderTheFinalName(string fabric)
     {
-        string file = _source.WriteSparse("data.bin", 4L << 30);
+        string file = _source.WriteSparse("data.bin", LongFile);
         await using var sample = new SampleProcess([.. SampleProcess.On(fabric), "--file", file, "--output", _target.Path, .. ShortTimeout]);
         await sample.ReadUntilAsync("%");
         var clock = Stopwatch.StartNew();
@@ -156,7 +159,7 @@ public sealed class TransferTests : IDisposable
     [MemberData(nameof(ProvidersWithEndings))]
     public async Task AKilledSenderEndsItsReceiverWhichLeavesNothing(string fabric)
     {
-        string file = _source.WriteSparse("data.bin", 4L << 30);
+        string file = _source.WriteSparse("data.bin", LongFile);
         await using var sample = new SampleProcess([.. SampleProcess.On(fabric), "--file", file, "--output", _target.Path, .. ShortTimeout]);
         await sample.ReadUntilAsync("%");
         using Process child = Process.GetProcessById(sample.ChildId());

@@ -8,7 +8,7 @@ public static class TestTime
     private const string Variable = "ALLOCTOOLS_TIME_FACTOR";
 
     /// <summary>How many times longer a time-out is than on an ordinary machine, where an emulated one needs that; else 1.</summary>
-    private static readonly double Factor = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } text
+    public static double Factor { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } text
         ? double.Parse(text, CultureInfo.InvariantCulture)
         : 1;
 

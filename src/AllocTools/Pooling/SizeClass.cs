@@ -21,7 +21,9 @@ internal sealed class SizeClass : SlabOwner
     private readonly Lock _gate = new();
     private readonly SlabShelves _shelves;
     private readonly MagazineSet _magazines;
-    private TaskCompletionSource? _growth;
+
+    // Its result: whether memory was registered.
+    private TaskCompletionSource<bool>? _growth;
     private long _nextGrowthBytes;
 
     // A copy of the detector's, one load away on the warm path.
@@ -88,24 +90,23 @@ internal sealed class SizeClass : SlabOwner
     /// <returns>False when the cap leaves no room.</returns>
     public bool TryTake(long length, out RmaBuffer buffer)
     {
-        bool waited = false;
+        bool hasGrown = false;
         while (true)
         {
-            if (TryTakeFree(length, isHit: !waited, out buffer))
+            if (TryTakeFree(length, isHit: !hasGrown, out buffer))
                 return true;
-            TaskCompletionSource? othersGrowth;
-            TaskCompletionSource? ownGrowth = null;
+            TaskCompletionSource<bool>? othersGrowth;
+            TaskCompletionSource<bool>? ownGrowth = null;
             lock (_gate)
             {
                 othersGrowth = _growth;
                 if (othersGrowth is null)
-                    _growth = ownGrowth = new TaskCompletionSource();
+                    _growth = ownGrowth = new TaskCompletionSource<bool>();
             }
             if (ownGrowth is not null)
                 return GrowAndTake(ownGrowth, length, out buffer);
             // Set by a thread that is in the provider now; it needs no thread of the pool to get on.
-            othersGrowth!.Task.GetAwaiter().GetResult();
-            waited = true;
+            hasGrown |= othersGrowth!.Task.GetAwaiter().GetResult();
         }
     }
 
@@ -298,8 +299,9 @@ internal sealed class SizeClass : SlabOwner
         return TryTakeFree(length, isHit: true, out buffer);
     }
 
-    private bool GrowAndTake(TaskCompletionSource growth, long length, out RmaBuffer buffer)
+    private bool GrowAndTake(TaskCompletionSource<bool> growth, long length, out RmaBuffer buffer)
     {
+        bool hasGrown = false;
         try
         {
             if (TryReuse(length, out buffer))
@@ -307,6 +309,7 @@ internal sealed class SizeClass : SlabOwner
             Slab? slab = TryGrow();
             if (slab is null)
                 return TryTakeIdle(length, fromOthers: true, out buffer);
+            hasGrown = true;
             _magazines.Restore();
             lock (_gate)
             {
@@ -322,7 +325,7 @@ internal sealed class SizeClass : SlabOwner
         {
             lock (_gate)
                 _growth = null;
-            growth.SetResult();
+            growth.SetResult(hasGrown);
         }
     }
 

@@ -73,6 +73,39 @@ public sealed class PoolTests
     }
 
     [Fact]
+    public async Task WhoWaitsForAGrowthThatRegistersNothingAndFindsAnIdleBlockCountsAsAHit()
+    {
+        const int Block = 64 << 10;
+        using var entered = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        var context = new CountingContext();
+        // Under so low a cap magazines have no room: what is returned is there for all.
+        await using var test = new TestPool(context, o =>
+        {
+            o.MaxSlabBytes = Block;
+            o.MaxRegisteredBytes = 4 * Block;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
+        });
+        RmaBuffer only = test.Pool.Rent(Block);
+        context.BeforeRegister = (_, length) =>
+        {
+            entered.Set();
+            go.Wait(Token);
+            throw CountingContext.Refusal(length);
+        };
+        Task refused = Task.Factory.StartNew(() => test.Pool.Rent(Block), Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        entered.Wait(Token);
+        var waiting = new Thread(() => test.Pool.Rent(Block).Dispose());
+        waiting.Start();
+        Assert.True(SpinWait.SpinUntil(() => waiting.ThreadState.HasFlag(ThreadState.WaitSleepJoin), TimeSpan.FromSeconds(30)));
+        only.Dispose();
+        go.Set();
+        await Assert.ThrowsAsync<RmaRegistrationException>(() => refused);
+        waiting.Join();
+        Assert.Equal((1, 1), (test.Statistics.Hits, test.Statistics.Misses));
+    }
+
+    [Fact]
     public async Task GrowthDoublesUpToTheLimit()
     {
         List<long> lengths = [];
