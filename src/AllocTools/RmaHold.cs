@@ -26,8 +26,8 @@ public struct RmaHold
     public readonly nint LocalDescriptor => _slab?.Region.LocalDescriptor ?? 0;
 
     /// <summary>
-    /// The operation timed out, or an exposure could not be ended, and the memory may still be touched. From now on the buffer may be returned, but it is not
-    /// handed out again before <see cref="Release"/>.
+    /// The operation timed out, or its exposure could not be ended, and the memory may still be touched. From now on the
+    /// buffer may be returned, but it is not handed out again before <see cref="Release"/>.
     /// </summary>
     public void Quarantine()
     {

@@ -1,12 +1,11 @@
-using AllocTools.HostMemory;
 using AllocTools.Regions;
 
 namespace AllocTools.Tests;
 
-/// <summary>A real host context that counts, and that refuses or delays on command.</summary>
+/// <summary>A real context that counts, and that refuses or delays on command.</summary>
 internal sealed class CountingContext : RmaContext
 {
-    private readonly IRmaContext _inner = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
+    private readonly IRmaContext _inner = PoolProvider.Open();
     private int _registrations;
     private int _live;
     private int _closed;

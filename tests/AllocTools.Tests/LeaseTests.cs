@@ -1,5 +1,6 @@
 using AllocTools.HostMemory;
 using AllocTools.Regions;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Tests;
@@ -292,7 +293,8 @@ public sealed class LeaseTests : IAsyncDisposable
         source.Span.Fill(9);
         RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(
             () => endpoint.WriteAsync(source.Slice(0, 20), dead, cancellationToken: TestContext.Current.CancellationToken).AsTask());
-        Assert.Equal("EACCES", error.ErrorName);
+        // Each transport says it in its own way.
+        Assert.Equal(Fabric.Named is null ? "EACCES" : "FI_EIO", error.ErrorName);
         Assert.False(target.Span.Slice(10, 20).ContainsAnyExcept((byte)7));
         first.Dispose();
         Assert.Equal(before, test.Statistics.RegisteredBytes);

@@ -11,7 +11,7 @@ namespace AllocTools.Tests;
 internal sealed class TestPool : IAsyncDisposable
 {
     public TestPool(Action<RmaMemoryPoolOptions>? configure = null, TimeProvider? time = null, ILoggerFactory? logging = null, IBlockAllocator? blocks = null)
-        : this(new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open(), configure, time, logging, blocks)
+        : this(PoolProvider.Open(), configure, time, logging, blocks)
     {
     }
 

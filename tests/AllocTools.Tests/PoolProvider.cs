@@ -1,0 +1,13 @@
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
+
+namespace AllocTools.Tests;
+
+/// <summary>What the pools of these tests register with: memory of the host that is not locked, or the fabric that the environment names.</summary>
+internal static class PoolProvider
+{
+    public static IRmaContext Open() => Fabric.Named is [string fabric, ..]
+        ? Fabric.Open(fabric)
+        : new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
+}
