@@ -59,7 +59,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     /// <summary>The first failure of an endpoint's progress, for good; or that of one which is stuck, while it is.</summary>
     public override RmaException? Failure => Volatile.Read(ref _failure)
-        ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Traits.ProviderName}' does not return; a peer that was killed may have left a lock behind."));
+        ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Traits.ProviderName}' does not return; with shm a peer that was killed may have left a lock behind."));
 
     /// <summary>An endpoint can make no progress any more.</summary>
     public void ReportFailure(RmaException failure) => Interlocked.CompareExchange(ref _failure, failure, null);
