@@ -41,7 +41,11 @@ internal sealed class SampleProcess : IAsyncDisposable
     }
 
     /// <summary>Its arguments for a provider, or for PROVIDER@NODE.</summary>
-    public static string[] On(string fabric) => fabric.Split('@') is [var provider, var node] ? ["--provider", provider, "--node", node] : ["--provider", fabric];
+    public static string[] On(string fabric)
+    {
+        string[] where = fabric.Split('@') is [var provider, var node] ? ["--provider", provider, "--node", node] : ["--provider", fabric];
+        return [.. where, $"--Transfer:StartTimeout={TestTime.Seconds(30):c}"];
+    }
 
     public int Id => _process.Id;
 
