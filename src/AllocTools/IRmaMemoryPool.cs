@@ -74,7 +74,8 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
 
     /// <summary>Stops renting, fails the waiters, and waits until nothing is out or the token is cancelled.</summary>
     /// <remarks>
-    /// What was returned and is quarantined is not out: it comes back when the endpoint that holds it is closed.
+    /// What was returned and is quarantined is not out: it comes back when the endpoint that holds it is closed. On a pool
+    /// that is disposed it waits for nothing.
     /// </remarks>
     /// <param name="cancellationToken">The deadline.</param>
     /// <returns>True when nothing is out any more.</returns>

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace AllocTools;
 
 /// <summary>A snapshot of a pool's books. Counters only grow; the others are the state at the moment of the call.</summary>
@@ -80,4 +82,13 @@ public sealed record RmaPoolStatistics
 
     /// <summary>Returned buffers that an operation which timed out still holds.</summary>
     public long QuarantinedBuffers => SizeClasses.Sum(c => c.QuarantinedBuffers);
+
+    /// <summary>The books in a line, for people: its form may change.</summary>
+    public override string ToString()
+    {
+        string classes = string.Join(", ", SizeClasses.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Name}: {c.IdleBuffers:N0} of {c.TotalBuffers:N0} idle")));
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"{RegisteredBytes:N0} of {LimitBytes:N0} bytes registered, {RentedBuffers:N0} buffers out, {QuarantinedBuffers:N0} quarantined, {PendingRequests:N0} requests waiting; {Hits:N0} hits, {Misses:N0} misses, {Rejections:N0} rejections; {Registrations:N0} registrations, {RegistrationFailures:N0} refused, {Deregistrations:N0} deregistrations; {classes}");
+    }
 }

@@ -23,5 +23,5 @@ internal static class LeaseErrors
 
     [DoesNotReturn]
     public static void ThrowLateReturn(string pool) => throw new ObjectDisposedException(
-        nameof(IRmaMemoryPool), $"The buffer was returned after its pool '{pool}' was disposed. The memory was given back; return buffers before the pool's DrainTimeout ends.");
+        nameof(IRmaMemoryPool), $"The buffer was returned after its pool '{pool}' was disposed. It was taken back all the same; return buffers before the pool's DrainTimeout ends.");
 }

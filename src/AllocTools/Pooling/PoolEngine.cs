@@ -317,14 +317,16 @@ internal sealed class PoolEngine : IDisposable
 
     public async ValueTask<bool> DrainAsync(CancellationToken cancellationToken)
     {
-        if (Interlocked.CompareExchange(ref _state, Draining, Open) == Open)
+        int before = Interlocked.CompareExchange(ref _state, Draining, Open);
+        if (before == Open)
         {
             UpdateMode();
             _waiters.FailAll(NotOpen);
         }
         Memory.GatherMagazines();
         AfterRelease();
-        if (!_drained.Task.IsCompleted)
+        // Who disposed the pool has given up on what is out.
+        if (before != Closed && !_drained.Task.IsCompleted)
         {
             Task cancelled = Task.Delay(Timeout.InfiniteTimeSpan, _time, cancellationToken);
             await Task.WhenAny(_drained.Task, cancelled).ConfigureAwait(false);

@@ -56,6 +56,18 @@ public sealed class ClosingTests
     }
 
     [Fact]
+    public async Task DrainingWhatIsDisposedWaitsForNothing()
+    {
+        var test = new TestPool();
+        RmaBuffer held = test.Pool.Rent(1);
+        test.Pool.Dispose();
+        Assert.False(await test.Pool.DrainAsync(Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
+        string late = Assert.Throws<ObjectDisposedException>(held.Dispose).Message;
+        Assert.Contains("taken back all the same", late, StringComparison.Ordinal);
+        Assert.True(await test.Pool.DrainAsync(Token));
+    }
+
+    [Fact]
     public async Task DrainingFailsWaitersAndSaysWhetherAllIsBack()
     {
         await using var test = new TestPool(o =>
