@@ -103,16 +103,8 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     public unsafe RmaBuffer Register(Memory<byte> memory)
     {
         MemoryHandle pin = memory.Pin();
-        try
-        {
-            // An empty memory has no address; the length is what the error is about.
-            return _engine.Register(memory.IsEmpty ? -1 : (nint)pin.Pointer, memory.Length, pin);
-        }
-        catch
-        {
-            pin.Dispose();
-            throw;
-        }
+        // An empty memory has no address; the length is what the error is about.
+        return _engine.Register(memory.IsEmpty ? -1 : (nint)pin.Pointer, memory.Length, pin);
     }
 
     /// <inheritdoc/>
@@ -150,6 +142,8 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     {
         set => _engine.Instruments = value;
     }
+
+    ILogger IMeteredPool.Logger => _engine.Logger;
 
     /// <inheritdoc/>
     public RmaPoolStatistics GetStatistics() => _engine.GetStatistics();

@@ -8,8 +8,9 @@ public class RmaOperationException : RmaException
     /// <param name="kind">The operation.</param>
     /// <param name="errorCode">The positive errno or fi_errno value.</param>
     /// <param name="errorName">Its symbol.</param>
-    public RmaOperationException(string message, RmaOperationKind kind, int errorCode, string errorName)
-        : base(message, errorCode, errorName) => Kind = kind;
+    /// <param name="innerException">The cause, if another exception is.</param>
+    public RmaOperationException(string message, RmaOperationKind kind, int errorCode, string errorName, Exception? innerException = null)
+        : base(message, errorCode, errorName, innerException) => Kind = kind;
 
     /// <summary>The operation that failed.</summary>
     public RmaOperationKind Kind { get; }

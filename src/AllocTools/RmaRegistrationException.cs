@@ -1,6 +1,9 @@
 namespace AllocTools;
 
-/// <summary>Memory could not be registered or deregistered. The pool stays usable and nothing is left behind.</summary>
+/// <summary>
+/// Memory could not be registered or deregistered. The pool stays usable, and nothing is left behind but what
+/// <see cref="IsStillRegistered"/> tells.
+/// </summary>
 public sealed class RmaRegistrationException : RmaException
 {
     /// <summary>Makes an error.</summary>
@@ -28,4 +31,10 @@ public sealed class RmaRegistrationException : RmaException
 
     /// <summary>The provider in force.</summary>
     public string Provider { get; }
+
+    /// <summary>
+    /// The transport had registered the memory, failed on the way, and could not undo it: it may still reach the memory,
+    /// which must stay mapped for good. A pool keeps its own mapped and the caller's pinned, and on its books.
+    /// </summary>
+    public bool IsStillRegistered { get; init; }
 }

@@ -6,7 +6,7 @@ namespace AllocTools;
 /// </summary>
 public sealed class RmaTimeoutException : RmaOperationException
 {
-    /// <inheritdoc cref="RmaOperationException(string, RmaOperationKind, int, string)"/>
+    /// <inheritdoc cref="RmaOperationException(string, RmaOperationKind, int, string, Exception?)"/>
     public RmaTimeoutException(string message, RmaOperationKind kind, int errorCode, string errorName)
         : base(message, kind, errorCode, errorName)
     {

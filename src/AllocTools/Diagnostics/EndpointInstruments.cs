@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
 
@@ -7,9 +8,11 @@ internal sealed class EndpointInstruments
 {
     private readonly Histogram<double> _duration;
     private readonly KeyValuePair<string, object?>[][] _tags;
+    private readonly ILogger _logger;
 
-    public EndpointInstruments(Histogram<double> duration, string poolName, string provider)
+    public EndpointInstruments(Histogram<double> duration, string poolName, string provider, ILogger logger)
     {
+        _logger = logger;
         _duration = duration;
         _tags =
         [
@@ -29,9 +32,16 @@ internal sealed class EndpointInstruments
     public void Record(RmaOperationKind kind, TimeSpan time, string? errorType)
     {
         KeyValuePair<string, object?>[] tags = _tags[(int)kind];
-        if (errorType is null)
-            _duration.Record(time.TotalSeconds, tags);
-        else
-            _duration.Record(time.TotalSeconds, [.. tags, RmaTags.Tag(RmaTags.ErrorType, errorType)]);
+        try
+        {
+            if (errorType is null)
+                _duration.Record(time.TotalSeconds, tags);
+            else
+                _duration.Record(time.TotalSeconds, [.. tags, RmaTags.Tag(RmaTags.ErrorType, errorType)]);
+        }
+        catch (Exception e)
+        {
+            ListenerFailures.Tell(_logger, e);
+        }
     }
 }

@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Logging;
+
 namespace AllocTools.Diagnostics;
 
 /// <summary>A pool whose registrations and waits can be timed.</summary>
@@ -5,4 +7,6 @@ internal interface IMeteredPool
 {
     /// <summary>Its histograms; null where nobody publishes the pool.</summary>
     PoolInstruments? Instruments { set; }
+
+    ILogger Logger { get; }
 }

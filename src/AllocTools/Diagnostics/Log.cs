@@ -52,4 +52,10 @@ internal static partial class Log
 
     [LoggerMessage(16, LogLevel.Warning, "Pool '{Pool}' can't grow to its default cap: {Reason}")]
     public static partial void CapOutOfReach(ILogger logger, string pool, string reason);
+
+    [LoggerMessage(17, LogLevel.Warning, "An endpoint of provider '{Provider}' can't wait for completions any more: {Why}. It looks for them in pauses of up to {Milliseconds} ms instead.")]
+    public static partial void WaitingFailed(ILogger logger, string provider, string why, double milliseconds);
+
+    [LoggerMessage(18, LogLevel.Error, "A listener to the meters or spans threw an exception. What it listens to goes on without it; this is said once.")]
+    public static partial void ListenerFailed(ILogger logger, Exception exception);
 }

@@ -1,9 +1,10 @@
 using System.Diagnostics.Metrics;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
 
 /// <summary>The histograms of one pool: what can't be summed when somebody looks.</summary>
-internal sealed class PoolInstruments(Histogram<double> registration, Histogram<double> wait, string poolName, string provider)
+internal sealed class PoolInstruments(Histogram<double> registration, Histogram<double> wait, string poolName, string provider, ILogger logger)
 {
     private readonly KeyValuePair<string, object?> _pool = RmaTags.Tag(RmaTags.PoolName, poolName);
     private readonly KeyValuePair<string, object?> _provider = RmaTags.Tag(RmaTags.Provider, provider);
@@ -18,9 +19,16 @@ internal sealed class PoolInstruments(Histogram<double> registration, Histogram<
     {
         if (!histogram.Enabled)
             return;
-        if (errorType is null)
-            histogram.Record(time.TotalSeconds, _pool, _provider);
-        else
-            histogram.Record(time.TotalSeconds, _pool, _provider, RmaTags.Tag(RmaTags.ErrorType, errorType));
+        try
+        {
+            if (errorType is null)
+                histogram.Record(time.TotalSeconds, _pool, _provider);
+            else
+                histogram.Record(time.TotalSeconds, _pool, _provider, RmaTags.Tag(RmaTags.ErrorType, errorType));
+        }
+        catch (Exception e)
+        {
+            ListenerFailures.Tell(logger, e);
+        }
     }
 }

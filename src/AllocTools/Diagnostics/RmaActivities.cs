@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using AllocTools.Pooling;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
 
@@ -15,45 +16,49 @@ internal static class RmaActivities
     public static bool OperationsAreTraced => Operations.HasListeners();
 
     /// <summary>Begins the span of a registration, or of its undoing.</summary>
-    public static Activity? Start(string name, PoolEngine pool, long length)
+    public static RmaSpan Start(string name, PoolEngine pool, long length)
     {
-        Activity? span = Source.StartActivity(name, ActivityKind.Internal);
+        Activity? span = Begin(Source, name, ActivityKind.Internal, pool.Logger);
         if (span is { IsAllDataRequested: true })
         {
             span.SetTag(RmaTags.PoolName, pool.Name);
             span.SetTag(RmaTags.Provider, pool.Context.Traits.ProviderName);
             span.SetTag(RmaTags.Length, length);
         }
-        return span;
+        return new RmaSpan(span, pool.Logger);
     }
 
     /// <summary>Begins the span of opening a provider.</summary>
-    public static Activity? StartOpen(string provider)
+    public static RmaSpan StartOpen(string provider, ILogger logger)
     {
-        Activity? span = Source.StartActivity("rma.open", ActivityKind.Internal);
+        Activity? span = Begin(Source, "rma.open", ActivityKind.Internal, logger);
         span?.SetTag(RmaTags.Provider, provider);
-        return span;
+        return new RmaSpan(span, logger);
     }
 
     /// <summary>Begins the span of an endpoint operation.</summary>
-    public static Activity? StartOperation(RmaOperationKind kind, string provider, long length)
+    public static RmaSpan StartOperation(RmaOperationKind kind, string provider, long length, ILogger logger)
     {
-        Activity? span = Operations.StartActivity($"rma.{EndpointCounters.NameOf(kind)}", ActivityKind.Client);
+        Activity? span = Begin(Operations, $"rma.{EndpointCounters.NameOf(kind)}", ActivityKind.Client, logger);
         if (span is { IsAllDataRequested: true })
         {
             span.SetTag(RmaTags.Provider, provider);
             span.SetTag(RmaTags.Operation, EndpointCounters.NameOf(kind));
             span.SetTag(RmaTags.Length, length);
         }
-        return span;
+        return new RmaSpan(span, logger);
     }
 
-    /// <summary>Says why a span ends badly.</summary>
-    public static void Fail(Activity? span, Exception error)
+    private static Activity? Begin(ActivitySource source, string name, ActivityKind kind, ILogger logger)
     {
-        if (span is null)
-            return;
-        span.SetTag(RmaTags.ErrorType, RmaTags.ErrorTypeOf(error));
-        span.SetStatus(ActivityStatusCode.Error, error.Message);
+        try
+        {
+            return source.StartActivity(name, kind);
+        }
+        catch (Exception e)
+        {
+            ListenerFailures.Tell(logger, e);
+            return null;
+        }
     }
 }

@@ -57,7 +57,7 @@ public sealed class RmaMetrics
         ArgumentNullException.ThrowIfNull(pool);
         _pools.Add(pool, pool.Name);
         if (pool is IMeteredPool metered)
-            metered.Instruments = new PoolInstruments(_registration, _wait, pool.Name, pool.Context.Traits.ProviderName);
+            metered.Instruments = new PoolInstruments(_registration, _wait, pool.Name, pool.Context.Traits.ProviderName, metered.Logger);
     }
 
     /// <summary>Shows a pool no longer. One that isn't here is ignored.</summary>
@@ -81,7 +81,7 @@ public sealed class RmaMetrics
         ArgumentException.ThrowIfNullOrEmpty(poolName);
         _endpoints.Add(endpoint, poolName);
         if (endpoint is IMeteredEndpoint metered)
-            metered.Counters.Instruments = new EndpointInstruments(_operation, poolName, endpoint.Context.Traits.ProviderName);
+            metered.Counters.Instruments = new EndpointInstruments(_operation, poolName, endpoint.Context.Traits.ProviderName, metered.Logger);
     }
 
     /// <summary>Counts an endpoint no further; what it did stays counted. One that isn't here is ignored.</summary>

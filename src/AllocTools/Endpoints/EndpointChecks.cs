@@ -5,6 +5,13 @@ internal static class EndpointChecks
 {
     private static readonly TimeSpan Longest = TimeSpan.FromHours(24);
 
+    /// <exception cref="ArgumentException">Nothing can be done with the memory.</exception>
+    public static void ThrowIfGrantsNothing(in RemoteMemory memory)
+    {
+        if ((memory.Access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite)) == 0)
+            throw new ArgumentException($"The remote memory grants {memory.Access}, neither RemoteRead nor RemoteWrite: it is the default value, or no exposure's. Pass what the peer's exposure says.", nameof(memory));
+    }
+
     /// <exception cref="InvalidOperationException">The peer did not expose its memory for that.</exception>
     public static void ThrowIfNotExposedFor(RmaOperationKind kind, in RemoteMemory memory)
     {

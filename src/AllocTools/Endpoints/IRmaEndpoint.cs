@@ -23,7 +23,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <summary>What became of its operations so far; none where an endpoint keeps no books.</summary>
     RmaEndpointStatistics GetStatistics() => new() { Operations = [] };
 
-    /// <summary>Makes a peer known (fi_av_insert).</summary>
+    /// <summary>Makes a peer known (fi_av_insert). One that is known already is so until it was removed as often as inserted.</summary>
     /// <param name="address">The peer's <see cref="Address"/>.</param>
     /// <exception cref="RmaProviderException">The address is not one of this transport.</exception>
     RmaPeer InsertPeer(ReadOnlySpan<byte> address);
@@ -39,6 +39,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <summary>Makes a peer's memory usable in operations.</summary>
     /// <param name="peer">Whose memory it is.</param>
     /// <param name="memory">What the peer said of it.</param>
+    /// <exception cref="ArgumentException">The peer is another endpoint's, or the memory grants nothing.</exception>
     /// <exception cref="RmaProviderException">The key can't be mapped.</exception>
     RemoteRegion Import(RmaPeer peer, RemoteMemory memory);
 

@@ -48,7 +48,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
             throw Failed("munlock", host.Length, error);
     }
 
-    public override IRmaEndpoint OpenEndpoint() => new HostEndpoint(this);
+    public override IRmaEndpoint OpenEndpoint() => new HostEndpoint(this, logger);
 
     protected override void Close()
     {

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using AllocTools.Diagnostics;
 using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.HostMemory;
 
@@ -24,14 +25,14 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly byte[] _address = new byte[AddressTag.Length + 16];
     private readonly Guid _id = Guid.NewGuid();
     private readonly HostMailbox _mailbox = new();
-    private readonly ConcurrentDictionary<ulong, HostEndpoint> _peers = new();
+    private readonly HostPeerTable _peers = new();
     private readonly ConcurrentQueue<RmaCompletion> _completions = new();
     private int _outstanding;
-    private ulong _nextPeer;
     private int _closed;
 
-    public HostEndpoint(IRmaContext context)
+    public HostEndpoint(IRmaContext context, ILogger logger)
     {
+        Logger = logger;
         _context = context;
         _contextLease = context.Retain();
         AddressTag.CopyTo(_address);
@@ -42,6 +43,10 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     public IRmaContext Context => _context;
 
     public EndpointCounters Counters { get; } = new();
+
+    public ILogger Logger { get; }
+
+    public bool IsClosed => Volatile.Read(ref _closed) != 0;
 
     public RmaEndpointStatistics GetStatistics() => Counters.Snapshot();
 
@@ -56,15 +61,18 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
             throw new RmaProviderException($"The peer's address of {address.Length} bytes is not one of the provider '{HostContext.ProviderName}'. Both sides need the same provider.");
         if (!HostFabric.TryFind(new Guid(address[AddressTag.Length..]), out HostEndpoint? peer))
             throw new RmaProviderException($"The peer is closed, or in another process: the provider '{HostContext.ProviderName}' works inside one process only.");
-        ulong handle = Interlocked.Increment(ref _nextPeer);
-        _peers[handle] = peer;
-        return new RmaPeer(this, handle);
+        return new RmaPeer(this, _peers.Insert(peer));
     }
 
-    public void RemovePeer(RmaPeer peer) => _peers.TryRemove(Check(peer).Handle, out _);
+    public void RemovePeer(RmaPeer peer)
+    {
+        if (!_peers.Remove(Check(peer).Handle))
+            throw Removed(nameof(peer));
+    }
 
     public RemoteRegion Import(RmaPeer peer, RemoteMemory memory)
     {
+        EndpointChecks.ThrowIfGrantsNothing(memory);
         if (memory.IsRaw)
             throw new RmaProviderException($"The peer's memory has a raw key; the provider '{HostContext.ProviderName}' has integer keys. Both sides need the same provider.");
         return new RemoteRegion(Check(peer), memory, memory.Key, unmap: null);
@@ -115,7 +123,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         CheckOpen();
         long now = Stopwatch.GetTimestamp();
-        foreach (HostEndpoint at in _peers.Values.Append(this))
+        foreach (HostEndpoint at in _peers.All().Append(this))
             at._mailbox.RemoveDue(this, now).ForEach(p => p.Owner.Complete(p, 0, TimedOut));
         int count = 0;
         while (count < completions.Length && _completions.TryDequeue(out RmaCompletion completion))
@@ -139,7 +147,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         HostFabric.Remove(_id);
         foreach (HostPending pending in _mailbox.Close())
             pending.Owner.Complete(pending, 0, ConnectionReset);
-        foreach (HostEndpoint peer in _peers.Values)
+        foreach (HostEndpoint peer in _peers.All())
             peer._mailbox.RemoveDue(this, long.MaxValue).ForEach(p => p.Owner.Complete(p, 0, ConnectionReset));
         _contextLease.Dispose();
     }
@@ -160,13 +168,16 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         RemoteSlice remote = operation.Remote;
         ArgumentNullException.ThrowIfNull(remote.Region, nameof(operation));
-        Check(remote.Region.Peer);
+        PeerOf(remote.Region.Peer);
         long length = operation.Local.Length;
         RangeCheck.ThrowIfOutside(0, length, remote.Length);
         EndpointChecks.ThrowIfNotExposedFor(operation.Kind, remote.Region.Memory);
         RmaHold hold = Hold(operation.Local);
+        bool isUsed = false;
         try
         {
+            remote.Region.AddUse();
+            isUsed = true;
             if (!HostFabric.TryFind(remote.Region.Key, out HostRegistration? registration) || !registration.TryEnter())
                 return PermissionDenied;
             try
@@ -188,6 +199,8 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         }
         finally
         {
+            if (isUsed)
+                remote.Region.EndUse();
             hold.Release();
         }
     }
@@ -267,9 +280,11 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         ? peer
         : throw new ArgumentException("The peer was inserted at another endpoint; insert it at this one.", nameof(peer));
 
-    private HostEndpoint PeerOf(RmaPeer peer) => _peers.TryGetValue(Check(peer).Handle, out HostEndpoint? endpoint)
+    private HostEndpoint PeerOf(RmaPeer peer) => _peers.TryFind(Check(peer).Handle, out HostEndpoint? endpoint)
         ? endpoint
-        : throw new ArgumentException("The peer was removed from this endpoint.", nameof(peer));
+        : throw Removed(nameof(peer));
+
+    private static ArgumentException Removed(string parameter) => new("The peer was removed from this endpoint; insert it again.", parameter);
 
     private void Count(RmaOperationKind kind, long length, int error, long started = 0)
     {

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using AllocTools.Diagnostics;
 using AllocTools.Regions;
 using Microsoft.Extensions.DependencyInjection;
@@ -42,7 +41,7 @@ public sealed class HostProvider : IRmaProvider
     public IRmaContext Open()
     {
         HostProviderOptionsValidator.ThrowIfInvalid(_options);
-        using Activity? span = RmaActivities.StartOpen(HostContext.ProviderName);
+        using RmaSpan span = RmaActivities.StartOpen(HostContext.ProviderName, _logger);
         return new HostContext(_options.Locking, _logger);
     }
 }

@@ -28,7 +28,8 @@ internal static unsafe partial class DescriptorWait
     }
 
     /// <summary>Waits until either descriptor can be read or the time is over, and resets the event.</summary>
-    public static void Wait(int descriptor, int eventDescriptor, TimeSpan timeout)
+    /// <returns>False where the first can't be waited on.</returns>
+    public static bool Wait(int descriptor, int eventDescriptor, TimeSpan timeout)
     {
         // poll ignores a negative descriptor.
         PollDescriptor* pair = stackalloc PollDescriptor[2];
@@ -41,13 +42,14 @@ internal static unsafe partial class DescriptorWait
             int error = Marshal.GetLastPInvokeError();
             if (error != Interrupted)
                 throw new InvalidOperationException($"ppoll failed: {Marshal.GetPInvokeErrorMessage(error)}.");
-            return;
+            return true;
         }
         if (pair[1].Returned != 0)
         {
             ulong count;
             _ = read(eventDescriptor, &count, sizeof(ulong));
         }
+        return (pair[0].Returned & ~PollIn) == 0;
     }
 
     public static void Close(int descriptor) => _ = close(descriptor);

@@ -115,6 +115,21 @@ internal static unsafe partial class SystemPages
         return 0;
     }
 
+    /// <summary>
+    /// Backs the pages of memory that is in use, which stays as it is. Nothing is done where the kernel can't
+    /// (before Linux 5.14), and to memory that is not writable, or is a device's.
+    /// </summary>
+    public static int PopulateInUse(nint address, nuint length)
+    {
+        if (!OperatingSystem.IsLinux())
+            return 0;
+        nint page = Environment.SystemPageSize;
+        nint first = address & -page;
+        nint end = (address + (nint)length + page - 1) & -page;
+        int error = madvise(first, (nuint)(end - first), AdvicePopulateWrite) == 0 ? 0 : Marshal.GetLastPInvokeError();
+        return error == InvalidArgument ? 0 : error;
+    }
+
     /// <summary>Locks whole pages into memory: mlock(2) or VirtualLock.</summary>
     public static int Lock(nint address, nuint length)
     {

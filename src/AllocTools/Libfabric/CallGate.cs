@@ -5,10 +5,8 @@ internal sealed class CallGate
 {
     private const int ClosedBit = 1 << 30;
 
-    private readonly TaskCompletionSource _empty = new();
+    private readonly TaskCompletionSource _empty = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _calls;
-
-    public bool IsClosed => (Volatile.Read(ref _calls) & ClosedBit) != 0;
 
     /// <summary>Begins a call. False: it is closed.</summary>
     public bool TryEnter()
@@ -26,14 +24,17 @@ internal sealed class CallGate
             _empty.TrySetResult();
     }
 
-    /// <summary>Lets no call in any more and waits for those that run. False: somebody else has closed it.</summary>
+    /// <summary>Completes when it is closed and the last call has ended.</summary>
+    public Task Empty => _empty.Task;
+
+    /// <summary>Lets no call in any more. False: somebody else has closed it.</summary>
     public bool TryClose()
     {
         int before = Interlocked.Or(ref _calls, ClosedBit);
         if ((before & ClosedBit) != 0)
             return false;
-        if (before != 0)
-            _empty.Task.GetAwaiter().GetResult();
+        if (before == 0)
+            _empty.TrySetResult();
         return true;
     }
 }

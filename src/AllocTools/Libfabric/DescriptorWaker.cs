@@ -9,7 +9,7 @@ internal sealed class DescriptorWaker(int queueDescriptor) : IWaker
 
     public void Wake() => DescriptorWait.Signal(_event);
 
-    public void Wait(TimeSpan longest) => DescriptorWait.Wait(queueDescriptor, _event, longest);
+    public bool Wait(TimeSpan longest, bool forCompletions) => DescriptorWait.Wait(forCompletions ? queueDescriptor : -1, _event, longest);
 
     public void Dispose() => DescriptorWait.Close(_event);
 }

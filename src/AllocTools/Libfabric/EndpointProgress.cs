@@ -10,6 +10,8 @@ namespace AllocTools.Libfabric;
 /// </remarks>
 internal sealed unsafe class EndpointProgress
 {
+    private const int FewestRecallTurns = 100;
+
     private readonly LibfabricContext _context;
     private readonly OperationSlot[] _slots;
     private readonly EndpointCounters _counters;
@@ -20,6 +22,7 @@ internal sealed unsafe class EndpointProgress
     private readonly OverdueOperations _overdue;
     private readonly CompletionReader _reader;
     private readonly CoarseClock? _clock;
+    private RmaException? _failure;
 
     public EndpointProgress(
         LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread)
@@ -40,7 +43,11 @@ internal sealed unsafe class EndpointProgress
     public OperationDispatch Dispatch { get; }
 
     /// <summary>Why progress is impossible; null where it isn't.</summary>
-    public RmaException? Failure { get; private set; }
+    public RmaException? Failure
+    {
+        get => Volatile.Read(ref _failure);
+        private set => Volatile.Write(ref _failure, value);
+    }
 
     /// <summary>The earliest time at which something may be overdue, as a timestamp.</summary>
     public long NextDeadline => _earliest.Value;
@@ -87,34 +94,36 @@ internal sealed unsafe class EndpointProgress
     public void Break(RmaException failure)
     {
         Failure = failure;
+        // What is not seen in its slot here sees the failure.
+        Interlocked.MemoryBarrier();
         foreach (OperationSlot slot in _slots)
         {
             long word = slot.Word;
             OperationState state = OperationSlot.StateOf(word);
             if (state is OperationState.Posted or OperationState.Cancelling)
-                _ending.TryAbandon(slot, word, failure);
+                _ending.TryAbandon(slot, word, _ending.NoProgressError(slot, failure));
             else if (state is OperationState.Queued or OperationState.Unposted)
-                _ending.TryFailQueued(slot, word, failure);
+                _ending.TryFailQueued(slot, word, _ending.NoProgressError(slot, failure));
         }
     }
 
     /// <summary>
-    /// Tells all owners that the endpoint is closed, asks the transport to give up what it has, and waits for that. What
-    /// does not come back in time stays held.
+    /// Asks the transport to give up what it has, of which the owners were told already, and waits for that. What does not
+    /// come back in time stays held.
     /// </summary>
     /// <returns>True where all has come back.</returns>
     public bool TryRecall(TimeSpan limit)
     {
-        FailAll(fabricIsDone: false);
         _earliest.NoteNow();
         long start = _time.GetTimestamp();
         SpinWait spin = default;
         try
         {
-            while (HasOutstanding())
+            // Also where the queue could not be read before: it is tried once more.
+            for (int turns = 0; HasOutstanding(); turns++)
             {
-                // Also where the queue could not be read before: it is tried once more.
-                if (_time.GetElapsedTime(start) >= limit)
+                // One turn may have been stuck for all that time.
+                if (turns >= FewestRecallTurns && _time.GetElapsedTime(start) >= limit)
                     return false;
                 if (!TryRun())
                     spin.SpinOnce();
@@ -143,6 +152,8 @@ internal sealed unsafe class EndpointProgress
     /// <param name="fabricIsDone">The native endpoint is closed, so the fabric touches no memory any more. Else what was posted stays held.</param>
     public void FailAll(bool fabricIsDone)
     {
+        // What is not seen in its slot here sees that the endpoint is closed.
+        Interlocked.MemoryBarrier();
         foreach (OperationSlot slot in _slots)
         {
             // Again where it was changed meanwhile: a turn that was stuck may have come back.

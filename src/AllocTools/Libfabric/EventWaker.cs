@@ -7,7 +7,11 @@ internal sealed class EventWaker : IWaker
 
     public void Wake() => _event.Set();
 
-    public void Wait(TimeSpan longest) => _event.WaitOne(TimeSpan.FromMilliseconds(Math.Max(1, longest.TotalMilliseconds)));
+    public bool Wait(TimeSpan longest, bool forCompletions)
+    {
+        _event.WaitOne(TimeSpan.FromMilliseconds(Math.Max(1, longest.TotalMilliseconds)));
+        return !forCompletions;
+    }
 
     public void Dispose() => _event.Dispose();
 }

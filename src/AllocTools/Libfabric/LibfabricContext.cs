@@ -9,6 +9,8 @@ namespace AllocTools.Libfabric;
 internal sealed unsafe class LibfabricContext : RmaContext
 {
     private const int KeyTries = 16;
+    private const string CloseDomain = "fi_close (domain)";
+    private const string CloseFabric = "fi_close (fabric)";
 
     private readonly FabricHandle _fabric;
     private readonly DomainHandle _domain;
@@ -85,8 +87,8 @@ internal sealed unsafe class LibfabricContext : RmaContext
         catch
         {
             bound?.Dispose();
-            domain?.Dispose();
-            fabric?.Dispose();
+            domain.CloseLogged(logger, CloseDomain);
+            fabric.CloseLogged(logger, CloseFabric);
             throw;
         }
 
@@ -121,10 +123,12 @@ internal sealed unsafe class LibfabricContext : RmaContext
                 key = handle.Key;
             return new LibfabricRegistration(Traits, handle, address, length, ownKey, key, rawKey, rawBase);
         }
-        catch
+        catch (Exception e)
         {
-            if (Close(handle) == 0)
-                ReleaseKey(ownKey);
+            int status = Close(handle);
+            if (status != 0)
+                throw LibfabricErrors.StillRegistered(Library, Traits.ProviderName, length, e, status);
+            ReleaseKey(ownKey);
             throw;
         }
     }
@@ -190,8 +194,8 @@ internal sealed unsafe class LibfabricContext : RmaContext
     {
         // Registrations and endpoints are closed by now, or keep what they need open by themselves.
         _boundEndpoint?.Dispose();
-        CloseLogged(_domain, "fi_close (domain)");
-        CloseLogged(_fabric, "fi_close (fabric)");
+        _domain.CloseLogged(Logger, CloseDomain);
+        _fabric.CloseLogged(Logger, CloseFabric);
         Info.Dispose();
     }
 
@@ -250,13 +254,6 @@ internal sealed unsafe class LibfabricContext : RmaContext
         handle.Dispose();
         // Not closed yet: something still uses it, so its memory is still reachable.
         return handle.IsReleased ? handle.CloseStatus : -FiErrno.FI_EBUSY;
-    }
-
-    private void CloseLogged(FidHandle handle, string what)
-    {
-        handle.Dispose();
-        if (handle.CloseStatus != 0)
-            Log.CloseFailed(Logger, what, FiErrno.NameOf(handle.CloseStatus));
     }
 
     private static ulong Flags(RmaAccess access)

@@ -1,8 +1,8 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Libfabric;
 
@@ -22,6 +22,12 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
 {
     /// <summary>How long closing waits for what a transport is asked to give up: many times what one takes that will.</summary>
     private static readonly TimeSpan RecallTime = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long closing waits for calls into the transport: many times what one takes that is not stuck.</summary>
+    private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long closing waits for its own calls; taking a connection down may take seconds.</summary>
+    private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(10);
 
     private readonly LibfabricContext _context;
     private readonly IDisposable _contextLease;
@@ -69,6 +75,8 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     EndpointCounters IMeteredEndpoint.Counters => _counters;
 
+    ILogger IMeteredEndpoint.Logger => _context.Logger;
+
     /// <inheritdoc/>
     public ReadOnlyMemory<byte> Address => _resources.Address;
 
@@ -78,7 +86,8 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         Enter();
         try
         {
-            return new RmaPeer(this, _peers.Insert(address));
+            ulong handle = _peers.Insert(address, _starter.Slots, out long generation);
+            return new RmaPeer(this, handle) { Generation = generation };
         }
         finally
         {
@@ -93,7 +102,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         Enter();
         try
         {
-            _peers.Remove(peer.Handle, _starter.Slots);
+            _peers.Remove(peer, _starter.Slots);
         }
         finally
         {
@@ -105,6 +114,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     public RemoteRegion Import(RmaPeer peer, RemoteMemory memory)
     {
         Check(peer);
+        EndpointChecks.ThrowIfGrantsNothing(memory);
         Enter();
         try
         {
@@ -197,7 +207,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
             int taken = _completions.Take(completions);
             if (_starter.Loop is null && (taken < completions.Length || completions.IsEmpty))
             {
-                _starter.Progress.TryRun();
+                _starter.RunOrBreak();
                 taken += _completions.Take(completions[taken..]);
             }
             if (taken > 0)
@@ -212,24 +222,30 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     /// <summary>
     /// Closes the endpoint. Operations that are outstanding fail, and their buffers are free once this returns: closing
-    /// drops them. Where a call into the transport does not return, this gives up after 2 s, says so in the log, and
-    /// closes when the call has returned; until then the buffers are quarantined. A second call does nothing; never
-    /// throws.
+    /// drops them. Where a call into the transport does not return, this gives up: after 2 s for a caller's, 2 s for one
+    /// of the endpoint's thread, 10 s for those that close it. It says so in the log, and closing goes on once they have
+    /// returned; until then the buffers are quarantined. A second call does nothing; never throws.
     /// </summary>
     public void Dispose()
     {
         if (!_gate.TryClose())
             return;
+        bool isIdle = _gate.Empty.Wait(StopTime);
         _starter.EndWaiting();
         ProgressLoop? loop = _starter.Loop;
-        if (loop is null || loop.TryStop())
-        {
-            Close();
-            return;
-        }
-        Log.EndpointStuck(_context.Logger, _context.Traits.ProviderName);
+        bool hasStopped = loop is null || loop.TryStop(StopTime);
+        // Owners are told whatever closing takes.
         _starter.Progress.FailAll(fabricIsDone: false);
-        _ = loop.Ended.ContinueWith(_ => Close(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        Task calls = Task.WhenAll(_gate.Empty, loop?.Ended ?? Task.CompletedTask);
+        // On a thread of its own, which may have to wait for ever.
+        Thread closing = new(() =>
+        {
+            calls.Wait();
+            Close();
+        }) { IsBackground = true, Name = "AllocTools closing" };
+        closing.Start();
+        if (!isIdle || !hasStopped || !closing.Join(CloseTime))
+            Log.EndpointStuck(_context.Logger, _context.Traits.ProviderName);
     }
 
     /// <inheritdoc cref="Dispose"/>
@@ -256,14 +272,14 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <summary>As without a span, which allocates nothing; this does.</summary>
     private async ValueTask<long> TraceAsync(RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
     {
-        using Activity? span = RmaActivities.StartOperation(operation.Kind, _context.Traits.ProviderName, operation.Local.Length);
+        using RmaSpan span = RmaActivities.StartOperation(operation.Kind, _context.Traits.ProviderName, operation.Local.Length, _context.Logger);
         try
         {
             return await StartWithResult(operation, timeout, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e)
         {
-            RmaActivities.Fail(span, e);
+            span.Fail(e);
             throw;
         }
     }
@@ -312,7 +328,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     private void CheckOperation(in RmaOperation operation)
     {
         if (_starter.Progress.Failure is { } failure)
-            throw LibfabricErrors.Operation(_context.Library, _context.Traits.ProviderName, operation.Kind, operation.Local.Length, failure.ErrorCode, "the endpoint makes no progress any more");
+            throw LibfabricErrors.NoProgress(_context.Traits.ProviderName, operation.Kind, operation.Local.Length, failure);
         long length = operation.Local.Length;
         switch (operation.Kind)
         {

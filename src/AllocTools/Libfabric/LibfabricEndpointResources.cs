@@ -1,4 +1,3 @@
-using AllocTools.Diagnostics;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 using Microsoft.Extensions.Logging;
@@ -9,6 +8,7 @@ namespace AllocTools.Libfabric;
 internal sealed unsafe class LibfabricEndpointResources : IDisposable
 {
     private const int AddressRoom = 512;
+    private const string CloseQueue = "fi_close (completion queue)";
     private readonly ILogger _logger;
 
     private LibfabricEndpointResources(EndpointHandle endpoint, CqHandle queue, AvHandle vector, byte[] address, int waitDescriptor, ILogger logger)
@@ -48,7 +48,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
                 type = info.Info->domain_attr->av_type == fi_av_type.FI_AV_UNSPEC ? fi_av_type.FI_AV_MAP : info.Info->domain_attr->av_type,
             };
             Check(domain.OpenAv(&vectorAttributes, out vector), "fi_av_open");
-            int waitDescriptor = OpenQueue(domain, fabric, options.Endpoint, out queue, out int status);
+            int waitDescriptor = OpenQueue(domain, fabric, options.Endpoint, logger, out queue, out int status);
             Check(status, "fi_cq_open");
             Check(domain.OpenEndpoint(info.Info, out endpoint), "fi_endpoint");
             Check(endpoint!.Bind(vector!, 0), "fi_ep_bind (address vector)");
@@ -60,9 +60,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         }
         catch
         {
-            endpoint?.Dispose();
-            queue?.Dispose();
-            vector?.Dispose();
+            CloseAll(logger, endpoint, queue, vector);
             throw;
         }
 
@@ -85,14 +83,16 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             : "";
 
     /// <summary>Closes the endpoint, then what it used. Those that something still needs are closed later.</summary>
-    public void Dispose()
+    public void Dispose() => CloseAll(_logger, Endpoint, Queue, Vector);
+
+    private static void CloseAll(ILogger logger, EndpointHandle? endpoint, CqHandle? queue, AvHandle? vector)
     {
-        CloseLogged(Endpoint, "fi_close (endpoint)");
-        CloseLogged(Queue, "fi_close (completion queue)");
-        CloseLogged(Vector, "fi_close (address vector)");
+        endpoint.CloseLogged(logger, "fi_close (endpoint)");
+        queue.CloseLogged(logger, CloseQueue);
+        vector.CloseLogged(logger, "fi_close (address vector)");
     }
 
-    private static int OpenQueue(DomainHandle domain, FabricHandle fabric, LibfabricEndpointOptions options, out CqHandle? queue, out int status)
+    private static int OpenQueue(DomainHandle domain, FabricHandle fabric, LibfabricEndpointOptions options, ILogger logger, out CqHandle? queue, out int status)
     {
         var attributes = new fi_cq_attr
         {
@@ -103,20 +103,17 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         if (options.Progress == LibfabricProgress.Endpoint && DescriptorWait.IsSupported)
         {
             status = domain.OpenCq(&attributes, out queue);
-            if (status == 0 && queue!.GetWaitFd(out int descriptor) == 0 && fabric.TryWait(queue) != -FiErrno.FI_ENOSYS)
-                return descriptor;
-            queue?.Dispose();
+            if (status == 0 && queue!.GetWaitFd(out int descriptor) == 0)
+            {
+                int waiting = fabric.TryWait(queue);
+                if (waiting == 0 || waiting == -FiErrno.FI_EAGAIN)
+                    return descriptor;
+            }
+            queue.CloseLogged(logger, CloseQueue);
         }
         // shm refuses a descriptor; it is read in turns with growing pauses.
         attributes.wait_obj = fi_wait_obj.FI_WAIT_NONE;
         status = domain.OpenCq(&attributes, out queue);
         return -1;
-    }
-
-    private void CloseLogged(FidHandle handle, string what)
-    {
-        handle.Dispose();
-        if (handle.CloseStatus != 0)
-            Log.CloseFailed(_logger, what, FiErrno.NameOf(handle.CloseStatus));
     }
 }

@@ -30,6 +30,24 @@ internal static class LibfabricErrors
             FiErrno.NameOf(error));
     }
 
+    /// <summary>A registration failed halfway, and could not be undone.</summary>
+    public static RmaRegistrationException StillRegistered(LibfabricLibrary library, string provider, long length, Exception failure, int status)
+    {
+        var known = failure as RmaRegistrationException;
+        int error = Math.Abs(status);
+        return new RmaRegistrationException(
+            $"{failure.Message} Undoing it failed, too: fi_close (registration) with {FiErrno.NameOf(error)} ({library.StrError(error)}). The memory stays mapped and on the books for good.",
+            known?.Operation ?? "fi_mr_regattr",
+            length,
+            provider,
+            known?.ErrorCode ?? error,
+            known?.ErrorName ?? FiErrno.NameOf(error),
+            failure)
+        {
+            IsStillRegistered = true,
+        };
+    }
+
     public static RmaOperationException Operation(
         LibfabricLibrary library, string provider, RmaOperationKind kind, long length, int status, string providerText = "")
     {
@@ -56,6 +74,14 @@ internal static class LibfabricErrors
         kind,
         FiErrno.FI_ETIMEDOUT,
         nameof(FiErrno.FI_ETIMEDOUT));
+
+    /// <summary>The endpoint's completions can't be read any more.</summary>
+    public static RmaOperationException NoProgress(string provider, RmaOperationKind kind, long length, RmaException failure) => new(
+        $"{kind} of {length} bytes was ended or refused: its endpoint makes no progress any more on provider '{provider}'. {failure.Message} Close the endpoint and open another.",
+        kind,
+        failure.ErrorCode == 0 ? FiErrno.FI_EIO : failure.ErrorCode,
+        failure.ErrorCode == 0 ? nameof(FiErrno.FI_EIO) : failure.ErrorName,
+        failure);
 
     public static RmaOperationException EndpointClosed(string provider, RmaOperationKind kind, long length) => new(
         $"{kind} of {length} bytes was ended by closing the endpoint on provider '{provider}'.",

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
@@ -49,14 +48,14 @@ public sealed class LibfabricProvider : IRmaProvider
     public IRmaContext Open()
     {
         LibfabricOptionsValidator.ThrowIfInvalid(_options);
-        using Activity? span = RmaActivities.StartOpen(_options.Provider ?? "libfabric");
+        using RmaSpan span = RmaActivities.StartOpen(_options.Provider ?? "libfabric", _logger);
         try
         {
             return OpenContext();
         }
         catch (Exception e)
         {
-            RmaActivities.Fail(span, e);
+            span.Fail(e);
             throw;
         }
     }

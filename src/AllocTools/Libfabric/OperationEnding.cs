@@ -121,6 +121,9 @@ internal sealed class OperationEnding(LibfabricContext context, RetryQueue retri
     /// <summary>What the owner of an operation is told whose endpoint was closed.</summary>
     public RmaOperationException ClosedError(OperationSlot slot) => LibfabricErrors.EndpointClosed(_provider, slot.Kind, slot.Length);
 
+    /// <summary>What the owner of an operation is told whose endpoint's completions can't be read.</summary>
+    public RmaOperationException NoProgressError(OperationSlot slot, RmaException failure) => LibfabricErrors.NoProgress(_provider, slot.Kind, slot.Length, failure);
+
     private void Tell(OperationSlot slot, Exception error)
     {
         string errorType = counters.Failed(slot.Kind, error);

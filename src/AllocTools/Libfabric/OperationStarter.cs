@@ -15,6 +15,7 @@ internal sealed class OperationStarter : IDisposable
     private readonly SlotPool _free;
     private readonly EndpointProgress _progress;
     private readonly ProgressLoop? _loop;
+    private volatile bool _closed;
 
     /// <param name="context">The endpoint's context.</param>
     /// <param name="resources">The endpoint's native objects.</param>
@@ -89,11 +90,29 @@ internal sealed class OperationStarter : IDisposable
         return posted;
     }
 
-    /// <summary>Ends those that wait for a slot. None waits any more.</summary>
+    /// <summary>Refuses what comes, and ends what waits for a slot.</summary>
     public void EndWaiting()
     {
+        _closed = true;
         foreach (WaitingOperation waiting in _free.Close())
             EndWaiting(waiting, LibfabricErrors.EndpointClosed(_context.Traits.ProviderName, waiting.Operation.Kind, waiting.Operation.Local.Length));
+    }
+
+    /// <summary>Makes progress for a caller; where that is impossible, fails what is outstanding and says so, as the endpoint's thread does.</summary>
+    public void RunOrBreak()
+    {
+        if (_progress.Failure is not null)
+            return;
+        try
+        {
+            _progress.TryRun();
+        }
+        catch (RmaException e)
+        {
+            Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
+            _context.ReportFailure(e);
+            Break(e);
+        }
     }
 
     /// <summary>Progress is impossible: fails what is outstanding and what waits.</summary>
@@ -101,8 +120,22 @@ internal sealed class OperationStarter : IDisposable
     {
         _progress.Break(failure);
         foreach (WaitingOperation waiting in _free.TakeWaiting())
-            EndWaiting(waiting, failure);
+            EndWaiting(waiting, NoProgress(waiting.Operation, failure));
     }
+
+    private RmaOperationException NoProgress(in RmaOperation operation, RmaException failure) =>
+        LibfabricErrors.NoProgress(_context.Traits.ProviderName, operation.Kind, operation.Local.Length, failure);
+
+    /// <summary>
+    /// Why an operation may not go on that has a slot now; null where it may. Whoever closes the endpoint, breaks it or
+    /// removes a peer says so first, and then looks at the slots; here it is the other way round, so that one of the two
+    /// sees the other.
+    /// </summary>
+    private Exception? FindReasonAgainst(in RmaOperation operation) =>
+        _closed ? new ObjectDisposedException(nameof(LibfabricEndpoint))
+        : _progress.Failure is { } failure ? NoProgress(operation, failure)
+        : _peers.HasLivePeer(operation) ? null
+        : PeerTable.Removed();
 
     /// <summary>Gives the thread's means back, after it was stopped and the last operation was ended.</summary>
     public void Dispose() => _loop?.Dispose();
@@ -115,7 +148,11 @@ internal sealed class OperationStarter : IDisposable
         var waiting = new WaitingOperation(operation, hold, now, DeadlineOf(now, timeout), cancellationToken);
         try
         {
-            return AwaitAsync(_free.Wait(waiting), timeout);
+            LinkedListNode<WaitingOperation> node = _free.Wait(waiting);
+            // It may have come after those that wait were ended.
+            if (_progress.Failure is { } failure && _free.TryRemove(node))
+                EndWaiting(waiting, NoProgress(operation, failure));
+            return AwaitAsync(node, timeout);
         }
         catch
         {
@@ -154,14 +191,14 @@ internal sealed class OperationStarter : IDisposable
         }
     }
 
-    /// <summary>Gives a slot to an operation that waited for one. False: its peer was removed meanwhile, and it has failed.</summary>
+    /// <summary>Gives a slot to an operation that waited for one. False: it has failed, such as when its peer was removed meanwhile.</summary>
     private bool TryGive(WaitingOperation waiting, OperationSlot slot)
     {
         slot.Prepare(
             waiting.Operation, waiting.Hold, hasTask: true, waiting.Started, waiting.Deadline, waiting.CancellationToken, waiting);
-        if (!_peers.HasLivePeer(waiting.Operation) && slot.TryUnprepare())
+        if (FindReasonAgainst(waiting.Operation) is { } reason && slot.TryUnprepare())
         {
-            EndWaiting(waiting, PeerTable.Removed());
+            EndWaiting(waiting, reason);
             return false;
         }
         _progress.NoteDeadline(waiting.Deadline);
@@ -195,7 +232,7 @@ internal sealed class OperationStarter : IDisposable
         long deadline = DeadlineOf(now, timeout);
         slot.Prepare(operation, hold, hasTask, now, deadline, cancellationToken);
         _progress.NoteDeadline(deadline);
-        if (_peers.HasLivePeer(operation))
+        if (FindReasonAgainst(operation) is not { } reason)
             return true;
         if (!slot.TryUnprepare())
         {
@@ -204,7 +241,7 @@ internal sealed class OperationStarter : IDisposable
         }
         LetGo(operation, hold);
         _free.Return(slot);
-        throw PeerTable.Removed();
+        throw reason;
     }
 
     /// <summary>Holds what the operation uses: the buffer, and a mapped key.</summary>

@@ -1,5 +1,6 @@
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
+using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
@@ -17,9 +18,6 @@ internal sealed class ProgressLoop : IDisposable
     /// <summary>How often it looks even if nothing wakes it.</summary>
     private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>How long stopping waits for the current turn: many times what one takes that is not stuck.</summary>
-    private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
-
     private readonly EndpointProgress _progress;
     private readonly Action<RmaException> _fail;
     private readonly LibfabricContext _context;
@@ -29,11 +27,11 @@ internal sealed class ProgressLoop : IDisposable
     private readonly Lock _wakeGate = new();
     private readonly IWaker _waker;
     private readonly StuckTurnWatch _watch;
-    private readonly ManualResetEventSlim _stopped = new(initialState: false);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread _thread;
     private volatile bool _stopping;
     private int _waiting;
+    private bool _canWaitForCompletions;
     private bool _disposed;
 
     public ProgressLoop(EndpointProgress progress, Action<RmaException> fail, LibfabricContext context, LibfabricEndpointResources resources, TimeSpan spinTime, TimeProvider time)
@@ -45,6 +43,7 @@ internal sealed class ProgressLoop : IDisposable
         // With one processor, spinning keeps the peer or the kernel from running.
         _spinTime = Environment.ProcessorCount == 1 ? TimeSpan.Zero : spinTime;
         _time = time;
+        _canWaitForCompletions = resources.WaitDescriptor >= 0;
         _waker = DescriptorWait.IsSupported ? new DescriptorWaker(resources.WaitDescriptor) : new EventWaker();
         _watch = new StuckTurnWatch(progress, context, time);
         _thread = new Thread(Run) { IsBackground = true, Name = "AllocTools progress" };
@@ -74,25 +73,26 @@ internal sealed class ProgressLoop : IDisposable
     public Task Ended => _ended.Task;
 
     /// <summary>Ends the thread, after its current turn.</summary>
+    /// <param name="limit">How long to wait for that.</param>
     /// <returns>False where that turn is stuck in the transport; see <see cref="Ended"/>.</returns>
-    public bool TryStop()
+    public bool TryStop(TimeSpan limit)
     {
         _stopping = true;
-        _stopped.Set();
         Wake();
-        bool ended = Ended.Wait(StopTime);
+        bool ended = Ended.Wait(limit);
         _watch.Dispose();
         return ended;
     }
 
+    /// <summary>After the thread has ended.</summary>
     public void Dispose()
     {
+        _watch.Settle();
         lock (_wakeGate)
         {
             _disposed = true;
             _waker.Dispose();
         }
-        _stopped.Dispose();
     }
 
     private void Run()
@@ -114,12 +114,7 @@ internal sealed class ProgressLoop : IDisposable
             Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
             RmaException failure = e as RmaException ?? new RmaException($"The progress loop ended: {e.Message}", innerException: e);
             _context.ReportFailure(failure);
-            // Again and again: an operation may be posted by a caller that has not seen the failure yet.
-            while (!_stopping)
-            {
-                _fail(failure);
-                _stopped.Wait(LongestWait);
-            }
+            _fail(failure);
         }
         finally
         {
@@ -154,17 +149,27 @@ internal sealed class ProgressLoop : IDisposable
             if (_progress.TryRun() || _stopping)
                 return ShortestPause;
             // What waits to be posted needs turns, whatever the queue says.
-            bool hasDescriptor = _resources.WaitDescriptor >= 0 && !_progress.Dispatch.HasRetries;
-            if (hasDescriptor && _context.Fabric.TryWait(_resources.Queue) != 0)
+            bool forCompletions = _canWaitForCompletions && !_progress.Dispatch.HasRetries;
+            int status = forCompletions ? _context.Fabric.TryWait(_resources.Queue) : 0;
+            if (status == -FiErrno.FI_EAGAIN)
                 return ShortestPause;
-            TimeSpan longest = hasDescriptor ? LongestWait : pause;
-            _waker.Wait(Min(longest, UntilDeadline()));
+            if (status != 0)
+                forCompletions = StopWaitingForCompletions($"fi_trywait failed with {FiErrno.NameOf(status)}");
+            if (!_waker.Wait(Min(forCompletions ? LongestWait : pause, UntilDeadline()), forCompletions))
+                StopWaitingForCompletions("ppoll finds an error on the completion queue's descriptor");
             return Min(pause * 2, LongestPause);
         }
         finally
         {
             Volatile.Write(ref _waiting, 0);
         }
+    }
+
+    /// <summary>From here on the queue is read in pauses.</summary>
+    private bool StopWaitingForCompletions(string why)
+    {
+        Log.WaitingFailed(_context.Logger, _context.Traits.ProviderName, why, LongestPause.TotalMilliseconds);
+        return _canWaitForCompletions = false;
     }
 
     private TimeSpan UntilDeadline()

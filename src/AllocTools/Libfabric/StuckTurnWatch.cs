@@ -29,12 +29,18 @@ internal sealed class StuckTurnWatch : IDisposable
     /// <summary>Ends it, and waits for a look that runs: it waits for nobody.</summary>
     public void Dispose() => _timer.DisposeAsync().AsTask().GetAwaiter().GetResult();
 
+    /// <summary>Whatever was stuck has returned.</summary>
+    public void Settle()
+    {
+        if (Interlocked.Exchange(ref _said, 0) == 1)
+            _context.ReportStuck(isStuck: false);
+    }
+
     private void Look()
     {
         if (!_progress.IsStuck(Limit))
         {
-            if (Interlocked.Exchange(ref _said, 0) == 1)
-                _context.ReportStuck(isStuck: false);
+            Settle();
             return;
         }
         if (Interlocked.Exchange(ref _said, 1) == 0)

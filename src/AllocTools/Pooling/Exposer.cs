@@ -30,9 +30,9 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
                 throw;
             }
         }
-        catch
+        catch (Exception e)
         {
-            if (isReachable)
+            if (isReachable || SlabFactory.IsStillRegistered(e))
                 hold.Quarantine();
             else
                 hold.Release();
@@ -44,14 +44,6 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
     {
         if (engine.Memory.Reserve(length, length, forOwner: null) == 0)
             throw engine.Exhausted(length, $"an exposure of {length} bytes with a registration of its own");
-        try
-        {
-            return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local), length);
-        }
-        catch
-        {
-            engine.Memory.Release(length);
-            throw;
-        }
+        return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local), length);
     }
 }

@@ -161,7 +161,7 @@ internal sealed class PoolEngine : IDisposable
     {
         if (TryRentCold(length, out RmaBuffer buffer))
             return buffer;
-        throw Exhausted(length, $"{length} bytes");
+        throw Exhausted(length, $"{length} bytes", "Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.");
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -199,12 +199,25 @@ internal sealed class PoolEngine : IDisposable
         return TryTake(length, out buffer);
     }
 
+    /// <summary>Registers memory of the caller's. The pin is taken over, also where it fails.</summary>
     public RmaBuffer Register(nint address, long length, MemoryHandle pin)
     {
-        if (address == 0)
-            throw new ArgumentOutOfRangeException(nameof(address), "The address of memory to register is not 0.");
-        CheckRequest(length);
-        RmaBuffer buffer = _user.Register(address, length, pin);
+        RmaBuffer buffer;
+        try
+        {
+            if (address == 0)
+                throw new ArgumentOutOfRangeException(nameof(address), "The address of memory to register is not 0.");
+            CheckRequest(length);
+            buffer = _user.Register(address, length, pin);
+        }
+        catch (Exception e)
+        {
+            if (SlabFactory.IsStillRegistered(e))
+                PinsForGood.Keep(pin);
+            else
+                pin.Dispose();
+            throw;
+        }
         CheckStillOpen(buffer);
         return buffer;
     }
@@ -224,15 +237,15 @@ internal sealed class PoolEngine : IDisposable
         }
         // Of classes that nobody asked for, what doesn't fit comes on demand.
         if (!_hasDefaultClasses && warmUp.Incomplete is { } incomplete)
-            throw Exhausted(incomplete.InitialBlocks * incomplete.BlockSize, $"the {incomplete.InitialBlocks} initial blocks of size class {incomplete.BlockSize}");
+            throw Exhausted(incomplete.InitialBlocks * incomplete.BlockSize, $"the {incomplete.InitialBlocks} initial blocks of size class {incomplete.BlockSize}", "Raise MaxRegisteredBytes, or lower InitialBlocks.");
     }
 
-    public RmaPoolExhaustedException Exhausted(long length, string what)
+    public RmaPoolExhaustedException Exhausted(long length, string what, string advice = "Return buffers sooner, or raise MaxRegisteredBytes.")
     {
         RmaPoolStatistics now = GetStatistics();
         return new RmaPoolExhaustedException(
             $"The pool '{Name}' can't serve {what}: MaxRegisteredBytes is {Budget.Limit}, {now.RegisteredBytes} bytes are registered, "
-            + $"{now.RentedBuffers} buffers are out and {now.PendingRequests} requests wait. Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.",
+            + $"{now.RentedBuffers} buffers are out and {now.PendingRequests} requests wait. {advice}",
             length,
             Budget.Limit);
     }
@@ -459,7 +472,7 @@ internal sealed class PoolEngine : IDisposable
             Interlocked.Increment(ref Counters.RentTimeouts);
             // A younger one that it held back may fit now.
             _waiters.Signal();
-            throw Exhausted(length, $"{length} bytes within RentTimeout ({timeout})");
+            throw Exhausted(length, $"{length} bytes within RentTimeout ({timeout})", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout.");
         }
         catch (OperationCanceledException) when (!task.IsCompleted || task.IsCompletedSuccessfully)
         {

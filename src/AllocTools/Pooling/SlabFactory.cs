@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using AllocTools.Blocks;
 using AllocTools.Diagnostics;
 using AllocTools.Regions;
@@ -17,29 +16,40 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     /// <summary>Registers fresh memory whose bytes were reserved. On failure the reservation is released.</summary>
     public Slab Create(SlabOwner owner, long reservedBytes, long blockSize, int blockCount)
     {
-        nint address = 0;
+        ulong[] states;
+        nint address;
         try
         {
-            // First, so that nothing can fail once the memory is registered but its own undoing.
-            ulong[] states = Slab.AllocateStates(blockSize, blockCount);
+            // First, so that nothing can fail once the memory is registered.
+            states = Slab.AllocateStates(blockSize, blockCount);
             address = Allocate(reservedBytes);
-            IRmaRegistration registration = Register(address, reservedBytes, engine.SlabAccess);
-            return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states);
         }
         catch
         {
-            if (address != 0)
-                blocks.Free(address, reservedBytes);
             engine.Memory.Release(reservedBytes);
             throw;
         }
+        IRmaRegistration registration;
+        try
+        {
+            registration = Register(address, reservedBytes, engine.SlabAccess);
+        }
+        catch (Exception e) when (!IsStillRegistered(e))
+        {
+            blocks.Free(address, reservedBytes);
+            throw;
+        }
+        return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states);
     }
 
-    /// <summary>Registers memory that stays somebody else's; the caller has reserved its bytes and releases them on failure.</summary>
+    /// <summary>
+    /// Registers memory whose bytes were reserved. On failure the reservation is released, unless the memory
+    /// <see cref="IsStillRegistered"/>.
+    /// </summary>
     public IRmaRegistration Register(nint address, long length, RmaAccess access)
     {
         engine.AddRegion();
-        using Activity? span = RmaActivities.Start("rma.register", engine, length);
+        using RmaSpan span = RmaActivities.Start("rma.register", engine, length);
         long started = engine.Time.GetTimestamp();
         try
         {
@@ -50,34 +60,49 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         }
         catch (Exception e)
         {
-            RmaActivities.Fail(span, e);
+            span.Fail(e);
             engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), RmaTags.ErrorTypeOf(e));
             engine.CountRegistrationFailure(e);
+            if (IsStillRegistered(e))
+            {
+                // The transport may reach it for ever: it stays on the books, and keeps the context open.
+                CountDeregistrationFailure(length, e);
+                throw;
+            }
+            engine.Memory.Release(length);
             engine.RemoveRegion();
             throw;
         }
     }
 
+    /// <summary>Whether registering memory failed in a way after which the memory must stay mapped.</summary>
+    public static bool IsStillRegistered(Exception e) => e is RmaRegistrationException { IsStillRegistered: true };
+
     /// <summary>Undoes a registration and releases its bytes. False: it could not be undone, the memory must stay mapped.</summary>
     public bool TryDeregister(IRmaRegistration registration, long length)
     {
-        using Activity? span = RmaActivities.Start("rma.deregister", engine, length);
+        using RmaSpan span = RmaActivities.Start("rma.deregister", engine, length);
         try
         {
             engine.Context.Deregister(registration);
         }
         catch (Exception e)
         {
-            RmaActivities.Fail(span, e);
+            span.Fail(e);
             // Of whatever kind: the slab is off the books, and closing goes on.
-            Interlocked.Increment(ref engine.Counters.DeregistrationFailures);
-            Log.DeregistrationFailed(engine.Logger, engine.Name, length, e);
+            CountDeregistrationFailure(length, e);
             return false;
         }
         Interlocked.Increment(ref engine.Counters.Deregistrations);
         engine.Memory.Release(length);
         engine.RemoveRegion();
         return true;
+    }
+
+    private void CountDeregistrationFailure(long length, Exception e)
+    {
+        Interlocked.Increment(ref engine.Counters.DeregistrationFailures);
+        Log.DeregistrationFailed(engine.Logger, engine.Name, length, e);
     }
 
     private nint Allocate(long length)

@@ -1,4 +1,5 @@
 using System.Buffers;
+using AllocTools.Interop;
 using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
@@ -25,20 +26,12 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         int alignment = Engine.Context.Traits.Alignment;
         if (address % alignment != 0)
             throw new ArgumentOutOfRangeException(nameof(address), $"The provider '{Engine.Context.Traits.ProviderName}' registers memory at multiples of {alignment} bytes only.");
+        ulong[] states = Slab.AllocateStates(length, 1);
         if (Engine.Memory.Reserve(length, length, this) == 0)
             throw Engine.Exhausted(length, $"{length} bytes of the caller's memory");
-        IRmaRegistration registration;
-        ulong[] states;
-        try
-        {
-            states = Slab.AllocateStates(length, 1);
-            registration = Engine.Slabs.Register(address, length, Engine.SlabAccess);
-        }
-        catch
-        {
-            Engine.Memory.Release(length);
-            throw;
-        }
+        if (Engine.Context.Traits.PagesBackedBeforeRegistering)
+            Back(address, length);
+        IRmaRegistration registration = Engine.Slabs.Register(address, length, Engine.SlabAccess);
         var slab = new Slab(this, new MemoryRegion(address, length, Engine.SlabAccess, registration), length, 1, states);
         lock (_gate)
         {
@@ -46,6 +39,24 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             _registeredBytes += length;
         }
         return new RmaBuffer(slab, 0, slab.Lease(0), length);
+    }
+
+    /// <summary>Has pages for memory whose bytes were reserved. On failure the reservation is released.</summary>
+    private void Back(nint address, long length)
+    {
+        int error = SystemPages.PopulateInUse(address, (nuint)length);
+        if (error == 0)
+            return;
+        var failure = new RmaRegistrationException(
+            $"The {length} bytes of the caller's memory can't be backed with pages, as the provider '{Engine.Context.Traits.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. They are not mapped, or the system has no memory left.",
+            "madvise",
+            length,
+            Engine.Context.Traits.ProviderName,
+            error,
+            SystemErrors.NameOf(error));
+        Engine.CountRegistrationFailure(failure);
+        Engine.Memory.Release(length);
+        throw failure;
     }
 
     private protected override void TakeBack(Slab slab, int index)
@@ -59,6 +70,8 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         // Where the registration can't be undone the transport may still reach the memory: it stays pinned.
         if (Engine.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
             pin.Dispose();
+        else
+            PinsForGood.Keep(pin);
     }
 
     public override void ReleaseIdle()

@@ -22,7 +22,7 @@ public interface IRmaContext : IDisposable
     /// <param name="length">Bytes, 1 or more.</param>
     /// <param name="access">What for; <see cref="RmaAccess.Local"/> is always included.</param>
     /// <param name="kind">Where the memory lives.</param>
-    /// <exception cref="RmaRegistrationException">The transport refused; nothing is left behind.</exception>
+    /// <exception cref="RmaRegistrationException">The transport refused. Nothing is left behind, but where it says <see cref="RmaRegistrationException.IsStillRegistered"/>.</exception>
     /// <exception cref="NotSupportedException">The kind, or remote access, is not supported; the message names it.</exception>
     IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
 

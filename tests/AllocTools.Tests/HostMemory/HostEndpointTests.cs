@@ -48,6 +48,48 @@ public sealed class HostEndpointTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task APeerThatWasInsertedTwiceStaysUntilItIsRemovedTwice()
+    {
+        Assert.Equal(_peer, _here.InsertPeer(_there.Address.Span));
+        _here.RemovePeer(_peer);
+        using RmaBuffer message = _left.Pool.Rent(10);
+        using RmaBuffer received = _right.Pool.Rent(10);
+        Task<long> receiving = _there.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        await _here.SendAsync(message, _peer, cancellationToken: Token);
+        Assert.Equal(10, await receiving);
+        _here.RemovePeer(_peer);
+        Assert.Throws<ArgumentException>(() => _here.RemovePeer(_peer));
+        await Assert.ThrowsAsync<ArgumentException>(() => _here.SendAsync(message, _peer, cancellationToken: Token).AsTask());
+        Assert.NotEqual(_peer, _here.InsertPeer(_there.Address.Span));
+    }
+
+    [Fact]
+    public void WhatWasSentToAPeerThatIsRemovedEndsWithTheEndpoint()
+    {
+        RmaBuffer message = _left.Pool.Rent(10);
+        Assert.True(_here.TryPost(RmaOperation.Send(message, _peer)));
+        _here.RemovePeer(_peer);
+        Assert.Throws<InvalidOperationException>(message.Dispose);
+        _here.Dispose();
+        message.Dispose();
+    }
+
+    [Fact]
+    public void MemoryOfARemovedPeerOrThatIsDisposedIsRefused()
+    {
+        using RmaBuffer target = _right.Pool.Rent(100);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RmaBuffer source = _left.Pool.Rent(100);
+        RemoteRegion disposed = _here.Import(_peer, exposure.Remote);
+        disposed.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => { _ = _here.WriteAsync(source, disposed, cancellationToken: Token).AsTask(); });
+        using RemoteRegion removed = _here.Import(_peer, exposure.Remote);
+        _here.RemovePeer(_peer);
+        Assert.Throws<ArgumentException>(() => { _ = _here.WriteAsync(source, removed, cancellationToken: Token).AsTask(); });
+        Assert.Throws<ArgumentException>(() => _here.Import(_peer, default));
+    }
+
+    [Fact]
     public async Task WhatARegistrationDoesNotGrantChangesNoByte()
     {
         await using var readOnly = new TestPool(o => o.Access = RmaAccess.RemoteRead);

@@ -81,7 +81,7 @@ public sealed class WaiterTests
         Assert.False(waiting.IsCompleted);
         time.Advance(TimeSpan.FromSeconds(0.2));
         RmaPoolExhaustedException error = await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => waiting);
-        Assert.Contains("RentTimeout", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith("or raise RentTimeout.", error.Message, StringComparison.Ordinal);
         Assert.Equal(0, test.Statistics.PendingRequests);
         held.Dispose();
         test.Pool.Rent(Block).Dispose();

@@ -1,0 +1,28 @@
+using System.Diagnostics;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Diagnostics;
+
+/// <summary>A span, or none; see <see cref="ListenerFailures"/>.</summary>
+internal readonly struct RmaSpan(Activity? activity, ILogger logger) : IDisposable
+{
+    /// <summary>Says why it ends badly.</summary>
+    public void Fail(Exception error)
+    {
+        activity?.SetTag(RmaTags.ErrorType, RmaTags.ErrorTypeOf(error));
+        activity?.SetStatus(ActivityStatusCode.Error, error.Message);
+    }
+
+    /// <summary>Ends it.</summary>
+    public void Dispose()
+    {
+        try
+        {
+            activity?.Dispose();
+        }
+        catch (Exception e)
+        {
+            ListenerFailures.Tell(logger, e);
+        }
+    }
+}
