@@ -354,6 +354,7 @@ public sealed class EndpointTests
         Assert.Contains("0 bytes", peer.Message, StringComparison.Ordinal);
         var raw = new RemoteMemory(0, 10, new byte[20], 0, RmaAccess.RemoteWrite);
         Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.Import(pair.Left.Peer, raw));
+        Assert.Contains("grants None", Assert.Throws<ArgumentException>(() => pair.Left.Endpoint.Import(pair.Left.Peer, default)).Message, StringComparison.Ordinal);
         RmaBuffer gone = pair.Left.Pool.Rent(10);
         gone.Dispose();
         Assert.Throws<InvalidOperationException>(() => { _ = pair.Left.Endpoint.WriteAsync(gone, remote, cancellationToken: Token).AsTask(); });

@@ -99,6 +99,29 @@ public sealed class TransferTests
         Assert.Equal(0, pair.Left.Pool.GetStatistics().RentedBuffers);
     }
 
+    // Of the caller's memory no page is there yet; a region of its own is longer than the largest class.
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task TheCallersMemoryAndRegionsOfTheirOwnAreSourceAndTarget(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric);
+        const int Length = (1 << 20) + 4099;
+        byte[] untouched = GC.AllocateUninitializedArray<byte>(Length, pinned: true);
+        using RmaBuffer own = pair.Left.Pool.Register(untouched.AsMemory(3));
+        using RmaBuffer large = pair.Right.Pool.Rent(Length - 3);
+        RandomNumberGenerator.Fill(large.Span);
+        using (RmaExposure exposure = large.Expose(RmaAccess.RemoteRead))
+        using (RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote))
+            await pair.Left.Endpoint.ReadAsync(own, remote, cancellationToken: Token);
+        Assert.True(untouched.AsSpan(3).SequenceEqual(large.Span));
+
+        RandomNumberGenerator.Fill(large.Span);
+        using (RmaExposure exposure = own.Expose(17, Length - 20, RmaAccess.RemoteWrite))
+        using (RemoteRegion remote = pair.Right.Endpoint.Import(pair.Right.Peer, exposure.Remote))
+            await pair.Right.Endpoint.WriteAsync(large.Slice(5, Length - 30), remote.Slice(4, Length - 30), cancellationToken: Token);
+        Assert.True(untouched.AsSpan(24, Length - 30).SequenceEqual(large.GetSpan(5, Length - 30)));
+    }
+
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task EmptyWritesReadsAndMessagesComplete(string fabric)

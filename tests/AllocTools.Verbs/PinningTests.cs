@@ -91,8 +91,12 @@ public sealed class PinningTests
         using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
         pool.Rent(4096).Dispose();
         long before = Verbs.PinnedBytes;
+        // The pool, which has to back it with pages, and the device itself.
         RmaRegistrationException error = Assert.Throws<RmaRegistrationException>(() => pool.Register((nint)PageSize, 16 * PageSize));
-        Assert.Equal("FI_EFAULT", error.ErrorName);
+        Assert.Equal(("madvise", "ENOMEM"), (error.Operation, error.ErrorName));
+        Assert.Contains("not mapped", error.Message, StringComparison.Ordinal);
+        error = Assert.Throws<RmaRegistrationException>(() => context.Register((nint)PageSize, 16 * PageSize, RmaAccess.Local, RmaMemoryKind.Host));
+        Assert.Equal(("fi_mr_regattr", "FI_EFAULT"), (error.Operation, error.ErrorName));
         Assert.Contains("not mapped", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, Verbs.PinnedBytes);
         Assert.Equal(0, pool.GetStatistics().RegisteredBytes - before);

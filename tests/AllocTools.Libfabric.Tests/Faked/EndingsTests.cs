@@ -59,6 +59,11 @@ public sealed class EndingsTests
         world.End(FakeEnding.Failed, sign * FiErrno.FI_EIO);
         RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(() => pair.Left.Endpoint.WriteAsync(source, region, cancellationToken: Token).AsTask());
         Assert.Equal((FiErrno.FI_EIO, nameof(FiErrno.FI_EIO)), (error.ErrorCode, error.ErrorName));
+        Assert.EndsWith("The provider says: the fake's error 5, nothing more.", error.Message, StringComparison.Ordinal);
+        // Nor need it have words for its own error.
+        world.Fail("fi_cq_strerror", FiErrno.FI_EINVAL);
+        error = await Assert.ThrowsAsync<RmaOperationException>(() => pair.Left.Endpoint.WriteAsync(source, region, cancellationToken: Token).AsTask());
+        Assert.EndsWith("The provider says: provider error 1005.", error.Message, StringComparison.Ordinal);
         source.Dispose();
         Assert.Equal(0, pair.Left.Pool.GetStatistics().RentedBuffers);
         world.End(FakeEnding.AtOnce);
@@ -137,13 +142,14 @@ public sealed class EndingsTests
         using var world = new FakeWorld(FakeMode.Tcp);
         await using var pair = new EndpointPair(world.Name);
         pair.Left.Pool.Rent(64).Dispose();
-        world.Slow("fi_mr_regattr", TimeSpan.FromSeconds(1));
+        world.Hold("fi_mr_regattr");
         Task<RmaBuffer> slow = Task.Run(() => pair.Left.Pool.Rent(1 << 20), Token);
         while (world.Calls["fi_mr_regattr"] < 2)
             await Task.Yield();
         for (int i = 0; i < 1000; i++)
             pair.Left.Pool.Rent(64).Dispose();
         Assert.False(slow.IsCompleted);
+        world.Release();
         (await slow).Dispose();
     }
 

@@ -12,6 +12,6 @@ internal enum FakeEnding
     /// <summary>With an error, and nothing is done.</summary>
     Failed,
 
-    /// <summary>As if they were done, and nothing is: tcp;ofi_rxm answers like this where the target refuses.</summary>
-    Undone,
+    /// <summary>With success, whether the target has allowed it and it is done or not: tcp;ofi_rxm is like this.</summary>
+    Blindly,
 }

@@ -42,12 +42,27 @@ internal sealed unsafe class FakeLibrary
         return library;
     }
 
-    /// <summary>The k-th call from now, of those with that name, takes a time, and fails where the error is not 0.</summary>
-    public void Fail(string world, string call, int k, int error, TimeSpan time)
+    /// <summary>The k-th call from now, of those with that name, fails, or is held where the error is 0.</summary>
+    public void Fail(string world, string call, int k, int error)
     {
         fixed (byte* name = Text(world), called = Text(call))
-            ((delegate* unmanaged<byte*, byte*, int, int, int, void>)Export("fake_fail"))(name, called, k, error, (int)time.TotalMilliseconds);
+            ((delegate* unmanaged<byte*, byte*, int, int, void>)Export("fake_fail"))(name, called, k, error);
     }
+
+    public void Release(string world)
+    {
+        fixed (byte* name = Text(world))
+            ((delegate* unmanaged<byte*, void>)Export("fake_release"))(name);
+    }
+
+    public void BreakWaiting(string world)
+    {
+        fixed (byte* name = Text(world))
+            ((delegate* unmanaged<byte*, void>)Export("fake_break_waiting"))(name);
+    }
+
+    /// <summary>Makes that many empty fi_info more (fi_allocinfo), and then none; without a limit where it is negative.</summary>
+    public void LimitEmptyInfos(int count) => ((delegate* unmanaged<int, void>)Export("fake_limit_infos"))(count);
 
     public void SetEnding(string world, FakeEnding ending, int error)
     {

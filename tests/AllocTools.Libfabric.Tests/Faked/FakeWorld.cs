@@ -3,6 +3,7 @@ using System.Globalization;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
 using Xunit;
+using Xunit.Sdk;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
@@ -10,9 +11,17 @@ namespace AllocTools.Libfabric.Tests.Faked;
 internal sealed class FakeWorld : IDisposable
 {
     private static readonly ConcurrentDictionary<string, FakeWorld> Worlds = new();
+    private static readonly AsyncLocal<FakeWorld?> Current = new();
     private static int s_worlds;
+    private readonly ConcurrentQueue<Exception> _failures = [];
     private readonly FakeLibrary _library;
     private readonly string _text;
+
+    static FakeWorld() => AppDomain.CurrentDomain.FirstChanceException += static (_, thrown) =>
+    {
+        if (thrown.Exception is XunitException)
+            Current.Value?._failures.Enqueue(thrown.Exception);
+    };
 
     /// <param name="mode">What its provider demands.</param>
     /// <param name="maxMessage">The longest message, in bytes.</param>
@@ -20,23 +29,29 @@ internal sealed class FakeWorld : IDisposable
     /// <param name="limit">How many bytes may be registered.</param>
     /// <param name="delivers">Whether it knows FI_DELIVERY_COMPLETE.</param>
     /// <param name="hasSmallTables">Whether tables of functions end after the last that is needed.</param>
+    /// <param name="hasWaitObjects">Whether a completion queue has a descriptor to wait on.</param>
+    /// <param name="progress">Who makes progress for the endpoints that are opened.</param>
     /// <param name="library">The library it is in; null for the default one.</param>
     public FakeWorld(
-        FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false, FakeLibrary? library = null)
+        FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false, bool hasWaitObjects = true, LibfabricProgress progress = LibfabricProgress.Endpoint, FakeLibrary? library = null)
     {
         _library = library ?? FakeLibrary.Default;
         Mode = mode;
+        Progress = progress;
         Name = string.Create(CultureInfo.InvariantCulture, $"w{Interlocked.Increment(ref s_worlds)}");
         _text = string.Create(
             CultureInfo.InvariantCulture,
-            $"{Name}:mr={mode.MrMode};key={mode.KeySize};msg={maxMessage};depth={depth};limit={limit};delivery={(delivers ? 1 : 0)};small={(hasSmallTables ? 1 : 0)}");
+            $"{Name}:mr={mode.MrMode};key={mode.KeySize};msg={maxMessage};depth={depth};limit={limit};delivery={(delivers ? 1 : 0)};small={(hasSmallTables ? 1 : 0)};wait={(hasWaitObjects ? 1 : 0)}");
         Worlds[Name] = this;
+        Current.Value = this;
     }
 
     /// <summary>Its name, which tests that take a fabric's name take as well.</summary>
     public string Name { get; }
 
     public FakeMode Mode { get; }
+
+    public LibfabricProgress Progress { get; }
 
     public long RegisteredBytes => _library.Open(_text)[0];
 
@@ -77,6 +92,7 @@ internal sealed class FakeWorld : IDisposable
         options.LibraryPath = _library.Path;
         options.Provider = "fake";
         options.Domain = _text;
+        options.Endpoint.Progress = Progress;
     }
 
     public IRmaContext Open(Action<LibfabricOptions>? configure = null, ILoggerFactory? loggerFactory = null)
@@ -87,10 +103,16 @@ internal sealed class FakeWorld : IDisposable
     }
 
     /// <summary>The k-th call from now, of those with that name, fails with -<paramref name="error"/>.</summary>
-    public void Fail(string call, int error, int k = 1) => _library.Fail(_text, call, k, -error, TimeSpan.Zero);
+    public void Fail(string call, int error, int k = 1) => _library.Fail(_text, call, k, -error);
 
-    /// <summary>The next call with that name takes that long.</summary>
-    public void Slow(string call, TimeSpan time) => _library.Fail(_text, call, 1, 0, time);
+    /// <summary>The next call with that name does not return before <see cref="Release"/>.</summary>
+    public void Hold(string call) => _library.Fail(_text, call, 1, 0);
+
+    /// <summary>Lets all calls return that are held now.</summary>
+    public void Release() => _library.Release(_text);
+
+    /// <summary>The descriptors of the queues that are open can't be waited on any more.</summary>
+    public void BreakWaiting() => _library.BreakWaiting(_text);
 
     /// <param name="ending">How operations end from here on.</param>
     /// <param name="error">What their error entries say, for <see cref="FakeEnding.Failed"/>; of either sign.</param>
@@ -105,6 +127,8 @@ internal sealed class FakeWorld : IDisposable
     public void Dispose()
     {
         Worlds.TryRemove(Name, out _);
-        AssertClean();
+        Exception? left = Record.Exception(AssertClean);
+        // An assertion that has failed before is on its way, and would not be seen for this one.
+        Assert.True(left is null, $"{left?.Message} Before that: {string.Join(' ', _failures)}");
     }
 }

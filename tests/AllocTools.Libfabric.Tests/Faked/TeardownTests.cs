@@ -13,24 +13,28 @@ public sealed class TeardownTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    public static TheoryData<string> Modes => [.. new[] { FakeMode.Tcp, FakeMode.Efa, FakeMode.Cxi, FakeMode.Ucx }.Select(m => m.ToString())];
+    private static readonly FakeMode BoundAndLocal = new(FiMrMode.FI_MR_ENDPOINT | FiMrMode.FI_MR_LOCAL, 8);
 
-    public static TheoryData<string> UnboundModes => [.. new[] { FakeMode.Tcp, FakeMode.Efa, FakeMode.Ucx }.Select(m => m.ToString())];
+    public static TheoryData<string, LibfabricProgress> Modes => Combine(FakeMode.Tcp, FakeMode.Efa, FakeMode.Cxi, FakeMode.Ucx, BoundAndLocal);
 
-    [Theory]
-    [MemberData(nameof(Modes))]
-    public Task InEveryOrder(string mode) => TearDownInEveryOrderAsync(FakeMode.Parse(mode), static _ => []);
+    public static TheoryData<string, LibfabricProgress> UnboundModes => Combine(FakeMode.Tcp, FakeMode.Efa, FakeMode.Ucx);
 
     [Theory]
     [MemberData(nameof(Modes))]
-    public Task InEveryOrderWithReceivesInFlight(string mode) => TearDownInEveryOrderAsync(
+    public Task InEveryOrder(string mode, LibfabricProgress progress) => TearDownInEveryOrderAsync(FakeMode.Parse(mode), progress, static _ => []);
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public Task InEveryOrderWithReceivesInFlight(string mode, LibfabricProgress progress) => TearDownInEveryOrderAsync(
         FakeMode.Parse(mode),
+        progress,
         static side => [side.Endpoint.ReceiveAsync(side.Inbox, Timeout.InfiniteTimeSpan, Token).AsTask(), side.Endpoint.ReceiveAsync(side.Inbox, Timeout.InfiniteTimeSpan, Token).AsTask()]);
 
     [Theory]
     [MemberData(nameof(UnboundModes))]
-    public Task InEveryOrderWithWritesInFlight(string mode) => TearDownInEveryOrderAsync(
+    public Task InEveryOrderWithWritesInFlight(string mode, LibfabricProgress progress) => TearDownInEveryOrderAsync(
         FakeMode.Parse(mode),
+        progress,
         static side =>
         {
             side.World.End(FakeEnding.Held);
@@ -54,11 +58,30 @@ public sealed class TeardownTests
         Assert.True(side.Blocks.Mapped >= world.RegisteredBytes);
     }
 
+    // The transport has what was given to it for as long as its endpoint is open, whoever was told what.
     [Theory]
     [MemberData(nameof(Modes))]
-    public async Task FromACompletionsContinuation(string mode)
+    public async Task AnEndpointThatCantBeClosedKeepsWhatItHas(string mode, LibfabricProgress progress)
     {
-        using var world = new FakeWorld(FakeMode.Parse(mode));
+        var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
+        Side side = new(world);
+        world.End(FakeEnding.Held);
+        Task write = side.Endpoint.WriteAsync(side.Source, side.Region, Timeout.InfiniteTimeSpan, Token).AsTask();
+        world.Fail("fi_close ep", FiErrno.FI_EBUSY);
+        foreach (Action dispose in side.Disposals.Reverse().Prepend(side.Endpoint.Dispose))
+            TryDispose(dispose);
+        Assert.Equal(nameof(FiErrno.FI_ECANCELED), (await Assert.ThrowsAsync<RmaOperationException>(() => write)).ErrorName);
+        Assert.Equal("", world.Misuse);
+        Assert.True(world.OpenRegistrations > 0);
+        Assert.True(side.Blocks.Mapped >= world.RegisteredBytes);
+        Assert.Equal(1, side.Pool.GetStatistics().QuarantinedBuffers);
+    }
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task FromACompletionsContinuation(string mode, LibfabricProgress progress)
+    {
+        using var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
         Side side = new(world);
         await side.Endpoint.WriteAsync(side.Source, side.Region, cancellationToken: Token).AsTask().ContinueWith(
             done =>
@@ -76,9 +99,9 @@ public sealed class TeardownTests
 
     [Theory]
     [MemberData(nameof(Modes))]
-    public void FromAFinalizer(string mode)
+    public void FromAFinalizer(string mode, LibfabricProgress progress)
     {
-        using var world = new FakeWorld(FakeMode.Parse(mode));
+        using var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
         CountingAllocator blocks = Abandon(world);
         for (int i = 0; i < 10 && blocks.Mapped != 0; i++)
         {
@@ -91,11 +114,11 @@ public sealed class TeardownTests
 
     [Theory]
     [MemberData(nameof(Modes))]
-    public async Task FromManyThreadsAtOnceWhileOthersUseIt(string mode)
+    public async Task FromManyThreadsAtOnceWhileOthersUseIt(string mode, LibfabricProgress progress)
     {
         for (int round = 0; round < 20; round++)
         {
-            using var world = new FakeWorld(FakeMode.Parse(mode));
+            using var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
             Side side = new(world);
             using Barrier start = new(4);
             Task[] users =
@@ -108,6 +131,17 @@ public sealed class TeardownTests
                 dispose();
             Assert.Equal(0, side.Blocks.Mapped);
         }
+    }
+
+    private static TheoryData<string, LibfabricProgress> Combine(params FakeMode[] modes)
+    {
+        TheoryData<string, LibfabricProgress> data = [];
+        foreach (FakeMode mode in modes)
+        {
+            data.Add(mode.ToString(), LibfabricProgress.Endpoint);
+            data.Add(mode.ToString(), LibfabricProgress.Caller);
+        }
+        return data;
     }
 
     private static async Task UseAsync(Side side, Barrier start)
@@ -154,11 +188,11 @@ public sealed class TeardownTests
         return side.Blocks;
     }
 
-    private static async Task TearDownInEveryOrderAsync(FakeMode mode, Func<Side, Task[]> start)
+    private static async Task TearDownInEveryOrderAsync(FakeMode mode, LibfabricProgress progress, Func<Side, Task[]> start)
     {
         foreach (int[] order in Permutations.Of(Side.Parts))
         {
-            using var world = new FakeWorld(mode);
+            using var world = new FakeWorld(mode, progress: progress);
             Side side = new(world);
             Task[] running = start(side);
             // Twice: the second does nothing, or what the first was refused because something held it.
@@ -201,6 +235,7 @@ public sealed class TeardownTests
                 new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite, Isolation = RmaIsolation.PerExposure, DrainTimeout = TimeSpan.Zero },
                 blocks: Blocks);
             Endpoint = Context.OpenEndpoint();
+            CallersProgress.Start(world, Endpoint);
             Peer = Endpoint.InsertPeer(Endpoint.Address.Span);
             Source = Pool.Rent(64);
             Inbox = Pool.Rent(64);

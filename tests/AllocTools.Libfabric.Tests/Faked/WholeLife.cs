@@ -160,6 +160,7 @@ internal sealed class WholeLife(FakeWorld world)
             };
             _pool = new RmaMemoryPool<LibfabricProvider>(_context, options, loggerFactory: logging, blocks: blocks);
             _endpoint = _context.OpenEndpoint();
+            CallersProgress.Start(world, _endpoint);
         }
 
         public async ValueTask DisposeAsync()

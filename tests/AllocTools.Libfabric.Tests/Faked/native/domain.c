@@ -14,7 +14,11 @@ static int fabric_close(struct fid *fid) {
 }
 
 static struct fi_ops fabric_fid_ops = { .size = sizeof(struct fi_ops), .close = fabric_close };
-static struct fi_ops_fabric fabric_ops = { .size = sizeof(struct fi_ops_fabric), .domain = fake_domain };
+static struct fi_ops_fabric fabric_ops = { .size = sizeof(struct fi_ops_fabric), .domain = fake_domain, .trywait = fake_trywait };
+
+// As short as a table may be: what an older library never heard of is not there.
+static struct fi_ops small_fabric_fid_ops = { .size = offsetof(struct fi_ops, bind), .close = fabric_close };
+static struct fi_ops_fabric small_fabric_ops = { .size = offsetof(struct fi_ops_fabric, passive_ep), .domain = fake_domain };
 
 int fi_fabric(struct fi_fabric_attr *attr, struct fid_fabric **fabric, void *context) {
     struct world *world = fake_find(attr->name);
@@ -24,8 +28,9 @@ int fi_fabric(struct fi_fabric_attr *attr, struct fid_fabric **fabric, void *con
     if (error)
         return error;
     struct fabric *self = calloc(1, sizeof *self);
-    self->fid.fid = (struct fid){ FI_CLASS_FABRIC, context, &fabric_fid_ops };
-    self->fid.ops = &fabric_ops;
+    bool is_small = world->config.small != 0;
+    self->fid.fid = (struct fid){ FI_CLASS_FABRIC, context, is_small ? &small_fabric_fid_ops : &fabric_fid_ops };
+    self->fid.ops = is_small ? &small_fabric_ops : &fabric_ops;
     fake_opened(&self->object, world, KIND_FABRIC, NULL);
     *fabric = &self->fid;
     fake_leave(world);
@@ -48,7 +53,6 @@ static struct fi_ops domain_fid_ops = { .size = sizeof(struct fi_ops), .close = 
 static struct fi_ops_domain domain_ops = { .size = sizeof(struct fi_ops_domain), .av_open = fake_av_open, .cq_open = fake_cq_open, .endpoint = fake_endpoint };
 static struct fi_ops_mr mr_ops = { .size = sizeof(struct fi_ops_mr), .regattr = fake_regattr };
 
-// As short as a table may be: what an older library never heard of is not there.
 static struct fi_ops small_domain_fid_ops = { .size = offsetof(struct fi_ops, ops_open), .close = domain_close, .control = fake_domain_control };
 static struct fi_ops_domain small_domain_ops = { .size = offsetof(struct fi_ops_domain, scalable_ep), .av_open = fake_av_open, .cq_open = fake_cq_open, .endpoint = fake_endpoint };
 
@@ -103,14 +107,15 @@ static int av_insert(struct fid_av *av, const void *address, size_t count, fi_ad
             struct ep *ep = SELF(struct ep, object, object);
             if (object->kind != KIND_EP || ep->number != number)
                 continue;
-            for (size_t i = 0; i < sizeof self->peers / sizeof *self->peers; i++) {
-                if (self->peers[i])
-                    continue;
-                self->peers[i] = ep;
-                *into = i;
-                inserted = 1;
-                break;
-            }
+            // The place that it has, or the first that is free.
+            size_t room = sizeof self->peers / sizeof *self->peers, at = 0;
+            while (at < room && self->peers[at] != ep)
+                at++;
+            for (size_t i = 0; at == room && i < room; i++)
+                if (!self->peers[i])
+                    self->peers[at = i] = ep;
+            *into = at;
+            inserted = at < room;
             break;
         }
     }
@@ -136,6 +141,8 @@ static int av_remove(struct fid_av *av, fi_addr_t *addresses, size_t count, uint
 
 static struct fi_ops av_fid_ops = { .size = sizeof(struct fi_ops), .close = av_close };
 static struct fi_ops_av av_ops = { .size = sizeof(struct fi_ops_av), .insert = av_insert, .remove = av_remove };
+static struct fi_ops small_av_fid_ops = { .size = offsetof(struct fi_ops, bind), .close = av_close };
+static struct fi_ops_av small_av_ops = { .size = offsetof(struct fi_ops_av, lookup), .insert = av_insert, .remove = av_remove };
 
 int fake_av_open(struct fid_domain *domain, struct fi_av_attr *attr, struct fid_av **av, void *context) {
     (void)attr;
@@ -147,8 +154,9 @@ int fake_av_open(struct fid_domain *domain, struct fi_av_attr *attr, struct fid_
     error = fake_check(&parent->object, "fi_av_open");
     if (!error) {
         struct av *self = calloc(1, sizeof *self);
-        self->fid.fid = (struct fid){ FI_CLASS_AV, context, &av_fid_ops };
-        self->fid.ops = &av_ops;
+        bool is_small = world->config.small != 0;
+        self->fid.fid = (struct fid){ FI_CLASS_AV, context, is_small ? &small_av_fid_ops : &av_fid_ops };
+        self->fid.ops = is_small ? &small_av_ops : &av_ops;
         fake_opened(&self->object, world, KIND_AV, &parent->object);
         *av = &self->fid;
     }

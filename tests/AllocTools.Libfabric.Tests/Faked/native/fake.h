@@ -1,6 +1,6 @@
 // A libfabric of the tests' own: RMA by memcpy within one process, as strict as fi_mr(3) and told to misbehave.
 // What belongs together is a world. It is named by the domain's name, which also says how its provider is:
-//   NAME:mr=BITS;key=BYTES;msg=BYTES;depth=N;limit=BYTES;delivery=0|1;small=0|1
+//   NAME:mr=BITS;key=BYTES;msg=BYTES;depth=N;limit=BYTES;delivery=0|1;small=0|1;wait=0|1
 #pragma once
 #include <pthread.h>
 #include <stdarg.h>
@@ -22,12 +22,12 @@
 
 enum kind { KIND_FABRIC, KIND_DOMAIN, KIND_AV, KIND_CQ, KIND_EP, KIND_MR, KIND_COUNT };
 // How operations end that a queue is read for: at once; not before this is changed; with an error and nothing done; with
-// success and nothing done.
-enum completion { COMPLETE_AT_ONCE, COMPLETE_HELD, COMPLETE_FAILED, COMPLETE_UNDONE };
+// success, whether the target has allowed it and it is done, or not.
+enum completion { COMPLETE_AT_ONCE, COMPLETE_HELD, COMPLETE_FAILED, COMPLETE_BLINDLY };
 
 #define SELF(type, member, pointer) ((type *)((char *)(pointer) - offsetof(type, member)))
 
-struct config { uint64_t mr_mode, key_size, max_message, depth, limit, delivery, small; };
+struct config { uint64_t mr_mode, key_size, max_message, depth, limit, delivery, small, wait; };
 
 // The head of each object, after libfabric's own. Objects are never freed before their world, so that a call on one that
 // is closed is seen.
@@ -46,7 +46,8 @@ struct object {
 struct fabric { struct fid_fabric fid; struct object object; };
 struct domain { struct fid_domain fid; struct object object; struct mapped *mapped; };
 struct av { struct fid_av fid; struct object object; struct ep *peers[64]; };
-struct cq { struct fid_cq fid; struct object object; struct event *first, *last; };
+// The descriptor is readable while there are events that no fi_trywait has seen; -1 for a queue that is not waited for.
+struct cq { struct fid_cq fid; struct object object; struct event *first, *last; int wait_fd; bool is_broken; };
 struct ep { struct fid_ep fid; struct object object; struct av *av; struct cq *cq; bool is_enabled; int number;
             struct op *receives; struct message *messages; };
 struct mr { struct fid_mr fid; struct object object; struct domain *domain; uint8_t *address; uint64_t length, access, key;
@@ -64,8 +65,8 @@ struct message { struct message *next; uint64_t length; uint8_t bytes[]; };
 
 struct event { struct event *next; void *context; uint64_t flags, length; int error; };
 
-// A failure or a delay of a call: its k-th from now.
-struct plan { struct plan *next; char call[32]; int countdown; int error; int milliseconds; };
+// What happens to a call, its k-th from now: it fails, or it is held until the next release.
+struct plan { struct plan *next; char call[32]; int countdown; int error; };
 struct tally { struct tally *next; char call[32]; long count; };
 
 struct world {
@@ -74,6 +75,8 @@ struct world {
     char text[256];
     struct config config;
     pthread_mutex_t lock;
+    pthread_cond_t released;
+    uint64_t releases;
     struct object *objects;
     int open[KIND_COUNT];
     int infos;
@@ -102,10 +105,13 @@ int fake_bind(struct object *object, struct object *other);
 // objects
 int fake_domain(struct fid_fabric *fabric, struct fi_info *info, struct fid_domain **domain, void *context);
 int fake_av_open(struct fid_domain *domain, struct fi_av_attr *attr, struct fid_av **av, void *context);
+int fake_trywait(struct fid_fabric *fabric, struct fid **fids, int count);
+void fake_wake(struct world *world); // Has all who wait look at their queues
 int fake_cq_open(struct fid_domain *domain, struct fi_cq_attr *attr, struct fid_cq **cq, void *context);
 int fake_endpoint(struct fid_domain *domain, struct fi_info *info, struct fid_ep **ep, void *context);
 int fake_regattr(struct fid *fid, const struct fi_mr_attr *attr, uint64_t flags, struct fid_mr **mr);
 int fake_domain_control(struct fid *fid, int command, void *argument);
+bool fake_covers(const struct mr *mr, const uint8_t *address, uint64_t length);
 int fake_local(struct ep *ep, void *desc, const void *address, uint64_t length, uint64_t access, const char *call, struct mr **mr);
 int fake_reach(const struct op *op, uint8_t **at); // The target's memory, or a positive error
 void fake_complete(struct cq *cq, const struct op *op, uint64_t length, int error);
@@ -113,4 +119,4 @@ void fake_post(struct op *op);
 void fake_deliver(struct ep *to, const uint8_t *bytes, uint64_t length);
 void fake_progress(struct world *world);
 void fake_drop(struct ep *ep); // What is outstanding at an endpoint that is closed
-bool fake_uses(const struct mr *mr); // An operation that is outstanding was given its descriptor
+bool fake_uses(const struct mr *mr); // An operation that is outstanding needs it

@@ -4,9 +4,13 @@
 #include "fake.h"
 
 static uint32_t version = FI_VERSION(1, 17);
+static int empty_infos = -1; // How many more fi_dupinfo makes of nothing; without a limit
 
 // For the libraries that are loaded from here on.
 void fake_version(uint32_t value) { version = value; }
+
+// fi_allocinfo(3) is fi_dupinfo of nothing, which belongs to no world.
+void fake_limit_infos(int count) { empty_infos = count; }
 
 uint32_t fi_version(void) { return version; }
 
@@ -55,6 +59,8 @@ struct fi_info *fi_dupinfo(const struct fi_info *from) {
     // Hints that are empty belong to no world yet.
     struct world *world = from ? fake_find(from->domain_attr->name) : NULL;
     if (world && fake_enter(world, "fi_dupinfo") != 0)
+        return NULL;
+    if (!from && empty_infos >= 0 && empty_infos-- <= 0)
         return NULL;
     struct fi_info *info = duplicate(from);
     if (world) {

@@ -215,6 +215,10 @@ int fake_domain_control(struct fid *fid, int command, void *argument) {
     return command == FI_MAP_RAW_MR ? map_raw(domain, argument) : command == FI_UNMAP_KEY ? unmap(domain, *(uint64_t *)argument) : -FI_ENOSYS;
 }
 
+bool fake_covers(const struct mr *mr, const uint8_t *address, uint64_t length) {
+    return address >= mr->address && address + length <= mr->address + mr->length;
+}
+
 int fake_local(struct ep *ep, void *desc, const void *address, uint64_t length, uint64_t access, const char *call, struct mr **mr) {
     struct world *world = ep->object.world;
     *mr = NULL;
@@ -229,8 +233,7 @@ int fake_local(struct ep *ep, void *desc, const void *address, uint64_t length, 
         return fake_misused(world, -FI_EINVAL, "%s without a descriptor", call);
     if (!(*mr)->object.is_open || &(*mr)->domain->object != ep->object.parent || (has(world, FI_MR_ENDPOINT) && ((*mr)->ep != ep || !(*mr)->is_enabled)))
         return fake_misused(world, -FI_EINVAL, "%s with a descriptor that is closed, not enabled, or another's", call);
-    const uint8_t *first = address;
-    if (first < (*mr)->address || first + length > (*mr)->address + (*mr)->length)
+    if (!fake_covers(*mr, address, length))
         return fake_misused(world, -FI_EINVAL, "%s beyond its registration", call);
     if (((*mr)->access & access) != access)
         return fake_misused(world, -FI_EACCES, "%s on memory that is not registered for it", call);

@@ -7,6 +7,7 @@ void fake_post(struct op *op) {
     *world->last_op = op;
     world->last_op = &op->next;
     world->outstanding++;
+    fake_wake(world);
 }
 
 static int execute(struct op *op) {
@@ -34,8 +35,8 @@ void fake_progress(struct world *world) {
         struct op *op = world->ops;
         world->ops = op->next;
         world->outstanding--;
-        int error = world->completion == COMPLETE_AT_ONCE ? execute(op) : world->completion == COMPLETE_FAILED ? world->completion_error : 0;
-        fake_complete(op->ep->cq, op, 0, error);
+        int error = world->completion == COMPLETE_FAILED ? world->completion_error : execute(op);
+        fake_complete(op->ep->cq, op, 0, world->completion == COMPLETE_BLINDLY ? 0 : error);
         free(op);
     }
     world->last_op = &world->ops;
@@ -67,15 +68,29 @@ void fake_drop(struct ep *ep) {
     }
 }
 
+// Where operations have no descriptors: its memory is that of a registration which ends, and of no other.
+static bool needs(const struct op *op, const struct mr *mr) {
+    if (op->mr || op->length == 0)
+        return op->mr == mr;
+    if (&mr->domain->object != op->ep->object.parent || !fake_covers(mr, op->local, op->length))
+        return false;
+    for (const struct object *object = mr->object.world->objects; object; object = object->next) {
+        const struct mr *other = SELF(const struct mr, object, object);
+        if (object->kind == KIND_MR && object->is_open && other != mr && other->domain == mr->domain && fake_covers(other, op->local, op->length))
+            return false;
+    }
+    return true;
+}
+
 bool fake_uses(const struct mr *mr) {
     for (const struct op *op = mr->object.world->ops; op; op = op->next)
-        if (op->mr == mr)
+        if (needs(op, mr))
             return true;
     for (const struct object *object = mr->object.world->objects; object; object = object->next) {
         if (object->kind != KIND_EP)
             continue;
         for (const struct op *op = SELF(const struct ep, object, object)->receives; op; op = op->next)
-            if (op->mr == mr)
+            if (needs(op, mr))
                 return true;
     }
     return false;

@@ -1,17 +1,17 @@
 // Worlds: what is open in them, what is to fail, what was done wrong.
 #define _GNU_SOURCE
 #include <stdio.h>
-#include <time.h>
 #include "fake.h"
 
 static pthread_mutex_t worlds_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct world *worlds;
 
 static void parse(struct config *config, const char *text) {
-    *config = (struct config){ .key_size = 8, .max_message = 1 << 20, .depth = 1 << 20, .limit = UINT64_MAX, .delivery = 1 };
+    *config = (struct config){ .key_size = 8, .max_message = 1 << 20, .depth = 1 << 20, .limit = UINT64_MAX, .delivery = 1, .wait = 1 };
     struct { const char *name; uint64_t *value; } fields[] = {
         { "mr=", &config->mr_mode }, { "key=", &config->key_size }, { "msg=", &config->max_message }, { "depth=", &config->depth },
         { "limit=", &config->limit }, { "delivery=", &config->delivery }, { "small=", &config->small },
+        { "wait=", &config->wait },
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const char *at = strstr(text, fields[i].name);
@@ -35,6 +35,7 @@ struct world *fake_find(const char *text) {
         snprintf(world->text, sizeof world->text, "%s", text);
         parse(&world->config, end);
         pthread_mutex_init(&world->lock, NULL);
+        pthread_cond_init(&world->released, NULL);
         world->last_op = &world->ops;
         world->next_key = 1000;
         world->next = worlds;
@@ -60,7 +61,8 @@ static void count(struct world *world, const char *call) {
 int fake_enter(struct world *world, const char *call) {
     pthread_mutex_lock(&world->lock);
     count(world, call);
-    int error = 0, milliseconds = 0;
+    int error = 0;
+    bool is_held = false;
     for (struct plan **at = &world->plans; *at;) {
         struct plan *plan = *at;
         if (strcmp(plan->call, call) != 0 || --plan->countdown > 0) {
@@ -68,17 +70,13 @@ int fake_enter(struct world *world, const char *call) {
             continue;
         }
         error = plan->error;
-        milliseconds = plan->milliseconds;
+        is_held = error == 0;
         *at = plan->next;
         free(plan);
     }
-    if (milliseconds) {
-        // A slow call keeps nobody else out.
-        pthread_mutex_unlock(&world->lock);
-        struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
-        while (nanosleep(&time, &time) != 0) {}
-        pthread_mutex_lock(&world->lock);
-    }
+    // One that is held keeps nobody else out.
+    for (uint64_t before = world->releases; is_held && world->releases == before;)
+        pthread_cond_wait(&world->released, &world->lock);
     if (error)
         pthread_mutex_unlock(&world->lock);
     return error;
@@ -146,14 +144,23 @@ int fake_close(struct object *object, const char *call) {
 
 // What the tests call.
 
-void fake_fail(const char *name, const char *call, int k, int error, int milliseconds) {
+// Without an error the call is held.
+void fake_fail(const char *name, const char *call, int k, int error) {
     struct world *world = fake_find(name);
     struct plan *plan = calloc(1, sizeof *plan);
-    *plan = (struct plan){ .countdown = k, .error = error, .milliseconds = milliseconds };
+    *plan = (struct plan){ .countdown = k, .error = error };
     snprintf(plan->call, sizeof plan->call, "%s", call);
     pthread_mutex_lock(&world->lock);
     plan->next = world->plans;
     world->plans = plan;
+    pthread_mutex_unlock(&world->lock);
+}
+
+void fake_release(const char *name) {
+    struct world *world = fake_find(name);
+    pthread_mutex_lock(&world->lock);
+    world->releases++;
+    pthread_cond_broadcast(&world->released);
     pthread_mutex_unlock(&world->lock);
 }
 
@@ -162,6 +169,7 @@ void fake_completions(const char *name, int completion, int error) {
     pthread_mutex_lock(&world->lock);
     world->completion = (enum completion)completion;
     world->completion_error = error;
+    fake_wake(world);
     pthread_mutex_unlock(&world->lock);
 }
 

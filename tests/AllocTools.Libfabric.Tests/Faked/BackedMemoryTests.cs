@@ -1,0 +1,50 @@
+using AllocTools.Blocks;
+using AllocTools.Libfabric.Interop;
+using AllocTools.Regions;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>A provider with FI_MR_ALLOCATED demands pages behind all that is registered, the caller's memory, too.</summary>
+public sealed class BackedMemoryTests
+{
+    private const int Length = 64 << 10;
+
+    [Fact]
+    public async Task TheCallersMemoryIsBackedAndStaysAsItIs()
+    {
+        using var world = new FakeWorld(FakeMode.Efa);
+        using IRmaContext context = world.Open();
+        await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());
+        var pages = new PageAllocator();
+        nint address = pages.Allocate(Length, populate: false);
+        Span<byte> bytes;
+        unsafe
+        {
+            bytes = new Span<byte>((void*)address, Length);
+        }
+        bytes[5000] = 77;
+        using (RmaBuffer buffer = pool.Register(address + 100, Length - 300))
+            Assert.Equal(77, buffer.Span[4900]);
+        bytes[5000] = 0;
+        Assert.False(bytes.ContainsAnyExcept((byte)0));
+        pages.Free(address, Length);
+    }
+
+    [Fact]
+    public async Task MemoryThatIsNotMappedIsRefusedByName()
+    {
+        using var world = new FakeWorld(FakeMode.Efa);
+        using IRmaContext context = world.Open();
+        await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());
+        var pages = new PageAllocator();
+        nint address = pages.Allocate(Length, populate: false);
+        pages.Free(address, Length);
+        RmaRegistrationException error = Assert.Throws<RmaRegistrationException>(() => pool.Register(address, Length));
+        Assert.Equal(("madvise", "ENOMEM", Length), (error.Operation, error.ErrorName, error.Length));
+        Assert.Contains("not mapped", error.Message, StringComparison.Ordinal);
+        Assert.Equal(0, pool.GetStatistics().RegisteredBytes);
+        Assert.Equal(1, pool.GetStatistics().RegistrationFailures);
+        Assert.False(world.Calls.ContainsKey("fi_mr_regattr"));
+    }
+}

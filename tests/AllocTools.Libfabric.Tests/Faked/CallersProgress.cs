@@ -1,0 +1,27 @@
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>The thread of a caller who makes progress for an endpoint that has none of its own.</summary>
+internal static class CallersProgress
+{
+    /// <summary>Makes progress until the endpoint is closed.</summary>
+    public static void Start(FakeWorld world, IRmaEndpoint endpoint)
+    {
+        if (world.Progress == LibfabricProgress.Caller)
+            new Thread(() => Run(endpoint)) { IsBackground = true, Name = "Poll" }.Start();
+    }
+
+    private static void Run(IRmaEndpoint endpoint)
+    {
+        try
+        {
+            while (true)
+            {
+                endpoint.Poll([]);
+                Thread.Yield();
+            }
+        }
+        catch (ObjectDisposedException)
+        {
+        }
+    }
+}

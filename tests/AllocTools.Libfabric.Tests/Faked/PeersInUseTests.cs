@@ -1,0 +1,72 @@
+using System.Text;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>Peers that are removed while operations with them run.</summary>
+public sealed class PeersInUseTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    // libfabric crashes where an operation is posted to a peer that it has forgotten.
+    [Fact]
+    public async Task WhatIsPostedOrQueuedGoesOnAndThePeerIsForgottenAfterIt()
+    {
+        using var world = new FakeWorld(FakeMode.Tcp, depth: 1);
+        await using var pair = new EndpointPair(world.Name);
+        IRmaEndpoint from = pair.Left.Endpoint;
+        using RmaBuffer source = pair.Left.Pool.Rent(64);
+        using RmaBuffer target = pair.Right.Pool.Rent(64);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion region = from.Import(pair.Left.Peer, exposure.Remote);
+        world.End(FakeEnding.Held);
+        Task[] writes = [.. Enumerable.Range(0, 3).Select(_ => from.WriteAsync(source, region, cancellationToken: Token).AsTask())];
+        from.RemovePeer(pair.Left.Peer);
+        Assert.False(world.Calls.ContainsKey("fi_av_remove"));
+        world.End(FakeEnding.AtOnce);
+        await Task.WhenAll(writes);
+        RmaPeer other = from.InsertPeer(from.Address.Span);
+        Assert.Equal(1, world.Calls["fi_av_remove"]);
+        from.RemovePeer(other);
+        Assert.Equal(2, world.Calls["fi_av_remove"]);
+    }
+
+    // The vector has 64 places.
+    [Fact]
+    public async Task APeerThatComesBackWhileItsOperationsRunTakesNoPlaceMore()
+    {
+        using var world = new FakeWorld(FakeMode.Tcp);
+        await using var pair = new EndpointPair(world.Name);
+        IRmaEndpoint from = pair.Left.Endpoint;
+        using RmaBuffer message = pair.Left.Pool.Rent(8);
+        RmaPeer peer = pair.Left.Peer;
+        world.End(FakeEnding.Held);
+        List<Task> sends = [];
+        for (int i = 0; i < 200; i++)
+        {
+            sends.Add(from.SendAsync(message, peer, cancellationToken: Token).AsTask());
+            from.RemovePeer(peer);
+            peer = from.InsertPeer(pair.Right.Endpoint.Address.Span);
+        }
+        Assert.Equal(2, world.Calls["fi_av_insert"]);
+        world.End(FakeEnding.AtOnce);
+        await Task.WhenAll(sends);
+    }
+
+    // As where a name and a number stand for one address.
+    [Fact]
+    public async Task AnAddressThatIsSpeltOtherwiseIsTheSamePeer()
+    {
+        using var world = new FakeWorld(FakeMode.Tcp);
+        await using var pair = new EndpointPair(world.Name);
+        IRmaEndpoint from = pair.Left.Endpoint;
+        string address = Encoding.ASCII.GetString(pair.Right.Endpoint.Address.Span);
+        RmaPeer again = from.InsertPeer(Encoding.ASCII.GetBytes(address.Insert(address.LastIndexOf(':') + 1, "0")));
+        Assert.Equal(pair.Left.Peer, again);
+        from.RemovePeer(pair.Left.Peer);
+        using RmaBuffer message = pair.Left.Pool.Rent(8);
+        await from.SendAsync(message, again, cancellationToken: Token);
+        from.RemovePeer(again);
+        await Assert.ThrowsAsync<ArgumentException>(() => from.SendAsync(message, again, cancellationToken: Token).AsTask());
+    }
+}

@@ -1,0 +1,111 @@
+using AllocTools.Libfabric.Interop;
+using AllocTools.Regions;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests.Faked;
+
+/// <summary>Calls that take long while the endpoint is closed, and a completion queue that can't be read any more.</summary>
+public sealed class StuckCallTests
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task ACallThatWasSlowWhileTheEndpointClosedDoesNotKeepTheProviderForLost()
+    {
+        using var world = new FakeWorld(FakeMode.Tcp);
+        using IRmaContext context = world.Open();
+        IRmaEndpoint endpoint = context.OpenEndpoint();
+        world.Hold("fi_cq_read");
+        Assert.True(SpinWait.SpinUntil(() => context.Failure is not null, Patience));
+        Task closing = Task.Run(endpoint.Dispose, Token);
+        Assert.True(SpinWait.SpinUntil(() => Record.Exception(() => endpoint.Poll([])) is ObjectDisposedException, Patience));
+        world.Release();
+        await closing;
+        Assert.True(SpinWait.SpinUntil(() => context.Failure is null, Patience));
+    }
+
+    [Theory]
+    [InlineData("fi_sendmsg", LibfabricProgress.Endpoint)]
+    [InlineData("fi_sendmsg", LibfabricProgress.Caller)]
+    [InlineData("fi_recv", LibfabricProgress.Endpoint)]
+    public async Task ClosingDoesNotWaitForACallersCallThatDoesNotReturn(string call, LibfabricProgress progress)
+    {
+        using var world = new FakeWorld(FakeMode.Tcp, progress: progress);
+        await using (var pair = new EndpointPair(world.Name))
+        {
+            IRmaEndpoint endpoint = pair.Left.Endpoint;
+            RmaBuffer buffer = pair.Left.Pool.Rent(64);
+            long before = world.Calls.GetValueOrDefault(call);
+            world.Hold(call);
+            Task operation = Task.Run(
+                () => call == "fi_recv" ? endpoint.ReceiveAsync(buffer, cancellationToken: Token).AsTask() : endpoint.SendAsync(buffer, pair.Left.Peer, cancellationToken: Token).AsTask(), Token);
+            Assert.True(SpinWait.SpinUntil(() => world.Calls.GetValueOrDefault(call) > before, Patience));
+            endpoint.Dispose();
+            Assert.False(operation.IsCompletedSuccessfully);
+            Assert.Throws<ObjectDisposedException>(() => endpoint.InsertPeer([1]));
+            world.Release();
+            await Assert.ThrowsAsync<RmaOperationException>(() => operation.WaitAsync(Patience, Token));
+            buffer.Dispose();
+            // The rest is closed when the call has returned.
+            Assert.True(SpinWait.SpinUntil(() => pair.Left.Pool.GetStatistics().QuarantinedBuffers == 0, Patience));
+        }
+        // The lease on the context is the last that goes, on another thread.
+        Assert.True(SpinWait.SpinUntil(() => world.OpenObjects == 0, Patience));
+    }
+
+    // The endpoint's thread in the first; the calls that close the endpoint in the others, that of a bound one to take its
+    // operations back first.
+    [Theory]
+    [InlineData("fi_cq_read", "8", LibfabricProgress.Endpoint)]
+    [InlineData("fi_close ep", "8", LibfabricProgress.Endpoint)]
+    [InlineData("fi_cq_read", "4 allocated endpoint", LibfabricProgress.Caller)]
+    public async Task ClosingEndsThoughACallOfTheEndpointsOwnDoesNotReturn(string call, string mode, LibfabricProgress progress)
+    {
+        using var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
+        using (IRmaContext context = world.Open())
+        {
+            await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
+            IRmaEndpoint endpoint = context.OpenEndpoint();
+            RmaBuffer buffer = pool.Rent(64);
+            Task receiving = endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, Token).AsTask();
+            world.Hold(call);
+            if (call == "fi_cq_read" && progress == LibfabricProgress.Endpoint)
+                Assert.True(SpinWait.SpinUntil(() => context.Failure is not null, Patience));
+            Task closing = Task.Run(endpoint.Dispose, Token);
+            // Whoever awaits an operation does not wait for that.
+            await Assert.ThrowsAsync<RmaOperationException>(() => receiving.WaitAsync(Patience, Token));
+            await closing.WaitAsync(Patience, Token);
+            buffer.Dispose();
+            Assert.Equal(1, pool.GetStatistics().QuarantinedBuffers);
+            world.Release();
+            Assert.True(SpinWait.SpinUntil(() => pool.GetStatistics().QuarantinedBuffers == 0, Patience));
+        }
+        // The lease on the context is the last that goes, on another thread.
+        Assert.True(SpinWait.SpinUntil(() => world.OpenObjects == 0, Patience));
+    }
+
+    [Theory]
+    [InlineData(LibfabricProgress.Endpoint)]
+    [InlineData(LibfabricProgress.Caller)]
+    public async Task AQueueThatCantBeReadEndsEverythingAndIsReported(LibfabricProgress progress)
+    {
+        using var world = new FakeWorld(FakeMode.Tcp, progress: progress);
+        using IRmaContext context = world.Open();
+        await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
+        await using IRmaEndpoint endpoint = context.OpenEndpoint();
+        RmaBuffer buffer = pool.Rent(64);
+        Task receiving = endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, Token).AsTask();
+        world.Fail("fi_cq_read", FiErrno.FI_EIO);
+        Assert.True(SpinWait.SpinUntil(() => endpoint.Poll([]) == 0 && receiving.IsCompleted, Patience));
+        await Assert.ThrowsAsync<RmaOperationException>(() => receiving);
+        Assert.Contains("fi_cq_read", context.Failure!.Message, StringComparison.Ordinal);
+        Assert.Throws<RmaOperationException>(() => endpoint.TryPost(RmaOperation.Receive(buffer)));
+        // The transport may still have it.
+        buffer.Dispose();
+        Assert.Equal(1, pool.GetStatistics().QuarantinedBuffers);
+        await endpoint.DisposeAsync();
+        Assert.Equal(0, pool.GetStatistics().QuarantinedBuffers);
+    }
+}
