@@ -8,7 +8,10 @@ namespace AllocTools.Libfabric;
 /// </remarks>
 internal sealed class CoarseClock(TimeProvider time)
 {
-    /// <summary>At least as long as a tick: 1 to 10 ms with Linux, 15.6 ms with Windows.</summary>
+    /// <summary>
+    /// At least as long as a tick: 1 to 10 ms with Linux, 15.6 ms with Windows. Where a virtual machine's ticks stand still
+    /// for longer, an operation may time out early by the rest.
+    /// </summary>
     private static readonly TimeSpan Resolution = TimeSpan.FromMilliseconds(16);
 
     private static readonly TimeSpan ShortestTimeout = TimeSpan.FromSeconds(1);

@@ -36,7 +36,7 @@ internal sealed unsafe class EndpointProgress
         _ending = new OperationEnding(context, retries, completions, _earliest, counters, time);
         _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, _ending, _earliest, time);
         OperationPoster poster = new(resources.Endpoint, context.Traits, contexts);
-        Dispatch = new OperationDispatch(context, poster, retries, _ending, _turn, time, hasOwnThread);
+        Dispatch = new OperationDispatch(context, poster, retries, _ending, _overdue, _turn, time, hasOwnThread);
         _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending);
     }
 
@@ -84,8 +84,8 @@ internal sealed unsafe class EndpointProgress
         }
     }
 
-    /// <summary>Somebody has had the turn for that long, stuck in the transport.</summary>
-    public bool IsStuck(TimeSpan limit) => _turn.IsTakenSince(_time.GetTimestamp() - (long)(limit.TotalSeconds * _time.TimestampFrequency));
+    /// <summary>When whoever has the turn took it, as a timestamp; <see cref="ProgressTurn.Nobody"/> where nobody has it.</summary>
+    public long TurnStart => _turn.Start;
 
     /// <summary>Ends what is overdue or cancelled while the turn is stuck.</summary>
     public void EndOverdueWithoutTurn() => _overdue.EndWithoutTurn(_time.GetTimestamp());

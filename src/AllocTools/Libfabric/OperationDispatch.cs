@@ -10,6 +10,7 @@ internal sealed class OperationDispatch
     private readonly OperationPoster _poster;
     private readonly RetryQueue _retries;
     private readonly OperationEnding _ending;
+    private readonly OverdueOperations _overdue;
     private readonly ProgressTurn _turn;
     private readonly TimeProvider _time;
     private readonly bool _isWatched;
@@ -24,16 +25,18 @@ internal sealed class OperationDispatch
     /// <param name="poster">Makes the native calls.</param>
     /// <param name="retries">Where those wait that are posted later.</param>
     /// <param name="ending">Ends those that the transport refuses.</param>
+    /// <param name="overdue">Ends those whose time is over, maybe while they are posted.</param>
     /// <param name="turn">Who makes progress.</param>
     /// <param name="time">The clock.</param>
     /// <param name="hasOwnThread">A thread of the endpoint makes progress.</param>
     public OperationDispatch(
-        LibfabricContext context, OperationPoster poster, RetryQueue retries, OperationEnding ending, ProgressTurn turn, TimeProvider time, bool hasOwnThread)
+        LibfabricContext context, OperationPoster poster, RetryQueue retries, OperationEnding ending, OverdueOperations overdue, ProgressTurn turn, TimeProvider time, bool hasOwnThread)
     {
         _context = context;
         _poster = poster;
         _retries = retries;
         _ending = ending;
+        _overdue = overdue;
         _turn = turn;
         _time = time;
         _isWatched = hasOwnThread;
@@ -148,11 +151,18 @@ internal sealed class OperationDispatch
     {
         if (_turnPostsAll || _retries.HoldsUp(slot.Peer))
             return -FiErrno.FI_EAGAIN;
+        int requests = _overdue.Requests;
         // Cancelled or overdue at once: the transport could not be asked to give up what it has not got.
         if (slot.State != OperationState.Posted)
             return -FiErrno.FI_ECANCELED;
         if (!_turnPostsReceives || slot.Kind != RmaOperationKind.Receive)
-            return _poster.Post(slot);
+        {
+            nint status = _poster.Post(slot);
+            // Nor while it was being posted: net's lock may be waited for longer than an operation has time.
+            if (requests != _overdue.Requests)
+                _overdue.NotePost();
+            return status;
+        }
         _turn.Take(_isWatched ? _time : null);
         try
         {

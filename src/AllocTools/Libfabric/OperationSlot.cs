@@ -72,8 +72,8 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     /// <summary>Until when the transport may give it up (<see cref="OperationState.Cancelling"/>). The turn's.</summary>
     public long GraceEnds { get; set; }
 
-    /// <summary>The transport was asked to give it up. The turn's.</summary>
-    public bool CancelAsked { get; set; }
+    /// <summary>How often the transport was asked to give it up. The turn's.</summary>
+    public int CancelRequests { get; set; }
 
     /// <summary>Its neighbours in the retry queue, which it writes under its lock.</summary>
     public OperationSlot? PreviousRetry { get; set; }
@@ -116,7 +116,7 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         // One that waited for its slot has a task of its own; nobody takes the result from here.
         _users = hasTask && waiter is null ? 2 : 1;
         _cancelRequested = false;
-        CancelAsked = false;
+        CancelRequests = 0;
         Kind = operation.Kind;
         Address = operation.Local.Address;
         LocalDescriptor = hold.LocalDescriptor;

@@ -5,7 +5,8 @@ namespace AllocTools.Libfabric;
 /// <summary>Finds the operations whose time is over or that were cancelled, and ends them.</summary>
 /// <remarks>
 /// The turn first asks the transport to give a posted one up, and abandons it after the grace: a receive that stayed
-/// posted would swallow a later message. Where the turn is stuck in the transport, nobody is asked.
+/// posted would swallow a later message. Where the turn is stuck in the transport, nobody is asked. A request may come
+/// before the call that posts, which then says so: the transport is asked once more.
 /// </remarks>
 internal sealed unsafe class OverdueOperations(
     OperationSlot[] slots, fi_context2* contexts, EndpointHandle endpoint, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
@@ -16,14 +17,25 @@ internal sealed unsafe class OverdueOperations(
     private readonly fi_context2* _contexts = contexts;
     private readonly long _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
     private int _cancelNoted;
+    private int _postNoted;
+    private int _requests;
 
+    /// <summary>How often the transport was asked to give an operation up. Anybody's.</summary>
+    public int Requests => Volatile.Read(ref _requests);
+
+    /// <summary>Somebody's operation is to be cancelled.</summary>
     public void NoteCancel() => Interlocked.Exchange(ref _cancelNoted, 1);
+
+    /// <summary>An operation was posted, and <see cref="Requests"/> has changed meanwhile: that request may have been for it, and too early.</summary>
+    public void NotePost() => Interlocked.Exchange(ref _postNoted, 1);
 
     /// <summary>Ends what is due. The turn's.</summary>
     public void End(long now)
     {
         if (Volatile.Read(ref _cancelNoted) != 0)
             CancelRequested(now);
+        if (Volatile.Read(ref _postNoted) != 0)
+            AskAgain(now);
         if (now < earliest.Value)
             return;
         earliest.Reset();
@@ -35,7 +47,7 @@ internal sealed unsafe class OverdueOperations(
                 ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
             else if (state == OperationState.Refused)
                 OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
-            else if (state == OperationState.Abandoned && !slot.CancelAsked)
+            else if (state == OperationState.Abandoned && slot.CancelRequests == 0)
                 AskToGiveUp(slot);
             if (state is not (OperationState.Posted or OperationState.Queued or OperationState.Cancelling))
                 continue;
@@ -49,11 +61,7 @@ internal sealed unsafe class OverdueOperations(
             else if (state == OperationState.Posted)
                 Cancel(slot, word, now);
             else
-            {
-                // Once more: its poster may have been before the call the first time.
-                AskToGiveUp(slot);
                 ending.TryAbandon(slot, word, ending.OverdueError(slot, isHeld: true));
-            }
         }
     }
 
@@ -96,6 +104,21 @@ internal sealed unsafe class OverdueOperations(
         }
     }
 
+    private void AskAgain(long now)
+    {
+        // A full fence, as above.
+        Interlocked.Exchange(ref _postNoted, 0);
+        foreach (OperationSlot slot in slots)
+        {
+            OperationState state = slot.State;
+            // Not a grace for each: the request may have been for others.
+            if (state == OperationState.Cancelling && slot.CancelRequests == 1)
+                AskWithGrace(slot, now);
+            else if (state is OperationState.Cancelling or OperationState.Abandoned)
+                AskToGiveUp(slot);
+        }
+    }
+
     private void Cancel(OperationSlot slot, long word, long now)
     {
         if (!slot.TryChange(word, OperationState.Cancelling))
@@ -105,6 +128,11 @@ internal sealed unsafe class OverdueOperations(
             earliest.NoteNow();
             return;
         }
+        AskWithGrace(slot, now);
+    }
+
+    private void AskWithGrace(OperationSlot slot, long now)
+    {
         slot.GraceEnds = now + _cancelGrace;
         earliest.Note(slot.GraceEnds);
         AskToGiveUp(slot);
@@ -113,7 +141,9 @@ internal sealed unsafe class OverdueOperations(
     /// <summary>A receive that stayed posted would swallow a later message. Nobody frees the slot meanwhile: see <see cref="OperationEnding.LeaveToTurn"/>.</summary>
     private void AskToGiveUp(OperationSlot slot)
     {
-        slot.CancelAsked = true;
+        slot.CancelRequests++;
+        // Before the call, and only the turn's: whoever posts after it sees the number changed.
+        Volatile.Write(ref _requests, _requests + 1);
         endpoint.Cancel(&_contexts[slot.Index]);
     }
 }

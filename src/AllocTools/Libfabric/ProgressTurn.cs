@@ -3,8 +3,14 @@ namespace AllocTools.Libfabric;
 /// <summary>The right to make progress; one has it at a time.</summary>
 internal sealed class ProgressTurn
 {
+    /// <summary>The start of a turn that nobody has.</summary>
+    public const long Nobody = long.MaxValue;
+
     private int _taken;
-    private long _since = long.MaxValue;
+    private long _start = Nobody;
+
+    /// <summary>When whoever has the turn took it, as a timestamp; <see cref="Nobody"/> where nobody has it.</summary>
+    public long Start => Volatile.Read(ref _start);
 
     /// <summary>Takes the turn where nobody has it.</summary>
     /// <param name="now">The present timestamp; 0 where nobody watches the turn.</param>
@@ -12,7 +18,7 @@ internal sealed class ProgressTurn
     {
         if (Interlocked.CompareExchange(ref _taken, 1, 0) != 0)
             return false;
-        Volatile.Write(ref _since, now);
+        Volatile.Write(ref _start, now);
         return true;
     }
 
@@ -27,10 +33,7 @@ internal sealed class ProgressTurn
 
     public void Release()
     {
-        Volatile.Write(ref _since, long.MaxValue);
+        Volatile.Write(ref _start, Nobody);
         Volatile.Write(ref _taken, 0);
     }
-
-    /// <summary>Somebody has the turn since that timestamp or longer.</summary>
-    public bool IsTakenSince(long timestamp) => Volatile.Read(ref _since) <= timestamp;
 }

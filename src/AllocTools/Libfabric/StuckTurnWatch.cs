@@ -9,20 +9,29 @@ namespace AllocTools.Libfabric;
 /// <remarks>shm's processes lock each other's memory by spinning; one that is killed at the wrong moment leaves a lock behind.</remarks>
 internal sealed class StuckTurnWatch : IDisposable
 {
-    /// <summary>How long a turn may take before it counts as stuck.</summary>
-    public static readonly TimeSpan Limit = TimeSpan.FromMilliseconds(500);
+    /// <summary>How many looks in a row see a turn that is stuck.</summary>
+    private const int Looks = 3;
 
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);
 
+    /// <summary>How long a turn takes, at least, that is found to be stuck.</summary>
+    private static readonly TimeSpan Limit = (Looks - 1) * Period;
+
     private readonly EndpointProgress _progress;
     private readonly LibfabricContext _context;
+    private readonly TimeProvider _time;
+    private readonly Lock _gate = new();
     private readonly ITimer _timer;
+    private long _turn = ProgressTurn.Nobody;
+    private long _lastLook;
+    private int _looks;
     private int _said;
 
     public StuckTurnWatch(EndpointProgress progress, LibfabricContext context, TimeProvider time)
     {
         _progress = progress;
         _context = context;
+        _time = time;
         _timer = time.CreateTimer(static watch => ((StuckTurnWatch)watch!).Look(), this, Period, Period);
     }
 
@@ -38,16 +47,47 @@ internal sealed class StuckTurnWatch : IDisposable
 
     private void Look()
     {
-        if (!_progress.IsStuck(Limit))
-        {
-            Settle();
+        // Where a look is late another may begin beside it.
+        if (!_gate.TryEnter())
             return;
-        }
-        if (Interlocked.Exchange(ref _said, 1) == 0)
+        try
         {
-            _context.ReportStuck(isStuck: true);
-            Log.ProgressStuck(_context.Logger, _context.Traits.ProviderName, Limit.TotalMilliseconds);
+            if (!IsStuck())
+                return;
+            if (Interlocked.Exchange(ref _said, 1) == 0)
+            {
+                _context.ReportStuck(isStuck: true);
+                Log.ProgressStuck(_context.Logger, _context.Traits.ProviderName, Limit.TotalMilliseconds);
+            }
+            _progress.EndOverdueWithoutTurn();
         }
-        _progress.EndOverdueWithoutTurn();
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <summary>
+    /// Looks are counted, not the time a turn takes: a process or machine that was suspended has no turn that is stuck.
+    /// The look that it missed then comes with the next one, and both count as one.
+    /// </summary>
+    private bool IsStuck()
+    {
+        long now = _time.GetTimestamp();
+        long turn = _progress.TurnStart;
+        if (turn == ProgressTurn.Nobody || turn != _turn)
+        {
+            _turn = turn;
+            _looks = 1;
+            _lastLook = now;
+            Settle();
+            return false;
+        }
+        if (_time.GetElapsedTime(_lastLook, now) >= Period / 2)
+        {
+            _looks++;
+            _lastLook = now;
+        }
+        return _looks >= Looks;
     }
 }

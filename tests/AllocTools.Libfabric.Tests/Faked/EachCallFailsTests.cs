@@ -183,9 +183,7 @@ public sealed class EachCallFailsTests
             _ => FiErrno.FI_EOPNOTSUPP,
         };
         using var world = new FakeWorld(FakeMode.Tcp);
-        // Asked twice: when its time is over, and after the grace.
-        world.Fail("fi_cancel", error, 1);
-        world.Fail("fi_cancel", error, 2);
+        world.Fail("fi_cancel", error);
         WholeLife life = await LiveAsync(world);
         Assert.Single(life.Failures);
         Assert.IsType<RmaTimeoutException>(life.Failures[0]);

@@ -55,6 +55,33 @@ public sealed class StuckCallTests
         Assert.True(SpinWait.SpinUntil(() => world.OpenObjects == 0, Patience));
     }
 
+    // The request to give it up comes before the transport has it.
+    [Theory]
+    [InlineData(LibfabricProgress.Endpoint)]
+    [InlineData(LibfabricProgress.Caller)]
+    public async Task AReceiveThatTimesOutWhileItIsPostedSwallowsNoLaterMessage(LibfabricProgress progress)
+    {
+        using var world = new FakeWorld(FakeMode.Tcp, progress: progress);
+        using IRmaContext context = world.Open();
+        await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
+        using IRmaEndpoint endpoint = context.OpenEndpoint();
+        CallersProgress.Start(world, endpoint);
+        RmaBuffer late = pool.Rent(64);
+        world.Hold("fi_recv");
+        Task<long> posting = Task.Run(() => endpoint.ReceiveAsync(late, TimeSpan.FromMilliseconds(20), Token).AsTask(), Token);
+        // Not before it is over for the endpoint, too, and its grace.
+        Assert.True(SpinWait.SpinUntil(() => endpoint.GetStatistics().Operations.Any(o => o.Failed > 0), Patience));
+        world.Release();
+        await Assert.ThrowsAsync<RmaTimeoutException>(() => posting);
+        late.Dispose();
+        Assert.True(SpinWait.SpinUntil(() => pool.GetStatistics().QuarantinedBuffers == 0, Patience));
+        using RmaBuffer sent = pool.Rent(64);
+        using RmaBuffer received = pool.Rent(64);
+        Task<long> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        await endpoint.SendAsync(sent, endpoint.InsertPeer(endpoint.Address.Span), cancellationToken: Token);
+        Assert.Equal(64, await receiving);
+    }
+
     // The endpoint's thread in the first; the calls that close the endpoint in the others, that of a bound one to take its
     // operations back first.
     [Theory]
