@@ -51,7 +51,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         _resources = resources;
         _ownsResources = ownsResources;
         _options = options;
-        _peers = new PeerTable(context, resources.Vector);
+        _peers = new PeerTable(context, resources.Vector, new PeerAddressFormat(context.Info.Info->addr_format, resources.Address));
         _completions = new CompletionRing(options.MaxOutstanding);
         _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
         NativeMemory.Clear(_contexts, (nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2));

@@ -11,7 +11,7 @@ namespace AllocTools.Libfabric;
 /// A peer that is removed under an operation stays with the transport until a later insertion or removal finds that
 /// operation ended, or the address comes back.
 /// </remarks>
-internal sealed class PeerTable(LibfabricContext context, AvHandle vector)
+internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerAddressFormat format)
 {
     private readonly Lock _gate = new();
     private readonly ConcurrentDictionary<ulong, PeerEntry> _peers = new();
@@ -24,6 +24,13 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector)
     /// <summary>Inserts a peer, or counts once more one that is there.</summary>
     public ulong Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots, out long generation)
     {
+        if (format.FindReasonAgainst(address) is string reason)
+        {
+            throw new RmaProviderException(
+                $"The peer's address of {address.Length} bytes is not one of provider '{context.Traits.ProviderName}', where {reason}. Both sides need the same provider; pass the peer endpoint's Address as it is.",
+                FiErrno.FI_EINVAL,
+                nameof(FiErrno.FI_EINVAL));
+        }
         string text = Convert.ToHexString(address);
         lock (_gate)
         {

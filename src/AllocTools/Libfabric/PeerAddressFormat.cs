@@ -1,0 +1,38 @@
+using System.Text;
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>What the addresses of an endpoint's peers look like: as its own, in the format that fi_info tells.</summary>
+/// <remarks>
+/// libfabric reads as many bytes as it expects, whatever it was given; shm takes any text for a name; and a socket address
+/// of an unknown family, though it is refused, keeps the address vectors of libfabric 1.17 from taking any other.
+/// </remarks>
+internal sealed class PeerAddressFormat(fi_addr_format format, byte[] own)
+{
+    private const int FamilyLength = sizeof(ushort);
+    private static readonly byte[] SchemeEnd = "://"u8.ToArray();
+
+    /// <summary>Why an address can't be a peer's; null where it may be one.</summary>
+    public string? FindReasonAgainst(ReadOnlySpan<byte> address) => format switch
+    {
+        fi_addr_format.FI_FORMAT_UNSPEC => address.IsEmpty ? "an address has at least one byte" : null,
+        fi_addr_format.FI_ADDR_STR => IsText(address) ? null : $"an address is a text as '{Encoding.ASCII.GetString(own).TrimEnd('\0')}' and a zero byte",
+        fi_addr_format.FI_SOCKADDR or fi_addr_format.FI_SOCKADDR_IN or fi_addr_format.FI_SOCKADDR_IN6 or fi_addr_format.FI_SOCKADDR_IB =>
+            address.Length == own.Length && address[..FamilyLength].SequenceEqual(own.AsSpan(0, FamilyLength))
+                ? null
+                : $"an address is a socket address of {own.Length} bytes and family {BitConverter.ToUInt16(own)} ({format})",
+        _ => address.Length == own.Length ? null : $"an address has {own.Length} bytes ({format})",
+    };
+
+    private ReadOnlySpan<byte> Scheme
+    {
+        get
+        {
+            int end = own.AsSpan().IndexOf(SchemeEnd);
+            return own.AsSpan(0, end < 0 ? 0 : end + SchemeEnd.Length);
+        }
+    }
+
+    private bool IsText(ReadOnlySpan<byte> address) => address.Length > 1 && address.StartsWith(Scheme) && address[^1] == 0;
+}
