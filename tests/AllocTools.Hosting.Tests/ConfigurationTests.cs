@@ -74,7 +74,7 @@ public sealed class ConfigurationTests
                 "AllocTools:ClearOnReturn is 'perhaps'; it is true or false.",
                 "AllocTools:DrainTimeout is -00:00:01; it is 0 to 24 hours.",
                 "AllocTools:Endpoint is no option. There are Access, AllowUnknownKeys, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
-                "AllocTools:HugePages is an object or a list; it is one value.",
+                "AllocTools:HugePages is an object or a list; it is one of Transparent, Off, Explicit.",
                 "AllocTools:LeakDetection is 'Some'; it is one of Off, Sampled, All.",
                 "AllocTools:MaxRegisterdBytes is no option. Was MaxRegisteredBytes meant?",
                 $"AllocTools:MaxSlabBytes is 'much'; it is {Bytes}.",
@@ -88,6 +88,23 @@ public sealed class ConfigurationTests
                 "AllocTools:SizeClasses:2 is '64 KiB'; it is an object with options.",
             ],
             failures.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_value_where_a_section_belongs_is_told()
+    {
+        Assert.Equal(
+            ["AllocTools:Provider is 'tcp'; it is an object with options."],
+            await FailuresAsync("""{ "AllocTools": { "AllowUnknownKeys": true, "Provider": "tcp" } }"""));
+        Assert.Equal(["AllocTools is '5'; it is an object with options."], await FailuresAsync("""{ "AllocTools": 5 }"""));
+        Assert.Equal(
+            ["AllocTools:SizeClasses is an object with 'BlockSize'; it is a list of objects, as [ { \"BlockSize\": … } ]."],
+            await FailuresAsync("""{ "AllocTools": { "SizeClasses": { "BlockSize": "64 KiB" } } }"""));
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "Provider": "tcp" } }""");
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
+        using IHost host = builder.Build();
+        OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        Assert.Equal(["AllocTools:Provider is 'tcp'; it is an object with options. Was AllocTools:Provider:Provider meant?"], error.Failures);
     }
 
     [Fact]

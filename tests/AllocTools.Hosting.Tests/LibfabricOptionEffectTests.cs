@@ -86,7 +86,7 @@ public sealed class LibfabricOptionEffectTests
     [Fact]
     [EffectOf("Provider:LibraryPath")]
     public async Task Library_path() =>
-        Assert.Contains("looked for /nowhere/libfabric.so.1", await ErrorAsync("\"LibraryPath\": \"/nowhere/libfabric.so.1\""), StringComparison.Ordinal);
+        Assert.Contains("LibraryPath is '/nowhere/libfabric.so.1', which is not there", await ErrorAsync("\"LibraryPath\": \"/nowhere/libfabric.so.1\""), StringComparison.Ordinal);
 
     [Fact]
     [EffectOf("Provider:Endpoint:Progress")]

@@ -103,7 +103,7 @@ public sealed class StartTests
         await using ServiceProvider provider = services.BuildServiceProvider();
         var closed = Assert.Throws<RmaPoolStartException>(() => provider.GetRequiredService<IRmaEndpoint>());
         Assert.StartsWith("The pool 'default' (options in code) can't open its endpoint: fi_endpoint failed with FI_EADDRNOTAVAIL", closed.Message, StringComparison.Ordinal);
-        Assert.EndsWith("Node is '192.0.2.1'.", closed.Message, StringComparison.Ordinal);
+        Assert.EndsWith("Node is '192.0.2.1'. It must be an address of this machine.", closed.Message, StringComparison.Ordinal);
     }
 
     [Fact]

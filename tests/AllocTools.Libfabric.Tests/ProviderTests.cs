@@ -40,9 +40,12 @@ public sealed class ProviderTests
             using IRmaContext context = Fabric.Open(Fabric.Tcp, o => o.Node = "203.0.113.9");
             context.OpenEndpoint().Dispose();
         });
-        Assert.Contains("'203.0.113.9'", node.Message, StringComparison.Ordinal);
+        Assert.Contains("'203.0.113.9'. It must be an address of this machine", node.Message, StringComparison.Ordinal);
         RmaProviderException name = Assert.Throws<RmaProviderException>(() => Fabric.Open(Fabric.Tcp, o => o.Node = "no.such.host.invalid"));
         Assert.Contains("Node 'no.such.host.invalid'", name.Message, StringComparison.Ordinal);
+        Assert.EndsWith("Node must be an address of this machine or a host name that resolves to one.", name.Message, StringComparison.Ordinal);
+        RmaProviderException service = Assert.Throws<RmaProviderException>(() => Fabric.Open(Fabric.Tcp, o => (o.Node, o.Service) = ("127.0.0.1", "nosuchservice")));
+        Assert.EndsWith("and Service the number or name of a port.", service.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -56,6 +59,18 @@ public sealed class ProviderTests
         OptionsValidationException error = Assert.Throws<OptionsValidationException>(() => new LibfabricProvider(options).Open());
         Assert.Equal(5, error.Failures.Count());
         Assert.Contains("Endpoint:MaxOutstanding is 0", error.Message, StringComparison.Ordinal);
+    }
+
+    // libfabric takes it modulo 65536.
+    [Theory]
+    [InlineData("65536")]
+    [InlineData("99999999999999")]
+    [InlineData("-1")]
+    public void APortThatIsNoneIsRefused(string service)
+    {
+        var options = new LibfabricOptions { Node = "127.0.0.1", Service = service };
+        OptionsValidationException error = Assert.Throws<OptionsValidationException>(() => new LibfabricProvider(options).Open());
+        Assert.Equal($"Service is '{service}'; it is a port, 0 to 65535, or the name of a service.", error.Message);
     }
 
     [Theory]

@@ -9,7 +9,7 @@ internal static class OptionValue
     /// <param name="key">What it should be.</param>
     /// <param name="text">What stands there.</param>
     /// <param name="normal">As the binder takes it.</param>
-    /// <param name="expected">Where it can't be read: what would be right.</param>
+    /// <param name="expected">What would be right.</param>
     public static bool TryRead(OptionKey key, string text, out string normal, out string expected)
     {
         normal = text;
@@ -38,6 +38,7 @@ internal static class OptionValue
                 expected = $"some of {string.Join(", ", key.Choices)}, with commas between";
                 return text.Split(',').All(name => key.Choices.Contains(name.Trim(), StringComparer.OrdinalIgnoreCase));
             default:
+                expected = "a text";
                 return true;
         }
     }

@@ -30,7 +30,8 @@ internal sealed class SectionReader
         IConfigurationSection section, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others, bool allowsUnknownKeys)
     {
         SectionReader reader = new(section, allowsUnknownKeys);
-        reader.ReadSection(section, keys, others);
+        if (reader.IsSection(section, "an object with options", keys))
+            reader.ReadSection(section, keys, others);
         return (reader._failures, new ConfigurationBuilder().AddInMemoryCollection(reader._values).Build());
     }
 
@@ -60,7 +61,7 @@ internal sealed class SectionReader
                 foreach (IConfigurationSection entry in section.GetChildren())
                 {
                     if (!int.TryParse(entry.Key, out _))
-                        _failures.Add($"{entry.Path}: {key.Name} is a list, and '{entry.Key}' is no index of one.");
+                        _failures.Add($"{section.Path} is an object with '{entry.Key}'; it is a list of objects, as [ {{ \"{key.Keys[0].Name}\": … }} ].");
                     else if (IsSection(entry, "an object with options"))
                         ReadSection(entry, key.Keys, []);
                 }
@@ -80,22 +81,28 @@ internal sealed class SectionReader
 
     private void ReadValue(IConfigurationSection section, OptionKey key)
     {
-        if (section.Value is null && section.GetChildren().Any())
-            _failures.Add($"{section.Path} is an object or a list; it is one value.");
+        bool isOne = section.Value is not null || !section.GetChildren().Any();
         // null in JSON, or an empty environment variable: the default.
-        else if (string.IsNullOrEmpty(section.Value))
+        if (isOne && string.IsNullOrEmpty(section.Value))
             return;
-        else if (OptionValue.TryRead(key, section.Value, out string normal, out string expected))
+        bool isRead = OptionValue.TryRead(key, section.Value ?? "", out string normal, out string expected);
+        if (!isOne)
+            _failures.Add($"{section.Path} is an object or a list; it is {expected}.");
+        else if (isRead)
             _values[section.Path[(_root.Length + 1)..]] = normal;
         else
             _failures.Add($"{section.Path} is '{section.Value}'; it is {expected}.");
     }
 
-    private bool IsSection(IConfigurationSection section, string what)
+    /// <param name="section">The section.</param>
+    /// <param name="what">What it is.</param>
+    /// <param name="keys">Its keys, where one of them may have been meant by its name.</param>
+    private bool IsSection(IConfigurationSection section, string what, IReadOnlyList<OptionKey>? keys = null)
     {
         if (string.IsNullOrEmpty(section.Value))
             return true;
-        _failures.Add($"{section.Path} is '{section.Value}'; it is {what}.");
+        OptionKey? meant = keys?.FirstOrDefault(k => k.Kind == OptionKind.Text && k.Name.Equals(section.Key, StringComparison.OrdinalIgnoreCase));
+        _failures.Add($"{section.Path} is '{section.Value}'; it is {what}.{(meant is null ? "" : $" Was {section.Path}:{meant.Name} meant?")}");
         return false;
     }
 

@@ -21,21 +21,23 @@ internal static unsafe class LibfabricDiscovery
     public static InfoHandle Find(LibfabricLibrary library, LibfabricOptions options)
     {
         bool wantsDelivery = options.Endpoint.CompletionLevel == LibfabricCompletionLevel.Delivery;
-        InfoHandle? found = TryFind(library, options, wantsDelivery ? FiFlags.FI_DELIVERY_COMPLETE : 0, out int status);
+        bool byAddress = IsByAddress(options);
+        InfoHandle? found = TryFind(library, options, byAddress, wantsDelivery ? FiFlags.FI_DELIVERY_COMPLETE : 0, out int status);
         // Any other error is not about what was asked for.
         if (found is null && wantsDelivery && status == -FiErrno.FI_ENODATA)
-            found = TryFind(library, options, 0, out status);
+            found = TryFind(library, options, byAddress, 0, out status);
         return found ?? throw NothingFound(library, options, status);
     }
 
-    private static InfoHandle? TryFind(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags, out int status)
+    /// <summary>shm takes a node for its own name.</summary>
+    private static bool IsByAddress(LibfabricOptions options) => !string.IsNullOrEmpty(options.Node) && !IsSharedMemory(options.Provider);
+
+    private static InfoHandle? TryFind(LibfabricLibrary library, LibfabricOptions options, bool byAddress, ulong operationFlags, out int status)
     {
         using InfoHandle hints = MakeHints(library, options, operationFlags);
-        // shm takes a node for its own name. The one it makes itself is the process number, under which a killed process
-        // has left a file that a later one of that number can't open (FI_EBUSY).
-        bool isShared = IsSharedMemory(options.Provider);
-        bool byAddress = !string.IsNullOrEmpty(options.Node) && !isShared;
-        string? node = isShared ? $"alloctools-{Environment.ProcessId}-{Guid.NewGuid():N}" : byAddress ? options.Node : null;
+        // The name that shm makes itself is the process number, under which a killed process has left a file that a later
+        // one of that number can't open (FI_EBUSY).
+        string? node = IsSharedMemory(options.Provider) ? $"alloctools-{Environment.ProcessId}-{Guid.NewGuid():N}" : byAddress ? options.Node : null;
         status = library.GetInfo(
             FiVersion.Api,
             node,
@@ -88,7 +90,7 @@ internal static unsafe class LibfabricDiscovery
         // tcp;ofi_rxm of 1.17 returns other domains than the one it was asked for.
         string domain = InfoHandle.Text(entry->domain_attr->name);
         if (!string.IsNullOrEmpty(options.Domain) && domain != options.Domain)
-            return $"it has the domain '{domain}' here, but Domain is '{options.Domain}'";
+            return $"it has the domain '{domain}' {(byAddress ? $"at Node '{options.Node}'" : "here")}, but Domain is '{options.Domain}'";
         int unknownMrMode = entry->domain_attr->mr_mode & ~KnownMrMode;
         if (unknownMrMode != 0)
             return $"it insists on the registration mode bits 0x{unknownMrMode:X} (FI_MR_HMEM, FI_MR_RMA_EVENT and the like), which are not supported";
@@ -113,11 +115,35 @@ internal static unsafe class LibfabricDiscovery
         string memoryLock = options.Provider?.Contains("verbs", StringComparison.Ordinal) == true && !MemoryLockLimit.IsExempt && MemoryLockLimit.Bytes is not null
             ? $" {MemoryLockLimit.Describe()}; a low limit makes verbs vanish. {MemoryLockLimit.HowToRaise}."
             : "";
+        if (status == -FiErrno.FI_ENODATA && IsByAddress(options) && IsThere(library, options))
+        {
+            string service = string.IsNullOrEmpty(options.Service) ? "" : ", and Service the number or name of a port";
+            return new RmaProviderException(
+                $"libfabric {library.Version} offers nothing for {wanted}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
+                + $"It has that provider, but not there: Node must be an address of this machine or a host name that resolves to one{service}.",
+                Math.Abs(status),
+                FiErrno.NameOf(status));
+        }
         return new RmaProviderException(
             $"libfabric {library.Version} offers nothing for {(wanted.Length == 0 ? "any provider" : wanted)}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
             + $"It has these providers for reliable datagrams with RMA: {string.Join(", ", ListProviders(library))}.{memoryLock}",
             Math.Abs(status),
             FiErrno.NameOf(status));
+    }
+
+    /// <summary>There would be an interface at another address.</summary>
+    private static bool IsThere(LibfabricLibrary library, LibfabricOptions options)
+    {
+        try
+        {
+            using InfoHandle? found = TryFind(library, options, byAddress: false, 0, out _);
+            return found is not null;
+        }
+        catch (RmaProviderException)
+        {
+            // There is one, which can't be used for a reason of its own.
+            return false;
+        }
     }
 
     private static SortedSet<string> ListProviders(LibfabricLibrary library)

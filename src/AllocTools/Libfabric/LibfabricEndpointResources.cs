@@ -67,14 +67,14 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         void Check(int status, string operation)
         {
             if (status != 0)
-                throw LibfabricErrors.Provider(library, provider, operation, status, WhereTo(options) + QueueAdvice(provider, operation, status));
+                throw LibfabricErrors.Provider(library, provider, operation, status, WhereTo(options, status) + QueueAdvice(provider, operation, status));
         }
     }
 
     /// <summary>What the endpoint was to bind to, for errors such as an address that is not this machine's.</summary>
-    private static string WhereTo(LibfabricOptions options) => string.IsNullOrEmpty(options.Node) || LibfabricDiscovery.IsSharedMemory(options.Provider)
+    private static string WhereTo(LibfabricOptions options, int status) => string.IsNullOrEmpty(options.Node) || LibfabricDiscovery.IsSharedMemory(options.Provider)
         ? ""
-        : $" Node is '{options.Node}'{(string.IsNullOrEmpty(options.Service) ? "" : $", Service '{options.Service}'")}.";
+        : $" Node is '{options.Node}'{(string.IsNullOrEmpty(options.Service) ? "" : $", Service '{options.Service}'")}.{(status == -FiErrno.FI_EADDRNOTAVAIL ? " It must be an address of this machine." : "")}";
 
     /// <summary>ofi_rxm asks the device for a queue with room for all peers; Soft-RoCE has none as long as for the default.</summary>
     private static string QueueAdvice(string provider, string operation, int status) =>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Extensions.Options;
 
 namespace AllocTools.Libfabric;
@@ -17,6 +18,9 @@ public sealed class LibfabricOptionsValidator : IValidateOptions<LibfabricOption
         }
         if (options.Service is { Length: > 0 } && string.IsNullOrEmpty(options.Node))
             failures.Add($"Service is '{options.Service}' without Node; a port is bound at an address. Set Node, too.");
+        // libfabric takes it modulo 65536.
+        if (long.TryParse(options.Service, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long port) && port is < 0 or > ushort.MaxValue)
+            failures.Add($"Service is '{options.Service}'; it is a port, 0 to {ushort.MaxValue}, or the name of a service.");
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }
 

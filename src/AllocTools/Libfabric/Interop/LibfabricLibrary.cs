@@ -57,8 +57,9 @@ internal sealed unsafe class LibfabricLibrary
             return library;
         }
 
-        string seen = names.Length == 1 && File.Exists(names[0]) ? ", which exists but is not a loadable library" : "";
-        reason = $"libfabric could not be loaded: looked for {string.Join(" and ", names)}{seen}; {InstallAdvice}.";
+        reason = string.IsNullOrEmpty(path)
+            ? $"libfabric could not be loaded: looked for {string.Join(" and ", names)}; {InstallAdvice}."
+            : $"libfabric could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}. Correct it; or leave it out, and {InstallAdvice}.";
         return null;
     }
 
