@@ -142,11 +142,12 @@ public sealed class EndpointTests
     {
         await using var pair = new EndpointPair(fabric);
         RmaBuffer buffer = pair.Right.Pool.Rent(64);
+        // On a busy machine posting it may take long: net has one lock, and a thread of its own that makes progress.
+        TimeSpan timeout = TimeSpan.FromMilliseconds(FakeWorld.Find(fabric) is null ? 200 : 20);
         for (int i = 0; i < 3; i++)
         {
-            // On a busy machine posting it may take long: net has one lock, and a thread of its own that makes progress.
             RmaTimeoutException error = await Assert.ThrowsAsync<RmaTimeoutException>(
-                () => pair.Right.Endpoint.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(200), Token).AsTask());
+                () => pair.Right.Endpoint.ReceiveAsync(buffer, timeout, Token).AsTask());
             Assert.Equal("FI_ETIMEDOUT", error.ErrorName);
             Assert.Contains("its buffer is free", error.Message, StringComparison.Ordinal);
         }

@@ -98,9 +98,9 @@ static int av_insert(struct fid_av *av, const void *address, size_t count, fi_ad
     if (!error && count != 1)
         error = fake_misused(world, -FI_EINVAL, "fi_av_insert of %zu addresses", count);
     int inserted = error;
-    // "fake:WORLD:NUMBER"
+    // "fake://WORLD:NUMBER"
     char prefix[FAKE_ADDRESS_ROOM + 8];
-    int length = snprintf(prefix, sizeof prefix, "fake:%s:", world->name);
+    int length = snprintf(prefix, sizeof prefix, "fake://%s:", world->name);
     if (!error && strncmp(address, prefix, (size_t)length) == 0) {
         int number = atoi((const char *)address + length);
         for (struct object *object = world->objects; object; object = object->next) {

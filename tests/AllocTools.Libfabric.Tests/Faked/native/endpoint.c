@@ -68,7 +68,7 @@ static int ep_getname(fid_t fid, void *into, size_t *length) {
         error = -FI_EOPBADSTATE;
     if (!error) {
         size_t room = *length;
-        *length = (size_t)snprintf(into, room, "fake:%s:%d", world->name, self->number) + 1;
+        *length = (size_t)snprintf(into, room, "fake://%s:%d", world->name, self->number) + 1;
         error = *length > room ? -FI_ETOOSMALL : 0;
     }
     fake_leave(world);

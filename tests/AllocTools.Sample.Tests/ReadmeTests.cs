@@ -1,0 +1,64 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Sample.Tests;
+
+/// <summary>The README's first program is built and run as it stands there.</summary>
+public sealed partial class ReadmeTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task TheFirstProgramMovesAMegabyteAndTellsWhatIsWrongInItsSettings()
+    {
+        string readme = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "README.md"), Token);
+        using TemporaryFolder folder = new();
+        string project = BlockOf(readme, "xml").Replace("../AllocTools/", Repository.Root + "/", StringComparison.Ordinal);
+        await File.WriteAllTextAsync(Path.Combine(folder.Path, "First.csproj"), project, Token);
+        await File.WriteAllTextAsync(Path.Combine(folder.Path, "Program.cs"), BlockOf(readme, "csharp"), Token);
+        await File.WriteAllTextAsync(Path.Combine(folder.Path, "appsettings.json"), BlockOf(readme, "json"), Token);
+
+        // No build server is left behind.
+        (int status, string output, string errors) = await RunAsync(
+            folder.Path, "build", "-c", "Release", "-o", "built", "-warnaserror", "-tl:off", "-nodeReuse:false", "-p:UseSharedCompilation=false");
+        Assert.True(status == 0, output + errors);
+        (status, output, errors) = await RunAsync(folder.Path, "built/First.dll");
+        Assert.True(status == 0, output + errors);
+        Assert.Contains("1048576 bytes arrived; ", output, StringComparison.Ordinal);
+        (status, _, errors) = await RunAsync(folder.Path, "built/First.dll", "--AllocTools:MaxRegisteredBytes=much", "--AllocTools:Providr=tcp");
+        Assert.Equal(1, status);
+        string[] told = errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(2, told.Length);
+        Assert.All(told, line => Assert.StartsWith("AllocTools:", line, StringComparison.Ordinal));
+    }
+
+    private static string BlockOf(string readme, string language) =>
+        CodeBlock().Matches(readme).First(m => m.Groups["language"].Value == language).Groups["code"].Value;
+
+    private static async Task<(int Status, string Output, string Errors)> RunAsync(string folder, params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo("dotnet", arguments)
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        try
+        {
+            Task<string> output = process.StandardOutput.ReadToEndAsync(Token);
+            Task<string> errors = process.StandardError.ReadToEndAsync(Token);
+            await process.WaitForExitAsync(Token);
+            return (process.ExitCode, await output, await errors);
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+    }
+
+    [GeneratedRegex(@"^```(?<language>\w+)\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex CodeBlock();
+}
