@@ -54,6 +54,9 @@ public sealed class EndpointTests
         }
         Assert.Equal(new RmaCompletion(12, RmaOperationKind.Send, 64, 0), completions[0]);
         Assert.Equal(new RmaCompletion(4711, RmaOperationKind.Receive, 64, 0), completions[3]);
+        Assert.Equal(
+            "Write: 100 done, 6,400 bytes, 0 failed; Read: 0 done, 0 bytes, 0 failed; Send: 1 done, 64 bytes, 0 failed; Receive: 0 done, 0 bytes, 0 failed",
+            pair.Left.Endpoint.GetStatistics().ToString());
     }
 
     [Theory]
@@ -149,6 +152,7 @@ public sealed class EndpointTests
             RmaTimeoutException error = await Assert.ThrowsAsync<RmaTimeoutException>(
                 () => pair.Right.Endpoint.ReceiveAsync(buffer, timeout, Token).AsTask());
             Assert.Equal("FI_ETIMEDOUT", error.ErrorName);
+            Assert.Contains("no message has come for it", error.Message, StringComparison.Ordinal);
             Assert.Contains("its buffer is free", error.Message, StringComparison.Ordinal);
         }
         using RmaBuffer message = pair.Left.Pool.Rent(64);

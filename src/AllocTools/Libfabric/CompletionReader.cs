@@ -93,7 +93,7 @@ internal sealed unsafe class CompletionReader(
             int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
             Exception failure = error == FiErrno.FI_ECANCELED && state == OperationState.Cancelling
                 ? ending.OverdueError(slot, isHeld: false)
-                : LibfabricErrors.Operation(
+                : LibfabricErrors.Completion(
                     context.Library, _provider, slot.Kind, slot.Length, error, entry.prov_errno != 0 ? queue.StrError(entry.prov_errno, entry.err_data) : "");
             if (slot.TryChange(word, OperationState.Ended))
             {

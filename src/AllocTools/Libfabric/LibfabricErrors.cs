@@ -48,11 +48,30 @@ internal static class LibfabricErrors
         };
     }
 
-    public static RmaOperationException Operation(
-        LibfabricLibrary library, string provider, RmaOperationKind kind, long length, int status, string providerText = "")
+    /// <summary>The transport did not take an operation.</summary>
+    public static RmaOperationException Operation(LibfabricLibrary library, string provider, RmaOperationKind kind, long length, int status) =>
+        Operation(library, provider, kind, length, status, "");
+
+    /// <summary>An operation that the transport had taken failed.</summary>
+    /// <param name="library">The library.</param>
+    /// <param name="provider">The provider's name.</param>
+    /// <param name="kind">The operation.</param>
+    /// <param name="length">Its length in bytes.</param>
+    /// <param name="status">The entry's code.</param>
+    /// <param name="providerText">What the provider says of its own code; empty where it has none.</param>
+    public static RmaOperationException Completion(LibfabricLibrary library, string provider, RmaOperationKind kind, long length, int status, string providerText)
+    {
+        string detail = providerText.Length == 0 ? "" : $" The provider says: {providerText}.";
+        // Transports have many codes for a key that is refused; tcp;ofi_rxm takes the connection down.
+        string cause = kind is RmaOperationKind.Write or RmaOperationKind.Read
+            ? " Likely causes: the peer's exposure has ended, does not cover these bytes, or does not grant this; or the peer is gone."
+            : "";
+        return Operation(library, provider, kind, length, status, cause + detail);
+    }
+
+    private static RmaOperationException Operation(LibfabricLibrary library, string provider, RmaOperationKind kind, long length, int status, string detail)
     {
         int error = Math.Abs(status);
-        string detail = providerText.Length == 0 ? "" : $" The provider says: {providerText}.";
         return new RmaOperationException(
             $"{kind} of {length} bytes failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'.{detail}",
             kind,
@@ -62,8 +81,9 @@ internal static class LibfabricErrors
 
     public static RmaTimeoutException Timeout(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, bool wasPosted) => new(
         $"{kind} of {length} bytes did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
-        + (wasPosted ? "the peer is gone, hangs, or makes no progress. The buffer is quarantined until the completion arrives or the endpoint is closed."
-            : "the peer is gone, hangs, or makes no progress. The transport has given the operation up, and its buffer is free."),
+        + (kind == RmaOperationKind.Receive ? "no message has come for it. " : "the peer is gone, hangs, or makes no progress. ")
+        + (wasPosted ? "The buffer is quarantined until the completion arrives or the endpoint is closed."
+            : "The transport has given the operation up, and its buffer is free."),
         kind,
         FiErrno.FI_ETIMEDOUT,
         nameof(FiErrno.FI_ETIMEDOUT));

@@ -67,5 +67,6 @@ public sealed class IsolationTests
     {
         RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(() => operation().AsTask());
         Assert.Equal(nameof(FiErrno.FI_EACCES), error.ErrorName);
+        Assert.Contains("the peer's exposure has ended", error.Message, StringComparison.Ordinal);
     }
 }
