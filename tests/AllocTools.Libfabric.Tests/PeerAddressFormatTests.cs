@@ -15,13 +15,16 @@ public sealed class PeerAddressFormatTests
         Assert.Contains("32 bytes (FI_ADDR_EFA)", efa.FindReasonAgainst(new byte[33]), StringComparison.Ordinal);
     }
 
-    // Those of ucx have any length.
-    [Fact]
-    public void OfNoFormatEveryAddressMayBeOne()
+    // Those of ucx and lnx have any length.
+    [Theory]
+    [InlineData(0)]
+    [InlineData(16)]
+    [InlineData(99)]
+    public void OfAFormatThatIsUnknownEveryAddressMayBeOne(uint format)
     {
-        PeerAddressFormat ucx = new(fi_addr_format.FI_FORMAT_UNSPEC, new byte[100]);
-        Assert.Null(ucx.FindReasonAgainst(new byte[200]));
-        Assert.NotNull(ucx.FindReasonAgainst([]));
+        PeerAddressFormat unknown = new((fi_addr_format)format, new byte[100]);
+        Assert.Null(unknown.FindReasonAgainst(new byte[200]));
+        Assert.NotNull(unknown.FindReasonAgainst([]));
     }
 
     [Fact]

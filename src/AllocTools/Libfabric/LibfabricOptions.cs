@@ -21,7 +21,7 @@ public sealed class LibfabricOptions
     /// </summary>
     public string? Node { get; set; }
 
-    /// <summary>The local port or service name that the endpoint binds to. Used with <see cref="Node"/>. Default: none, a free port.</summary>
+    /// <summary>The local port (0 to 65535) or service name that the endpoint binds to. Used with <see cref="Node"/>. Default: none, a free port.</summary>
     public string? Service { get; set; }
 
     /// <summary>

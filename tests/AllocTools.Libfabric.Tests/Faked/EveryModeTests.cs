@@ -21,7 +21,7 @@ public sealed class EveryModeTests
     public async Task WhatHoldsOnAFabricHoldsInEachMode(string mode)
     {
         FakeMode demanded = FakeMode.Parse(mode);
-        Assert.True(Suite.Length >= 18);
+        Assert.True(Suite.Length >= 19);
         // A context has but one endpoint where registrations are bound to it.
         MethodInfo[] tests =
         [
