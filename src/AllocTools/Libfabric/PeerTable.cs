@@ -90,12 +90,12 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
     private bool TryFind(RmaPeer peer, [NotNullWhen(true)] out PeerEntry? entry) =>
         _peers.TryGetValue(peer.Handle, out entry) && entry.Generation == peer.Generation;
 
-    /// <summary>Something runs, or has timed out and may still run.</summary>
+    /// <summary>Something runs, or has timed out and may still run. What has ended is the fabric's no more, though its slot may not be free yet.</summary>
     private static bool IsUsed(ulong handle, ReadOnlySpan<OperationSlot> slots)
     {
         foreach (OperationSlot slot in slots)
         {
-            if (slot.State != OperationState.Free && slot.Peer == handle)
+            if (slot.State is not (OperationState.Free or OperationState.Ended) && slot.Peer == handle)
                 return true;
         }
         return false;
