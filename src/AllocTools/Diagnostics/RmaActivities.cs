@@ -51,12 +51,15 @@ internal static class RmaActivities
 
     private static Activity? Begin(ActivitySource source, string name, ActivityKind kind, ILogger logger)
     {
+        Activity? callers = Activity.Current;
         try
         {
             return source.StartActivity(name, kind);
         }
         catch (Exception e)
         {
+            // It may have begun.
+            Activity.Current = callers;
             ListenerFailures.Tell(logger, e);
             return null;
         }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
@@ -157,7 +158,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         RmaOperation operation = RmaOperation.Receive(buffer);
         return RmaActivities.OperationsAreTraced
-            ? TraceAsync(operation, timeout, cancellationToken)
+            ? Trace(operation, timeout, cancellationToken)
             : StartWithResult(operation, timeout, cancellationToken);
     }
 
@@ -258,7 +259,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     private ValueTask StartWithoutResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
     {
         if (RmaActivities.OperationsAreTraced)
-            return WithoutResult(TraceAsync(operation, timeout, cancellationToken));
+            return WithoutResult(Trace(operation, timeout, cancellationToken));
         return Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
             ? new ValueTask(slot!, slot!.Version)
             : WithoutResult(later);
@@ -270,17 +271,40 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
             : later;
 
     /// <summary>As without a span, which allocates nothing; this does.</summary>
-    private async ValueTask<long> TraceAsync(RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
+    private ValueTask<long> Trace(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
     {
-        using RmaSpan span = RmaActivities.StartOperation(operation.Kind, _context.Traits.ProviderName, operation.Local.Length, _context.Logger);
+        Activity? callers = Activity.Current;
+        RmaSpan span = RmaActivities.StartOperation(operation.Kind, _context.Traits.ProviderName, operation.Local.Length, _context.Logger);
         try
         {
-            return await StartWithResult(operation, timeout, cancellationToken).ConfigureAwait(false);
+            return EndAsync(span, StartWithResult(operation, timeout, cancellationToken));
         }
         catch (Exception e)
         {
+            // Thrown at once, as without a span.
             span.Fail(e);
+            span.Dispose();
             throw;
+        }
+        finally
+        {
+            Activity.Current = callers;
+        }
+    }
+
+    private static async ValueTask<long> EndAsync(RmaSpan span, ValueTask<long> running)
+    {
+        using (span)
+        {
+            try
+            {
+                return await running.ConfigureAwait(false);
+            }
+            catch (Exception e)
+            {
+                span.Fail(e);
+                throw;
+            }
         }
     }
 

@@ -10,7 +10,10 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>A listener to meters or spans that throws changes nothing, and is told.</summary>
+/// <summary>A listener to meters or spans changes nothing, also where it throws, which is told.</summary>
+/// <remarks>Alone: a listener to spans hears those of all tests.</remarks>
+[Collection(nameof(ListenerTests))]
+[CollectionDefinition(nameof(ListenerTests), DisableParallelization = true)]
 public sealed class ListenerTests
 {
     private static readonly AsyncLocal<bool> Throws = new();
@@ -63,6 +66,33 @@ public sealed class ListenerTests
         ActivitySource.AddActivityListener(listener);
         Throws.Value = true;
         await AssertLivesAsync(metrics: null);
+    }
+
+    [Fact]
+    public async Task WhatIsWrongIsThrownAtOnceAndTheCallersSpanStaysItsOwn()
+    {
+        List<Activity> ended = [];
+        using ActivityListener listener = new()
+        {
+            ShouldListenTo = source => source.Name == AllocToolsDiagnostics.OperationActivitySourceName,
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
+            ActivityStopped = ended.Add,
+        };
+        ActivitySource.AddActivityListener(listener);
+        using var world = new FakeWorld(FakeMode.Tcp);
+        await using var pair = new EndpointPair(world.Name);
+        using RmaBuffer buffer = pair.Left.Pool.Rent(64);
+        using Activity callers = new Activity("the caller's").Start();
+        Assert.Throws<ArgumentException>(() => { _ = pair.Left.Endpoint.WriteAsync(buffer, default, cancellationToken: Token).AsTask(); });
+        Assert.Same(callers, Activity.Current);
+        using CancellationTokenSource cancel = new();
+        Task<long> receiving = pair.Left.Endpoint.ReceiveAsync(buffer, cancellationToken: cancel.Token).AsTask();
+        Assert.Same(callers, Activity.Current);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => receiving);
+        Assert.Same(callers, Activity.Current);
+        Assert.Equal(["rma.write", "rma.receive"], ended.Select(a => a.OperationName));
+        Assert.All(ended, a => Assert.Equal((callers.SpanId, ActivityStatusCode.Error), (a.ParentSpanId, a.Status)));
     }
 
     private static async Task AssertLivesAsync(RmaMetrics? metrics)
