@@ -36,4 +36,10 @@ internal static partial class HostingLog
 
     [LoggerMessage(110, LogLevel.Warning, "The section '{Section}' of pool '{Pool}' is gone; the pool keeps the options it has.")]
     public static partial void SectionGone(ILogger logger, string pool, string section);
+
+    [LoggerMessage(111, LogLevel.Error, "The configuration file '{File}' can't be read: {Reason} Pools keep the options they have until it can.")]
+    public static partial void FileBroken(ILogger logger, string file, string reason);
+
+    [LoggerMessage(112, LogLevel.Information, "The section '{Section}' of pool '{Pool}' is not part of the host's configuration: a file of it that can't be parsed is not reported.")]
+    public static partial void FilesNotWatched(ILogger logger, string pool, string section);
 }

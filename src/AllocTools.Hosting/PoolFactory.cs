@@ -1,9 +1,12 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Blocks;
 using AllocTools.Diagnostics;
+using AllocTools.Hosting.Configuration;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -30,6 +33,7 @@ internal static class PoolFactory
             registration.FindProviderOwner(sp).Key.Resolve<OpenedProvider>(sp), key.DisplayName, sp.GetRequiredService<RmaMetrics>(), LoggerOf(sp)));
         key.AddSingleton(services, sp => new PublishedPool(sp.GetRequiredService<RmaMetrics>(), LoggerOf(sp)));
         key.AddSingleton(services, _ => new PoolWarmUpState());
+        services.TryAddSingleton(sp => new ConfigurationFiles(sp.GetService<IConfiguration>(), LoggerOf(sp)));
         key.AddSingleton(services, sp => CreatePool<TProvider>(sp, registration));
         key.AddSingleton<IRmaMemoryPool>(services, key.Resolve<RmaMemoryPool<TProvider>>);
         key.AddSingleton(services, sp => OpenEndpoint(sp, registration));
@@ -58,6 +62,7 @@ internal static class PoolFactory
                 services.GetService<IBlockAllocator>(),
                 services.GetService<TimeProvider>());
             published.Publish(pool);
+            PoolOptions.Show(services, key, pool.Options);
             return pool;
         }
         catch (OptionsValidationException e)

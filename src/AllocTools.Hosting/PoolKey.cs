@@ -7,27 +7,36 @@ namespace AllocTools.Hosting;
 /// Under which name a pool's services and options are found. The unnamed pool's services have no key, so that they also
 /// work in containers without keyed services.
 /// </summary>
-/// <param name="Name">The pool's name, or <see cref="Options.DefaultName"/>.</param>
+/// <remarks>
+/// A pool that is added by the name <see cref="RmaMemoryPoolName.Default"/> is the unnamed one: its services are found
+/// without a key, and by that key besides; its options by either name, whichever it was added under.
+/// </remarks>
+/// <param name="Name">The name that the pool was added under, or <see cref="Options.DefaultName"/>.</param>
 internal sealed record PoolKey(string Name)
 {
-    /// <summary>The key of the pool that logs, metrics and errors call by that name.</summary>
-    public static PoolKey OfDisplayName(string name) => new(name == RmaMemoryPoolName.Default ? Options.DefaultName : name);
-
-    private bool IsUnnamed => Name == Options.DefaultName;
+    /// <summary>This is the unnamed pool.</summary>
+    public bool IsDefault => IsNameOfDefault(Name);
 
     /// <summary>What the pool is called in logs, metrics and errors.</summary>
-    public string DisplayName => IsUnnamed ? RmaMemoryPoolName.Default : Name;
+    public string DisplayName => IsDefault ? RmaMemoryPoolName.Default : Name;
+
+    /// <summary>The names by which its options are asked for.</summary>
+    public IReadOnlyList<string> OptionsNames => IsDefault ? [Options.DefaultName, RmaMemoryPoolName.Default] : [Name];
+
+    public static bool IsNameOfDefault(string name) => name == Options.DefaultName || name == RmaMemoryPoolName.Default;
 
     public void AddSingleton<TService>(IServiceCollection services, Func<IServiceProvider, TService> factory)
         where TService : class
     {
-        if (IsUnnamed)
+        if (IsDefault)
             services.AddSingleton(factory);
-        else
+        if (Name == RmaMemoryPoolName.Default)
+            services.AddKeyedSingleton(Name, (provider, _) => provider.GetRequiredService<TService>());
+        else if (!IsDefault)
             services.AddKeyedSingleton(Name, (provider, _) => factory(provider));
     }
 
     public TService Resolve<TService>(IServiceProvider services)
         where TService : class =>
-        IsUnnamed ? services.GetRequiredService<TService>() : services.GetRequiredKeyedService<TService>(Name);
+        IsDefault ? services.GetRequiredService<TService>() : services.GetRequiredKeyedService<TService>(Name);
 }

@@ -4,6 +4,7 @@ using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
@@ -56,13 +57,30 @@ internal static class PoolOptions
         }
     }
 
+    /// <summary>Has monitors show what is in force.</summary>
+    public static void Show(IServiceProvider services, PoolKey key, RmaMemoryPoolOptions options)
+    {
+        var cache = services.GetRequiredService<IOptionsMonitorCache<RmaMemoryPoolOptions>>();
+        foreach (string name in key.OptionsNames)
+        {
+            do
+                cache.TryRemove(name);
+            while (!cache.TryAdd(name, options));
+        }
+    }
+
     /// <remarks>Each call binds a type by name, since the source-generated binder replaces only such calls.</remarks>
     private static void Bind(IServiceCollection services, PoolRegistration registration, IConfigurationSection section)
     {
         string name = registration.Key.Name;
+        registration.Key.AddSingleton(services, _ => new SectionAtStart(registration));
         IConfigurationSection relaxed = section.GetSection(OptionKeys.AllowUnknownKeys);
         AddSection<RmaMemoryPoolOptions>(sp => new(
-            name, section, OptionKeys.Pool, [RmaMemoryPoolBuilder.ProviderSection, .. PoolsBelow(sp, section)], relaxed, (values, options) => values.Bind(options)));
+            name, section, OptionKeys.Pool, [RmaMemoryPoolBuilder.ProviderSection, .. PoolsBelow(sp, section)], relaxed, (values, options) =>
+            {
+                registration.Key.Resolve<SectionAtStart>(sp).NoteBound();
+                values.Bind(options);
+            }));
         IConfigurationSection provider = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
         // An application may choose the provider when it runs, over one section: what the other one knows is no typo.
         if (registration.Provider == typeof(LibfabricProvider))
@@ -87,6 +105,14 @@ internal static class PoolOptions
     {
         services.AddOptionsWithValidateOnStart<TOptions>(registration.Key.Name);
         services.AddSingleton<IValidateOptions<TOptions>>(new NamedOptionsValidator<TOptions>(registration.Key.Name, registration.Origin + path, rules));
+        if (registration.Key.IsDefault)
+        {
+            services.TryAddTransient<IOptionsFactory<TOptions>>(sp => new DefaultPoolOptionsFactory<TOptions>(
+                registration.Key,
+                sp.GetServices<IConfigureOptions<TOptions>>(),
+                sp.GetServices<IPostConfigureOptions<TOptions>>(),
+                sp.GetServices<IValidateOptions<TOptions>>()));
+        }
     }
 
     /// <summary>The keys below a section that begin the way to another pool's.</summary>

@@ -12,21 +12,27 @@ namespace AllocTools.Hosting;
 /// On a change a candidate is built and validated apart from the options in force. A good one gives the pool those
 /// options that may change in use, and <see cref="IOptionsMonitor{TOptions}.Get"/> shows what is in force since. Of the
 /// others it is logged that they need a restart. A bad one is logged, all failures at once, and changes nothing.
+/// What was logged is not logged again while the configuration stays as it is. While a file can't be parsed
+/// (<see cref="ConfigurationFiles"/>) no values are taken over: those of that file are missing.
 /// </remarks>
 internal sealed class PoolReloader : IDisposable
 {
     private readonly PoolRegistration _registration;
     private readonly IOptionsFactory<RmaMemoryPoolOptions> _factory;
-    private readonly IOptionsMonitorCache<RmaMemoryPoolOptions> _cache;
+    private readonly IServiceProvider _services;
     private readonly Action<RmaMemoryPoolOptions> _reconfigure;
     private readonly Func<RmaMemoryPoolOptions> _inForce;
     private readonly ILogger _logger;
-    private readonly RestartValues? _atStart;
+    private readonly ConfigurationFiles _files;
+    private readonly SectionValues? _atStart;
     private readonly List<IDisposable> _subscriptions = [];
     private string _restartNeeded = "";
+    private string _rejected = "";
+    private bool _isGone;
     private volatile bool _disposed;
     private int _requests;
 
+    /// <summary>Watches, and takes over what has changed since the options were bound.</summary>
     /// <param name="services">The container.</param>
     /// <param name="registration">The pool's.</param>
     /// <param name="reconfigure">Gives options to the pool.</param>
@@ -41,21 +47,27 @@ internal sealed class PoolReloader : IDisposable
     {
         _registration = registration;
         _factory = services.GetRequiredService<IOptionsFactory<RmaMemoryPoolOptions>>();
-        _cache = services.GetRequiredService<IOptionsMonitorCache<RmaMemoryPoolOptions>>();
+        _services = services;
+        _files = services.GetRequiredService<ConfigurationFiles>();
         _reconfigure = reconfigure;
         _inForce = inForce;
         _logger = logger;
         if (registration.Section is { } section)
         {
-            _atStart = section.Exists() ? new RestartValues(section) : null;
+            _atStart = registration.Key.Resolve<SectionAtStart>(services).Values;
+            _subscriptions.Add(_files.Watch(Reload));
+            if (!_files.Has(section))
+                HostingLog.FilesNotWatched(logger, registration.Key.DisplayName, section.Path);
             _subscriptions.Add(ChangeToken.OnChange(section.GetReloadToken, Reload));
         }
         // What the application bound to the pool's options itself.
         foreach (IOptionsChangeTokenSource<RmaMemoryPoolOptions> source in services.GetServices<IOptionsChangeTokenSource<RmaMemoryPoolOptions>>())
         {
-            if ((source.Name ?? Options.DefaultName) == registration.Key.Name)
+            if (registration.Key.OptionsNames.Contains(source.Name ?? Options.DefaultName))
                 _subscriptions.Add(ChangeToken.OnChange(source.GetChangeToken, Reload));
         }
+        if (_atStart is not null && _atStart.Differs(new SectionValues(registration)))
+            Reload();
     }
 
     public void Dispose()
@@ -64,7 +76,7 @@ internal sealed class PoolReloader : IDisposable
         _subscriptions.ForEach(s => s.Dispose());
     }
 
-    /// <summary>One at a time. Who comes while another one is at it lets that one go round again.</summary>
+    /// <summary>One at a time: a change that comes during a reload has that one start over.</summary>
     private void Reload()
     {
         if (Interlocked.Increment(ref _requests) != 1)
@@ -81,13 +93,18 @@ internal sealed class PoolReloader : IDisposable
 
     private void TakeOver()
     {
+        if (_files.IsAnyBroken)
+            return;
         string pool = _registration.Key.DisplayName;
-        // While a file is being replaced, or can't be parsed, its provider has nothing. That is not a wish for the defaults.
-        if (_atStart is not null && _registration.Section is { } section && !section.Exists())
+        // While a file is being replaced its provider has nothing. That is not a wish for the defaults.
+        if (_atStart is { IsThere: true } && _registration.Section is { } section && !section.Exists())
         {
-            HostingLog.SectionGone(_logger, pool, section.Path);
+            if (!_isGone)
+                HostingLog.SectionGone(_logger, pool, section.Path);
+            _isGone = true;
             return;
         }
+        _isGone = false;
         RmaMemoryPoolOptions before = _inForce();
         try
         {
@@ -96,7 +113,7 @@ internal sealed class PoolReloader : IDisposable
         }
         catch (OptionsValidationException e)
         {
-            HostingLog.ReloadRejected(_logger, pool, string.Join(' ', e.Failures), null);
+            Reject(string.Join(' ', e.Failures), null);
             return;
         }
         catch (ObjectDisposedException)
@@ -107,12 +124,12 @@ internal sealed class PoolReloader : IDisposable
         catch (Exception e)
         {
             // A delegate of the application's that sets options.
-            HostingLog.ReloadRejected(_logger, pool, e.Message, e);
+            Reject(e.Message, e);
             return;
         }
+        _rejected = "";
         RmaMemoryPoolOptions after = _inForce();
-        _cache.TryRemove(_registration.Key.Name);
-        _cache.TryAdd(_registration.Key.Name, after);
+        PoolOptions.Show(_services, _registration.Key, after);
         string changes = string.Join(", ", LiveOptions.Changes(before, after));
         if (changes.Length != 0)
             HostingLog.Reloaded(_logger, pool, changes);
@@ -131,11 +148,18 @@ internal sealed class PoolReloader : IDisposable
         }
     }
 
+    private void Reject(string failures, Exception? cause)
+    {
+        if (failures != _rejected)
+            HostingLog.ReloadRejected(_logger, _registration.Key.DisplayName, failures, cause);
+        _rejected = failures;
+    }
+
     private void SayWhatNeedsRestart(string pool)
     {
         if (_atStart is null)
             return;
-        string changes = string.Join(", ", _atStart.Changes(new RestartValues(_registration.Section!)));
+        string changes = string.Join(", ", _atStart.RestartChanges(new SectionValues(_registration)));
         if (changes.Length != 0 && changes != _restartNeeded)
             HostingLog.RestartNeeded(_logger, pool, changes);
         _restartNeeded = changes;

@@ -35,7 +35,7 @@ internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolRegi
     public IRmaMemoryPoolBuilder ShareProviderOf(string poolName)
     {
         ArgumentException.ThrowIfNullOrEmpty(poolName);
-        registration.SharesWith = PoolKey.OfDisplayName(poolName);
+        registration.SharesWith = new PoolKey(poolName);
         return this;
     }
 

@@ -42,7 +42,7 @@ public static class RmaMemoryPoolHealthChecksBuilderExtensions
             nameof(options.RegistrationFailurePeriod),
             options.RegistrationFailurePeriod,
             "0 to 24 hours");
-        var key = PoolKey.OfDisplayName(poolName);
+        var key = new PoolKey(poolName);
         return builder.Add(new HealthCheckRegistration(
             name ?? $"rma_pool_{poolName}",
             services => new RmaMemoryPoolHealthCheck(

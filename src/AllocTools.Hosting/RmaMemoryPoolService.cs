@@ -27,6 +27,8 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         if (registration.Section is { } section && !section.Exists())
             HostingLog.SectionMissing(logger, _key.DisplayName, section.Path);
         _pool = _key.Resolve<RmaMemoryPool<TProvider>>(services);
+        // Before the warm-up, which may take long: the options may change meanwhile.
+        _reloader = new PoolReloader(services, registration, _pool.Reconfigure, () => _pool.Options, logger);
         PoolWarmUpState state = _key.Resolve<PoolWarmUpState>(services);
         try
         {
@@ -44,7 +46,6 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         {
             throw new RmaPoolStartException(registration, "can't start", e);
         }
-        _reloader = new PoolReloader(services, registration, _pool.Reconfigure, () => _pool.Options, logger);
     }
 
     public async Task StoppedAsync(CancellationToken cancellationToken)

@@ -40,8 +40,9 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(options);
         ArgumentException.ThrowIfNullOrEmpty(name);
+        options = options.Copy();
         RmaMemoryPoolOptionsValidator.ThrowIfInvalid(name, options, context.Traits);
-        _options = options.WithLiveOptionsOf(options);
+        _options = options;
         ILogger logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("AllocTools.RmaMemoryPool");
         if (SystemRules.CapRisk(options, context.Traits, SystemLimits.Read()) is { } risk)
             Log.CapOutOfReach(logger, name, risk);
@@ -54,8 +55,8 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     /// <inheritdoc/>
     public IRmaContext Context => _engine.Context;
 
-    /// <summary>The options in force: those that the pool was made with, and what <see cref="Reconfigure"/> took over since. Not to be changed.</summary>
-    public RmaMemoryPoolOptions Options => Volatile.Read(ref _options);
+    /// <summary>The options in force: those that the pool was made with, and what <see cref="Reconfigure"/> took over since. A copy: changing it changes nothing.</summary>
+    public RmaMemoryPoolOptions Options => Volatile.Read(ref _options).Copy();
 
     /// <summary>
     /// Takes over, while the pool is in use, <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>,
@@ -73,10 +74,11 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     public void Reconfigure(RmaMemoryPoolOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
+        options = options.Copy();
         RmaMemoryPoolOptionsValidator.ThrowIfInvalid(Name, options, Context.Traits);
         lock (_reconfigureGate)
         {
-            RmaMemoryPoolOptions next = Options.WithLiveOptionsOf(options);
+            RmaMemoryPoolOptions next = _options.WithLiveOptionsOf(options);
             RmaMemoryPoolOptionsValidator.ThrowIfInvalid(Name, next, Context.Traits);
             _engine.Reconfigure(next);
             Volatile.Write(ref _options, next);
@@ -152,7 +154,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     /// Waits for what is out, for <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then deregisters what is
     /// idle. What is still out stays registered and mapped until it is returned. Never throws; a second call does nothing.
     /// </summary>
-    public ValueTask DisposeAsync() => _engine.CloseAsync(Options.DrainTimeout);
+    public ValueTask DisposeAsync() => _engine.CloseAsync(Volatile.Read(ref _options).DrainTimeout);
 
     /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out.</summary>
     public void Dispose() => _engine.Dispose();

@@ -14,7 +14,7 @@ public sealed class RmaMemoryPoolOptions
     /// Where none is set they are 1 KiB × 256, 16 KiB × 16, 64 KiB × 8, 1 MiB × 1 (block size × blocks at start).
     /// </summary>
     [ValidateEnumeratedItems(typeof(SizeClassOptionsRanges))]
-    public IList<SizeClassOptions> SizeClasses { get; } = [];
+    public IList<SizeClassOptions> SizeClasses { get; private set; } = [];
 
     /// <summary>
     /// Size classes from a smallest to a largest block in even steps, in place of <see cref="SizeClasses"/>.
@@ -116,10 +116,20 @@ public sealed class RmaMemoryPoolOptions
     [OptionChoice(typeof(RmaWarmUp))]
     public RmaWarmUp WarmUp { get; set; }
 
+    /// <summary>A copy that shares nothing with these options.</summary>
+    internal RmaMemoryPoolOptions Copy()
+    {
+        var copy = (RmaMemoryPoolOptions)MemberwiseClone();
+        // An entry may be null, which is the validator's to report.
+        copy.SizeClasses = [.. SizeClasses.Select(c => c?.Copy()!)];
+        copy.SizeClassRange = SizeClassRange?.Copy();
+        return copy;
+    }
+
     /// <summary>A copy that has those options of another one which may change while a pool is in use; see <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.</summary>
     internal RmaMemoryPoolOptions WithLiveOptionsOf(RmaMemoryPoolOptions other)
     {
-        var copy = (RmaMemoryPoolOptions)MemberwiseClone();
+        RmaMemoryPoolOptions copy = Copy();
         copy._maxRegisteredBytes = other._maxRegisteredBytes;
         copy.IdleRetention = other.IdleRetention;
         copy.TrimInterval = other.TrimInterval;

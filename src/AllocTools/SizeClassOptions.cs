@@ -12,4 +12,6 @@ public sealed class SizeClassOptions
     /// <summary>Blocks that are registered when the pool warms up, and kept. Range: 0 to 16,777,216. Default: 0 (on demand).</summary>
     [OptionRange(0, 1 << 24, "blocks")]
     public int InitialBlocks { get; set; }
+
+    internal SizeClassOptions Copy() => (SizeClassOptions)MemberwiseClone();
 }

@@ -23,6 +23,8 @@ public sealed class SizeClassRangeOptions
     [OptionRange(1, 8, "steps")]
     public int StepsPerDoubling { get; set; } = 4;
 
+    internal SizeClassRangeOptions Copy() => (SizeClassRangeOptions)MemberwiseClone();
+
     /// <summary>The classes, in ascending order, with no blocks at start.</summary>
     /// <exception cref="InvalidOperationException">An option is out of its range.</exception>
     public IReadOnlyList<SizeClassOptions> ToSizeClasses()

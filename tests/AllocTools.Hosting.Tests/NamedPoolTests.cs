@@ -3,7 +3,9 @@ using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests;
@@ -60,6 +62,43 @@ public sealed class NamedPoolTests
         var again = Assert.Throws<InvalidOperationException>(() => services.AddRmaMemoryPool<RecordingProvider>());
         Assert.Contains("'default'", again.Message, StringComparison.Ordinal);
         Assert.Throws<InvalidOperationException>(() => services.AddRmaMemoryPool<HostProvider>(RmaMemoryPoolName.Default));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData(RmaMemoryPoolName.Default)]
+    public async Task The_unnamed_pool_and_its_options_are_found_by_either_name_whichever_it_was_added_under(string added)
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder();
+        IRmaMemoryPoolBuilder pool = added.Length == 0
+            ? builder.Services.AddRmaMemoryPool<HostProvider>(TestHost.SmallPool)
+            : builder.Services.AddRmaMemoryPool<HostProvider>(added, TestHost.SmallPool);
+        pool.ConfigureProvider<HostProviderOptions>(o => o.Locking = PageLocking.None);
+        builder.Services.Configure<RmaMemoryPoolOptions>(pool.Name, o => o.DrainTimeout = TimeSpan.FromSeconds(7));
+        builder.Services.AddRmaMemoryPool<HostProvider>("other", TestHost.SmallPool).ShareProviderOf(RmaMemoryPoolName.Default);
+        builder.Services.AddHealthChecks().AddRmaMemoryPool();
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+
+        IRmaMemoryPool found = host.Services.GetRequiredService<IRmaMemoryPool>();
+        Assert.Equal("default", found.Name);
+        if (added.Length != 0)
+        {
+            Assert.Same(found, host.Services.GetRequiredKeyedService<IRmaMemoryPool>(added));
+            Assert.Same(found, host.Services.GetRequiredKeyedService<RmaMemoryPool<HostProvider>>(added));
+            Assert.Same(host.Services.GetRequiredService<IRmaEndpoint>(), host.Services.GetRequiredKeyedService<IRmaEndpoint>(added));
+        }
+        Assert.Same(found.Context, host.Services.GetRequiredKeyedService<IRmaMemoryPool>("other").Context);
+        HealthReport health = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync(Cancelled);
+        Assert.Equal(HealthStatus.Healthy, Assert.Single(health.Entries).Value.Status);
+        var options = host.Services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>();
+        var providerOptions = host.Services.GetRequiredService<IOptionsMonitor<HostProviderOptions>>();
+        foreach (string name in (string[])["", RmaMemoryPoolName.Default])
+        {
+            Assert.Equal((TimeSpan.FromSeconds(7), 4096), (options.Get(name).DrainTimeout, Assert.Single(options.Get(name).SizeClasses).BlockSize));
+            Assert.Equal(PageLocking.None, providerOptions.Get(name).Locking);
+        }
+        await host.StopAsync(Cancelled);
     }
 
     [Fact]

@@ -1,8 +1,10 @@
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Primitives;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests;
@@ -161,13 +163,160 @@ public sealed class ReloadTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_file_that_is_broken_changes_nothing_until_it_is_mended()
+    public async Task A_file_that_is_broken_is_reported_and_changes_nothing_until_it_is_mended()
     {
         await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """);
+        Task<string> reported = _log.Logged(LogRecorder.FileBroken);
         _file.Write("{ \"AllocTools\": { \"MaxRegisteredBytes\": ");
+        Assert.StartsWith("The configuration file 'appsettings.json' can't be read: ", await reported, StringComparison.Ordinal);
+        Assert.Contains("LineNumber: 0", await reported, StringComparison.Ordinal);
+        Assert.False(_log.Has(LogRecorder.SectionGone));
+
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
         await _log.Logged(LogRecorder.Reloaded);
         Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2097152 to 4194304."], _log.MessagesOf(LogRecorder.Reloaded));
+    }
+
+    [Fact]
+    public async Task While_one_file_is_broken_a_change_of_another_does_not_bring_the_defaults()
+    {
+        await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """);
+        _file.Write("{ broken");
+        await _log.Logged(LogRecorder.FileBroken);
+        var seen = new TaskCompletionSource();
+        using IDisposable subscription = ChangeToken.OnChange(_host!.Services.GetRequiredService<IConfiguration>().GetReloadToken, () => seen.TrySetResult());
+        _file.WriteProduction("""{ "AllocTools": { "RentTimeout": "00:00:09" } }""");
+        await seen.Task.WaitAsync(TestHost.Patience, Cancelled);
+
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
+        await _log.Logged(LogRecorder.Reloaded);
+        Assert.Equal(
+            ["Pool 'default' took over changed options: MaxRegisteredBytes from 2097152 to 4194304, RentTimeout from 00:00:30 to 00:00:09."],
+            _log.MessagesOf(LogRecorder.Reloaded));
+        Assert.Single(_log.MessagesOf(LogRecorder.FileBroken));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_the_application_does_about_broken_files_stays_as_it_is(bool ignores)
+    {
+        List<string> handled = [];
+        FileConfigurationSource? source = null;
+        await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """, builder =>
+        {
+            source = ((IConfigurationRoot)builder.Configuration).Providers.OfType<FileConfigurationProvider>().First(p => p.Source.Path == "appsettings.json").Source;
+            source.OnLoadException = context =>
+            {
+                handled.Add(context.Exception.GetType().Name);
+                context.Ignore = ignores;
+            };
+        });
+        _file.Write("{ broken");
+        await _log.Logged(LogRecorder.FileBroken);
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
+        await _log.Logged(LogRecorder.Reloaded);
+        Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2097152 to 4194304."], _log.MessagesOf(LogRecorder.Reloaded));
+        Assert.Contains(nameof(InvalidDataException), handled);
+
+        await _host!.StopAsync(Cancelled);
+        Action<FileLoadExceptionContext>? chained = source!.OnLoadException;
+        _host.Dispose();
+        _host = null;
+        Assert.NotSame(chained, source.OnLoadException);
+    }
+
+    [Fact]
+    public async Task A_section_whose_files_are_not_the_hosts_is_named()
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder(log: _log);
+        IConfigurationRoot own = new ConfigurationBuilder().AddInMemoryCollection([new("AllocTools:DrainTimeout", "00:00:01")]).Build();
+        builder.Services.AddRmaMemoryPool<HostProvider>(own.GetSection("AllocTools"));
+        _host = builder.Build();
+        await _host.StartAsync(Cancelled);
+        Assert.Equal(
+            ["The section 'AllocTools' of pool 'default' is not part of the host's configuration: a file of it that can't be parsed is not reported."],
+            _log.MessagesOf(LogRecorder.FilesNotWatched));
+    }
+
+    [Fact]
+    public async Task The_same_fault_is_reported_once_and_anew_after_it_was_mended()
+    {
+        Action<string, string?> change = await StartInMemoryAsync(("DrainTimeout", "00:00:01"));
+        for (int i = 0; i < 5; i++)
+            change("MaxRegisteredBytes", "-1");
+        Assert.Single(_log.MessagesOf(LogRecorder.ReloadRejected));
+        change("MaxRegisteredBytes", "-2");
+        Assert.Equal(2, _log.MessagesOf(LogRecorder.ReloadRejected).Length);
+        change("MaxRegisteredBytes", "2 MiB");
+        change("MaxRegisteredBytes", "-2");
+        Assert.Equal(3, _log.MessagesOf(LogRecorder.ReloadRejected).Length);
+    }
+
+    [Fact]
+    public async Task Another_spelling_of_a_value_is_no_change()
+    {
+        (string, string)[] start =
+        [
+            ("Provider:Locking", "None"), ("HugePages", "Off"), ("Access", "Local, RemoteRead"), ("ClearOnReturn", "false"), ("MaxSlabBytes", "64 KiB"), ("RentTimeout", "00:00:30"),
+        ];
+        Action<string, string?> change = await StartInMemoryAsync(start);
+        change("Provider:Locking", "none");
+        change("HugePages", "off");
+        change("Access", "remoteread,LOCAL");
+        change("ClearOnReturn", "False");
+        change("MaxSlabBytes", "65536");
+        change("RentTimeout", "0:0:30.0");
+        Assert.False(_log.Has(LogRecorder.RestartNeeded) || _log.Has(LogRecorder.Reloaded));
+        change("Provider:Locking", "besteffort");
+        Assert.Equal(
+            ["Options of pool 'default' have changed that take effect at the next start only: AllocTools:Provider:Locking from 'None' to 'BestEffort'."],
+            _log.MessagesOf(LogRecorder.RestartNeeded));
+    }
+
+    [Fact]
+    public async Task Monitors_show_what_is_in_force_under_both_names_of_the_unnamed_pool()
+    {
+        Action<string, string?> change = await StartInMemoryAsync(("MaxRegisteredBytes", "2 MiB"));
+        var monitor = _host!.Services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>();
+        Assert.Equal(2 << 20, monitor.Get(RmaMemoryPoolName.Default).MaxRegisteredBytes);
+        change("MaxRegisteredBytes", "4 MiB");
+        change("MaxRegisteredBytes", "-1");
+        Assert.Equal((4 << 20, 4 << 20), (monitor.CurrentValue.MaxRegisteredBytes, monitor.Get(RmaMemoryPoolName.Default).MaxRegisteredBytes));
+    }
+
+    [Fact]
+    public async Task What_changes_during_the_warm_up_is_taken_over_or_said_to_need_a_restart()
+    {
+        using var warming = new ManualResetEventSlim();
+        using var changed = new ManualResetEventSlim();
+        HostApplicationBuilder builder = InMemory([("SizeClasses:0:BlockSize", "4 KiB"), ("SizeClasses:0:InitialBlocks", "1")]);
+        builder.Services.AddSingleton(new Journal
+        {
+            Registers = () =>
+            {
+                warming.Set();
+                Assert.True(changed.Wait(TestHost.Patience, Cancelled));
+            },
+        });
+        builder.Services.AddRmaMemoryPool<RecordingProvider>(builder.Configuration.GetSection("AllocTools"));
+        // It starts after the warm-up of the first one, with options that were bound before.
+        builder.Services.AddRmaMemoryPool<HostProvider>("second", builder.Configuration.GetSection("Second"));
+        _host = builder.Build();
+        Task start = _host.StartAsync(Cancelled);
+        Assert.True(warming.Wait(TestHost.Patience, Cancelled));
+        builder.Configuration["AllocTools:RentTimeout"] = "00:00:09";
+        builder.Configuration["AllocTools:HugePages"] = "Off";
+        builder.Configuration["Second:RentTimeout"] = "00:00:08";
+        ((IConfigurationRoot)builder.Configuration).Reload();
+        changed.Set();
+        await start;
+
+        Assert.Equal(TimeSpan.FromSeconds(9), _host.Services.GetRequiredService<RmaMemoryPool<RecordingProvider>>().Options.RentTimeout);
+        Assert.Equal(TimeSpan.FromSeconds(8), _host.Services.GetRequiredKeyedService<RmaMemoryPool<HostProvider>>("second").Options.RentTimeout);
+        Assert.Equal(
+            ["Options of pool 'default' have changed that take effect at the next start only: AllocTools:HugePages from nothing to 'Off'."],
+            _log.MessagesOf(LogRecorder.RestartNeeded));
     }
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
@@ -185,12 +334,35 @@ public sealed class ReloadTests : IAsyncLifetime
 
     private void Edit(string options) => _file.Write($$"""{ "AllocTools": { {{options}} } }""");
 
-    private async Task StartAsync(string options)
+    private async Task StartAsync(string options, Action<HostApplicationBuilder>? configure = null)
     {
         Edit(options);
         HostApplicationBuilder builder = _file.CreateBuilder(_log);
+        configure?.Invoke(builder);
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
         _host = builder.Build();
         await _host.StartAsync(Cancelled);
+    }
+
+    /// <summary>Starts a pool whose options are changed in memory.</summary>
+    /// <returns>Changes one, and returns when the pool has seen it.</returns>
+    private async Task<Action<string, string?>> StartInMemoryAsync(params (string Key, string Value)[] options)
+    {
+        HostApplicationBuilder builder = InMemory(options);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        _host = builder.Build();
+        await _host.StartAsync(Cancelled);
+        return (key, value) =>
+        {
+            builder.Configuration[$"AllocTools:{key}"] = value;
+            ((IConfigurationRoot)builder.Configuration).Reload();
+        };
+    }
+
+    private HostApplicationBuilder InMemory((string Key, string Value)[] options)
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder(log: _log);
+        builder.Configuration.AddInMemoryCollection(options.Select(o => KeyValuePair.Create($"AllocTools:{o.Key}", (string?)o.Value)));
+        return builder;
     }
 }

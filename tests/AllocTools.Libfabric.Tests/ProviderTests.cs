@@ -19,6 +19,17 @@ public sealed class ProviderTests
     }
 
     [Fact]
+    public void AnOpenedContextKeepsItsOptionsWhenTheCallersChange()
+    {
+        LibfabricOptions options = Fabric.Options(Fabric.Any);
+        using IRmaContext context = new LibfabricProvider(options).Open();
+        options.Endpoint.MaxOutstanding = -1;
+        options.Node = "no.such.host.invalid";
+        using IRmaEndpoint endpoint = context.OpenEndpoint();
+        Assert.NotEqual(0, endpoint.Address.Length);
+    }
+
+    [Fact]
     public void AnUnknownProviderIsAClearErrorThatListsTheOthers()
     {
         var provider = new LibfabricProvider(new LibfabricOptions { Provider = "warp;ofi_rxm" });

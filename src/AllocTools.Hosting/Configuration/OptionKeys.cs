@@ -75,5 +75,9 @@ internal static class OptionKeys
         OptionKey.Of<PageLocking>(nameof(HostProviderOptions.Locking), OptionKind.Choice),
     ];
 
+    /// <summary>The keys of a provider's subsection; null for one that is not of this library.</summary>
+    public static IReadOnlyList<OptionKey>? OfProvider(Type provider) =>
+        provider == typeof(LibfabricProvider) ? Libfabric : provider == typeof(HostProvider) ? Host : null;
+
     public static string[] NamesOf(IReadOnlyList<OptionKey> keys) => [.. keys.Select(k => k.Name)];
 }

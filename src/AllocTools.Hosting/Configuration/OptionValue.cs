@@ -8,7 +8,7 @@ internal static class OptionValue
     /// <summary>Reads a value.</summary>
     /// <param name="key">What it should be.</param>
     /// <param name="text">What stands there.</param>
-    /// <param name="normal">As the binder takes it.</param>
+    /// <param name="normal">As the binder takes it; the same for all spellings of a value.</param>
     /// <param name="expected">What would be right.</param>
     public static bool TryRead(OptionKey key, string text, out string normal, out string expected)
     {
@@ -18,7 +18,9 @@ internal static class OptionValue
         {
             case OptionKind.Integer:
                 expected = "a whole number";
-                return int.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture, out _);
+                bool isInteger = int.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture, out int number);
+                normal = number.ToString(CultureInfo.InvariantCulture);
+                return isInteger;
             case OptionKind.Size:
                 expected = ByteSize.Format;
                 bool isSize = ByteSize.TryParse(text, out long bytes);
@@ -27,19 +29,32 @@ internal static class OptionValue
             case OptionKind.Duration:
                 // The framework reads a number alone as days, which nobody means.
                 expected = "a time as \"hh:mm:ss\" or \"hh:mm:ss.fff\", such as \"00:00:30\" for 30 seconds";
-                return text.Contains(':', StringComparison.Ordinal) && TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out _);
+                bool isTime = TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out TimeSpan time);
+                normal = time.ToString("c", CultureInfo.InvariantCulture);
+                return isTime && text.Contains(':', StringComparison.Ordinal);
             case OptionKind.Flag:
                 expected = "true or false";
-                return bool.TryParse(text, out _);
+                bool isFlag = bool.TryParse(text, out bool flag);
+                normal = flag ? "true" : "false";
+                return isFlag;
             case OptionKind.Choice:
                 expected = $"one of {string.Join(", ", key.Choices)}";
-                return key.Choices.Contains(text.Trim(), StringComparer.OrdinalIgnoreCase);
+                return TryFindChoices(key, [text], out normal);
             case OptionKind.Choices:
                 expected = $"some of {string.Join(", ", key.Choices)}, with commas between";
-                return text.Split(',').All(name => key.Choices.Contains(name.Trim(), StringComparer.OrdinalIgnoreCase));
+                return TryFindChoices(key, text.Split(','), out normal);
             default:
                 expected = "a text";
                 return true;
         }
+    }
+
+    /// <summary>Finds the names as they are declared, in that order.</summary>
+    private static bool TryFindChoices(OptionKey key, IEnumerable<string> names, out string found)
+    {
+        HashSet<string> wanted = new(names.Select(n => n.Trim()), StringComparer.OrdinalIgnoreCase);
+        string[] known = [.. key.Choices.Where(wanted.Contains)];
+        found = string.Join(", ", known);
+        return known.Length == wanted.Count;
     }
 }

@@ -33,4 +33,6 @@ public sealed class LibfabricEndpointOptions
     /// </summary>
     [OptionTimeRange(0, 1000)]
     public TimeSpan SpinTime { get; set; } = TimeSpan.FromMicroseconds(50);
+
+    internal LibfabricEndpointOptions Copy() => (LibfabricEndpointOptions)MemberwiseClone();
 }

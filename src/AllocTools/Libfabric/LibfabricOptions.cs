@@ -51,9 +51,18 @@ public sealed class LibfabricOptions
     /// libfabric's own settings (<c>fi_info -e</c> lists them), by name, such as <c>FI_UNIVERSE_SIZE</c>. Set in the
     /// process's environment before libfabric is first used; what the environment sets already is kept.
     /// </summary>
-    public IDictionary<string, string> Settings { get; } = new Dictionary<string, string>(StringComparer.Ordinal);
+    public IDictionary<string, string> Settings { get; private set; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
     /// <summary>Options of the endpoint.</summary>
     [ValidateObjectMembers(typeof(LibfabricEndpointOptionsRanges))]
-    public LibfabricEndpointOptions Endpoint { get; } = new();
+    public LibfabricEndpointOptions Endpoint { get; private set; } = new();
+
+    /// <summary>A copy that shares nothing with these options.</summary>
+    internal LibfabricOptions Copy()
+    {
+        var copy = (LibfabricOptions)MemberwiseClone();
+        copy.Settings = new Dictionary<string, string>(Settings, StringComparer.Ordinal);
+        copy.Endpoint = Endpoint.Copy();
+        return copy;
+    }
 }

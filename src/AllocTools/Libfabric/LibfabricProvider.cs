@@ -16,7 +16,7 @@ public sealed class LibfabricProvider : IRmaProvider
     private readonly TimeProvider _time;
 
     /// <summary>Made by hand.</summary>
-    /// <param name="options">Read when a context is opened.</param>
+    /// <param name="options">Copied when a context is opened.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
     /// <param name="timeProvider">The clock of time-outs; null: the system's.</param>
     public LibfabricProvider(LibfabricOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? timeProvider = null)
@@ -47,11 +47,13 @@ public sealed class LibfabricProvider : IRmaProvider
     /// <inheritdoc/>
     public IRmaContext Open()
     {
-        LibfabricOptionsValidator.ThrowIfInvalid(_options);
-        using RmaSpan span = RmaActivities.StartOpen(_options.Provider ?? "libfabric", _logger);
+        // Endpoints of the context read them later.
+        LibfabricOptions options = _options.Copy();
+        LibfabricOptionsValidator.ThrowIfInvalid(options);
+        using RmaSpan span = RmaActivities.StartOpen(options.Provider ?? "libfabric", _logger);
         try
         {
-            return OpenContext();
+            return OpenContext(options);
         }
         catch (Exception e)
         {
@@ -60,14 +62,14 @@ public sealed class LibfabricProvider : IRmaProvider
         }
     }
 
-    private LibfabricContext OpenContext()
+    private LibfabricContext OpenContext(LibfabricOptions options)
     {
-        LibfabricLibrary library = LoadLibrary(_options.LibraryPath);
-        LibfabricEnvironment.Apply(_options, _logger);
-        InfoHandle info = LibfabricDiscovery.Find(library, _options);
+        LibfabricLibrary library = LoadLibrary(options.LibraryPath);
+        LibfabricEnvironment.Apply(options, _logger);
+        InfoHandle info = LibfabricDiscovery.Find(library, options);
         try
         {
-            LibfabricContext context = LibfabricContext.Open(library, info, _options, _logger, _time);
+            LibfabricContext context = LibfabricContext.Open(library, info, options, _logger, _time);
             Log.LibfabricOpened(
                 _logger,
                 context.Traits.ProviderName,

@@ -18,6 +18,8 @@ public sealed class LogRecorder : ILoggerProvider, ILogger
     public const int RestartNeeded = 108;
     public const int ReloadRejected = 109;
     public const int SectionGone = 110;
+    public const int FileBroken = 111;
+    public const int FilesNotWatched = 112;
 
     private readonly Lock _gate = new();
     private readonly List<(LogLevel Level, int Id, string Message)> _entries = [];

@@ -10,15 +10,20 @@ internal sealed class SettingsFile : IDisposable
 
     public SettingsFile(string json) => Write(json);
 
+    /// <summary>The other file that a host reads, over the first one.</summary>
+    public const string OfProduction = "appsettings.Production.json";
+
     private string Path => System.IO.Path.Combine(_folder.FullName, "appsettings.json");
 
     public void Write(string json) => File.WriteAllText(Path, json);
+
+    public void WriteProduction(string json) => File.WriteAllText(System.IO.Path.Combine(_folder.FullName, OfProduction), json);
 
     public void Delete() => File.Delete(Path);
 
     public HostApplicationBuilder CreateBuilder(ILoggerProvider log, params string[] arguments)
     {
-        HostApplicationBuilder builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = _folder.FullName, Args = arguments });
+        HostApplicationBuilder builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = _folder.FullName, EnvironmentName = Environments.Production, Args = arguments });
         builder.Logging.ClearProviders().SetMinimumLevel(LogLevel.Trace).AddProvider(log);
         return builder;
     }

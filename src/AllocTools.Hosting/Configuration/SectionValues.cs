@@ -1,0 +1,58 @@
+using Microsoft.Extensions.Configuration;
+
+namespace AllocTools.Hosting.Configuration;
+
+/// <summary>What a pool's section says at one moment, the options of the provider included.</summary>
+/// <remarks>Values are compared by what they mean: "64 KiB" is 65536, and <c>none</c> is <c>None</c>.</remarks>
+internal sealed class SectionValues
+{
+    private readonly Dictionary<string, string> _values = new(StringComparer.OrdinalIgnoreCase);
+    private readonly string _path;
+
+    /// <summary>Reads the section as it is now.</summary>
+    /// <param name="registration">The pool's, which has a section.</param>
+    public SectionValues(PoolRegistration registration)
+    {
+        IConfigurationSection section = registration.Section!;
+        _path = section.Path;
+        IsThere = section.Exists();
+        // What can't be read is another one's to report.
+        Add("", SectionReader.Read(section, OptionKeys.Pool, [], allowsUnknownKeys: true).Values.AsEnumerable());
+        IConfigurationSection provider = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
+        Add(RmaMemoryPoolBuilder.ProviderSection, provider.AsEnumerable(makePathsRelative: true));
+        if (OptionKeys.OfProvider(registration.Provider) is { } keys)
+            Add(RmaMemoryPoolBuilder.ProviderSection, SectionReader.Read(provider, keys, [], allowsUnknownKeys: true).Values.AsEnumerable());
+    }
+
+    /// <summary>The section has a value, or keys below it.</summary>
+    public bool IsThere { get; }
+
+    /// <summary>Whether anything differs later.</summary>
+    public bool Differs(SectionValues later) => ChangedKeys(later).Any();
+
+    /// <summary>
+    /// What differs later of the options that take effect at a start only, such as
+    /// <c>AllocTools:HugePages from 'Off' to 'Explicit'</c>, in the order of the keys.
+    /// </summary>
+    public IEnumerable<string> RestartChanges(SectionValues later) =>
+        from key in ChangedKeys(later)
+        where !LiveOptions.Names.Contains(key, StringComparer.OrdinalIgnoreCase)
+        select $"{ConfigurationPath.Combine(_path, key)} from {Quote(_values.GetValueOrDefault(key))} to {Quote(later._values.GetValueOrDefault(key))}";
+
+    private IEnumerable<string> ChangedKeys(SectionValues later) =>
+        _values.Keys.Union(later._values.Keys, StringComparer.OrdinalIgnoreCase)
+            .Where(key => _values.GetValueOrDefault(key) != later._values.GetValueOrDefault(key))
+            .Order(StringComparer.OrdinalIgnoreCase);
+
+    private void Add(string below, IEnumerable<KeyValuePair<string, string?>> values)
+    {
+        foreach ((string key, string? value) in values)
+        {
+            // A section has no value of its own.
+            if (!string.IsNullOrEmpty(value))
+                _values[below.Length == 0 ? key : ConfigurationPath.Combine(below, key)] = value;
+        }
+    }
+
+    private static string Quote(string? value) => value is null ? "nothing" : $"'{value}'";
+}

@@ -1,0 +1,21 @@
+using System.Diagnostics.CodeAnalysis;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Hosting;
+
+/// <summary>Makes the options of the unnamed pool, and of its provider, under both of its names.</summary>
+/// <param name="key">The pool's, with the name that it was added under.</param>
+/// <param name="setups">What sets options.</param>
+/// <param name="lateSetups">What sets options after all others.</param>
+/// <param name="rules">What they must keep to.</param>
+internal sealed class DefaultPoolOptionsFactory<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
+    PoolKey key,
+    IEnumerable<IConfigureOptions<TOptions>> setups,
+    IEnumerable<IPostConfigureOptions<TOptions>> lateSetups,
+    IEnumerable<IValidateOptions<TOptions>> rules) : IOptionsFactory<TOptions>
+    where TOptions : class
+{
+    private readonly OptionsFactory<TOptions> _factory = new(setups, lateSetups, rules);
+
+    public TOptions Create(string name) => _factory.Create(PoolKey.IsNameOfDefault(name) ? key.Name : name);
+}
