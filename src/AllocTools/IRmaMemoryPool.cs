@@ -33,6 +33,7 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     bool TryRent(long length, out RmaBuffer buffer);
 
     /// <summary>As <see cref="Rent"/>, but waits its turn at the cap, for <see cref="RmaMemoryPoolOptions.RentTimeout"/> at the most.</summary>
+    /// <remarks>A bad length and a pool that was closed before are thrown by the call itself, everything else by the task.</remarks>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
@@ -75,7 +76,7 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <summary>Stops renting, fails the waiters, and waits until nothing is out or the token is cancelled.</summary>
     /// <remarks>
     /// What was returned and is quarantined is not out: it comes back when the endpoint that holds it is closed. On a pool
-    /// that is disposed it waits for nothing.
+    /// that is disposed it waits for nothing, and disposing the pool meanwhile ends the wait.
     /// </remarks>
     /// <param name="cancellationToken">The deadline.</param>
     /// <returns>True when nothing is out any more.</returns>

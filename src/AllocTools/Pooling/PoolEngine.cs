@@ -183,8 +183,16 @@ internal sealed class PoolEngine : IDisposable
         CheckRequest(length);
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled<RmaBuffer>(cancellationToken);
-        if (TryTakeAsNewcomer(length, out RmaBuffer buffer))
-            return new ValueTask<RmaBuffer>(Leaks.Sample(buffer));
+        try
+        {
+            if (TryTakeAsNewcomer(length, out RmaBuffer buffer))
+                return new ValueTask<RmaBuffer>(Leaks.Sample(buffer));
+        }
+        catch (Exception e)
+        {
+            // Only what the caller did wrong is thrown at once; what the provider or the system refuses is the task's.
+            return ValueTask.FromException<RmaBuffer>(e);
+        }
         return WaitAsync(length, cancellationToken);
     }
 
@@ -338,7 +346,7 @@ internal sealed class PoolEngine : IDisposable
         }
         Memory.GatherMagazines();
         AfterRelease();
-        // Who disposed the pool has given up on what is out.
+        // Whoever disposes the pool has given up on what is out; one that is disposed meanwhile ends the wait.
         if (before != Closed && !_drained.Task.IsCompleted)
         {
             Task cancelled = Task.Delay(Timeout.InfiniteTimeSpan, _time, cancellationToken);
@@ -368,6 +376,8 @@ internal sealed class PoolEngine : IDisposable
         _trimmer.Dispose();
         foreach (SlabOwner owner in _owners)
             owner.ReleaseIdle();
+        // What is still out is waited for no longer.
+        _drained.TrySetResult();
         long outstanding = Outstanding;
         if (outstanding != 0)
         {

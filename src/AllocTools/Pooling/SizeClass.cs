@@ -247,30 +247,44 @@ internal sealed class SizeClass : SlabOwner
     }
 
     /// <summary>Takes a free block, and fills the thread's magazine with some more.</summary>
-    [SkipLocalsInit]
     private bool TryTakeFree(long length, bool isHit, out RmaBuffer buffer)
     {
-        Magazine? magazine = Volatile.Read(ref Mode) < SlowMode ? OwnMagazine() ?? _magazines.Create() : null;
-        Span<ulong> blocks = stackalloc ulong[MaxBatch];
-        // Half of what a magazine holds, the caller's among them: as many as it holds in flight come and go without the slabs.
-        int wanted = Math.Max(1, (magazine?.Capacity ?? 0) / 2);
+        Magazine? magazine = MagazineToFill();
+        ulong block;
         lock (_gate)
         {
-            int taken = _shelves.Take(blocks[..wanted]);
-            if (taken == 0)
+            if (!TryTake_NeedsLock(magazine, isHit, out block))
             {
                 buffer = default;
                 return false;
             }
-            if (isHit)
-                _hits++;
-            else
-                _misses++;
-            Span<ulong> others = blocks[1..taken];
-            int filled = magazine?.Fill(others, ref Slow) ?? 0;
-            _shelves.Put(others[filled..]);
         }
-        buffer = ToBuffer(blocks[0], length);
+        buffer = ToBuffer(block, length);
+        return true;
+    }
+
+    /// <summary>The thread's magazine; none while callers wait or the pool closes.</summary>
+    private Magazine? MagazineToFill() => Volatile.Read(ref Mode) < SlowMode ? OwnMagazine() ?? _magazines.Create() : null;
+
+    [SkipLocalsInit]
+    private bool TryTake_NeedsLock(Magazine? magazine, bool isHit, out ulong block)
+    {
+        Span<ulong> blocks = stackalloc ulong[MaxBatch];
+        // Half of what a magazine holds, the caller's among them: as many as it holds in flight come and go without the slabs.
+        int taken = _shelves.Take(blocks[..Math.Max(1, (magazine?.Capacity ?? 0) / 2)]);
+        if (taken == 0)
+        {
+            block = 0;
+            return false;
+        }
+        if (isHit)
+            _hits++;
+        else
+            _misses++;
+        Span<ulong> others = blocks[1..taken];
+        int filled = magazine?.Fill(others, ref Slow) ?? 0;
+        _shelves.Put(others[filled..]);
+        block = blocks[0];
         return true;
     }
 
@@ -311,15 +325,19 @@ internal sealed class SizeClass : SlabOwner
                 return TryTakeIdle(length, fromOthers: true, out buffer);
             hasGrown = true;
             _magazines.Restore();
+            Magazine? magazine = MagazineToFill();
+            ulong block;
             lock (_gate)
             {
                 _shelves.Add(slab);
                 _nextGrowthBytes = Math.Min(Math.Max(slab.Region.Length * 2, FirstGrowthBytes), Engine.MaxSlabBytes);
+                // Before any other thread sees the slab: they may take all the rest of it.
+                TryTake_NeedsLock(magazine, isHit: false, out block);
             }
-            bool isTaken = TryTakeFree(length, isHit: false, out buffer);
-            // The rest of it is for anybody, also for those who wait for smaller blocks.
+            buffer = ToBuffer(block, length);
+            // The rest of it is for anybody, also for waiters for smaller blocks.
             Engine.SignalWaiters();
-            return isTaken;
+            return true;
         }
         finally
         {

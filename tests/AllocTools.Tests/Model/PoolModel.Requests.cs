@@ -50,6 +50,8 @@ internal sealed partial class PoolModel
         {
             rent = Pool.RentAsync(length, cancellation.Token);
             Assert.True(rent.IsCompleted, "there is room, and it waits");
+            if (rent.IsFaulted)
+                _ = rent.Result;
             return true;
         }, () => rent.Result, throwsAtTheCap: false);
     }

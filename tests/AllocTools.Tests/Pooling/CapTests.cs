@@ -60,4 +60,31 @@ public sealed class CapTests
         Assert.Equal(1000, second.Length);
         test.CheckBooks();
     }
+
+    [Fact]
+    public async Task NobodyIsRefusedWhileThereIsRoomBecauseOthersTookWhatHeRegistered()
+    {
+        // A slab is one block, so that whoever registers it and others want the same one.
+        for (int round = 0; round < 10; round++)
+        {
+            await using var test = new TestPool(o =>
+            {
+                o.MaxRegisteredBytes = 1L << 30;
+                o.MaxSlabBytes = 64 << 10;
+                o.SizeClasses.Add(new SizeClassOptions { BlockSize = 64 << 10 });
+            });
+            Task[] renters = [.. Enumerable.Range(0, 8).Select(_ => Task.Factory.StartNew(
+                () =>
+                {
+                    RmaBuffer[] own = [.. Enumerable.Range(0, 500).Select(_ => test.Pool.Rent(64 << 10))];
+                    foreach (RmaBuffer buffer in own)
+                        buffer.Dispose();
+                },
+                TestContext.Current.CancellationToken,
+                TaskCreationOptions.LongRunning,
+                TaskScheduler.Default))];
+            await Task.WhenAll(renters);
+            Assert.Equal(0, test.Statistics.Rejections);
+        }
+    }
 }

@@ -67,6 +67,23 @@ public sealed class ClosingTests
         Assert.True(await test.Pool.DrainAsync(Token));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task DisposingThePoolEndsADrain(bool asynchronously)
+    {
+        var test = new TestPool();
+        RmaBuffer held = test.Pool.Rent(1);
+        Task<bool> draining = test.Pool.DrainAsync(Token).AsTask();
+        Assert.False(draining.IsCompleted);
+        if (asynchronously)
+            await test.DisposeAsync();
+        else
+            test.Pool.Dispose();
+        Assert.False(await draining.WaitAsync(TimeSpan.FromSeconds(30), Token));
+        Assert.True(held.IsRented);
+    }
+
     [Fact]
     public async Task DrainingFailsWaitersAndSaysWhetherAllIsBack()
     {

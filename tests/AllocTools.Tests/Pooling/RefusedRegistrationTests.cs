@@ -8,6 +8,8 @@ namespace AllocTools.Tests.Pooling;
 /// <summary>What is left when the provider refuses.</summary>
 public sealed class RefusedRegistrationTests
 {
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
@@ -62,6 +64,21 @@ public sealed class RefusedRegistrationTests
         using RmaBuffer buffer = test.Pool.Rent(1000);
         Assert.Equal(4096, test.Statistics.RegisteredBytes);
         Assert.Equal(1, test.Statistics.RegistrationFailures);
+    }
+
+    [Fact]
+    public async Task OnlyACallersMistakeIsThrownBeforeThereIsATask()
+    {
+        var context = new CountingContext { BeforeRegister = (_, length) => throw CountingContext.Refusal(length) };
+        await using var test = new TestPool(context);
+        Task<RmaBuffer> refused = test.Pool.RentAsync(1000, Token).AsTask();
+        await Assert.ThrowsAsync<RmaRegistrationException>(() => refused);
+        Assert.Throws<ArgumentOutOfRangeException>(() => { _ = test.Pool.RentAsync(0, Token).AsTask(); });
+        // A pool that is closed while it registers memory for the request.
+        context.BeforeRegister = (_, _) => test.Pool.Dispose();
+        Task<RmaBuffer> late = test.Pool.RentAsync(1000, Token).AsTask();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => late);
+        Assert.Throws<ObjectDisposedException>(() => { _ = test.Pool.RentAsync(1000, Token).AsTask(); });
     }
 
     [Fact]
