@@ -213,6 +213,49 @@ public sealed class EndpointTests
         }
     }
 
+    // The sender has one message more under way than it has slots: now one waits, now one takes a slot that has just come free.
+    [Fact]
+    public async Task MessagesKeepTheirOrderWhereSlotsRunOutNowAndThen()
+    {
+        const int Count = 20_000, Slots = 4, Posted = 512;
+        await using var receiver = new EndpointPair.Side(Fabric.Any, null, null);
+        await using var sender = new EndpointPair.Side(Fabric.Any, o => o.Endpoint.MaxOutstanding = Slots, null);
+        sender.Peer = sender.Endpoint.InsertPeer(receiver.Endpoint.Address.Span);
+        var sends = new Queue<(RmaBuffer Buffer, Task Task)>();
+        Task receiving = ReceiveAsync();
+        for (int i = 0; i < Count; i++)
+        {
+            RmaBuffer buffer = i > Slots ? await FirstAsync(sends) : sender.Pool.Rent(64);
+            BitConverter.TryWriteBytes(buffer.Span, i);
+            sends.Enqueue((buffer, sender.Endpoint.SendAsync(buffer, sender.Peer, cancellationToken: Token).AsTask()));
+        }
+        await receiving;
+        while (sends.Count > 0)
+            (await FirstAsync(sends)).Dispose();
+
+        async Task ReceiveAsync()
+        {
+            var receives = new Queue<(RmaBuffer Buffer, Task Task)>();
+            for (int i = -Posted; i < Count; i++)
+            {
+                RmaBuffer buffer = i >= 0 ? await FirstAsync(receives) : receiver.Pool.Rent(64);
+                if (i >= 0)
+                    Assert.Equal(i, BitConverter.ToInt32(buffer.Span));
+                if (i < Count - Posted)
+                    receives.Enqueue((buffer, receiver.Endpoint.ReceiveAsync(buffer, cancellationToken: Token).AsTask()));
+                else
+                    buffer.Dispose();
+            }
+        }
+
+        static async Task<RmaBuffer> FirstAsync(Queue<(RmaBuffer Buffer, Task Task)> queue)
+        {
+            (RmaBuffer buffer, Task task) = queue.Dequeue();
+            await task;
+            return buffer;
+        }
+    }
+
     [Fact]
     public async Task ATaskThatIsNotDoneOrIsAwaitedTwiceDoesNoHarm()
     {

@@ -87,6 +87,25 @@ public sealed class SlotPoolTests
         Assert.False(pool.TryTake(out _));
     }
 
+    // Whoever takes one then posts at once, ahead of an operation that is not queued yet.
+    [Fact]
+    public void NobodyTakesASlotWhileOneIsGivenToAWaiter()
+    {
+        OperationSlot[] slots = Make(3);
+        int given = 0;
+        SlotPool pool = null!;
+        pool = new SlotPool(slots, (_, _) =>
+        {
+            given++;
+            Assert.False(pool.TryTake(out _));
+            return given == 1;
+        });
+        pool.Wait(Waiting());
+        pool.Wait(Waiting());
+        Assert.Equal(2, given);
+        Assert.Equal(2, TakeAll(pool).Count);
+    }
+
     private static OperationSlot[] Make(int count) => [.. Enumerable.Range(0, count).Select(i => new OperationSlot(null!, i))];
 
     private static WaitingOperation Waiting() => new(default, default, 0, long.MaxValue, CancellationToken.None);

@@ -63,7 +63,8 @@ internal sealed class SlotPool
         {
             if (node.List is null)
                 return false;
-            Remove_NeedsLock(node);
+            _waiting.Remove(node);
+            Interlocked.Decrement(ref _waitingCount);
             return true;
         }
     }
@@ -105,16 +106,12 @@ internal sealed class SlotPool
     {
         while (_waiting.First is { } first && TryPop(out OperationSlot? slot))
         {
-            Remove_NeedsLock(first);
+            _waiting.Remove(first);
             if (!_give(first.Value, slot))
                 Push(slot);
+            // Only now: while it is counted nobody else takes a slot, and from here on a later operation finds it queued.
+            Interlocked.Decrement(ref _waitingCount);
         }
-    }
-
-    private void Remove_NeedsLock(LinkedListNode<WaitingOperation> node)
-    {
-        _waiting.Remove(node);
-        Interlocked.Decrement(ref _waitingCount);
     }
 
     private bool TryPop([NotNullWhen(true)] out OperationSlot? slot)
