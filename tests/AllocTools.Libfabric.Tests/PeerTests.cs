@@ -18,7 +18,7 @@ public sealed class PeerTests
         await using var other = new EndpointPair(fabric);
         IRmaEndpoint from = pair.Left.Endpoint;
         RmaPeer old = pair.Left.Peer;
-        using RmaBuffer target = other.Right.Pool.Rent(64);
+        using RmaBuffer target = pair.Right.Pool.Rent(64);
         using RmaBuffer source = pair.Left.Pool.Rent(64);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion atOld = from.Import(old, exposure.Remote);
@@ -56,7 +56,7 @@ public sealed class PeerTests
         await using var other = new EndpointPair(fabric);
         byte[] own = pair.Left.Endpoint.Address.ToArray();
         TestContext.Current.TestOutputHelper!.WriteLine($"{Convert.ToHexString(own)} {System.Text.Encoding.ASCII.GetString(own)}");
-        byte[][] wrong = [[], [1], [1, 2, 3], new byte[own.Length], own[..^1], "127.0.0.1:5000"u8.ToArray(), [.. Enumerable.Repeat((byte)255, 28)], [.. Enumerable.Repeat((byte)255, 4096)]];
+        byte[][] wrong = [[], [1], [1, 2, 3], new byte[own.Length], own[..^1], [.. own, 0], "127.0.0.1:5000"u8.ToArray(), [.. Enumerable.Repeat((byte)255, 28)], [.. Enumerable.Repeat((byte)255, 4096)]];
         foreach (byte[] address in wrong)
         {
             RmaProviderException error = Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(address));

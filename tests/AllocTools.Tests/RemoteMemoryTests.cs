@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using CsCheck;
 using Xunit;
 
 namespace AllocTools.Tests;
@@ -7,23 +8,31 @@ public sealed class RemoteMemoryTests
 {
     private static readonly RemoteMemory Plain = new(0x7f00_1234_5678, 5L << 30, 0xDEAD_BEEF_0BAD_F00D, RmaAccess.RemoteWrite);
 
+    private static readonly RemoteMemory Described = Plain.Of(EndpointAddressTests.Description);
+
     public static TheoryData<int, byte, string> Damages => new()
     {
         { 0, 0x00, "starts with 0xA7" },
-        { 1, 2, "version 2" },
+        { 1, 1, "version 1" },
+        { 1, 3, "version 3" },
         { 2, 0x80, "access 0x80" },
         { 3, 2, "kind 2" },
         { 4, 9, "9 bytes" },
         { 5, 4, "bytes" },
-        { 6, 1, "reserved" },
+        { 7, 3, "description of" },
+        { 6, 255, "bytes; " },
+        { 9, 0x57, "checksum" },
         { 30, 1, "reserved" },
         { 23, 0x80, "negative" },
     };
 
     [Fact]
-    public void TheBinaryFormIsStable() => Assert.Equal(
-        "A701040008000000" + "785634120" + "07F0000" + "0000004001000000" + "0000000000000000" + "0DF0AD0BEFBEADDE",
-        Convert.ToHexString(Plain.ToArray()));
+    public void TheBinaryFormIsStable()
+    {
+        string fixedPart = "785634120" + "07F0000" + "0000004001000000" + "0000000000000000" + "0DF0AD0BEFBEADDE";
+        Assert.Equal("A702040008000000" + fixedPart + "BB9CA9BA", Convert.ToHexString(Plain.ToArray()));
+        Assert.Equal("A702040008004900" + fixedPart + EndpointAddressTests.DescriptionBytes + "87E6C849", Convert.ToHexString(Described.ToArray()));
+    }
 
     [Fact]
     public void BothKindsOfKeysComeBack()
@@ -32,7 +41,8 @@ public sealed class RemoteMemoryTests
         byte[] key = [.. Enumerable.Range(0, RemoteMemory.MaxKeyLength).Select(i => (byte)i)];
         var raw = new RemoteMemory(10, 20, key, 4711, RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
         byte[] bytes = raw.ToArray();
-        Assert.Equal(RemoteMemory.MaxEncodedLength, bytes.Length);
+        Assert.Equal(raw.EncodedLength, bytes.Length);
+        Assert.InRange(bytes.Length, RemoteMemory.MaxKeyLength, RemoteMemory.MaxEncodedLength);
         RemoteMemory back = RemoteMemory.Read(bytes);
         Assert.Equal(raw, back);
         Assert.True(back.RawKey.SequenceEqual(key));
@@ -59,6 +69,8 @@ public sealed class RemoteMemoryTests
     {
         byte[] bytes = Plain.ToArray();
         bytes[at] = value;
+        if (says is "reserved" or "negative")
+            Seal(bytes);
         Assert.False(RemoteMemory.TryRead(bytes, out RemoteMemory memory, out int consumed, out string? error));
         Assert.Equal(default, memory);
         Assert.Equal(0, consumed);
@@ -69,7 +81,7 @@ public sealed class RemoteMemoryTests
     [Fact]
     public void EveryCutIsRefused()
     {
-        byte[] bytes = Plain.ToArray();
+        byte[] bytes = Described.ToArray();
         for (int length = 0; length < bytes.Length; length++)
             Assert.False(RemoteMemory.TryRead(bytes.AsSpan(0, length), out _, out _, out _));
     }
@@ -79,6 +91,7 @@ public sealed class RemoteMemoryTests
     {
         byte[] bytes = Plain.ToArray();
         BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(8), ulong.MaxValue - 10);
+        Seal(bytes);
         Assert.False(RemoteMemory.TryRead(bytes, out _, out _, out _));
         Assert.Throws<ArgumentOutOfRangeException>(() => new RemoteMemory(ulong.MaxValue, 1, 0, RmaAccess.RemoteRead));
         Assert.Throws<ArgumentOutOfRangeException>(() => new RemoteMemory(0, -1, 0, RmaAccess.RemoteRead));
@@ -86,21 +99,44 @@ public sealed class RemoteMemoryTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new RemoteMemory(0, 1, new byte[RemoteMemory.MaxKeyLength + 1], 0, RmaAccess.RemoteRead));
     }
 
+    // Its checksum fits, so that what comes after it is tried, too.
     [Fact]
-    public void RandomBytesNeverDoMoreThanFail()
+    public void RandomBytesNeverDoMoreThanFail() => Gen.Select(
+        Gen.Byte.Array[0, 160], Gen.Int[0, 160], Gen.Byte.Array[0, 8], Gen.Bool).Sample((noise, at, patch, isNoise) =>
     {
-        var random = new Random(7);
-        byte[] bytes = new byte[80];
-        for (int i = 0; i < 200_000; i++)
+        byte[] bytes = isNoise ? noise : Described.ToArray();
+        patch.AsSpan(0, Math.Min(patch.Length, Math.Max(0, bytes.Length - at))).CopyTo(bytes.AsSpan(Math.Min(at, bytes.Length)));
+        if (!isNoise)
+            Seal(bytes);
+        if (RemoteMemory.TryRead(bytes, out RemoteMemory memory, out int consumed, out string? error))
+            Assert.True(memory.ToArray().AsSpan().SequenceEqual(bytes.AsSpan(0, consumed)));
+        else
+            Assert.EndsWith(".", error, StringComparison.Ordinal);
+    }, iter: 200_000);
+
+    [Fact]
+    public void EachBitThatIsFlippedIsFound()
+    {
+        byte[] bytes = Described.ToArray();
+        for (int bit = 0; bit < 8 * bytes.Length; bit++)
         {
-            random.NextBytes(bytes);
-            // Most of them past the first checks.
-            if (i % 2 == 0)
-                Plain.ToArray().AsSpan(0, random.Next(8)).CopyTo(bytes);
-            if (RemoteMemory.TryRead(bytes, out RemoteMemory memory, out int consumed, out _))
-                Assert.True(memory.ToArray().AsSpan().SequenceEqual(bytes.AsSpan(0, consumed)));
+            byte[] damaged = [.. bytes];
+            damaged[bit / 8] ^= (byte)(1 << (bit % 8));
+            Assert.False(RemoteMemory.TryRead(damaged, out _, out _, out _), $"bit {bit}");
         }
     }
+
+    [Fact]
+    public void TheTransportComesBackAndIsPartOfTheValue()
+    {
+        RemoteMemory back = RemoteMemory.Read(Described.ToArray());
+        Assert.Equal(Described, back);
+        Assert.NotEqual(Plain, back);
+        Assert.Equal("tcp;ofi_rxm", back.Slice(1, 2).Transport!.Provider);
+        Assert.Null(RemoteMemory.Read(Plain.ToArray()).Transport);
+    }
+
+    private static void Seal(byte[] bytes) => BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(^4), Crc32C.Of(bytes.AsSpan(..^4)));
 
     [Fact]
     public void ItsTextHasNeitherAddressNorKey()

@@ -12,6 +12,22 @@ internal static class EndpointChecks
             throw new ArgumentException($"The remote memory grants {memory.Access}, neither RemoteRead nor RemoteWrite: it is the default value, or no exposure's. Pass what the peer's exposure says.", nameof(memory));
     }
 
+    /// <summary>Checks a peer's memory against this side's transport, and against what the peer's address said.</summary>
+    /// <exception cref="RmaProviderException">The memory can't be reached from here, or is not that peer's.</exception>
+    public static void ThrowIfNotOfTransport(in RemoteMemory memory, TransportDescription own, TransportDescription? peer)
+    {
+        (_, bool takesRaw, ushort keySize) = own.Keys!.Value;
+        string? reason = memory.Transport is { } transport ? own.FindReasonAgainst(transport) : null;
+        if (reason is null && memory.IsRaw != takesRaw)
+            reason = $"it has {(memory.IsRaw ? "a raw" : "an integer")} key, and this side works with {(takesRaw ? "raw" : "integer")} keys";
+        if (reason is null && !memory.IsRaw && keySize < sizeof(ulong) && memory.Key >> (8 * keySize) != 0)
+            reason = $"its key is longer than the {keySize} bytes that keys have here";
+        if (reason is not null)
+            throw new RmaProviderException($"The peer's memory can't be used with provider '{own.Provider}': {reason}. Both sides need the same provider.");
+        if (memory.Transport?.Context is { } context && peer?.Context is { } peerContext && context != peerContext)
+            throw new RmaProviderException("The memory belongs to another endpoint than the one whose address was inserted: to another peer, or to the same after a restart. Insert the address that came with the memory.");
+    }
+
     /// <exception cref="InvalidOperationException">The peer did not expose its memory for that.</exception>
     public static void ThrowIfNotExposedFor(RmaOperationKind kind, in RemoteMemory memory)
     {

@@ -17,15 +17,21 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <summary>The context it belongs to. Only buffers of pools on this context can be used.</summary>
     IRmaContext Context { get; }
 
-    /// <summary>Its own address; peers pass it to <see cref="InsertPeer"/>.</summary>
+    /// <summary>
+    /// Its own address; peers pass it to <see cref="InsertPeer"/>. It starts with the transport's own, which a program in C
+    /// can pass to fi_av_insert as it stands; a trailer says which transport it is of (docs/wire-forms.md).
+    /// </summary>
     ReadOnlyMemory<byte> Address { get; }
 
     /// <summary>What became of its operations so far; none where an endpoint keeps no books.</summary>
     RmaEndpointStatistics GetStatistics() => new() { Operations = [] };
 
     /// <summary>Makes a peer known (fi_av_insert). One that is known already is so until it was removed as often as inserted.</summary>
-    /// <param name="address">The peer's <see cref="Address"/>.</param>
-    /// <exception cref="RmaProviderException">The address is not one of this transport.</exception>
+    /// <param name="address">
+    /// The peer's <see cref="Address"/>. Or a transport's own address without a trailer, as a program in C has it
+    /// (fi_getname): then nothing is known of the peer's protocol, and whether it fits is not checked.
+    /// </param>
+    /// <exception cref="RmaProviderException">The address is not one of this transport, is damaged, or its peer can't work with this endpoint; the message names both sides.</exception>
     RmaPeer InsertPeer(ReadOnlySpan<byte> address);
 
     /// <summary>
@@ -40,7 +46,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="peer">Whose memory it is.</param>
     /// <param name="memory">What the peer said of it.</param>
     /// <exception cref="ArgumentException">The peer is another endpoint's, or the memory grants nothing.</exception>
-    /// <exception cref="RmaProviderException">The key can't be mapped.</exception>
+    /// <exception cref="RmaProviderException">The memory is of another transport, or of another endpoint than the peer's; or its key can't be mapped.</exception>
     RemoteRegion Import(RmaPeer peer, RemoteMemory memory);
 
     /// <summary>Writes to a peer's memory. By default it completes when the bytes are there, where the transport can tell.</summary>

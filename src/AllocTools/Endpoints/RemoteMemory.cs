@@ -8,9 +8,10 @@ namespace AllocTools;
 /// form, and imported there (<see cref="IRmaEndpoint.Import"/>). A value; slicing makes no new registration.
 /// </summary>
 /// <remarks>
-/// Binary form, little-endian: magic 0xA7, version 1, access, kind of key (0 integer, 1 raw), key length (2 bytes),
-/// two zero bytes, address (8), length (8), base of a raw key (8, else zero), key. An integer key takes 8 bytes, a raw one up to
-/// <see cref="MaxKeyLength"/>.
+/// Binary form, little-endian: magic 0xA7, version 2, access, kind of key (0 integer, 1 raw), key length (2 bytes),
+/// length of the description of the transport (2, zero without one), address (8), length (8), base of a raw key (8, else
+/// zero), key, description, CRC-32C of all before (4). An integer key takes 8 bytes, a raw one up to
+/// <see cref="MaxKeyLength"/>. docs/wire-forms.md has it byte by byte.
 /// </remarks>
 public readonly struct RemoteMemory : IEquatable<RemoteMemory>
 {
@@ -18,15 +19,17 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
     public const int MaxKeyLength = 1024;
 
     /// <summary>The longest binary form, in bytes.</summary>
-    public const int MaxEncodedLength = HeaderLength + MaxKeyLength;
+    public const int MaxEncodedLength = HeaderLength + MaxKeyLength + TransportDescription.MaxEncodedLength + ChecksumLength;
 
     private const int HeaderLength = 32;
+    private const int ChecksumLength = sizeof(uint);
     private const byte Magic = 0xA7;
-    private const byte FormatVersion = 1;
+    private const byte FormatVersion = 2;
     private const int IntegerKeyLength = sizeof(ulong);
     private const RmaAccess KnownAccess = RmaAccess.Local | RmaAccess.RemoteRead | RmaAccess.RemoteWrite;
 
     private readonly byte[]? _rawKey;
+    private readonly TransportDescription? _transport;
 
     /// <summary>Describes memory that is reached with an integer key.</summary>
     /// <param name="address">What an operation passes as the remote address of the first byte.</param>
@@ -60,6 +63,12 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
         Access = access;
     }
 
+    private RemoteMemory(in RemoteMemory memory, TransportDescription? transport)
+    {
+        this = memory;
+        _transport = transport;
+    }
+
     private RemoteMemory(in RemoteMemory whole, long offset, long length)
     {
         this = whole;
@@ -88,8 +97,16 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
     /// <summary>The base address that belongs to the raw key.</summary>
     public ulong RawBase { get; }
 
+    /// <summary>The transport that it belongs to; null where it was not stated, as in what was made by hand.</summary>
+    internal TransportDescription? Transport => _transport;
+
     /// <summary>How long the binary form is, in bytes.</summary>
-    public int EncodedLength => HeaderLength + (_rawKey?.Length ?? IntegerKeyLength);
+    public int EncodedLength => HeaderLength + KeyLength + (_transport?.Encoded.Length ?? 0) + ChecksumLength;
+
+    private int KeyLength => _rawKey?.Length ?? IntegerKeyLength;
+
+    /// <summary>The same memory, with the transport that it belongs to.</summary>
+    internal RemoteMemory Of(TransportDescription transport) => new(this, transport);
 
     /// <summary>A part of it.</summary>
     /// <param name="offset">Bytes from the start.</param>
@@ -113,8 +130,9 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
         destination[1] = FormatVersion;
         destination[2] = (byte)Access;
         destination[3] = IsRaw ? (byte)1 : (byte)0;
-        BinaryPrimitives.WriteUInt16LittleEndian(destination[4..], (ushort)(EncodedLength - HeaderLength));
-        BinaryPrimitives.WriteUInt16LittleEndian(destination[6..], 0);
+        ReadOnlySpan<byte> description = _transport?.Encoded;
+        BinaryPrimitives.WriteUInt16LittleEndian(destination[4..], (ushort)KeyLength);
+        BinaryPrimitives.WriteUInt16LittleEndian(destination[6..], (ushort)description.Length);
         BinaryPrimitives.WriteUInt64LittleEndian(destination[8..], Address);
         BinaryPrimitives.WriteInt64LittleEndian(destination[16..], Length);
         BinaryPrimitives.WriteUInt64LittleEndian(destination[24..], RawBase);
@@ -122,6 +140,9 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
             BinaryPrimitives.WriteUInt64LittleEndian(destination[HeaderLength..], Key);
         else
             _rawKey.CopyTo(destination[HeaderLength..]);
+        description.CopyTo(destination[(HeaderLength + KeyLength)..]);
+        int checkedLength = EncodedLength - ChecksumLength;
+        BinaryPrimitives.WriteUInt32LittleEndian(destination[checkedLength..], Crc32C.Of(destination[..checkedLength]));
         return EncodedLength;
     }
 
@@ -144,7 +165,7 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
     {
         memory = default;
         consumed = 0;
-        error = FindError(source);
+        error = FindError(source, out TransportDescription? transport);
         if (error is not null)
             return false;
         int keyLength = BinaryPrimitives.ReadUInt16LittleEndian(source[4..]);
@@ -156,7 +177,8 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
         memory = source[3] == 1
             ? new RemoteMemory(address, length, key, rawBase, access)
             : new RemoteMemory(address, length, BinaryPrimitives.ReadUInt64LittleEndian(key), access);
-        consumed = HeaderLength + keyLength;
+        memory = new RemoteMemory(memory, transport);
+        consumed = memory.EncodedLength;
         return true;
     }
 
@@ -166,8 +188,9 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
     public static RemoteMemory Read(ReadOnlySpan<byte> source) =>
         TryRead(source, out RemoteMemory memory, out _, out string? error) ? memory : throw new FormatException(error);
 
-    private static string? FindError(ReadOnlySpan<byte> source)
+    private static string? FindError(ReadOnlySpan<byte> source, out TransportDescription? transport)
     {
+        transport = null;
         if (source.Length < HeaderLength)
             return $"A RemoteMemory takes at least {HeaderLength} bytes; {source.Length} were given.";
         if (source[0] != Magic)
@@ -185,15 +208,24 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
         };
         if (!keyFits)
             return $"The RemoteMemory has a key of kind {source[3]} with {keyLength} bytes; kind 0 has {IntegerKeyLength}, kind 1 has 1 to {MaxKeyLength}.";
-        if (BinaryPrimitives.ReadUInt16LittleEndian(source[6..]) != 0 || (source[3] == 0 && BinaryPrimitives.ReadUInt64LittleEndian(source[24..]) != 0))
+        int descriptionLength = BinaryPrimitives.ReadUInt16LittleEndian(source[6..]);
+        if (descriptionLength > TransportDescription.MaxEncodedLength)
+            return $"The RemoteMemory has a description of {descriptionLength} bytes; {TransportDescription.MaxEncodedLength} is the most.";
+        int end = HeaderLength + keyLength + descriptionLength;
+        if (source.Length < end + ChecksumLength)
+            return $"The RemoteMemory takes {end + ChecksumLength} bytes; {source.Length} were given.";
+        if (Crc32C.Of(source[..end]) != BinaryPrimitives.ReadUInt32LittleEndian(source[end..]))
+            return "The RemoteMemory's checksum does not fit: it was damaged or changed on the way.";
+        if (source[3] == 0 && BinaryPrimitives.ReadUInt64LittleEndian(source[24..]) != 0)
             return "The RemoteMemory has reserved bytes that are not zero.";
-        if (source.Length < HeaderLength + keyLength)
-            return $"The RemoteMemory takes {HeaderLength + keyLength} bytes; {source.Length} were given.";
         ulong address = BinaryPrimitives.ReadUInt64LittleEndian(source[8..]);
         long length = BinaryPrimitives.ReadInt64LittleEndian(source[16..]);
         if (length < 0 || address > ulong.MaxValue - (ulong)length)
             return $"The RemoteMemory has length {length}, which is negative or reaches beyond the last address.";
-        return null;
+        if (descriptionLength == 0)
+            return null;
+        transport = TransportDescription.Decode(source.Slice(HeaderLength + keyLength, descriptionLength), out string? damage);
+        return damage is null ? null : $"The RemoteMemory can't be used: {damage}.";
     }
 
     private static void CheckRange(ulong address, long length)
@@ -206,7 +238,8 @@ public readonly struct RemoteMemory : IEquatable<RemoteMemory>
     /// <inheritdoc/>
     public bool Equals(RemoteMemory other) =>
         Address == other.Address && Length == other.Length && Access == other.Access && Key == other.Key
-        && RawBase == other.RawBase && IsRaw == other.IsRaw && RawKey.SequenceEqual(other.RawKey);
+        && RawBase == other.RawBase && IsRaw == other.IsRaw && RawKey.SequenceEqual(other.RawKey)
+        && (ReferenceEquals(_transport, other._transport) || (_transport?.Encoded).AsSpan().SequenceEqual(other._transport?.Encoded));
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => obj is RemoteMemory other && Equals(other);

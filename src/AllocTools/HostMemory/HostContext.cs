@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
 using AllocTools.Regions;
@@ -24,6 +25,15 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         LocksPages = locking == PageLocking.Required,
     };
 
+    /// <summary>What peers are told of the transport.</summary>
+    public TransportDescription Description { get; } = new()
+    {
+        Provider = ProviderName,
+        Words = TransportDescription.OwnWords,
+        Keys = (RmaAddressing.Offset, false, sizeof(ulong)),
+        Context = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
+    };
+
     public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
     {
         ArgumentOutOfRangeException.ThrowIfZero(address);
@@ -32,7 +42,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
             throw new NotSupportedException($"The provider '{ProviderName}' registers memory of kind {RmaMemoryKind.Host} only, not {kind}.");
         ObjectDisposedException.ThrowIf(IsClosed, this);
         bool locked = locking != PageLocking.None && TryLock(address, length);
-        return HostFabric.Add(address, length, access, locked);
+        return HostFabric.Add(Description, address, length, access, locked);
     }
 
     public override void Deregister(IRmaRegistration registration)

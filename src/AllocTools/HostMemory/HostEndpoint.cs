@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Text;
 using AllocTools.Diagnostics;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
@@ -9,7 +10,7 @@ namespace AllocTools.HostMemory;
 /// <summary>Moves memory inside the process. Reads and writes are done when the call returns; a send waits for its receive.</summary>
 /// <remarks>
 /// What a peer may do is checked as a fabric does it: by key, bounds and access of the registration, at the moment of
-/// the operation. An address is 8 bytes of a tag and 16 random ones.
+/// the operation. An address is 8 bytes of a tag, 16 random ones, and the trailer that every address has.
 /// </remarks>
 internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
 {
@@ -18,11 +19,12 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     private const int TimedOut = 110;
     private const int Truncated = 265;
     private const int MaxCompletions = 1024;
+    private const int IdLength = 16;
     private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
 
-    private readonly IRmaContext _context;
+    private readonly HostContext _context;
     private readonly IDisposable _contextLease;
-    private readonly byte[] _address = new byte[AddressTag.Length + 16];
+    private readonly byte[] _address;
     private readonly Guid _id = Guid.NewGuid();
     private readonly HostMailbox _mailbox = new();
     private readonly HostPeerTable _peers = new();
@@ -30,13 +32,12 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     private int _outstanding;
     private int _closed;
 
-    public HostEndpoint(IRmaContext context, ILogger logger)
+    public HostEndpoint(HostContext context, ILogger logger)
     {
         Logger = logger;
         _context = context;
         _contextLease = context.Retain();
-        AddressTag.CopyTo(_address);
-        _id.TryWriteBytes(_address.AsSpan(AddressTag.Length));
+        _address = EndpointAddress.Compose([.. AddressTag, .. _id.ToByteArray()], context.Description);
         HostFabric.Add(_id, this);
     }
 
@@ -57,9 +58,13 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     public RmaPeer InsertPeer(ReadOnlySpan<byte> address)
     {
         CheckOpen();
-        if (address.Length != _address.Length || !address.StartsWith(AddressTag))
-            throw new RmaProviderException($"The peer's address of {address.Length} bytes is not one of the provider '{HostContext.ProviderName}'. Both sides need the same provider.");
-        if (!HostFabric.TryFind(new Guid(address[AddressTag.Length..]), out HostEndpoint? peer))
+        ReadOnlySpan<byte> own = EndpointAddress.Parse(address, out TransportDescription? transport, out string? error);
+        error ??= transport is null ? null : _context.Description.FindReasonAgainst(transport);
+        if (error is null && (own.Length != AddressTag.Length + IdLength || !own.StartsWith(AddressTag)))
+            error = $"an address has {AddressTag.Length + IdLength} bytes before its trailer, and starts with '{Encoding.ASCII.GetString(AddressTag)}'";
+        if (error is not null)
+            throw new RmaProviderException($"The peer's address of {address.Length} bytes can't be used with provider '{HostContext.ProviderName}': {error}. Both sides need the same provider; pass the peer endpoint's Address as it is.");
+        if (!HostFabric.TryFind(new Guid(own[AddressTag.Length..]), out HostEndpoint? peer))
             throw new RmaProviderException($"The peer is closed, or in another process: the provider '{HostContext.ProviderName}' works inside one process only.");
         return new RmaPeer(this, _peers.Insert(peer));
     }
@@ -73,9 +78,9 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     public RemoteRegion Import(RmaPeer peer, RemoteMemory memory)
     {
         EndpointChecks.ThrowIfGrantsNothing(memory);
-        if (memory.IsRaw)
-            throw new RmaProviderException($"The peer's memory has a raw key; the provider '{HostContext.ProviderName}' has integer keys. Both sides need the same provider.");
-        return new RemoteRegion(Check(peer), memory, memory.Key, unmap: null);
+        _peers.TryFind(Check(peer).Handle, out HostEndpoint? owner);
+        EndpointChecks.ThrowIfNotOfTransport(memory, _context.Description, owner?._context.Description);
+        return new RemoteRegion(peer, memory, memory.Key, unmap: null);
     }
 
     public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>

@@ -12,13 +12,13 @@ internal static class HostFabric
     private static readonly ConcurrentDictionary<ulong, HostRegistration> Registrations = new();
     private static readonly ConcurrentDictionary<Guid, HostEndpoint> Endpoints = new();
 
-    public static HostRegistration Add(nint address, long length, RmaAccess access, bool locked)
+    public static HostRegistration Add(TransportDescription transport, nint address, long length, RmaAccess access, bool locked)
     {
         while (true)
         {
             ulong key = 0;
             RandomNumberGenerator.Fill(MemoryMarshal.AsBytes(new Span<ulong>(ref key)));
-            var registration = new HostRegistration(address, length, access, key, locked);
+            var registration = new HostRegistration(transport, address, length, access, key, locked);
             if (Registrations.TryAdd(key, registration))
                 return registration;
         }

@@ -3,7 +3,7 @@ using AllocTools.Regions;
 namespace AllocTools.HostMemory;
 
 /// <summary>Memory that operations inside the process can reach by its key.</summary>
-internal sealed class HostRegistration(nint address, long length, RmaAccess access, ulong key, bool isLocked) : IRmaRegistration
+internal sealed class HostRegistration(TransportDescription transport, nint address, long length, RmaAccess access, ulong key, bool isLocked) : IRmaRegistration
 {
     private readonly object _gate = new();
     private int _users;
@@ -24,7 +24,7 @@ internal sealed class HostRegistration(nint address, long length, RmaAccess acce
     public RemoteMemory Describe(long offset, long partLength, RmaAccess granted)
     {
         RangeCheck.ThrowIfOutside(offset, partLength, length);
-        return new RemoteMemory((ulong)offset, partLength, key, granted);
+        return new RemoteMemory((ulong)offset, partLength, key, granted).Of(transport);
     }
 
     /// <summary>Keeps the memory registered while it is copied. False: it is not registered any more.</summary>

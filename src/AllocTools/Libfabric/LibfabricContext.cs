@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
@@ -45,11 +46,15 @@ internal sealed unsafe class LibfabricContext : RmaContext
         _time = time;
         _mostAccess = options.Access | RmaAccess.Local;
         _keys = traits.ProviderSelectsKey ? null : new LibfabricKeys(traits.KeySize);
+        Description = Describe();
     }
 
     public LibfabricLibrary Library { get; }
 
     public InfoHandle Info { get; }
+
+    /// <summary>What peers are told of the transport.</summary>
+    public TransportDescription Description { get; }
 
     public ILogger Logger { get; }
 
@@ -121,7 +126,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
             byte[]? rawKey = Traits.RawKeys ? ReadRawKey(handle, length, out rawBase) : null;
             if (rawKey is null)
                 key = handle.Key;
-            return new LibfabricRegistration(Traits, handle, address, length, ownKey, key, rawKey, rawBase);
+            return new LibfabricRegistration(Traits, Description, handle, address, length, ownKey, key, rawKey, rawBase);
         }
         catch (Exception e)
         {
@@ -174,6 +179,23 @@ internal sealed unsafe class LibfabricContext : RmaContext
             Volatile.Write(ref _boundEndpointTaken, 0);
             throw;
         }
+    }
+
+    private TransportDescription Describe()
+    {
+        var description = new TransportDescription
+        {
+            Provider = Traits.ProviderName,
+            Protocol = (Info.Info->ep_attr->protocol, Info.Info->ep_attr->protocol_version),
+            Library = Library.Version,
+            AddressFormat = (uint)Info.Info->addr_format,
+            Words = TransportDescription.OwnWords,
+            Keys = (Traits.Addressing, Traits.RawKeys, (ushort)Traits.KeySize),
+            Context = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
+        };
+        if (description.IsSharedMemory)
+            description.Place = SharedMemoryPlace.FindOwn();
+        return description;
     }
 
     /// <summary>Makes a peer's raw key usable (fi_mr_map_raw).</summary>

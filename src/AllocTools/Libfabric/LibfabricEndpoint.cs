@@ -52,6 +52,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         _resources = resources;
         _ownsResources = ownsResources;
         _options = options;
+        Address = EndpointAddress.Compose(resources.Address, context.Description);
         _peers = new PeerTable(context, resources.Vector, new PeerAddressFormat(context.Info.Info->addr_format, resources.Address));
         _completions = new CompletionRing(options.MaxOutstanding);
         _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
@@ -79,7 +80,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     ILogger IMeteredEndpoint.Logger => _context.Logger;
 
     /// <inheritdoc/>
-    public ReadOnlyMemory<byte> Address => _resources.Address;
+    public ReadOnlyMemory<byte> Address { get; }
 
     /// <inheritdoc/>
     public RmaPeer InsertPeer(ReadOnlySpan<byte> address)
@@ -119,11 +120,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         Enter();
         try
         {
-            if (memory.IsRaw != _context.Traits.RawKeys)
-            {
-                throw new RmaProviderException(
-                    $"The peer's memory has {(memory.IsRaw ? "a raw" : "an integer")} key, the provider '{_context.Traits.ProviderName}' works with {(memory.IsRaw ? "integer" : "raw")} keys. Both sides need the same provider.");
-            }
+            EndpointChecks.ThrowIfNotOfTransport(memory, _context.Description, _peers.TransportOf(peer));
             if (!memory.IsRaw)
                 return new RemoteRegion(peer, memory, memory.Key, unmap: null);
             ulong key = _context.MapRawKey(memory.RawBase, memory.RawKey);

@@ -7,6 +7,7 @@ namespace AllocTools.Libfabric;
 internal sealed unsafe class LibfabricRegistration : IRmaRegistration
 {
     private readonly RmaProviderTraits _traits;
+    private readonly TransportDescription _transport;
     private readonly nint _address;
     private readonly long _length;
     private readonly ulong _key;
@@ -14,9 +15,10 @@ internal sealed unsafe class LibfabricRegistration : IRmaRegistration
     private readonly ulong _rawBase;
 
     public LibfabricRegistration(
-        RmaProviderTraits traits, MrHandle handle, nint address, long length, ulong? ownKey, ulong key, byte[]? rawKey, ulong rawBase)
+        RmaProviderTraits traits, TransportDescription transport, MrHandle handle, nint address, long length, ulong? ownKey, ulong key, byte[]? rawKey, ulong rawBase)
     {
         _traits = traits;
+        _transport = transport;
         _address = address;
         _length = length;
         _key = key;
@@ -41,9 +43,9 @@ internal sealed unsafe class LibfabricRegistration : IRmaRegistration
         RangeCheck.ThrowIfOutside(offset, length, _length);
         ulong address = (ulong)offset + (_traits.Addressing == RmaAddressing.VirtualAddress ? (ulong)_address : 0);
         if (_rawKey is not null)
-            return new RemoteMemory(address, length, _rawKey, _rawBase, access);
+            return new RemoteMemory(address, length, _rawKey, _rawBase, access).Of(_transport);
         if (_key == FiConstants.FI_KEY_NOTAVAIL)
             throw new NotSupportedException($"The provider '{_traits.ProviderName}' has no key for this registration that could be given to a peer.");
-        return new RemoteMemory(address, length, _key, access);
+        return new RemoteMemory(address, length, _key, access).Of(_transport);
     }
 }

@@ -36,5 +36,5 @@ internal sealed class PeerAddressFormat(fi_addr_format format, byte[] own)
         }
     }
 
-    private bool IsText(ReadOnlySpan<byte> address) => address.Length > 1 && address.StartsWith(Scheme) && address[^1] == 0;
+    private bool IsText(ReadOnlySpan<byte> address) => address.Length > 1 && address.StartsWith(Scheme) && address.IndexOf((byte)0) == address.Length - 1;
 }

@@ -9,6 +9,9 @@ internal sealed class PeerEntry(string address, long generation)
 
     public long Generation { get; } = generation;
 
+    /// <summary>What its address said of its transport, when it was inserted last; null where it said nothing.</summary>
+    public TransportDescription? Transport { get; set; }
+
     /// <summary>How often it was inserted and not yet removed. Guarded by the table.</summary>
     public int Insertions { get; set; } = 1;
 }

@@ -24,10 +24,14 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
     /// <summary>Inserts a peer, or counts once more one that is there.</summary>
     public ulong Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots, out long generation)
     {
-        if (format.FindReasonAgainst(address) is string reason)
+        ReadOnlySpan<byte> whole = address;
+        address = EndpointAddress.Parse(whole, out TransportDescription? transport, out string? error);
+        error ??= transport is null ? null : context.Description.FindReasonAgainst(transport);
+        error ??= format.FindReasonAgainst(address);
+        if (error is not null)
         {
             throw new RmaProviderException(
-                $"The peer's address of {address.Length} bytes is not one of provider '{context.Traits.ProviderName}', where {reason}. Both sides need the same provider; pass the peer endpoint's Address as it is.",
+                $"The peer's address of {whole.Length} bytes can't be used with provider '{context.Traits.ProviderName}': {error}. Both sides need the same provider; pass the peer endpoint's Address as it is.",
                 FiErrno.FI_EINVAL,
                 nameof(FiErrno.FI_EINVAL));
         }
@@ -44,13 +48,14 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
             if (_peers.TryGetValue(handle, out PeerEntry? known))
             {
                 known.Insertions++;
+                known.Transport = transport;
                 generation = known.Generation;
                 return handle;
             }
             foreach ((string left, _) in _left.Where(l => l.Value == handle).ToArray())
                 _left.Remove(left);
             generation = ++_generations;
-            _peers[handle] = new PeerEntry(text, generation);
+            _peers[handle] = new PeerEntry(text, generation) { Transport = transport };
             _handles[text] = handle;
             return handle;
         }
@@ -79,6 +84,9 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
                 throw LibfabricErrors.Provider(context.Library, context.Traits.ProviderName, "fi_av_remove", status);
         }
     }
+
+    /// <summary>What a peer's address said of its transport; null where it said nothing, or the peer was removed.</summary>
+    public TransportDescription? TransportOf(RmaPeer peer) => TryFind(peer, out PeerEntry? entry) ? entry.Transport : null;
 
     public bool HasLivePeer(in RmaOperation operation) => operation.Kind switch
     {

@@ -60,7 +60,7 @@ public sealed class PeersInUseTests
         using var world = new FakeWorld(FakeMode.Tcp);
         await using var pair = new EndpointPair(world.Name);
         IRmaEndpoint from = pair.Left.Endpoint;
-        string address = Encoding.ASCII.GetString(pair.Right.Endpoint.Address.Span);
+        string address = Encoding.ASCII.GetString(EndpointAddress.Parse(pair.Right.Endpoint.Address.Span, out _, out _));
         RmaPeer again = from.InsertPeer(Encoding.ASCII.GetBytes(address.Insert(address.LastIndexOf(':') + 1, "0")));
         Assert.Equal(pair.Left.Peer, again);
         from.RemovePeer(pair.Left.Peer);

@@ -1,0 +1,88 @@
+using System.Buffers.Binary;
+
+namespace AllocTools;
+
+/// <summary>The form of an endpoint's address: the transport's own address, unchanged, then a trailer that says which transport it is of.</summary>
+/// <remarks>
+/// A transport that is given the whole reads its own part and stops there. The trailer is recognised from the end:
+/// start mark (4 bytes), <see cref="TransportDescription"/>, CRC-32C of all that stands before it (4), length of the
+/// trailer from mark to mark (2), version (2), end mark (4). docs/wire-forms.md has it byte by byte.
+/// </remarks>
+internal static class EndpointAddress
+{
+    /// <summary>The longest address with its trailer, in bytes.</summary>
+    public const int MaxLength = 1024;
+
+    private const ushort FormVersion = 1;
+    private const int MarkLength = 4;
+    private const int FooterLength = 12;
+
+    private static ReadOnlySpan<byte> StartMark => [0xA7, (byte)'R', (byte)'M', (byte)'A'];
+
+    private static ReadOnlySpan<byte> EndMark => [(byte)'R', (byte)'M', (byte)'A', 0xA7];
+
+    /// <summary>An address with its trailer.</summary>
+    /// <param name="transportAddress">The transport's own address.</param>
+    /// <param name="description">What the trailer says.</param>
+    public static byte[] Compose(ReadOnlySpan<byte> transportAddress, TransportDescription description)
+    {
+        byte[] fields = description.Encoded;
+        int trailer = MarkLength + fields.Length + FooterLength;
+        byte[] address = new byte[transportAddress.Length + trailer];
+        transportAddress.CopyTo(address);
+        StartMark.CopyTo(address.AsSpan(transportAddress.Length));
+        fields.CopyTo(address, transportAddress.Length + MarkLength);
+        Span<byte> footer = address.AsSpan(^FooterLength);
+        BinaryPrimitives.WriteUInt32LittleEndian(footer, Crc32C.Of(address.AsSpan(..^FooterLength)));
+        BinaryPrimitives.WriteUInt16LittleEndian(footer[4..], (ushort)trailer);
+        BinaryPrimitives.WriteUInt16LittleEndian(footer[6..], FormVersion);
+        EndMark.CopyTo(footer[8..]);
+        return address;
+    }
+
+    /// <summary>Takes an address apart.</summary>
+    /// <param name="address">With a trailer; or a transport's own address, as a program in C has it.</param>
+    /// <param name="description">What the trailer says; null without one.</param>
+    /// <param name="error">What is wrong with it, whatever the transport; null where it can be used.</param>
+    /// <returns>The transport's own address, as far as it can be told.</returns>
+    public static ReadOnlySpan<byte> Parse(ReadOnlySpan<byte> address, out TransportDescription? description, out string? error)
+    {
+        description = null;
+        error = null;
+        if (address.Length > MaxLength)
+        {
+            error = $"an address has at most {MaxLength} bytes";
+            return default;
+        }
+        int start = address.LastIndexOf(StartMark);
+        if (!address.EndsWith(EndMark))
+        {
+            error = start < 0 ? null : "its trailer does not end as it should: it was cut, or something was appended to it";
+            return start < 0 ? address : address[..start];
+        }
+        if (address.Length < MarkLength + FooterLength)
+        {
+            error = "it is too short for its trailer: it was cut";
+            return default;
+        }
+        ReadOnlySpan<byte> footer = address[^FooterLength..];
+        ushort version = BinaryPrimitives.ReadUInt16LittleEndian(footer[6..]);
+        int trailer = BinaryPrimitives.ReadUInt16LittleEndian(footer[4..]);
+        if (version != FormVersion)
+        {
+            error = $"its trailer has version {version}, and this AllocTools reads version {FormVersion}";
+            return start < 0 ? default : address[..start];
+        }
+        if (trailer < MarkLength + FooterLength || trailer > address.Length || !address[^trailer..].StartsWith(StartMark))
+        {
+            error = "its trailer does not start where it says: it was cut or damaged";
+            return default;
+        }
+        ReadOnlySpan<byte> transportAddress = address[..^trailer];
+        if (Crc32C.Of(address[..^FooterLength]) != BinaryPrimitives.ReadUInt32LittleEndian(footer))
+            error = "its checksum does not fit: it was damaged or changed on the way";
+        else
+            description = TransportDescription.Decode(address[^trailer..][MarkLength..^FooterLength], out error);
+        return transportAddress;
+    }
+}

@@ -1,0 +1,239 @@
+using System.Buffers.Binary;
+using System.Text;
+using AllocTools.Regions;
+
+namespace AllocTools;
+
+/// <summary>
+/// What an endpoint's address and a <see cref="RemoteMemory"/> say of the transport that they belong to, so that a peer
+/// on another one is refused before a byte moves. What is null was not stated, and is not compared.
+/// </summary>
+/// <remarks>
+/// Binary form, little-endian: fields one after another, each a tag (2 bytes), the value's length (2), the value. A tag
+/// with <see cref="Mandatory"/> must be understood by whoever reads it; others that are unknown are skipped. A new field is a
+/// property, a line in <see cref="Fields"/>, where it must fit a line in <see cref="FindReasonAgainst"/>, and a row in
+/// docs/wire-forms.md.
+/// </remarks>
+internal sealed class TransportDescription
+{
+    /// <summary>The longest binary form, in bytes.</summary>
+    public const int MaxEncodedLength = 512;
+
+    /// <summary>The bit of a tag that says: whoever does not know this field must refuse.</summary>
+    public const ushort Mandatory = 0x8000;
+
+    private const int MaxProviderLength = 64;
+    private const int FieldHeader = 2 * sizeof(ushort);
+    private const string HookPrefix = "ofi_hook_";
+
+    /// <summary>Both sides of these work on one memory whose layout each version of the library has its own.</summary>
+    private static readonly string[] SharedMemoryLayers = ["shm", "sm2"];
+
+    private static readonly Field[] Fields =
+    [
+        new(1 | Mandatory, "provider", d => d.Provider is null ? null : Encoding.UTF8.GetBytes(d.Provider), (d, value) => d.TrySetProvider(value)),
+        new(2 | Mandatory, "protocol", d => d.Protocol is var (number, version) ? Numbers(number, version) : null, (d, value) =>
+        {
+            d.Protocol = value.Length == 8 ? (Number(value), Number(value[4..])) : null;
+            return d.Protocol is not null;
+        }),
+        new(3, "library version", d => d.Library is { } v ? Numbers((uint)v.Major, (uint)v.Minor) : null, (d, value) =>
+        {
+            d.Library = value.Length == 8 && Number(value) <= ushort.MaxValue && Number(value[4..]) <= ushort.MaxValue ? new Version((int)Number(value), (int)Number(value[4..])) : null;
+            return d.Library is not null;
+        }),
+        new(4, "address format", d => d.AddressFormat is { } format ? Numbers(format) : null, (d, value) =>
+        {
+            d.AddressFormat = value.Length == 4 ? Number(value) : null;
+            return d.AddressFormat is not null;
+        }),
+        new(5 | Mandatory, "word order", d => d.Words is var (order, size) ? [(byte)order, size] : null, (d, value) =>
+        {
+            d.Words = value.Length == 2 && value[0] is 1 or 2 && value[1] is 4 or 8 ? ((ByteOrder)value[0], value[1]) : null;
+            return d.Words is not null;
+        }),
+        new(6 | Mandatory, "keys", d => d.Keys is var (addressing, isRaw, size) ? [(byte)(addressing == RmaAddressing.VirtualAddress ? 1 : 0), (byte)(isRaw ? 1 : 0), (byte)size, (byte)(size >> 8)] : null, (d, value) =>
+        {
+            d.Keys = value.Length == 4 && value[0] <= 1 && value[1] <= 1 && BinaryPrimitives.ReadUInt16LittleEndian(value[2..]) is <= RemoteMemory.MaxKeyLength and ushort size
+                ? (value[0] == 1 ? RmaAddressing.VirtualAddress : RmaAddressing.Offset, value[1] == 1, size)
+                : null;
+            return d.Keys is not null;
+        }),
+        new(7, "context", d => d.Context is { } context ? Numbers((uint)context, (uint)(context >> 32)) : null, (d, value) =>
+        {
+            d.Context = value.Length == 8 ? BinaryPrimitives.ReadUInt64LittleEndian(value) : null;
+            return d.Context is not null;
+        }),
+        new(8 | Mandatory, "machine", d => d.Place?.ToArray(), (d, value) =>
+        {
+            d.Place = SharedMemoryPlace.Read(value);
+            return d.Place is not null;
+        }),
+    ];
+
+    private byte[]? _encoded;
+
+    private delegate bool FieldReader(TransportDescription description, ReadOnlySpan<byte> value);
+
+    /// <summary>How a processor lays out a number in memory.</summary>
+    public enum ByteOrder : byte
+    {
+        /// <summary>As x86-64 and ARM64.</summary>
+        LittleEndian = 1,
+
+        /// <summary>As s390x.</summary>
+        BigEndian = 2,
+    }
+
+    /// <summary>The provider in force, such as <c>tcp;ofi_rxm</c>.</summary>
+    public string? Provider { get; set; }
+
+    /// <summary>The protocol's number (fi_ep_attr.protocol) and its version (protocol_version).</summary>
+    public (uint Number, uint Version)? Protocol { get; set; }
+
+    /// <summary>The version of the transport's library.</summary>
+    public Version? Library { get; set; }
+
+    /// <summary>The format of addresses (fi_info.addr_format).</summary>
+    public uint? AddressFormat { get; set; }
+
+    /// <summary>The processor's byte order, and the size of its addresses in bytes.</summary>
+    public (ByteOrder Order, byte Size)? Words { get; set; }
+
+    /// <summary>How memory is named, whether keys are raw, and how wide they are in bytes.</summary>
+    public (RmaAddressing Addressing, bool IsRaw, ushort Size)? Keys { get; set; }
+
+    /// <summary>A random number of the context: memory and endpoints of one belong together.</summary>
+    public ulong? Context { get; set; }
+
+    /// <summary>For transports by shared memory: where both sides must be.</summary>
+    public SharedMemoryPlace? Place { get; set; }
+
+    /// <summary>This process's byte order and word size.</summary>
+    public static (ByteOrder Order, byte Size) OwnWords => (BitConverter.IsLittleEndian ? ByteOrder.LittleEndian : ByteOrder.BigEndian, (byte)nint.Size);
+
+    /// <summary>The provider works by memory that both sides share.</summary>
+    public bool IsSharedMemory => Provider?.Split(';').Any(layer => SharedMemoryLayers.Contains(layer)) == true;
+
+    /// <summary>The binary form. What was read from one has what it was read from. Nothing may be set after this.</summary>
+    public byte[] Encoded => _encoded ??= Encode();
+
+    private byte[] Encode()
+    {
+        List<byte> bytes = [];
+        foreach (Field field in Fields)
+        {
+            if (field.Write(this) is not { } value)
+                continue;
+            bytes.AddRange([(byte)field.Tag, (byte)(field.Tag >> 8), (byte)value.Length, (byte)(value.Length >> 8)]);
+            bytes.AddRange(value);
+        }
+        return [.. bytes];
+    }
+
+    /// <summary>Reads a binary form.</summary>
+    /// <param name="source">All of it, nothing more.</param>
+    /// <param name="error">What is wrong, where null is returned.</param>
+    public static TransportDescription? Decode(ReadOnlySpan<byte> source, out string? error)
+    {
+        var description = new TransportDescription { _encoded = source.ToArray() };
+        error = null;
+        ulong seen = 0;
+        while (!source.IsEmpty && error is null)
+        {
+            if (source.Length < FieldHeader || source.Length - FieldHeader < BinaryPrimitives.ReadUInt16LittleEndian(source[2..]))
+            {
+                error = "its description of the transport ends within a field";
+                return null;
+            }
+            ushort tag = BinaryPrimitives.ReadUInt16LittleEndian(source);
+            int length = BinaryPrimitives.ReadUInt16LittleEndian(source[2..]);
+            ReadOnlySpan<byte> value = source.Slice(FieldHeader, length);
+            source = source[(FieldHeader + length)..];
+            int index = Array.FindIndex(Fields, field => field.Tag == tag);
+            if (index < 0)
+                error = (tag & Mandatory) == 0 ? null : $"it demands what this version of AllocTools does not know (field {tag & ~Mandatory}); a later version wrote it";
+            else if ((seen & (1UL << index)) != 0)
+                error = $"its {Fields[index].Name} is stated twice";
+            else if (!Fields[index].Read(description, value))
+                error = $"its {Fields[index].Name} can't be read";
+            seen |= index < 0 ? 0 : 1UL << index;
+        }
+        return error is null ? description : null;
+    }
+
+    /// <summary>Why this side and the other can't work with each other, in words that name both; null where nothing is known against it.</summary>
+    public string? FindReasonAgainst(TransportDescription other) => FindDifference(other) is { } difference
+        ? $"it is of {other}, and this endpoint of {this}: {difference}"
+        : null;
+
+    /// <summary>The transport, without what is nobody's business.</summary>
+    public override string ToString()
+    {
+        StringBuilder text = new($"provider '{Provider ?? "unknown"}'");
+        List<string> details = [];
+        if (Library is not null)
+            details.Add($"libfabric {Library}");
+        if (Protocol is var (number, version))
+            details.Add($"protocol {number} version {version}");
+        return details.Count == 0 ? text.ToString() : text.Append(" (").AppendJoin(", ", details).Append(')').ToString();
+    }
+
+    private string? FindDifference(TransportDescription other)
+    {
+        if (Differ(WithoutHooks(Provider), WithoutHooks(other.Provider)))
+            return "the providers differ";
+        if (Differ(Protocol, other.Protocol))
+            return "their protocols differ, though the provider has the same name";
+        if (IsSharedMemory && Differ(Library, other.Library))
+            return "each libfabric lays out shared memory in its own way, so both sides need the same version";
+        if (Place is { } place && other.Place is { } otherPlace && place.FindDifference(otherPlace) is { } elsewhere)
+            return elsewhere;
+        if (Differ(AddressFormat, other.AddressFormat))
+            return $"their addresses have other formats ({other.AddressFormat} and {AddressFormat}; one is IPv4 and the other IPv6, say)";
+        if (Differ(Words, other.Words))
+            return $"the other machine's words are {Describe(other.Words)}, this one's {Describe(Words)}";
+        if (Keys is var (addressing, isRaw, size) && other.Keys is var (otherAddressing, otherIsRaw, otherSize))
+        {
+            if (isRaw != otherIsRaw)
+                return $"the other side has {(otherIsRaw ? "a raw key" : "an integer key")}, this one works with {(isRaw ? "raw" : "integer")} keys";
+            if (size != otherSize)
+                return $"the other side's keys have {otherSize} bytes, this one's {size}";
+            // Elsewhere each side looks its own memory up; here the initiator does it.
+            if (IsSharedMemory && addressing != otherAddressing)
+                return $"the other side names memory by {Describe(otherAddressing)}, this one by {Describe(addressing)}; give both the same VirtualAddressing";
+        }
+        return null;
+    }
+
+    private bool TrySetProvider(ReadOnlySpan<byte> value)
+    {
+        if (value.Length is 0 or > MaxProviderLength || value.ContainsAnyExceptInRange((byte)' ', (byte)'~'))
+            return false;
+        Provider = Encoding.ASCII.GetString(value);
+        return true;
+    }
+
+    private static bool Differ<T>(T? one, T? other) => one is not null && other is not null && !EqualityComparer<T>.Default.Equals(one, other);
+
+    /// <summary>Layers that look on (fi_hook(7)) change nothing of what is sent.</summary>
+    private static string? WithoutHooks(string? provider) => provider?.Contains(HookPrefix, StringComparison.Ordinal) == true
+        ? string.Join(';', provider.Split(';').Where(layer => !layer.StartsWith(HookPrefix, StringComparison.Ordinal)))
+        : provider;
+
+    private static string Describe((ByteOrder Order, byte Size)? words) => words is var (order, size) ? $"{8 * size} bits, {(order == ByteOrder.LittleEndian ? "little" : "big")}-endian" : "unknown";
+
+    private static string Describe(RmaAddressing addressing) => addressing == RmaAddressing.VirtualAddress ? "virtual addresses" : "offsets";
+
+    private static uint Number(ReadOnlySpan<byte> value) => BinaryPrimitives.ReadUInt32LittleEndian(value);
+
+    private static byte[] Numbers(params ReadOnlySpan<uint> numbers)
+    {
+        byte[] bytes = new byte[numbers.Length * sizeof(uint)];
+        for (int i = 0; i < numbers.Length; i++)
+            BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(i * sizeof(uint)), numbers[i]);
+        return bytes;
+    }
+
+    private sealed record Field(ushort Tag, string Name, Func<TransportDescription, byte[]?> Write, FieldReader Read);
+}
