@@ -1,3 +1,4 @@
+using AllocTools.Diagnostics;
 using AllocTools.Hosting.Configuration;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -24,10 +25,12 @@ internal sealed class PoolReloader : IDisposable
     private readonly Func<RmaMemoryPoolOptions> _inForce;
     private readonly ILogger _logger;
     private readonly ConfigurationFiles _files;
+    private readonly Action<bool, bool> _count;
     private readonly SectionValues? _atStart;
     private readonly List<IDisposable> _subscriptions = [];
     private string _restartNeeded = "";
     private string _rejected = "";
+    private bool _isBroken;
     private bool _isGone;
     private volatile bool _disposed;
     private int _requests;
@@ -52,6 +55,9 @@ internal sealed class PoolReloader : IDisposable
         _reconfigure = reconfigure;
         _inForce = inForce;
         _logger = logger;
+        RmaMetrics metrics = services.GetRequiredService<RmaMetrics>();
+        IRmaMemoryPool pool = registration.Key.Resolve<IRmaMemoryPool>(services);
+        _count = (accepted, changed) => metrics.CountReload(pool, accepted, changed);
         if (registration.Section is { } section)
         {
             _atStart = registration.Key.Resolve<SectionAtStart>(services).Values;
@@ -93,8 +99,13 @@ internal sealed class PoolReloader : IDisposable
 
     private void TakeOver()
     {
-        if (_files.IsAnyBroken)
+        bool wasBroken = _isBroken;
+        _isBroken = _files.IsAnyBroken;
+        if (_isBroken)
+        {
+            _count(false, !wasBroken);
             return;
+        }
         string pool = _registration.Key.DisplayName;
         // While a file is being replaced its provider has nothing. That is not a wish for the defaults.
         if (_atStart is { IsThere: true } && _registration.Section is { } section && !section.Exists())
@@ -131,6 +142,7 @@ internal sealed class PoolReloader : IDisposable
         RmaMemoryPoolOptions after = _inForce();
         PoolOptions.Show(_services, _registration.Key, after);
         string changes = string.Join(", ", LiveOptions.Changes(before, after));
+        _count(true, changes.Length != 0);
         if (changes.Length != 0)
             HostingLog.Reloaded(_logger, pool, changes);
         SayWhatNeedsRestart(pool);
@@ -150,6 +162,7 @@ internal sealed class PoolReloader : IDisposable
 
     private void Reject(string failures, Exception? cause)
     {
+        _count(false, failures != _rejected);
         if (failures != _rejected)
             HostingLog.ReloadRejected(_logger, _registration.Key.DisplayName, failures, cause);
         _rejected = failures;

@@ -27,14 +27,14 @@ public sealed class MetricsTests
         Use(pools[0], rents: 3, length: 100);
         Use(pools[1], rents: 5, length: 100_000);
 
-        List<Reading> readings = Read(host.Services);
+        List<Reading> readings = Reading.All(host.Services);
         Assert.Equal(Expected(pools).Order(), readings.Order());
         Assert.Contains(new Reading("rma.pool.hits {request}", "rma.pool.name=m1 rma.provider=host rma.size_class=4096", 3), readings);
         Assert.Contains(new Reading("rma.pool.misses {request}", "rma.pool.name=m2 rma.provider=host rma.size_class=direct", 1), readings);
         Assert.Contains(new Reading("rma.pool.registrations {registration}", "rma.pool.name=m2 rma.provider=host", 2), readings);
 
         Use(pools[0], rents: 1, length: 100);
-        Assert.Equal(Expected(pools).Order(), Read(host.Services).Order());
+        Assert.Equal(Expected(pools).Order(), Reading.All(host.Services).Order());
         await host.StopAsync(Cancelled);
     }
 
@@ -55,7 +55,7 @@ public sealed class MetricsTests
         {
             if (metric.MetricType == MetricType.Histogram)
                 continue;
-            Assert.Equal(metric.Name is "rma.pool.registered" or "rma.pool.limit" or "rma.pool.buffer.count" or "rma.pool.pending_requests" or "rma.pool.quarantined" ? MetricType.LongSumNonMonotonic : MetricType.LongSum, metric.MetricType);
+            Assert.Equal(metric.Name is "rma.pool.registered" or "rma.pool.limit" or "rma.pool.buffer.count" or "rma.pool.pending_requests" or "rma.pool.quarantined" or "rma.pool.configuration.valid" ? MetricType.LongSumNonMonotonic : MetricType.LongSum, metric.MetricType);
             foreach (ref readonly MetricPoint point in metric.GetMetricPoints())
             {
                 List<KeyValuePair<string, object?>> tags = [];
@@ -89,13 +89,13 @@ public sealed class MetricsTests
         using IHost host = await StartAsync("s1", "s2");
         var metrics = host.Services.GetRequiredService<RmaMetrics>();
         metrics.Remove(PoolOf(host, "s1"));
-        Assert.Equal(["s2"], Read(host.Services).Select(r => r.Pool).Distinct());
+        Assert.Equal(["s2"], Reading.All(host.Services).Select(r => r.Pool).Distinct());
         metrics.Add(PoolOf(host, "s1"));
         metrics.Add(PoolOf(host, "s1"));
-        Assert.Equal(Expected([PoolOf(host, "s1"), PoolOf(host, "s2")]).Order(), Read(host.Services).Order());
+        Assert.Equal(Expected([PoolOf(host, "s1"), PoolOf(host, "s2")]).Order(), Reading.All(host.Services).Order());
 
         await host.StopAsync(Cancelled);
-        Assert.Empty(Read(host.Services));
+        Assert.Empty(Reading.All(host.Services));
     }
 
     [Fact]
@@ -109,10 +109,10 @@ public sealed class MetricsTests
             .BuildServiceProvider())
         {
             own.GetRequiredKeyedService<IRmaMemoryPool>("c1").Rent(1).Dispose();
-            Assert.Equal(["c1"], Read(services).Select(r => r.Pool).Distinct());
+            Assert.Equal(["c1"], Reading.All(services).Select(r => r.Pool).Distinct());
         }
 
-        Assert.Empty(Read(services));
+        Assert.Empty(Reading.All(services));
     }
 
     [Fact]
@@ -130,7 +130,7 @@ public sealed class MetricsTests
             GC.WaitForPendingFinalizers();
         }
         Assert.False(collected.IsAlive);
-        Assert.Equal(Expected([kept]).Order(), Read(services).Order());
+        Assert.Equal(Expected([kept]).Order(), Reading.All(services).Order());
     }
 
     [Fact]
@@ -159,7 +159,7 @@ public sealed class MetricsTests
         Assert.Equal(18, Sent());
         await stays.DisposeAsync();
 
-        long Sent() => Read(services).Single(r => r is { Instrument: "rma.endpoint.operations {operation}", Tags: "rma.operation=send rma.pool.name=ends rma.provider=host" }).Value;
+        long Sent() => Reading.All(services).Single(r => r is { Instrument: "rma.endpoint.operations {operation}", Tags: "rma.operation=send rma.pool.name=ends rma.provider=host" }).Value;
 
         async Task SendAsync(IRmaEndpoint endpoint, int count)
         {
@@ -199,7 +199,7 @@ public sealed class MetricsTests
     {
         var pool = new RmaMemoryPool<RecordingProvider>(new RecordingProvider(new Journal()).Open(), new RmaMemoryPoolOptions(), "collected");
         metrics.Add(pool);
-        Assert.Equal(["collected", "kept"], Read(services).Select(r => r.Pool).Distinct().Order());
+        Assert.Equal(["collected", "kept"], Reading.All(services).Select(r => r.Pool).Distinct().Order());
         return new WeakReference(pool);
     }
 
@@ -224,24 +224,4 @@ public sealed class MetricsTests
     }
 
     private static IEnumerable<Reading> Expected(IEnumerable<IRmaMemoryPool> pools) => pools.SelectMany(PoolReadings.Of);
-
-    /// <summary>What one look at the meter of this container gives.</summary>
-    private static List<Reading> Read(IServiceProvider services)
-    {
-        var factory = services.GetRequiredService<IMeterFactory>();
-        List<Reading> readings = [];
-        using var listener = new MeterListener
-        {
-            InstrumentPublished = (instrument, listener) =>
-            {
-                if (instrument.Meter.Name == AllocToolsDiagnostics.MeterName && instrument.Meter.Scope == factory)
-                    listener.EnableMeasurementEvents(instrument);
-            },
-        };
-        listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) =>
-            readings.Add(Reading.Of($"{instrument.Name} {instrument.Unit}", value, tags.ToArray())));
-        listener.Start();
-        listener.RecordObservableInstruments();
-        return readings;
-    }
 }

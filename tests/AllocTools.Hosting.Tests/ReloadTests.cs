@@ -150,6 +150,36 @@ public sealed class ReloadTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task The_metrics_say_how_many_changes_there_were_and_whether_the_last_one_was_valid()
+    {
+        await StartAsync(OneBlock);
+        Assert.Equal((0, 0, 1), Reloads());
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """);
+        await _log.Logged(LogRecorder.Reloaded);
+        Assert.Equal((1, 0, 1), Reloads());
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "much" """);
+        await _log.Logged(LogRecorder.ReloadRejected);
+        Assert.Equal((1, 1, 0), Reloads());
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "3 MiB" """);
+        await _log.Logged(LogRecorder.Reloaded, times: 2);
+        Assert.Equal((2, 1, 1), Reloads());
+        _file.Write("{ \"AllocTools\": { \"MaxRegisteredBytes\": ");
+        await _log.Logged(LogRecorder.FileBroken);
+        Assert.Equal((2, 2, 0), Reloads());
+        Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
+        await _log.Logged(LogRecorder.Reloaded, times: 3);
+        Assert.Equal((3, 2, 1), Reloads());
+
+        (long Accepted, long Rejected, long Valid) Reloads()
+        {
+            ILookup<string, Reading> found = Reading.All(_host!.Services).ToLookup(r => r.Instrument);
+            return (Of("accepted"), Of("rejected"), Assert.Single(found["rma.pool.configuration.valid {pool}"]).Value);
+
+            long Of(string outcome) => found["rma.pool.reloads {reload}"].Single(r => r.Tags.Contains($"rma.outcome={outcome}", StringComparison.Ordinal)).Value;
+        }
+    }
+
+    [Fact]
     public async Task A_file_that_is_gone_changes_nothing()
     {
         await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """);

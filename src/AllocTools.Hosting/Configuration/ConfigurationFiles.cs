@@ -36,15 +36,15 @@ internal sealed class ConfigurationFiles(IConfiguration? configuration, ILogger 
         configuration is not null && ReferenceEquals(section.GetReloadToken(), configuration.GetReloadToken());
 
     /// <summary>Watches the files until the reader is disposed.</summary>
-    /// <param name="mended">Called when a file that was broken has been read again.</param>
-    public IDisposable Watch(Action mended)
+    /// <param name="changed">Called when a file can't be parsed, and when one that was broken has been read again.</param>
+    public IDisposable Watch(Action changed)
     {
         lock (_gate)
         {
             _files ??= [.. FilesOf(configuration).Select(f => new WatchedFile(f, this))];
-            _readers.Add(mended);
+            _readers.Add(changed);
         }
-        return new Reader(this, mended);
+        return new Reader(this, changed);
     }
 
     public void Dispose()
@@ -68,16 +68,16 @@ internal sealed class ConfigurationFiles(IConfiguration? configuration, ILogger 
         Action[] readers;
         lock (_gate)
             readers = [.. _readers];
-        foreach (Action mended in readers)
-            mended();
+        foreach (Action changed in readers)
+            changed();
     }
 
-    private sealed class Reader(ConfigurationFiles files, Action mended) : IDisposable
+    private sealed class Reader(ConfigurationFiles files, Action changed) : IDisposable
     {
         public void Dispose()
         {
             lock (files._gate)
-                files._readers.Remove(mended);
+                files._readers.Remove(changed);
         }
     }
 
@@ -127,8 +127,10 @@ internal sealed class ConfigurationFiles(IConfiguration? configuration, ILogger 
                 isNews = _reported != reason;
                 _reported = reason;
             }
-            if (isNews)
-                HostingLog.FileBroken(_owner._logger, _source.Path ?? "", reason);
+            if (!isNews)
+                return;
+            _owner.TellReaders();
+            HostingLog.FileBroken(_owner._logger, _source.Path ?? "", reason);
         }
 
         private void NoteLoad()

@@ -1,6 +1,6 @@
 namespace AllocTools.Diagnostics;
 
-/// <summary>The books of one endpoint: operations that ended, by kind. Also where its histogram is hung up.</summary>
+/// <summary>The counters of one endpoint, by kind of operation; they also hold its histogram while the endpoint is published.</summary>
 internal sealed class EndpointCounters
 {
     private readonly long[] _operations = new long[Kinds.Length];

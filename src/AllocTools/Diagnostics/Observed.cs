@@ -2,8 +2,8 @@ using System.Diagnostics.Metrics;
 
 namespace AllocTools.Diagnostics;
 
-/// <summary>The books of a pool or an endpoint at one look.</summary>
-/// <param name="Now">The books.</param>
+/// <summary>The statistics of a pool, or of the endpoints shown with it, at one look.</summary>
+/// <param name="Now">The statistics.</param>
 /// <param name="PoolName">The pool's name.</param>
 /// <param name="Provider">The transport.</param>
 internal sealed record Observed<TStatistics>(TStatistics Now, string PoolName, string Provider)

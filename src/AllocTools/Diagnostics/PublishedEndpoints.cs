@@ -1,8 +1,8 @@
 namespace AllocTools.Diagnostics;
 
 /// <summary>
-/// The endpoints that are published. Those of one pool and one provider have the same tags, so their books are added up;
-/// those of an endpoint that was removed stay in the sum, since a counter must not fall while its series goes on.
+/// The endpoints that are published. Those of one pool and one provider have the same tags, so their statistics are added
+/// up; the counters of an endpoint that was removed stay in the sum, since a counter must not fall while its series goes on.
 /// </summary>
 internal sealed class PublishedEndpoints
 {
@@ -16,7 +16,7 @@ internal sealed class PublishedEndpoints
             _live.Add(endpoint, poolName);
     }
 
-    /// <summary>Takes one out, and keeps what its books say now.</summary>
+    /// <summary>Takes one out, and keeps what its counters say now.</summary>
     /// <returns>False: it isn't here.</returns>
     public bool Remove(IRmaEndpoint endpoint)
     {
@@ -26,24 +26,42 @@ internal sealed class PublishedEndpoints
                 return false;
             (string, string) key = (poolName, endpoint.Context.Traits.ProviderName);
             RmaEndpointStatistics last = endpoint.GetStatistics();
-            _removed[key] = _removed.TryGetValue(key, out RmaEndpointStatistics? before) ? RmaEndpointStatistics.Sum([before, last]) : last;
+            _removed[key] = _removed.TryGetValue(key, out RmaEndpointStatistics? before) ? RmaEndpointStatistics.SumOfCounters([before, last]) : last;
             return true;
         }
     }
 
-    public List<Observed<RmaEndpointStatistics>> Observe()
+    /// <summary>The counters of all, by pool and provider.</summary>
+    public List<Observed<RmaEndpointStatistics>> ObserveCounters()
     {
         lock (_gate)
         {
-            var live = from one in _live.All()
-                       select (Key: (one.PoolName, Provider: one.Object.Context.Traits.ProviderName), Books: one.Object.GetStatistics());
-            var removed = from one in _removed select (one.Key, Books: one.Value);
+            var removed = from one in _removed select (one.Key, Now: one.Value);
             return
             [
-                .. from one in live.Concat(removed)
-                   group one.Books by one.Key into same
-                   select new Observed<RmaEndpointStatistics>(RmaEndpointStatistics.Sum(same), same.Key.PoolName, same.Key.Provider),
+                .. from one in Live().Concat(removed)
+                   group one.Now by one.Key into same
+                   select new Observed<RmaEndpointStatistics>(RmaEndpointStatistics.SumOfCounters(same), same.Key.PoolName, same.Key.Provider),
             ];
         }
     }
+
+    /// <summary>What those have to do now that are not closed, by pool and provider.</summary>
+    public List<Observed<RmaEndpointStatistics[]>> ObserveLive()
+    {
+        lock (_gate)
+        {
+            return
+            [
+                .. from one in Live()
+                   where one.Now.State != RmaEndpointState.Closed
+                   group one.Now by one.Key into same
+                   select new Observed<RmaEndpointStatistics[]>([.. same], same.Key.PoolName, same.Key.Provider),
+            ];
+        }
+    }
+
+    private IEnumerable<((string PoolName, string Provider) Key, RmaEndpointStatistics Now)> Live() =>
+        from one in _live.All()
+        select ((one.PoolName, one.Object.Context.Traits.ProviderName), one.Object.GetStatistics());
 }

@@ -1,9 +1,10 @@
 using System.Diagnostics.Metrics;
+using System.Runtime.CompilerServices;
 
 namespace AllocTools.Diagnostics;
 
 /// <summary>
-/// Publishes the books of pools and endpoints as metrics of the meter <see cref="AllocToolsDiagnostics.MeterName"/>;
+/// Publishes the statistics of pools and endpoints as metrics of the meter <see cref="AllocToolsDiagnostics.MeterName"/>;
 /// docs/telemetry.md lists them.
 /// </summary>
 /// <remarks>
@@ -16,6 +17,7 @@ namespace AllocTools.Diagnostics;
 public sealed class RmaMetrics
 {
     private readonly LiveObjects<IRmaMemoryPool> _pools = new();
+    private readonly ConditionalWeakTable<IRmaMemoryPool, ReloadCounts> _reloads = [];
     private readonly PublishedEndpoints _endpoints = new();
     private readonly Histogram<double> _registration;
     private readonly Histogram<double> _wait;
@@ -27,27 +29,42 @@ public sealed class RmaMetrics
     {
         ArgumentNullException.ThrowIfNull(meterFactory);
         Meter meter = meterFactory.Create(AllocToolsDiagnostics.MeterName);
-        meter.CreateObservableCounter("rma.pool.registrations", () => Pools(p => p.Registrations), "{registration}", "Registrations made with the provider.");
-        meter.CreateObservableCounter("rma.pool.deregistrations", () => Pools(p => p.Deregistrations), "{registration}", "Registrations undone.");
+        meter.CreateObservableCounter("rma.pool.registrations", () => Pools(p => p.Registrations), "{registration}", "Memory registrations that the pool made with its RMA provider.");
+        meter.CreateObservableCounter("rma.pool.deregistrations", () => Pools(p => p.Deregistrations), "{registration}", "Memory registrations that the pool gave back to its RMA provider.");
         meter.CreateObservableCounter(
-            "rma.pool.registration.failures", () => Errors(p => p.RegistrationFailuresByError), "{registration}", "Registrations that the provider refused.");
-        meter.CreateObservableCounter("rma.pool.hits", () => Classes(c => c.Hits), "{request}", "Rents served from memory already registered.");
-        meter.CreateObservableCounter("rma.pool.misses", () => Classes(c => c.Misses), "{request}", "Rents that had to register on the request's own path.");
-        meter.CreateObservableCounter("rma.pool.rejections", () => Errors(Rejections), "{request}", "Requests refused at the cap, at once or after a wait.");
-        meter.CreateObservableUpDownCounter("rma.pool.registered", Registered, "By", "What is registered.");
-        meter.CreateObservableUpDownCounter("rma.pool.limit", () => Pools(p => p.LimitBytes), "By", "The cap in force.");
-        meter.CreateObservableUpDownCounter("rma.pool.buffer.count", Buffers, "{buffer}", "Buffers in registered memory.");
-        meter.CreateObservableUpDownCounter("rma.pool.pending_requests", () => Pools(p => p.PendingRequests), "{request}", "Requests that wait for room.");
+            "rma.pool.registration.failures", () => Errors(p => p.RegistrationFailuresByError), "{registration}", "Memory registrations that the RMA provider refused, by error.");
+        meter.CreateObservableCounter("rma.pool.hits", () => Classes(c => c.Hits), "{request}", "Requests for a buffer that the pool served from memory registered before.");
+        meter.CreateObservableCounter("rma.pool.misses", () => Classes(c => c.Misses), "{request}", "Requests for a buffer for which the pool had to register memory first.");
+        meter.CreateObservableCounter(
+            "rma.pool.rejections", () => Errors(Rejections), "{request}", "Requests for a buffer that the pool refused at its cap: at once (exhausted), or after a wait (timeout).");
+        meter.CreateObservableUpDownCounter("rma.pool.registered", Registered, "By", "Bytes of memory that the pool has registered, rented or idle, by size class.");
+        meter.CreateObservableUpDownCounter("rma.pool.limit", () => Pools(p => p.LimitBytes), "By", "Bytes of memory that the pool may register: its cap in force.");
+        meter.CreateObservableUpDownCounter("rma.pool.buffer.count", Buffers, "{buffer}", "Buffers in the memory that the pool has registered, rented or idle, by size class.");
         meter.CreateObservableUpDownCounter(
-            "rma.pool.quarantined", () => Pools(p => p.QuarantinedBuffers), "{buffer}", "Returned buffers that an operation which timed out still holds.");
-        meter.CreateObservableCounter("rma.pool.trims", () => Pools(p => p.Trims), "{slab}", "Slabs and direct regions given back because they were idle for long.");
-        meter.CreateObservableCounter("rma.pool.trimmed", () => Pools(p => p.TrimmedBytes), "By", "Their bytes.");
-        meter.CreateObservableCounter("rma.pool.leaks", () => Pools(p => p.Leaks), "{buffer}", "Watched buffers that were never returned and that nothing refers to.");
-        meter.CreateObservableCounter("rma.endpoint.operations", Operations, "{operation}", "Operations that ended.");
-        meter.CreateObservableCounter("rma.endpoint.io", Bytes, "By", "Bytes moved by operations that completed well.");
-        _registration = meter.CreateHistogram("rma.pool.registration.duration", "s", "How long registering took.", advice: RmaBuckets.Registration);
-        _wait = meter.CreateHistogram("rma.pool.wait_time", "s", "How long requests waited for room.", advice: RmaBuckets.Registration);
-        _operation = meter.CreateHistogram("rma.endpoint.operation.duration", "s", "From the start of an operation to its completion.", advice: RmaBuckets.Operation);
+            "rma.pool.pending_requests", () => Pools(p => p.PendingRequests), "{request}", "Requests for a buffer that are waiting until the pool has room below its cap.");
+        meter.CreateObservableUpDownCounter(
+            "rma.pool.quarantined", () => Pools(p => p.QuarantinedBuffers), "{buffer}", "Returned buffers that the pool does not hand out again, because an operation that timed out may still touch them.");
+        meter.CreateObservableCounter("rma.pool.trims", () => Pools(p => p.Trims), "{slab}", "Slabs and direct regions that the pool deregistered because they were idle for longer than IdleRetention.");
+        meter.CreateObservableCounter("rma.pool.trimmed", () => Pools(p => p.TrimmedBytes), "By", "Bytes of memory that the pool deregistered because they were idle for longer than IdleRetention.");
+        meter.CreateObservableCounter("rma.pool.leaks", () => Pools(p => p.Leaks), "{buffer}", "Buffers that were never returned to the pool and that nothing refers to any more; found where LeakDetection watches them.");
+        meter.CreateObservableCounter("rma.pool.reloads", Reloads, "{reload}", "Changes of the pool's configuration while it ran: accepted, or rejected because they were invalid.");
+        meter.CreateObservableUpDownCounter(
+            "rma.pool.configuration.valid", ConfigurationValid, "{pool}", "1 where the last change of the pool's configuration was valid; 0 where it was rejected, and the options before it are still in force.");
+        meter.CreateObservableCounter(
+            "rma.endpoint.operations", Operations, "{operation}", "Operations (writes, reads, sends, receives) of the pool's endpoints that ended, by error where they failed.");
+        meter.CreateObservableCounter("rma.endpoint.io", Bytes, "By", "Bytes that successful operations of the pool's endpoints moved.");
+        meter.CreateObservableUpDownCounter(
+            "rma.endpoint.outstanding", Outstanding, "{operation}", "Operations that count against the limit of the pool's endpoints: running, abandoned by their caller, or ended without anybody taking the result (unclaimed).");
+        meter.CreateObservableUpDownCounter(
+            "rma.endpoint.limit", () => LiveEndpoints(e => e.Limit), "{operation}", "Operations that may be outstanding at once on the pool's endpoints, all together.");
+        meter.CreateObservableUpDownCounter(
+            "rma.endpoint.pending_operations", () => LiveEndpoints(e => e.Pending), "{operation}", "Operations that are waiting because their endpoint has as many outstanding as it may.");
+        meter.CreateObservableUpDownCounter(
+            "rma.endpoint.count", EndpointCount, "{endpoint}", "Endpoints of the pool by state: open, stuck (a call into the transport does not return) or failed (no operation can complete any more).");
+        _registration = meter.CreateHistogram("rma.pool.registration.duration", "s", "How long it took to register memory with the RMA provider.", advice: RmaBuckets.Registration);
+        _wait = meter.CreateHistogram("rma.pool.wait_time", "s", "How long requests for a buffer waited until the pool had room, or until they gave up.", advice: RmaBuckets.Registration);
+        _operation = meter.CreateHistogram(
+            "rma.endpoint.operation.duration", "s", "Time from the start of an operation of an endpoint to its end.", advice: RmaBuckets.Operation);
     }
 
     /// <summary>Shows a pool until it is removed, closed or collected. Adding it again changes nothing.</summary>
@@ -67,6 +84,16 @@ public sealed class RmaMetrics
         ArgumentNullException.ThrowIfNull(pool);
         if (_pools.TryRemove(pool, out _) && pool is IMeteredPool metered)
             metered.Instruments = null;
+    }
+
+    /// <summary>Counts a change of a pool's configuration while the pool runs; <c>AddRmaMemoryPool</c> does so when its section changes.</summary>
+    /// <param name="pool">The pool; only a weak reference is kept.</param>
+    /// <param name="accepted">False: it was invalid, and what was in force before still is.</param>
+    /// <param name="changed">False: nothing that is in force is different since, so that it is not counted; the configuration is valid all the same.</param>
+    public void CountReload(IRmaMemoryPool pool, bool accepted, bool changed = true)
+    {
+        ArgumentNullException.ThrowIfNull(pool);
+        _reloads.GetOrCreateValue(pool).Count(accepted, changed);
     }
 
     /// <summary>
@@ -137,7 +164,7 @@ public sealed class RmaMetrics
     private List<Measurement<long>> Operations()
     {
         List<Measurement<long>> all = Endpoints(o => o.Succeeded);
-        all.AddRange(from endpoint in _endpoints.Observe()
+        all.AddRange(from endpoint in _endpoints.ObserveCounters()
                      from operation in endpoint.Now.Operations
                      from error in operation.FailuresByError
                      select endpoint.Measure(
@@ -151,15 +178,67 @@ public sealed class RmaMetrics
 
     private List<Measurement<long>> Endpoints(Func<RmaOperationStatistics, long> value) =>
     [
-        .. from endpoint in _endpoints.Observe()
+        .. from endpoint in _endpoints.ObserveCounters()
            from operation in endpoint.Now.Operations
            select endpoint.Measure(value(operation), RmaTags.Tag(RmaTags.Operation, EndpointCounters.NameOf(operation.Kind))),
     ];
 
+    private List<Measurement<long>> LiveEndpoints(Func<RmaEndpointStatistics, long> value) =>
+        [.. from endpoints in _endpoints.ObserveLive() select endpoints.Measure(endpoints.Now.Sum(value))];
+
+    private List<Measurement<long>> Outstanding() =>
+    [
+        .. from endpoints in _endpoints.ObserveLive()
+           from state in new (string Name, Func<RmaEndpointStatistics, long> Of)[] { (RmaTags.Running, e => e.Running), (RmaTags.Abandoned, e => e.Abandoned), (RmaTags.Unclaimed, e => e.Unclaimed) }
+           select endpoints.Measure(endpoints.Now.Sum(state.Of), RmaTags.Tag(RmaTags.State, state.Name)),
+    ];
+
+    private List<Measurement<long>> EndpointCount() =>
+    [
+        .. from endpoints in _endpoints.ObserveLive()
+           from state in new[] { (Name: "open", Value: RmaEndpointState.Open), (Name: "stuck", Value: RmaEndpointState.Stuck), (Name: "failed", Value: RmaEndpointState.Failed) }
+           select endpoints.Measure(endpoints.Now.Count(e => e.State == state.Value), RmaTags.Tag(RmaTags.State, state.Name)),
+    ];
+
+    private List<Measurement<long>> Reloads() =>
+    [
+        .. from pool in LivePools(ReloadsOf)
+           from outcome in new[] { (Name: RmaTags.Accepted, Count: pool.Now.Accepted), (Name: RmaTags.Rejected, Count: pool.Now.Rejected) }
+           select pool.Measure(outcome.Count, RmaTags.Tag(RmaTags.Outcome, outcome.Name)),
+    ];
+
+    private List<Measurement<long>> ConfigurationValid() =>
+        [.. from pool in LivePools(ReloadsOf) select pool.Measure(pool.Now.IsValid ? 1 : 0)];
+
+    private ReloadCounts ReloadsOf(IRmaMemoryPool pool, RmaPoolStatistics now) => _reloads.GetOrCreateValue(pool);
+
     /// <summary>A pool that is closed is shown as long as something of it is out.</summary>
-    private IEnumerable<Observed<RmaPoolStatistics>> LivePools() =>
+    private IEnumerable<Observed<T>> LivePools<T>(Func<IRmaMemoryPool, RmaPoolStatistics, T> look) =>
         from live in _pools.All()
         let now = live.Object.GetStatistics()
         where !now.IsClosed || now.RegisteredBytes != 0
-        select new Observed<RmaPoolStatistics>(now, live.PoolName, live.Object.Context.Traits.ProviderName);
+        select new Observed<T>(look(live.Object, now), live.PoolName, live.Object.Context.Traits.ProviderName);
+
+    private IEnumerable<Observed<RmaPoolStatistics>> LivePools() => LivePools((_, now) => now);
+
+    /// <summary>What became of the changes of one pool's configuration.</summary>
+    private sealed class ReloadCounts
+    {
+        private long _accepted;
+        private long _rejected;
+        private bool _isInvalid;
+
+        public long Accepted => Volatile.Read(ref _accepted);
+
+        public long Rejected => Volatile.Read(ref _rejected);
+
+        public bool IsValid => !Volatile.Read(ref _isInvalid);
+
+        public void Count(bool accepted, bool changed)
+        {
+            Volatile.Write(ref _isInvalid, !accepted);
+            if (changed)
+                Interlocked.Increment(ref accepted ? ref _accepted : ref _rejected);
+        }
+    }
 }

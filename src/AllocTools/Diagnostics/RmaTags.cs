@@ -10,11 +10,20 @@ internal static class RmaTags
     public const string Operation = "rma.operation";
     public const string ErrorType = "error.type";
 
+    /// <summary>What became of a change of the configuration.</summary>
+    public const string Outcome = "rma.outcome";
+
     /// <summary>Bytes of a span.</summary>
     public const string Length = "rma.length";
 
     public const string Rented = "rented";
     public const string Idle = "idle";
+    public const string Running = "running";
+    public const string Abandoned = "abandoned";
+    public const string Unclaimed = "unclaimed";
+
+    public const string Accepted = "accepted";
+    public const string Rejected = "rejected";
 
     /// <summary>The size class of registrations that no class has: those of exposures of their own, and those that could not be undone.</summary>
     public const string Exposure = "exposure";

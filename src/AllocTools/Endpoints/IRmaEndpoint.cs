@@ -23,7 +23,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// </summary>
     ReadOnlyMemory<byte> Address { get; }
 
-    /// <summary>What became of its operations so far; none where an endpoint keeps no books.</summary>
+    /// <summary>What became of its operations so far, and what it has to do now; empty where an endpoint keeps no statistics.</summary>
     RmaEndpointStatistics GetStatistics() => new() { Operations = [] };
 
     /// <summary>Makes a peer known (fi_av_insert). One that is known already is so until it was removed as often as inserted.</summary>

@@ -13,7 +13,7 @@ namespace AllocTools;
 /// zero), key, description, CRC-32C of all before (4). An integer key takes 8 bytes, a raw one up to
 /// <see cref="MaxKeyLength"/>. docs/wire-forms.md has it byte by byte.
 /// </remarks>
-public readonly struct RemoteMemory : IEquatable<RemoteMemory>
+public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
 {
     /// <summary>The longest key, in bytes.</summary>
     public const int MaxKeyLength = 1024;

@@ -2,18 +2,44 @@ using System.Globalization;
 
 namespace AllocTools;
 
-/// <summary>A snapshot of an endpoint's books. Counters only grow.</summary>
+/// <summary>A snapshot of an endpoint: counters, which only grow, and what it has to do at the moment of the call.</summary>
 public sealed record RmaEndpointStatistics
 {
-    /// <summary>One entry for each <see cref="RmaOperationKind"/>; empty where an endpoint keeps no books.</summary>
+    /// <summary>One entry for each <see cref="RmaOperationKind"/>; empty where an endpoint keeps no statistics.</summary>
     public required IReadOnlyList<RmaOperationStatistics> Operations { get; init; }
 
-    /// <summary>The books in a line, for people: its form may change.</summary>
-    public override string ToString() => Operations.Count == 0
-        ? "no books"
-        : string.Join("; ", Operations.Select(o => string.Create(CultureInfo.InvariantCulture, $"{o.Kind}: {o.Succeeded:N0} done, {o.Bytes:N0} bytes, {o.Failed:N0} failed")));
+    /// <summary>Whether its operations can complete.</summary>
+    public RmaEndpointState State { get; init; }
 
-    internal static RmaEndpointStatistics Sum(IEnumerable<RmaEndpointStatistics> endpoints) => new()
+    /// <summary>How many operations may be outstanding at once (<c>Endpoint:MaxOutstanding</c>); 0 where an endpoint does not say.</summary>
+    public int Limit { get; init; }
+
+    /// <summary>Operations that were started and have not ended.</summary>
+    public int Running { get; init; }
+
+    /// <summary>
+    /// Operations whose caller was told that they are over (a time-out, a cancellation), while the transport has not given them up: each
+    /// keeps its buffer out of circulation.
+    /// </summary>
+    public int Abandoned { get; init; }
+
+    /// <summary>Operations that have ended, and whose result nobody has taken: a <see cref="ValueTask"/> that is not awaited keeps its place.</summary>
+    public int Unclaimed { get; init; }
+
+    /// <summary>Operations that count against the limit: those that run, that were abandoned, and that nobody has claimed.</summary>
+    public int Outstanding => Running + Abandoned + Unclaimed;
+
+    /// <summary>Operations that wait, because as many as may be are outstanding.</summary>
+    public int Pending { get; init; }
+
+    /// <summary>The statistics in a line, for people: its form may change.</summary>
+    public override string ToString() => Operations.Count == 0
+        ? "no statistics"
+        : string.Create(CultureInfo.InvariantCulture, $"{State}, {Outstanding:N0} of {Limit:N0} operations outstanding ({Abandoned:N0} abandoned, {Unclaimed:N0} unclaimed), {Pending:N0} pending; ")
+            + string.Join("; ", Operations.Select(o => string.Create(CultureInfo.InvariantCulture, $"{o.Kind}: {o.Succeeded:N0} done, {o.Bytes:N0} bytes, {o.Failed:N0} failed")));
+
+    /// <summary>The counters of several, added up.</summary>
+    internal static RmaEndpointStatistics SumOfCounters(IEnumerable<RmaEndpointStatistics> endpoints) => new()
     {
         Operations =
         [

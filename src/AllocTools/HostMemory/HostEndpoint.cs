@@ -49,7 +49,13 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     public bool IsClosed => Volatile.Read(ref _closed) != 0;
 
-    public RmaEndpointStatistics GetStatistics() => Counters.Snapshot();
+    /// <summary>Operations that are awaited take no place: only those of <see cref="TryPost"/> are limited.</summary>
+    public RmaEndpointStatistics GetStatistics() => Counters.Snapshot() with
+    {
+        State = IsClosed ? RmaEndpointState.Closed : RmaEndpointState.Open,
+        Limit = MaxCompletions,
+        Running = Volatile.Read(ref _outstanding),
+    };
 
     public ReadOnlyMemory<byte> Address => _address;
 

@@ -24,6 +24,9 @@ internal sealed class CallGate
             _empty.TrySetResult();
     }
 
+    /// <summary>No call is let in any more.</summary>
+    public bool IsClosed => (Volatile.Read(ref _calls) & ClosedBit) != 0;
+
     /// <summary>Completes when it is closed and the last call has ended.</summary>
     public Task Empty => _empty.Task;
 

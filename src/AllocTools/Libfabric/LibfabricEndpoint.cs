@@ -160,7 +160,11 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     }
 
     /// <inheritdoc/>
-    public RmaEndpointStatistics GetStatistics() => _counters.Snapshot();
+    public RmaEndpointStatistics GetStatistics()
+    {
+        RmaEndpointStatistics now = _starter.Snapshot();
+        return _gate.IsClosed ? now with { State = RmaEndpointState.Closed } : now;
+    }
 
     /// <inheritdoc/>
     public bool TryPost(in RmaOperation operation)

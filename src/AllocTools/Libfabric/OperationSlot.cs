@@ -95,6 +95,9 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 
     public OperationState State => StateOf(Word);
 
+    /// <summary>The fabric is done with it, and nobody has taken the result.</summary>
+    public bool IsUnclaimed => State == OperationState.Free && Volatile.Read(ref _users) > 0;
+
     public static OperationState StateOf(long word) => (OperationState)(word & StateMask);
 
     public static long UseOf(long word) => word >> StateBits;
@@ -159,6 +162,7 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         _hold = default;
         _region = null;
         _waiter = null;
+        _users = 0;
         SetFree();
         return true;
     }

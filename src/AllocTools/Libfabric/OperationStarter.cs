@@ -53,6 +53,36 @@ internal sealed class OperationStarter : IDisposable
     /// <summary>A slot for each operation that may be outstanding.</summary>
     public ReadOnlySpan<OperationSlot> Slots => _slots;
 
+    /// <summary>The endpoint's statistics, but for whether it is closed: each slot is looked at, so that no operation pays for being counted.</summary>
+    public RmaEndpointStatistics Snapshot()
+    {
+        int running = 0, abandoned = 0, unclaimed = 0;
+        foreach (OperationSlot slot in _slots)
+        {
+            switch (slot.State)
+            {
+                case OperationState.Free:
+                    unclaimed += slot.IsUnclaimed ? 1 : 0;
+                    break;
+                case OperationState.Abandoned or OperationState.Refused:
+                    abandoned++;
+                    break;
+                default:
+                    running++;
+                    break;
+            }
+        }
+        return _counters.Snapshot() with
+        {
+            State = _progress.Failure is not null ? RmaEndpointState.Failed : _loop is { IsStuck: true } ? RmaEndpointState.Stuck : RmaEndpointState.Open,
+            Limit = _slots.Length,
+            Running = running,
+            Abandoned = abandoned,
+            Unclaimed = unclaimed,
+            Pending = _free.WaitingCount,
+        };
+    }
+
     public void FreeSlot(OperationSlot slot) => _free.Return(slot);
 
     public void OnCancelRequested()

@@ -50,6 +50,9 @@ internal sealed class ProgressLoop : IDisposable
         _thread.Start();
     }
 
+    /// <summary>A call of the thread into the transport does not return.</summary>
+    public bool IsStuck => _watch.IsStuck;
+
     /// <summary>Wakes the thread, now or when it would wait next. After <see cref="Dispose"/> it does nothing: a cancellation may come as late as that.</summary>
     public void Wake()
     {

@@ -36,6 +36,9 @@ internal sealed class SlotPool
         _give = give;
     }
 
+    /// <summary>Operations that wait for a slot.</summary>
+    public int WaitingCount => Volatile.Read(ref _waitingCount);
+
     public bool TryTake([NotNullWhen(true)] out OperationSlot? slot)
     {
         slot = null;

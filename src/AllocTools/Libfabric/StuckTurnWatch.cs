@@ -35,6 +35,9 @@ internal sealed class StuckTurnWatch : IDisposable
         _timer = time.CreateTimer(static watch => ((StuckTurnWatch)watch!).Look(), this, Period, Period);
     }
 
+    /// <summary>A call into the transport has not returned.</summary>
+    public bool IsStuck => Volatile.Read(ref _said) == 1;
+
     /// <summary>Ends it, and waits for a look that runs: it waits for nobody.</summary>
     public void Dispose() => _timer.DisposeAsync().AsTask().GetAwaiter().GetResult();
 
@@ -52,7 +55,7 @@ internal sealed class StuckTurnWatch : IDisposable
             return;
         try
         {
-            if (!IsStuck())
+            if (!HasStuckTurn())
                 return;
             if (Interlocked.Exchange(ref _said, 1) == 0)
             {
@@ -71,7 +74,7 @@ internal sealed class StuckTurnWatch : IDisposable
     /// Looks are counted, not the time a turn takes: a process or machine that was suspended has no turn that is stuck.
     /// The look that it missed then comes with the next one, and both count as one.
     /// </summary>
-    private bool IsStuck()
+    private bool HasStuckTurn()
     {
         long now = _time.GetTimestamp();
         long turn = _progress.TurnStart;

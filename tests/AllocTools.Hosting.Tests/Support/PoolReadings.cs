@@ -19,6 +19,9 @@ internal static class PoolReadings
             new("rma.pool.trims {slab}", tags, now.Trims),
             new("rma.pool.trimmed By", tags, now.TrimmedBytes),
             new("rma.pool.leaks {buffer}", tags, now.Leaks),
+            new("rma.pool.reloads {reload}", $"rma.outcome=accepted {tags}", 0),
+            new("rma.pool.reloads {reload}", $"rma.outcome=rejected {tags}", 0),
+            new("rma.pool.configuration.valid {pool}", tags, 1),
             new("rma.pool.registered By", $"{tags} rma.size_class=exposure rma.state=rented", now.RegisteredBytes - now.SizeClasses.Sum(c => c.RegisteredBytes)),
         ];
         foreach ((string error, long count) in now.RegistrationFailuresByError)

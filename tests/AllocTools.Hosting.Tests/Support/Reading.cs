@@ -1,3 +1,7 @@
+using System.Diagnostics.Metrics;
+using AllocTools.Diagnostics;
+using Microsoft.Extensions.DependencyInjection;
+
 namespace AllocTools.Hosting.Tests.Support;
 
 /// <summary>One value of an instrument.</summary>
@@ -13,6 +17,26 @@ internal sealed record Reading(string Instrument, string Tags, long Value) : ICo
 
     public static Reading Of(string instrument, long value, IEnumerable<KeyValuePair<string, object?>> tags) =>
         new(instrument, string.Join(' ', tags.Select(t => $"{t.Key}={t.Value}").Order(StringComparer.Ordinal)), value);
+
+    /// <summary>What one look at the meter of this container gives.</summary>
+    public static List<Reading> All(IServiceProvider services)
+    {
+        var factory = services.GetRequiredService<IMeterFactory>();
+        List<Reading> readings = [];
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Meter.Name == AllocToolsDiagnostics.MeterName && instrument.Meter.Scope == factory)
+                    listener.EnableMeasurementEvents(instrument);
+            },
+        };
+        listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) =>
+            readings.Add(Of($"{instrument.Name} {instrument.Unit}", value, tags.ToArray())));
+        listener.Start();
+        listener.RecordObservableInstruments();
+        return readings;
+    }
 
     public int CompareTo(Reading? other) => string.CompareOrdinal(ToString(), other?.ToString());
 }

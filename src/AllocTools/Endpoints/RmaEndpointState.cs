@@ -1,0 +1,17 @@
+namespace AllocTools;
+
+/// <summary>Whether an endpoint's operations can complete.</summary>
+public enum RmaEndpointState
+{
+    /// <summary>They can.</summary>
+    Open = 0,
+
+    /// <summary>A call into the transport does not return: operations time out until it does.</summary>
+    Stuck = 1,
+
+    /// <summary>The transport reported an error that ends all progress: operations fail, and another endpoint must be opened.</summary>
+    Failed = 2,
+
+    /// <summary>The endpoint is closed.</summary>
+    Closed = 3,
+}
