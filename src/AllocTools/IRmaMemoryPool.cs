@@ -60,10 +60,10 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     RmaBuffer Register(Memory<byte> memory);
 
-    /// <summary>Returns a buffer; the same as disposing it, but only a buffer of this pool is taken.</summary>
+    /// <summary>Returns a buffer, as <see cref="RmaBuffer.Return"/> does; only a buffer of this pool is taken.</summary>
     /// <param name="buffer">A buffer that was rented from or registered with this pool.</param>
     /// <exception cref="ArgumentException">The buffer is another pool's, or the default value.</exception>
-    /// <exception cref="InvalidOperationException">It was returned before, or an operation or an exposure holds it.</exception>
+    /// <exception cref="InvalidOperationException">It was returned before, its memory is pinned, or an operation or an exposure holds it.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
     void Return(RmaBuffer buffer);
 

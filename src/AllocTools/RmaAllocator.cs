@@ -69,7 +69,8 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
     /// <summary>Frees what was allocated. Freeing the null pointer does nothing.</summary>
     /// <param name="pointer">A pointer to the first element, as it was allocated.</param>
     /// <exception cref="ArgumentException">It points into the middle, or into another pool's memory.</exception>
-    /// <exception cref="InvalidOperationException">It was freed before, or an operation or an exposure holds the memory.</exception>
+    /// <exception cref="InvalidOperationException">It was freed before, or an operation, an exposure or a pin holds the memory.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
     public void Free(RmaPointer<T> pointer)
     {
         if (pointer.IsNull)
@@ -94,7 +95,8 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
     /// <summary>Frees what <see cref="AllocateUnmanaged"/> returned. Freeing null does nothing.</summary>
     /// <param name="pointer">The pointer.</param>
     /// <exception cref="ArgumentException">It was not allocated here, or was freed before.</exception>
-    /// <exception cref="InvalidOperationException">An operation or an exposure holds the memory; it stays allocated.</exception>
+    /// <exception cref="InvalidOperationException">An operation, an exposure or a pin holds the memory; it stays allocated.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
     public unsafe void FreeUnmanaged(T* pointer)
     {
         if (pointer is null)
@@ -103,7 +105,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
             throw new ArgumentException("The pointer was not allocated by this allocator, or was freed before.", nameof(pointer));
         try
         {
-            buffer.Dispose();
+            buffer.Return();
         }
         catch (InvalidOperationException e) when (e is not ObjectDisposedException)
         {

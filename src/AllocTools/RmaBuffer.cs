@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
+using AllocTools.Diagnostics;
 using AllocTools.Pooling;
 using AllocTools.Regions;
 
@@ -7,7 +8,7 @@ namespace AllocTools;
 
 /// <summary>A lease of registered memory. Disposing it returns the memory to its pool.</summary>
 /// <remarks>
-/// A small value: copies are the same lease, and the first copy that is disposed ends it for all. Every use of a lease
+/// A small value: copies are the same lease, and the first copy that is returned ends it for all. Every use of a lease
 /// that has ended throws, through any copy and from any thread, also when the memory was rented again meanwhile. Only a
 /// span that was taken before the return can't be caught; see <see cref="RmaMemoryPoolOptions.PoisonOnReturn"/>.
 /// </remarks>
@@ -63,7 +64,9 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     }
 
     /// <summary>
-    /// The bytes for asynchronous calls. Each call makes a small object that goes on checking the lease.
+    /// The bytes for asynchronous calls. Each call makes a small object that goes on checking the lease. While it is pinned
+    /// (<see cref="Memory{T}.Pin"/>) the buffer can't be returned. An operation of a socket that is pending when the buffer
+    /// is returned fails when bytes come (on Unix with EFAULT, "Bad address").
     /// </summary>
     /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than 2 GiB.</exception>
     public Memory<byte> Memory
@@ -163,10 +166,51 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return new RmaHold(_slab, _index);
     }
 
-    /// <summary>Returns the memory to its pool. Disposing the default value does nothing.</summary>
-    /// <exception cref="InvalidOperationException">It was returned before, or an operation or an exposure holds it.</exception>
-    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    /// <summary>
+    /// Ends the lease, and returns the memory to its pool. What the caller can't help is no exception here, so that none
+    /// hides one that is on its way: where an operation or an exposure holds the buffer, the memory comes back when the
+    /// last of them ends (<see cref="RmaPoolStatistics.DeferredReturns"/>); where the pool is disposed, it is given back
+    /// all the same (<see cref="RmaPoolStatistics.LateReturns"/>). Both are logged. <see cref="Return"/> throws for them.
+    /// Disposing the default value does nothing.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">
+    /// It was returned before, or its memory is pinned (<see cref="Memory{T}.Pin"/>): both are the caller's own to put right.
+    /// </exception>
     public void Dispose() => _slab?.Return(_index, _lease);
+
+    /// <summary>As <see cref="Dispose"/>, for who wants to be told: whatever is wrong with the return is an exception.</summary>
+    /// <exception cref="InvalidOperationException">
+    /// It is the default value, was returned before, its memory is pinned, or an operation or an exposure holds it; then it
+    /// stays rented. What only operations hold that timed out is returned all the same.
+    /// </exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    public void Return()
+    {
+        if (_slab is null)
+            LeaseErrors.ThrowDefault();
+        _slab.ReturnStrictly(_index, _lease);
+    }
+
+    /// <summary>The bytes, of a buffer that is no longer than a span; false where it was returned.</summary>
+    internal bool TryGetSpan(out Span<byte> span)
+    {
+        bool isRented = IsRented;
+        span = isRented ? new Span<byte>((byte*)_slab!.AddressOf(_index), (int)Length) : default;
+        return isRented;
+    }
+
+    /// <summary>A socket was about to use the memory after its return.</summary>
+    internal void ReportUseBySocket()
+    {
+        PoolEngine engine = _slab!.Owner.Engine;
+        Log.SocketUsesReturned(engine.Logger, Length, engine.Name);
+    }
+
+    /// <summary>Keeps the buffer from being returned while the caller has a pointer into it.</summary>
+    internal void Pin() => _slab!.Pin(_index, _lease);
+
+    /// <summary>Ends what <see cref="Pin"/> began.</summary>
+    internal void Unpin() => _slab!.ReleaseHold(_index, HoldKind.Pin);
 
     /// <summary>The same lease, watched.</summary>
     internal RmaBuffer WithTracker(LeaseTracker tracker) => new(_slab!.WithTracker(tracker), _index, _lease, _slack);

@@ -44,6 +44,6 @@ public struct RmaHold
         if (slab is null)
             return;
         _slab = null;
-        slab.ReleaseHold(_index, _quarantined);
+        slab.ReleaseHold(_index, _quarantined ? HoldKind.Quarantined : HoldKind.Counted);
     }
 }

@@ -118,7 +118,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
                 buffer.IsDefault ? "This is the default RmaBuffer, not a rented one." : $"The buffer is of another pool, not of '{Name}'.",
                 nameof(buffer));
         }
-        buffer.Dispose();
+        buffer.Return();
     }
 
     /// <inheritdoc/>

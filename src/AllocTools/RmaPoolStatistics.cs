@@ -11,7 +11,7 @@ public sealed record RmaPoolStatistics
     /// <summary>The pool is closed, or drains: it rents nothing any more.</summary>
     public bool IsClosed { get; init; }
 
-    /// <summary>What is registered now, in bytes: slabs, direct regions, user regions and exposures of their own.</summary>
+    /// <summary>What is registered now, in bytes: slabs, direct regions, user regions and exposures of their own, and what could not be given back (<see cref="StrandedBytes"/>).</summary>
     public required long RegisteredBytes { get; init; }
 
     /// <summary>Registrations made with the provider.</summary>
@@ -34,6 +34,21 @@ public sealed record RmaPoolStatistics
 
     /// <summary>Deregistrations that failed; their memory stays mapped.</summary>
     public required long DeregistrationFailures { get; init; }
+
+    /// <summary>How often memory that was deregistered could not be unmapped.</summary>
+    public long UnmapFailures { get; init; }
+
+    /// <summary>Bytes that could not be deregistered or unmapped. They stay mapped, and count against the cap.</summary>
+    public long StrandedBytes { get; init; }
+
+    /// <summary>Buffers that were disposed while operations or exposures held them; each came back with the last of these, or will.</summary>
+    public long DeferredReturns { get; init; }
+
+    /// <summary>Buffers that came back after the pool was disposed.</summary>
+    public long LateReturns { get; init; }
+
+    /// <summary>Errors on the pool's timer and in its closing that no caller could be told of; the log has them.</summary>
+    public long UnexpectedErrors { get; init; }
 
     /// <summary>Requests that were refused at the cap, at once or after a wait.</summary>
     public required long Rejections { get; init; }
@@ -76,11 +91,11 @@ public sealed record RmaPoolStatistics
 
     /// <summary>
     /// What is registered beside the size classes: exposures of their own, what is being registered at this moment, and
-    /// what could not be deregistered.
+    /// what could not be given back.
     /// </summary>
     public long OtherRegisteredBytes => Math.Max(0, RegisteredBytes - SizeClasses.Sum(c => c.RegisteredBytes));
 
-    /// <summary>Returned buffers that an operation which timed out still holds.</summary>
+    /// <summary>Returned buffers that an operation or an exposure still holds, such as one that timed out.</summary>
     public long QuarantinedBuffers => SizeClasses.Sum(c => c.QuarantinedBuffers);
 
     /// <summary>The books in a line, for people: its form may change.</summary>

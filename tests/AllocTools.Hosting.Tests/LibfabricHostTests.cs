@@ -87,6 +87,6 @@ public sealed class LibfabricHostTests
             Assert.Single(log.MessagesOf(LogRecorder.StillOut)),
             StringComparison.Ordinal);
         Assert.Equal(0, far.GetStatistics().RegisteredBytes);
-        Assert.Throws<ObjectDisposedException>(leaked.Dispose);
+        Assert.Throws<ObjectDisposedException>(leaked.Return);
     }
 }

@@ -93,7 +93,7 @@ public sealed class ReloadTests : IAsyncLifetime
         Assert.Equal(["Pool 'default' waits up to 00:00:00.0100000 for 2 buffers that are still out."], _log.MessagesOf(LogRecorder.Draining));
         // Only what was rented since is known by its owner.
         Assert.Contains("rented by ingest", Assert.Single(_log.MessagesOf(LogRecorder.StillOut)), StringComparison.Ordinal);
-        Assert.Throws<ObjectDisposedException>(leaked.Dispose);
+        Assert.Throws<ObjectDisposedException>(leaked.Return);
     }
 
     [Fact]

@@ -30,7 +30,7 @@ public sealed class ShutdownTests : IAsyncLifetime
         Assert.False(stop.IsCompleted);
         Assert.Equal(0, _journal.Count("deregistered"));
         // Would throw if the pool were closed by now.
-        late.Dispose();
+        late.Return();
         await stop.WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.False(_log.Has(LogRecorder.ClosedWithBuffersOut));
@@ -55,7 +55,7 @@ public sealed class ShutdownTests : IAsyncLifetime
         Assert.Contains(_log.Entries, e => e.Id == LogRecorder.Draining && e.Message.Contains("00:07:00", StringComparison.Ordinal));
         // What is out stays registered, and the context open with it, until it comes back.
         Assert.Equal(["provider opened", "registered", "provider disposed"], _journal.Events);
-        Assert.Throws<ObjectDisposedException>(leaked.Dispose);
+        Assert.Throws<ObjectDisposedException>(leaked.Return);
         Assert.Equal(["deregistered", "context closed"], _journal.Events.TakeLast(2));
     }
 
@@ -73,7 +73,7 @@ public sealed class ShutdownTests : IAsyncLifetime
         await stop.WaitAsync(TestHost.Patience, Cancelled);
 
         Assert.True(_log.Has(LogRecorder.ClosedWithBuffersOut));
-        Assert.Throws<ObjectDisposedException>(leaked.Dispose);
+        Assert.Throws<ObjectDisposedException>(leaked.Return);
     }
 
     [Fact]

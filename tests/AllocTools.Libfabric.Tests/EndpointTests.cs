@@ -134,7 +134,7 @@ public sealed class EndpointTests
         RmaBuffer buffer = pair.Left.Pool.Rent(64);
         using var cancel = new CancellationTokenSource();
         Task<long> receiving = pair.Left.Endpoint.ReceiveAsync(buffer, cancellationToken: cancel.Token).AsTask();
-        Assert.Contains("hold", Assert.Throws<InvalidOperationException>(buffer.Dispose).Message, StringComparison.Ordinal);
+        Assert.Contains("hold", Assert.Throws<InvalidOperationException>(buffer.Return).Message, StringComparison.Ordinal);
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => receiving);
         buffer.Dispose();
@@ -197,7 +197,7 @@ public sealed class EndpointTests
         RmaBuffer[] received = [.. Enumerable.Range(0, Count).Select(_ => pair.Right.Pool.Rent(64))];
         Task<long>[] receives = [.. received.Select(b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask())];
         // What waits for its turn is held, too.
-        Assert.Throws<InvalidOperationException>(received[^1].Dispose);
+        Assert.Throws<InvalidOperationException>(received[^1].Return);
         Task[] sends = [.. sent.Select((b, i) =>
         {
             BitConverter.TryWriteBytes(b.Span, i);

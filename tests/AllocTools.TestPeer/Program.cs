@@ -6,6 +6,8 @@ return args switch
     ["fabric", string fabric, string access, .. string[] rest] => new FabricPeer(fabric, Enum.Parse<AllocTools.RmaAccess>(access), rest).Run(),
     ["pinning", string fabric] => RunPinning(fabric),
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
+    ["late-worker"] => LateWorker.RunHost(),
+    ["socket"] => await SocketPeer.RunAsync(),
     _ => 2,
 };
 

@@ -107,10 +107,10 @@ public sealed class LeaseTests : IAsyncDisposable
         RmaBuffer buffer = Pool.Rent(1000);
         RmaExposure first = buffer.Expose(RmaAccess.RemoteWrite);
         RmaExposure second = buffer.Expose(10, 20, RmaAccess.RemoteRead);
-        Assert.Contains("2 operation", Assert.Throws<InvalidOperationException>(buffer.Dispose).Message, StringComparison.Ordinal);
+        Assert.Contains("2 operation", Assert.Throws<InvalidOperationException>(buffer.Return).Message, StringComparison.Ordinal);
         first.Dispose();
         first.Dispose();
-        Assert.Throws<InvalidOperationException>(buffer.Dispose);
+        Assert.Throws<InvalidOperationException>(buffer.Return);
         second.Dispose();
         buffer.Dispose();
         Assert.False(buffer.IsRented);
@@ -123,7 +123,7 @@ public sealed class LeaseTests : IAsyncDisposable
         List<RmaExposure> exposures = [.. Enumerable.Range(0, 1000).Select(_ => buffer.Expose(RmaAccess.RemoteRead))];
         for (int i = exposures.Count - 1; i >= 0; i--)
         {
-            Assert.Throws<InvalidOperationException>(buffer.Dispose);
+            Assert.Throws<InvalidOperationException>(buffer.Return);
             exposures[i].Dispose();
         }
         buffer.Dispose();
@@ -156,7 +156,7 @@ public sealed class LeaseTests : IAsyncDisposable
         RmaHold one = buffer.Hold();
         RmaHold two = buffer.Hold();
         one.Quarantine();
-        Assert.Throws<InvalidOperationException>(buffer.Dispose);
+        Assert.Throws<InvalidOperationException>(buffer.Return);
         two.Quarantine();
         buffer.Dispose();
         Assert.False(buffer.IsRented);

@@ -82,6 +82,23 @@ internal sealed class PeerProcess : IAsyncDisposable
         SharedMemoryLeftovers.Remove();
     }
 
+    /// <summary>SIGTERM: it is asked to stop. Waits until it has.</summary>
+    /// <returns>Its exit code, and what it printed.</returns>
+    public async Task<(int ExitCode, string Output)> StopAsync()
+    {
+        Signal("-TERM");
+        return await EndAsync();
+    }
+
+    /// <summary>Waits until it ends by itself.</summary>
+    /// <returns>Its exit code, and what it printed.</returns>
+    public async Task<(int ExitCode, string Output)> EndAsync()
+    {
+        string output = await _process.StandardOutput.ReadToEndAsync().WaitAsync(AnswerTime);
+        await _process.WaitForExitAsync().WaitAsync(AnswerTime);
+        return (_process.ExitCode, output);
+    }
+
     /// <summary>SIGSTOP: it is there, and does nothing.</summary>
     public async Task SuspendAsync()
     {

@@ -58,4 +58,19 @@ internal static partial class Log
 
     [LoggerMessage(18, LogLevel.Error, "A listener to the meters or spans threw an exception. What it listens to goes on without it; this is said once.")]
     public static partial void ListenerFailed(ILogger logger, Exception exception);
+
+    [LoggerMessage(30, LogLevel.Warning, "A buffer of {Length} bytes of pool '{Pool}', rented by {Owner}, was disposed while {Holds} operation(s) or exposure(s) held it. It comes back when the last of them ends. {Count} were so far.")]
+    public static partial void ReturnDeferred(ILogger logger, long length, string pool, string owner, int holds, long count);
+
+    [LoggerMessage(31, LogLevel.Warning, "A buffer of {Length} bytes, rented by {Owner}, was returned after its pool '{Pool}' was disposed. Its memory is given back all the same; return buffers before DrainTimeout ends. {Count} were so far.")]
+    public static partial void ReturnedLate(ILogger logger, long length, string pool, string owner, long count);
+
+    [LoggerMessage(32, LogLevel.Error, "Pool '{Pool}' could not unmap {Length} bytes; they stay mapped and count against the cap. {Stranded} bytes could not be given back so far.")]
+    public static partial void UnmapFailed(ILogger logger, string pool, long length, long stranded, Exception exception);
+
+    [LoggerMessage(33, LogLevel.Error, "Pool '{Pool}' failed at {What} by an unexpected error, and goes on.")]
+    public static partial void UnexpectedError(ILogger logger, string pool, string what, Exception exception);
+
+    [LoggerMessage(34, LogLevel.Error, "A socket was given the memory of a buffer of {Length} bytes of pool '{Pool}' that was returned since. Its operation fails with 'Bad address' (EFAULT). Return a buffer after the operations that use it.")]
+    public static partial void SocketUsesReturned(ILogger logger, long length, string pool);
 }

@@ -5,6 +5,7 @@ namespace AllocTools.Interop;
 /// <summary>Pages of memory, by the operating system's own calls. Returns 0 or the system's positive error number.</summary>
 internal static unsafe partial class SystemPages
 {
+    private const int ProtectNone = 0;
     private const int ProtectReadWrite = 0x3;
     private const int MapPrivate = 0x2;
     private const int AdviceHugePages = 14;
@@ -17,6 +18,8 @@ internal static unsafe partial class SystemPages
     private const uint MemRelease = 0x8000;
     private const uint PageReadWrite = 0x4;
 
+    private static int MapNoReserve => OperatingSystem.IsMacOS() ? 0x40 : 0x4000;
+
     private static int MapAnonymous => OperatingSystem.IsMacOS() ? 0x1000 : 0x20;
 
     public static int Map(nuint length, out nint address)
@@ -27,6 +30,19 @@ internal static unsafe partial class SystemPages
             return address == 0 ? Marshal.GetLastPInvokeError() : 0;
         }
         address = mmap(0, length, ProtectReadWrite, MapPrivate | MapAnonymous, -1, 0);
+        if (address != -1)
+            return 0;
+        address = 0;
+        return Marshal.GetLastPInvokeError();
+    }
+
+    /// <summary>Takes addresses that nothing can reach and that no memory is behind (not on Windows).</summary>
+    public static int Reserve(nuint length, out nint address)
+    {
+        address = 0;
+        if (OperatingSystem.IsWindows())
+            return NotImplemented;
+        address = mmap(0, length, ProtectNone, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
         if (address != -1)
             return 0;
         address = 0;

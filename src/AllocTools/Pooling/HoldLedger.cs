@@ -1,12 +1,13 @@
 namespace AllocTools.Pooling;
 
 /// <summary>
-/// The rare part of counting holds: blocks with 255 holds or more, and blocks held by operations that timed out.
+/// The rare part of counting holds: blocks with 255 holds or more, blocks held by operations that timed out or by pins,
+/// and blocks whose lease has ended before their last hold.
 /// </summary>
 /// <remarks>
 /// Under the lock only: the step of a state word's hold count between 254 and 255, and every change of an entry. While
-/// a word says 255 the entry has the number. A return is deferred only when all holds are quarantined ones; from then
-/// on every release of that block comes through here, so the last one can't be missed.
+/// a word says 255 the entry has the number. Deferring a return sets the word to 255, however few the holds are: from
+/// then on every release of that block comes through here, so the last one can't be missed.
 /// </remarks>
 internal sealed class HoldLedger
 {
@@ -37,13 +38,6 @@ internal sealed class HoldLedger
         }
     }
 
-    /// <summary>Takes a hold off a block whose word says that the number is here.</summary>
-    public void ReleaseCounted(Slab slab, int index)
-    {
-        lock (_gate)
-            Release_NeedsLock(slab, index, Find_NeedsLock(slab, index));
-    }
-
     /// <summary>One of the block's holds is an operation's that timed out.</summary>
     public void Quarantine(Slab slab, int index)
     {
@@ -51,53 +45,91 @@ internal sealed class HoldLedger
             Find_NeedsLock(slab, index).Quarantined++;
     }
 
-    /// <summary>Ends the lease of a block that only timed-out operations hold. False: others hold it, or nobody does any more.</summary>
-    /// <exception cref="InvalidOperationException">Others hold it.</exception>
-    public bool TryDeferReturn(Slab slab, int index, ulong lease)
+    /// <summary>One of the block's holds is a pin. False: the lease has ended, and there is none.</summary>
+    public bool TryPin(Slab slab, int index, ulong lease)
     {
         lock (_gate)
         {
-            ref ulong state = ref slab.State(index);
-            ulong seen = Volatile.Read(ref state);
-            int holds = (int)(seen & Slab.HoldMask);
-            if ((seen & ~Slab.HoldMask) != lease || holds == 0)
+            if (!slab.IsRented(index, lease))
                 return false;
-            _entries.TryGetValue((slab, index), out Entry? entry);
-            if (entry is not null && holds == (int)Slab.HoldsInLedger)
-                holds = entry.Counted;
-            if (entry is null || entry.Quarantined != holds)
-                LeaseErrors.ThrowHeld(holds);
-            if (Interlocked.CompareExchange(ref state, seen + Slab.GenerationUnit, seen) != seen)
-                return false;
-            entry.ReturnDeferred = true;
+            Find_NeedsLock(slab, index).Pinned++;
             return true;
         }
     }
 
-    /// <summary>Takes the hold of a timed-out operation off. True: it was the last one of a block whose return waits for it.</summary>
-    public bool ReleaseQuarantined(Slab slab, int index)
+    /// <summary>Ends the lease of a block that is held, so that it comes back with its last hold.</summary>
+    /// <param name="slab">The block's slab.</param>
+    /// <param name="index">The block's number there.</param>
+    /// <param name="lease">The lease.</param>
+    /// <param name="isStrict">Only where operations that timed out are all that holds it; else only where no pin does.</param>
+    /// <param name="holds">How many holds are left that are no operation's that timed out.</param>
+    /// <returns>False: nobody holds it any more, or the lease has ended.</returns>
+    /// <exception cref="InvalidOperationException">It is held by what the caller must end first.</exception>
+    public bool TryDeferReturn(Slab slab, int index, ulong lease, bool isStrict, out int holds)
     {
         lock (_gate)
         {
-            if (!_entries.TryGetValue((slab, index), out Entry? entry) || entry.Quarantined == 0)
-                LeaseErrors.ThrowNotHeld();
-            entry.Quarantined--;
-            ulong left = Release_NeedsLock(slab, index, entry);
-            return entry.ReturnDeferred && left == 0;
+            ref ulong state = ref slab.State(index);
+            while (true)
+            {
+                ulong seen = Volatile.Read(ref state);
+                int all = (int)(seen & Slab.HoldMask);
+                holds = 0;
+                if ((seen & ~Slab.HoldMask) != lease || all == 0)
+                    return false;
+                _entries.TryGetValue((slab, index), out Entry? entry);
+                if (entry is not null && all == (int)Slab.HoldsInLedger)
+                    all = entry.Counted;
+                holds = all - (entry?.Quarantined ?? 0);
+                if (entry is { Pinned: > 0 })
+                    LeaseErrors.ThrowPinned(entry.Pinned);
+                if (isStrict && holds != 0)
+                    LeaseErrors.ThrowHeld(holds);
+                if (Interlocked.CompareExchange(ref state, (lease + Slab.GenerationUnit) | Slab.HoldsInLedger, seen) != seen)
+                    continue;
+                entry ??= Find_NeedsLock(slab, index);
+                entry.Counted = all;
+                entry.ReturnDeferred = true;
+                return true;
+            }
         }
     }
 
-    private ulong Release_NeedsLock(Slab slab, int index, Entry entry)
+    /// <summary>Takes a hold off.</summary>
+    /// <returns>True: it was the last one of a block whose return waits for it.</returns>
+    public bool Release(Slab slab, int index, HoldKind kind)
     {
-        ref ulong state = ref slab.State(index);
-        ulong left;
-        if ((Volatile.Read(ref state) & Slab.HoldMask) == Slab.HoldsInLedger && --entry.Counted >= (int)Slab.HoldsInLedger)
-            left = Slab.HoldsInLedger;
-        else
-            left = Interlocked.Decrement(ref state) & Slab.HoldMask;
-        if (entry.Quarantined == 0 && left < Slab.HoldsInLedger)
-            _entries.Remove((slab, index));
-        return left;
+        lock (_gate)
+        {
+            _entries.TryGetValue((slab, index), out Entry? entry);
+            if (kind == HoldKind.Quarantined && entry is not { Quarantined: > 0 } || kind == HoldKind.Pin && entry is not { Pinned: > 0 })
+                LeaseErrors.ThrowNotHeld();
+            if (kind == HoldKind.Quarantined)
+                entry!.Quarantined--;
+            else if (kind == HoldKind.Pin)
+                entry!.Pinned--;
+            ref ulong state = ref slab.State(index);
+            ulong holds = Volatile.Read(ref state) & Slab.HoldMask;
+            if (holds == 0)
+                LeaseErrors.ThrowNotHeld();
+            if (holds == Slab.HoldsInLedger)
+            {
+                entry!.Counted--;
+                if (entry.ReturnDeferred ? entry.Counted > 0 : entry.Counted >= (int)Slab.HoldsInLedger)
+                    return false;
+                if (entry.ReturnDeferred)
+                {
+                    // Nobody else writes the word: the lease has ended, and this was the last hold.
+                    Volatile.Write(ref state, Volatile.Read(ref state) & ~Slab.HoldMask);
+                    _entries.Remove((slab, index));
+                    return true;
+                }
+            }
+            Interlocked.Decrement(ref state);
+            if (entry is { Quarantined: 0, Pinned: 0 })
+                _entries.Remove((slab, index));
+            return false;
+        }
     }
 
     private Entry Find_NeedsLock(Slab slab, int index)
@@ -109,13 +141,29 @@ internal sealed class HoldLedger
 
     private sealed class Entry
     {
-        /// <summary>The number of holds while the state word says 255; 255 or more then.</summary>
+        /// <summary>The number of holds while the state word says 255; 255 or more then, unless the return is deferred.</summary>
         public int Counted { get; set; }
 
         /// <summary>How many of the holds are quarantined.</summary>
         public int Quarantined { get; set; }
 
+        /// <summary>How many of the holds are pins.</summary>
+        public int Pinned { get; set; }
+
         /// <summary>The lease has ended; the block comes back with its last hold.</summary>
         public bool ReturnDeferred { get; set; }
     }
+}
+
+/// <summary>What a hold of a block is for, as far as the <see cref="HoldLedger"/> tells them apart.</summary>
+internal enum HoldKind
+{
+    /// <summary>An operation or an exposure.</summary>
+    Counted,
+
+    /// <summary>An operation that timed out, or an exposure that could not be ended.</summary>
+    Quarantined,
+
+    /// <summary>A pin of the caller's.</summary>
+    Pin,
 }

@@ -15,7 +15,11 @@ internal static class LeaseErrors
 
     [DoesNotReturn]
     public static void ThrowHeld(int holds) => throw new InvalidOperationException(
-        $"This buffer can't be returned: {holds} operation(s) or exposure(s) still hold it. Await its operations and dispose its exposures first.");
+        $"This buffer can't be returned: {holds} operation(s) or exposure(s) still hold it. Await its operations and dispose its exposures first, or dispose the buffer: then it comes back when the last of them ends.");
+
+    [DoesNotReturn]
+    public static void ThrowPinned(int pins) => throw new InvalidOperationException(
+        $"This buffer can't be returned: its memory is pinned {pins} time(s). Dispose each MemoryHandle of Memory.Pin() before the buffer.");
 
     [DoesNotReturn]
     public static void ThrowNotHeld() => throw new InvalidOperationException(

@@ -8,13 +8,16 @@ namespace AllocTools.Pooling;
 /// </summary>
 internal sealed class LeaseTracker : IDisposable
 {
+    /// <summary>Said of a lease where no name was in force at its rent.</summary>
+    public const string UnknownOwner = "an unknown owner";
+
     private readonly LeakDetector _detector;
 
     public LeaseTracker(LeakDetector detector, long length)
     {
         _detector = detector;
         Length = length;
-        Owner = RmaOwner.Current ?? "nobody in particular";
+        Owner = RmaOwner.Current ?? UnknownOwner;
         Stack = new StackTrace(skipFrames: 3, fNeedFileInfo: true).ToString();
     }
 

@@ -48,7 +48,8 @@ internal sealed class PoolEngine : IDisposable
     {
         Pool = pool;
         Name = name;
-        Logger = logger;
+        Logger = GuardedLogger.Over(logger);
+        Incidents = new PoolIncidents(this);
         _time = time;
         _rentTimeoutTicks = options.RentTimeout.Ticks;
         MaxSlabBytes = options.MaxSlabBytes;
@@ -123,6 +124,9 @@ internal sealed class PoolEngine : IDisposable
     public HoldLedger Ledger { get; } = new();
 
     public PoolCounters Counters { get; } = new();
+
+    /// <summary>What goes wrong where no caller can help it.</summary>
+    public PoolIncidents Incidents { get; }
 
     /// <summary>The size classes and the direct regions.</summary>
     public int ClassCount => _classes.Length + 1;
@@ -253,7 +257,8 @@ internal sealed class PoolEngine : IDisposable
         RmaPoolStatistics now = GetStatistics();
         return new RmaPoolExhaustedException(
             $"The pool '{Name}' can't serve {what}: MaxRegisteredBytes is {Budget.Limit}, {now.RegisteredBytes} bytes are registered, "
-            + $"{now.RentedBuffers} buffers are out and {now.PendingRequests} requests wait. {advice}",
+            + $"{now.RentedBuffers} buffers are out and {now.PendingRequests} requests wait."
+            + $"{(now.StrandedBytes == 0 ? "" : $" {now.StrandedBytes} bytes could not be given back to the system; see the log.")} {advice}",
             length,
             Budget.Limit);
     }
@@ -333,7 +338,7 @@ internal sealed class PoolEngine : IDisposable
     public void RemoveRegion()
     {
         if (Interlocked.Decrement(ref _liveRegions) == 0)
-            _context.Dispose();
+            Incidents.Guard("releasing its context", _context.Dispose);
     }
 
     public async ValueTask<bool> DrainAsync(CancellationToken cancellationToken)
@@ -375,7 +380,7 @@ internal sealed class PoolEngine : IDisposable
             _waiters.FailAll(NotOpen);
         _trimmer.Dispose();
         foreach (SlabOwner owner in _owners)
-            owner.ReleaseIdle();
+            Incidents.Guard("giving back idle memory", owner.ReleaseIdle);
         // What is still out is waited for no longer.
         _drained.TrySetResult();
         long outstanding = Outstanding;
@@ -402,6 +407,11 @@ internal sealed class PoolEngine : IDisposable
         Deregistrations = Volatile.Read(ref Counters.Deregistrations),
         RegistrationFailures = Volatile.Read(ref Counters.RegistrationFailures),
         DeregistrationFailures = Volatile.Read(ref Counters.DeregistrationFailures),
+        UnmapFailures = Incidents.UnmapFailures,
+        StrandedBytes = Incidents.StrandedBytes,
+        DeferredReturns = Incidents.DeferredReturns,
+        LateReturns = Incidents.LateReturns,
+        UnexpectedErrors = Incidents.UnexpectedErrors,
         RegistrationFailuresByError = Counters.FailuresByError.Snapshot(),
         RentTimeouts = Volatile.Read(ref Counters.RentTimeouts),
         Rejections = Volatile.Read(ref Counters.Rejections),

@@ -37,7 +37,8 @@ internal sealed class PoolTrimmer : IDisposable
         // A slow provider may take longer than the interval.
         if (Interlocked.Exchange(ref _runs, 1) != 0)
             return;
-        engine.Trim(_time.GetTimestamp() - (long)(TimeSpan.FromTicks(Volatile.Read(ref _retentionTicks)).TotalSeconds * _time.TimestampFrequency));
+        long idleSince = _time.GetTimestamp() - (long)(TimeSpan.FromTicks(Volatile.Read(ref _retentionTicks)).TotalSeconds * _time.TimestampFrequency);
+        engine.Incidents.Guard("trimming", () => engine.Trim(idleSince));
         Volatile.Write(ref _runs, 0);
     }
 }

@@ -5,12 +5,13 @@ namespace AllocTools.Pooling;
 
 /// <summary>One registration, cut into equal blocks. Leases refer to it, so it outlives the pool while one can.</summary>
 /// <remarks>
-/// Each block has a state word: the upper 56 bits are a generation, the lower 8 count holds (operations and exposures).
+/// Each block has a state word: the upper 56 bits are a generation, the lower 8 count holds (operations, exposures, pins).
 /// A lease is the word as it was when the block was rented. A return is one compare-and-swap from the lease to the next
 /// generation: it fails when the lease has ended and when anything holds the block, and of two threads that return
 /// copies of one lease exactly one succeeds. The generation of a free block is one that no lease has yet, so a rent
 /// reads it and writes nothing. A generation never restarts: 2^56 rents of one block take longer than machines live.
-/// More than 254 holds at a time, and holds of operations that timed out, are counted by the <see cref="HoldLedger"/>.
+/// More than 254 holds at a time, pins, holds of operations that timed out, and those of a block whose lease has ended
+/// are counted by the <see cref="HoldLedger"/>.
 /// State words of large blocks are on cache lines of their own (128 bytes from 64 KiB on, 64 from 16 KiB): two threads
 /// that rent neighbours do not slow each other down. It costs 0.4 % of the memory; smaller blocks go without.
 /// </remarks>
@@ -95,22 +96,49 @@ internal sealed unsafe class Slab
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ref ulong State(int index) => ref *(_states + (nint)(uint)index * _stride);
 
+    /// <summary>Ends a lease as <see cref="RmaBuffer.Dispose"/> does: where an operation or an exposure holds the block, it comes back later.</summary>
     public void Return(int index, ulong lease)
     {
-        while (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) != lease)
+        if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) == lease || TryEndHeld(index, lease, isStrict: false))
+            TakeBack(index);
+    }
+
+    /// <summary>Ends a lease as <see cref="RmaBuffer.Return"/> does: what holds the block is an error.</summary>
+    public void ReturnStrictly(int index, ulong lease)
+    {
+        // Read first: this very return may be what closing waits for.
+        bool isLate = Owner.Engine.IsClosed;
+        if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) == lease || TryEndHeld(index, lease, isStrict: true))
+            TakeBack(index);
+        if (isLate)
+            LeaseErrors.ThrowLateReturn(Owner.Engine.Name);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void TakeBack(int index)
+    {
+        _tracker?.Dispose();
+        Owner.OnReturned(_origin, index, _tracker);
+    }
+
+    /// <summary>Ends the lease of a block that is held, or was a moment ago.</summary>
+    /// <returns>True: nothing holds it any more. False: its last hold brings it back.</returns>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private bool TryEndHeld(int index, ulong lease, bool isStrict)
+    {
+        do
         {
             if (!IsRented(index, lease))
                 LeaseErrors.ThrowReturned();
-            // Held. Where only operations that timed out hold it, the lease ends now and the block comes back later.
-            if (Owner.Engine.Ledger.TryDeferReturn(_origin, index, lease))
+            if (Owner.Engine.Ledger.TryDeferReturn(_origin, index, lease, isStrict, out int holds))
             {
                 _tracker?.Dispose();
-                Owner.OnQuarantined();
-                return;
+                Owner.OnQuarantined(_origin, holds, _tracker);
+                return false;
             }
         }
-        _tracker?.Dispose();
-        Owner.OnReturned(_origin, index);
+        while (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) != lease);
+        return true;
     }
 
     /// <summary>Takes back a lease that no caller has got. Unlike a return, it is never late.</summary>
@@ -142,23 +170,28 @@ internal sealed unsafe class Slab
         }
     }
 
+    /// <summary>Holds a block for a caller who has pinned it, and must end that before it can be returned.</summary>
+    public void Pin(int index, ulong lease)
+    {
+        Hold(index, lease);
+        if (Owner.Engine.Ledger.TryPin(_origin, index, lease))
+            return;
+        ReleaseHold(index, HoldKind.Counted);
+        LeaseErrors.ThrowReturned();
+    }
+
     public void QuarantineHold(int index) => Owner.Engine.Ledger.Quarantine(_origin, index);
 
-    public void ReleaseHold(int index, bool quarantined)
+    public void ReleaseHold(int index, HoldKind kind)
     {
-        if (quarantined)
-        {
-            if (Owner.Engine.Ledger.ReleaseQuarantined(_origin, index))
-                Owner.OnLeftQuarantine(_origin, index);
-            return;
-        }
         ref ulong state = ref State(index);
         while (true)
         {
             ulong seen = Volatile.Read(ref state);
-            if ((seen & HoldMask) == HoldsInLedger)
+            if (kind != HoldKind.Counted || (seen & HoldMask) == HoldsInLedger)
             {
-                Owner.Engine.Ledger.ReleaseCounted(_origin, index);
+                if (Owner.Engine.Ledger.Release(_origin, index, kind))
+                    Owner.OnLeftQuarantine(_origin, index);
                 return;
             }
             // One less would borrow from the generation.

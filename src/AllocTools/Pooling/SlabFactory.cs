@@ -32,11 +32,11 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         IRmaRegistration registration;
         try
         {
-            registration = Register(address, reservedBytes, engine.SlabAccess);
+            registration = RegisterReserved(address, reservedBytes, engine.SlabAccess);
         }
         catch (Exception e) when (!IsStillRegistered(e))
         {
-            blocks.Free(address, reservedBytes);
+            Unmap(address, reservedBytes);
             throw;
         }
         return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states);
@@ -47,6 +47,20 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     /// <see cref="IsStillRegistered"/>.
     /// </summary>
     public IRmaRegistration Register(nint address, long length, RmaAccess access)
+    {
+        try
+        {
+            return RegisterReserved(address, length, access);
+        }
+        catch (Exception e) when (!IsStillRegistered(e))
+        {
+            engine.Memory.Release(length);
+            throw;
+        }
+    }
+
+    /// <summary>As <see cref="Register"/>, but the reservation stays.</summary>
+    private IRmaRegistration RegisterReserved(nint address, long length, RmaAccess access)
     {
         engine.AddRegion();
         using RmaSpan span = RmaActivities.Start("rma.register", engine, length);
@@ -65,11 +79,10 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
             engine.CountRegistrationFailure(e);
             if (IsStillRegistered(e))
             {
-                // The transport may reach it for ever: it stays on the books, and keeps the context open.
-                CountDeregistrationFailure(length, e);
+                // The transport may reach it for ever: it stays reserved, and keeps the context open.
+                engine.Incidents.DeregistrationFailed(length, e);
                 throw;
             }
-            engine.Memory.Release(length);
             engine.RemoveRegion();
             throw;
         }
@@ -81,6 +94,36 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     /// <summary>Undoes a registration and releases its bytes. False: it could not be undone, the memory must stay mapped.</summary>
     public bool TryDeregister(IRmaRegistration registration, long length)
     {
+        if (!TryDeregisterReserved(registration, length))
+            return false;
+        engine.Memory.Release(length);
+        return true;
+    }
+
+    /// <summary>Deregisters, then unmaps. What can't be given back stays reserved, so that a pool never takes more than its cap.</summary>
+    public void Destroy(Slab slab)
+    {
+        if (TryDeregisterReserved(slab.Region.Registration, slab.Region.Length))
+            Unmap(slab.Region.Address, slab.Region.Length);
+    }
+
+    private void Unmap(nint address, long length)
+    {
+        try
+        {
+            blocks.Free(address, length);
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind, from an allocator of whomever: who returns a buffer or closes the pool can't help it.
+            engine.Incidents.UnmapFailed(length, e);
+            return;
+        }
+        engine.Memory.Release(length);
+    }
+
+    private bool TryDeregisterReserved(IRmaRegistration registration, long length)
+    {
         using RmaSpan span = RmaActivities.Start("rma.deregister", engine, length);
         try
         {
@@ -89,20 +132,13 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         catch (Exception e)
         {
             span.Fail(e);
-            // Of whatever kind: the slab is off the books, and closing goes on.
-            CountDeregistrationFailure(length, e);
+            // Of whatever kind: the slab is in no class any more, and closing goes on.
+            engine.Incidents.DeregistrationFailed(length, e);
             return false;
         }
         Interlocked.Increment(ref engine.Counters.Deregistrations);
-        engine.Memory.Release(length);
         engine.RemoveRegion();
         return true;
-    }
-
-    private void CountDeregistrationFailure(long length, Exception e)
-    {
-        Interlocked.Increment(ref engine.Counters.DeregistrationFailures);
-        Log.DeregistrationFailed(engine.Logger, engine.Name, length, e);
     }
 
     private nint Allocate(long length)
@@ -116,12 +152,5 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
             engine.CountRegistrationFailure(e);
             throw new RmaRegistrationException(e.Message, "mmap", length, engine.Context.Traits.ProviderName, 12, "ENOMEM", e);
         }
-    }
-
-    /// <summary>Deregisters, then unmaps.</summary>
-    public void Destroy(Slab slab)
-    {
-        if (TryDeregister(slab.Region.Registration, slab.Region.Length))
-            blocks.Free(slab.Region.Address, slab.Region.Length);
     }
 }

@@ -22,7 +22,7 @@ internal abstract class SlabOwner(PoolEngine engine)
 
     public PoolEngine Engine { get; } = engine;
 
-    /// <summary>Blocks that were returned while operations that timed out still hold them.</summary>
+    /// <summary>Blocks that were returned while operations or exposures still hold them.</summary>
     public long Quarantined => Volatile.Read(ref _quarantined);
 
     private long _quarantined;
@@ -35,12 +35,11 @@ internal abstract class SlabOwner(PoolEngine engine)
     }
 
     /// <summary>A lease has ended and nothing holds the block.</summary>
-    /// <exception cref="ObjectDisposedException">The pool was closed before. The memory is given back all the same.</exception>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void OnReturned(Slab slab, int index)
+    public void OnReturned(Slab slab, int index, LeaseTracker? tracker)
     {
         if (OwnMagazine() is not { } magazine || !magazine.TryPush(SlabShelves.NumberOf(slab.Number, index), ref Mode))
-            PutCold(slab, index);
+            PutCold(slab, index, tracker);
     }
 
     /// <summary>A lease that no caller has got is taken back.</summary>
@@ -66,10 +65,17 @@ internal abstract class SlabOwner(PoolEngine engine)
     {
     }
 
-    /// <summary>A lease has ended, and operations that timed out still hold the block.</summary>
-    public void OnQuarantined()
+    /// <summary>A lease has ended, and the block is still held.</summary>
+    /// <param name="slab">Its slab.</param>
+    /// <param name="holds">How many operations and exposures hold it, but for those that timed out.</param>
+    /// <param name="tracker">What watched the lease, if anything did.</param>
+    public void OnQuarantined(Slab slab, int holds, LeaseTracker? tracker)
     {
         Interlocked.Increment(ref _quarantined);
+        if (holds != 0)
+            Engine.Incidents.DeferredReturn(slab.BlockSize, holds, tracker);
+        if (Engine.IsClosed)
+            Engine.Incidents.LateReturn(slab.BlockSize, tracker);
         Engine.AfterRelease();
     }
 
@@ -93,13 +99,13 @@ internal abstract class SlabOwner(PoolEngine engine)
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private void PutCold(Slab slab, int index)
+    private void PutCold(Slab slab, int index, LeaseTracker? tracker)
     {
         // Read first: this very return may be what closing waits for.
         bool isLate = Engine.IsClosed;
         TakeBack(slab, index);
         Engine.AfterRelease();
         if (isLate)
-            LeaseErrors.ThrowLateReturn(Engine.Name);
+            Engine.Incidents.LateReturn(slab.BlockSize, tracker);
     }
 }

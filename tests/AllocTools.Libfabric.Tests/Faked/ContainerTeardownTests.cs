@@ -33,8 +33,8 @@ public sealed class ContainerTeardownTests
             // One for each buffer that is out.
             Assert.Equal(2, world.OpenRegistrations);
             // Late, and told so; the memory is given back all the same.
-            Assert.Throws<ObjectDisposedException>(inFlight.Dispose);
-            Assert.Throws<ObjectDisposedException>(rented.Dispose);
+            Assert.Throws<ObjectDisposedException>(inFlight.Return);
+            Assert.Throws<ObjectDisposedException>(rented.Return);
         }
     }
 

@@ -195,7 +195,7 @@ public sealed class TeardownTests
             using var world = new FakeWorld(mode, progress: progress);
             Side side = new(world);
             Task[] running = start(side);
-            // Twice: the second does nothing, or what the first was refused because something held it.
+            // Twice: the second does nothing, but that a buffer says it was returned.
             foreach (int part in order)
                 TryDispose(side.Disposals[part]);
             foreach (int part in order)
@@ -209,7 +209,7 @@ public sealed class TeardownTests
         }
     }
 
-    /// <summary>A buffer that something holds can't be returned yet.</summary>
+    /// <summary>Of two calls for one buffer the second throws.</summary>
     private static void TryDispose(Action dispose)
     {
         try

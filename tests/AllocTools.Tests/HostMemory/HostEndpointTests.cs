@@ -69,7 +69,7 @@ public sealed class HostEndpointTests : IAsyncDisposable
         RmaBuffer message = _left.Pool.Rent(10);
         Assert.True(_here.TryPost(RmaOperation.Send(message, _peer)));
         _here.RemovePeer(_peer);
-        Assert.Throws<InvalidOperationException>(message.Dispose);
+        Assert.Throws<InvalidOperationException>(message.Return);
         _here.Dispose();
         message.Dispose();
     }
@@ -141,7 +141,7 @@ public sealed class HostEndpointTests : IAsyncDisposable
         await Assert.ThrowsAsync<RmaTimeoutException>(() => _here.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(10), Token).AsTask());
         using var cancel = new CancellationTokenSource();
         Task send = _here.SendAsync(buffer, _peer, cancellationToken: cancel.Token).AsTask();
-        Assert.Throws<InvalidOperationException>(buffer.Dispose);
+        Assert.Throws<InvalidOperationException>(buffer.Return);
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => send);
         buffer.Dispose();

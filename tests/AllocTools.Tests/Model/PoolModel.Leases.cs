@@ -8,11 +8,17 @@ internal sealed partial class PoolModel
 {
     private const int RememberedLeases = 16;
 
+    private long _deferred;
+    private long _late;
+
     public void Return(Lease lease, bool byPool)
     {
         Assert.True(lease.HasItsPattern, "somebody else wrote into a buffer that is out");
-        bool isHeld = lease.IsHeld;
-        bool isDeferred = !isHeld && lease.Holds.Count > 0;
+        // What Dispose is for comes back later, whatever holds it.
+        bool isHeld = lease.IsHeld && byPool;
+        bool isDeferred = !isHeld && (lease.Holds.Count > 0 || lease.Exposures.Count > 0);
+        _deferred += isDeferred && lease.IsHeld ? 1 : 0;
+        _late += !isHeld && Life == LifeState.Closed ? 1 : 0;
         if (!isHeld)
         {
             // Before: what is given back now is out no more.
@@ -22,10 +28,11 @@ internal sealed partial class PoolModel
         }
         Exception? error = Record.Exception(() => End(lease, byPool));
         Type? expected = isHeld ? typeof(InvalidOperationException)
-            : Life == LifeState.Closed && !isDeferred ? typeof(ObjectDisposedException)
+            : Life == LifeState.Closed && byPool ? typeof(ObjectDisposedException)
             : null;
         Assert.Equal(expected, error?.GetType());
         Assert.Equal(isHeld, lease.Buffer.IsRented);
+        Assert.Equal((_deferred, _late), (Statistics.DeferredReturns, Statistics.LateReturns));
         if (isHeld)
         {
             Assert.True(lease.HasItsPattern, "a return that was refused wrote into the buffer");
@@ -66,7 +73,7 @@ internal sealed partial class PoolModel
     public void Release(Lease lease, HeldBuffer hold)
     {
         lease.Holds.Remove(hold);
-        bool comesBack = lease.Holds.Count == 0 && Quarantined.Remove(lease);
+        bool comesBack = ComesBack(lease);
         hold.Release();
         if (comesBack)
             CheckScrubbed(lease);
@@ -92,11 +99,17 @@ internal sealed partial class PoolModel
     public void EndExposure(Lease lease, RmaExposure exposure)
     {
         lease.Exposures.Remove(exposure);
+        bool comesBack = ComesBack(lease);
         exposure.Dispose();
         exposure.Dispose();
+        if (comesBack)
+            CheckScrubbed(lease);
         IReadOnlyDictionary<IRmaRegistration, long> live = Context.Live;
         Exposed.RemoveAll(e => !live.ContainsKey(e));
     }
+
+    /// <summary>Nothing holds a lease any more that has ended.</summary>
+    private bool ComesBack(Lease lease) => lease.Holds.Count == 0 && lease.Exposures.Count == 0 && Quarantined.Remove(lease);
 
     private void End(Lease lease, bool byPool)
     {

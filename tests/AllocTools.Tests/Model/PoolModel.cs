@@ -54,7 +54,7 @@ internal sealed partial class PoolModel : IDisposable
     /// <summary>What callers have.</summary>
     public List<Lease> Out { get; } = [];
 
-    /// <summary>What was returned while operations that timed out hold it.</summary>
+    /// <summary>What was returned while operations or exposures hold it.</summary>
     public List<Lease> Quarantined { get; } = [];
 
     /// <summary>What no one else may get.</summary>
@@ -128,7 +128,13 @@ internal sealed partial class PoolModel : IDisposable
             Return(lease, byPool: true);
         }
         while (Quarantined.Count > 0)
-            Release(Quarantined[^1], Quarantined[^1].Holds[^1]);
+        {
+            Lease lease = Quarantined[^1];
+            if (lease.Exposures.Count > 0)
+                EndExposure(lease, lease.Exposures[^1]);
+            else
+                Release(lease, lease.Holds[^1]);
+        }
         Settle();
         _books.Check();
         Close();

@@ -32,6 +32,51 @@ public sealed class ClosingTests
     }
 
     [Fact]
+    public async Task ALateDisposeThrowsNothingGivesItsMemoryBackAndIsLoggedWithItsOwner()
+    {
+        var context = new CountingContext();
+        var blocks = new CountingAllocator();
+        var logs = new FakeLogCollector();
+        using var logging = LoggerFactory.Create(b => b.AddProvider(new FakeLoggerProvider(logs)));
+        var test = new TestPool(context, o => o.LeakDetection = RmaLeakDetection.All, logging: logging, blocks: blocks);
+        using IDisposable owner = RmaOwner.Begin("gradients");
+        RmaBuffer pooled = test.Pool.Rent(1000);
+        RmaBuffer direct = test.Pool.Rent(5 << 20);
+        RmaBuffer mine = test.Pool.Register(new byte[10]);
+        RmaBuffer held = test.Pool.Rent(1000);
+        RmaHold hold = held.Hold();
+        await test.DisposeAsync();
+        pooled.Dispose();
+        direct.Dispose();
+        mine.Dispose();
+        held.Dispose();
+        hold.Release();
+        Assert.Equal(0, blocks.Mapped);
+        Assert.Equal(0, context.Live);
+        Assert.True(context.WasClosed);
+        Assert.Equal(4, test.Statistics.LateReturns);
+        // Memory of the caller's own is not watched, so nobody knows its owner.
+        FakeLogRecord[] late = [.. logs.GetSnapshot().Where(l => l.Id.Id == 31)];
+        Assert.Equal(3, late.Length);
+        Assert.Contains("1000 bytes, rented by gradients", late[0].Message, StringComparison.Ordinal);
+        Assert.Throws<InvalidOperationException>(pooled.Dispose);
+    }
+
+    [Fact]
+    public async Task OfLateReturnsWithoutAKnownOwnerOneIsLogged()
+    {
+        var logs = new FakeLogCollector();
+        using var logging = LoggerFactory.Create(b => b.AddProvider(new FakeLoggerProvider(logs)));
+        var test = new TestPool(logging: logging);
+        RmaBuffer[] late = [.. Enumerable.Range(0, 100).Select(_ => test.Pool.Rent(1000))];
+        await test.DisposeAsync();
+        foreach (RmaBuffer buffer in late)
+            buffer.Dispose();
+        Assert.Single(logs.GetSnapshot(), l => l.Id.Id == 31);
+        Assert.Equal(100, test.Statistics.LateReturns);
+    }
+
+    [Fact]
     public async Task ALateReturnThrowsAndGivesItsMemoryBack()
     {
         var context = new CountingContext();
@@ -46,9 +91,9 @@ public sealed class ClosingTests
         Assert.Contains(logs.GetSnapshot(), l => l.Id.Id == 2 && l.Message.Contains("3 buffers", StringComparison.Ordinal));
         Assert.False(context.WasClosed);
         pooled.Span.Fill(1);
-        Assert.Throws<ObjectDisposedException>(pooled.Dispose);
-        Assert.Throws<ObjectDisposedException>(direct.Dispose);
-        Assert.Throws<ObjectDisposedException>(mine.Dispose);
+        Assert.Throws<ObjectDisposedException>(pooled.Return);
+        Assert.Throws<ObjectDisposedException>(direct.Return);
+        Assert.Throws<ObjectDisposedException>(mine.Return);
         Assert.Equal(0, blocks.Mapped);
         Assert.Equal(0, context.Live);
         Assert.True(context.WasClosed);
@@ -62,7 +107,7 @@ public sealed class ClosingTests
         RmaBuffer held = test.Pool.Rent(1);
         test.Pool.Dispose();
         Assert.False(await test.Pool.DrainAsync(Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
-        string late = Assert.Throws<ObjectDisposedException>(held.Dispose).Message;
+        string late = Assert.Throws<ObjectDisposedException>(held.Return).Message;
         Assert.Contains("taken back all the same", late, StringComparison.Ordinal);
         Assert.True(await test.Pool.DrainAsync(Token));
     }

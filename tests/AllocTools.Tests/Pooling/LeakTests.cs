@@ -69,7 +69,7 @@ public sealed class LeakTests
         }
         FakeLogRecord record = await FindAsync(log, 15);
         Assert.Contains("weights", record.Message, StringComparison.Ordinal);
-        Assert.Throws<ObjectDisposedException>(buffer.Dispose);
+        Assert.Throws<ObjectDisposedException>(buffer.Return);
     }
 
     private static TestPool Pool(RmaLeakDetection level, FakeLogCollector log) =>

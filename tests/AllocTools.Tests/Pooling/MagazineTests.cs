@@ -201,7 +201,7 @@ public sealed class MagazineTests
         }
         await using var second = new TestPool(o => TestPool.Classes(Block)(o));
         RentAndReturnAll(second, 4);
-        Assert.Throws<ObjectDisposedException>(late.Dispose);
+        Assert.Throws<ObjectDisposedException>(late.Return);
         AssertBooks(second);
     }
 

@@ -5,7 +5,7 @@ internal sealed record Quarantine(int Buffer, int Hold) : Step
 {
     public override void Run(PoolModel model)
     {
-        if (Pick(model.Out, Buffer) is { } lease)
+        if (Pick([.. model.Taken], Buffer) is { } lease)
             Pick(lease.Holds, Hold)?.Quarantine();
     }
 }

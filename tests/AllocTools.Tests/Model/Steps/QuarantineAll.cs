@@ -5,6 +5,6 @@ internal sealed record QuarantineAll(int Buffer) : Step
 {
     public override void Run(PoolModel model)
     {
-        Pick(model.Out, Buffer)?.Holds.ForEach(h => h.Quarantine());
+        Pick([.. model.Taken], Buffer)?.Holds.ForEach(h => h.Quarantine());
     }
 }

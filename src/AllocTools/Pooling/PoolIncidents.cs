@@ -1,0 +1,93 @@
+using AllocTools.Diagnostics;
+
+namespace AllocTools.Pooling;
+
+/// <summary>What goes wrong where no caller can help it, or none is there: it is logged and counted, and the pool goes on.</summary>
+/// <remarks>
+/// All of it shows in <see cref="RmaPoolStatistics"/>. Late and deferred returns may come by the thousand: one whose owner
+/// is known is always logged, the others once in <see cref="LogInterval"/> with their number so far.
+/// </remarks>
+internal sealed class PoolIncidents(PoolEngine engine)
+{
+    private static readonly TimeSpan LogInterval = TimeSpan.FromMinutes(1);
+
+    private const long Never = long.MinValue;
+
+    private long _deferredReturns;
+    private long _deferredLogged = Never;
+    private long _lateReturns;
+    private long _lateLogged = Never;
+    private long _unmapFailures;
+    private long _strandedBytes;
+    private long _unexpectedErrors;
+
+    /// <summary>Buffers that were disposed while operations or exposures held them.</summary>
+    public long DeferredReturns => Volatile.Read(ref _deferredReturns);
+
+    /// <summary>Buffers that came back after the pool was disposed.</summary>
+    public long LateReturns => Volatile.Read(ref _lateReturns);
+
+    /// <summary>How often memory could not be unmapped.</summary>
+    public long UnmapFailures => Volatile.Read(ref _unmapFailures);
+
+    /// <summary>Bytes that could not be deregistered or unmapped. They stay reserved below the cap.</summary>
+    public long StrandedBytes => Volatile.Read(ref _strandedBytes);
+
+    /// <summary>Errors that nobody was there to be told of.</summary>
+    public long UnexpectedErrors => Volatile.Read(ref _unexpectedErrors);
+
+    public void DeferredReturn(long blockSize, int holds, LeaseTracker? tracker)
+    {
+        long count = Interlocked.Increment(ref _deferredReturns);
+        if (MayLog(ref _deferredLogged, tracker))
+            Log.ReturnDeferred(engine.Logger, tracker?.Length ?? blockSize, engine.Name, OwnerOf(tracker), holds, count);
+    }
+
+    public void LateReturn(long blockSize, LeaseTracker? tracker)
+    {
+        long count = Interlocked.Increment(ref _lateReturns);
+        if (MayLog(ref _lateLogged, tracker))
+            Log.ReturnedLate(engine.Logger, tracker?.Length ?? blockSize, engine.Name, OwnerOf(tracker), count);
+    }
+
+    public void DeregistrationFailed(long length, Exception e)
+    {
+        Interlocked.Increment(ref engine.Counters.DeregistrationFailures);
+        Interlocked.Add(ref _strandedBytes, length);
+        Log.DeregistrationFailed(engine.Logger, engine.Name, length, e);
+    }
+
+    public void UnmapFailed(long length, Exception e)
+    {
+        Interlocked.Increment(ref _unmapFailures);
+        long stranded = Interlocked.Add(ref _strandedBytes, length);
+        Log.UnmapFailed(engine.Logger, engine.Name, length, stranded, e);
+    }
+
+    /// <summary>Does one thing of several, of which the others must be done whatever becomes of it; or one that a timer starts.</summary>
+    /// <param name="what">What it does, for the log.</param>
+    /// <param name="work">What may fail.</param>
+    public void Guard(string what, Action work)
+    {
+        try
+        {
+            work();
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: no caller is there, and on a timer's thread it would end the process.
+            Interlocked.Increment(ref _unexpectedErrors);
+            Log.UnexpectedError(engine.Logger, engine.Name, what, e);
+        }
+    }
+
+    private static string OwnerOf(LeaseTracker? tracker) => tracker?.Owner ?? LeaseTracker.UnknownOwner;
+
+    private bool MayLog(ref long last, LeaseTracker? tracker)
+    {
+        long now = engine.Time.GetTimestamp();
+        long seen = Volatile.Read(ref last);
+        bool isDue = seen == Never || engine.Time.GetElapsedTime(seen, now) >= LogInterval;
+        return isDue && Interlocked.CompareExchange(ref last, now, seen) == seen || tracker is not null;
+    }
+}
