@@ -34,7 +34,7 @@ public sealed class EndpointAddressTests
 
     [Fact]
     public void TheFormIsStable() => Assert.Equal(
-        Convert.ToHexString(Transport) + "A7524D41" + DescriptionBytes + "209DBD4C" + "5900" + "0100" + "524D41A7",
+        Convert.ToHexString(Transport) + "A7524D41" + DescriptionBytes + "159A2E2B" + "5900" + "0100" + "524D41A7",
         Convert.ToHexString(Address));
 
     [Fact]
@@ -69,14 +69,25 @@ public sealed class EndpointAddressTests
     }
 
     [Fact]
-    public void EachBitThatIsFlippedIsFound()
+    public void EachBitOfTheTrailerThatIsFlippedIsFound()
     {
-        for (int bit = 0; bit < 8 * Address.Length; bit++)
+        for (int bit = 8 * Transport.Length; bit < 8 * Address.Length; bit++)
         {
             byte[] damaged = [.. Address];
             damaged[bit / 8] ^= (byte)(1 << (bit % 8));
             AssertRefused(damaged, "");
         }
+    }
+
+    // A machine may have another address from outside.
+    [Fact]
+    public void TheHostAndThePortMayBeChangedOnTheWay()
+    {
+        byte[] translated = [.. Address];
+        translated[4] = 192;
+        Assert.Equal(translated.AsSpan(..Transport.Length), EndpointAddress.Parse(translated, out TransportDescription? description, out string? error));
+        Assert.Null(error);
+        Assert.NotNull(description);
     }
 
     [Fact]
@@ -126,7 +137,7 @@ public sealed class EndpointAddressTests
     {
         byte[] bytes = isNoise ? EndpointAddress.Compose(Transport, Described(noise)) : [.. Address];
         patch.AsSpan(0, Math.Min(patch.Length, Math.Max(0, bytes.Length - at))).CopyTo(bytes.AsSpan(Math.Min(at, bytes.Length)));
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(^12), Crc32C.Of(bytes.AsSpan(..^12)));
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(^12), Crc32C.Of(bytes.AsSpan(Transport.Length..^12)));
         ReadOnlySpan<byte> transport = EndpointAddress.Parse(bytes, out TransportDescription? description, out string? error);
         if (error is null && description is not null)
             Assert.Equal(bytes, EndpointAddress.Compose(transport, description));

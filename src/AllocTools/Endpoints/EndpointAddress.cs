@@ -5,8 +5,10 @@ namespace AllocTools;
 /// <summary>The form of an endpoint's address: the transport's own address, unchanged, then a trailer that says which transport it is of.</summary>
 /// <remarks>
 /// A transport that is given the whole reads its own part and stops there. The trailer is recognised from the end:
-/// start mark (4 bytes), <see cref="TransportDescription"/>, CRC-32C of all that stands before it (4), length of the
-/// trailer from mark to mark (2), version (2), end mark (4). docs/wire-forms.md has it byte by byte.
+/// start mark (4 bytes), <see cref="TransportDescription"/>, CRC-32C of the trailer up to there (4), length of the
+/// trailer from mark to mark (2), version (2), end mark (4). docs/wire-forms.md has it byte by byte. The checksum leaves
+/// the transport's part out: where a machine has another address from outside, whoever passes the address on may change
+/// the host or the port in it.
 /// </remarks>
 internal static class EndpointAddress
 {
@@ -33,7 +35,7 @@ internal static class EndpointAddress
         StartMark.CopyTo(address.AsSpan(transportAddress.Length));
         fields.CopyTo(address, transportAddress.Length + MarkLength);
         Span<byte> footer = address.AsSpan(^FooterLength);
-        BinaryPrimitives.WriteUInt32LittleEndian(footer, Crc32C.Of(address.AsSpan(..^FooterLength)));
+        BinaryPrimitives.WriteUInt32LittleEndian(footer, Crc32C.Of(address.AsSpan(transportAddress.Length..^FooterLength)));
         BinaryPrimitives.WriteUInt16LittleEndian(footer[4..], (ushort)trailer);
         BinaryPrimitives.WriteUInt16LittleEndian(footer[6..], FormVersion);
         EndMark.CopyTo(footer[8..]);
@@ -79,7 +81,7 @@ internal static class EndpointAddress
             return default;
         }
         ReadOnlySpan<byte> transportAddress = address[..^trailer];
-        if (Crc32C.Of(address[..^FooterLength]) != BinaryPrimitives.ReadUInt32LittleEndian(footer))
+        if (Crc32C.Of(address[^trailer..^FooterLength]) != BinaryPrimitives.ReadUInt32LittleEndian(footer))
             error = "its checksum does not fit: it was damaged or changed on the way";
         else
             description = TransportDescription.Decode(address[^trailer..][MarkLength..^FooterLength], out error);
