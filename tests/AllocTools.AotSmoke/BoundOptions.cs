@@ -54,6 +54,7 @@ internal static class BoundOptions
         Expect.Equal(LibfabricProgress.Endpoint, fabric.Endpoint.Progress);
         Expect.Equal(TimeSpan.FromSeconds(20), fabric.Endpoint.OperationTimeout);
         Expect.Equal(33, fabric.Endpoint.MaxOutstanding);
+        Expect.Equal(3 << 20, fabric.Endpoint.MaxMessageLength);
         Expect.Equal(TimeSpan.FromMicroseconds(100), fabric.Endpoint.SpinTime);
     }
 

@@ -57,6 +57,7 @@ public sealed class BindingTests
                 "CompletionLevel": "transmit",
                 "OperationTimeout": "-00:00:00.001",
                 "MaxOutstanding": 33,
+                "MaxMessageLength": "3 MiB",
                 "SpinTime": "00:00:00.0001"
               }
             }
@@ -126,6 +127,7 @@ public sealed class BindingTests
         Assert.Equal(LibfabricCompletionLevel.Transmit, options.CompletionLevel);
         Assert.Equal(Timeout.InfiniteTimeSpan, options.OperationTimeout);
         Assert.Equal(33, options.MaxOutstanding);
+        Assert.Equal(3 << 20, options.MaxMessageLength);
         Assert.Equal(TimeSpan.FromMicroseconds(100), options.SpinTime);
     }
 

@@ -132,6 +132,19 @@ public sealed class LibfabricOptionEffectTests
     }
 
     [Fact]
+    [EffectOf("Provider:Endpoint:MaxMessageLength")]
+    public async Task Max_message_length()
+    {
+        using IHost host = await StartAsync(Tcp + ", \"Endpoint\": { \"MaxMessageLength\": \"1 KiB\" }");
+        LibfabricEndpoint endpoint = EndpointOf(host);
+        using RmaBuffer buffer = PoolOf(host).Rent(1025);
+        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+        ArgumentException error = Assert.ThrowsAny<ArgumentException>(() => endpoint.TryPost(RmaOperation.Send(buffer, self)));
+        Assert.Contains("Endpoint:MaxMessageLength, 1024 bytes", error.Message, StringComparison.Ordinal);
+        endpoint.Dispose();
+    }
+
+    [Fact]
     [EffectOf("Provider:Endpoint:CompletionLevel")]
     public async Task Completion_level()
     {

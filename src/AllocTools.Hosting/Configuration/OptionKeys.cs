@@ -65,6 +65,7 @@ internal static class OptionKeys
                 OptionKey.Of<LibfabricCompletionLevel>(nameof(LibfabricEndpointOptions.CompletionLevel), OptionKind.Choice),
                 new(nameof(LibfabricEndpointOptions.OperationTimeout), OptionKind.Duration),
                 new(nameof(LibfabricEndpointOptions.MaxOutstanding), OptionKind.Integer),
+                new(nameof(LibfabricEndpointOptions.MaxMessageLength), OptionKind.Size),
                 new(nameof(LibfabricEndpointOptions.SpinTime), OptionKind.Duration),
             ],
         },

@@ -81,7 +81,8 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="timeout">Instead of the endpoint's own time-out; a server that waits for anybody passes <see cref="Timeout.InfiniteTimeSpan"/>.</param>
     /// <param name="cancellationToken">Advice: a message may still arrive.</param>
     /// <returns>The message's length, in bytes.</returns>
-    /// <exception cref="RmaOperationException">It failed, for example because the message was longer than the buffer.</exception>
+    /// <exception cref="RmaMessageTruncatedException">The message was longer than the buffer, and is lost; the endpoint goes on.</exception>
+    /// <exception cref="RmaOperationException">It failed.</exception>
     /// <exception cref="RmaTimeoutException">No message came in time.</exception>
     ValueTask<long> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 

@@ -3,7 +3,7 @@ namespace AllocTools;
 /// <summary>The end of an operation that was posted without a task.</summary>
 /// <param name="Context">The caller's own number, from <see cref="RmaOperation.Context"/>.</param>
 /// <param name="Kind">The operation.</param>
-/// <param name="Length">The bytes it moved.</param>
+/// <param name="Length">The bytes it moved. Of a receive that failed with FI_ETRUNC: the length of the message that was too long for it, or 0 where the transport does not report it.</param>
 /// <param name="ErrorCode">0, or the positive fi_errno value; FI_ETIMEDOUT where the time-out ended it.</param>
 public readonly record struct RmaCompletion(ulong Context, RmaOperationKind Kind, long Length, int ErrorCode)
 {

@@ -18,6 +18,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     private const int ConnectionReset = 104;
     private const int TimedOut = 110;
     private const int Truncated = 265;
+    private const string TruncatedName = "FI_ETRUNC";
     private const int MaxCompletions = 1024;
     private const int IdLength = 16;
     private static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(30);
@@ -262,7 +263,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         bool fits = length <= receive.Local.Length;
         if (fits && length > 0)
             Buffer.MemoryCopy((void*)send.Local.Address, (void*)receive.Local.Address, length, length);
-        receive.Owner.Complete(receive, fits ? length : 0, fits ? 0 : Truncated);
+        receive.Owner.Complete(receive, length, fits ? 0 : Truncated);
         send.Owner.Complete(send, length, 0);
     }
 
@@ -275,7 +276,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         else if (error == 0)
             pending.Task.TrySetResult(length);
         else
-            pending.Task.TrySetException(Failed(pending.Kind, pending.Local.Length, error));
+            pending.Task.TrySetException(error == Truncated ? TooLong(pending.Local.Length, length) : Failed(pending.Kind, pending.Local.Length, error));
     }
 
     private RmaHold Hold(RmaSlice local)
@@ -324,9 +325,16 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         {
             PermissionDenied => ("EACCES", "the peer's memory is not registered any more, not for this access, or shorter"),
             ConnectionReset => ("ECONNRESET", "the peer's endpoint was closed"),
-            Truncated => ("FI_ETRUNC", "the message is longer than the buffer"),
+            Truncated => (TruncatedName, "the message is longer than the buffer"),
             _ => ("ETIMEDOUT", "there was no counterpart in time"),
         };
         return new RmaOperationException($"{kind} of {length} bytes failed with {name}: {why} (provider '{HostContext.ProviderName}').", kind, error, name);
     }
+
+    private static RmaMessageTruncatedException TooLong(long room, long messageLength) => new(
+        $"Receive of {room} bytes failed with {TruncatedName}: a peer has sent a longer message, {messageLength} bytes, on provider '{HostContext.ProviderName}'. The message is lost; post the next receive, with room for the longest message that peers send.",
+        room,
+        messageLength,
+        Truncated,
+        TruncatedName);
 }

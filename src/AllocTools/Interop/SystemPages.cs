@@ -8,6 +8,7 @@ internal static unsafe partial class SystemPages
     private const int ProtectNone = 0;
     private const int ProtectReadWrite = 0x3;
     private const int MapPrivate = 0x2;
+    private const int AdviceDontNeed = 4;
     private const int AdviceHugePages = 14;
     private const int AdvicePopulateWrite = 23;
     private const int MapHugeTables = 0x40000;
@@ -47,6 +48,25 @@ internal static unsafe partial class SystemPages
             return 0;
         address = 0;
         return Marshal.GetLastPInvokeError();
+    }
+
+    /// <summary>Maps memory that counts as used only where it was written to (Linux; elsewhere as the system does it).</summary>
+    public static int MapUnbacked(nuint length, out nint address)
+    {
+        if (!OperatingSystem.IsLinux())
+            return Map(length, out address);
+        address = mmap(0, length, ProtectReadWrite, MapPrivate | MapAnonymous | MapNoReserve, -1, 0);
+        if (address != -1)
+            return 0;
+        address = 0;
+        return Marshal.GetLastPInvokeError();
+    }
+
+    /// <summary>Gives back the memory behind pages, which are zero from then on (Linux). Advice: nothing depends on it.</summary>
+    public static void Discard(nint address, nuint length)
+    {
+        if (OperatingSystem.IsLinux())
+            _ = madvise(address, length, AdviceDontNeed);
     }
 
     /// <summary>Maps at a multiple of the alignment: maps more, and gives back what is before and behind (not on Windows).</summary>

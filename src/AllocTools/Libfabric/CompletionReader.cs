@@ -6,7 +6,7 @@ namespace AllocTools.Libfabric;
 /// <summary>Reads the completion queue and ends the operations whose completions it finds. The turn's.</summary>
 /// <remarks>A completion can be read before the call that posted its operation has returned.</remarks>
 internal sealed unsafe class CompletionReader(
-    LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending)
+    LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending, ReceiveOverflow? overflow)
 {
     private const int BatchSize = 64;
 
@@ -65,7 +65,9 @@ internal sealed unsafe class CompletionReader(
             }
             if (slot.TryChange(word, OperationState.Ended))
             {
-                if (isWhole)
+                if (slot.Kind == RmaOperationKind.Receive && slot.Transferred > slot.Length)
+                    FailTruncated(slot);
+                else if (isWhole)
                     ending.Succeed(slot);
                 else
                     ending.Fail(slot, ending.OverdueError(slot, isHeld: false));
@@ -73,6 +75,13 @@ internal sealed unsafe class CompletionReader(
             }
         }
         OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
+    }
+
+    /// <summary>The rest of the message is in the overflow, which nobody reads.</summary>
+    private void FailTruncated(OperationSlot slot)
+    {
+        overflow?.OnUsed(slot.Transferred - slot.Length);
+        ending.Fail(slot, LibfabricErrors.Truncated(_provider, slot.Length, slot.Transferred));
     }
 
     private void ReadError()
@@ -93,6 +102,9 @@ internal sealed unsafe class CompletionReader(
             int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
             Exception failure = error == FiErrno.FI_ECANCELED && state == OperationState.Cancelling
                 ? ending.OverdueError(slot, isHeld: false)
+                // Transports report the excess, or nothing.
+                : error == FiErrno.FI_ETRUNC && slot.Kind == RmaOperationKind.Receive
+                ? LibfabricErrors.Truncated(_provider, slot.Length, entry.olen > 0 ? slot.Length + (long)entry.olen : null)
                 : LibfabricErrors.Completion(
                     context.Library, _provider, slot.Kind, slot.Length, error, entry.prov_errno != 0 ? queue.StrError(entry.prov_errno, entry.err_data) : "");
             if (slot.TryChange(word, OperationState.Ended))

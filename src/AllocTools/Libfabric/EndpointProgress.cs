@@ -25,7 +25,7 @@ internal sealed unsafe class EndpointProgress
     private RmaException? _failure;
 
     public EndpointProgress(
-        LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread)
+        LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread, ReceiveOverflow? overflow)
     {
         _context = context;
         _slots = slots;
@@ -35,9 +35,9 @@ internal sealed unsafe class EndpointProgress
         RetryQueue retries = new();
         _ending = new OperationEnding(context, retries, completions, _earliest, counters, time);
         _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, _ending, _earliest, time);
-        OperationPoster poster = new(resources.Endpoint, context.Traits, contexts);
+        OperationPoster poster = new(resources.Endpoint, context.Traits, contexts, overflow);
         Dispatch = new OperationDispatch(context, poster, retries, _ending, _overdue, _turn, time, hasOwnThread);
-        _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending);
+        _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending, overflow);
     }
 
     public OperationDispatch Dispatch { get; }

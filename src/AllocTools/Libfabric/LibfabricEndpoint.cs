@@ -40,6 +40,8 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly CompletionRing _completions;
     private readonly EndpointCounters _counters = new();
     private readonly OperationStarter _starter;
+    private readonly ReceiveOverflow? _overflow;
+    private readonly long _maxMessageLength;
     private readonly unsafe fi_context2* _contexts;
     private int _withoutTask;
 
@@ -57,17 +59,20 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         _completions = new CompletionRing(options.MaxOutstanding);
         _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
         NativeMemory.Clear(_contexts, (nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2));
+        _maxMessageLength = Math.Min(options.MaxMessageLength, context.Traits.MaxMessageSize);
+        _overflow = ReceiveOverflow.TryMap(context.Info, context.Traits, _maxMessageLength, context.Logger);
         _resources.Endpoint.Acquire();
         _resources.Queue.Acquire();
         try
         {
-            _starter = new OperationStarter(context, resources, _peers, _contexts, _completions, _counters, options, time);
+            _starter = new OperationStarter(context, resources, _peers, _contexts, _completions, _counters, options, time, _overflow);
         }
         catch
         {
             _resources.Endpoint.DangerousRelease();
             _resources.Queue.DangerousRelease();
             NativeMemory.AlignedFree(_contexts);
+            _overflow?.Unmap();
             throw;
         }
     }
@@ -367,14 +372,23 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
                 break;
             case RmaOperationKind.Send:
                 Check(operation.Peer);
-                goto case RmaOperationKind.Receive;
+                ThrowIfTooLong(length);
+                break;
             case RmaOperationKind.Receive:
-                if (length > _context.Traits.MaxMessageSize && operation.Kind == RmaOperationKind.Send)
-                    throw new ArgumentException($"A message of {length} bytes is longer than the provider '{_context.Traits.ProviderName}' can send, {_context.Traits.MaxMessageSize} bytes. Send parts, or write by RMA.", nameof(operation));
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(operation), operation.Kind, "There is no such operation.");
         }
+    }
+
+    private void ThrowIfTooLong(long length)
+    {
+        if (length <= _maxMessageLength)
+            return;
+        string limit = _maxMessageLength < _options.MaxMessageLength
+            ? $"than the provider '{_context.Traits.ProviderName}' can send, {_maxMessageLength} bytes"
+            : $"than Endpoint:MaxMessageLength, {_maxMessageLength} bytes";
+        throw new ArgumentException($"A message of {length} bytes is longer {limit}. Send parts, or write by RMA.", nameof(length));
     }
 
     private void Check(RmaPeer peer)
@@ -396,7 +410,10 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         // Last: until an operation is ended its cancellation may wake the loop.
         _starter.Dispose();
         if (isDone)
+        {
             NativeMemory.AlignedFree(_contexts);
+            _overflow?.Unmap();
+        }
         _contextLease.Dispose();
     }
 

@@ -28,6 +28,14 @@ public sealed class LibfabricEndpointOptions
     public int MaxOutstanding { get; set; } = 1024;
 
     /// <summary>
+    /// The longest message that this endpoint sends or takes, in bytes. Longer ones are refused where they are sent: send
+    /// parts, or write by RMA. Address space of that size, without memory behind it, is kept for what does not fit into
+    /// the buffer of its receive. Range: 1 B to 1 GiB. Default: 64 MiB.
+    /// </summary>
+    [OptionRange(1, 1L << 30, "bytes")]
+    public long MaxMessageLength { get; set; } = 64L << 20;
+
+    /// <summary>
     /// How long the progress loop goes on reading the completion queue after the last completion before it waits.
     /// Range: 0 to 1 s. Default: 50 µs.
     /// </summary>

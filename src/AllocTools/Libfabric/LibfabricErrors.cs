@@ -79,6 +79,18 @@ internal static class LibfabricErrors
             FiErrno.NameOf(error));
     }
 
+    /// <summary>A message was longer than its receive.</summary>
+    /// <param name="provider">The provider's name.</param>
+    /// <param name="room">The receive's length in bytes.</param>
+    /// <param name="messageLength">The message's length in bytes; null where the transport does not report it.</param>
+    public static RmaMessageTruncatedException Truncated(string provider, long room, long? messageLength) => new(
+        $"Receive of {room} bytes failed with FI_ETRUNC: a peer has sent a longer message{(messageLength is null ? "" : $", {messageLength} bytes")}, on provider '{provider}'. "
+        + "The message is lost; post the next receive. Post buffers as long as the longest message that peers send, and set Endpoint:MaxMessageLength to that on all sides.",
+        room,
+        messageLength,
+        FiErrno.FI_ETRUNC,
+        nameof(FiErrno.FI_ETRUNC));
+
     public static RmaTimeoutException Timeout(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, bool wasPosted) => new(
         $"{kind} of {length} bytes did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
         + (kind == RmaOperationKind.Receive ? "no message has come for it. " : "the peer is gone, hangs, or makes no progress. ")

@@ -132,6 +132,6 @@ internal sealed class OperationEnding(LibfabricContext context, RetryQueue retri
         if (slot.HasTask)
             slot.SetException(error);
         else
-            completions.Add(new RmaCompletion(slot.Context, slot.Kind, 0, error is RmaException { ErrorCode: > 0 and int code } ? code : FiErrno.FI_EIO));
+            completions.Add(new RmaCompletion(slot.Context, slot.Kind, error is RmaMessageTruncatedException { MessageLength: { } length } ? length : 0, error is RmaException { ErrorCode: > 0 and int code } ? code : FiErrno.FI_EIO));
     }
 }

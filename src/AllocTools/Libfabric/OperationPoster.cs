@@ -8,7 +8,7 @@ namespace AllocTools.Libfabric;
 /// Writes and sends pass the completion level as a flag of the call: net of libfabric 1.17 forgets the level that its
 /// endpoint was opened with, and then completes before the bytes are there.
 /// </remarks>
-internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProviderTraits traits, fi_context2* contexts)
+internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProviderTraits traits, fi_context2* contexts, ReceiveOverflow? overflow)
 {
     private readonly EndpointHandle _endpoint = endpoint;
     private readonly fi_context2* _contexts = contexts;
@@ -30,7 +30,7 @@ internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProvide
             RmaOperationKind.Write => Write(slot, local, (nuint)part, descriptor, slot.RemoteAddress + (ulong)done, context),
             RmaOperationKind.Read => _endpoint.Read(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
             RmaOperationKind.Send => Send(slot, local, (nuint)part, descriptor, context),
-            _ => _endpoint.Receive(local, (nuint)part, descriptor, slot.Peer, context),
+            _ => Receive(slot, local, descriptor, context),
         };
     }
 
@@ -64,5 +64,26 @@ internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProvide
         };
         // An empty message has no bytes to be delivered, and shm (libfabric 1.17) would never complete it.
         return _endpoint.SendMsg(&message, length == 0 ? FiFlags.FI_COMPLETION : _levelFlags);
+    }
+
+    private nint Receive(OperationSlot slot, void* local, void* descriptor, void* context)
+    {
+        if (overflow is null || slot.Length >= overflow.Length)
+            return _endpoint.Receive(local, (nuint)slot.PartLength, descriptor, slot.Peer, context);
+        iovec* into = stackalloc iovec[2];
+        into[0] = new iovec { iov_base = local, iov_len = (nuint)slot.Length };
+        into[1] = new iovec { iov_base = (void*)overflow.Address, iov_len = (nuint)(overflow.Length - slot.Length) };
+        void** descriptors = stackalloc void*[2];
+        descriptors[0] = descriptor;
+        descriptors[1] = null;
+        fi_msg message = new()
+        {
+            msg_iov = into,
+            desc = descriptors,
+            iov_count = 2,
+            addr = slot.Peer,
+            context = context,
+        };
+        return _endpoint.RecvMsg(&message, FiFlags.FI_COMPLETION);
     }
 }

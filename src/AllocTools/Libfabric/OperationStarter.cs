@@ -25,8 +25,9 @@ internal sealed class OperationStarter : IDisposable
     /// <param name="counters">The endpoint's books.</param>
     /// <param name="options">The endpoint's options.</param>
     /// <param name="time">The clock.</param>
+    /// <param name="overflow">Takes what does not fit into the buffer of its receive; null where the transport has to report it.</param>
     public unsafe OperationStarter(
-        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Interop.fi_context2* contexts, CompletionRing completions, EndpointCounters counters, LibfabricEndpointOptions options, TimeProvider time)
+        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Interop.fi_context2* contexts, CompletionRing completions, EndpointCounters counters, LibfabricEndpointOptions options, TimeProvider time, ReceiveOverflow? overflow)
     {
         _context = context;
         _peers = peers;
@@ -39,7 +40,7 @@ internal sealed class OperationStarter : IDisposable
             _slots[i] = new OperationSlot(this, i);
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == LibfabricProgress.Endpoint;
-        _progress = new EndpointProgress(context, resources, _slots, contexts, completions, counters, time, hasOwnThread);
+        _progress = new EndpointProgress(context, resources, _slots, contexts, completions, counters, time, hasOwnThread, overflow);
         if (hasOwnThread)
             _loop = new ProgressLoop(_progress, Break, context, resources, options.SpinTime, time);
     }

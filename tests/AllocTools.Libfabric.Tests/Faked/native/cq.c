@@ -136,6 +136,7 @@ static ssize_t cq_readerr(struct fid_cq *cq, struct fi_cq_err_entry *into, uint6
         into->op_context = event->context;
         into->flags = event->flags;
         into->len = event->length;
+        into->olen = event->excess;
         into->err = event->error;
         into->prov_errno = event->error == FI_ECANCELED ? 0 : PROVIDER_ERRORS + abs(event->error);
         into->err_data = "nothing more";

@@ -148,18 +148,21 @@ static ssize_t ep_sendmsg(struct fid_ep *ep, const struct fi_msg *message, uint6
 static void receive(struct op *op, const uint8_t *bytes, uint64_t length) {
     uint64_t fits = length < op->length ? length : op->length;
     memcpy(op->local, bytes, fits);
-    fake_complete(op->ep->cq, op, fits, length > op->length ? FI_ETRUNC : 0);
+    uint64_t rest = length - fits < op->more_length ? length - fits : op->more_length;
+    if (rest)
+        memcpy(op->more, bytes + fits, rest);
+    fake_complete(op->ep->cq, op, fits + rest, length > fits + rest ? FI_ETRUNC : 0);
+    op->ep->cq->last->excess = length - fits - rest;
 }
 
-static ssize_t ep_recv(struct fid_ep *ep, void *into, size_t length, void *desc, fi_addr_t peer, void *context) {
-    (void)peer;
-    struct ep *self = SELF(struct ep, fid, ep);
+// Both calls that receive count as fi_recv.
+static ssize_t post_receive(struct ep *self, struct iovec into, void *desc, struct iovec more, void *context) {
     struct world *world = self->object.world;
     int error = begin(self, "fi_recv");
     if (error)
         return error;
-    struct op op = { .kind = OP_RECEIVE, .ep = self, .local = into, .length = length, .context = context };
-    error = fake_local(self, desc, into, length, FI_RECV, "fi_recv", &op.mr);
+    struct op op = { .kind = OP_RECEIVE, .ep = self, .local = into.iov_base, .length = into.iov_len, .more = more.iov_base, .more_length = more.iov_len, .context = context };
+    error = fake_local(self, desc, into.iov_base, into.iov_len, FI_RECV, "fi_recv", &op.mr);
     struct message *message = self->messages;
     if (!error && message) {
         receive(&op, message->bytes, message->length);
@@ -173,6 +176,26 @@ static ssize_t ep_recv(struct fid_ep *ep, void *into, size_t length, void *desc,
     }
     fake_leave(world);
     return error;
+}
+
+static ssize_t ep_recv(struct fid_ep *ep, void *into, size_t length, void *desc, fi_addr_t peer, void *context) {
+    (void)peer;
+    return post_receive(SELF(struct ep, fid, ep), (struct iovec){ into, length }, desc, (struct iovec){ 0 }, context);
+}
+
+static ssize_t ep_recvmsg(struct fid_ep *ep, const struct fi_msg *message, uint64_t flags) {
+    (void)flags;
+    struct ep *self = SELF(struct ep, fid, ep);
+    struct world *world = self->object.world;
+    const struct iovec *into = message->msg_iov;
+    // The second range is memory that is not registered.
+    if (message->iov_count != 2 || world->config.mr_mode & FI_MR_LOCAL) {
+        fake_enter(world, "fi_recvmsg");
+        int error = fake_misused(world, -FI_EINVAL, "fi_recvmsg with %zu ranges, or with FI_MR_LOCAL", message->iov_count);
+        fake_leave(world);
+        return error;
+    }
+    return post_receive(self, into[0], message->desc ? *message->desc : NULL, into[1], message->context);
 }
 
 static ssize_t ep_cancel(fid_t fid, void *context) {
@@ -199,13 +222,13 @@ static ssize_t ep_cancel(fid_t fid, void *context) {
 static struct fi_ops ep_fid_ops = { .size = sizeof(struct fi_ops), .close = ep_close, .bind = ep_bind, .control = ep_control };
 static struct fi_ops_ep ep_ops = { .size = sizeof(struct fi_ops_ep), .cancel = ep_cancel };
 static struct fi_ops_cm cm_ops = { .size = sizeof(struct fi_ops_cm), .getname = ep_getname };
-static struct fi_ops_msg msg_ops = { .size = sizeof(struct fi_ops_msg), .recv = ep_recv, .sendmsg = ep_sendmsg };
+static struct fi_ops_msg msg_ops = { .size = sizeof(struct fi_ops_msg), .recv = ep_recv, .recvmsg = ep_recvmsg, .sendmsg = ep_sendmsg };
 static struct fi_ops_rma rma_ops = { .size = sizeof(struct fi_ops_rma), .read = ep_read, .writemsg = ep_writemsg };
 
 static struct fi_ops small_ep_fid_ops = { .size = offsetof(struct fi_ops, ops_open), .close = ep_close, .bind = ep_bind, .control = ep_control };
 static struct fi_ops_ep small_ep_ops = { .size = offsetof(struct fi_ops_ep, getopt), .cancel = ep_cancel };
 static struct fi_ops_cm small_cm_ops = { .size = offsetof(struct fi_ops_cm, getpeer), .getname = ep_getname };
-static struct fi_ops_msg small_msg_ops = { .size = offsetof(struct fi_ops_msg, inject), .recv = ep_recv, .sendmsg = ep_sendmsg };
+static struct fi_ops_msg small_msg_ops = { .size = offsetof(struct fi_ops_msg, inject), .recv = ep_recv, .recvmsg = ep_recvmsg, .sendmsg = ep_sendmsg };
 static struct fi_ops_rma small_rma_ops = { .size = offsetof(struct fi_ops_rma, inject), .read = ep_read, .writemsg = ep_writemsg };
 
 int fake_endpoint(struct fid_domain *domain, struct fi_info *info, struct fid_ep **ep, void *context) {

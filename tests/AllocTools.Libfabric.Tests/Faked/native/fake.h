@@ -58,12 +58,13 @@ struct mapped { struct mapped *next; uint64_t key; uint8_t raw[FAKE_RAW_KEY_SIZE
 
 enum op_kind { OP_WRITE, OP_READ, OP_SEND, OP_RECEIVE };
 
-struct op { struct op *next; enum op_kind kind; struct ep *ep, *peer; struct mr *mr; uint8_t *local; uint64_t length, remote, key; void *context; };
+struct op { struct op *next; enum op_kind kind; struct ep *ep, *peer; struct mr *mr; uint8_t *local; uint64_t length, remote, key; void *context;
+            uint8_t *more; uint64_t more_length; }; // What a receive has behind its first range
 
 // A message that nobody waits for yet.
 struct message { struct message *next; uint64_t length; uint8_t bytes[]; };
 
-struct event { struct event *next; void *context; uint64_t flags, length; int error; };
+struct event { struct event *next; void *context; uint64_t flags, length, excess; int error; };
 
 // What happens to a call, its k-th from now: it fails, or it is held until the next release.
 struct plan { struct plan *next; char call[32]; int countdown; int error; };

@@ -112,6 +112,7 @@ int fi_getinfo(uint32_t api, const char *node, const char *service, uint64_t fla
         made->ep_attr->max_msg_size = config->max_message;
         made->tx_attr->msg_order = FI_ORDER_SAS | FI_ORDER_SAW;
         made->tx_attr->size = made->rx_attr->size = 1024;
+        made->tx_attr->iov_limit = made->rx_attr->iov_limit = 4;
         made->addr_format = FI_ADDR_STR;
         made->mode = 0;
         made->fabric_attr->name = strdup(world->text);
