@@ -137,6 +137,12 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     /// <summary>Idle bytes in the threads' magazines, for tests.</summary>
     internal long MagazineBytes => _engine.MagazineBytes;
 
+    /// <summary>What was registered at start and is kept for its class, for tests.</summary>
+    internal IReadOnlyList<MemoryRegion> InitialRegions => _engine.InitialRegions;
+
+    /// <summary>Process-wide barriers that were passed to empty magazines, for tests.</summary>
+    internal long Barriers => _engine.Barriers;
+
     /// <summary>Those who wait are being served, or are about to be, for tests.</summary>
     internal bool ServesWaiters => _engine.ServesWaiters;
 

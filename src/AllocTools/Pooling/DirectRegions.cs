@@ -52,16 +52,27 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         long bytes = Engine.Slabs.RoundToPages(length);
         if (Engine.Memory.Reserve(bytes, bytes, this) == 0)
             return false;
-        Slab slab = Engine.Slabs.Create(this, bytes, bytes, 1);
-        lock (_gate)
+        Slab slab;
+        try
         {
-            _misses++;
-            _regions++;
-            _registeredBytes += bytes;
+            slab = Engine.Slabs.Create(this, bytes, bytes, 1);
+            lock (_gate)
+            {
+                _misses++;
+                _regions++;
+                _registeredBytes += bytes;
+            }
+        }
+        finally
+        {
+            Engine.Memory.InTransit.Leave(bytes);
         }
         buffer = new RmaBuffer(slab, 0, slab.Lease(0), length);
         return true;
     }
+
+    /// <summary>Idle bytes. Read without the lock.</summary>
+    public long IdleBytes => Volatile.Read(ref _idleBytes);
 
     private protected override void TakeBack(Slab slab, int index)
     {
@@ -92,7 +103,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         long reclaimed = 0;
         while (reclaimed < bytes && TryRemoveOldest(0, out Slab? slab))
         {
-            Engine.Slabs.Destroy(slab);
+            Destroy(slab);
             reclaimed += slab.Region.Length;
         }
         return reclaimed;
@@ -110,7 +121,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         }
         while (TryRemoveOldest(0, out Slab? slab, idleSince))
         {
-            Engine.Slabs.Destroy(slab);
+            Destroy(slab);
             Engine.CountTrim(slab.Region.Length);
         }
     }
@@ -138,7 +149,20 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
     private void KeepUpTo(long keepBytes)
     {
         while (TryRemoveOldest(keepBytes, out Slab? slab))
+            Destroy(slab);
+    }
+
+    /// <summary>Gives back what was taken out by <see cref="TryRemoveOldest"/>.</summary>
+    private void Destroy(Slab slab)
+    {
+        try
+        {
             Engine.Slabs.Destroy(slab);
+        }
+        finally
+        {
+            Engine.Memory.InTransit.Leave(slab.Region.Length);
+        }
     }
 
     private bool TryRemoveOldest(long keepBytes, [NotNullWhen(true)] out Slab? slab, long idleSince = long.MaxValue)
@@ -149,6 +173,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
             if (_idle.Count == 0 || _idleBytes <= keepBytes || idleSince != long.MaxValue && _idle[0].Since > idleSince)
                 return false;
             slab = _idle[0].Slab;
+            Engine.Memory.InTransit.Enter(slab.Region.Length);
             _idle.RemoveAt(0);
             _idleBytes -= slab.Region.Length;
             _registeredBytes -= slab.Region.Length;

@@ -42,8 +42,15 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
 
     private ExposureRegistration Register(nint address, long length, RmaAccess access)
     {
-        if (engine.Memory.Reserve(length, length, forOwner: null) == 0)
+        if (!engine.Memory.TryReserveWhole(length))
             throw engine.Exhausted(length, $"an exposure of {length} bytes with a registration of its own");
-        return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local), length);
+        try
+        {
+            return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local), length);
+        }
+        finally
+        {
+            engine.Memory.InTransit.Leave(length);
+        }
     }
 }

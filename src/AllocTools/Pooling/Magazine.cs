@@ -54,6 +54,9 @@ internal sealed class Magazine
     /// <summary>Exact where the owner is at rest.</summary>
     public int Count => Volatile.Read(ref _state.Count);
 
+    /// <summary>It holds blocks, or its owner is in the middle of something. What was put in before, in the order that threads agree on, is seen.</summary>
+    public bool MayHoldBlocks => (Volatile.Read(ref _state.Busy) | Volatile.Read(ref _state.Count)) != 0;
+
     /// <summary>Rents that it served. Written by its owner only.</summary>
     public long Rents => Volatile.Read(ref _state.Rents);
 

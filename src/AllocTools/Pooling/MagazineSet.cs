@@ -5,6 +5,8 @@ namespace AllocTools.Pooling;
 /// Together the magazines of a pool may hold a share of its cap (<see cref="PoolMemory.MagazineBudget"/>): each
 /// magazine's capacity is taken from it, an eighth of what is left at the most, so that later threads find some.
 /// Where blocks are scarce all of the class's magazines hold less than they may: see <see cref="MagazinesToCollect.AllAndShrink"/>.
+/// They are emptied in two steps, <see cref="Revoke"/> and <see cref="Collect"/>, with the process-wide barrier between,
+/// so that one barrier does for all classes. Whoever takes the steps holds <see cref="PoolMemory.Gathering"/>.
 /// </remarks>
 internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publish)
 {
@@ -14,6 +16,9 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
     private readonly Lock _gate = new();
     private readonly List<Magazine> _magazines = [];
     private Magazine?[] _byThread = [];
+
+    // By the gathering under way.
+    private readonly List<Magazine> _revoked = [];
 
     // Of magazines that are gone.
     private long _rents;
@@ -63,30 +68,47 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         }
     }
 
-    /// <summary>Empties magazines; a live owner's stays and fills again, a dead one's is gone.</summary>
+    /// <summary>Keeps owners out of their magazines, so that these can be emptied behind the barrier.</summary>
+    /// <param name="which">Which of them.</param>
+    /// <param name="look">
+    /// Not where nothing is in them. False: whoever has just put something in need not have been seen, since its return
+    /// read the mode before it was changed.
+    /// </param>
+    /// <returns>True where there are any to be collected.</returns>
+    public bool Revoke(MagazinesToCollect which, bool look)
+    {
+        lock (_gate)
+        {
+            bool isWorthIt = !look;
+            foreach (Magazine magazine in _magazines)
+            {
+                bool isOrphaned = magazine.IsOrphaned;
+                bool isIdle = magazine.RentsSeen == magazine.Rents;
+                if (which == MagazinesToCollect.Idle)
+                    magazine.RentsSeen = magazine.Rents;
+                if (which < MagazinesToCollect.All && !isOrphaned && !(which == MagazinesToCollect.Idle && isIdle))
+                    continue;
+                _revoked.Add(magazine);
+                isWorthIt |= isOrphaned || magazine.MayHoldBlocks;
+            }
+            if (!isWorthIt)
+                _revoked.Clear();
+            foreach (Magazine magazine in _revoked)
+                magazine.Revoke();
+            return _revoked.Count != 0;
+        }
+    }
+
+    /// <summary>Empties what was revoked, behind the barrier; a live owner's stays and fills again, a dead one's is gone.</summary>
     /// <returns>What was in them.</returns>
     public List<ulong> Collect(MagazinesToCollect which)
     {
         List<ulong> blocks = [];
         lock (_gate)
         {
-            List<Magazine> chosen = [];
-            foreach (Magazine magazine in _magazines)
-            {
-                bool isIdle = magazine.RentsSeen == magazine.Rents;
-                if (which == MagazinesToCollect.Idle)
-                    magazine.RentsSeen = magazine.Rents;
-                if (which >= MagazinesToCollect.All || magazine.IsOrphaned || which == MagazinesToCollect.Idle && isIdle)
-                    chosen.Add(magazine);
-            }
-            if (chosen.Count == 0)
-                return blocks;
-            foreach (Magazine magazine in chosen)
-                magazine.Revoke();
-            Interlocked.MemoryBarrierProcessWide();
-            if (which == MagazinesToCollect.AllAndShrink)
-                _limit = Math.Min(_limit, chosen.Max(m => m.Capacity)) / 2;
-            foreach (Magazine magazine in chosen)
+            if (which == MagazinesToCollect.AllAndShrink && _revoked.Count != 0)
+                _limit = Math.Min(_limit, _revoked.Max(m => m.Capacity)) / 2;
+            foreach (Magazine magazine in _revoked)
             {
                 Take(magazine, blocks);
                 magazine.Capacity = Math.Min(magazine.Capacity, _limit);
@@ -95,6 +117,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
                 else
                     magazine.EndRevocation();
             }
+            _revoked.Clear();
         }
         return blocks;
     }

@@ -21,6 +21,7 @@ internal sealed class PoolEngine : IDisposable
     private const int Open = 0;
     private const int Draining = 1;
     private const int Closed = 2;
+    private const int MaxLooks = 100;
 
     private readonly SizeClass[] _classes;
     private readonly ClassIndex _classIndex;
@@ -36,6 +37,7 @@ internal sealed class PoolEngine : IDisposable
     private readonly Lock _modeGate = new();
     private PoolInstruments? _instruments;
     private int _state;
+    private bool? _isSlow;
 
     // Requests up to this length may be served from the thread's magazine: 0 while somebody waits, or once the pool closes.
     private long _warmLimit;
@@ -165,14 +167,14 @@ internal sealed class PoolEngine : IDisposable
     {
         if (TryRentCold(length, out RmaBuffer buffer))
             return buffer;
-        throw Exhausted(length, $"{length} bytes", "Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.");
+        throw NeverFits(length) ? DoesNotFit(length) : Exhausted(length, $"{length} bytes", "Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.");
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private bool TryRentCold(long length, out RmaBuffer buffer)
     {
         CheckRequest(length);
-        if (TryTakeAsNewcomer(length, out buffer))
+        if (TryTakeAtOnce(length, out buffer))
         {
             buffer = Leaks.Sample(buffer);
             return true;
@@ -191,6 +193,11 @@ internal sealed class PoolEngine : IDisposable
         {
             if (TryTakeAsNewcomer(length, out RmaBuffer buffer))
                 return new ValueTask<RmaBuffer>(Leaks.Sample(buffer));
+            if (NeverFits(length))
+            {
+                Interlocked.Increment(ref Counters.Rejections);
+                throw DoesNotFit(length);
+            }
         }
         catch (Exception e)
         {
@@ -244,13 +251,16 @@ internal sealed class PoolEngine : IDisposable
         {
             // Closed meanwhile, after it had given back what was idle then.
             foreach (SizeClass sizeClass in _classes)
-                sizeClass.Reclaim(long.MaxValue);
+                sizeClass.Reclaim(long.MaxValue, initialToo: true);
             throw NotOpen();
         }
         // Of classes that nobody asked for, what doesn't fit comes on demand.
         if (!_hasDefaultClasses && warmUp.Incomplete is { } incomplete)
             throw Exhausted(incomplete.InitialBlocks * incomplete.BlockSize, $"the {incomplete.InitialBlocks} initial blocks of size class {incomplete.BlockSize}", "Raise MaxRegisteredBytes, or lower InitialBlocks.");
     }
+
+    /// <summary>What was registered at start and is kept for its class.</summary>
+    public IReadOnlyList<MemoryRegion> InitialRegions => [.. _classes.SelectMany(c => c.InitialRegions)];
 
     public RmaPoolExhaustedException Exhausted(long length, string what, string advice = "Return buffers sooner, or raise MaxRegisteredBytes.")
     {
@@ -262,6 +272,15 @@ internal sealed class PoolEngine : IDisposable
             length,
             Budget.Limit);
     }
+
+    private RmaPoolExhaustedException DoesNotFit(long length) => Exhausted(
+        length,
+        $"{length} bytes beside the {InitialRegions.Sum(r => r.Length)} bytes of its InitialBlocks, which stay with their size classes",
+        "Raise MaxRegisteredBytes, or lower InitialBlocks.");
+
+    /// <summary>Nothing that anybody returns makes room for it: what was registered at start stays with its classes.</summary>
+    private bool NeverFits(long length) =>
+        length > _classIndex.Largest && BytesFor(length) > Budget.Limit - InitialRegions.Sum(r => r.Length);
 
     /// <summary>Takes over those options that may change in use; see <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.</summary>
     public void Reconfigure(RmaMemoryPoolOptions options)
@@ -276,17 +295,28 @@ internal sealed class PoolEngine : IDisposable
             Memory.SetLimit(options.MaxRegisteredBytes);
     }
 
-    /// <summary>Who rents and returns goes past the magazines while somebody waits, over a lowered cap, and once the pool closes.</summary>
+    /// <summary>
+    /// Rents and returns go past the magazines while callers wait, over a lowered cap, and once the pool closes. When that
+    /// begins the magazines are emptied, once.
+    /// </summary>
     public void UpdateMode()
     {
+        bool becomesSlow;
         lock (_modeGate)
         {
             bool isSlow = Volatile.Read(ref _state) != Open || _waiters.Count != 0 || Budget.Excess != 0;
+            if (_isSlow == isSlow)
+                return;
+            // A pool begins without magazines.
+            becomesSlow = isSlow && _isSlow is not null;
+            _isSlow = isSlow;
             int mode = (isSlow ? SlabOwner.SlowMode : 0) | (Scrubber.IsOn ? SlabOwner.ScrubMode : 0);
             foreach (SlabOwner owner in _owners)
                 owner.SetMode(mode);
             Volatile.Write(ref _warmLimit, isSlow ? 0 : _classIndex.Largest);
         }
+        if (becomesSlow)
+            Memory.GatherForSlowMode();
     }
 
     public void CountRegistrationFailure(Exception failure)
@@ -308,6 +338,9 @@ internal sealed class PoolEngine : IDisposable
         foreach (SlabOwner owner in _owners)
             owner.Trim(idleSince);
     }
+
+    /// <summary>Idle bytes of direct regions.</summary>
+    public long IdleDirectBytes => _direct.IdleBytes;
 
     /// <summary>Idle direct regions are given back, until so many bytes are free.</summary>
     public long ReclaimDirect(long bytes) => _direct.Reclaim(bytes);
@@ -349,7 +382,6 @@ internal sealed class PoolEngine : IDisposable
             UpdateMode();
             _waiters.FailAll(NotOpen);
         }
-        Memory.GatherMagazines();
         AfterRelease();
         // Whoever disposes the pool has given up on what is out; one that is disposed meanwhile ends the wait.
         if (before != Closed && !_drained.Task.IsCompleted)
@@ -392,6 +424,9 @@ internal sealed class PoolEngine : IDisposable
         RemoveRegion();
     }
 
+    /// <summary>Process-wide barriers that were passed to empty magazines.</summary>
+    public long Barriers => Memory.Barriers;
+
     /// <summary>Idle bytes in the threads' magazines.</summary>
     public long MagazineBytes => _classes.Sum(c => c.MagazineBytes);
 
@@ -423,6 +458,25 @@ internal sealed class PoolEngine : IDisposable
         LastRegistrationFailure = Counters.LastRegistrationFailure,
         SizeClasses = [.. _owners.Select(o => o.GetStatistics())],
     };
+
+    /// <summary>
+    /// For requests that don't wait their turn: what is in transit and may be what is missing is waited for, as it is for
+    /// the caller's own registrations. Nobody is refused for what is only passing.
+    /// </summary>
+    private bool TryTakeAtOnce(long length, out RmaBuffer buffer)
+    {
+        for (int looks = 0; ; looks++)
+        {
+            long ended = Memory.InTransit.Ended;
+            if (TryTakeAsNewcomer(length, out buffer))
+                return true;
+            // Where callers wait they are the ones who get what comes free. Bounded, so that one among many who register
+            // and give back all the time is refused at last.
+            if (_waiters.Count != 0 || looks == MaxLooks || !Memory.IsWorthAnotherLook(BytesFor(length), OwnerOf(length), ended))
+                return false;
+            CheckOpen();
+        }
+    }
 
     /// <summary>
     /// Who waits goes first. While somebody waits for the same class a newcomer gets nothing; while others wait it gets
@@ -469,11 +523,9 @@ internal sealed class PoolEngine : IDisposable
     private async ValueTask<RmaBuffer> WaitAsync(long length, CancellationToken cancellationToken)
     {
         LinkedListNode<Waiter> node = _waiters.Enqueue(length, _time.GetTimestamp());
-        // Look once more: a return may have read "nobody waits" just before, and put its block into a magazine. The state, too: draining fails waiters once.
+        // Look once more: a return may have read "nobody waits" just before. The state, too: draining fails waiters once.
         if (Volatile.Read(ref _state) != Open)
             _waiters.FailAll(NotOpen);
-        else
-            Memory.GatherMagazines();
         _waiters.Signal();
         Task<RmaBuffer> task = node.Value.Task;
         TimeSpan timeout = TimeSpan.FromTicks(Volatile.Read(ref _rentTimeoutTicks));
@@ -516,6 +568,12 @@ internal sealed class PoolEngine : IDisposable
 
     /// <summary>The class that serves a length; the number of classes stands for the direct regions.</summary>
     public int ClassOf(long length) => length > _classIndex.Largest ? _classes.Length : _classIndex.Of(length).Index;
+
+    /// <summary>What is registered for a request at the least.</summary>
+    public long BytesFor(long length) => Slabs.RoundToPages(length > _classIndex.Largest ? length : _classIndex.Of(length).BlockSize);
+
+    /// <summary>Who serves a length.</summary>
+    public SlabOwner OwnerOf(long length) => length > _classIndex.Largest ? _direct : _classIndex.Of(length);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void CheckRequest(long length)

@@ -1,44 +1,95 @@
 namespace AllocTools.Pooling;
 
 /// <summary>Keeps a pool's memory to its cap: reserves bytes, and gives back idle memory for them.</summary>
-internal sealed class PoolMemory(PoolEngine engine, SizeClass[] classes, long limit)
+/// <remarks>
+/// Idle memory is given back for a request only where that makes enough room for it: a request that can't be served
+/// takes nothing from others. What was registered at start stays with its class, unless the cap is lowered.
+/// </remarks>
+internal sealed class PoolMemory
 {
     /// <summary>The magazines of all threads hold this part of the cap at the most.</summary>
     private const int MagazineShare = 8;
 
+    private readonly PoolEngine _engine;
+    private readonly SizeClass[] _classes;
+
     // The cap was changed, and what is over it may not be given back yet.
     private int _overLimit;
 
+    private long _barriers;
+
+    public PoolMemory(PoolEngine engine, SizeClass[] classes, long limit)
+    {
+        _engine = engine;
+        _classes = classes;
+        Budget = new Budget(limit);
+        MagazineBudget = new Budget(limit / MagazineShare);
+        InTransit = new MemoryInTransit(Budget);
+    }
+
+    /// <summary>Held by whoever revokes and collects magazines: one gathering at a time. Before the locks of classes and of their magazines.</summary>
+    public Lock Gathering { get; } = new();
+
+    /// <summary>Process-wide barriers that were passed to empty magazines.</summary>
+    public long Barriers => Volatile.Read(ref _barriers);
+
     /// <summary>What is registered.</summary>
-    public Budget Budget { get; } = new(limit);
+    public Budget Budget { get; }
 
     /// <summary>What the magazines of all threads may hold.</summary>
-    public Budget MagazineBudget { get; } = new(limit / MagazineShare);
+    public Budget MagazineBudget { get; }
 
-    /// <summary>Reserves bytes for memory that is to be registered; at the cap idle memory elsewhere is given back first.</summary>
+    /// <summary>What is being registered or given back.</summary>
+    public MemoryInTransit InTransit { get; }
+
+    /// <summary>
+    /// Reserves bytes for memory that is to be registered; at the cap idle memory elsewhere is given back first. They are
+    /// <see cref="InTransit"/>, which the caller ends.
+    /// </summary>
     /// <returns>Bytes between the two, or 0.</returns>
     public long Reserve(long preferred, long minimum, SlabOwner? forOwner, bool mayReclaim = true)
     {
-        // Whatever is given back, it does not fit.
-        if (minimum > Budget.Limit)
-            return 0;
-        long granule = preferred == minimum ? 1 : engine.Slabs.PageSize;
-        long bytes = Budget.ReserveUpTo(preferred, minimum, granule);
-        while (bytes == 0)
+        long granule = preferred == minimum ? 1 : _engine.Slabs.PageSize;
+        while (true)
         {
-            long missing = minimum - (Budget.Limit - Budget.Reserved);
-            if (missing > 0 && (!mayReclaim || Reclaim(missing, forOwner, gatherFirst: true) == 0))
-                return 0;
-            bytes = Budget.ReserveUpTo(preferred, minimum, granule);
+            long bytes = InTransit.Reserve(preferred, minimum, granule);
+            if (bytes != 0 || !TryMakeRoom(minimum, forOwner, mayReclaim))
+                return bytes;
         }
-        return bytes;
     }
+
+    /// <summary>Reserves bytes for memory of the caller's, and waits for what is in transit where that may make room.</summary>
+    public bool TryReserveWhole(long bytes)
+    {
+        while (true)
+        {
+            long ended = InTransit.Ended;
+            if (Reserve(bytes, bytes, forOwner: null) != 0)
+                return true;
+            if (!IsWorthAnotherLook(bytes, forOwner: null, ended))
+                return false;
+        }
+    }
+
+    /// <summary>
+    /// After a look in vain: waits for memory that was in transit during the look, and may make room.
+    /// </summary>
+    /// <param name="bytes">What is needed.</param>
+    /// <param name="forOwner">Who would get it.</param>
+    /// <param name="ended"><see cref="MemoryInTransit.Ended"/> before the look.</param>
+    /// <returns>False where all was at rest, or is too little in any case.</returns>
+    public bool IsWorthAnotherLook(long bytes, SlabOwner? forOwner, long ended) =>
+        InTransit.Ended != ended
+        || MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true) + InTransit.Bytes && InTransit.WaitBeyond(ended);
+
+    /// <summary>Whether a request could be served by registering memory, if need be in place of idle memory. While callers wait, for then nothing is in magazines.</summary>
+    public bool HasRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: false);
 
     /// <summary>Releases bytes that were reserved: those who wait may find room now, whoever had them and for what.</summary>
     public void Release(long bytes)
     {
         Budget.Release(bytes);
-        engine.SignalWaiters();
+        _engine.SignalWaiters();
     }
 
     /// <summary>
@@ -50,18 +101,52 @@ internal sealed class PoolMemory(PoolEngine engine, SizeClass[] classes, long li
         Budget.Limit = bytes;
         MagazineBudget.Limit = bytes / MagazineShare;
         Interlocked.Exchange(ref _overLimit, 1);
-        engine.UpdateMode();
+        _engine.UpdateMode();
         // They are made anew, with their shares of the new cap.
-        foreach (SizeClass sizeClass in classes)
-            sizeClass.Gather(MagazinesToCollect.AllForGood);
-        engine.AfterRelease();
+        Gather(_classes, MagazinesToCollect.AllForGood, look: false);
+        _engine.AfterRelease();
     }
 
-    /// <summary>Puts the blocks of all magazines back to their slabs.</summary>
-    public void GatherMagazines()
+    /// <summary>Puts the blocks of all magazines back to their slabs, if there are any.</summary>
+    /// <returns>True where there were any.</returns>
+    public bool GatherMagazines() => Gather(_classes, MagazinesToCollect.All);
+
+    /// <summary>
+    /// The mode has become slow: puts what is in magazines where all can see it. Of returns that read the fast mode none
+    /// is overlooked: they have put their block in, or are seen to be about to, behind the barrier. Later ones put nothing
+    /// in, so that the magazines stay empty and nobody passes a barrier again until the mode changes.
+    /// </summary>
+    public void GatherForSlowMode() => Gather(_classes, MagazinesToCollect.All, look: false);
+
+    /// <summary>Puts blocks of magazines back to their slabs, for several classes at one process-wide barrier.</summary>
+    /// <param name="from">The classes.</param>
+    /// <param name="which">Which magazines.</param>
+    /// <param name="look">Only where they hold anything: a barrier costs microseconds, and most are empty when memory is scarce.</param>
+    /// <returns>True where there were any blocks.</returns>
+    public bool Gather(ReadOnlySpan<SizeClass> from, MagazinesToCollect which, bool look = true)
     {
-        foreach (SizeClass sizeClass in classes)
-            sizeClass.Gather(MagazinesToCollect.All);
+        bool hasFound = false;
+        // Behind what this thread has put into its magazines: of two threads that each return a block and then look for
+        // one, at least one sees the other's.
+        Interlocked.MemoryBarrier();
+        lock (Gathering)
+        {
+            bool isRevoked = false;
+            foreach (SizeClass sizeClass in from)
+                isRevoked |= sizeClass.RevokeMagazines(which, look);
+            if (!isRevoked)
+                return false;
+            _barriers++;
+            Interlocked.MemoryBarrierProcessWide();
+            foreach (SizeClass sizeClass in from)
+                hasFound |= sizeClass.CollectMagazines(which);
+        }
+        if (!hasFound)
+            return false;
+        foreach (SizeClass sizeClass in from)
+            sizeClass.ReclaimIfClosed();
+        _engine.AfterRelease();
+        return true;
     }
 
     /// <summary>Where the cap was lowered: gives back what is over it and idle.</summary>
@@ -69,28 +154,59 @@ internal sealed class PoolMemory(PoolEngine engine, SizeClass[] classes, long li
     {
         if (Volatile.Read(ref _overLimit) == 0)
             return;
-        // While the mode is slow the magazines are empty.
-        if (Budget.Excess is > 0 and long excess)
-            Reclaim(excess, forOwner: null, gatherFirst: false);
+        // While the mode is slow the magazines are empty. What was registered at start goes last.
+        for (int initialToo = 0; initialToo <= 1 && Budget.Excess is > 0 and long excess; initialToo++)
+            Reclaim(excess, forOwner: null, initialToo == 1);
         if (Budget.Excess != 0)
             return;
         // A limit that is lowered at this moment is seen here, or notes itself after this.
         Interlocked.Exchange(ref _overLimit, 0);
         if (Budget.Excess != 0)
             Interlocked.Exchange(ref _overLimit, 1);
-        engine.UpdateMode();
+        _engine.UpdateMode();
     }
 
-    private long Reclaim(long bytes, SlabOwner? forOwner, bool gatherFirst)
+    /// <summary>Gives back idle memory of others, if that makes enough room; else nothing.</summary>
+    /// <returns>True where it is worth trying again.</returns>
+    private bool TryMakeRoom(long bytes, SlabOwner? forOwner, bool mayReclaim)
     {
-        long reclaimed = engine.ReclaimDirect(bytes);
-        if (reclaimed < bytes && gatherFirst)
-            GatherMagazines();
-        // The largest blocks first: they give back most at a time.
-        for (int i = classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
+        long missing = MissingFor(bytes);
+        if (missing <= 0)
+            return true;
+        if (!mayReclaim || missing > IdleBytes(forOwner, withMagazines: true))
+            return false;
+        if (missing > IdleBytes(forOwner, withMagazines: false))
         {
-            if (classes[i] != forOwner)
-                reclaimed += classes[i].Reclaim(bytes - reclaimed);
+            GatherMagazines();
+            missing = MissingFor(bytes);
+            if (missing > IdleBytes(forOwner, withMagazines: false))
+                return false;
+        }
+        return missing <= 0 || Reclaim(missing, forOwner, initialToo: false) != 0;
+    }
+
+    private long MissingFor(long bytes) => bytes - (Budget.Limit - Budget.Reserved);
+
+    /// <summary>Idle bytes that can be given back for an owner, who has no use for what is idle of its own.</summary>
+    private long IdleBytes(SlabOwner? forOwner, bool withMagazines)
+    {
+        long idle = _engine.IdleDirectBytes;
+        foreach (SizeClass sizeClass in _classes)
+        {
+            if (sizeClass != forOwner)
+                idle += withMagazines ? sizeClass.IdleBytesWithMagazines : sizeClass.IdleBytes;
+        }
+        return idle;
+    }
+
+    private long Reclaim(long bytes, SlabOwner? forOwner, bool initialToo)
+    {
+        long reclaimed = _engine.ReclaimDirect(bytes);
+        // The largest blocks first: they give back most at a time.
+        for (int i = _classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
+        {
+            if (_classes[i] != forOwner)
+                reclaimed += _classes[i].Reclaim(bytes - reclaimed, initialToo);
         }
         return reclaimed;
     }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
 
@@ -130,46 +131,79 @@ internal sealed class SizeClass : SlabOwner
             return 0;
         lock (_gate)
             _shelves.Add(slab, isInitial: true);
+        Engine.Memory.InTransit.Leave(slab.Region.Length);
         Engine.SignalWaiters();
         return slab.BlockCount * BlockSize;
     }
 
-    /// <summary>Puts blocks of magazines back to their slabs.</summary>
+    /// <summary>Puts blocks of magazines back to their slabs, if there are any.</summary>
     /// <returns>True where there were any.</returns>
-    public bool Gather(MagazinesToCollect which)
+    private bool Gather(MagazinesToCollect which) => Engine.Memory.Gather([this], which);
+
+    /// <summary>The first half of a gathering; see <see cref="PoolMemory.Gather"/>.</summary>
+    public bool RevokeMagazines(MagazinesToCollect which, bool look) => _magazines.Revoke(which, look);
+
+    /// <summary>The second half, behind the barrier: puts blocks of magazines back to their slabs.</summary>
+    /// <returns>True where there were any.</returns>
+    public bool CollectMagazines(MagazinesToCollect which)
     {
         lock (_gate)
         {
             ReadOnlySpan<ulong> blocks = CollectionsMarshal.AsSpan(_magazines.Collect(which));
-            if (blocks.IsEmpty)
-                return false;
             _shelves.Put(blocks);
+            return !blocks.IsEmpty;
         }
-        AfterPut();
-        return true;
     }
 
     /// <summary>Gives back idle slabs, those that are idle for the longest first, until so many bytes are free again.</summary>
-    public long Reclaim(long bytes)
+    /// <param name="bytes">Bytes.</param>
+    /// <param name="initialToo">Also those that were registered at start, which no other class gets.</param>
+    public long Reclaim(long bytes, bool initialToo)
     {
         long reclaimed = 0;
-        while (reclaimed < bytes && TryDestroyIdle(s => s.RemoveIdle(), out long length))
+        while (reclaimed < bytes && TryDestroyIdle(s => s.FindIdle(initialToo), out long length))
             reclaimed += length;
         return reclaimed;
+    }
+
+    /// <summary>Bytes of idle slabs that may be given back for others.</summary>
+    public long IdleBytes => _shelves.IdleBytes;
+
+    /// <summary>As <see cref="IdleBytes"/>, and what may join them when the magazines are emptied: no less than that.</summary>
+    public long IdleBytesWithMagazines
+    {
+        get
+        {
+            lock (_gate)
+                return _magazines.Blocks is > 0 and long blocks ? _shelves.IdleBytesWith(blocks) : _shelves.IdleBytes;
+        }
+    }
+
+    /// <summary>The slabs that were registered at start.</summary>
+    public IReadOnlyList<MemoryRegion> InitialRegions
+    {
+        get
+        {
+            lock (_gate)
+                return [.. _shelves.Slabs.Where(s => s.IsInitial).Select(s => s.Slab.Region)];
+        }
     }
 
     public override void Trim(long idleSince)
     {
         Gather(MagazinesToCollect.Idle);
         _magazines.Widen();
-        while (TryDestroyIdle(s => s.RemoveIdle(idleSince, InitialBlocks), out long length))
+        while (TryDestroyIdle(s => s.FindIdle(idleSince, InitialBlocks), out long length))
             Engine.CountTrim(length);
     }
 
     public override void ReleaseIdle()
     {
-        lock (_gate)
-            _shelves.Put(CollectionsMarshal.AsSpan(_magazines.Close()));
+        lock (Engine.Memory.Gathering)
+        {
+            lock (_gate)
+                _shelves.Put(CollectionsMarshal.AsSpan(_magazines.Close()));
+        }
         AfterPut();
     }
 
@@ -240,10 +274,10 @@ internal sealed class SizeClass : SlabOwner
     }
 
     /// <summary>Nothing is kept for later any more.</summary>
-    private void ReclaimIfClosed()
+    public void ReclaimIfClosed()
     {
         if (Engine.IsClosed)
-            Reclaim(long.MaxValue);
+            Reclaim(long.MaxValue, initialToo: true);
     }
 
     /// <summary>Takes a free block, and fills the thread's magazine with some more.</summary>
@@ -324,17 +358,7 @@ internal sealed class SizeClass : SlabOwner
             if (slab is null)
                 return TryTakeIdle(length, fromOthers: true, out buffer);
             hasGrown = true;
-            _magazines.Restore();
-            Magazine? magazine = MagazineToFill();
-            ulong block;
-            lock (_gate)
-            {
-                _shelves.Add(slab);
-                _nextGrowthBytes = Math.Min(Math.Max(slab.Region.Length * 2, FirstGrowthBytes), Engine.MaxSlabBytes);
-                // Before any other thread sees the slab: they may take all the rest of it.
-                TryTake_NeedsLock(magazine, isHit: false, out block);
-            }
-            buffer = ToBuffer(block, length);
+            buffer = AddAndTake(slab, length);
             // The rest of it is for anybody, also for waiters for smaller blocks.
             Engine.SignalWaiters();
             return true;
@@ -347,6 +371,23 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
+    private RmaBuffer AddAndTake(Slab slab, long length)
+    {
+        _magazines.Restore();
+        Magazine? magazine = MagazineToFill();
+        ulong block;
+        lock (_gate)
+        {
+            _shelves.Add(slab);
+            _nextGrowthBytes = Math.Min(Math.Max(slab.Region.Length * 2, FirstGrowthBytes), Engine.MaxSlabBytes);
+            // Before any other thread sees the slab: they may take all the rest of it.
+            TryTake_NeedsLock(magazine, isHit: false, out block);
+        }
+        Engine.Memory.InTransit.Leave(slab.Region.Length);
+        return ToBuffer(block, length);
+    }
+
+    /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
     private Slab? TryGrow()
     {
         long preferred = Math.Max(_nextGrowthBytes / BlockSize, 1) * BlockSize;
@@ -368,6 +409,7 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
+    /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
     private Slab? TryCreateSlab(long preferredBytes, bool mayReclaim = true)
     {
         SlabFactory slabs = Engine.Slabs;
@@ -378,18 +420,44 @@ internal sealed class SizeClass : SlabOwner
         int blocks = checked((int)(reserved / BlockSize));
         long bytes = slabs.RoundToPages(blocks * BlockSize);
         if (reserved != bytes)
+        {
             Engine.Memory.Release(reserved - bytes);
-        return slabs.Create(this, bytes, BlockSize, blocks);
+            Engine.Memory.InTransit.Leave(reserved - bytes);
+        }
+        try
+        {
+            return slabs.Create(this, bytes, BlockSize, blocks);
+        }
+        catch
+        {
+            Engine.Memory.InTransit.Leave(bytes);
+            throw;
+        }
     }
 
-    private bool TryDestroyIdle(Func<SlabShelves, Slab?> choose, out long length)
+    private bool TryDestroyIdle(Func<SlabShelves, FreeBlocks?> choose, out long length)
     {
-        Slab? idle;
+        Slab slab;
         lock (_gate)
-            idle = choose(_shelves);
-        length = idle?.Region.Length ?? 0;
-        if (idle is not null)
-            Engine.Slabs.Destroy(idle);
-        return idle is not null;
+        {
+            if (choose(_shelves) is not { } idle)
+            {
+                length = 0;
+                return false;
+            }
+            slab = idle.Slab;
+            length = slab.Region.Length;
+            Engine.Memory.InTransit.Enter(length);
+            _shelves.Remove(idle);
+        }
+        try
+        {
+            Engine.Slabs.Destroy(slab);
+        }
+        finally
+        {
+            Engine.Memory.InTransit.Leave(length);
+        }
+        return true;
     }
 }

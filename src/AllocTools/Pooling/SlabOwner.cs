@@ -27,7 +27,7 @@ internal abstract class SlabOwner(PoolEngine engine)
 
     private long _quarantined;
 
-    /// <summary>Whoever sets <see cref="SlowMode"/> passes the process-wide barrier and then gathers the magazines.</summary>
+    /// <summary>Whoever sets <see cref="SlowMode"/> then has the magazines gathered; see <see cref="PoolMemory.GatherForSlowMode"/>.</summary>
     public void SetMode(int mode)
     {
         Volatile.Write(ref Slow, mode & SlowMode);

@@ -29,6 +29,11 @@ internal sealed class SlabShelves(TimeProvider time)
 
     public long Free { get; private set; }
 
+    /// <summary>Bytes of idle slabs that were not there from the start: what may be given back for others. Read without the lock, too.</summary>
+    public long IdleBytes => Volatile.Read(ref _idleBytes);
+
+    private long _idleBytes;
+
     /// <summary>The slabs by number, for looking up without the lock: of a block that is out, its slab is there.</summary>
     public Slab?[] ByNumber => Volatile.Read(ref _byNumber);
 
@@ -94,23 +99,31 @@ internal sealed class SlabShelves(TimeProvider time)
         Place(free);
     }
 
-    /// <summary>Takes out the slab that is idle for the longest, if there is one.</summary>
-    public Slab? RemoveIdle() => _first[0] is { } idle ? Remove(idle) : null;
+    /// <summary>The slab that is idle for the longest, if there is one.</summary>
+    /// <param name="initialToo">Also of those that were there from the start.</param>
+    public FreeBlocks? FindIdle(bool initialToo)
+    {
+        FreeBlocks? idle = _first[0];
+        while (idle is { IsInitial: true } && !initialToo)
+            idle = idle.Next;
+        return idle;
+    }
 
-    /// <summary>Takes out the slab that is idle for the longest and was not there from the start, if there is one.</summary>
+    /// <summary>The slab that is idle for the longest and was not there from the start, if there is one.</summary>
     /// <param name="idleSince">Only if it is idle since that timestamp or longer.</param>
     /// <param name="keepBlocks">Only if so many blocks stay.</param>
-    public Slab? RemoveIdle(long idleSince, long keepBlocks)
+    public FreeBlocks? FindIdle(long idleSince, long keepBlocks)
     {
         for (FreeBlocks? idle = _first[0]; idle is not null && idle.IdleSince <= idleSince; idle = idle.Next)
         {
             if (!idle.IsInitial && Total - idle.Slab.BlockCount >= keepBlocks)
-                return Remove(idle);
+                return idle;
         }
         return null;
     }
 
-    private Slab Remove(FreeBlocks idle)
+    /// <summary>Takes an idle slab out.</summary>
+    public void Remove(FreeBlocks idle)
     {
         Debug.Assert(idle.IsIdle, "only an idle slab is given back");
         Unlink(idle);
@@ -121,8 +134,41 @@ internal sealed class SlabShelves(TimeProvider time)
         Bytes -= idle.Slab.Region.Length;
         Total -= idle.Slab.BlockCount;
         Free -= idle.Slab.BlockCount;
-        return idle.Slab;
     }
+
+    /// <summary>Takes a free block of a slab that was there from the start.</summary>
+    public bool TryTakeInitial(out ulong block)
+    {
+        for (int shelf = ShelfCount - 1; shelf >= 0; shelf--)
+        {
+            for (FreeBlocks? slab = _first[shelf]; slab is not null; slab = slab.Next)
+            {
+                if (!slab.IsInitial)
+                    continue;
+                block = NumberOf(slab.Number, slab.Pop());
+                Free--;
+                Place(slab);
+                return true;
+            }
+        }
+        block = 0;
+        return false;
+    }
+
+    /// <summary>The bytes of slabs that would be idle if so many blocks came back to them, each by itself; not those that were there from the start.</summary>
+    public long IdleBytesWith(long blocks)
+    {
+        long bytes = 0;
+        foreach (FreeBlocks? slab in _slabs)
+        {
+            if (slab is { IsInitial: false } && slab.InUse <= blocks)
+                bytes += slab.Slab.Region.Length;
+        }
+        return bytes;
+    }
+
+    /// <summary>The slabs.</summary>
+    public IEnumerable<FreeBlocks> Slabs => _slabs.OfType<FreeBlocks>();
 
     private static int ShelfOf(FreeBlocks slab) => slab.Count == 0 ? NoShelf
         : slab.IsIdle ? 0
@@ -138,7 +184,10 @@ internal sealed class SlabShelves(TimeProvider time)
         if (shelf == NoShelf)
             return;
         if (shelf == 0)
+        {
             slab.IdleSince = time.GetTimestamp();
+            CountIdle(slab, 1);
+        }
         slab.Previous = _last[shelf];
         if (_last[shelf] is { } last)
             last.Next = slab;
@@ -163,7 +212,15 @@ internal sealed class SlabShelves(TimeProvider time)
             _last[shelf] = slab.Previous;
         slab.Previous = slab.Next = null;
         slab.Shelf = NoShelf;
+        if (shelf == 0)
+            CountIdle(slab, -1);
         if (_first[shelf] is null)
             _notEmpty &= ~(1u << shelf);
+    }
+
+    private void CountIdle(FreeBlocks slab, int sign)
+    {
+        if (!slab.IsInitial)
+            Volatile.Write(ref _idleBytes, _idleBytes + (sign * slab.Slab.Region.Length));
     }
 }

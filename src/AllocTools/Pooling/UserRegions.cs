@@ -27,16 +27,24 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         if (address % alignment != 0)
             throw new ArgumentOutOfRangeException(nameof(address), $"The provider '{Engine.Context.Traits.ProviderName}' registers memory at multiples of {alignment} bytes only.");
         ulong[] states = Slab.AllocateStates(length, 1);
-        if (Engine.Memory.Reserve(length, length, this) == 0)
+        if (!Engine.Memory.TryReserveWhole(length))
             throw Engine.Exhausted(length, $"{length} bytes of the caller's memory");
-        if (Engine.Context.Traits.PagesBackedBeforeRegistering)
-            Back(address, length);
-        IRmaRegistration registration = Engine.Slabs.Register(address, length, Engine.SlabAccess);
-        var slab = new Slab(this, new MemoryRegion(address, length, Engine.SlabAccess, registration), length, 1, states);
-        lock (_gate)
+        Slab slab;
+        try
         {
-            _regions.Add(slab, pin);
-            _registeredBytes += length;
+            if (Engine.Context.Traits.PagesBackedBeforeRegistering)
+                Back(address, length);
+            IRmaRegistration registration = Engine.Slabs.Register(address, length, Engine.SlabAccess);
+            slab = new Slab(this, new MemoryRegion(address, length, Engine.SlabAccess, registration), length, 1, states);
+            lock (_gate)
+            {
+                _regions.Add(slab, pin);
+                _registeredBytes += length;
+            }
+        }
+        finally
+        {
+            Engine.Memory.InTransit.Leave(length);
         }
         return new RmaBuffer(slab, 0, slab.Lease(0), length);
     }

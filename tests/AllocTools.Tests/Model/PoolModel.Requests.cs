@@ -38,6 +38,11 @@ internal sealed partial class PoolModel
         }
         ValueTask<RmaBuffer> rent = default;
         Outcome expected = _oracle.OfRequest(length);
+        if (expected.Kind == OutcomeKind.NoRoom && _oracle.NeverFits(length))
+        {
+            Request(length, () => Pool.RentAsync(length, cancellation.Token).AsTask().GetAwaiter().GetResult().IsRented, () => default, throwsAtTheCap: true);
+            return;
+        }
         if (expected.Kind == OutcomeKind.NoRoom)
         {
             // No two have the same deadline.

@@ -34,18 +34,28 @@ internal sealed class PoolOracle(PoolModel model)
         long needed = PoolModel.RoundToPages(owner == Shape.Direct ? length : Shape.Classes[owner].BlockSize);
         if (Fits(needed, owner))
             return new Outcome(OutcomeKind.Growth, owner);
-        // Whole idle slabs have been given back in vain by then; a slab of which something is out has not.
         for (int larger = owner + 1; larger < Shape.Direct; larger++)
         {
-            if (IdleBesideWhatIsOut(larger) > 0)
+            if (IdleBlocks(larger) > 0)
                 return new Outcome(OutcomeKind.Hit, larger);
         }
         return new Outcome(OutcomeKind.NoRoom);
     }
 
-    /// <summary>Whether so many bytes can be registered, if need be in place of what is idle elsewhere.</summary>
+    /// <summary>Whether so many bytes can be registered, if need be in place of what is idle elsewhere. What a class has from the start stays.</summary>
     public bool Fits(long bytes, int owner) =>
-        model.Cap - model.Context.Live.Values.Sum() + IdleRegions(owner) >= bytes;
+        model.Cap - model.Context.Live.Values.Sum() + IdleRegions(owner) - KeptRegions() >= bytes;
+
+    /// <summary>A direct request for which there is no room beside what is kept from the start.</summary>
+    public bool NeverFits(long length) =>
+        Shape.OwnerOf(length) == Shape.Direct && PoolModel.RoundToPages(length) > model.Cap - model.Pool.InitialRegions.Sum(r => r.Length);
+
+    /// <summary>What is idle of that. An owner that asks has none of it, or it would be served from it.</summary>
+    private long KeptRegions()
+    {
+        HashSet<IRmaRegistration> taken = [.. model.Taken.Select(l => l.Registration)];
+        return model.Pool.InitialRegions.Where(r => !taken.Contains(r.Registration)).Sum(r => r.Length);
+    }
 
     /// <summary>The bytes of all regions of which nothing is out, but for one owner's.</summary>
     public long IdleRegions(int besides)
@@ -71,9 +81,6 @@ internal sealed class PoolOracle(PoolModel model)
         long bytes = PoolModel.RoundToPages(length);
         return model.IdleDirect().Any(idle => idle >= bytes && idle <= bytes + (bytes / 3));
     }
-
-    private long IdleBesideWhatIsOut(int owner) =>
-        InUse(owner).Sum(bytes => bytes / Shape.Classes[owner].BlockSize) - model.Taken.Count(l => l.Owner == owner);
 
     /// <summary>The lengths of the slabs of which something is out.</summary>
     private IEnumerable<long> InUse(int owner)

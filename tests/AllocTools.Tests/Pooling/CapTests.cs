@@ -87,4 +87,124 @@ public sealed class CapTests
             Assert.Equal(0, test.Statistics.Rejections);
         }
     }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task ARequestThatCantBeServedTakesNothingFromOthers(bool isDirect)
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 16 << 20;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1024 });
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1 << 20 });
+        });
+        using RmaBuffer held = test.Pool.Rent(9 << 20);
+        // Idle: slabs of both classes, with blocks in this thread's magazines, and a direct region.
+        test.Pool.Rent(1).Dispose();
+        test.Pool.Rent(1 << 20).Dispose();
+        test.Pool.Rent(2 << 20).Dispose();
+        long registered = test.Statistics.RegisteredBytes;
+        long barriers = test.Pool.Barriers;
+        byte[] own = new byte[8 << 20];
+        if (isDirect)
+            Assert.False(test.Pool.TryRent(8 << 20, out _));
+        else
+            Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Register(own));
+        Assert.Equal(registered, test.Statistics.RegisteredBytes);
+        Assert.Equal(0, test.Statistics.Deregistrations);
+        Assert.Equal(barriers, test.Pool.Barriers);
+        // What can be served takes what it needs.
+        using RmaBuffer fits = test.Pool.Rent(7 << 20);
+        Assert.NotEqual(0, test.Statistics.Deregistrations);
+    }
+
+    [Fact]
+    public async Task WhatWasRegisteredAtStartStaysWithItsClass()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 1 << 20;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1024, InitialBlocks = 512 });
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 64 << 10 });
+        });
+        await test.Pool.WarmUpAsync(TestContext.Current.CancellationToken);
+        test.Pool.Rent(1).Dispose();
+        List<RmaBuffer> blocks = [];
+        while (test.Pool.TryRent(64 << 10, out RmaBuffer block))
+            blocks.Add(block);
+        Assert.Equal(8, blocks.Count);
+        RmaPoolExhaustedException error = Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(600 << 10));
+        Assert.Contains("614400 bytes beside the 524288 bytes of its InitialBlocks", error.Message, StringComparison.Ordinal);
+        // It would wait in vain.
+        await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => test.Pool.RentAsync(600 << 10, TestContext.Current.CancellationToken).AsTask());
+        Assert.Equal(0, test.Statistics.RentTimeouts);
+        Assert.Equal(512, test.Statistics.SizeClasses[0].IdleBuffers);
+        // A lower cap goes before.
+        blocks.ForEach(b => b.Dispose());
+        test.Pool.SetLimit(256 << 10);
+        Assert.Equal(0, test.Statistics.RegisteredBytes);
+    }
+
+    [Theory]
+    [InlineData("rent")]
+    [InlineData("direct")]
+    [InlineData("register")]
+    [InlineData("expose")]
+    public async Task NobodyIsRefusedForWhatIsOnlyPassing(string request)
+    {
+        using var entered = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        var context = new CountingContext();
+        await using var test = new TestPool(context, o =>
+        {
+            o.MaxRegisteredBytes = 1 << 20;
+            o.MaxSlabBytes = 256 << 10;
+            o.Access = RmaAccess.RemoteRead;
+            o.Isolation = RmaIsolation.PerExposure;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 1024, InitialBlocks = 4 });
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 256 << 10 });
+        });
+        CancellationToken token = TestContext.Current.CancellationToken;
+        await test.Pool.WarmUpAsync(token);
+        using RmaBuffer small = test.Pool.Rent(1);
+        // Most of the cap is registered for a request that the provider refuses at last.
+        context.BeforeRegister = (_, length) =>
+        {
+            if (length < 900 << 10)
+                return;
+            entered.Set();
+            go.Wait(token);
+            throw CountingContext.Refusal(length);
+        };
+        Task refused = Task.Factory.StartNew(() => test.Pool.Rent(1000 << 10), token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        entered.Wait(token);
+        byte[] own = new byte[100 << 10];
+        Task asking = Task.Factory.StartNew(
+            () =>
+            {
+                using IDisposable served = request switch
+                {
+                    "rent" => test.Pool.Rent(256 << 10),
+                    "direct" => test.Pool.Rent(300 << 10),
+                    "register" => test.Pool.Register(own),
+                    _ => ExposeMuch(test),
+                };
+            },
+            token,
+            TaskCreationOptions.LongRunning,
+            TaskScheduler.Default);
+        Assert.False(test.Pool.TryRent(1024 << 10, out _));
+        go.Set();
+        await Assert.ThrowsAsync<RmaRegistrationException>(() => refused);
+        await asking.WaitAsync(TimeSpan.FromSeconds(30), token);
+    }
+
+    private static RmaExposure ExposeMuch(TestPool test)
+    {
+        using RmaBuffer block = test.Pool.Rent(256 << 10);
+        RmaExposure exposure = block.Expose(RmaAccess.RemoteRead);
+        exposure.Dispose();
+        return exposure;
+    }
 }

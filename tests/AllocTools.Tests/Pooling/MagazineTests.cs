@@ -205,6 +205,34 @@ public sealed class MagazineTests
         AssertBooks(second);
     }
 
+    [Fact]
+    public async Task WithEmptyMagazinesARefusalPassesNoBarrierAndWaitersPassOneTogether()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 1 << 20;
+            o.MaxSlabBytes = 64 << 10;
+            o.SizeClassRange = new SizeClassRangeOptions { From = 256, To = 64 << 10, StepsPerDoubling = 4 };
+        });
+        foreach (long size in test.Statistics.SizeClasses.Select(c => c.BlockSize).Where(b => b > 0).ToArray())
+            test.Pool.Rent(size).Dispose();
+        List<RmaBuffer> all = [];
+        while (test.Pool.TryRent(Block, out RmaBuffer buffer))
+            all.Add(buffer);
+        Assert.Equal(1 << 20, test.Statistics.RegisteredBytes);
+        long before = test.Pool.Barriers;
+        for (int i = 0; i < 100; i++)
+            Assert.False(test.Pool.TryRent(1 + (i * 500), out _));
+        Assert.Equal(before, test.Pool.Barriers);
+        Task<RmaBuffer>[] waiting = [.. Enumerable.Range(0, 10).Select(i => test.Pool.RentAsync(1 + (i * 5000), Token).AsTask())];
+        Assert.Equal(before + 1, test.Pool.Barriers);
+        foreach (RmaBuffer buffer in all)
+            buffer.Dispose();
+        foreach (Task<RmaBuffer> next in waiting)
+            (await next.WaitAsync(TimeSpan.FromSeconds(30), Token)).Dispose();
+        AssertBooks(test);
+    }
+
     private static TestPool OneSlab() => new(o =>
     {
         TestPool.Classes(Block)(o);

@@ -1,0 +1,67 @@
+namespace AllocTools.Pooling;
+
+/// <summary>Bytes that are being registered or given back: nobody's to use, and not free yet.</summary>
+/// <remarks>
+/// A request that finds no room meanwhile need not be refused: a registration may fail, or make more blocks than it was
+/// asked for, and what is given back comes free. It waits until one has ended and looks again. Nobody waits here while
+/// memory of its own is in transit, so that no two wait for each other.
+/// The order of steps makes sure that nothing is overlooked: memory enters before it leaves its shelf, and leaves after
+/// it was put on one or its bytes were released; whoever looks reads <see cref="Ended"/> first.
+/// </remarks>
+internal sealed class MemoryInTransit(Budget budget)
+{
+    // Waited on, so no Lock.
+    private readonly object _gate = new();
+    private long _bytes;
+    private long _ended;
+
+    public long Bytes => Volatile.Read(ref _bytes);
+
+    /// <summary>How often something ended.</summary>
+    public long Ended => Volatile.Read(ref _ended);
+
+    /// <summary>Reserves bytes for what is to be registered; they are in transit until <see cref="Leave"/>.</summary>
+    public long Reserve(long preferred, long minimum, long granule)
+    {
+        lock (_gate)
+        {
+            long bytes = budget.ReserveUpTo(preferred, minimum, granule);
+            _bytes += bytes;
+            return bytes;
+        }
+    }
+
+    /// <summary>Memory that was reserved before is about to be given back.</summary>
+    public void Enter(long bytes)
+    {
+        lock (_gate)
+            _bytes += bytes;
+    }
+
+    /// <summary>It is registered and where others can see it, or it is gone.</summary>
+    public void Leave(long bytes)
+    {
+        lock (_gate)
+        {
+            _bytes -= bytes;
+            _ended++;
+            Monitor.PulseAll(_gate);
+        }
+    }
+
+    /// <summary>Waits until more than so many have ended.</summary>
+    /// <returns>False where no more have, and nothing is in transit.</returns>
+    public bool WaitBeyond(long ended)
+    {
+        lock (_gate)
+        {
+            while (_ended == ended)
+            {
+                if (_bytes == 0)
+                    return false;
+                Monitor.Wait(_gate);
+            }
+            return true;
+        }
+    }
+}
