@@ -42,4 +42,7 @@ internal static partial class HostingLog
 
     [LoggerMessage(112, LogLevel.Information, "The section '{Section}' of pool '{Pool}' is not part of the host's configuration: a file of it that can't be parsed is not reported.")]
     public static partial void FilesNotWatched(ILogger logger, string pool, string section);
+
+    [LoggerMessage(113, LogLevel.Debug, "The pool '{Pool}' {What}; the exception says where.")]
+    public static partial void StartFailed(ILogger logger, string pool, string what, Exception exception);
 }

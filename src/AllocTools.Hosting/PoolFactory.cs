@@ -72,7 +72,7 @@ internal static class PoolFactory
         }
         catch (Exception e) when (e is not ObjectDisposedException)
         {
-            throw new RmaPoolStartException(registration, "can't start", e);
+            throw new RmaPoolStartException(registration, "can't start", e, LoggerOf(services));
         }
     }
 
@@ -85,7 +85,7 @@ internal static class PoolFactory
         }
         catch (Exception e) when (e is not ObjectDisposedException)
         {
-            throw new RmaPoolStartException(registration, "can't open its endpoint", e);
+            throw new RmaPoolStartException(registration, "can't open its endpoint", e, LoggerOf(services));
         }
     }
 

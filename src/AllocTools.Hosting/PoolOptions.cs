@@ -14,6 +14,8 @@ internal static class PoolOptions
 {
     public static void Add(IServiceCollection services, PoolRegistration registration)
     {
+        services.AddOptionsWithValidateOnStart<OptionsOfAllPools>();
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<OptionsOfAllPools>, OptionsOfAllPools.Rule>());
         AddRules(services, registration, "", new RmaMemoryPoolOptionsValidator());
         services.AddSingleton<IValidateOptions<RmaMemoryPoolOptions>>(new SharedProviderRule(registration));
         const string ProviderPath = RmaMemoryPoolBuilder.ProviderSection + ":";
@@ -26,7 +28,7 @@ internal static class PoolOptions
     }
 
     /// <summary>Reads the options of all pools, and of the providers that they open.</summary>
-    /// <exception cref="OptionsValidationException">All that is wrong with any of them.</exception>
+    /// <exception cref="RmaOptionsValidationException">All that is wrong with any of them.</exception>
     public static void ThrowIfAnyIsInvalid(IServiceProvider services)
     {
         List<OptionsValidationException> errors = [];
@@ -38,10 +40,8 @@ internal static class PoolOptions
             else if (registration.Provider == typeof(HostProvider))
                 Read<HostProviderOptions>(registration);
         }
-        if (errors.Count == 1)
-            throw errors[0];
-        if (errors.Count > 1)
-            throw new OptionsValidationException(errors[0].OptionsName, errors[0].OptionsType, errors.SelectMany(e => e.Failures));
+        if (errors.Count != 0)
+            throw new RmaOptionsValidationException(errors[0].OptionsName, errors[0].OptionsType, errors.SelectMany(e => e.Failures));
 
         void Read<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(PoolRegistration registration)
             where TOptions : class
@@ -92,7 +92,7 @@ internal static class PoolOptions
             Func<IServiceProvider, SectionOptions<TOptions>> options)
             where TOptions : class
         {
-            services.AddOptionsWithValidateOnStart<TOptions>(name);
+            services.AddOptions<TOptions>(name);
             // No IOptionsChangeTokenSource: a monitor would throw from then on at a change that is invalid; see PoolReloader.
             services.AddSingleton<IConfigureOptions<TOptions>>(options);
             services.AddSingleton<IValidateOptions<TOptions>>(options);
@@ -103,7 +103,7 @@ internal static class PoolOptions
         IServiceCollection services, PoolRegistration registration, string path, IValidateOptions<TOptions> rules)
         where TOptions : class
     {
-        services.AddOptionsWithValidateOnStart<TOptions>(registration.Key.Name);
+        services.AddOptions<TOptions>(registration.Key.Name);
         services.AddSingleton<IValidateOptions<TOptions>>(new NamedOptionsValidator<TOptions>(registration.Key.Name, registration.Origin + path, rules));
         if (registration.Key.IsDefault)
         {
@@ -123,5 +123,18 @@ internal static class PoolOptions
                let path = pool.Section?.Path ?? ""
                where path.StartsWith(start, StringComparison.OrdinalIgnoreCase)
                select path[start.Length..].Split(ConfigurationPath.KeyDelimiter)[0];
+    }
+
+    /// <summary>Has the host validate the options of all pools together when it starts, before any hosted service: what is wrong is one exception.</summary>
+    private sealed class OptionsOfAllPools
+    {
+        public sealed class Rule(IServiceProvider services) : IValidateOptions<OptionsOfAllPools>
+        {
+            public ValidateOptionsResult Validate(string? name, OptionsOfAllPools options)
+            {
+                ThrowIfAnyIsInvalid(services);
+                return ValidateOptionsResult.Success;
+            }
+        }
     }
 }

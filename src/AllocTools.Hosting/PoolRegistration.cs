@@ -26,7 +26,7 @@ internal sealed class PoolRegistration(PoolKey key, Type provider, IConfiguratio
     public string Origin => Section is null ? $"Pool '{Key.DisplayName}': " : Section.Path + ConfigurationPath.KeyDelimiter;
 
     /// <summary>The failures of a validation by the pool itself, with the place of each option.</summary>
-    public OptionsValidationException WithOrigin(OptionsValidationException error) =>
+    public RmaOptionsValidationException WithOrigin(OptionsValidationException error) =>
         new(error.OptionsName, error.OptionsType, error.Failures.Select(f => Origin + f));
 
     /// <exception cref="InvalidOperationException">There is one of that name.</exception>
@@ -50,13 +50,13 @@ internal sealed class PoolRegistration(PoolKey key, Type provider, IConfiguratio
         PoolRegistration owner = this;
         for (int steps = 0; owner.SharesWith is { } shared; steps++)
         {
-            string told = $"The pool '{Key.DisplayName}' shares the provider of '{shared.DisplayName}'";
+            string sharing = $"The pool '{Key.DisplayName}' shares the provider of '{shared.DisplayName}'";
             owner = Array.Find(all, r => r.Key.DisplayName == shared.DisplayName)
-                ?? throw new InvalidOperationException($"{told}, and no pool of that name was added. There are {string.Join(", ", all.Select(r => $"'{r.Key.DisplayName}'"))}.");
+                ?? throw new InvalidOperationException($"{sharing}, but no pool of that name was added. The pools are {string.Join(", ", all.Select(r => $"'{r.Key.DisplayName}'"))}.");
             if (owner.Provider != Provider)
-                throw new InvalidOperationException($"{told}, which is a {owner.Provider.Name}; its own is a {Provider.Name}. Add both with the same provider.");
+                throw new InvalidOperationException($"{sharing}, whose provider is a {owner.Provider.Name}, while its own is a {Provider.Name}. Add both with the same provider.");
             if (steps == all.Length)
-                throw new InvalidOperationException($"{told}, which in the end shares its own: no pool of that circle opens a provider.");
+                throw new InvalidOperationException($"{sharing}, which in the end shares its own: one pool of that circle must have a provider of its own.");
         }
         return owner;
     }

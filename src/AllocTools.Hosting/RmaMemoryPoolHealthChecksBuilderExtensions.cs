@@ -35,13 +35,13 @@ public static class RmaMemoryPoolHealthChecksBuilderExtensions
         ArgumentException.ThrowIfNullOrEmpty(poolName);
         var options = new RmaMemoryPoolHealthOptions();
         configure?.Invoke(options);
-        CheckRange(options.MaxRentedShare is >= 0.01 and <= 1, nameof(options.MaxRentedShare), options.MaxRentedShare, "0.01 to 1");
-        CheckRange(options.MaxWait >= TimeSpan.Zero && options.MaxWait <= LongestTime, nameof(options.MaxWait), options.MaxWait, "0 to 24 hours");
+        CheckRange(options.MaxRentedShare is >= 0.01 and <= 1, nameof(options.MaxRentedShare), options.MaxRentedShare, "0.01 and 1");
+        CheckRange(options.MaxWait >= TimeSpan.Zero && options.MaxWait <= LongestTime, nameof(options.MaxWait), options.MaxWait, "0 and 24 hours");
         CheckRange(
             options.RegistrationFailurePeriod >= TimeSpan.Zero && options.RegistrationFailurePeriod <= LongestTime,
             nameof(options.RegistrationFailurePeriod),
             options.RegistrationFailurePeriod,
-            "0 to 24 hours");
+            "0 and 24 hours");
         var key = new PoolKey(poolName);
         return builder.Add(new HealthCheckRegistration(
             name ?? $"rma_pool_{poolName}",
@@ -56,7 +56,7 @@ public static class RmaMemoryPoolHealthChecksBuilderExtensions
         static void CheckRange(bool holds, string option, object value, string range)
         {
             if (!holds)
-                throw new ArgumentOutOfRangeException(nameof(configure), $"{option} is {value}; it is {range}.");
+                throw new ArgumentOutOfRangeException(nameof(configure), $"{option} is {value}; it must be between {range}.");
         }
     }
 }

@@ -44,7 +44,7 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            throw new RmaPoolStartException(registration, "can't start", e);
+            throw new RmaPoolStartException(registration, "can't start", e, logger);
         }
     }
 

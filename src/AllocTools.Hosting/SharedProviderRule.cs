@@ -12,7 +12,7 @@ internal sealed class SharedProviderRule(PoolRegistration registration) : IValid
             return ValidateOptionsResult.Skip;
         IConfigurationSection provider = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
         return provider.Exists()
-            ? ValidateOptionsResult.Fail($"{provider.Path} has options, and the pool uses the provider of the pool '{other.DisplayName}'. Set them there.")
+            ? ValidateOptionsResult.Fail($"{provider.Path} has options, but the pool uses the provider of the pool '{other.DisplayName}'. Set them there.")
             : ValidateOptionsResult.Success;
     }
 }

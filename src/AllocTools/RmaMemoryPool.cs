@@ -44,8 +44,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         RmaMemoryPoolOptionsValidator.ThrowIfInvalid(name, options, context.Traits);
         _options = options;
         ILogger logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("AllocTools.RmaMemoryPool");
-        if (SystemRules.CapRisk(options, context.Traits, SystemLimits.Read()) is { } risk)
-            Log.CapOutOfReach(logger, name, risk);
+        WarnOfCap(options, context.Traits, name, logger);
         _engine = new PoolEngine(this, name, context, options, blocks ?? CreateAllocator(options, context.Traits), logger, timeProvider ?? TimeProvider.System);
     }
 
@@ -80,6 +79,8 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         {
             RmaMemoryPoolOptions next = _options.WithLiveOptionsOf(options);
             RmaMemoryPoolOptionsValidator.ThrowIfInvalid(Name, next, Context.Traits);
+            if (next.MaxRegisteredBytes > _options.MaxRegisteredBytes)
+                WarnOfCap(next, Context.Traits, Name, _engine.Logger);
             _engine.Reconfigure(next);
             Volatile.Write(ref _options, next);
         }
@@ -164,6 +165,12 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
 
     /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out.</summary>
     public void Dispose() => _engine.Dispose();
+
+    private static void WarnOfCap(RmaMemoryPoolOptions options, RmaProviderTraits traits, string name, ILogger logger)
+    {
+        if (SystemRules.Warning(options, traits, SystemLimits.Read()) is { } warning)
+            Log.CapOutOfReach(logger, name, warning);
+    }
 
     private static PageAllocator CreateAllocator(RmaMemoryPoolOptions options, RmaProviderTraits traits) => new(new PageAllocatorOptions
     {

@@ -35,7 +35,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
         if (options.SizeClasses.Contains(null!))
             return ValidateOptionsResult.Fail([.. failures, $"{nameof(options.SizeClasses)} has an entry that is null."]);
         if (options.ClearOnReturn && options.PoisonOnReturn)
-            failures.Add($"{nameof(options.ClearOnReturn)} and {nameof(options.PoisonOnReturn)} are both true; returned memory is filled with one or the other.");
+            failures.Add($"{nameof(options.ClearOnReturn)} and {nameof(options.PoisonOnReturn)} are both true; at most one of them may be.");
         if (CheckSizeClassRange(failures, options))
             CheckSizeClasses(failures, options);
         failures.AddRange(SystemRules.Failures(options, traits, _limits()));
@@ -57,9 +57,9 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
         string path = nameof(options.SizeClassRange);
         bool usable = new SizeClassRangeOptionsRanges().Validate(name: null, range).Succeeded;
         if (options.SizeClasses.Count != 0)
-            failures.Add($"{nameof(options.SizeClasses)} has {options.SizeClasses.Count} entries and {path} is set; size classes come from one of them.");
+            failures.Add($"{nameof(options.SizeClasses)} has {options.SizeClasses.Count} entries and {path} is set; only one of them may be.");
         if (range.To < range.From)
-            failures.Add($"{path}:{nameof(range.To)} is {range.To}; it is not less than {path}:{nameof(range.From)}, {range.From}.");
+            failures.Add($"{path}:{nameof(range.To)} ({InWords.Bytes(range.To)}) must not be less than {path}:{nameof(range.From)} ({InWords.Bytes(range.From)}).");
         return usable && range.To >= range.From && options.SizeClasses.Count == 0;
     }
 
@@ -67,9 +67,10 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
     {
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
         if (classes.Count > MaxSizeClasses)
-            failures.Add($"{nameof(options.SizeClasses)} has {classes.Count} entries; at most {MaxSizeClasses} are possible.");
+            failures.Add($"{nameof(options.SizeClasses)} has {classes.Count} entries; it must have at most {MaxSizeClasses}.");
         // The defaults that no longer fit a small cap are grown on demand; what was asked for must fit.
         bool isDefault = RmaMemoryPoolDefaults.AreDefault(options);
+        string cap = $"{nameof(options.MaxRegisteredBytes)} ({InWords.Bytes(options.MaxRegisteredBytes)})";
         long previous = 0;
         Int128 initialBytes = 0;
         for (int i = 0; i < classes.Count; i++)
@@ -77,13 +78,13 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             SizeClassOptions sizeClass = classes[i];
             string path = $"{nameof(options.SizeClasses)}:{i}:{nameof(sizeClass.BlockSize)}";
             if (sizeClass.BlockSize <= previous)
-                failures.Add($"{path} is {sizeClass.BlockSize}, after {previous}; size classes ascend, each size once.");
+                failures.Add($"{path} ({InWords.Bytes(sizeClass.BlockSize)}) must be more than the one before it ({InWords.Bytes(previous)}).");
             if (!isDefault && sizeClass.BlockSize > options.MaxRegisteredBytes)
-                failures.Add($"{path} is {sizeClass.BlockSize}, more than {nameof(options.MaxRegisteredBytes)}, {options.MaxRegisteredBytes}; not one block fits.");
+                failures.Add($"{path} ({InWords.Bytes(sizeClass.BlockSize)}) must not be more than {cap}: not one block would fit.");
             previous = sizeClass.BlockSize;
             initialBytes += (Int128)Math.Max(0, sizeClass.BlockSize) * Math.Max(0, sizeClass.InitialBlocks);
         }
         if (!isDefault && initialBytes > options.MaxRegisteredBytes)
-            failures.Add($"{nameof(options.SizeClasses)} ask for {initialBytes} bytes at start, more than {nameof(options.MaxRegisteredBytes)}, {options.MaxRegisteredBytes}. Raise it or lower InitialBlocks.");
+            failures.Add($"The InitialBlocks of {nameof(options.SizeClasses)} ({InWords.Bytes(initialBytes)} in all) must not be more than {cap}. Raise the cap, or lower InitialBlocks.");
     }
 }

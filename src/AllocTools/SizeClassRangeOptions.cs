@@ -30,7 +30,7 @@ public sealed class SizeClassRangeOptions
     public IReadOnlyList<SizeClassOptions> ToSizeClasses()
     {
         if (From is < Granule or > 1L << 30 || From % Granule != 0 || To < From || To > 1L << 30 || StepsPerDoubling is < 1 or > 8)
-            throw new InvalidOperationException($"Size classes from {From} to {To} in {StepsPerDoubling} steps a doubling are out of range.");
+            throw new InvalidOperationException($"Size classes from {From} to {To} in {StepsPerDoubling} steps a doubling can't be made: From must be a multiple of {Granule} between {Granule} and 1 GiB, To between From and 1 GiB, and the steps between 1 and 8.");
         List<SizeClassOptions> classes = [];
         for (long start = From; start <= To; start *= 2)
         {

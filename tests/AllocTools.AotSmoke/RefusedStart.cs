@@ -8,14 +8,14 @@ namespace AllocTools.AotSmoke;
 /// <summary>A host whose configuration has mistakes must not start, and must name each of them.</summary>
 internal static class RefusedStart
 {
-    /// <summary>How each failure begins: with the path.</summary>
+    /// <summary>How each failure begins.</summary>
     private static readonly string[] Expected =
     [
-        "Broken:MaxRegisteredByte is no option.",
         "Broken:MaxSlabBytes is 1024;",
-        "Broken:Provider:Endpoint:MaxOutstandin is no option.",
-        "Broken:Provider:Endpoint:SpinTime is 00:00:02;",
+        "Broken:Provider:Endpoint:SpinTime is 2 seconds;",
         "Broken:SizeClasses:0:BlockSize is 100;",
+        "Unknown option Broken:MaxRegisteredByte.",
+        "Unknown option Broken:Provider:Endpoint:MaxOutstandin.",
     ];
 
     public static async Task CheckAsync()
@@ -29,7 +29,6 @@ internal static class RefusedStart
             $"The start failed with:\n  {string.Join("\n  ", failures)}\nIt should fail with:\n  {string.Join("\n  ", Expected)}");
     }
 
-    /// <remarks>One exception for the pool's options and one for the provider's come as one of both.</remarks>
     private static async Task<IEnumerable<string>> FailuresOfStartAsync(IHost host)
     {
         try
@@ -39,10 +38,6 @@ internal static class RefusedStart
         catch (OptionsValidationException e)
         {
             return e.Failures;
-        }
-        catch (AggregateException e) when (e.InnerExceptions.All(inner => inner is OptionsValidationException))
-        {
-            return e.InnerExceptions.SelectMany(inner => ((OptionsValidationException)inner).Failures);
         }
         throw new CheckFailedException("A host with mistakes in its configuration started.");
     }

@@ -15,6 +15,8 @@ public sealed class ConfigurationTests
 {
     private const string Bytes = "a number of bytes, alone or with B, KiB, MiB, GiB or TiB, such as \"64 KiB\"";
 
+    private const string Time = "a time such as \"00:00:30\", \"30s\", \"500ms\", \"5min\" or \"2h\", or \"never\"";
+
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     [Theory]
@@ -34,14 +36,60 @@ public sealed class ConfigurationTests
     }
 
     [Theory]
-    [InlineData("1.5 GiB")]
-    [InlineData("64 kB")]
-    [InlineData("64 K")]
-    [InlineData("0x1000")]
-    [InlineData("9000000 TiB")]
-    [InlineData("KiB")]
-    public async Task A_size_that_cant_be_read_is_said(string text) =>
-        Assert.Equal([$"AllocTools:MaxSlabBytes is '{text}'; it is {Bytes}."], await FailuresAsync($$"""{ "AllocTools": { "MaxSlabBytes": "{{text}}" } }"""));
+    [InlineData("1 GB", "1 GiB")]
+    [InlineData("1.5 GiB", "1536 MiB")]
+    [InlineData("64 kB", "64 KiB")]
+    [InlineData("64k", "64 KiB")]
+    [InlineData("64 K", "64 KiB")]
+    [InlineData("2G", "2 GiB")]
+    [InlineData("65,536", "64 KiB")]
+    [InlineData("1_000", "1000 B")]
+    [InlineData("0x1000", null)]
+    [InlineData("9000000 TiB", null)]
+    [InlineData("KiB", null)]
+    [InlineData("0.3 B", null)]
+    public async Task A_size_that_cant_be_read_is_answered_with_the_right_spelling(string text, string? meant) =>
+        Assert.Equal(
+            [$"AllocTools:MaxSlabBytes is '{text}'; it must be {Bytes}.{(meant is null ? "" : $" Did you mean \"{meant}\"?")}"],
+            await FailuresAsync($$"""{ "AllocTools": { "MaxSlabBytes": "{{text}}" } }"""));
+
+    [Theory]
+    [InlineData("00:00:30", 30_000_000)]
+    [InlineData("30s", 30_000_000)]
+    [InlineData(" 30 S ", 30_000_000)]
+    [InlineData("1.5s", 1_500_000)]
+    [InlineData("250ms", 250_000)]
+    [InlineData("50us", 50)]
+    [InlineData("50 µs", 50)]
+    [InlineData("5m", 300_000_000)]
+    [InlineData("5min", 300_000_000)]
+    [InlineData("2h", 7_200_000_000)]
+    [InlineData("1d", 86_400_000_000)]
+    [InlineData("never", -1000)]
+    [InlineData("Infinite", -1000)]
+    [InlineData("-00:00:00.001", -1000)]
+    public async Task Times_have_units(string text, long microseconds)
+    {
+        using IHost host = await StartAsync($$"""{ "AllocTools": { "RentTimeout": "{{text}}" } }""");
+        Assert.Equal(microseconds, host.Services.GetRequiredService<RmaMemoryPool<HostProvider>>().Options.RentTimeout.Ticks / TimeSpan.TicksPerMicrosecond);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Theory]
+    [InlineData("30", "30s")]
+    [InlineData("-1", "never")]
+    [InlineData("unlimited", "never")]
+    [InlineData("soon", null)]
+    [InlineData("s", null)]
+    [InlineData("99999999999999999999d", null)]
+    public async Task A_time_that_cant_be_read_is_answered_with_the_right_spelling(string text, string? meant) =>
+        Assert.Equal(
+            [$"AllocTools:RentTimeout is '{text}'; it must be {Time}.{(meant is null ? "" : $" Did you mean \"{meant}\"?")}"],
+            await FailuresAsync($$"""{ "AllocTools": { "RentTimeout": "{{text}}" } }"""));
+
+    [Fact]
+    public async Task Never_is_refused_by_an_option_that_has_no_never() =>
+        Assert.Equal(["AllocTools:DrainTimeout is never; it must be between 0 and 24 hours."], await FailuresAsync("""{ "AllocTools": { "DrainTimeout": "never" } }"""));
 
     [Fact]
     public async Task All_that_is_wrong_comes_at_once_with_path_value_and_what_would_be_right()
@@ -69,23 +117,23 @@ public sealed class ConfigurationTests
             """);
         Assert.Equal(
             [
-                "AllocTools:Access is 'RemoteRead, RemoteRight'; it is some of None, Local, RemoteRead, RemoteWrite, with commas between.",
-                "AllocTools:AllowUnknownKeys is 'no'; it is true or false.",
-                "AllocTools:ClearOnReturn is 'perhaps'; it is true or false.",
-                "AllocTools:DrainTimeout is -00:00:01; it is 0 to 24 hours.",
-                "AllocTools:Endpoint is no option. There are Access, AllowUnknownKeys, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
-                "AllocTools:HugePages is an object or a list; it is one of Transparent, Off, Explicit.",
-                "AllocTools:LeakDetection is 'Some'; it is one of Off, Sampled, All.",
-                "AllocTools:MaxRegisterdBytes is no option. Was MaxRegisteredBytes meant?",
-                $"AllocTools:MaxSlabBytes is 'much'; it is {Bytes}.",
-                "AllocTools:NumaNode is 'first'; it is a whole number.",
-                "AllocTools:Provider:Locking is 'Always'; it is one of BestEffort, Required, None.",
-                "AllocTools:Provider:Lokcing is no option. Was Locking meant?",
-                "AllocTools:RentTimeout is '30'; it is a time as \"hh:mm:ss\" or \"hh:mm:ss.fff\", such as \"00:00:30\" for 30 seconds.",
-                "AllocTools:SizeClassRange is '5'; it is an object with options.",
-                "AllocTools:SizeClasses:0:InitialBlock is no option. Was InitialBlocks meant?",
-                $"AllocTools:SizeClasses:1:BlockSize is 'big'; it is {Bytes}.",
-                "AllocTools:SizeClasses:2 is '64 KiB'; it is an object with options.",
+                "AllocTools:Access is 'RemoteRead, RemoteRight'; it must be some of None, Local, RemoteRead, RemoteWrite, with commas between.",
+                "AllocTools:AllowUnknownKeys is 'no'; it must be true or false.",
+                "AllocTools:ClearOnReturn is 'perhaps'; it must be true or false.",
+                "AllocTools:DrainTimeout is -1 second; it must be between 0 and 24 hours.",
+                "AllocTools:HugePages is an object or a list; it must be one of Transparent, Off, Explicit.",
+                "AllocTools:LeakDetection is 'Some'; it must be one of Off, Sampled, All.",
+                $"AllocTools:MaxSlabBytes is 'much'; it must be {Bytes}.",
+                "AllocTools:NumaNode is 'first'; it must be a whole number.",
+                "AllocTools:Provider:Locking is 'Always'; it must be one of BestEffort, Required, None.",
+                $"AllocTools:RentTimeout is '30'; it must be {Time}. Did you mean \"30s\"?",
+                "AllocTools:SizeClassRange is '5'; it must be an object with options.",
+                $"AllocTools:SizeClasses:1:BlockSize is 'big'; it must be {Bytes}.",
+                "AllocTools:SizeClasses:2 is '64 KiB'; it must be an object with options.",
+                "Unknown option AllocTools:Endpoint. The options here are Access, AllowUnknownKeys, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
+                "Unknown option AllocTools:MaxRegisterdBytes. Did you mean MaxRegisteredBytes?",
+                "Unknown option AllocTools:Provider:Lokcing. Did you mean Locking?",
+                "Unknown option AllocTools:SizeClasses:0:InitialBlock. Did you mean InitialBlocks?",
             ],
             failures.Order(StringComparer.Ordinal));
     }
@@ -94,17 +142,17 @@ public sealed class ConfigurationTests
     public async Task A_value_where_a_section_belongs_is_told()
     {
         Assert.Equal(
-            ["AllocTools:Provider is 'tcp'; it is an object with options."],
+            ["AllocTools:Provider is 'tcp'; it must be an object with options."],
             await FailuresAsync("""{ "AllocTools": { "AllowUnknownKeys": true, "Provider": "tcp" } }"""));
-        Assert.Equal(["AllocTools is '5'; it is an object with options."], await FailuresAsync("""{ "AllocTools": 5 }"""));
+        Assert.Equal(["AllocTools is '5'; it must be an object with options."], await FailuresAsync("""{ "AllocTools": 5 }"""));
         Assert.Equal(
-            ["AllocTools:SizeClasses is an object with 'BlockSize'; it is a list of objects, as [ { \"BlockSize\": … } ]."],
+            ["AllocTools:SizeClasses is an object with 'BlockSize'; it must be a list of objects, such as [ { \"BlockSize\": … } ]."],
             await FailuresAsync("""{ "AllocTools": { "SizeClasses": { "BlockSize": "64 KiB" } } }"""));
         HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "Provider": "tcp" } }""");
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
         using IHost host = builder.Build();
-        OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
-        Assert.Equal(["AllocTools:Provider is 'tcp'; it is an object with options. Was AllocTools:Provider:Provider meant?"], error.Failures);
+        RmaOptionsValidationException error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
+        Assert.Equal(["AllocTools:Provider is 'tcp'; it must be an object with options. Did you mean AllocTools:Provider:Provider?"], error.Failures);
     }
 
     [Fact]
@@ -176,8 +224,7 @@ public sealed class ConfigurationTests
     private static async Task<string[]> FailuresAsync(string json)
     {
         using IHost host = Build(json);
-        Exception error = await Assert.ThrowsAnyAsync<Exception>(() => host.StartAsync(Cancelled));
-        return [.. (error is AggregateException all ? all.InnerExceptions : [error]).Cast<OptionsValidationException>().SelectMany(e => e.Failures)];
+        return [.. (await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled))).Failures];
     }
 
     private static IHost Build(string json)

@@ -145,8 +145,8 @@ public sealed class HealthTests
     }
 
     [Theory]
-    [InlineData(0, "MaxRentedShare is 0; it is 0.01 to 1.")]
-    [InlineData(2, "MaxRentedShare is 2; it is 0.01 to 1.")]
+    [InlineData(0, "MaxRentedShare is 0; it must be between 0.01 and 1.")]
+    [InlineData(2, "MaxRentedShare is 2; it must be between 0.01 and 1.")]
     public void Thresholds_have_ranges(double share, string expected)
     {
         var error = Assert.Throws<ArgumentOutOfRangeException>(() => new ServiceCollection().AddHealthChecks().AddRmaMemoryPool(configure: h => h.MaxRentedShare = share));

@@ -188,8 +188,8 @@ public sealed class OptionEffectTests
     [Fact]
     public async Task A_numa_node_that_is_not_there_fails_the_start()
     {
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => StartAsync("\"NumaNode\": 999"));
-        Assert.StartsWith("Pool:NumaNode is 999; this system has the nodes 0", Assert.Single(error.Failures), StringComparison.Ordinal);
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => StartAsync("\"NumaNode\": 999"));
+        Assert.StartsWith("Pool:NumaNode is 999, but this system has no such node; it has the nodes 0", Assert.Single(error.Failures), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -257,7 +257,7 @@ public sealed class OptionEffectTests
     public async Task Allow_unknown_keys()
     {
         using IHost host = await StartAsync("\"AllowUnknownKeys\": true, \"Comment\": \"ours\"");
-        await Assert.ThrowsAsync<OptionsValidationException>(() => StartAsync("\"Comment\": \"ours\""));
+        await Assert.ThrowsAsync<RmaOptionsValidationException>(() => StartAsync("\"Comment\": \"ours\""));
     }
 
     [Fact]

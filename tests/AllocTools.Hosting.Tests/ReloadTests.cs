@@ -123,9 +123,9 @@ public sealed class ReloadTests : IAsyncLifetime
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB", "RentTimeout": "soon", "TrimIntervall": "00:00:01", "DrainTimeout": "-00:00:05" """);
         Assert.Equal(
             "The changed options of pool 'default' are invalid; it keeps those it has. "
-            + "AllocTools:DrainTimeout is -00:00:05; it is 0 to 24 hours. "
-            + "AllocTools:RentTimeout is 'soon'; it is a time as \"hh:mm:ss\" or \"hh:mm:ss.fff\", such as \"00:00:30\" for 30 seconds. "
-            + "AllocTools:TrimIntervall is no option. Was TrimInterval meant?",
+            + "AllocTools:DrainTimeout is -5 seconds; it must be between 0 and 24 hours. "
+            + "AllocTools:RentTimeout is 'soon'; it must be a time such as \"00:00:30\", \"30s\", \"500ms\", \"5min\" or \"2h\", or \"never\". "
+            + "Unknown option AllocTools:TrimIntervall. Did you mean TrimInterval?",
             await _log.Logged(LogRecorder.ReloadRejected));
         Assert.Equal(1L << 30, Pool.GetStatistics().LimitBytes);
         // A monitor goes on, too.
@@ -144,7 +144,7 @@ public sealed class ReloadTests : IAsyncLifetime
         Edit("\"SizeClasses\": [ { \"BlockSize\": \"4 KiB\" } ], \"MaxRegisteredBytes\": \"8 KiB\"");
         Assert.Equal(
             "The changed options of pool 'default' are invalid; it keeps those it has. "
-            + "AllocTools:SizeClasses:0:BlockSize is 65536, more than MaxRegisteredBytes, 8192; not one block fits.",
+            + "AllocTools:SizeClasses:0:BlockSize (64 KiB) must not be more than MaxRegisteredBytes (8 KiB): not one block would fit.",
             await _log.Logged(LogRecorder.ReloadRejected));
         Assert.Equal(1L << 30, Pool.GetStatistics().LimitBytes);
     }

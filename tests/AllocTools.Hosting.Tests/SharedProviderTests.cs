@@ -79,13 +79,13 @@ public sealed class SharedProviderTests
         builder.Services.AddRmaMemoryPool<HostProvider>("a");
         builder.Services.AddRmaMemoryPool<HostProvider>("b", builder.Configuration.GetSection("B")).ShareProviderOf("a");
         using IHost host = builder.Build();
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
-        Assert.Equal("B:Provider has options, and the pool uses the provider of the pool 'a'. Set them there.", Assert.Single(error.Failures));
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
+        Assert.Equal("B:Provider has options, but the pool uses the provider of the pool 'a'. Set them there.", Assert.Single(error.Failures));
     }
 
     [Fact]
     public async Task A_pool_that_is_not_there_is_named() => Assert.Equal(
-        "The pool 'b' (options in code) can't start: The pool 'b' shares the provider of 'c', and no pool of that name was added. There are 'a', 'b'.",
+        "The pool 'b' (options in code) can't start: The pool 'b' shares the provider of 'c', but no pool of that name was added. The pools are 'a', 'b'.",
         await ErrorAsync(services =>
         {
             services.AddRmaMemoryPool<HostProvider>("a");
@@ -94,7 +94,7 @@ public sealed class SharedProviderTests
 
     [Fact]
     public async Task Another_type_of_provider_is_refused() => Assert.Equal(
-        "The pool 'b' (options in code) can't start: The pool 'b' shares the provider of 'a', which is a LibfabricProvider; its own is a HostProvider. Add both with the same provider.",
+        "The pool 'b' (options in code) can't start: The pool 'b' shares the provider of 'a', whose provider is a LibfabricProvider, while its own is a HostProvider. Add both with the same provider.",
         await ErrorAsync(services =>
         {
             services.AddRmaMemoryPool<HostProvider>("b").ShareProviderOf("a");
@@ -103,7 +103,7 @@ public sealed class SharedProviderTests
 
     [Fact]
     public async Task A_circle_is_refused() => Assert.Equal(
-        "The pool 'a' (options in code) can't start: The pool 'a' shares the provider of 'b', which in the end shares its own: no pool of that circle opens a provider.",
+        "The pool 'a' (options in code) can't start: The pool 'a' shares the provider of 'b', which in the end shares its own: one pool of that circle must have a provider of its own.",
         await ErrorAsync(services =>
         {
             services.AddRmaMemoryPool<HostProvider>("a").ShareProviderOf("b");

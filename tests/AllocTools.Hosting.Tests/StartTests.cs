@@ -118,14 +118,48 @@ public sealed class StartTests
             return new CallbackService();
         });
         using IHost host = builder.Build();
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
         Assert.Equal(
             [
-                "A:MaxSlabBytes is 1; it is 65536 to 17179869184 bytes.",
-                "B:NumaNod is no option. Was NumaNode meant?",
-                "B:Provider:Locking is 'Perhaps'; it is one of BestEffort, Required, None.",
+                "A:MaxSlabBytes is 1; it must be between 65,536 and 17,179,869,184 bytes (64 KiB and 16 GiB).",
+                "Unknown option B:NumaNod. Did you mean NumaNode?",
+                "B:Provider:Locking is 'Perhaps'; it must be one of BestEffort, Required, None.",
             ],
             error.Failures);
+    }
+
+    [Fact]
+    public async Task A_start_that_fails_is_one_message()
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "A": { "MaxSlabBytes": 1, "Provider": { "Locking": "Perhaps" } } }""");
+        builder.Services.AddRmaMemoryPool<HostProvider>("a", builder.Configuration.GetSection("A"));
+        using IHost invalid = builder.Build();
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => invalid.StartAsync(Cancelled));
+        Assert.Equal(
+            [
+                "AllocTools.Hosting.RmaOptionsValidationException: 2 options of memory pools are invalid:",
+                "  A:MaxSlabBytes is 1; it must be between 65,536 and 17,179,869,184 bytes (64 KiB and 16 GiB).",
+                "  A:Provider:Locking is 'Perhaps'; it must be one of BestEffort, Required, None.",
+            ],
+            error.ToString().Split(Environment.NewLine));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task The_stack_of_a_failed_start_is_shown_where_the_cause_is_unknown_and_logged_at_debug_always(bool isKnown)
+    {
+        using var log = new LogRecorder();
+        HostApplicationBuilder builder = TestHost.CreateBuilder(log: log);
+        builder.Services.AddSingleton(new Journal { OpenFails = isKnown ? new RmaProviderException("no such device") : new FormatException("a bug") });
+        builder.Services.AddRmaMemoryPool<RecordingProvider>("a");
+        using IHost host = builder.Build();
+        var error = await Assert.ThrowsAsync<RmaPoolStartException>(() => host.StartAsync(Cancelled));
+        string message = $"AllocTools.Hosting.RmaPoolStartException: The pool 'a' (options in code) can't start: {error.InnerException!.Message}";
+        Assert.Equal(isKnown, message == error.ToString());
+        Assert.StartsWith(message, error.ToString(), StringComparison.Ordinal);
+        Assert.Equal(!isKnown, error.ToString().Contains(nameof(RecordingProvider), StringComparison.Ordinal));
+        Assert.Equal(["The pool 'a' can't start; the exception says where."], log.MessagesOf(LogRecorder.StartFailed));
     }
 
     [Fact]

@@ -13,9 +13,9 @@ public sealed class ValidationTests
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData("\"MaxRegisteredBytes\": 12", "AllocTools:Hot:MaxRegisteredBytes is 12; it is ")]
-    [InlineData("\"SizeClasses\": [ { \"BlockSize\": 100 } ]", "AllocTools:Hot:SizeClasses:0:BlockSize is 100; it is ")]
-    [InlineData("\"DrainTimeout\": \"-00:00:01\"", "AllocTools:Hot:DrainTimeout is -00:00:01; it is ")]
+    [InlineData("\"MaxRegisteredBytes\": 12", "AllocTools:Hot:MaxRegisteredBytes is 12; it must be ")]
+    [InlineData("\"SizeClasses\": [ { \"BlockSize\": 100 } ]", "AllocTools:Hot:SizeClasses:0:BlockSize is 100; it must be ")]
+    [InlineData("\"DrainTimeout\": \"-00:00:01\"", "AllocTools:Hot:DrainTimeout is -1 second; it must be ")]
     public async Task Invalid_options_fail_the_start_with_path_and_value_before_anything_is_opened(string option, string expected)
     {
         var journal = new Journal();
@@ -27,7 +27,7 @@ public sealed class ValidationTests
         builder.Services.AddHostedService(_ => new CallbackService(start: () => started = true));
         using IHost host = builder.Build();
 
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
         string failure = Assert.Single(error.Failures);
         Assert.StartsWith(expected, failure, StringComparison.Ordinal);
         Assert.Equal("hot", error.OptionsName);
@@ -46,7 +46,7 @@ public sealed class ValidationTests
         });
         using IHost host = builder.Build();
 
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
         Assert.Collection(
             error.Failures,
             f => Assert.StartsWith("Pool 'default': MaxRegisteredBytes is 1;", f, StringComparison.Ordinal),
@@ -60,7 +60,7 @@ public sealed class ValidationTests
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
         using IHost host = builder.Build();
 
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
         Assert.StartsWith("AllocTools:Provider:Endpoint:MaxOutstanding is 0;", Assert.Single(error.Failures), StringComparison.Ordinal);
     }
 
@@ -71,9 +71,9 @@ public sealed class ValidationTests
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
         using IHost host = builder.Build();
 
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
         Assert.Equal(
-            "AllocTools:MaxSlabBytes is 'much'; it is a number of bytes, alone or with B, KiB, MiB, GiB or TiB, such as \"64 KiB\".",
+            "AllocTools:MaxSlabBytes is 'much'; it must be a number of bytes, alone or with B, KiB, MiB, GiB or TiB, such as \"64 KiB\".",
             Assert.Single(error.Failures));
     }
 
@@ -84,7 +84,7 @@ public sealed class ValidationTests
         services.AddRmaMemoryPool<HostProvider>("x", o => o.MaxIdleDirectBytes = -1);
         await using ServiceProvider provider = services.BuildServiceProvider();
 
-        var error = Assert.Throws<OptionsValidationException>(() => provider.GetRequiredKeyedService<IRmaMemoryPool>("x"));
+        var error = Assert.Throws<RmaOptionsValidationException>(() => provider.GetRequiredKeyedService<IRmaMemoryPool>("x"));
         Assert.StartsWith("Pool 'x': MaxIdleDirectBytes is -1;", error.Message, StringComparison.Ordinal);
     }
 }

@@ -40,6 +40,17 @@ public sealed class ProviderTests
         Assert.Contains("shm", error.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("sockets")]
+    [InlineData("^tcp")]
+    public async Task AFilterInTheEnvironmentIsNamedWhereItLeavesNothing(string filter)
+    {
+        await using var peer = new PeerProcess(["env", $"FI_PROVIDER={filter}"], ["open", Fabric.Tcp, "1"]);
+        string answer = await peer.ReadToEndAsync();
+        Assert.Contains("refused 0: FI_ENODATA: ", answer, StringComparison.Ordinal);
+        Assert.Contains($"The environment sets FI_PROVIDER={filter}, which leaves libfabric only the providers that it allows; unset it", answer, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void AnUnknownDomainAndAnAddressThatIsNotOursAreNamed()
     {
@@ -81,7 +92,7 @@ public sealed class ProviderTests
     {
         var options = new LibfabricOptions { Node = "127.0.0.1", Service = service };
         OptionsValidationException error = Assert.Throws<OptionsValidationException>(() => new LibfabricProvider(options).Open());
-        Assert.Equal($"Service is '{service}'; it is a port, 0 to 65535, or the name of a service.", error.Message);
+        Assert.Equal($"Service is '{service}'; it must be a port between 0 and 65,535, or the name of a service.", error.Message);
     }
 
     [Theory]

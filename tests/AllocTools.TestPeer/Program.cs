@@ -1,3 +1,4 @@
+using System.Globalization;
 using AllocTools.TestPeer;
 
 // The other process of the tests. The first argument says what it is; it ends with its standard input.
@@ -8,6 +9,7 @@ return args switch
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
     ["late-worker"] => LateWorker.RunHost(),
     ["socket"] => await SocketPeer.RunAsync(),
+    ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),
     _ => 2,
 };
 

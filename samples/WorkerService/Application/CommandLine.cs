@@ -107,5 +107,5 @@ internal sealed class CommandLine
     private static string ToSeconds(string value) =>
         double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds) && seconds is > 0 and < 1e6
             ? TimeSpan.FromSeconds(seconds).ToString()
-            : throw new UsageException($"{TimeoutSwitch} is '{value}'; it is a number of seconds.");
+            : throw new UsageException($"{TimeoutSwitch} is '{value}'; it must be a number of seconds.");
 }

@@ -14,11 +14,11 @@ internal sealed class TransferOptionsValidator(string section) : IValidateOption
     {
         List<string> failures = [];
         if (!Enum.IsDefined(options.Role))
-            Add(nameof(options.Role), options.Role, "it is Both, Receiver, Sender, Load or Drill");
+            Add(nameof(options.Role), options.Role, "it must be Both, Receiver, Sender, Load or Drill");
         if (options.ChunkSize is < SmallestChunk or > LargestChunk)
-            Add(nameof(options.ChunkSize), options.ChunkSize, $"it is {SmallestChunk} to {LargestChunk} bytes");
+            Add(nameof(options.ChunkSize), options.ChunkSize, $"it must be between {SmallestChunk} and {LargestChunk} bytes");
         if (options.InFlight is < 1 or > MostInFlight)
-            Add(nameof(options.InFlight), options.InFlight, $"it is 1 to {MostInFlight}");
+            Add(nameof(options.InFlight), options.InFlight, $"it must be between 1 and {MostInFlight}");
         CheckTime(nameof(options.Timeout), options.Timeout, TimeSpan.FromHours(1));
         CheckTime(nameof(options.OfferTimeout), options.OfferTimeout, TimeSpan.FromHours(24));
         CheckTime(nameof(options.StartTimeout), options.StartTimeout, TimeSpan.FromHours(1));
@@ -33,7 +33,7 @@ internal sealed class TransferOptionsValidator(string section) : IValidateOption
         void CheckTime(string option, TimeSpan value, TimeSpan longest)
         {
             if (value < Second || value > longest)
-                Add(option, value, $"it is {Second} to {longest} (hours:minutes:seconds)");
+                Add(option, value, $"it must be between {Second} and {longest} (hours:minutes:seconds)");
         }
 
         void Add(string option, object value, string rule) => failures.Add($"{section}:{option} is {value}; {rule}.");

@@ -40,7 +40,7 @@ internal static class TelemetryServices
     private static void Listen(PrometheusHttpListenerOptions listener, string address)
     {
         if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) || uri.Scheme != Uri.UriSchemeHttp)
-            throw new UsageException($"{PrometheusKey} is '{address}'; it is an address such as http://127.0.0.1:9464/metrics.");
+            throw new UsageException($"{PrometheusKey} is '{address}'; it must be an address such as http://127.0.0.1:9464/metrics.");
         listener.Host = uri.Host;
         listener.Port = uri.Port;
         if (uri.AbsolutePath != "/")

@@ -33,4 +33,25 @@ internal static class ByteSize
         bytes *= unit;
         return true;
     }
+
+    /// <summary>
+    /// The right spelling of what may have been meant by <c>1 GB</c>, <c>64k</c>, <c>1.5 GiB</c> or <c>1,024</c>; null
+    /// where it can't be guessed.
+    /// </summary>
+    public static string? Suggest(string text)
+    {
+        string trimmed = text.Trim();
+        string letters = new([.. trimmed.SkipWhile(c => !char.IsAsciiLetter(c))]);
+        string digits = trimmed[..^letters.Length].Replace(",", "", StringComparison.Ordinal).Replace("_", "", StringComparison.Ordinal);
+        // The first letter tells the unit: G, GB, Gi and GiB are all GiB.
+        (string Name, long Bytes) unit = letters.Length is > 0 and <= 3
+            ? Array.Find(Units, u => char.ToUpperInvariant(letters[0]) == u.Name[0])
+            : letters.Length == 0 ? Units[^1] : default;
+        if (unit.Name is null || !decimal.TryParse(digits, NumberStyles.AllowDecimalPoint | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out decimal amount))
+            return null;
+        if (amount <= 0 || amount > long.MaxValue / unit.Bytes || amount * unit.Bytes % 1 != 0)
+            return null;
+        (string name, long size) = Array.FindLast([Units[^1], .. Units[..^1]], u => amount * unit.Bytes % u.Bytes == 0);
+        return string.Create(CultureInfo.InvariantCulture, $"\"{amount * unit.Bytes / size:0} {name}\"");
+    }
 }

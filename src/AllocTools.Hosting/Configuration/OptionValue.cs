@@ -27,11 +27,10 @@ internal static class OptionValue
                 normal = bytes.ToString(CultureInfo.InvariantCulture);
                 return isSize;
             case OptionKind.Duration:
-                // The framework reads a number alone as days, which nobody means.
-                expected = "a time as \"hh:mm:ss\" or \"hh:mm:ss.fff\", such as \"00:00:30\" for 30 seconds";
-                bool isTime = TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out TimeSpan time);
+                expected = TimeText.Format;
+                bool isTime = TimeText.TryParse(text, out TimeSpan time);
                 normal = time.ToString("c", CultureInfo.InvariantCulture);
-                return isTime && text.Contains(':', StringComparison.Ordinal);
+                return isTime;
             case OptionKind.Flag:
                 expected = "true or false";
                 bool isFlag = bool.TryParse(text, out bool flag);
@@ -48,6 +47,14 @@ internal static class OptionValue
                 return true;
         }
     }
+
+    /// <summary>The right spelling of what may have been meant, in quotes; null where it can't be guessed.</summary>
+    public static string? Suggest(OptionKey key, string text) => key.Kind switch
+    {
+        OptionKind.Size => ByteSize.Suggest(text),
+        OptionKind.Duration => TimeText.Suggest(text),
+        _ => null,
+    };
 
     /// <summary>Finds the names as they are declared, in that order.</summary>
     private static bool TryFindChoices(OptionKey key, IEnumerable<string> names, out string found)

@@ -43,7 +43,7 @@ internal sealed class SectionReader
             if (key is not null)
                 ReadKey(child, key);
             else if (!_allowsUnknownKeys && !others.Contains(child.Key, StringComparer.OrdinalIgnoreCase))
-                _failures.Add($"{child.Path} is no option. {Suggest(child.Key, keys, others)}");
+                _failures.Add($"Unknown option {child.Path}. {Suggest(child.Key, keys, others)}");
         }
     }
 
@@ -61,7 +61,7 @@ internal sealed class SectionReader
                 foreach (IConfigurationSection entry in section.GetChildren())
                 {
                     if (!int.TryParse(entry.Key, out _))
-                        _failures.Add($"{section.Path} is an object with '{entry.Key}'; it is a list of objects, as [ {{ \"{key.Keys[0].Name}\": … }} ].");
+                        _failures.Add($"{section.Path} is an object with '{entry.Key}'; it must be a list of objects, such as [ {{ \"{key.Keys[0].Name}\": … }} ].");
                     else if (IsSection(entry, "an object with options"))
                         ReadSection(entry, key.Keys, []);
                 }
@@ -87,11 +87,11 @@ internal sealed class SectionReader
             return;
         bool isRead = OptionValue.TryRead(key, section.Value ?? "", out string normal, out string expected);
         if (!isOne)
-            _failures.Add($"{section.Path} is an object or a list; it is {expected}.");
+            _failures.Add($"{section.Path} is an object or a list; it must be {expected}.");
         else if (isRead)
             _values[section.Path[(_root.Length + 1)..]] = normal;
         else
-            _failures.Add($"{section.Path} is '{section.Value}'; it is {expected}.");
+            _failures.Add($"{section.Path} is '{section.Value}'; it must be {expected}.{DidYouMean(OptionValue.Suggest(key, section.Value!))}");
     }
 
     /// <param name="section">The section.</param>
@@ -102,17 +102,19 @@ internal sealed class SectionReader
         if (string.IsNullOrEmpty(section.Value))
             return true;
         OptionKey? meant = keys?.FirstOrDefault(k => k.Kind == OptionKind.Text && k.Name.Equals(section.Key, StringComparison.OrdinalIgnoreCase));
-        _failures.Add($"{section.Path} is '{section.Value}'; it is {what}.{(meant is null ? "" : $" Was {section.Path}:{meant.Name} meant?")}");
+        _failures.Add($"{section.Path} is '{section.Value}'; it must be {what}.{DidYouMean(meant is null ? null : $"{section.Path}:{meant.Name}")}");
         return false;
     }
+
+    private static string DidYouMean(string? suggestion) => suggestion is null ? "" : $" Did you mean {suggestion}?";
 
     private static string Suggest(string name, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others)
     {
         string[] known = [.. keys.Select(k => k.Name), .. others];
         string nearest = known.MinBy(k => Distance(k, name))!;
         return Distance(nearest, name) <= Math.Max(2, name.Length / 3)
-            ? $"Was {nearest} meant?"
-            : $"There are {string.Join(", ", known.Order(StringComparer.Ordinal))}.";
+            ? $"Did you mean {nearest}?"
+            : $"The options here are {string.Join(", ", known.Order(StringComparer.Ordinal))}.";
     }
 
     /// <summary>How many letters must be put in, left out or changed (Levenshtein), whatever their case.</summary>

@@ -23,10 +23,10 @@ public sealed class PageAllocator : IBlockAllocator
         if (_options.HugePages == RmaHugePages.Explicit)
         {
             PageSize = HugePages.DefaultSize
-                ?? throw new NotSupportedException("HugePages is Explicit, and this system has no huge pages: /proc/meminfo has no Hugepagesize. Set it to Transparent or Off.");
+                ?? throw new NotSupportedException("HugePages is Explicit, but this system has no huge pages: /proc/meminfo has no Hugepagesize. Set it to Transparent or Off.");
         }
         if (_options is { NumaNode: { } node, NumaNodeRequired: true } && !NumaNodes.Exists(node))
-            throw new NotSupportedException($"NumaNode is {node}, which this system has not; it has {NumaNodes.Describe()}.");
+            throw new NotSupportedException($"NumaNode is {node}, but this system has no such node; it has {NumaNodes.Describe()}.");
     }
 
     /// <inheritdoc/>
@@ -37,7 +37,7 @@ public sealed class PageAllocator : IBlockAllocator
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         if (length % PageSize != 0)
-            throw new ArgumentOutOfRangeException(nameof(length), length, $"The length is a multiple of the page size, {PageSize} bytes.");
+            throw new ArgumentOutOfRangeException(nameof(length), length, $"The length must be a multiple of the page size, {PageSize} bytes.");
         nint address = Map(length);
         try
         {

@@ -50,7 +50,7 @@ internal static partial class Log
     [LoggerMessage(15, LogLevel.Warning, "Pool '{Pool}' was closed while a buffer of {Length} bytes was out. It was rented by {Owner}:\n{Stack}")]
     public static partial void StillOut(ILogger logger, string pool, long length, string owner, string stack);
 
-    [LoggerMessage(16, LogLevel.Warning, "Pool '{Pool}' can't grow to its default cap: {Reason}")]
+    [LoggerMessage(16, LogLevel.Warning, "Pool '{Pool}' can't be sure to grow to its cap: {Reason}")]
     public static partial void CapOutOfReach(ILogger logger, string pool, string reason);
 
     [LoggerMessage(17, LogLevel.Warning, "An endpoint of provider '{Provider}' can't wait for completions any more: {Why}. It looks for them in pauses of up to {Milliseconds} ms instead.")]

@@ -40,6 +40,6 @@ internal static class EndpointChecks
     public static void ThrowIfInvalidTimeout(TimeSpan timeout)
     {
         if (timeout != Timeout.InfiniteTimeSpan && (timeout < TimeSpan.Zero || timeout > Longest))
-            throw new ArgumentOutOfRangeException(nameof(timeout), timeout, $"A time-out is 0 to {Longest.TotalHours} hours, or Timeout.InfiniteTimeSpan.");
+            throw new ArgumentOutOfRangeException(nameof(timeout), timeout, $"The time-out must be between 0 and {Longest.TotalHours} hours, or Timeout.InfiniteTimeSpan.");
     }
 }

@@ -55,7 +55,7 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     {
         CheckRange(address, length);
         if (rawKey.Length is 0 or > MaxKeyLength)
-            throw new ArgumentOutOfRangeException(nameof(rawKey), rawKey.Length, $"A raw key has 1 to {MaxKeyLength} bytes.");
+            throw new ArgumentOutOfRangeException(nameof(rawKey), rawKey.Length, $"The key must have between 1 and {MaxKeyLength} bytes.");
         Address = address;
         Length = length;
         _rawKey = rawKey.ToArray();

@@ -73,7 +73,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         if (locking == PageLocking.Required)
             throw Failed("mlock", length, error);
         if (Interlocked.Exchange(ref _shortfallLogged, 1) == 0)
-            Log.LockingFellShort(logger, length, SystemPages.Describe(error), MemoryLockLimit.Describe(), MemoryLockLimit.HowToRaise);
+            Log.LockingFellShort(logger, length, SystemPages.Describe(error), MemoryLockLimit.Describe(), MemoryLockLimit.HowToRaise());
         return false;
     }
 

@@ -4,34 +4,68 @@ using System.Runtime.InteropServices;
 namespace AllocTools.Interop;
 
 /// <summary>RLIMIT_MEMLOCK: how much memory this process may lock (getrlimit(2)).</summary>
+/// <remarks>
+/// A process with CAP_IPC_LOCK may lock any amount, but only with one of the initial user namespace: in a namespace of
+/// its own it has the capability to no effect, and a capability that is in its bounding set alone it has not at all. So
+/// the kernel is asked: a mapping one page over the limit is locked with MLOCK_ONFAULT, which takes no memory.
+/// </remarks>
 internal static unsafe partial class MemoryLockLimit
 {
-    public const string HowToRaise =
-        "Raise it: `ulimit -l unlimited` in the shell, /etc/security/limits.conf for logins, LimitMEMLOCK=infinity in a systemd unit, "
-        + "`--ulimit memlock=-1` for docker run; in Kubernetes give the container the capability IPC_LOCK";
+    private const int IpcLock = 14;
+    private const int SysAdmin = 21;
 
     /// <summary>The soft limit in bytes, or null where there is none or the system doesn't say.</summary>
-    public static long? Bytes
-    {
-        get
-        {
-            if (!OperatingSystem.IsLinux() && !OperatingSystem.IsMacOS())
-                return null;
-            ResourceLimit limit;
-            int resource = OperatingSystem.IsMacOS() ? 6 : 8;
-            if (getrlimit(resource, &limit) != 0 || limit.Soft >= long.MaxValue)
-                return null;
-            return (long)limit.Soft;
-        }
-    }
+    public static long? Bytes => ResourceLimits.MemoryLock.Soft;
 
     /// <summary>The limit in words, such as <c>RLIMIT_MEMLOCK is 8388608 bytes</c>.</summary>
     public static string Describe() => Bytes is long bytes
         ? $"RLIMIT_MEMLOCK is {bytes.ToString(CultureInfo.InvariantCulture)} bytes"
         : "RLIMIT_MEMLOCK is unlimited";
 
-    /// <summary>The limit does not bind a process with CAP_IPC_LOCK, which root has.</summary>
-    public static bool IsExempt => OperatingSystem.IsLinux() && HasIpcLockCapability();
+    /// <summary>The limit does not bind this process.</summary>
+    public static bool IsExempt
+    {
+        get
+        {
+            if (!OperatingSystem.IsLinux() || Bytes is not long bytes)
+                return false;
+            nuint page = (nuint)Environment.SystemPageSize;
+            return SystemPages.TryLockOnFault(((nuint)bytes + page) / page * page + page)
+                ?? ProcessRights.Read() is { } rights && rights.HasEffective(IpcLock) && !rights.IsInUserNamespace;
+        }
+    }
+
+    /// <summary>What would raise the limit, or lift it, for a process like this one.</summary>
+    public static string HowToRaise() => HowToRaise(OperatingSystem.IsLinux() ? ProcessRights.Read() : null, ResourceLimits.MemoryLock);
+
+    /// <inheritdoc cref="HowToRaise()"/>
+    /// <param name="rights">What the process may do; null where it is not known.</param>
+    /// <param name="limit">The soft and the hard limit in bytes; null: none.</param>
+    public static string HowToRaise(ProcessRights? rights, (long? Soft, long? Hard) limit)
+    {
+        string why = "";
+        string kubernetes = "in Kubernetes, which has no setting for it, add the capability IPC_LOCK to a container that runs as root, or set LimitMEMLOCK=infinity for the node's container runtime";
+        if (rights is not null && rights.HasEffective(IpcLock))
+        {
+            why = "The process has CAP_IPC_LOCK, but in a user namespace, where it has no effect: the limit must be raised for the one who starts the namespace. ";
+            kubernetes = "in Kubernetes set LimitMEMLOCK=infinity for the node's container runtime";
+        }
+        else if (rights is not null && rights.HasBounding(IpcLock) && !rights.HasBounding(SysAdmin))
+        {
+            // A bounding set that was cut down and has it: somebody has granted it.
+            why = $"CAP_IPC_LOCK was granted, but is in the bounding set only, which has no effect for user {rights.UserId}: run as root, or give it to the program's file (setcap cap_ipc_lock+ep)"
+                + (rights.NoNewPrivileges ? ", which needs no_new_privs off (allowPrivilegeEscalation: true). " : ". ");
+            kubernetes = "in Kubernetes run the container as root, or set LimitMEMLOCK=infinity for the node's container runtime";
+        }
+        string shell = limit switch
+        {
+            (_, null) => "`ulimit -l unlimited` in the shell",
+            ({ } soft, { } hard) when soft < hard =>
+                $"`ulimit -l {hard / 1024}` in the shell as far as the hard limit ({hard} bytes), beyond it as root `prlimit --memlock=unlimited --pid PID`",
+            _ => "as root `ulimit -l unlimited` in the shell or `prlimit --memlock=unlimited --pid PID`",
+        };
+        return $"{why}Raise it: {shell}, /etc/security/limits.conf for logins, LimitMEMLOCK=infinity in a systemd unit, `--ulimit memlock=-1` for docker run; {kubernetes}";
+    }
 
     /// <summary>
     /// The limit and how to raise it, where it is the likely cause of an error: out of memory, or nothing permitted at
@@ -40,27 +74,6 @@ internal static unsafe partial class MemoryLockLimit
     public static string Explain(int error)
     {
         bool likely = error is SystemErrors.NoMemory or SystemErrors.NotPermitted or SystemErrors.Again;
-        return likely && Bytes is not null && !IsExempt ? $"{Describe()}: the likely cause. {HowToRaise}." : "";
-    }
-
-    private static bool HasIpcLockCapability()
-    {
-        const int IpcLock = 14;
-        foreach (string line in File.ReadLines("/proc/self/status"))
-        {
-            if (line.StartsWith("CapEff:", StringComparison.Ordinal))
-                return (ulong.Parse(line.AsSpan(7).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture) >> IpcLock & 1) != 0;
-        }
-        return false;
-    }
-
-    [LibraryImport("libc")]
-    private static partial int getrlimit(int resource, ResourceLimit* limit);
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct ResourceLimit
-    {
-        public ulong Soft;
-        public ulong Hard;
+        return likely && Bytes is not null && !IsExempt ? $"{Describe()}: the likely cause. {HowToRaise()}." : "";
     }
 }

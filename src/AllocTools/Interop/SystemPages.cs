@@ -174,6 +174,32 @@ internal static unsafe partial class SystemPages
         return mlock(address, length) == 0 ? 0 : Marshal.GetLastPInvokeError();
     }
 
+    /// <summary>Whether so many bytes may be locked (Linux): asks with a mapping that no memory is behind. Null where the kernel can't be asked so.</summary>
+    public static bool? TryLockOnFault(nuint length)
+    {
+        const int NoAccess = 0;
+        const int NoReserve = 0x4000;
+        const uint OnFault = 1;
+        nint address = mmap(0, length, NoAccess, MapPrivate | MapAnonymous | NoReserve, -1, 0);
+        if (address == -1)
+            return null;
+        try
+        {
+            if (mlock2(address, length, OnFault) == 0)
+                return true;
+            return Marshal.GetLastPInvokeError() is SystemErrors.NoMemory or SystemErrors.NotPermitted or SystemErrors.Again ? false : null;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // An older C library.
+            return null;
+        }
+        finally
+        {
+            _ = munmap(address, length);
+        }
+    }
+
     /// <summary>Unlocks whole pages: munlock(2) or VirtualUnlock.</summary>
     public static int Unlock(nint address, nuint length)
     {
@@ -195,6 +221,9 @@ internal static unsafe partial class SystemPages
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int mlock(nint address, nuint length);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int mlock2(nint address, nuint length, uint flags);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int munlock(nint address, nuint length);

@@ -113,7 +113,7 @@ internal static unsafe class LibfabricDiscovery
                 .Where(o => !string.IsNullOrEmpty(o.Item2))
                 .Select(o => $"{o.Item1} '{o.Item2}'"));
         string memoryLock = options.Provider?.Contains("verbs", StringComparison.Ordinal) == true && !MemoryLockLimit.IsExempt && MemoryLockLimit.Bytes is not null
-            ? $" {MemoryLockLimit.Describe()}; a low limit makes verbs vanish. {MemoryLockLimit.HowToRaise}."
+            ? $" {MemoryLockLimit.Describe()}; a low limit makes verbs vanish. {MemoryLockLimit.HowToRaise()}."
             : "";
         if (status == -FiErrno.FI_ENODATA && IsByAddress(options) && IsThere(library, options))
         {
@@ -126,9 +126,18 @@ internal static unsafe class LibfabricDiscovery
         }
         return new RmaProviderException(
             $"libfabric {library.Version} offers nothing for {(wanted.Length == 0 ? "any provider" : wanted)}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
-            + $"It has these providers for reliable datagrams with RMA: {string.Join(", ", ListProviders(library))}.{memoryLock}",
+            + $"It has these providers for reliable datagrams with RMA: {string.Join(", ", ListProviders(library))}.{Filter()}{memoryLock}",
             Math.Abs(status),
             FiErrno.NameOf(status));
+    }
+
+    /// <summary>What the environment leaves of libfabric's providers.</summary>
+    private static string Filter()
+    {
+        const string Name = "FI_PROVIDER";
+        return NativeEnvironment.Get(Name) is { Length: > 0 } value
+            ? $" The environment sets {Name}={value}, which leaves libfabric only the providers that it allows; unset it, or add the one that is needed."
+            : "";
     }
 
     /// <summary>There would be an interface at another address.</summary>

@@ -14,13 +14,13 @@ public sealed class LibfabricOptionsValidator : IValidateOptions<LibfabricOption
         foreach (string setting in options.Settings.Keys)
         {
             if (!setting.StartsWith("FI_", StringComparison.Ordinal) || setting.Contains('=', StringComparison.Ordinal))
-                failures.Add($"Settings has '{setting}'; libfabric's settings start with FI_.");
+                failures.Add($"Settings has '{setting}'; the names of libfabric's settings must start with FI_ and must not contain '='.");
         }
         if (options.Service is { Length: > 0 } && string.IsNullOrEmpty(options.Node))
-            failures.Add($"Service is '{options.Service}' without Node; a port is bound at an address. Set Node, too.");
+            failures.Add($"Service is '{options.Service}', but Node is not set. Set Node, too: a port is bound at an address.");
         // libfabric takes it modulo 65536.
         if (long.TryParse(options.Service, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long port) && port is < 0 or > ushort.MaxValue)
-            failures.Add($"Service is '{options.Service}'; it is a port, 0 to {ushort.MaxValue}, or the name of a service.");
+            failures.Add($"Service is '{options.Service}'; it must be a port between 0 and 65,535, or the name of a service.");
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }
 

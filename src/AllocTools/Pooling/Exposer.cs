@@ -9,7 +9,7 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
     {
         RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
         if (remote == RmaAccess.None)
-            throw new ArgumentOutOfRangeException(nameof(access), access, "An exposure grants RemoteRead, RemoteWrite or both.");
+            throw new ArgumentOutOfRangeException(nameof(access), access, "The access must be RemoteRead, RemoteWrite or both.");
         if ((remote & ~engine.Access) != 0)
             throw new InvalidOperationException($"The pool '{engine.Name}' is registered for {engine.Access}, so {remote} can't be granted. Set its option Access.");
         slab.Hold(index, lease);

@@ -225,7 +225,7 @@ internal sealed class PoolEngine : IDisposable
         try
         {
             if (address == 0)
-                throw new ArgumentOutOfRangeException(nameof(address), "The address of memory to register is not 0.");
+                throw new ArgumentOutOfRangeException(nameof(address), "The address must not be 0.");
             CheckRequest(length);
             buffer = _user.Register(address, length, pin);
         }

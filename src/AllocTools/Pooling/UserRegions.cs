@@ -25,7 +25,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
     {
         int alignment = Engine.Context.Traits.Alignment;
         if (address % alignment != 0)
-            throw new ArgumentOutOfRangeException(nameof(address), $"The provider '{Engine.Context.Traits.ProviderName}' registers memory at multiples of {alignment} bytes only.");
+            throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{Engine.Context.Traits.ProviderName}' registers no other.");
         ulong[] states = Slab.AllocateStates(length, 1);
         if (!Engine.Memory.TryReserveWhole(length))
             throw Engine.Exhausted(length, $"{length} bytes of the caller's memory");

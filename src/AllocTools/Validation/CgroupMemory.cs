@@ -2,12 +2,16 @@ using System.Globalization;
 
 namespace AllocTools.Validation;
 
-/// <summary>The memory limit of this process's control group (cgroups(7), versions 2 and 1), the lowest of it and those above it.</summary>
-/// <param name="Bytes">The limit.</param>
-/// <param name="File">Where it stands.</param>
-internal sealed record CgroupMemory(long Bytes, string File)
+/// <summary>What the memory limits of this process's control group, and of those above it, leave (cgroups(7), versions 2 and 1).</summary>
+/// <param name="Limit">The lowest limit of them, in bytes.</param>
+/// <param name="Available">The least that one of them leaves, in bytes, with the file cache that the kernel can drop counted as free.</param>
+/// <param name="File">The file of the limit that leaves least.</param>
+internal sealed record CgroupMemory(long Limit, long Available, string File)
 {
     private const string Mount = "/sys/fs/cgroup";
+
+    /// <summary>Version 1 says the largest number of whole pages for no limit; version 2 says <c>max</c>, which is no number.</summary>
+    private const long NoLimit = 1L << 62;
 
     /// <summary>Reads it; null where there is none, or none can be read.</summary>
     public static CgroupMemory? Read() => Read("/proc/self/cgroup", Mount);
@@ -19,35 +23,56 @@ internal sealed record CgroupMemory(long Bytes, string File)
     {
         if (!System.IO.File.Exists(membership))
             return null;
-        CgroupMemory? lowest = null;
+        CgroupMemory? tightest = null;
         foreach (string line in System.IO.File.ReadLines(membership))
         {
             // "0::/path" for version 2, "4:memory:/path" for version 1.
             string[] parts = line.Split(':', 3);
             if (parts is ["0", "", _])
-                lowest = LowestOf(lowest, mount, parts[2], "memory.max");
+                tightest = TightestOf(tightest, mount, parts[2], Version2);
             else if (parts.Length == 3 && parts[1].Split(',').Contains("memory"))
-                lowest = LowestOf(lowest, Path.Combine(mount, "memory"), parts[2], "memory.limit_in_bytes");
+                tightest = TightestOf(tightest, Path.Combine(mount, "memory"), parts[2], Version1);
         }
-        return lowest;
+        return tightest;
     }
 
-    private static CgroupMemory? LowestOf(CgroupMemory? lowest, string root, string group, string file)
+    private static readonly FileNames Version2 = new("memory.max", "memory.current", "inactive_file");
+
+    private static readonly FileNames Version1 = new("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file");
+
+    private static CgroupMemory? TightestOf(CgroupMemory? tightest, string root, string group, FileNames names)
     {
         // Within a container the path may be the host's, which is not mounted: the root is the container's own group then.
         for (string? path = group.Trim('/'); path is not null; path = path.Length == 0 ? null : Path.GetDirectoryName(path) ?? "")
         {
-            string candidate = Path.Combine(root, path, file);
-            if (System.IO.File.Exists(candidate)
-                && long.TryParse(System.IO.File.ReadAllText(candidate).AsSpan().Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long bytes)
-                && bytes < (lowest?.Bytes ?? NoLimit))
-            {
-                lowest = new CgroupMemory(bytes, candidate);
-            }
+            string folder = Path.Combine(root, path);
+            string file = Path.Combine(folder, names.Limit);
+            if (ReadNumber(file) is not { } limit || limit >= NoLimit)
+                continue;
+            long used = ReadNumber(Path.Combine(folder, names.Usage)) ?? 0;
+            long available = Math.Clamp(limit - used + ReadStatistic(Path.Combine(folder, "memory.stat"), names.DroppableCache), 0, limit);
+            long lowest = Math.Min(limit, tightest?.Limit ?? NoLimit);
+            tightest = available < (tightest?.Available ?? NoLimit) ? new CgroupMemory(lowest, available, file) : tightest! with { Limit = lowest };
         }
-        return lowest;
+        return tightest;
     }
 
-    /// <summary>Version 1 says the largest number of whole pages for no limit; version 2 says <c>max</c>, which is no number.</summary>
-    private const long NoLimit = 1L << 62;
+    private static long? ReadNumber(string file) =>
+        System.IO.File.Exists(file) && long.TryParse(System.IO.File.ReadAllText(file).AsSpan().Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long number)
+            ? number
+            : null;
+
+    private static long ReadStatistic(string file, string name)
+    {
+        if (!System.IO.File.Exists(file))
+            return 0;
+        foreach (string line in System.IO.File.ReadLines(file))
+        {
+            if (line.Length > name.Length && line[name.Length] == ' ' && line.StartsWith(name, StringComparison.Ordinal))
+                return long.Parse(line.AsSpan(name.Length + 1), CultureInfo.InvariantCulture);
+        }
+        return 0;
+    }
+
+    private sealed record FileNames(string Limit, string Usage, string DroppableCache);
 }

@@ -8,8 +8,14 @@ internal abstract class OptionAttribute : ValidationAttribute
     /// <inheritdoc/>
     public override bool RequiresValidationContext => true;
 
-    /// <summary>What would be right, such as "1 to 8 steps".</summary>
-    public abstract string Expected { get; }
+    /// <summary>What is right, such as "1 to 8 steps".</summary>
+    public abstract string Range { get; }
+
+    /// <summary>The same as the end of "it must be …".</summary>
+    protected abstract string Rule { get; }
+
+    /// <summary>The value as people read it.</summary>
+    protected virtual string Describe(object value) => value.ToString()!;
 
     /// <summary>Whether the value, which is not null, is right.</summary>
     protected abstract bool Holds(object value);
@@ -19,7 +25,7 @@ internal abstract class OptionAttribute : ValidationAttribute
         // Null is an option that is not set.
         value is null || Holds(value)
             ? ValidationResult.Success
-            : new ValidationResult($"{PathOf(validationContext.DisplayName)} is {value}; it is {Expected}.");
+            : new ValidationResult($"{PathOf(validationContext.DisplayName)} is {Describe(value)}; it must be {Rule}.");
 
     /// <summary>From the validator's name of a member, <c>Options.List[0].Member</c>, to the configuration's, <c>List:0:Member</c>.</summary>
     private static string PathOf(string member) =>

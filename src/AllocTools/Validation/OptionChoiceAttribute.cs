@@ -12,7 +12,10 @@ internal sealed class OptionChoiceAttribute(Type type) : OptionAttribute
     public bool IsFlags => type.IsDefined(typeof(FlagsAttribute), inherit: false);
 
     /// <inheritdoc/>
-    public override string Expected => $"{(IsFlags ? "some" : "one")} of {string.Join(", ", Names)}";
+    public override string Range => $"{(IsFlags ? "some" : "one")} of {string.Join(", ", Names)}";
+
+    /// <inheritdoc/>
+    protected override string Rule => Range;
 
     /// <inheritdoc/>
     protected override bool Holds(object value)

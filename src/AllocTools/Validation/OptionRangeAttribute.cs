@@ -9,6 +9,9 @@ namespace AllocTools.Validation;
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class OptionRangeAttribute(long least, long most, string unit) : OptionAttribute
 {
+    /// <summary>The unit of sizes.</summary>
+    public const string Bytes = "bytes";
+
     /// <summary>The least that is right.</summary>
     public long Least { get; } = least;
 
@@ -25,11 +28,29 @@ internal sealed class OptionRangeAttribute(long least, long most, string unit) :
     public string? LeastMeans { get; init; }
 
     /// <inheritdoc/>
-    public override string Expected =>
+    public override string Range =>
         $"{(LeastMeans is null ? Least : Least + 1)} to {Most}"
         + (Unit.Length == 0 ? "" : $" {Unit}")
         + (Multiple == 1 ? "" : $", a multiple of {Multiple}")
         + (LeastMeans is null ? "" : $", or {Least} for {LeastMeans}");
+
+    /// <inheritdoc/>
+    protected override string Rule
+    {
+        get
+        {
+            long first = LeastMeans is null ? Least : Least + 1;
+            string range = $"between {InWords.Number(first)} and {InWords.Number(Most)}";
+            if (Unit == Bytes)
+                range += $" bytes ({InWords.Bytes(first)} and {InWords.Bytes(Most)})";
+            else if (Unit.Length != 0)
+                range += $" {Unit}";
+            return range + (Multiple == 1 ? "" : $", and a multiple of {Multiple}") + (LeastMeans is null ? "" : $", or {Least} for {LeastMeans}");
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override string Describe(object value) => InWords.Number(Convert.ToInt64(value, CultureInfo.InvariantCulture));
 
     /// <inheritdoc/>
     protected override bool Holds(object value)

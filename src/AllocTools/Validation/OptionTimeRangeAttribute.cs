@@ -19,15 +19,17 @@ internal sealed class OptionTimeRangeAttribute(int leastMilliseconds, int mostMi
     public string? InfiniteMeans { get; init; }
 
     /// <inheritdoc/>
-    public override string Expected => $"{InWords(Least)} to {InWords(Most)}" + (InfiniteMeans is null ? "" : $", or -00:00:00.001 for {InfiniteMeans}");
+    public override string Range => $"{InWords.Time(Least)} to {InWords.Time(Most)}" + OrInfinite;
+
+    /// <inheritdoc/>
+    protected override string Rule => $"between {InWords.Time(Least)} and {InWords.Time(Most)}" + OrInfinite;
+
+    private string OrInfinite => InfiniteMeans is null ? "" : InfiniteMeans == "never" ? ", or \"never\"" : $", or \"never\" for {InfiniteMeans}";
+
+    /// <inheritdoc/>
+    protected override string Describe(object value) => InWords.Time((TimeSpan)value);
 
     /// <inheritdoc/>
     protected override bool Holds(object value) =>
         (TimeSpan)value is var time && ((time >= Least && time <= Most) || (InfiniteMeans is not null && time == Timeout.InfiniteTimeSpan));
-
-    private static string InWords(TimeSpan time) =>
-        time.Ticks == 0 ? "0"
-        : time < TimeSpan.FromSeconds(1) ? $"{time.TotalMilliseconds} ms"
-        : time < TimeSpan.FromHours(1) ? $"{time.TotalSeconds} s"
-        : $"{time.TotalHours} hours";
 }

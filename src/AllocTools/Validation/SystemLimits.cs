@@ -1,3 +1,4 @@
+using System.Globalization;
 using AllocTools.Blocks;
 using AllocTools.Interop;
 
@@ -9,7 +10,10 @@ internal sealed record SystemLimits
     /// <summary>RLIMIT_MEMLOCK in bytes; null where it doesn't bind this process.</summary>
     public long? MemoryLock { get; init; }
 
-    /// <summary>The control group's memory limit.</summary>
+    /// <summary>The memory of the machine in bytes; null where the system doesn't say.</summary>
+    public long? MachineMemory { get; init; }
+
+    /// <summary>What the control group's memory limit leaves.</summary>
     public CgroupMemory? Cgroup { get; init; }
 
     /// <summary>The bytes of all huge pages that are reserved, used or not.</summary>
@@ -22,7 +26,19 @@ internal sealed record SystemLimits
     public static SystemLimits Read() => new()
     {
         MemoryLock = MemoryLockLimit.IsExempt ? null : MemoryLockLimit.Bytes,
+        MachineMemory = ReadMachineMemory(),
         Cgroup = CgroupMemory.Read(),
         HugePageBytes = HugePages.ReservedBytes,
     };
+
+    private static long? ReadMachineMemory()
+    {
+        const string Name = "MemTotal:";
+        const string File = "/proc/meminfo";
+        string? line = System.IO.File.Exists(File) ? System.IO.File.ReadLines(File).FirstOrDefault(l => l.StartsWith(Name, StringComparison.Ordinal)) : null;
+        // In KiB: "MemTotal:       24123456 kB".
+        return line is not null && long.TryParse(line.AsSpan(Name.Length).Trim().TrimEnd("kB").Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long kibibytes)
+            ? kibibytes * 1024
+            : null;
+    }
 }

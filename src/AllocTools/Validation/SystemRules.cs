@@ -11,31 +11,48 @@ internal static class SystemRules
     public static IEnumerable<string> Failures(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits)
     {
         if (options.NumaNode is >= 0 and < NumaNodes.MostNodes and int node && !limits.HasNumaNode(node))
-            yield return $"{nameof(options.NumaNode)} is {node}; this system has {NumaNodes.Describe()}.";
+            yield return $"{nameof(options.NumaNode)} is {node}, but this system has no such node; it has {NumaNodes.Describe()}.";
         if (options.HugePages == RmaHugePages.Explicit && limits.HugePageBytes < Math.Max(1, InitialBytes(options)))
         {
-            yield return $"{nameof(options.HugePages)} is Explicit, and {limits.HugePageBytes} bytes of huge pages are reserved, for {InitialBytes(options)} bytes at start. "
+            yield return $"{nameof(options.HugePages)} is Explicit, but {InWords.Bytes(limits.HugePageBytes)} of huge pages are reserved, and {InWords.Bytes(InitialBytes(options))} are needed at the start. "
                 + "Reserve more (sysctl vm.nr_hugepages=COUNT), or set HugePages to Transparent.";
         }
-        if (!options.IsCapDefault && CapRisk(options, traits, limits) is { } risk)
-            yield return risk;
+        if (!options.IsCapDefault && Shortfall(options, traits, limits) is { } shortfall)
+            yield return shortfall;
     }
 
-    /// <summary>Why the cap can't be reached, if so. A cap that nobody set is no mistake: the pool goes as far as it can.</summary>
-    public static string? CapRisk(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits)
+    /// <summary>
+    /// Why the cap may not be reached, if so, where that is no mistake: a cap that nobody set, or one that is over what
+    /// the machine has, or the control group has left, at present.
+    /// </summary>
+    public static string? Warning(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits)
+    {
+        if (Shortfall(options, traits, limits) is { } shortfall)
+            return shortfall;
+        string found = Found(options);
+        if (limits.MachineMemory is { } memory && options.MaxRegisteredBytes > memory)
+            return $"{found}, but this machine has {InWords.About(memory)} of memory. Registered memory can't be paged out: lower MaxRegisteredBytes.";
+        return limits.Cgroup is { } group && options.MaxRegisteredBytes > group.Available
+            ? $"{found}, but of the control group's memory limit, {InWords.Bytes(group.Limit)}, only {InWords.About(group.Available)} are left ({group.File}). Growth beyond that is refused."
+            : null;
+    }
+
+    private static string? Shortfall(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits)
     {
         long cap = options.MaxRegisteredBytes;
-        string found = $"{nameof(options.MaxRegisteredBytes)} is {cap}";
-        if (limits.Cgroup is { } cgroup && cap > cgroup.Bytes)
-            return $"{found}, more than the control group's memory limit, {cgroup.Bytes} ({cgroup.File}). Lower it, or raise the container's limit.";
+        string found = Found(options);
+        if (limits.Cgroup is { } group && cap > group.Limit)
+            return $"{found}, but the control group's memory limit is {InWords.Bytes(group.Limit)} ({group.File}). Lower MaxRegisteredBytes, or raise the container's limit.";
         if (traits is { LocksPages: true } && limits.MemoryLock is { } locked && cap > locked - traits.TransportPinnedBytes)
         {
-            string besides = traits.TransportPinnedBytes == 0 ? "" : $", and provider '{traits.ProviderName}' pins about {traits.TransportPinnedBytes} bytes besides";
-            string lower = locked > traits.TransportPinnedBytes ? $" Or lower it to {locked - traits.TransportPinnedBytes}." : "";
-            return $"{found}{besides}; RLIMIT_MEMLOCK is {locked} bytes. {MemoryLockLimit.HowToRaise}.{lower}";
+            string besides = traits.TransportPinnedBytes == 0 ? "" : $" and provider '{traits.ProviderName}' pins about {InWords.Bytes(traits.TransportPinnedBytes)} besides";
+            string lower = locked > traits.TransportPinnedBytes ? $" Or lower MaxRegisteredBytes to {locked - traits.TransportPinnedBytes}." : "";
+            return $"{found}{besides}, but RLIMIT_MEMLOCK is {locked} bytes. {MemoryLockLimit.HowToRaise()}.{lower}";
         }
         return null;
     }
+
+    private static string Found(RmaMemoryPoolOptions options) => $"{nameof(options.MaxRegisteredBytes)} is {InWords.Bytes(options.MaxRegisteredBytes)}";
 
     private static long InitialBytes(RmaMemoryPoolOptions options) =>
         RmaMemoryPoolDefaults.AreDefault(options) ? 0 : options.SizeClasses.Sum(c => Math.Clamp(c.BlockSize, 0, 1L << 30) * Math.Clamp(c.InitialBlocks, 0, 1 << 24));

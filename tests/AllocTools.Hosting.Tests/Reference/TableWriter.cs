@@ -18,9 +18,9 @@ internal static class TableWriter
 
     private static string ValueOf(ReferenceKey key) => key.Key.Kind switch
     {
-        OptionKind.Integer => $"whole number: {((OptionRangeAttribute)key.Rule!).Expected}",
+        OptionKind.Integer => $"whole number: {((OptionRangeAttribute)key.Rule!).Range}",
         OptionKind.Size => $"size: {RangeOf((OptionRangeAttribute)key.Rule!)}",
-        OptionKind.Duration => $"time: {((OptionTimeRangeAttribute)key.Rule!).Expected}",
+        OptionKind.Duration => $"time: {((OptionTimeRangeAttribute)key.Rule!).Range}",
         OptionKind.Flag => "`true`, `false`",
         OptionKind.Choice => string.Join(", ", key.Key.Choices.Select(c => $"`{c}`")),
         OptionKind.Choices => $"some of {string.Join(", ", key.Key.Choices.Select(c => $"`{c}`"))}, with commas between",

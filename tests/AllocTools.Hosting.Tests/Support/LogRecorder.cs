@@ -20,6 +20,7 @@ public sealed class LogRecorder : ILoggerProvider, ILogger
     public const int SectionGone = 110;
     public const int FileBroken = 111;
     public const int FilesNotWatched = 112;
+    public const int StartFailed = 113;
 
     private readonly Lock _gate = new();
     private readonly List<(LogLevel Level, int Id, string Message)> _entries = [];

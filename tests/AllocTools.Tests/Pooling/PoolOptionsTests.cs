@@ -30,17 +30,17 @@ public sealed class PoolOptionsTests
         OptionsValidationException error = Assert.Throws<OptionsValidationException>(() => new RmaMemoryPool<HostProvider>(context, options));
         Assert.Equal(
             [
-                "Access is 64; it is some of None, Local, RemoteRead, RemoteWrite.",
-                "ClearOnReturn and PoisonOnReturn are both true; returned memory is filled with one or the other.",
-                "DrainTimeout is -00:00:00.0010000; it is 0 to 24 hours.",
-                "MaxRegisteredBytes is 12; it is 4096 to 1152921504606846976 bytes.",
-                "MaxSlabBytes is 1; it is 65536 to 17179869184 bytes.",
-                "RentTimeout is 2.00:00:00; it is 0 to 24 hours, or -00:00:00.001 for no limit.",
-                "SizeClasses:0:BlockSize is 4096, more than MaxRegisteredBytes, 12; not one block fits.",
-                "SizeClasses:1:BlockSize is 100, after 4096; size classes ascend, each size once.",
-                "SizeClasses:1:BlockSize is 100, more than MaxRegisteredBytes, 12; not one block fits.",
-                "SizeClasses:1:BlockSize is 100; it is 64 to 1073741824 bytes, a multiple of 64.",
-                "SizeClasses:1:InitialBlocks is -1; it is 0 to 16777216 blocks.",
+                "Access is 64; it must be some of None, Local, RemoteRead, RemoteWrite.",
+                "ClearOnReturn and PoisonOnReturn are both true; at most one of them may be.",
+                "DrainTimeout is never; it must be between 0 and 24 hours.",
+                "MaxRegisteredBytes is 12; it must be between 4,096 and 1,152,921,504,606,846,976 bytes (4 KiB and 1 EiB).",
+                "MaxSlabBytes is 1; it must be between 65,536 and 17,179,869,184 bytes (64 KiB and 16 GiB).",
+                "RentTimeout is 48 hours; it must be between 0 and 24 hours, or \"never\" for no limit.",
+                "SizeClasses:0:BlockSize (4 KiB) must not be more than MaxRegisteredBytes (12 bytes): not one block would fit.",
+                "SizeClasses:1:BlockSize (100 bytes) must be more than the one before it (4 KiB).",
+                "SizeClasses:1:BlockSize (100 bytes) must not be more than MaxRegisteredBytes (12 bytes): not one block would fit.",
+                "SizeClasses:1:BlockSize is 100; it must be between 64 and 1,073,741,824 bytes (64 bytes and 1 GiB), and a multiple of 64.",
+                "SizeClasses:1:InitialBlocks is -1; it must be between 0 and 16,777,216 blocks.",
             ],
             error.Failures.Order(StringComparer.Ordinal));
     }
@@ -59,13 +59,13 @@ public sealed class PoolOptionsTests
     {
         var options = new RmaMemoryPoolOptions { MaxRegisteredBytes = 3 << 20, NumaNode = 7, HugePages = RmaHugePages.Explicit };
         options.SizeClasses.Add(new SizeClassOptions { BlockSize = 1 << 20, InitialBlocks = 2 });
-        var limits = new SystemLimits { Cgroup = new CgroupMemory(2 << 20, "/group/memory.max"), HugePageBytes = 1 << 20, HasNumaNode = _ => false };
+        var limits = new SystemLimits { Cgroup = new CgroupMemory(2 << 20, 2 << 20, "/group/memory.max"), HugePageBytes = 1 << 20, HasNumaNode = _ => false };
         ValidateOptionsResult result = new RmaMemoryPoolOptionsValidator(() => limits).Validate(options, traits: null);
         Assert.Equal(
             [
-                $"NumaNode is 7; this system has {NumaNodes.Describe()}.",
-                "HugePages is Explicit, and 1048576 bytes of huge pages are reserved, for 2097152 bytes at start. Reserve more (sysctl vm.nr_hugepages=COUNT), or set HugePages to Transparent.",
-                "MaxRegisteredBytes is 3145728, more than the control group's memory limit, 2097152 (/group/memory.max). Lower it, or raise the container's limit.",
+                $"NumaNode is 7, but this system has no such node; it has {NumaNodes.Describe()}.",
+                "HugePages is Explicit, but 1 MiB of huge pages are reserved, and 2 MiB are needed at the start. Reserve more (sysctl vm.nr_hugepages=COUNT), or set HugePages to Transparent.",
+                "MaxRegisteredBytes is 3 MiB, but the control group's memory limit is 2 MiB (/group/memory.max). Lower MaxRegisteredBytes, or raise the container's limit.",
             ],
             result.Failures);
         Assert.True(new RmaMemoryPoolOptionsValidator(() => limits with { Cgroup = null, HugePageBytes = 2 << 20, HasNumaNode = n => n == 7 }).Validate(options, null).Succeeded);
@@ -79,7 +79,7 @@ public sealed class PoolOptionsTests
         ValidateOptionsResult result = Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = (48 << 20) + 1 }, limits, verbs);
         Assert.Equal(
             [
-                $"MaxRegisteredBytes is 50331649, and provider 'verbs;ofi_rxm' pins about 16777216 bytes besides; RLIMIT_MEMLOCK is 67108864 bytes. {MemoryLockLimit.HowToRaise}. Or lower it to 50331648.",
+                $"MaxRegisteredBytes is 50,331,649 bytes and provider 'verbs;ofi_rxm' pins about 16 MiB besides, but RLIMIT_MEMLOCK is 67108864 bytes. {MemoryLockLimit.HowToRaise()}. Or lower MaxRegisteredBytes to 50331648.",
             ],
             result.Failures);
         Assert.True(Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = 48 << 20 }, limits, verbs).Succeeded);
@@ -92,4 +92,25 @@ public sealed class PoolOptionsTests
         static ValidateOptionsResult Validate(RmaMemoryPoolOptions options, SystemLimits limits, RmaProviderTraits traits) =>
             new RmaMemoryPoolOptionsValidator(() => limits).Validate(options, traits);
     }
+
+    [Theory]
+    [InlineData(8L << 40, 23L << 30, null, "MaxRegisteredBytes is 8 TiB, but this machine has 23 GiB of memory. Registered memory can't be paged out: lower MaxRegisteredBytes.")]
+    [InlineData(200L << 20, 23L << 30, 150L << 20, "MaxRegisteredBytes is 200 MiB, but of the control group's memory limit, 256 MiB, only 150 MiB are left (/group/memory.max). Growth beyond that is refused.")]
+    [InlineData(100L << 20, 23L << 30, 150L << 20, null)]
+    [InlineData(8L << 30, 23L << 30, null, null)]
+    public void ACapThatTheMachineOrTheGroupCantFillIsWarnedOf(long cap, long machine, long? available, string? expected)
+    {
+        var limits = new SystemLimits { MachineMemory = machine, Cgroup = available is { } left ? new CgroupMemory(256 << 20, left, "/group/memory.max") : null };
+        var options = new RmaMemoryPoolOptions { MaxRegisteredBytes = cap };
+        Assert.Equal(expected, SystemRules.Warning(options, null, limits));
+        Assert.Empty(SystemRules.Failures(options, null, limits));
+    }
+
+    [Fact]
+    public void ThisMachineSaysHowMuchMemoryItHas() => Assert.True(SystemLimits.Read().MachineMemory >= GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+
+    [Theory]
+    [InlineData(1, "1 hour")]
+    [InlineData(48, "48 hours")]
+    public void TimesAreSaidInWords(int hours, string expected) => Assert.Equal(expected, InWords.Time(TimeSpan.FromHours(hours)));
 }

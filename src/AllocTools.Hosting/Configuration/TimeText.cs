@@ -1,0 +1,52 @@
+using System.Globalization;
+
+namespace AllocTools.Hosting.Configuration;
+
+/// <summary>A time as people write it.</summary>
+internal static class TimeText
+{
+    /// <summary>What <see cref="TryParse"/> takes, for errors.</summary>
+    public const string Format = "a time such as \"00:00:30\", \"30s\", \"500ms\", \"5min\" or \"2h\", or \"never\"";
+
+    private static readonly (string Name, long Ticks)[] Units =
+    [
+        ("us", TimeSpan.TicksPerMicrosecond), ("µs", TimeSpan.TicksPerMicrosecond), ("ms", TimeSpan.TicksPerMillisecond), ("s", TimeSpan.TicksPerSecond),
+        ("min", TimeSpan.TicksPerMinute), ("m", TimeSpan.TicksPerMinute), ("h", TimeSpan.TicksPerHour), ("d", TimeSpan.TicksPerDay),
+    ];
+
+    /// <summary>
+    /// Reads <c>hh:mm:ss.fff</c>, a number with a unit, or <c>never</c>, which is <see cref="Timeout.InfiniteTimeSpan"/>.
+    /// A number alone is none: the framework reads it as days, which nobody means.
+    /// </summary>
+    public static bool TryParse(string text, out TimeSpan time)
+    {
+        ReadOnlySpan<char> rest = text.AsSpan().Trim();
+        if (rest.Contains(':'))
+            return TimeSpan.TryParse(rest, CultureInfo.InvariantCulture, out time);
+        time = Timeout.InfiniteTimeSpan;
+        if (rest.Equals("never", StringComparison.OrdinalIgnoreCase) || rest.Equals("infinite", StringComparison.OrdinalIgnoreCase))
+            return true;
+        foreach ((string name, long ticks) in Units)
+        {
+            if (rest.EndsWith(name, StringComparison.OrdinalIgnoreCase))
+                return TryMultiply(rest[..^name.Length], ticks, out time);
+        }
+        return false;
+    }
+
+    /// <summary>The right spelling of what may have been meant; null where it can't be guessed.</summary>
+    public static string? Suggest(string text)
+    {
+        if (text.Trim() is "-1" or "none" or "unlimited" or "no limit" or "forever")
+            return "\"never\"";
+        return TryMultiply(text, TimeSpan.TicksPerSecond, out _) ? $"\"{text.Trim()}s\"" : null;
+    }
+
+    private static bool TryMultiply(ReadOnlySpan<char> number, long ticks, out TimeSpan time)
+    {
+        bool isOne = decimal.TryParse(number.Trim(), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out decimal amount)
+            && amount <= (decimal)long.MaxValue / ticks;
+        time = isOne ? new TimeSpan((long)(amount * ticks)) : TimeSpan.Zero;
+        return isOne;
+    }
+}

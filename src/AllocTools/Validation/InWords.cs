@@ -1,0 +1,50 @@
+using System.Globalization;
+
+namespace AllocTools.Validation;
+
+/// <summary>Sizes and times as people read them.</summary>
+internal static class InWords
+{
+    private static readonly string[] Units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+    /// <summary>In the largest unit of which it is a whole number, such as <c>64 KiB</c>; else in bytes.</summary>
+    public static string Bytes(Int128 bytes)
+    {
+        int unit = -1;
+        for (; bytes != 0 && bytes % 1024 == 0 && unit < Units.Length - 1; unit++)
+            bytes /= 1024;
+        return unit < 0 ? $"{Number((long)bytes)} bytes" : $"{Number((long)bytes)} {Units[unit]}";
+    }
+
+    /// <summary>Rounded to one place of the largest unit, such as <c>23.4 GiB</c>: for what was measured.</summary>
+    public static string About(long bytes)
+    {
+        double amount = bytes;
+        int unit = -1;
+        for (; amount >= 1024 && unit < Units.Length - 1; unit++)
+            amount /= 1024;
+        return unit < 0 ? $"{bytes} bytes" : string.Create(CultureInfo.InvariantCulture, $"{amount:0.#} {Units[unit]}");
+    }
+
+    /// <summary>With commas between thousands.</summary>
+    public static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
+
+    /// <summary>In the largest unit of which it is a whole number; <c>never</c> for <see cref="Timeout.InfiniteTimeSpan"/>.</summary>
+    public static string Time(TimeSpan time)
+    {
+        if (time == Timeout.InfiniteTimeSpan)
+            return "never";
+        (long ticks, string unit) = time.Ticks switch
+        {
+            0 => (1, ""),
+            var t when t % TimeSpan.TicksPerHour == 0 => (TimeSpan.TicksPerHour, " hours"),
+            var t when t % TimeSpan.TicksPerMinute == 0 => (TimeSpan.TicksPerMinute, " minutes"),
+            var t when t % TimeSpan.TicksPerSecond == 0 => (TimeSpan.TicksPerSecond, " seconds"),
+            var t when t % TimeSpan.TicksPerMillisecond == 0 => (TimeSpan.TicksPerMillisecond, " ms"),
+            _ => (TimeSpan.TicksPerMicrosecond, " µs"),
+        };
+        long amount = time.Ticks / ticks;
+        bool isSingular = amount is 1 or -1 && unit.Length > 3;
+        return isSingular ? $"{amount}{unit[..^1]}" : $"{Number(amount)}{unit}";
+    }
+}
