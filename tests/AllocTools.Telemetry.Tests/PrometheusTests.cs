@@ -14,7 +14,7 @@ public sealed partial class PrometheusTests
     public async Task Each_metric_is_what_the_pools_say()
     {
         await using Drill drill = await Drill.StartAsync();
-        foreach (string command in new[] { "hit 100", "miss 3", "reject 2", "fail 2", "leak 1", "hold 15", "wait 2", "release", "trim", "write 7", "hold 2" })
+        foreach (string command in new[] { "hit 100", "miss 3", "reject 2", "fail 2", "leak 1", "hold 15", "wait 2", "release", "trim", "write 7", "hold 2", "reload 3", "spoil", "receive 5" })
             await drill.DoAsync(command);
         await using Prometheus prometheus = await Prometheus.StartAsync(drill.Port);
         JsonObject pools = await drill.StatisticsAsync();
@@ -60,10 +60,18 @@ public sealed partial class PrometheusTests
         foreach (JsonNode? operation in endpoint["Operations"]!.AsArray())
         {
             string tag = $"rma_operation=\"{new[] { "write", "read", "send", "receive" }[(int)operation!["Kind"]!]}\"";
-            await prometheus.UntilAsync($"rma_endpoint_operations_total{{{tag}}}", f => f.Single().Value == (double)operation["Succeeded"]!);
+            await prometheus.UntilAsync($"rma_endpoint_operations_total{{{tag},error_type=\"\"}}", f => f.Single().Value == (double)operation["Succeeded"]!);
             await prometheus.UntilAsync($"rma_endpoint_io_bytes_total{{{tag}}}", f => f.Single().Value == (double)operation["Bytes"]!);
         }
         await prometheus.UntilAsync("rma_endpoint_operation_duration_seconds_count{rma_operation=\"write\"}", f => f is [{ Value: 7 }]);
+        foreach ((string expression, double expected) in new[]
+        {
+            ("rma_endpoint_outstanding{rma_state=\"running\"}", 5d), ("rma_endpoint_outstanding{rma_state=\"abandoned\"}", 0), ("rma_endpoint_outstanding{rma_state=\"unclaimed\"}", 0),
+            ("rma_endpoint_limit", 16), ("rma_endpoint_pending_operations", 0), ("rma_endpoint_count{rma_state=\"open\"}", 1), ("rma_endpoint_count{rma_state!=\"open\"} > 0 or vector(0)", 0),
+            ("rma_pool_reloads_total{rma_pool_name=\"default\",rma_outcome=\"accepted\"}", 3), ("rma_pool_reloads_total{rma_pool_name=\"default\",rma_outcome=\"rejected\"}", 1),
+            ("rma_pool_configuration_valid{rma_pool_name=\"default\"}", 0), ("rma_pool_configuration_valid{rma_pool_name=\"locked\"}", 1),
+        })
+            await prometheus.UntilAsync(expression, f => f.Single().Value == expected);
 
         Assert.Equal(
             MetricTable.Read().Select(row => row.Prometheus).Order(StringComparer.Ordinal),
@@ -91,16 +99,19 @@ public sealed partial class PrometheusTests
         await using Prometheus prometheus = await Prometheus.StartAsync(drill.Port);
         async Task Load()
         {
-            foreach (string command in new[] { "hit 20", "miss 2", "fail 1", "hold 15", "wait 2", "release", "write 5" })
+            foreach (string command in new[] { "hit 20", "miss 2", "fail 1", "hold 15", "wait 2", "release", "write 5", "lose 1", "reload 1" })
                 await drill.DoAsync(command);
         }
 
         JsonNode dashboard = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "dashboards/alloctools.json"), TestContext.Current.CancellationToken))!;
-        string[] queries = [.. dashboard["panels"]!.AsArray().SelectMany(p => p!["targets"]!.AsArray()).Select(t => (string)t!["expr"]!)];
-        Assert.True(queries.Length > 20);
+        string[] queries =
+        [
+            .. dashboard["panels"]!.AsArray().Where(p => (string?)p!["type"] != "row").SelectMany(p => p!["targets"]!.AsArray()).Concat(dashboard["annotations"]!["list"]!.AsArray()).Select(t => (string)t!["expr"]!),
+        ];
+        Assert.True(queries.Length > 40);
         foreach (string query in queries)
         {
-            string asked = query.Replace("$__rate_interval", "5s", StringComparison.Ordinal).Replace("$pool", ".+", StringComparison.Ordinal)
+            string asked = query.Replace("$__rate_interval", "5s", StringComparison.Ordinal).Replace("$__range", "30s", StringComparison.Ordinal).Replace("$pool", ".+", StringComparison.Ordinal)
                 .Replace("$job", ".+", StringComparison.Ordinal).Replace("$instance", ".+", StringComparison.Ordinal);
             Assert.DoesNotContain("$", asked, StringComparison.Ordinal);
             await prometheus.UntilAsync(asked, found => found.Any(f => double.IsFinite(f.Value)), Load);
@@ -131,22 +142,46 @@ public sealed partial class PrometheusTests
         await drill.DoAsync("hold 15");
         await drill.DoAsync("wait 2");
         await Fires("RmaPoolNearCap");
-        await Fires("RmaPoolRequestsWaiting");
+        await Fires("RmaPoolRequestsStuck");
         await drill.DoAsync("release");
         await Ends("RmaPoolNearCap");
+        await Ends("RmaPoolRequestsStuck");
+        await Fires("RmaPoolRequestsWaiting", "hold 15", "wait 2", "release");
         await Ends("RmaPoolRequestsWaiting");
-        await drill.DoAsync("fail 1");
-        await Fires("RmaPoolRegistrationsFailing");
+        await drill.DoAsync("reject 2");
+        await Fires("RmaPoolRejections");
+        await drill.DoAsync("spoil");
+        await Fires("RmaPoolConfigurationRejected");
+        await drill.DoAsync("reload 1");
+        await Ends("RmaPoolConfigurationRejected");
+        await Fires("RmaPoolRegistrationsFailing", "fail 1");
         await Ends("RmaPoolRegistrationsFailing");
+        await drill.DoAsync("receive 15");
+        await Fires("RmaEndpointAtLimit");
+        await drill.DoAsync("release");
+        await Ends("RmaEndpointAtLimit");
+        await Fires("RmaEndpointOperationsFailing", "lose 1");
+        await Ends("RmaEndpointOperationsFailing", "write 20");
+        await drill.DoAsync("quarantine 1");
+        await Fires("RmaPoolQuarantineGrowing", "hit 1");
+        await drill.DoAsync("release");
+        await Ends("RmaPoolQuarantineGrowing");
         await drill.DoAsync("leak 1");
         await Fires("RmaPoolLeak");
         await Fires("RmaPoolRegistrationStorm", "miss 20");
         await Fires("RmaPoolHitRatioLow", "miss 20");
 
-        Task Fires(string alert, string? load = null) => prometheus.UntilAsync(
-            $"ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}", found => found.Length == 1, load is null ? null : () => drill.DoAsync(load));
+        Task Fires(string alert, params string[] load) => prometheus.UntilAsync(
+            $"ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}", found => found.Length == 1, () => DoAsync(load));
 
-        Task Ends(string alert) => prometheus.UntilAsync($"ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}", found => found.Length == 0);
+        Task Ends(string alert, params string[] load) => prometheus.UntilAsync(
+            $"ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}", found => found.Length == 0, () => DoAsync(load));
+
+        async Task DoAsync(string[] load)
+        {
+            foreach (string command in load)
+                await drill.DoAsync(command);
+        }
     }
 
     /// <summary>Those of a histogram's series. OpenMetrics has the time of creation beside each counter and histogram.</summary>

@@ -39,7 +39,8 @@ internal static class TransferServices
                 services.AddSingleton<ITransferJob>(provider => new DrillJob(
                     provider.GetRequiredService<IRmaMemoryPool>(),
                     provider.GetRequiredKeyedService<IRmaMemoryPool>(DrillJob.LockedPool),
-                    provider.GetRequiredService<IRmaEndpoint>()));
+                    provider.GetRequiredService<IRmaEndpoint>(),
+                    (IConfigurationRoot)provider.GetRequiredService<IConfiguration>()));
                 break;
             default:
                 services.AddSingleton<ITransferJob, TwoProcessJob>();

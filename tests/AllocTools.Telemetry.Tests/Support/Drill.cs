@@ -22,6 +22,7 @@ internal sealed class Drill : IAsyncDisposable
             "--role", "drill", "--prometheus", $"http://127.0.0.1:{port}/metrics",
             "--AllocTools:MaxRegisteredBytes=4 MiB", "--AllocTools:MaxIdleDirectBytes=0", "--AllocTools:RentTimeout=01:00:00",
             "--AllocTools:IdleRetention=00:00:00.500", "--AllocTools:TrimInterval=00:00:00.200", "--AllocTools:LeakDetection=All",
+            "--AllocTools:Provider:Endpoint:MaxOutstanding=16",
         ];
         _process = Process.Start(new ProcessStartInfo(program, arguments)
         {
