@@ -64,6 +64,13 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// Sizes are numbers of bytes or <c>"64 KiB"</c>. A key that is none of these fails the start, unless the section has
     /// <c>"AllowUnknownKeys": true</c>.
     /// </param>
+    /// <example>
+    /// <code>
+    /// builder.Services.AddRmaMemoryPool&lt;LibfabricProvider&gt;(builder.Configuration.GetSection("AllocTools"))
+    ///     .Configure(options =&gt; options.Access = RmaAccess.RemoteWrite);
+    /// // Services ask for IRmaMemoryPool and IRmaEndpoint.
+    /// </code>
+    /// </example>
     public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(
         this IServiceCollection services, IConfigurationSection section)
         where TProvider : class, IRmaProvider

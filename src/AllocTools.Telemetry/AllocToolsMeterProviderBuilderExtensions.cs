@@ -9,6 +9,12 @@ public static class AllocToolsMeterProviderBuilderExtensions
     /// <param name="builder">The builder.</param>
     /// <returns>The builder.</returns>
     /// <exception cref="ArgumentNullException">The builder is null.</exception>
+    /// <example>
+    /// <code>
+    /// builder.Services.AddOpenTelemetry()
+    ///     .WithMetrics(metrics =&gt; metrics.AddAllocToolsInstrumentation());
+    /// </code>
+    /// </example>
     public static MeterProviderBuilder AddAllocToolsInstrumentation(this MeterProviderBuilder builder)
     {
         ArgumentNullException.ThrowIfNull(builder);

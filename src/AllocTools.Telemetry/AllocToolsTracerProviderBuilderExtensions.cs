@@ -10,6 +10,12 @@ public static class AllocToolsTracerProviderBuilderExtensions
     /// <param name="endpointOperations">A span for each endpoint operation, too (<c>AllocTools.Operations</c>): much, and each one allocates.</param>
     /// <returns>The builder.</returns>
     /// <exception cref="ArgumentNullException">The builder is null.</exception>
+    /// <example>
+    /// <code>
+    /// builder.Services.AddOpenTelemetry()
+    ///     .WithTracing(traces =&gt; traces.AddAllocToolsInstrumentation());
+    /// </code>
+    /// </example>
     public static TracerProviderBuilder AddAllocToolsInstrumentation(this TracerProviderBuilder builder, bool endpointOperations = false)
     {
         ArgumentNullException.ThrowIfNull(builder);

@@ -21,6 +21,12 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer buffer = pool.Rent(64 &lt;&lt; 10);
+    /// buffer.Span.Clear();
+    /// </code>
+    /// </example>
     RmaBuffer Rent(long length);
 
     /// <summary>As <see cref="Rent"/>, but says false where the cap leaves no room.</summary>
@@ -41,6 +47,13 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    /// <example>
+    /// <code>
+    /// // Waits where the cap leaves no room, in place of an exception at once.
+    /// using RmaBuffer buffer = await pool.RentAsync(64 &lt;&lt; 10, cancellationToken);
+    /// buffer.Span.Clear();
+    /// </code>
+    /// </example>
     ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken = default);
 
     /// <summary>Registers memory that the caller owns. Disposing the buffer deregisters it; the memory stays the caller's.</summary>
@@ -65,6 +78,19 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <exception cref="ArgumentException">The buffer is another pool's, or the default value.</exception>
     /// <exception cref="InvalidOperationException">It was returned before, its memory is pinned, or an operation or an exposure holds it.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    /// <example>
+    /// <code>
+    /// RmaBuffer buffer = pool.Rent(1 &lt;&lt; 20);
+    /// try
+    /// {
+    ///     await endpoint.WriteAsync(buffer, remote, cancellationToken: cancellationToken);
+    /// }
+    /// finally
+    /// {
+    ///     pool.Return(buffer); // as buffer.Dispose(), and says where the buffer is still in use
+    /// }
+    /// </code>
+    /// </example>
     void Return(RmaBuffer buffer);
 
     /// <summary>Registers each size class's initial blocks. Calling it again registers what is missing.</summary>

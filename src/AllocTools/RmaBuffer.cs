@@ -50,6 +50,13 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     /// <summary>The bytes.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than a span can be (2 GiB): use <see cref="GetSpan"/>.</exception>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer buffer = pool.Rent(1024);
+    /// int length = System.Text.Encoding.UTF8.GetBytes("hello", buffer.Span);
+    /// await endpoint.SendAsync(buffer.Slice(0, length), peer, cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
     public Span<byte> Span
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -69,6 +76,14 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// is returned fails when bytes come (on Unix with EFAULT, "Bad address").
     /// </summary>
     /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than 2 GiB.</exception>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer buffer = pool.Rent(1 &lt;&lt; 20);
+    /// await using FileStream file = File.OpenRead("data.bin");
+    /// int length = await file.ReadAsync(buffer.Memory, cancellationToken);
+    /// await endpoint.WriteAsync(buffer.Slice(0, length), remote.Slice(0, length), cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
     public Memory<byte> Memory
     {
         get
@@ -132,6 +147,15 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
     /// <exception cref="RmaRegistrationException">Its own registration was refused.</exception>
     /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap.</exception>
+    /// <example>
+    /// <code>
+    /// // The pool's option Access must include RemoteWrite.
+    /// using RmaBuffer buffer = pool.Rent(1 &lt;&lt; 20);
+    /// using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+    /// byte[] forThePeer = exposure.Remote.ToArray();
+    /// // Until the exposure is disposed the peer may write.
+    /// </code>
+    /// </example>
     public RmaExposure Expose(RmaAccess access) => Expose(0, Length, access);
 
     /// <summary>Lets peers reach a part of the buffer.</summary>
@@ -176,6 +200,14 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <exception cref="InvalidOperationException">
     /// It was returned before, or its memory is pinned (<see cref="Memory{T}.Pin"/>): both are the caller's own to put right.
     /// </exception>
+    /// <example>
+    /// <code>
+    /// using (RmaBuffer buffer = pool.Rent(4096))
+    /// {
+    ///     buffer.Span.Fill(1);
+    /// } // here the memory goes back to its pool
+    /// </code>
+    /// </example>
     public void Dispose() => _slab?.Return(_index, _lease);
 
     /// <summary>As <see cref="Dispose"/>, for who wants to be told: whatever is wrong with the return is an exception.</summary>

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.RegularExpressions;
 using AllocTools.Testing;
 using Xunit;
@@ -20,14 +19,11 @@ public sealed partial class ReadmeTests
         await File.WriteAllTextAsync(Path.Combine(folder.Path, "Program.cs"), BlockOf(readme, "csharp"), Token);
         await File.WriteAllTextAsync(Path.Combine(folder.Path, "appsettings.json"), BlockOf(readme, "json"), Token);
 
-        // No build server is left behind.
-        (int status, string output, string errors) = await RunAsync(
-            folder.Path, "build", "-c", "Release", "-o", "built", "-warnaserror", "-tl:off", "-nodeReuse:false", "-p:UseSharedCompilation=false");
-        Assert.True(status == 0, output + errors);
-        (status, output, errors) = await RunAsync(folder.Path, "built/First.dll");
+        await Dotnet.BuildAsync(folder.Path, "built");
+        (int status, string output, string errors) = await Dotnet.RunAsync(folder.Path, "built/First.dll");
         Assert.True(status == 0, output + errors);
         Assert.Contains("1048576 bytes arrived; ", output, StringComparison.Ordinal);
-        (status, _, errors) = await RunAsync(folder.Path, "built/First.dll", "--AllocTools:MaxRegisteredBytes=much", "--AllocTools:Providr=tcp");
+        (status, _, errors) = await Dotnet.RunAsync(folder.Path, "built/First.dll", "--AllocTools:MaxRegisteredBytes=much", "--AllocTools:Providr=tcp");
         Assert.Equal(1, status);
         string[] told = errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.Equal(2, told.Length);
@@ -36,28 +32,6 @@ public sealed partial class ReadmeTests
 
     private static string BlockOf(string readme, string language) =>
         CodeBlock().Matches(readme).First(m => m.Groups["language"].Value == language).Groups["code"].Value;
-
-    private static async Task<(int Status, string Output, string Errors)> RunAsync(string folder, params string[] arguments)
-    {
-        using Process process = Process.Start(new ProcessStartInfo("dotnet", arguments)
-        {
-            WorkingDirectory = folder,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-        try
-        {
-            Task<string> output = process.StandardOutput.ReadToEndAsync(Token);
-            Task<string> errors = process.StandardError.ReadToEndAsync(Token);
-            await process.WaitForExitAsync(Token);
-            return (process.ExitCode, await output, await errors);
-        }
-        finally
-        {
-            if (!process.HasExited)
-                process.Kill(entireProcessTree: true);
-        }
-    }
 
     [GeneratedRegex(@"^```(?<language>\w+)\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex CodeBlock();

@@ -47,6 +47,15 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="memory">What the peer said of it.</param>
     /// <exception cref="ArgumentException">The peer is another endpoint's, or the memory grants nothing.</exception>
     /// <exception cref="RmaProviderException">The memory is of another transport, or of another endpoint than the peer's; or its key can't be mapped.</exception>
+    /// <example>
+    /// <code>
+    /// // What the peer has sent: its endpoint's address, and its exposure's Remote.
+    /// RmaPeer owner = endpoint.InsertPeer(address);
+    /// using RemoteRegion theirs = endpoint.Import(owner, RemoteMemory.Read(memory));
+    /// using RmaBuffer buffer = pool.Rent(theirs.Length);
+    /// await endpoint.WriteAsync(buffer, theirs, cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
     RemoteRegion Import(RmaPeer peer, RemoteMemory memory);
 
     /// <summary>Writes to a peer's memory. By default it completes when the bytes are there, where the transport can tell.</summary>
@@ -56,6 +65,14 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="cancellationToken">Advice: the operation may still happen.</param>
     /// <exception cref="RmaOperationException">It failed.</exception>
     /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer buffer = pool.Rent(4096);
+    /// buffer.Span.Fill(42);
+    /// // 4096 bytes, from byte 8192 of the peer's memory on.
+    /// await endpoint.WriteAsync(buffer, remote.Slice(8192, 4096), cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
     ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
     /// <summary>Reads a peer's memory.</summary>
@@ -65,6 +82,13 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="cancellationToken">Advice: the operation may still happen.</param>
     /// <exception cref="RmaOperationException">It failed.</exception>
     /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer buffer = pool.Rent(4096);
+    /// await endpoint.ReadAsync(buffer, remote.Slice(0, 4096), cancellationToken: cancellationToken);
+    /// Console.WriteLine(buffer.Span[0]);
+    /// </code>
+    /// </example>
     ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
     /// <summary>Sends a message.</summary>
@@ -74,6 +98,13 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="cancellationToken">Advice: the operation may still happen.</param>
     /// <exception cref="RmaOperationException">It failed.</exception>
     /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer message = pool.Rent(5);
+    /// "ready"u8.CopyTo(message.Span);
+    /// await endpoint.SendAsync(message, peer, cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
     ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
     /// <summary>Receives the next message of any peer. Buffers are filled in the order of the calls.</summary>
@@ -84,6 +115,16 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <exception cref="RmaMessageTruncatedException">The message was longer than the buffer, and is lost; the endpoint goes on.</exception>
     /// <exception cref="RmaOperationException">It failed.</exception>
     /// <exception cref="RmaTimeoutException">No message came in time.</exception>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer buffer = pool.Rent(1024);
+    /// while (!cancellationToken.IsCancellationRequested)
+    /// {
+    ///     long length = await endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, cancellationToken);
+    ///     Console.WriteLine(System.Text.Encoding.UTF8.GetString(buffer.GetSpan(0, length)));
+    /// }
+    /// </code>
+    /// </example>
     ValueTask<long> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
     /// <summary>Posts an operation without a task; its end comes from <see cref="Poll"/>.</summary>

@@ -1,0 +1,42 @@
+using System.Diagnostics;
+using Xunit;
+
+namespace AllocTools.Sample.Tests;
+
+/// <summary>The dotnet command, for programs that documents show.</summary>
+internal static class Dotnet
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    /// <summary>Builds the project of a folder; warnings are errors. No build server is left behind.</summary>
+    public static async Task BuildAsync(string folder, string output)
+    {
+        (int status, string said, string errors) = await RunAsync(
+            folder, "build", "-c", "Release", "-o", output, "-warnaserror", "-tl:off", "-nodeReuse:false", "-p:UseSharedCompilation=false");
+        Assert.True(status == 0, said + errors);
+    }
+
+    public static async Task<(int Status, string Output, string Errors)> RunAsync(string folder, params string[] arguments)
+    {
+        using Process process = Start(folder, arguments);
+        try
+        {
+            Task<string> output = process.StandardOutput.ReadToEndAsync(Token);
+            Task<string> errors = process.StandardError.ReadToEndAsync(Token);
+            await process.WaitForExitAsync(Token);
+            return (process.ExitCode, await output, await errors);
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+    }
+
+    public static Process Start(string folder, params string[] arguments) => Process.Start(new ProcessStartInfo("dotnet", arguments)
+    {
+        WorkingDirectory = folder,
+        RedirectStandardOutput = true,
+        RedirectStandardError = true,
+    })!;
+}

@@ -1,0 +1,122 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.RegularExpressions;
+using System.Xml.Linq;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Sample.Tests;
+
+/// <summary>The programs of docs/guide.md are built and run as they stand there; the examples of the code's documentation are compiled.</summary>
+public sealed partial class GuideTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task TwoServicesExchangeAddressesByHttpAndOneWritesIntoTheOthersMemory()
+    {
+        using TemporaryFolder folder = new();
+        string guide = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs", "guide.md"), Token);
+        foreach (Match file in NamedBlock().Matches(guide))
+        {
+            string path = Path.Combine(folder.Path, file.Groups["name"].Value);
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            await File.WriteAllTextAsync(path, file.Groups["code"].Value.Replace("../../AllocTools/", Repository.Root + "/", StringComparison.Ordinal), Token);
+        }
+        await Dotnet.BuildAsync(Path.Combine(folder.Path, "Owner"), "built");
+        await Dotnet.BuildAsync(Path.Combine(folder.Path, "Writer"), "built");
+
+        string address = $"http://127.0.0.1:{FreePort()}/";
+        using Process owner = Dotnet.Start(Path.Combine(folder.Path, "Owner"), "built/Owner.dll", "--urls", address);
+        try
+        {
+            Task<string> errors = owner.StandardError.ReadToEndAsync(Token);
+            string log = "";
+            while (!log.Contains("Application started", StringComparison.Ordinal))
+                log += await owner.StandardOutput.ReadLineAsync(Token) ?? throw new InvalidOperationException(log + await errors);
+            Task<string> rest = owner.StandardOutput.ReadToEndAsync(Token);
+            (int status, string output, string writerErrors) = await Dotnet.RunAsync(Path.Combine(folder.Path, "Writer"), "built/Writer.dll", "--Owner", address);
+            Assert.True(status == 0, output + writerErrors);
+            // 8 parts of 1 MiB, of bytes 1 to 8.
+            Assert.Contains("The owner's bytes add up to 37748736.", output, StringComparison.Ordinal);
+
+            using Process stop = Process.Start("kill", $"-TERM {owner.Id}");
+            await owner.WaitForExitAsync(Token);
+            Assert.True(owner.ExitCode == 0, log + await rest + await errors);
+            Assert.DoesNotContain("buffers still out", await rest, StringComparison.Ordinal);
+        }
+        finally
+        {
+            if (!owner.HasExited)
+                owner.Kill(entireProcessTree: true);
+        }
+    }
+
+    [Fact]
+    public async Task TheExamplesInTheDocumentationOfTheCodeCompile()
+    {
+        List<string> members = [];
+        StringBuilder code = new("""
+            using AllocTools;
+            using AllocTools.Libfabric;
+            using Microsoft.Extensions.DependencyInjection;
+            using Microsoft.Extensions.Hosting;
+            using OpenTelemetry;
+            using OpenTelemetry.Metrics;
+            using OpenTelemetry.Trace;
+
+            static class Examples
+            {
+
+            """);
+        foreach (string path in Directory.EnumerateFiles(Path.Combine(Repository.Root, "src"), "*.cs", SearchOption.AllDirectories).Where(p => !p.Contains("/obj/", StringComparison.Ordinal)))
+        {
+            foreach (Match documented in Documented().Matches(await File.ReadAllTextAsync(path, Token)))
+            {
+                XElement comment = XElement.Parse($"<c>{Slashes().Replace(documented.Groups["comment"].Value, "")}</c>", LoadOptions.PreserveWhitespace);
+                foreach (XElement example in comment.Elements("example"))
+                {
+                    members.Add(documented.Groups["member"].Value);
+                    code.Append("    public static async Task Example").Append(members.Count)
+                        .AppendLine("(HostApplicationBuilder builder, IRmaMemoryPool pool, IRmaEndpoint endpoint, RmaPeer peer, RemoteRegion remote, byte[] address, byte[] memory, CancellationToken cancellationToken)")
+                        .AppendLine("    {").AppendLine(example.Element("code")!.Value).AppendLine("        await Task.CompletedTask;").AppendLine("    }");
+                }
+            }
+        }
+        code.AppendLine("}");
+        foreach (string first in new[] { "Rent(", "RentAsync(", "Return(", "Dispose(", "Span", "Memory", "Expose(", "Import(", "WriteAsync(", "ReadAsync(", "SendAsync(", "ReceiveAsync(", "AddRmaMemoryPool<", "AddAllocToolsInstrumentation(" })
+            Assert.Contains(members, m => m.Contains($" {first}", StringComparison.Ordinal) || m.EndsWith($" {first}", StringComparison.Ordinal));
+
+        using TemporaryFolder folder = new();
+        string readme = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "README.md"), Token);
+        await File.WriteAllTextAsync(
+            Path.Combine(folder.Path, "Examples.csproj"),
+            ProjectBlock().Match(readme).Groups["code"].Value.Replace("../AllocTools/", Repository.Root + "/", StringComparison.Ordinal).Replace("<TargetFramework>", "<OutputType>Library</OutputType><TargetFramework>", StringComparison.Ordinal),
+            Token);
+        await File.WriteAllTextAsync(Path.Combine(folder.Path, "Examples.cs"), code.ToString(), Token);
+        await Dotnet.BuildAsync(folder.Path, "built");
+    }
+
+    private static int FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port;
+    }
+
+    /// <summary>A line that is nothing but a file's name and a colon, and the block below it.</summary>
+    [GeneratedRegex(@"^`(?<name>\w+/[\w.]+)`:\n\n```\w+\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex NamedBlock();
+
+    [GeneratedRegex(@"^```xml\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex ProjectBlock();
+
+    /// <summary>The lines of a documentation comment, and the first line of what it is of.</summary>
+    [GeneratedRegex(@"(?<comment>(?:^ *///[^\n]*\n)+)(?<member>[^\n]*)", RegexOptions.Multiline)]
+    private static partial Regex Documented();
+
+    [GeneratedRegex("^ */// ?", RegexOptions.Multiline)]
+    private static partial Regex Slashes();
+}
