@@ -55,7 +55,7 @@ public sealed class MetricsTests
         {
             if (metric.MetricType == MetricType.Histogram)
                 continue;
-            Assert.Equal(metric.Name is "rma.pool.registered" or "rma.pool.limit" or "rma.pool.buffer.count" or "rma.pool.pending_requests" or "rma.pool.quarantined" or "rma.pool.configuration.valid" ? MetricType.LongSumNonMonotonic : MetricType.LongSum, metric.MetricType);
+            Assert.Equal(metric.Name is "rma.pool.registered" or "rma.pool.limit" or "rma.pool.buffer.count" or "rma.pool.pending_requests" or "rma.pool.quarantined" or "rma.pool.configuration.valid" or "rma.pool.stranded" ? MetricType.LongSumNonMonotonic : MetricType.LongSum, metric.MetricType);
             foreach (ref readonly MetricPoint point in metric.GetMetricPoints())
             {
                 List<KeyValuePair<string, object?>> tags = [];
