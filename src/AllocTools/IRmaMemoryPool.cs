@@ -56,12 +56,16 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// </example>
     ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken = default);
 
-    /// <summary>Registers memory that the caller owns. Disposing the buffer deregisters it; the memory stays the caller's.</summary>
+    /// <summary>
+    /// Registers memory that the caller owns. Disposing the buffer deregisters it; the memory stays the caller's. Memory that
+    /// may only be read can be sent and written from, and read by peers; what would write to it is refused. What the memory
+    /// allows is looked up here, once (on Linux; elsewhere it is taken for writable).
+    /// </summary>
     /// <param name="address">The first byte. It must stay valid and in place until the buffer is disposed.</param>
     /// <param name="length">Bytes, 1 or more; they count against the cap.</param>
     /// <exception cref="ArgumentOutOfRangeException">The address is 0 or the length is 0 or less, or over the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
-    /// <exception cref="RmaRegistrationException">The provider refused. Where it says <see cref="RmaRegistrationException.IsStillRegistered"/>, the memory must stay in place for good.</exception>
+    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or may not be read, or the provider refused. Where it says <see cref="RmaRegistrationException.IsStillRegistered"/>, the memory must stay in place for good.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     RmaBuffer Register(nint address, long length);
 

@@ -115,6 +115,9 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     internal bool IsDefault => _slab is null;
 
+    /// <summary>It is memory of the caller's that the process may only read.</summary>
+    internal bool IsReadOnly => _slab is { Region.IsWritable: false };
+
     /// <summary>For ordering pointers: an address that may belong to nobody any more.</summary>
     internal nint UncheckedAddress => _slab?.AddressOf(_index) ?? 0;
 
@@ -145,7 +148,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>Lets peers reach the whole buffer.</summary>
     /// <param name="access">What they may do: <see cref="RmaAccess.RemoteRead"/>, <see cref="RmaAccess.RemoteWrite"/> or both.</param>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
-    /// <exception cref="RmaRegistrationException">Its own registration was refused.</exception>
+    /// <exception cref="RmaRegistrationException">Its own registration was refused, or it is read-only memory of the caller's and <paramref name="access"/> would let peers write.</exception>
     /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap.</exception>
     /// <example>
     /// <code>
@@ -164,7 +167,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <param name="access">What they may do: <see cref="RmaAccess.RemoteRead"/>, <see cref="RmaAccess.RemoteWrite"/> or both.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part is empty or reaches out of the buffer.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
-    /// <exception cref="RmaRegistrationException">Its own registration was refused.</exception>
+    /// <exception cref="RmaRegistrationException">Its own registration was refused, or it is read-only memory of the caller's and <paramref name="access"/> would let peers write.</exception>
     /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap.</exception>
     public RmaExposure Expose(long offset, long length, RmaAccess access)
     {

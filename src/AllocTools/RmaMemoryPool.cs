@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.InteropServices;
 using AllocTools.Blocks;
 using AllocTools.Diagnostics;
 using AllocTools.Pooling;
@@ -100,14 +101,14 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         _engine.RentAsync(length, cancellationToken);
 
     /// <inheritdoc/>
-    public RmaBuffer Register(nint address, long length) => _engine.Register(address, length, default);
+    public RmaBuffer Register(nint address, long length) => _engine.Register(address, length, default, isManaged: false);
 
     /// <inheritdoc/>
     public unsafe RmaBuffer Register(Memory<byte> memory)
     {
         MemoryHandle pin = memory.Pin();
         // An empty memory has no address; the length is what the error is about.
-        return _engine.Register(memory.IsEmpty ? -1 : (nint)pin.Pointer, memory.Length, pin);
+        return _engine.Register(memory.IsEmpty ? -1 : (nint)pin.Pointer, memory.Length, pin, isManaged: MemoryMarshal.TryGetArray<byte>(memory, out _));
     }
 
     /// <inheritdoc/>

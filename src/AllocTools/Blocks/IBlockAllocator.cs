@@ -16,5 +16,6 @@ public interface IBlockAllocator
     /// <summary>Gives memory back to the system.</summary>
     /// <param name="address">What <see cref="Allocate"/> returned.</param>
     /// <param name="length">The length it was asked for.</param>
+    /// <exception cref="Exception">The memory stays mapped. A pool logs it, and counts the bytes against its cap.</exception>
     void Free(nint address, long length);
 }

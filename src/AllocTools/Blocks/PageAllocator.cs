@@ -13,11 +13,21 @@ public sealed class PageAllocator : IBlockAllocator
     private const long TransparentSize = 2 << 20;
 
     private readonly PageAllocatorOptions _options;
+    private readonly Func<nint, nuint, int> _unmap;
+    private readonly Lock _spareGate = new();
+    private readonly List<(nint Address, long Length)> _spare = [];
 
     /// <param name="options">How to ask for memory; null: the defaults.</param>
     /// <exception cref="NotSupportedException">The system has no huge pages, or no such NUMA node, and they were asked for.</exception>
     public PageAllocator(PageAllocatorOptions? options = null)
+        : this(options, SystemPages.Unmap)
     {
+    }
+
+    /// <summary>For tests: with what unmaps.</summary>
+    internal PageAllocator(PageAllocatorOptions? options, Func<nint, nuint, int> unmap)
+    {
+        _unmap = unmap;
         _options = options ?? new PageAllocatorOptions();
         PageSize = Environment.SystemPageSize;
         if (_options.HugePages == RmaHugePages.Explicit)
@@ -38,15 +48,18 @@ public sealed class PageAllocator : IBlockAllocator
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         if (length % PageSize != 0)
             throw new ArgumentOutOfRangeException(nameof(length), length, $"The length must be a multiple of the page size, {PageSize} bytes.");
-        nint address = Map(length);
+        if (!TryTakeSpare(length, out nint address))
+            address = Map(length);
         try
         {
             Prepare(address, length, populate);
             return address;
         }
-        catch
+        catch (InsufficientMemoryException e)
         {
-            Free(address, length);
+            int error = TryFree(address, length);
+            if (error != 0)
+                throw new InsufficientMemoryException($"{e.Message} Nor could they be unmapped again: {SystemPages.Describe(error)}.", e);
             throw;
         }
     }
@@ -54,9 +67,35 @@ public sealed class PageAllocator : IBlockAllocator
     /// <inheritdoc/>
     public void Free(nint address, long length)
     {
-        int error = SystemPages.Unmap(address, (nuint)length);
+        int error = TryFree(address, length);
         if (error != 0)
             throw new ArgumentException($"{length} bytes could not be unmapped: {SystemPages.Describe(error)}. They were not allocated here, or were freed before.", nameof(address));
+    }
+
+    /// <summary>
+    /// Unmaps. Where that needs one mapping more than the process may have (ENOMEM at vm.max_map_count: the middle of what the
+    /// kernel has merged), the pages are given back all the same, and the addresses kept for the next allocation of that length.
+    /// </summary>
+    private int TryFree(nint address, long length)
+    {
+        int error = _unmap(address, (nuint)length);
+        if (error != SystemErrors.NoMemory || SystemPages.Discard(address, (nuint)length) != 0)
+            return error;
+        lock (_spareGate)
+            _spare.Add((address, length));
+        return 0;
+    }
+
+    private bool TryTakeSpare(long length, out nint address)
+    {
+        lock (_spareGate)
+        {
+            int at = _spare.FindIndex(s => s.Length == length);
+            address = at < 0 ? 0 : _spare[at].Address;
+            if (at >= 0)
+                _spare.RemoveAt(at);
+            return at >= 0;
+        }
     }
 
     private nint Map(long length)

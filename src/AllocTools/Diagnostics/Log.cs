@@ -74,6 +74,9 @@ internal static partial class Log
     [LoggerMessage(34, LogLevel.Error, "A socket was given the memory of a buffer of {Length} bytes of pool '{Pool}' that was returned since. Its operation fails with 'Bad address' (EFAULT). Return a buffer after the operations that use it.")]
     public static partial void SocketUsesReturned(ILogger logger, long length, string pool);
 
+    [LoggerMessage(35, LogLevel.Error, "An endpoint of provider '{Provider}' failed at {What} by an unexpected error. The process goes on; health checks report it.")]
+    public static partial void UnexpectedEndpointError(ILogger logger, string provider, string what, Exception exception);
+
     [LoggerMessage(41, LogLevel.Warning, "An endpoint of provider '{Provider}' has no room for messages that are longer than their receives: {Length} bytes of address space could not be reserved, {Error}. Such a message may hang the transport; lower Endpoint:MaxMessageLength.")]
     public static partial void NoReceiveOverflow(ILogger logger, string provider, long length, string error);
 }

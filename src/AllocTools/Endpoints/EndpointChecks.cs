@@ -1,3 +1,5 @@
+using AllocTools.Interop;
+
 namespace AllocTools;
 
 /// <summary>What every endpoint checks of an operation.</summary>
@@ -34,6 +36,19 @@ internal static class EndpointChecks
         RmaAccess needed = kind == RmaOperationKind.Write ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
         if ((memory.Access & needed) == 0)
             throw new InvalidOperationException($"The peer exposed this memory for {memory.Access}, not for {needed}.");
+    }
+
+    /// <exception cref="RmaOperationException">It would write to memory that the process may only read.</exception>
+    public static void ThrowIfReadOnly(in RmaOperation operation)
+    {
+        if (operation.Kind is RmaOperationKind.Read or RmaOperationKind.Receive && operation.Local.Buffer.IsReadOnly)
+        {
+            throw new RmaOperationException(
+                $"{operation.Kind} of {operation.Local.Length} bytes would write to memory that was read-only when it was registered. Use writable memory, and register it after it was made so.",
+                operation.Kind,
+                SystemErrors.AccessDenied,
+                SystemErrors.NameOf(SystemErrors.AccessDenied));
+        }
     }
 
     /// <exception cref="ArgumentOutOfRangeException">The time-out is none that can be kept.</exception>

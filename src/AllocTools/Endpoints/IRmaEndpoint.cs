@@ -80,7 +80,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="source">What to read; at least as long.</param>
     /// <param name="timeout">Instead of the endpoint's own time-out.</param>
     /// <param name="cancellationToken">Advice: the operation may still happen.</param>
-    /// <exception cref="RmaOperationException">It failed.</exception>
+    /// <exception cref="RmaOperationException">It failed, or the destination is read-only memory of the caller's.</exception>
     /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
     /// <example>
     /// <code>
@@ -113,7 +113,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="cancellationToken">Advice: a message may still arrive.</param>
     /// <returns>The message's length, in bytes.</returns>
     /// <exception cref="RmaMessageTruncatedException">The message was longer than the buffer, and is lost; the endpoint goes on.</exception>
-    /// <exception cref="RmaOperationException">It failed.</exception>
+    /// <exception cref="RmaOperationException">It failed, or the buffer is read-only memory of the caller's.</exception>
     /// <exception cref="RmaTimeoutException">No message came in time.</exception>
     /// <example>
     /// <code>

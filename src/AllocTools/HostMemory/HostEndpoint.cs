@@ -184,6 +184,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         long length = operation.Local.Length;
         RangeCheck.ThrowIfOutside(0, length, remote.Length);
         EndpointChecks.ThrowIfNotExposedFor(operation.Kind, remote.Region.Memory);
+        EndpointChecks.ThrowIfReadOnly(operation);
         RmaHold hold = Hold(operation.Local);
         bool isUsed = false;
         try
@@ -249,6 +250,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         bool isSend = operation.Kind == RmaOperationKind.Send;
         HostEndpoint at = isSend ? PeerOf(operation.Peer) : this;
+        EndpointChecks.ThrowIfReadOnly(operation);
         var pending = new HostPending(this, at._mailbox, operation, Hold(operation.Local), task, deadline);
         if (!at._mailbox.TryMeet(pending, out HostPending? counterpart))
             Complete(pending, 0, ConnectionReset);

@@ -22,7 +22,7 @@ public sealed class HostProvider : IRmaProvider
     public HostProvider(HostProviderOptions? options = null, ILoggerFactory? loggerFactory = null)
     {
         _options = options ?? new HostProviderOptions();
-        _logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<HostProvider>();
+        _logger = GuardedLogger.Over((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<HostProvider>());
     }
 
     /// <summary>Made by the container, with the options of the pool's name.</summary>

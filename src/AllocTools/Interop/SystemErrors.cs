@@ -8,6 +8,8 @@ internal static class SystemErrors
     public const int NotPermitted = 1;
     public const int Again = 11;
     public const int NoMemory = 12;
+    public const int AccessDenied = 13;
+    public const int BadAddress = 14;
 
     public static string NameOf(int error) => OperatingSystem.IsWindows()
         ? "error " + error.ToString(CultureInfo.InvariantCulture)
@@ -16,7 +18,8 @@ internal static class SystemErrors
             NotPermitted => "EPERM",
             Again => "EAGAIN",
             NoMemory => "ENOMEM",
-            14 => "EFAULT",
+            AccessDenied => "EACCES",
+            BadAddress => "EFAULT",
             22 => "EINVAL",
             35 when OperatingSystem.IsMacOS() => "EAGAIN",
             _ => "errno " + error.ToString(CultureInfo.InvariantCulture),

@@ -10,6 +10,7 @@ internal static unsafe partial class SystemPages
     private const int MapPrivate = 0x2;
     private const int AdviceDontNeed = 4;
     private const int AdviceHugePages = 14;
+    private const int AdvicePopulateRead = 22;
     private const int AdvicePopulateWrite = 23;
     private const int MapHugeTables = 0x40000;
     private const int PreferredPolicy = 1;
@@ -62,11 +63,12 @@ internal static unsafe partial class SystemPages
         return Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Gives back the memory behind pages, which are zero from then on (Linux). Advice: nothing depends on it.</summary>
-    public static void Discard(nint address, nuint length)
+    /// <summary>Gives back the memory behind pages, which stay mapped and are zero from then on (Linux).</summary>
+    public static int Discard(nint address, nuint length)
     {
-        if (OperatingSystem.IsLinux())
-            _ = madvise(address, length, AdviceDontNeed);
+        if (!OperatingSystem.IsLinux())
+            return NotImplemented;
+        return madvise(address, length, AdviceDontNeed) == 0 ? 0 : Marshal.GetLastPInvokeError();
     }
 
     /// <summary>Maps at a multiple of the alignment: maps more, and gives back what is before and behind (not on Windows).</summary>
@@ -81,12 +83,13 @@ internal static unsafe partial class SystemPages
             return error;
         }
         address = (nint)(((nuint)all + alignment - 1) & ~(alignment - 1));
+        // What is before and behind is never touched: where it can't be unmapped it takes addresses, and no memory.
         nuint before = (nuint)(address - all);
         if (before != 0)
-            error = Unmap(all, before);
-        if (error == 0 && alignment - before != 0)
-            error = Unmap(address + (nint)length, alignment - before);
-        return error;
+            _ = Unmap(all, before);
+        if (alignment - before != 0)
+            _ = Unmap(address + (nint)length, alignment - before);
+        return 0;
     }
 
     /// <summary>Maps reserved huge pages of the system's default size (Linux), or fails: MAP_HUGETLB reserves them here.</summary>
@@ -153,16 +156,16 @@ internal static unsafe partial class SystemPages
 
     /// <summary>
     /// Backs the pages of memory that is in use, which stays as it is. Nothing is done where the kernel can't
-    /// (before Linux 5.14), and to memory that is not writable, or is a device's.
+    /// (before Linux 5.14), and to memory that is a device's.
     /// </summary>
-    public static int PopulateInUse(nint address, nuint length)
+    public static int PopulateInUse(nint address, nuint length, bool isWritable)
     {
         if (!OperatingSystem.IsLinux())
             return 0;
         nint page = Environment.SystemPageSize;
         nint first = address & -page;
         nint end = (address + (nint)length + page - 1) & -page;
-        int error = madvise(first, (nuint)(end - first), AdvicePopulateWrite) == 0 ? 0 : Marshal.GetLastPInvokeError();
+        int error = madvise(first, (nuint)(end - first), isWritable ? AdvicePopulateWrite : AdvicePopulateRead) == 0 ? 0 : Marshal.GetLastPInvokeError();
         return error == InvalidArgument ? 0 : error;
     }
 

@@ -71,6 +71,13 @@ internal sealed unsafe class LibfabricContext : RmaContext
     /// <summary>An endpoint can make no progress any more.</summary>
     public void ReportFailure(RmaException failure) => Interlocked.CompareExchange(ref _failure, failure, null);
 
+    /// <summary>What an endpoint does on a timer or a thread of its own has failed as nothing should: health checks and the log say so, and the process goes on.</summary>
+    public void ReportUnexpected(string what, Exception e)
+    {
+        Log.UnexpectedEndpointError(Logger, Traits.ProviderName, what, e);
+        ReportFailure(e as RmaException ?? new RmaException($"An endpoint of provider '{Traits.ProviderName}' failed at {what}: {e.Message}", innerException: e));
+    }
+
     /// <summary>A call of an endpoint into the transport does not return, or has returned after all.</summary>
     public void ReportStuck(bool isStuck) => Interlocked.Add(ref _stuckEndpoints, isStuck ? 1 : -1);
 
@@ -104,7 +111,14 @@ internal sealed unsafe class LibfabricContext : RmaContext
         }
     }
 
-    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind) =>
+        Register(address, length, access, kind, FiCaps.FI_SEND | FiCaps.FI_RECV | FiCaps.FI_READ | FiCaps.FI_WRITE);
+
+    /// <summary>Nothing of what writes to it: verbs would pin the pages for writing, which the kernel refuses.</summary>
+    public override IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access, RmaMemoryKind kind) =>
+        Register(address, length, access & ~RmaAccess.RemoteWrite, kind, FiCaps.FI_SEND | FiCaps.FI_WRITE);
+
+    private LibfabricRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind, ulong local)
     {
         ArgumentOutOfRangeException.ThrowIfZero(address);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
@@ -113,7 +127,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         if ((access & ~_mostAccess) != 0)
             throw new NotSupportedException($"The provider's option Access is {_options.Access}, so memory can't be registered for {access & ~_mostAccess}.");
         ObjectDisposedException.ThrowIf(IsClosed, this);
-        MrHandle handle = Open(address, length, Flags(access), out ulong? ownKey);
+        MrHandle handle = Open(address, length, local | RemoteFlags(access), out ulong? ownKey);
         try
         {
             if (_boundEndpoint is not null)
@@ -278,9 +292,9 @@ internal sealed unsafe class LibfabricContext : RmaContext
         return handle.IsReleased ? handle.CloseStatus : -FiErrno.FI_EBUSY;
     }
 
-    private static ulong Flags(RmaAccess access)
+    private static ulong RemoteFlags(RmaAccess access)
     {
-        ulong flags = FiCaps.FI_SEND | FiCaps.FI_RECV | FiCaps.FI_READ | FiCaps.FI_WRITE;
+        ulong flags = 0;
         if ((access & RmaAccess.RemoteRead) != 0)
             flags |= FiCaps.FI_REMOTE_READ;
         if ((access & RmaAccess.RemoteWrite) != 0)

@@ -247,8 +247,16 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         // On a thread of its own, which may have to wait for ever.
         Thread closing = new(() =>
         {
-            calls.Wait();
-            Close();
+            try
+            {
+                calls.Wait();
+                Close();
+            }
+            catch (Exception e)
+            {
+                // Of whatever kind: on a thread of its own it would end the process.
+                _context.ReportUnexpected("closing", e);
+            }
         }) { IsBackground = true, Name = "AllocTools closing" };
         closing.Start();
         if (!isIdle || !hasStopped || !closing.Join(CloseTime))
@@ -369,12 +377,14 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
                 if (length > operation.Remote.Length)
                     throw new ArgumentException($"{length} bytes do not fit into {operation.Remote.Length} bytes of the peer's memory.", nameof(operation));
                 EndpointChecks.ThrowIfNotExposedFor(operation.Kind, region.Memory);
+                EndpointChecks.ThrowIfReadOnly(operation);
                 break;
             case RmaOperationKind.Send:
                 Check(operation.Peer);
                 ThrowIfTooLong(length);
                 break;
             case RmaOperationKind.Receive:
+                EndpointChecks.ThrowIfReadOnly(operation);
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(operation), operation.Kind, "There is no such operation.");

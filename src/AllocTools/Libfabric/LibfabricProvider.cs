@@ -22,7 +22,7 @@ public sealed class LibfabricProvider : IRmaProvider
     public LibfabricProvider(LibfabricOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? timeProvider = null)
     {
         _options = options ?? new LibfabricOptions();
-        _logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<LibfabricProvider>();
+        _logger = GuardedLogger.Over((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<LibfabricProvider>());
         _time = timeProvider ?? TimeProvider.System;
     }
 

@@ -56,7 +56,7 @@ internal sealed class ReceiveOverflow
     public void OnUsed(long bytes)
     {
         if (bytes > KeptBytes)
-            SystemPages.Discard(_address, (nuint)Length);
+            _ = SystemPages.Discard(_address, (nuint)Length);
     }
 
     /// <summary>Unmaps the memory, after the fabric is done with every receive.</summary>

@@ -64,6 +64,11 @@ internal sealed class StuckTurnWatch : IDisposable
             }
             _progress.EndOverdueWithoutTurn();
         }
+        catch (Exception e)
+        {
+            // Of whatever kind: on a timer's thread it would end the process.
+            _context.ReportUnexpected("looking after its thread", e);
+        }
         finally
         {
             _gate.Exit();

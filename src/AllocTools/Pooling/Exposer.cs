@@ -1,3 +1,4 @@
+using AllocTools.Interop;
 using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
@@ -12,6 +13,16 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
             throw new ArgumentOutOfRangeException(nameof(access), access, "The access must be RemoteRead, RemoteWrite or both.");
         if ((remote & ~engine.Access) != 0)
             throw new InvalidOperationException($"The pool '{engine.Name}' is registered for {engine.Access}, so {remote} can't be granted. Set its option Access.");
+        if ((remote & RmaAccess.RemoteWrite) != 0 && !slab.Region.IsWritable)
+        {
+            throw new RmaRegistrationException(
+                $"The {length} bytes can't be exposed for {remote}: the memory was read-only when it was registered with the pool '{engine.Name}'. Expose it for RemoteRead, or register writable memory.",
+                "expose",
+                length,
+                engine.Context.Traits.ProviderName,
+                SystemErrors.AccessDenied,
+                SystemErrors.NameOf(SystemErrors.AccessDenied));
+        }
         slab.Hold(index, lease);
         var hold = new RmaHold(slab, index);
         bool isReachable = false;
@@ -19,7 +30,7 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
         {
             if (isolation == RmaIsolation.Shared)
                 return new RmaExposure(slab.Region.Registration.Describe(slab.OffsetOf(index) + offset, length, remote), hold, null);
-            ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote);
+            ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote, slab.Region.IsWritable);
             try
             {
                 return new RmaExposure(own.Registration.Describe(0, length, remote), hold, own);
@@ -40,13 +51,13 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
         }
     }
 
-    private ExposureRegistration Register(nint address, long length, RmaAccess access)
+    private ExposureRegistration Register(nint address, long length, RmaAccess access, bool isWritable)
     {
         if (!engine.Memory.TryReserveWhole(length))
             throw engine.Exhausted(length, $"an exposure of {length} bytes with a registration of its own");
         try
         {
-            return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local), length);
+            return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local, isWritable), length);
         }
         finally
         {

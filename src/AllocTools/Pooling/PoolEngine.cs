@@ -219,7 +219,7 @@ internal sealed class PoolEngine : IDisposable
     }
 
     /// <summary>Registers memory of the caller's. The pin is taken over, also where it fails.</summary>
-    public RmaBuffer Register(nint address, long length, MemoryHandle pin)
+    public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged)
     {
         RmaBuffer buffer;
         try
@@ -227,7 +227,7 @@ internal sealed class PoolEngine : IDisposable
             if (address == 0)
                 throw new ArgumentOutOfRangeException(nameof(address), "The address must not be 0.");
             CheckRequest(length);
-            buffer = _user.Register(address, length, pin);
+            buffer = _user.Register(address, length, pin, isManaged);
         }
         catch (Exception e)
         {

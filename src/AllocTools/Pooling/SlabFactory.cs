@@ -46,11 +46,11 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     /// Registers memory whose bytes were reserved. On failure the reservation is released, unless the memory
     /// <see cref="IsStillRegistered"/>.
     /// </summary>
-    public IRmaRegistration Register(nint address, long length, RmaAccess access)
+    public IRmaRegistration Register(nint address, long length, RmaAccess access, bool isWritable)
     {
         try
         {
-            return RegisterReserved(address, length, access);
+            return RegisterReserved(address, length, access, isWritable);
         }
         catch (Exception e) when (!IsStillRegistered(e))
         {
@@ -60,14 +60,16 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     }
 
     /// <summary>As <see cref="Register"/>, but the reservation stays.</summary>
-    private IRmaRegistration RegisterReserved(nint address, long length, RmaAccess access)
+    private IRmaRegistration RegisterReserved(nint address, long length, RmaAccess access, bool isWritable = true)
     {
         engine.AddRegion();
         using RmaSpan span = RmaActivities.Start("rma.register", engine, length);
         long started = engine.Time.GetTimestamp();
         try
         {
-            IRmaRegistration registration = engine.Context.Register(address, length, access, RmaMemoryKind.Host);
+            IRmaRegistration registration = isWritable
+                ? engine.Context.Register(address, length, access, RmaMemoryKind.Host)
+                : engine.Context.RegisterReadOnly(address, length, access, RmaMemoryKind.Host);
             Interlocked.Increment(ref engine.Counters.Registrations);
             engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), null);
             return registration;

@@ -21,21 +21,32 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
     }
 
     /// <summary>Registers memory. On failure the caller still owns the pin.</summary>
-    public RmaBuffer Register(nint address, long length, MemoryHandle pin)
+    /// <param name="address">The first byte.</param>
+    /// <param name="length">Bytes.</param>
+    /// <param name="pin">Keeps it in place.</param>
+    /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
+    public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged)
     {
+        // Where the system does not say, it is taken for what callers mostly have.
+        MemoryRights rights = (isManaged ? null : MemoryMap.RightsOf(address, length)) ?? MemoryRights.All;
+        if (rights.UnmappedAt is { } at)
+            throw Unusable(length, $"the byte at offset {at} is not mapped");
+        if (!rights.IsReadable)
+            throw Unusable(length, "some of it may not be read (PROT_NONE)");
         int alignment = Engine.Context.Traits.Alignment;
         if (address % alignment != 0)
             throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{Engine.Context.Traits.ProviderName}' registers no other.");
         ulong[] states = Slab.AllocateStates(length, 1);
         if (!Engine.Memory.TryReserveWhole(length))
             throw Engine.Exhausted(length, $"{length} bytes of the caller's memory");
+        RmaAccess access = rights.IsWritable ? Engine.SlabAccess : Engine.SlabAccess & ~RmaAccess.RemoteWrite;
         Slab slab;
         try
         {
             if (Engine.Context.Traits.PagesBackedBeforeRegistering)
-                Back(address, length);
-            IRmaRegistration registration = Engine.Slabs.Register(address, length, Engine.SlabAccess);
-            slab = new Slab(this, new MemoryRegion(address, length, Engine.SlabAccess, registration), length, 1, states);
+                Back(address, length, rights.IsWritable);
+            IRmaRegistration registration = Engine.Slabs.Register(address, length, access, rights.IsWritable);
+            slab = new Slab(this, new MemoryRegion(address, length, access, registration, rights.IsWritable), length, 1, states);
             lock (_gate)
             {
                 _regions.Add(slab, pin);
@@ -50,13 +61,13 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
     }
 
     /// <summary>Has pages for memory whose bytes were reserved. On failure the reservation is released.</summary>
-    private void Back(nint address, long length)
+    private void Back(nint address, long length, bool isWritable)
     {
-        int error = SystemPages.PopulateInUse(address, (nuint)length);
+        int error = SystemPages.PopulateInUse(address, (nuint)length, isWritable);
         if (error == 0)
             return;
         var failure = new RmaRegistrationException(
-            $"The {length} bytes of the caller's memory can't be backed with pages, as the provider '{Engine.Context.Traits.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. They are not mapped, or the system has no memory left.",
+            $"The {length} bytes of the caller's memory can't be backed with pages, as the provider '{Engine.Context.Traits.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. The system has no memory left, or the end of a mapped file was passed.",
             "madvise",
             length,
             Engine.Context.Traits.ProviderName,
@@ -66,6 +77,14 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         Engine.Memory.Release(length);
         throw failure;
     }
+
+    private RmaRegistrationException Unusable(long length, string why) => new(
+        $"The {length} bytes of the caller's memory can't be registered with the pool '{Engine.Name}': {why}.",
+        "register",
+        length,
+        Engine.Context.Traits.ProviderName,
+        SystemErrors.BadAddress,
+        SystemErrors.NameOf(SystemErrors.BadAddress));
 
     private protected override void TakeBack(Slab slab, int index)
     {

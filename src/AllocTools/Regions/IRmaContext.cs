@@ -26,6 +26,17 @@ public interface IRmaContext : IDisposable
     /// <exception cref="NotSupportedException">The kind, or remote access, is not supported; the message names it.</exception>
     IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
 
+    /// <summary>
+    /// As <see cref="Register"/>, for memory that the process may only read: the transport must not ask for more. The pool
+    /// lets no operation write to it.
+    /// </summary>
+    /// <param name="address">As of <see cref="Register"/>.</param>
+    /// <param name="length">As of <see cref="Register"/>.</param>
+    /// <param name="access">As of <see cref="Register"/>; never <see cref="RmaAccess.RemoteWrite"/>.</param>
+    /// <param name="kind">As of <see cref="Register"/>.</param>
+    /// <inheritdoc cref="Register" path="/exception"/>
+    IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access, RmaMemoryKind kind) => Register(address, length, access, kind);
+
     /// <summary>Undoes a registration. After an exception the memory must stay mapped: the transport may still reach it.</summary>
     /// <param name="registration">One that this context made, once.</param>
     /// <exception cref="RmaRegistrationException">The transport refused.</exception>

@@ -3,8 +3,9 @@ namespace AllocTools.Regions;
 /// <summary>An address range that is registered: a slab of the pool, a direct region, or the caller's own memory.</summary>
 public sealed class MemoryRegion
 {
-    internal MemoryRegion(nint address, long length, RmaAccess access, IRmaRegistration registration)
+    internal MemoryRegion(nint address, long length, RmaAccess access, IRmaRegistration registration, bool isWritable = true)
     {
+        IsWritable = isWritable;
         Address = address;
         Length = length;
         Access = access;
@@ -19,6 +20,12 @@ public sealed class MemoryRegion
 
     /// <summary>What it is registered for.</summary>
     public RmaAccess Access { get; }
+
+    /// <summary>
+    /// False for memory of the caller's that could only be read when it was registered: nothing is received or read into
+    /// it, and no peer may write to it.
+    /// </summary>
+    public bool IsWritable { get; }
 
     /// <summary>The local descriptor (fi_mr_desc); 0 where the provider has none.</summary>
     public nint LocalDescriptor => Registration.LocalDescriptor;

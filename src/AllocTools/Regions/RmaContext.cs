@@ -16,6 +16,9 @@ public abstract class RmaContext : IRmaContext
     public abstract IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
 
     /// <inheritdoc/>
+    public virtual IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access, RmaMemoryKind kind) => Register(address, length, access, kind);
+
+    /// <inheritdoc/>
     public abstract void Deregister(IRmaRegistration registration);
 
     /// <inheritdoc/>

@@ -40,10 +40,9 @@ public sealed class BackedMemoryTests
         // Nothing is ever mapped there (vm.mmap_min_addr); what one just unmapped, another thread may map again.
         nint page = Environment.SystemPageSize;
         RmaRegistrationException error = Assert.Throws<RmaRegistrationException>(() => pool.Register(page, page));
-        Assert.Equal(("madvise", "ENOMEM", page), (error.Operation, error.ErrorName, error.Length));
-        Assert.Contains("not mapped", error.Message, StringComparison.Ordinal);
+        Assert.Equal(("register", "EFAULT", page), (error.Operation, error.ErrorName, error.Length));
+        Assert.Contains("offset 0 is not mapped", error.Message, StringComparison.Ordinal);
         Assert.Equal(0, pool.GetStatistics().RegisteredBytes);
-        Assert.Equal(1, pool.GetStatistics().RegistrationFailures);
         Assert.False(world.Calls.ContainsKey("fi_mr_regattr"));
     }
 }

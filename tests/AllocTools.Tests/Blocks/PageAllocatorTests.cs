@@ -1,5 +1,6 @@
 using System.Globalization;
 using AllocTools.Blocks;
+using AllocTools.Interop;
 using Xunit;
 
 namespace AllocTools.Tests.Blocks;
@@ -20,6 +21,30 @@ public sealed class PageAllocatorTests
         Assert.Contains(" hg", MappingOf(address, "smaps", "VmFlags:"), StringComparison.Ordinal);
         allocator.Free(address, length);
         Assert.Null(FindMapping(address, "maps"));
+    }
+
+    [Fact]
+    public unsafe void WhatCantBeUnmappedForWantOfMappingsGivesItsPagesBackAndIsUsedAgain()
+    {
+        const int noMemory = 12;
+        const long length = 1 << 20;
+        int answer = noMemory;
+        var allocator = new PageAllocator(null, (address, bytes) => answer != 0 ? answer : SystemPages.Unmap(address, bytes));
+        nint first = allocator.Allocate(length, populate: true);
+        new Span<byte>((void*)first, (int)length).Fill(7);
+        allocator.Free(first, length);
+
+        nint other = allocator.Allocate(2 * length, populate: false);
+        Assert.NotEqual(first, other);
+        Assert.Equal(first, allocator.Allocate(length, populate: false));
+        Assert.False(new Span<byte>((void*)first, (int)length).ContainsAnyExcept((byte)0), "it has the bytes of its last owner");
+        Assert.NotEqual(first, allocator.Allocate(length, populate: false));
+
+        answer = 0;
+        allocator.Free(first, length);
+        allocator.Free(other, 2 * length);
+        answer = 22;
+        Assert.Contains("EINVAL", Assert.Throws<ArgumentException>(() => allocator.Free(first, length)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
