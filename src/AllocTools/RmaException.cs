@@ -20,4 +20,10 @@ public class RmaException : Exception
 
     /// <summary>The symbol of <see cref="ErrorCode"/>, such as <c>FI_ENOMEM</c>, or an empty string.</summary>
     public string ErrorName { get; }
+
+    /// <summary>
+    /// The same request may succeed later: after time-outs, at the cap, and once a lost peer was inserted again. False for
+    /// what will fail as long as the program or its settings stay as they are.
+    /// </summary>
+    public bool IsTransient { get; init; }
 }

@@ -12,6 +12,7 @@ public sealed class RmaPoolExhaustedException : RmaException
     {
         RequestedLength = requestedLength;
         Limit = limit;
+        IsTransient = requestedLength <= limit;
     }
 
     /// <summary>The length that was asked for, in bytes.</summary>

@@ -8,7 +8,5 @@ public sealed class RmaTimeoutException : RmaOperationException
 {
     /// <inheritdoc cref="RmaOperationException(string, RmaOperationKind, int, string, Exception?)"/>
     public RmaTimeoutException(string message, RmaOperationKind kind, int errorCode, string errorName)
-        : base(message, kind, errorCode, errorName)
-    {
-    }
+        : base(message, kind, errorCode, errorName) => IsTransient = true;
 }

@@ -1,4 +1,6 @@
 using System.IO.MemoryMappedFiles;
+using AllocTools.Interop;
+using Microsoft.Win32.SafeHandles;
 
 namespace AllocTools.Libfabric.Tests;
 
@@ -17,7 +19,9 @@ internal sealed class SharedMemoryLock : IDisposable
 
     private SharedMemoryLock(string path)
     {
-        _file = MemoryMappedFile.CreateFromFile(path, FileMode.Open);
+        // Not by the path: its owner keeps it locked, which File respects.
+        using SafeFileHandle file = FileLocks.OpenForWriting(path, out int error) ?? throw new IOException($"{path} can't be opened: {error}.");
+        _file = MemoryMappedFile.CreateFromFile(file, null, 0, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: true);
         _view = _file.CreateViewAccessor(0, 4096);
     }
 

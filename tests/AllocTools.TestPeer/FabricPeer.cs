@@ -22,6 +22,8 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
             o.Endpoint.OperationTimeout = TestTime.Seconds(20);
             if (options.Contains("caller"))
                 o.Endpoint.Progress = LibfabricProgress.Caller;
+            if (options.SingleOrDefault(static w => w.StartsWith("service=", StringComparison.Ordinal)) is { } service)
+                o.Service = service["service=".Length..];
         });
         using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions
         {

@@ -5,6 +5,7 @@ using AllocTools.TestPeer;
 return args switch
 {
     ["fabric", string fabric, string access, .. string[] rest] => new FabricPeer(fabric, Enum.Parse<AllocTools.RmaAccess>(access), rest).Run(),
+    ["endpoints", string fabric, string count, .. string[] rest] => EndpointsProbe.Run(fabric, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture), rest.Contains("kill")),
     ["pinning", string fabric] => RunPinning(fabric),
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
     ["late-worker"] => LateWorker.RunHost(),

@@ -79,4 +79,10 @@ internal static partial class Log
 
     [LoggerMessage(41, LogLevel.Warning, "An endpoint of provider '{Provider}' has no room for messages that are longer than their receives: {Length} bytes of address space could not be reserved, {Error}. Such a message may hang the transport; lower Endpoint:MaxMessageLength.")]
     public static partial void NoReceiveOverflow(ILogger logger, string provider, long length, string error);
+
+    [LoggerMessage(50, LogLevel.Warning, "Peer {Peer} of an endpoint on provider '{Provider}' is lost: {Reason}. Operations to it fail at once until it is inserted again.")]
+    public static partial void PeerLost(ILogger logger, string provider, ulong peer, string reason);
+
+    [LoggerMessage(51, LogLevel.Information, "Removed {Count} files of ended processes from /dev/shm.")]
+    public static partial void SharedMemoryRemoved(ILogger logger, int count);
 }

@@ -26,7 +26,10 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <summary>What became of its operations so far, and what it has to do now; empty where an endpoint keeps no statistics.</summary>
     RmaEndpointStatistics GetStatistics() => new() { Operations = [] };
 
-    /// <summary>Makes a peer known (fi_av_insert). One that is known already is so until it was removed as often as inserted.</summary>
+    /// <summary>
+    /// Makes a peer known (fi_av_insert). One that is known already is so until it was removed as often as inserted. One
+    /// that was lost is connected anew: it is another peer from then on, and its memory is imported again.
+    /// </summary>
     /// <param name="address">
     /// The peer's <see cref="Address"/>. Or a transport's own address without a trailer, as a program in C has it
     /// (fi_getname): then nothing is known of the peer's protocol, and whether it fits is not checked.
@@ -41,6 +44,14 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="peer">A peer of this endpoint.</param>
     /// <exception cref="ArgumentException">It is another endpoint's, or was removed before.</exception>
     void RemovePeer(RmaPeer peer);
+
+    /// <summary>
+    /// Reports peers that are lost from this call on, until the endpoint is closed. Each call has a reader of its own, which
+    /// runs where it awaits and never holds up the endpoint; one that lags by more than 1,024 reports loses the oldest.
+    /// Operations to a lost peer fail at once with a <see cref="RmaPeerLostException"/>, whether anybody reads or not.
+    /// </summary>
+    /// <param name="cancellationToken">Ends the reader.</param>
+    IAsyncEnumerable<RmaPeerLost> ReadLostPeersAsync(CancellationToken cancellationToken = default) => AsyncEnumerable.Empty<RmaPeerLost>();
 
     /// <summary>Makes a peer's memory usable in operations.</summary>
     /// <param name="peer">Whose memory it is.</param>

@@ -6,7 +6,7 @@ namespace AllocTools.Libfabric;
 /// <summary>Reads the completion queue and ends the operations whose completions it finds. The turn's.</summary>
 /// <remarks>A completion can be read before the call that posted its operation has returned.</remarks>
 internal sealed unsafe class CompletionReader(
-    LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending, ReceiveOverflow? overflow)
+    LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending, PeerLosses losses, ReceiveOverflow? overflow)
 {
     private const int BatchSize = 64;
 
@@ -105,7 +105,8 @@ internal sealed unsafe class CompletionReader(
                 // Transports report the excess, or nothing.
                 : error == FiErrno.FI_ETRUNC && slot.Kind == RmaOperationKind.Receive
                 ? LibfabricErrors.Truncated(_provider, slot.Length, entry.olen > 0 ? slot.Length + (long)entry.olen : null)
-                : LibfabricErrors.Completion(
+                : losses.Note(slot, error) as Exception
+                ?? LibfabricErrors.Completion(
                     context.Library, _provider, slot.Kind, slot.Length, error, entry.prov_errno != 0 ? queue.StrError(entry.prov_errno, entry.err_data) : "");
             if (slot.TryChange(word, OperationState.Ended))
             {

@@ -25,7 +25,7 @@ internal sealed unsafe class EndpointProgress
     private RmaException? _failure;
 
     public EndpointProgress(
-        LibfabricContext context, LibfabricEndpointResources resources, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread, ReceiveOverflow? overflow)
+        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread, ReceiveOverflow? overflow)
     {
         _context = context;
         _slots = slots;
@@ -33,14 +33,20 @@ internal sealed unsafe class EndpointProgress
         _time = time;
         _clock = hasOwnThread ? null : new CoarseClock(time);
         RetryQueue retries = new();
-        _ending = new OperationEnding(context, retries, completions, _earliest, counters, time);
-        _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, _ending, _earliest, time);
+        Losses = new PeerLosses(context, peers, time);
+        _ending = new OperationEnding(context, peers, Losses, retries, completions, _earliest, counters, time);
+        _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, peers, _ending, _earliest, time);
         OperationPoster poster = new(resources.Endpoint, context.Traits, contexts, overflow);
-        Dispatch = new OperationDispatch(context, poster, retries, _ending, _overdue, _turn, time, hasOwnThread);
-        _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending, overflow);
+        Dispatch = new OperationDispatch(context, poster, retries, _ending, Losses, _overdue, _turn, time, hasOwnThread);
+        _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending, Losses, overflow);
     }
 
     public OperationDispatch Dispatch { get; }
+
+    /// <summary>Finds out which peers are lost.</summary>
+    public PeerLosses Losses { get; }
+
+    public void NoteLoss() => _overdue.NoteLoss();
 
     /// <summary>Why progress is impossible; null where it isn't.</summary>
     public RmaException? Failure

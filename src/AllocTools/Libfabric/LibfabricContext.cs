@@ -45,6 +45,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         _options = options;
         _time = time;
         _mostAccess = options.Access | RmaAccess.Local;
+        PeerWatch = new PeerWatch(time);
         _keys = traits.ProviderSelectsKey ? null : new LibfabricKeys(traits.KeySize);
         Description = Describe();
     }
@@ -57,6 +58,9 @@ internal sealed unsafe class LibfabricContext : RmaContext
     public TransportDescription Description { get; }
 
     public ILogger Logger { get; }
+
+    /// <summary>Looks after the peers of endpoints whose transport says nothing of lost ones.</summary>
+    public PeerWatch PeerWatch { get; }
 
     public FabricHandle Fabric => _fabric;
 

@@ -37,7 +37,7 @@ internal static unsafe class LibfabricDiscovery
         using InfoHandle hints = MakeHints(library, options, operationFlags);
         // The name that shm makes itself is the process number, under which a killed process has left a file that a later
         // one of that number can't open (FI_EBUSY).
-        string? node = IsSharedMemory(options.Provider) ? $"alloctools-{Environment.ProcessId}-{Guid.NewGuid():N}" : byAddress ? options.Node : null;
+        string? node = IsSharedMemory(options.Provider) ? SharedMemoryFile.NewName() : byAddress ? options.Node : null;
         status = library.GetInfo(
             FiVersion.Api,
             node,
@@ -115,6 +115,7 @@ internal static unsafe class LibfabricDiscovery
         string memoryLock = options.Provider?.Contains("verbs", StringComparison.Ordinal) == true && !MemoryLockLimit.IsExempt && MemoryLockLimit.Bytes is not null
             ? $" {MemoryLockLimit.Describe()}; a low limit makes verbs vanish. {MemoryLockLimit.HowToRaise()}."
             : "";
+        string sharedMemory = OperatingSystem.IsLinux() && IsSharedMemory(options.Provider) ? SharedMemoryFile.ExplainAbsence() : "";
         if (status == -FiErrno.FI_ENODATA && IsByAddress(options) && IsThere(library, options))
         {
             string service = string.IsNullOrEmpty(options.Service) ? "" : ", and Service the number or name of a port";
@@ -126,7 +127,7 @@ internal static unsafe class LibfabricDiscovery
         }
         return new RmaProviderException(
             $"libfabric {library.Version} offers nothing for {(wanted.Length == 0 ? "any provider" : wanted)}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
-            + $"It has these providers for reliable datagrams with RMA: {string.Join(", ", ListProviders(library))}.{Filter()}{memoryLock}",
+            + $"It has these providers for reliable datagrams with RMA: {string.Join(", ", ListProviders(library))}.{Filter()}{memoryLock}{sharedMemory}",
             Math.Abs(status),
             FiErrno.NameOf(status));
     }

@@ -55,7 +55,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         _ownsResources = ownsResources;
         _options = options;
         Address = EndpointAddress.Compose(resources.Address, context.Description);
-        _peers = new PeerTable(context, resources.Vector, new PeerAddressFormat(context.Info.Info->addr_format, resources.Address));
+        _peers = new PeerTable(this, context, resources.Vector, new PeerAddressFormat(context.Info.Info->addr_format, resources.Address), resources.HasFile);
         _completions = new CompletionRing(options.MaxOutstanding);
         _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
         NativeMemory.Clear(_contexts, (nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2));
@@ -116,6 +116,9 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
             _gate.Exit();
         }
     }
+
+    /// <inheritdoc/>
+    public IAsyncEnumerable<RmaPeerLost> ReadLostPeersAsync(CancellationToken cancellationToken = default) => _peers.Lost.ReadAsync(cancellationToken);
 
     /// <inheritdoc/>
     public RemoteRegion Import(RmaPeer peer, RemoteMemory memory)
@@ -237,6 +240,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         if (!_gate.TryClose())
             return;
+        _peers.Lost.Close();
         bool isIdle = _gate.Empty.Wait(StopTime);
         _starter.EndWaiting();
         ProgressLoop? loop = _starter.Loop;

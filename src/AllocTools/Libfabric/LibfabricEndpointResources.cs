@@ -10,14 +10,16 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     private const int AddressRoom = 512;
     private const string CloseQueue = "fi_close (completion queue)";
     private readonly ILogger _logger;
+    private readonly SharedMemoryFile? _file;
 
-    private LibfabricEndpointResources(EndpointHandle endpoint, CqHandle queue, AvHandle vector, byte[] address, int waitDescriptor, ILogger logger)
+    private LibfabricEndpointResources(EndpointHandle endpoint, CqHandle queue, AvHandle vector, byte[] address, int waitDescriptor, SharedMemoryFile? file, ILogger logger)
     {
         Endpoint = endpoint;
         Queue = queue;
         Vector = vector;
         Address = address;
         WaitDescriptor = waitDescriptor;
+        _file = file;
         _logger = logger;
     }
 
@@ -28,6 +30,9 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     public AvHandle Vector { get; }
 
     public byte[] Address { get; }
+
+    /// <summary>Peers reach it, and are reached, through files (<see cref="SharedMemoryFile"/>).</summary>
+    public bool HasFile => _file is not null;
 
     /// <summary>The completion queue's file descriptor to wait on; -1 where the provider has none.</summary>
     public int WaitDescriptor { get; }
@@ -41,6 +46,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         AvHandle? vector = null;
         CqHandle? queue = null;
         EndpointHandle? endpoint = null;
+        SharedMemoryFile? file = null;
         try
         {
             var vectorAttributes = new fi_av_attr
@@ -53,15 +59,25 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             Check(domain.OpenEndpoint(info.Info, out endpoint), "fi_endpoint");
             Check(endpoint!.Bind(vector!, 0), "fi_ep_bind (address vector)");
             Check(endpoint.Bind(queue!, FiCaps.FI_SEND | FiCaps.FI_RECV), "fi_ep_bind (completion queue)");
-            Check(endpoint.Enable(), "fi_enable");
-            Span<byte> name = stackalloc byte[AddressRoom];
-            Check(endpoint.GetName(name, out nuint length), "fi_getname");
-            return new LibfabricEndpointResources(endpoint, queue!, vector!, name[..(int)length].ToArray(), waitDescriptor, logger);
+            if (OperatingSystem.IsLinux() && LibfabricDiscovery.IsSharedMemory(provider))
+                file = SharedMemoryFile.Make(Enable, Name(), logger);
+            else
+                Enable();
+            return new LibfabricEndpointResources(endpoint, queue!, vector!, Name(), waitDescriptor, file, logger);
         }
         catch
         {
-            CloseAll(logger, endpoint, queue, vector);
+            CloseAll(logger, endpoint, queue, vector, file);
             throw;
+        }
+
+        void Enable() => Check(endpoint!.Enable(), "fi_enable");
+
+        byte[] Name()
+        {
+            Span<byte> name = stackalloc byte[AddressRoom];
+            Check(endpoint!.GetName(name, out nuint length), "fi_getname");
+            return name[..(int)length].ToArray();
         }
 
         void Check(int status, string operation)
@@ -83,13 +99,14 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             : "";
 
     /// <summary>Closes the endpoint, then what it used. Those that something still needs are closed later.</summary>
-    public void Dispose() => CloseAll(_logger, Endpoint, Queue, Vector);
+    public void Dispose() => CloseAll(_logger, Endpoint, Queue, Vector, _file);
 
-    private static void CloseAll(ILogger logger, EndpointHandle? endpoint, CqHandle? queue, AvHandle? vector)
+    private static void CloseAll(ILogger logger, EndpointHandle? endpoint, CqHandle? queue, AvHandle? vector, SharedMemoryFile? file)
     {
         endpoint.CloseLogged(logger, "fi_close (endpoint)");
         queue.CloseLogged(logger, CloseQueue);
         vector.CloseLogged(logger, "fi_close (address vector)");
+        file?.Dispose();
     }
 
     private static int OpenQueue(DomainHandle domain, FabricHandle fabric, LibfabricEndpointOptions options, ILogger logger, out CqHandle? queue, out int status)

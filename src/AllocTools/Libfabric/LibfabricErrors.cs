@@ -100,6 +100,21 @@ internal static class LibfabricErrors
         FiErrno.FI_ETIMEDOUT,
         nameof(FiErrno.FI_ETIMEDOUT));
 
+    public static RmaPeerLostException PeerLost(string provider, RmaOperationKind kind, long length, RmaPeer peer, PeerLoss loss) => new(
+        $"{kind} of {length} bytes failed: {peer} is lost on provider '{provider}': {loss.Reason}. Operations to it fail at once until it is inserted again; import its memory again, too.",
+        kind,
+        peer,
+        loss.Error,
+        FiErrno.NameOf(loss.Error));
+
+    /// <summary>A transport says so of a peer whose connection is broken, or with whom there can be none.</summary>
+    public static bool IsLoss(int status)
+    {
+        int error = Math.Abs(status);
+        return error == FiErrno.FI_ECONNRESET || error == FiErrno.FI_ECONNABORTED || error == FiErrno.FI_ECONNREFUSED || error == FiErrno.FI_ENOTCONN
+            || error == FiErrno.FI_ESHUTDOWN || error == FiErrno.FI_EHOSTDOWN || error == FiErrno.FI_ETIMEDOUT;
+    }
+
     public static RmaTimeoutException NoSlot(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, int maxOutstanding, int abandoned) => new(
         $"{kind} of {length} bytes was not started within {elapsed.TotalSeconds:0.###} s on provider '{provider}': all {maxOutstanding} operations that "
         + $"Endpoint:MaxOutstanding allows are outstanding, {abandoned} of them timed out before. Raise it, await operations sooner, or open the endpoint anew.",

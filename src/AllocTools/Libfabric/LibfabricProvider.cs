@@ -66,6 +66,8 @@ public sealed class LibfabricProvider : IRmaProvider
     {
         LibfabricLibrary library = LoadLibrary(options.LibraryPath);
         LibfabricEnvironment.Apply(options, _logger);
+        if (OperatingSystem.IsLinux() && LibfabricDiscovery.IsSharedMemory(_options.Provider))
+            SharedMemoryFile.RemoveDead(_logger);
         InfoHandle info = LibfabricDiscovery.Find(library, options);
         try
         {

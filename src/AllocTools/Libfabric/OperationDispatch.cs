@@ -10,6 +10,7 @@ internal sealed class OperationDispatch
     private readonly OperationPoster _poster;
     private readonly RetryQueue _retries;
     private readonly OperationEnding _ending;
+    private readonly PeerLosses _losses;
     private readonly OverdueOperations _overdue;
     private readonly ProgressTurn _turn;
     private readonly TimeProvider _time;
@@ -25,17 +26,19 @@ internal sealed class OperationDispatch
     /// <param name="poster">Makes the native calls.</param>
     /// <param name="retries">Where those wait that are posted later.</param>
     /// <param name="ending">Ends those that the transport refuses.</param>
+    /// <param name="losses">Looks after peers for whom the transport takes nothing.</param>
     /// <param name="overdue">Ends those whose time is over, maybe while they are posted.</param>
     /// <param name="turn">Who makes progress.</param>
     /// <param name="time">The clock.</param>
     /// <param name="hasOwnThread">A thread of the endpoint makes progress.</param>
     public OperationDispatch(
-        LibfabricContext context, OperationPoster poster, RetryQueue retries, OperationEnding ending, OverdueOperations overdue, ProgressTurn turn, TimeProvider time, bool hasOwnThread)
+        LibfabricContext context, OperationPoster poster, RetryQueue retries, OperationEnding ending, PeerLosses losses, OverdueOperations overdue, ProgressTurn turn, TimeProvider time, bool hasOwnThread)
     {
         _context = context;
         _poster = poster;
         _retries = retries;
         _ending = ending;
+        _losses = losses;
         _overdue = overdue;
         _turn = turn;
         _time = time;
@@ -83,8 +86,11 @@ internal sealed class OperationDispatch
             _ending.LeaveToTurn(slot, use);
             return true;
         }
+        if (status == -FiErrno.FI_EAGAIN)
+            _losses.NoteRefusedOnce(slot);
+        RmaPeerLostException? lost = status == -FiErrno.FI_EAGAIN ? null : _losses.Note(slot, (int)status);
         slot.ReleaseByFabric();
-        return status == -FiErrno.FI_EAGAIN ? false : throw LibfabricErrors.Operation(_context.Library, _context.Traits.ProviderName, kind, length, (int)status);
+        return status == -FiErrno.FI_EAGAIN ? false : throw lost ?? (Exception) LibfabricErrors.Operation(_context.Library, _context.Traits.ProviderName, kind, length, (int)status);
     }
 
     /// <summary>Leaves an operation to a later turn, behind those that wait already.</summary>
@@ -110,6 +116,7 @@ internal sealed class OperationDispatch
             {
                 // The peer's later ones must not overtake it; other peers may have room.
                 _full.Add(slot.Peer);
+                _losses.NoteRefused(slot);
                 continue;
             }
             happened = true;

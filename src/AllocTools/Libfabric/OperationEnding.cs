@@ -4,7 +4,7 @@ using AllocTools.Libfabric.Interop;
 namespace AllocTools.Libfabric;
 
 /// <summary>Ends operations: tells whoever awaits them, and gives back what they held. Anybody's, at any time.</summary>
-internal sealed class OperationEnding(LibfabricContext context, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)
+internal sealed class OperationEnding(LibfabricContext context, PeerTable peers, PeerLosses losses, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)
 {
     private readonly string _provider = context.Traits.ProviderName;
 
@@ -42,7 +42,7 @@ internal sealed class OperationEnding(LibfabricContext context, RetryQueue retri
     /// <summary>The transport refused it: whoever posted it says so.</summary>
     public void FailUnposted(OperationSlot slot, long use, int status)
     {
-        Exception error = LibfabricErrors.Operation(context.Library, _provider, slot.Kind, slot.Length, status);
+        Exception error = losses.Note(slot, status) ?? LibfabricErrors.Operation(context.Library, _provider, slot.Kind, slot.Length, status);
         if (slot.TryChange(use, OperationState.Posted, OperationState.Ended))
             Fail(slot, error);
         else
@@ -111,12 +111,13 @@ internal sealed class OperationEnding(LibfabricContext context, RetryQueue retri
             slot.ReleaseByFabric();
     }
 
-    /// <summary>What the owner of an overdue or cancelled operation is told.</summary>
+    /// <summary>The error of an operation that is cancelled or overdue, or whose peer is lost.</summary>
     /// <param name="slot">The operation.</param>
     /// <param name="isHeld">The fabric may still touch its buffer.</param>
     public Exception OverdueError(OperationSlot slot, bool isHeld) => slot.CancelRequested
         ? new OperationCanceledException(slot.CancellationToken)
-        : LibfabricErrors.Timeout(_provider, slot.Kind, slot.Length, time.GetElapsedTime(slot.Started, slot.Deadline), isHeld);
+        : peers.FindLoss(slot) as Exception
+        ?? LibfabricErrors.Timeout(_provider, slot.Kind, slot.Length, time.GetElapsedTime(slot.Started, slot.Deadline), isHeld);
 
     /// <summary>What the owner of an operation is told whose endpoint was closed.</summary>
     public RmaOperationException ClosedError(OperationSlot slot) => LibfabricErrors.EndpointClosed(_provider, slot.Kind, slot.Length);

@@ -52,6 +52,9 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 
     public ulong Peer { get; private set; }
 
+    /// <summary>Which of the peers that have had that number it is.</summary>
+    public long PeerGeneration { get; private set; }
+
     /// <summary>The caller's own number.</summary>
     public ulong Context { get; private set; }
 
@@ -143,6 +146,12 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         {
             Peer = operation.Kind == RmaOperationKind.Send ? operation.Peer.Handle : Interop.FiConstants.FI_ADDR_UNSPEC;
         }
+        PeerGeneration = operation.Kind switch
+        {
+            RmaOperationKind.Receive => 0,
+            RmaOperationKind.Send => operation.Peer.Generation,
+            _ => operation.Remote.Region.Peer.Generation,
+        };
         _cancellationToken = cancellationToken;
         // Before the state: whoever ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;

@@ -15,6 +15,7 @@ internal sealed class OperationStarter : IDisposable
     private readonly SlotPool _free;
     private readonly EndpointProgress _progress;
     private readonly ProgressLoop? _loop;
+    private readonly Action? _look;
     private volatile bool _closed;
 
     /// <param name="context">The endpoint's context.</param>
@@ -40,9 +41,12 @@ internal sealed class OperationStarter : IDisposable
             _slots[i] = new OperationSlot(this, i);
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == LibfabricProgress.Endpoint;
-        _progress = new EndpointProgress(context, resources, _slots, contexts, completions, counters, time, hasOwnThread, overflow);
+        _progress = new EndpointProgress(context, resources, peers, _slots, contexts, completions, counters, time, hasOwnThread, overflow);
         if (hasOwnThread)
             _loop = new ProgressLoop(_progress, Break, context, resources, options.SpinTime, time);
+        _progress.Losses.Found = OnPeerLost;
+        if (resources.HasFile)
+            context.PeerWatch.Add(_look = _progress.Losses.LookAtFiles);
     }
 
     /// <summary>Makes progress; of use where the endpoint has no thread of its own.</summary>
@@ -92,6 +96,12 @@ internal sealed class OperationStarter : IDisposable
         _loop?.Wake();
     }
 
+    private void OnPeerLost()
+    {
+        _progress.NoteLoss();
+        _loop?.WakeIfWaiting();
+    }
+
     /// <summary>Starts an operation with a task.</summary>
     /// <returns>True: the slot carries the task. False: <paramref name="later"/> is it.</returns>
     public bool Start(
@@ -103,8 +113,17 @@ internal sealed class OperationStarter : IDisposable
             later = StartLater(operation, timeout, cancellationToken);
             return false;
         }
-        if (Prepare(operation, slot, hasTask: true, timeout, cancellationToken))
-            _progress.Dispatch.Post(slot);
+        try
+        {
+            if (Prepare(operation, slot, hasTask: true, timeout, cancellationToken))
+                _progress.Dispatch.Post(slot);
+        }
+        catch (RmaPeerLostException e)
+        {
+            // As other failures of the transport: by the task.
+            later = Refuse(operation, e);
+            return false;
+        }
         _loop?.WakeIfWaiting();
         return true;
     }
@@ -125,6 +144,8 @@ internal sealed class OperationStarter : IDisposable
     public void EndWaiting()
     {
         _closed = true;
+        if (_look is not null)
+            _context.PeerWatch.Remove(_look);
         foreach (WaitingOperation waiting in _free.Close())
             EndWaiting(waiting, LibfabricErrors.EndpointClosed(_context.Traits.ProviderName, waiting.Operation.Kind, waiting.Operation.Local.Length));
     }
@@ -165,8 +186,13 @@ internal sealed class OperationStarter : IDisposable
     private Exception? FindReasonAgainst(in RmaOperation operation) =>
         _closed ? new ObjectDisposedException(nameof(LibfabricEndpoint))
         : _progress.Failure is { } failure ? NoProgress(operation, failure)
-        : _peers.HasLivePeer(operation) ? null
-        : PeerTable.Removed();
+        : _peers.FindReasonAgainst(operation);
+
+    private ValueTask<long> Refuse(in RmaOperation operation, RmaPeerLostException error)
+    {
+        _counters.Failed(operation.Kind, error);
+        return ValueTask.FromException<long>(error);
+    }
 
     /// <summary>Gives the thread's means back, after it was stopped and the last operation was ended.</summary>
     public void Dispose() => _loop?.Dispose();
@@ -174,6 +200,8 @@ internal sealed class OperationStarter : IDisposable
     /// <summary>All slots are taken: the operation waits its turn, with its buffer held and its time running.</summary>
     private ValueTask<long> StartLater(in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
     {
+        if (_peers.FindReasonAgainst(operation) is RmaPeerLostException lost)
+            return Refuse(operation, lost);
         RmaHold hold = Hold(operation);
         long now = _time.GetTimestamp();
         var waiting = new WaitingOperation(operation, hold, now, DeadlineOf(now, timeout), cancellationToken);

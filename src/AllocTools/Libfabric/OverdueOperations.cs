@@ -9,7 +9,7 @@ namespace AllocTools.Libfabric;
 /// before the call that posts, which then says so: the transport is asked once more.
 /// </remarks>
 internal sealed unsafe class OverdueOperations(
-    OperationSlot[] slots, fi_context2* contexts, EndpointHandle endpoint, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
+    OperationSlot[] slots, fi_context2* contexts, EndpointHandle endpoint, PeerTable peers, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
 {
     /// <summary>How long an await goes on after cancelling, for the transport to say whether it gave up.</summary>
     public static readonly TimeSpan CancelGrace = TimeSpan.FromMilliseconds(100);
@@ -17,6 +17,7 @@ internal sealed unsafe class OverdueOperations(
     private readonly fi_context2* _contexts = contexts;
     private readonly long _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
     private int _cancelNoted;
+    private int _lossNoted;
     private int _postNoted;
     private int _requests;
 
@@ -26,6 +27,9 @@ internal sealed unsafe class OverdueOperations(
     /// <summary>Somebody's operation is to be cancelled.</summary>
     public void NoteCancel() => Interlocked.Exchange(ref _cancelNoted, 1);
 
+    /// <summary>A peer is lost: a turn ends what is outstanding with it.</summary>
+    public void NoteLoss() => Interlocked.Exchange(ref _lossNoted, 1);
+
     /// <summary>An operation was posted, and <see cref="Requests"/> has changed meanwhile: that request may have been for it, and too early.</summary>
     public void NotePost() => Interlocked.Exchange(ref _postNoted, 1);
 
@@ -34,6 +38,8 @@ internal sealed unsafe class OverdueOperations(
     {
         if (Volatile.Read(ref _cancelNoted) != 0)
             CancelRequested(now);
+        if (Volatile.Read(ref _lossNoted) != 0)
+            EndLost(now);
         if (Volatile.Read(ref _postNoted) != 0)
             AskAgain(now);
         if (now < earliest.Value)
@@ -73,7 +79,7 @@ internal sealed unsafe class OverdueOperations(
             long word = slot.Word;
             OperationState state = OperationSlot.StateOf(word);
             bool isPosted = state is OperationState.Posted or OperationState.Cancelling;
-            bool isDue = slot.Deadline <= now || slot.CancelRequested;
+            bool isDue = slot.Deadline <= now || slot.CancelRequested || (isPosted || state is OperationState.Queued) && peers.FindLoss(slot) is not null;
             // A word that is still the same: what was read is of this use.
             if (!isDue || slot.Word != word)
                 continue;
@@ -101,6 +107,25 @@ internal sealed unsafe class OverdueOperations(
                 ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
             else if (OperationSlot.StateOf(word) == OperationState.Posted)
                 Cancel(slot, word, now);
+        }
+    }
+
+    private void EndLost(long now)
+    {
+        // A full fence: a loss that this round does not see notes itself after it.
+        Interlocked.Exchange(ref _lossNoted, 0);
+        foreach (OperationSlot slot in slots)
+        {
+            long word = slot.Word;
+            OperationState state = OperationSlot.StateOf(word);
+            if (state is not (OperationState.Posted or OperationState.Queued) || peers.FindLoss(slot) is not { } error || slot.Word != word)
+                continue;
+            if (state == OperationState.Queued)
+                ending.TryFailQueued(slot, word, error);
+            else if (slot.TryChange(word, OperationState.Cancelling))
+                AskWithGrace(slot, now);
+            else
+                NoteLoss();
         }
     }
 

@@ -1,11 +1,16 @@
 namespace AllocTools.Libfabric;
 
 /// <summary>A peer that an endpoint knows.</summary>
-/// <param name="address">Its address, in hexadecimal digits.</param>
+/// <param name="address">Its address, as the transport has it.</param>
 /// <param name="generation">Which of those that have had its number it is.</param>
-internal sealed class PeerEntry(string address, long generation)
+internal sealed class PeerEntry(byte[] address, long generation)
 {
-    public string Address { get; } = address;
+    private PeerLoss? _loss;
+    private long _probed;
+    private long _refused;
+    private long _refusedSince;
+
+    public byte[] Address { get; } = address;
 
     public long Generation { get; } = generation;
 
@@ -14,4 +19,29 @@ internal sealed class PeerEntry(string address, long generation)
 
     /// <summary>How often it was inserted and not yet removed. Guarded by the table.</summary>
     public int Insertions { get; set; } = 1;
+
+    /// <summary>Why it is lost; null where it is not.</summary>
+    public PeerLoss? Loss => Volatile.Read(ref _loss);
+
+    /// <summary>The system may be asked about the peer now; not again before the period is over.</summary>
+    public bool TryProbe(long now, TimeSpan period, TimeProvider time)
+    {
+        long last = Volatile.Read(ref _probed);
+        return Loss is null && (last == 0 || time.GetElapsedTime(last, now) >= period) && Interlocked.CompareExchange(ref _probed, now, last) == last;
+    }
+
+    /// <summary>The transport has just taken nothing for it, and so it has been, time after time, for that long.</summary>
+    public bool IsRefusedFor(long now, TimeSpan limit, TimeProvider time)
+    {
+        long last = Interlocked.Exchange(ref _refused, now);
+        if (last == 0 || time.GetElapsedTime(last, now) >= limit)
+            Volatile.Write(ref _refusedSince, now);
+        return time.GetElapsedTime(Volatile.Read(ref _refusedSince), now) >= limit;
+    }
+
+    /// <returns>False: it was lost before.</returns>
+    public bool TryLose(PeerLoss loss) => Interlocked.CompareExchange(ref _loss, loss, null) is null;
 }
+
+/// <summary>Why a peer is lost.</summary>
+internal sealed record PeerLoss(string Reason, int Error);

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -9,14 +10,18 @@ namespace AllocTools.Libfabric;
 /// Transports give a number that is free again to the next peer, so a peer is its number and a generation; and most of
 /// them give an address that is there already the number it has, so it is inserted with them once, and counted here.
 /// A peer that is removed under an operation stays with the transport until a later insertion or removal finds that
-/// operation ended, or the address comes back.
+/// operation ended, or the address comes back. One that is lost stays in until it is removed or inserted again, which
+/// removes and inserts it with the transport, too, so that nothing of its connection is left.
 /// </remarks>
-internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerAddressFormat format)
+internal sealed class PeerTable(IRmaEndpoint endpoint, LibfabricContext context, AvHandle vector, PeerAddressFormat format, bool hasFiles)
 {
     private readonly Lock _gate = new();
     private readonly ConcurrentDictionary<ulong, PeerEntry> _peers = new();
     private readonly Dictionary<string, ulong> _handles = [];
     private readonly Dictionary<string, ulong> _left = [];
+
+    // How often those were inserted that were lost and then inserted again, by generation: each may still be removed.
+    private readonly Dictionary<long, int> _replaced = [];
     private long _generations;
 
     public static ArgumentException Removed() => new("The peer was removed from this endpoint, or was never inserted at it; insert it.");
@@ -35,10 +40,14 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
                 FiErrno.FI_EINVAL,
                 nameof(FiErrno.FI_EINVAL));
         }
+        if (hasFiles)
+            SharedMemoryFile.ThrowIfOutOfReach(address);
         string text = Convert.ToHexString(address);
         lock (_gate)
         {
-            if (!_handles.TryGetValue(text, out ulong handle))
+            if (_handles.TryGetValue(text, out ulong handle) && _peers[handle] is { Loss: not null } lost)
+                Replace_NeedsLock(text, handle, lost, slots);
+            if (!_handles.TryGetValue(text, out handle))
             {
                 LetGoOfLeft_NeedsLock(slots);
                 if (!_left.Remove(text, out handle))
@@ -55,7 +64,7 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
             foreach ((string left, _) in _left.Where(l => l.Value == handle).ToArray())
                 _left.Remove(left);
             generation = ++_generations;
-            _peers[handle] = new PeerEntry(text, generation) { Transport = transport };
+            _peers[handle] = new PeerEntry(address.ToArray(), generation) { Transport = transport };
             _handles[text] = handle;
             return handle;
         }
@@ -66,17 +75,21 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
         lock (_gate)
         {
             if (!TryFind(peer, out PeerEntry? entry))
-                throw Removed();
+            {
+                RemoveReplaced_NeedsLock(peer);
+                return;
+            }
             if (--entry.Insertions > 0)
                 return;
+            string text = Convert.ToHexString(entry.Address);
             // libfabric crashes on operations with a peer that it has forgotten. First nothing new is let in, then what
             // runs is looked for; an operation does it the other way round, with a fence between.
-            _handles.Remove(entry.Address);
+            _handles.Remove(text);
             _peers.TryRemove(peer.Handle, out _);
             LetGoOfLeft_NeedsLock(slots);
             if (IsUsed(peer.Handle, slots))
             {
-                _left[entry.Address] = peer.Handle;
+                _left[text] = peer.Handle;
                 return;
             }
             int status = vector.Remove(peer.Handle);
@@ -88,12 +101,49 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
     /// <summary>What a peer's address said of its transport; null where it said nothing, or the peer was removed.</summary>
     public TransportDescription? TransportOf(RmaPeer peer) => TryFind(peer, out PeerEntry? entry) ? entry.Transport : null;
 
-    public bool HasLivePeer(in RmaOperation operation) => operation.Kind switch
+    /// <summary>Why an operation can't go to its peer: the peer was removed, or is lost. Null where it can.</summary>
+    public Exception? FindReasonAgainst(in RmaOperation operation)
     {
-        RmaOperationKind.Receive => true,
-        RmaOperationKind.Send => TryFind(operation.Peer, out _),
-        _ => TryFind(operation.Remote.Region.Peer, out _),
-    };
+        if (operation.Kind == RmaOperationKind.Receive)
+            return null;
+        RmaPeer peer = operation.Kind == RmaOperationKind.Send ? operation.Peer : operation.Remote.Region.Peer;
+        return !TryFind(peer, out PeerEntry? entry) ? Removed()
+            : entry.Loss is { } loss ? LostError(peer, operation.Kind, operation.Local.Length, loss)
+            : null;
+    }
+
+    /// <summary>The error of an operation whose peer is lost; null where it is not, or was removed.</summary>
+    public RmaPeerLostException? FindLoss(OperationSlot slot)
+    {
+        RmaPeer peer = new(endpoint, slot.Peer) { Generation = slot.PeerGeneration };
+        return TryFind(peer, out PeerEntry? entry) && entry.Loss is { } loss ? LostError(peer, slot.Kind, slot.Length, loss) : null;
+    }
+
+    /// <summary>The entry of an operation's peer, where it is still in.</summary>
+    public PeerEntry? Find(OperationSlot slot) =>
+        _peers.TryGetValue(slot.Peer, out PeerEntry? entry) && entry.Generation == slot.PeerGeneration ? entry : null;
+
+    /// <summary>Those that are in and not lost.</summary>
+    public IEnumerable<KeyValuePair<ulong, PeerEntry>> Present => _peers.Where(static p => p.Value.Loss is null);
+
+    /// <summary>Nothing reaches the peer any more: operations to it fail from now on. The caller ends those that are outstanding.</summary>
+    /// <returns>False: it was known to be lost.</returns>
+    public bool TryLose(ulong handle, PeerEntry entry, PeerLoss loss)
+    {
+        if (!entry.TryLose(loss))
+            return false;
+        // What is not seen in its slot by whoever ends what is outstanding sees the loss.
+        Interlocked.MemoryBarrier();
+        Log.PeerLost(context.Logger, context.Traits.ProviderName, handle, loss.Reason);
+        Lost.Report(new RmaPeerLost(new RmaPeer(endpoint, handle) { Generation = entry.Generation }, loss.Reason));
+        return true;
+    }
+
+    /// <summary>Reports lost peers.</summary>
+    public LostPeers Lost { get; } = new();
+
+    private RmaPeerLostException LostError(RmaPeer peer, RmaOperationKind kind, long length, PeerLoss loss) =>
+        LibfabricErrors.PeerLost(context.Traits.ProviderName, kind, length, peer, loss);
 
     private bool TryFind(RmaPeer peer, [NotNullWhen(true)] out PeerEntry? entry) =>
         _peers.TryGetValue(peer.Handle, out entry) && entry.Generation == peer.Generation;
@@ -107,6 +157,26 @@ internal sealed class PeerTable(LibfabricContext context, AvHandle vector, PeerA
                 return true;
         }
         return false;
+    }
+
+    /// <summary>Takes a lost one out, with the transport, too, so that it is connected anew. Where something of it still runs the transport keeps it.</summary>
+    private void Replace_NeedsLock(string text, ulong handle, PeerEntry lost, ReadOnlySpan<OperationSlot> slots)
+    {
+        _replaced[lost.Generation] = lost.Insertions;
+        _handles.Remove(text);
+        _peers.TryRemove(handle, out _);
+        if (IsUsed(handle, slots) || vector.Remove(handle) != 0)
+            _left[text] = handle;
+    }
+
+    private void RemoveReplaced_NeedsLock(RmaPeer peer)
+    {
+        if (!_replaced.TryGetValue(peer.Generation, out int insertions))
+            throw Removed();
+        if (insertions == 1)
+            _replaced.Remove(peer.Generation);
+        else
+            _replaced[peer.Generation] = insertions - 1;
     }
 
     /// <summary>Has the transport forget those whose operations have ended. One that it won't forget is tried again later.</summary>

@@ -1,0 +1,6 @@
+namespace AllocTools;
+
+/// <summary>A peer was lost; see <see cref="IRmaEndpoint.ReadLostPeersAsync"/>.</summary>
+/// <param name="Peer">The peer, as it was inserted.</param>
+/// <param name="Reason">How the endpoint knows, in words.</param>
+public sealed record RmaPeerLost(RmaPeer Peer, string Reason);

@@ -1,0 +1,85 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace AllocTools.Interop;
+
+/// <summary>Whole-file locks that end with their process (flock(2)), whose file it is, and room for it. Linux only.</summary>
+/// <remarks>Opened by hand: <see cref="File.OpenHandle"/> takes a lock of its own on what it opens.</remarks>
+internal static unsafe partial class FileLocks
+{
+    public const int NotThere = 2;
+    public const int NoSpace = 28;
+
+    private const int Exclusive = 2;
+    private const int Shared = 1;
+    private const int NonBlocking = 4;
+    private const int Unlock = 8;
+    private const int WouldBlock = 11;
+    private const int CloseOnExec = 0x80000;
+    private const int CurrentFolder = -100;
+    private const uint WithOwner = 8;
+
+    /// <summary>This process's user.</summary>
+    public static uint CurrentUser => geteuid();
+
+    /// <summary>Opens a file or folder for reading, which children don't inherit.</summary>
+    /// <param name="path">The path.</param>
+    /// <param name="error">The errno, where null is returned.</param>
+    public static SafeFileHandle? Open(string path, out int error) => Open(path, 0, out error);
+
+    /// <summary>As <see cref="Open(string, out int)"/>, for reading and writing.</summary>
+    public static SafeFileHandle? OpenForWriting(string path, out int error) => Open(path, 2, out error);
+
+    /// <summary>Locks it for this handle alone, where nobody else has a lock.</summary>
+    public static bool TryLock(SafeFileHandle file) => flock(file, Exclusive | NonBlocking) == 0;
+
+    /// <summary>Somebody holds it locked for themselves, in whichever process or container.</summary>
+    public static bool IsLocked(SafeFileHandle file)
+    {
+        if (flock(file, Shared | NonBlocking) != 0)
+            return Marshal.GetLastPInvokeError() == WouldBlock;
+        _ = flock(file, Unlock);
+        return false;
+    }
+
+    /// <summary>Backs all of a file with memory or blocks, so that touching it can't fail later.</summary>
+    /// <returns>0, or the errno.</returns>
+    public static int Allocate(SafeFileHandle file, long length) => posix_fallocate(file, 0, length);
+
+    /// <summary>The number of the user whose file it is; null where the file isn't there.</summary>
+    public static uint? OwnerOf(string path)
+    {
+        Status status;
+        return statx(CurrentFolder, path, 0, WithOwner, &status) == 0 ? status.Owner : null;
+    }
+
+    private static SafeFileHandle? Open(string path, int mode, out int error)
+    {
+        int descriptor = open(path, mode | CloseOnExec);
+        error = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
+        return descriptor < 0 ? null : new SafeFileHandle(descriptor, ownsHandle: true);
+    }
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int open(string path, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int flock(SafeFileHandle file, int operation);
+
+    [LibraryImport("libc")]
+    private static partial int posix_fallocate(SafeFileHandle file, long offset, long length);
+
+    [LibraryImport("libc")]
+    private static partial uint geteuid();
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int statx(int folder, string path, int flags, uint mask, Status* status);
+
+    /// <summary>A <c>struct statx</c>, of which only the owner is read.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct Status
+    {
+        [FieldOffset(20)]
+        public uint Owner;
+    }
+}

@@ -1,0 +1,195 @@
+using System.Globalization;
+using System.Text;
+using AllocTools.Diagnostics;
+using AllocTools.Interop;
+using AllocTools.Libfabric.Interop;
+using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>The file in /dev/shm of an endpoint of shm, through which its peers reach it.</summary>
+/// <remarks>
+/// libfabric removes the file when the endpoint is closed; a process that is killed leaves it. Whose file is still in use
+/// is told by a lock (flock(2)) that its process holds while the endpoint is open and that the kernel takes away when the
+/// process ends: unlike a process id it is never somebody else's, and means the same in every container that shares
+/// /dev/shm. Only files with <see cref="Prefix"/> and <see cref="LockedMark"/> in their names are locked; of others nothing
+/// is concluded. Opening, locking and removing hold a lock on /dev/shm itself, so that a file that is not locked yet is
+/// never taken for one that is not any more.
+/// </remarks>
+internal sealed class SharedMemoryFile : IDisposable
+{
+    private const string Folder = "/dev/shm";
+    private const string Prefix = "alloctools-";
+    private const char LockedMark = 'l';
+    private const string AddressScheme = "fi_shm://";
+
+    /// <summary>What an endpoint takes, with the default sizes of its queues (libfabric 1.17): a file of 16 MiB, of which 3.75 are written to at once.</summary>
+    private const long Length = 16L << 20;
+
+    private static readonly TimeSpan FolderLockTime = TimeSpan.FromSeconds(5);
+
+    private readonly SafeFileHandle _locked;
+
+    private SharedMemoryFile(SafeFileHandle locked) => _locked = locked;
+
+    /// <summary>A name for a context's endpoints that no process has had before.</summary>
+    public static string NewName() => $"{Prefix}{Environment.ProcessId}-{LockedMark}{Guid.NewGuid():N}";
+
+    /// <summary>Opens an endpoint, where there is room for its file, and keeps the file locked.</summary>
+    /// <param name="enable">Enables it, which makes the file; throws where it can't.</param>
+    /// <param name="address">The endpoint's address.</param>
+    /// <param name="logger">Where to say what was removed.</param>
+    /// <returns>The locked file; null where this libfabric keeps no such file.</returns>
+    /// <exception cref="RmaProviderException">There is no room.</exception>
+    public static SharedMemoryFile? Make(Action enable, ReadOnlySpan<byte> address, ILogger logger)
+    {
+        using SafeFileHandle? folder = LockFolder();
+        if (Free < Length)
+            RemoveDead_NeedsLock(logger);
+        if (Free < Length)
+            throw NoRoom();
+        enable();
+        string path = PathOf(address);
+        SafeFileHandle? file = FileLocks.OpenForWriting(path, out int error);
+        if (file is null)
+            return error == FileLocks.NotThere ? null : throw new RmaProviderException($"The endpoint's file {path} can't be opened: {SystemErrors.NameOf(error)}.", error, SystemErrors.NameOf(error));
+        bool isDone = false;
+        try
+        {
+            // Where peers' copies don't go through the kernel they go through this file, and pages that /dev/shm has no room
+            // for are a SIGBUS.
+            if (!KernelCopies.ArePermitted && FileLocks.Allocate(file, RandomAccess.GetLength(file)) == FileLocks.NoSpace)
+                throw NoRoom();
+            FileLocks.TryLock(file);
+            isDone = true;
+            return new SharedMemoryFile(file);
+        }
+        finally
+        {
+            if (!isDone)
+                file.Dispose();
+        }
+    }
+
+    /// <summary>Removes the files of processes that are gone.</summary>
+    public static void RemoveDead(ILogger logger)
+    {
+        if (!Directory.Exists(Folder))
+            return;
+        using SafeFileHandle? folder = LockFolder();
+        RemoveDead_NeedsLock(logger);
+    }
+
+    /// <summary>Why libfabric may offer no shm though it has it; empty where /dev/shm has room enough.</summary>
+    public static string ExplainAbsence()
+    {
+        // libfabric looks for as much as an endpoint for each processor would take.
+        long needed = Length * ConfiguredProcessors;
+        return !Directory.Exists(Folder) ? $" There is no {Folder}, which shm needs."
+            : Free < needed ? $" {Describe()}; libfabric 1.17 offers shm only while {Bytes(needed)} are free, {Bytes(Length)} for each of the machine's {ConfiguredProcessors} processors. {HowToEnlarge}{DescribeOthers()}"
+            : "";
+    }
+
+    /// <summary>Refuses a peer that is not there, or is another user's.</summary>
+    /// <exception cref="RmaProviderException">It can't be reached from here.</exception>
+    public static void ThrowIfOutOfReach(ReadOnlySpan<byte> address)
+    {
+        string path = PathOf(address);
+        if (Path.GetDirectoryName(path) != Folder)
+            throw new RmaProviderException($"The peer's address is none of shm's: '{path}' is no file of {Folder}. Pass the peer endpoint's Address as it is.", FiErrno.FI_EINVAL, nameof(FiErrno.FI_EINVAL));
+        if (FileLocks.OwnerOf(path) is not { } owner)
+            throw new RmaProviderException($"The peer can't be reached: its file {path} is not there. Its endpoint is closed, or it sees another {Folder} than this process; containers must share it.", FileLocks.NotThere, nameof(FiErrno.FI_ENOENT)) { IsTransient = true };
+        uint user = FileLocks.CurrentUser;
+        // libfabric 1.17 opens this process's file in the peer when it is first written to; a peer that may not ends by SIGSEGV.
+        if (owner != user)
+            throw new RmaProviderException($"The peer can't be reached: its file {path} belongs to user {owner}, and this process runs as user {user}. Processes reach each other by shm only as the same user; that includes root.", FiErrno.FI_EACCES, nameof(FiErrno.FI_EACCES));
+    }
+
+    /// <summary>Whether the peer is gone: its file is removed or not locked any more.</summary>
+    /// <returns>How it is known, in words; null where it is there, or nothing tells.</returns>
+    public static string? FindLoss(ReadOnlySpan<byte> address)
+    {
+        string path = PathOf(address);
+        using SafeFileHandle? file = FileLocks.Open(path, out int error);
+        return file is null
+            ? error == FileLocks.NotThere ? "its endpoint was closed: its file in /dev/shm is gone" : null
+            : IsMarked(Path.GetFileName(path)) && !FileLocks.IsLocked(file) ? "its process has ended" : null;
+    }
+
+    public void Dispose() => _locked.Dispose();
+
+    private static long Free => new DriveInfo(Folder).AvailableFreeSpace;
+
+    private static int ConfiguredProcessors => Directory.Exists("/sys/devices/system/cpu")
+        ? Math.Max(1, Directory.EnumerateDirectories("/sys/devices/system/cpu", "cpu*").Count(static d => char.IsAsciiDigit(Path.GetFileName(d)[^1])))
+        : Environment.ProcessorCount;
+
+    private static string HowToEnlarge =>
+        $"Make it larger: `--shm-size=1g` for docker run, an emptyDir volume of medium Memory at {Folder} in Kubernetes, `mount -o remount,size=1g {Folder}` as root.";
+
+    private static RmaProviderException NoRoom() => new(
+        $"{Describe()}; an endpoint of shm takes {Bytes(Length)}. {HowToEnlarge}{DescribeOthers()}",
+        FileLocks.NoSpace,
+        nameof(FiErrno.FI_ENOSPC))
+    {
+        IsTransient = true,
+    };
+
+    private static string Describe() => $"{Folder} has a size of {Bytes(new DriveInfo(Folder).TotalSize)}, of which {Bytes(Free)} are free";
+
+    private static string Bytes(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes / (double)(1 << 20):0.##} MiB");
+
+    /// <summary>Files that this process can't judge.</summary>
+    private static string DescribeOthers()
+    {
+        string[] others = [.. Directory.EnumerateFiles(Folder, $"{Prefix}*").Where(static f => FileLocks.OwnerOf(f) is { } owner && owner != FileLocks.CurrentUser)];
+        return others.Length == 0 ? "" : $" {others.Length} files of other users are there, such as {others[0]}; those whose process is gone are for them or root to remove.";
+    }
+
+    private static bool IsMarked(string name)
+    {
+        string[] parts = name.Split('-');
+        return parts.Length == 3 && name.StartsWith(Prefix, StringComparison.Ordinal) && parts[2].StartsWith(LockedMark);
+    }
+
+    private static string PathOf(ReadOnlySpan<byte> address)
+    {
+        string text = Encoding.ASCII.GetString(address).TrimEnd('\0');
+        return Path.Combine(Folder, text.StartsWith(AddressScheme, StringComparison.Ordinal) ? text[AddressScheme.Length..] : text);
+    }
+
+    /// <summary>Null where it can't be had: another process holds it for long, or may not be asked. Then the look at the room is a guess.</summary>
+    private static SafeFileHandle? LockFolder()
+    {
+        SafeFileHandle? folder = FileLocks.Open(Folder, out _);
+        long start = Environment.TickCount64;
+        while (folder is not null && !FileLocks.TryLock(folder))
+        {
+            if (Environment.TickCount64 - start > FolderLockTime.TotalMilliseconds)
+            {
+                folder.Dispose();
+                return null;
+            }
+            Thread.Sleep(1);
+        }
+        return folder;
+    }
+
+    private static void RemoveDead_NeedsLock(ILogger logger)
+    {
+        int removed = 0;
+        foreach (string path in Directory.EnumerateFiles(Folder, $"{Prefix}*"))
+        {
+            if (!IsMarked(Path.GetFileName(path)) || FileLocks.OwnerOf(path) != FileLocks.CurrentUser)
+                continue;
+            using SafeFileHandle? file = FileLocks.Open(path, out _);
+            if (file is null || !FileLocks.TryLock(file))
+                continue;
+            File.Delete(path);
+            removed++;
+        }
+        if (removed > 0)
+            Log.SharedMemoryRemoved(logger, removed);
+    }
+}

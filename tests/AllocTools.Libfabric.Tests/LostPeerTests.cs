@@ -1,0 +1,148 @@
+using System.Net;
+using System.Net.Sockets;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests;
+
+/// <summary>Peers that are gone: how soon operations to them fail, what is reported, and how they come back.</summary>
+public sealed class LostPeerTests
+{
+    // Far more than any test takes: an operation that fails by it fails the test.
+    private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(10);
+
+    public static TheoryData<string> Fabrics => [.. Fabric.All];
+
+    public static TheoryData<string> SocketFabrics => [.. Fabric.All.Where(f => f is Fabric.Tcp or Fabric.Sockets or Fabric.PlainTcp)];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task OperationsToAKilledPeerFailAtOnceAndItsLossIsReported(string fabric)
+    {
+        await using LocalSide side = await StartAsync(fabric);
+        await using IAsyncEnumerator<RmaPeerLost> lost = side.Endpoint.ReadLostPeersAsync(Token).GetAsyncEnumerator(Token);
+        await side.Process.AskAsync("rent 65536 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 65536));
+        using RmaBuffer source = side.Pool.Rent(64);
+        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+        await side.Process.KillAsync();
+        RmaPeerLostException error = await WriteUntilLostAsync(side, source, remote);
+        Assert.Equal(side.Peer, error.Peer);
+        Assert.True(error.IsTransient);
+        Assert.NotEqual(0, error.ErrorCode);
+        Assert.True(await lost.MoveNextAsync().AsTask().WaitAsync(TestTime.Seconds(30), Token));
+        Assert.Equal(side.Peer, lost.Current.Peer);
+        Assert.Contains(lost.Current.Reason, error.Message, StringComparison.Ordinal);
+        for (int i = 0; i < 10; i++)
+        {
+            Assert.IsType<RmaPeerLostException>(await Record.ExceptionAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask()));
+            Assert.IsType<RmaPeerLostException>(await Record.ExceptionAsync(() => side.Endpoint.SendAsync(source, side.Peer, cancellationToken: Token).AsTask()));
+            Assert.Throws<RmaPeerLostException>(() => { side.Endpoint.TryPost(RmaOperation.Write(source, remote)); });
+        }
+        await side.CloseEndpointAsync();
+        Assert.False(await lost.MoveNextAsync());
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task WhatIsOutstandingWithAKilledPeerEndsBeforeItsTimeout(string fabric)
+    {
+        await using LocalSide side = await StartAsync(fabric);
+        await side.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
+        RmaBuffer[] sources = [.. Enumerable.Range(0, 32).Select(_ => side.Pool.Rent(1 << 20))];
+        await side.Endpoint.WriteAsync(sources[0], remote, cancellationToken: Token);
+        await side.Process.SuspendAsync();
+        Task[] writes = [.. sources.Select(s => side.Endpoint.WriteAsync(s, remote, cancellationToken: Token).AsTask())];
+        await side.Process.KillAsync();
+        await Task.WhenAll(writes.Select(async w => await Record.ExceptionAsync(() => w))).WaitAsync(TestTime.Seconds(60), Token);
+        foreach (RmaBuffer source in sources)
+            source.Dispose();
+    }
+
+    // A process that is stopped still has its port and its file: it is not lost.
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AStoppedPeerIsNotLost(string fabric)
+    {
+        await using LocalSide side = await StartAsync(fabric);
+        await side.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
+        RmaBuffer[] sources = [.. Enumerable.Range(0, 16).Select(_ => side.Pool.Rent(1 << 20))];
+        await side.Endpoint.WriteAsync(sources[0], remote, cancellationToken: Token);
+        await side.Process.SuspendAsync();
+        Task[] writes = [.. sources.Select(s => side.Endpoint.WriteAsync(s, remote, cancellationToken: Token).AsTask())];
+        // Longer than it takes to look after a peer that does not answer.
+        await Task.Delay(TimeSpan.FromSeconds(2), Token);
+        side.Process.Resume();
+        await Task.WhenAll(writes).WaitAsync(TestTime.Seconds(60), Token);
+        foreach (RmaBuffer source in sources)
+            source.Dispose();
+    }
+
+    [Theory]
+    [MemberData(nameof(SocketFabrics))]
+    public async Task APeerThatIsStartedAgainAtItsAddressIsReachedOnceItIsInsertedAgain(string fabric)
+    {
+        string service = $"service={FreePort()}";
+        await using LocalSide side = await StartAsync(fabric, service);
+        using RmaBuffer source = side.Pool.Rent(4096);
+        PeerProcess process = side.Process;
+        RmaPeer peer = side.Peer;
+        for (int round = 0; round < 10; round++)
+        {
+            await process.AskAsync($"rent 4096 {round}");
+            RemoteMemory memory = RemoteMemory.Read(Convert.FromBase64String(await process.AskAsync("expose 0 0 4096 RemoteWrite")));
+            using RemoteRegion remote = side.Endpoint.Import(peer, memory);
+            source.Span.Fill((byte)(round + 100));
+            await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+            Assert.Equal(Convert.ToHexString(source.Span), await process.AskAsync("peek 0 0 4096"));
+            await process.KillAsync();
+            if (process != side.Process)
+                await process.DisposeAsync();
+            // Half of the rounds: nobody has noticed that it was away.
+            if (round % 2 == 0)
+                await WriteUntilLostAsync(side, source, remote);
+            else
+                side.Endpoint.RemovePeer(peer);
+            process = new PeerProcess("fabric", fabric, "RemoteWrite", service);
+            RmaPeer old = peer;
+            peer = side.Endpoint.InsertPeer(Convert.FromBase64String(await process.AskAsync("address")));
+            Assert.NotEqual(old, peer);
+            if (round % 2 == 0)
+            {
+                Assert.Throws<ArgumentException>(() => { _ = side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(); });
+                // Whoever inserted the old one may remove it still, once.
+                side.Endpoint.RemovePeer(old);
+            }
+            Assert.Throws<ArgumentException>(() => side.Endpoint.RemovePeer(old));
+        }
+        await process.DisposeAsync();
+    }
+
+    private static Task<LocalSide> StartAsync(string fabric, params string[] peerOptions) =>
+        LocalSide.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = Timeout, peerOptions: peerOptions);
+
+    /// <summary>The first writes may fail by other errors, or wait until somebody looks whether the peer is there.</summary>
+    private static async Task<RmaPeerLostException> WriteUntilLostAsync(LocalSide side, RmaBuffer source, RemoteRegion remote)
+    {
+        for (int i = 0; i < 100; i++)
+        {
+            Exception? error = await Record.ExceptionAsync(() => side.Endpoint.WriteAsync(source.Slice(0, 64), remote, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token));
+            if (error is RmaPeerLostException lost)
+                return lost;
+            if (error is not null)
+                Assert.IsAssignableFrom<RmaOperationException>(error);
+        }
+        throw new InvalidOperationException("A hundred writes to a killed peer, and it is not lost.");
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}
