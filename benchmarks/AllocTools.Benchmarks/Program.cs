@@ -3,11 +3,19 @@ using AllocTools.Benchmarks.Endpoints;
 using AllocTools.Benchmarks.Pairs;
 using BenchmarkDotNet.Running;
 
-// eng/bench runs the comparisons by pairs, with --fabric PROVIDER NODE only those of registrations on that fabric; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
+// eng/bench runs the comparisons by pairs, with --fabric PROVIDER NODE only those of registrations on that fabric; with --spin it shows what SpinTime costs; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
 if (args is [EndpointWorkload.Argument, .. string[] loop])
-    return new LoopProcess(LoopArguments.Parse(loop)).Run();
+{
+    LoopArguments arguments = LoopArguments.Parse(loop);
+    if (!SocketProcess.IsFor(arguments))
+        return new LoopProcess(arguments).Run();
+    using SocketProcess socket = new(arguments);
+    return socket.Run();
+}
 if (args is ["--fabric", string provider, string node])
     return Report.Print(new FabricRegistrations(provider, node));
+if (args is ["--spin"])
+    return await SpinTimes.PrintAsync();
 bool isQuick = args.Contains("--quick");
 string only = args is [.., "--only", string text] ? text : "";
 if (args.Length == (isQuick ? 1 : 0) + (only.Length == 0 ? 0 : 2))

@@ -112,6 +112,6 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <returns>True when nothing is out any more.</returns>
     ValueTask<bool> DrainAsync(CancellationToken cancellationToken = default);
 
-    /// <summary>A snapshot of the pool's books. Totals are exact when nothing rents or returns meanwhile.</summary>
+    /// <summary>A snapshot of the pool's statistics. Totals are exact when nothing rents or returns meanwhile.</summary>
     RmaPoolStatistics GetStatistics();
 }

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace AllocTools;
 
-/// <summary>A snapshot of a pool's books. Counters only grow; the others are the state at the moment of the call.</summary>
+/// <summary>A snapshot of a pool. Counters only grow; the others are the state at the moment of the call.</summary>
 public sealed record RmaPoolStatistics
 {
     /// <summary>The cap in force, in bytes.</summary>
@@ -98,7 +98,7 @@ public sealed record RmaPoolStatistics
     /// <summary>Returned buffers that an operation or an exposure still holds, such as one that timed out.</summary>
     public long QuarantinedBuffers => SizeClasses.Sum(c => c.QuarantinedBuffers);
 
-    /// <summary>The books in a line, for people: its form may change.</summary>
+    /// <summary>The statistics in a line, for people: its form may change.</summary>
     public override string ToString()
     {
         string classes = string.Join(", ", SizeClasses.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Name}: {c.IdleBuffers:N0} of {c.TotalBuffers:N0} idle")));

@@ -34,7 +34,7 @@ public sealed class RmaRegistrationException : RmaException
 
     /// <summary>
     /// The transport had registered the memory, failed on the way, and could not undo it: it may still reach the memory,
-    /// which must stay mapped for good. A pool keeps its own mapped and the caller's pinned, and on its books.
+    /// which must stay mapped permanently. A pool keeps its own mapped and the caller's pinned, and counts both.
     /// </summary>
     public bool IsStillRegistered { get; init; }
 }

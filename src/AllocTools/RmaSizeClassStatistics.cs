@@ -1,6 +1,6 @@
 namespace AllocTools;
 
-/// <summary>The books of one size class, of the direct regions, or of the user regions.</summary>
+/// <summary>The statistics of one size class, of the direct regions, or of the user regions.</summary>
 /// <remarks>Invariant: RentedBuffers + QuarantinedBuffers + IdleBuffers = TotalBuffers.</remarks>
 public sealed record RmaSizeClassStatistics
 {

@@ -30,6 +30,27 @@ internal static class EndpointComparisons
         }
     }
 
+    /// <summary>What an application would write without this library, on the same machine.</summary>
+    public static IEnumerable<Comparison> AgainstSockets(bool isQuick)
+    {
+        int[] sizes = isQuick ? [64, 64 << 10, 1 << 20] : [64, 4 << 10, 64 << 10, 1 << 20];
+        foreach ((string provider, string socket) in new[] { ("tcp;ofi_rxm", SocketProcess.Tcp), ("shm", SocketProcess.Unix) })
+        {
+            foreach ((string what, LoopKind kind) in new[] { ("write", LoopKind.Write), ("WriteAsync", LoopKind.WriteAsync), ("ping-pong", LoopKind.PingPong), ("ping-pong by tasks", LoopKind.PingPongAsync) })
+            {
+                foreach (int size in sizes)
+                {
+                    LoopArguments arguments = new(provider, IsTarget: false, kind, size, Math.Clamp(LargestTransfer / size, 1, LargestWindow));
+                    yield return new Comparison(
+                        $"{what}, {provider}, {ByteSize.Text(size)}",
+                        () => EndpointWorkload.Own(arguments),
+                        $"a {socket}",
+                        () => EndpointWorkload.Own(arguments with { Provider = socket }));
+                }
+            }
+        }
+    }
+
     private static Comparison Row(string what, string provider, int size, LoopKind own, LoopKind inC, double? goal)
     {
         int window = Math.Clamp(LargestTransfer / size, 1, LargestWindow);

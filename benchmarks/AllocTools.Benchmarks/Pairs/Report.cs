@@ -82,7 +82,7 @@ internal static class Report
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one compare-and-swap", Floors.CompareAndSwap);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one exchange of a reference", Floors.Exchange);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one P/Invoke", Floors.NativeCall);
-        foreach (Comparison comparison in EndpointComparisons.All(isQuick))
+        foreach (Comparison comparison in EndpointComparisons.All(isQuick).Concat(EndpointComparisons.AgainstSockets(isQuick)))
             yield return comparison;
     }
 

@@ -41,7 +41,7 @@ internal sealed class EndpointInstruments
         }
         catch (Exception e)
         {
-            ListenerFailures.Tell(_logger, e);
+            ListenerFailures.Report(_logger, e);
         }
     }
 }

@@ -5,15 +5,15 @@ namespace AllocTools.Diagnostics;
 
 /// <summary>
 /// Listeners to meters and spans are somebody else's code, which runs in the midst of ours: what one throws changes
-/// nothing, and is told once a logger.
+/// nothing, and is logged once a logger.
 /// </summary>
 internal static class ListenerFailures
 {
-    private static readonly ConditionalWeakTable<ILogger, object> Told = [];
+    private static readonly ConditionalWeakTable<ILogger, object> Reported = [];
 
-    public static void Tell(ILogger logger, Exception failure)
+    public static void Report(ILogger logger, Exception failure)
     {
-        if (Told.TryAdd(logger, logger))
+        if (Reported.TryAdd(logger, logger))
             Log.ListenerFailed(logger, failure);
     }
 }

@@ -28,7 +28,7 @@ internal sealed class PoolInstruments(Histogram<double> registration, Histogram<
         }
         catch (Exception e)
         {
-            ListenerFailures.Tell(logger, e);
+            ListenerFailures.Report(logger, e);
         }
     }
 }

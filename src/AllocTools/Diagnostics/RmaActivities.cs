@@ -60,7 +60,7 @@ internal static class RmaActivities
         {
             // It may have begun.
             Activity.Current = callers;
-            ListenerFailures.Tell(logger, e);
+            ListenerFailures.Report(logger, e);
             return null;
         }
     }

@@ -48,7 +48,7 @@ public sealed class RmaMetrics
             "rma.pool.deferred_returns", () => Pools(p => p.DeferredReturns), "{buffer}", "Buffers that were disposed while operations or exposures held them; they come back to the pool with the last of these.");
         meter.CreateObservableCounter("rma.pool.late_returns", () => Pools(p => p.LateReturns), "{buffer}", "Buffers that were returned after their pool was disposed.");
         meter.CreateObservableUpDownCounter("rma.pool.stranded", () => Pools(p => p.StrandedBytes), "By", "Bytes of memory that the pool could not deregister or unmap; they count against its cap.");
-        meter.CreateObservableCounter("rma.pool.unexpected_errors", () => Pools(p => p.UnexpectedErrors), "{error}", "Errors on the pool's timer and in its closing that no caller could be told of; the log has them.");
+        meter.CreateObservableCounter("rma.pool.unexpected_errors", () => Pools(p => p.UnexpectedErrors), "{error}", "Errors on the pool's timer and in its closing that no caller could be informed of; the log has them.");
         meter.CreateObservableCounter("rma.pool.trims", () => Pools(p => p.Trims), "{slab}", "Slabs and direct regions that the pool deregistered because they were idle for longer than IdleRetention.");
         meter.CreateObservableCounter("rma.pool.trimmed", () => Pools(p => p.TrimmedBytes), "By", "Bytes of memory that the pool deregistered because they were idle for longer than IdleRetention.");
         meter.CreateObservableCounter("rma.pool.leaks", () => Pools(p => p.Leaks), "{buffer}", "Buffers that were never returned to the pool and that nothing refers to any more; found where LeakDetection watches them.");

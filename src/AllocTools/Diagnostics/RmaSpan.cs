@@ -22,7 +22,7 @@ internal readonly struct RmaSpan(Activity? activity, ILogger logger) : IDisposab
         }
         catch (Exception e)
         {
-            ListenerFailures.Tell(logger, e);
+            ListenerFailures.Report(logger, e);
         }
     }
 }

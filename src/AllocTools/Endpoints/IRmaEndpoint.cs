@@ -131,8 +131,15 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// using RmaBuffer buffer = pool.Rent(1024);
     /// while (!cancellationToken.IsCancellationRequested)
     /// {
-    ///     long length = await endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, cancellationToken);
-    ///     Console.WriteLine(System.Text.Encoding.UTF8.GetString(buffer.GetSpan(0, length)));
+    ///     try
+    ///     {
+    ///         long length = await endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, cancellationToken);
+    ///         Console.WriteLine(System.Text.Encoding.UTF8.GetString(buffer.GetSpan(0, length)));
+    ///     }
+    ///     catch (RmaMessageTruncatedException tooLong)
+    ///     {
+    ///         Console.Error.WriteLine(tooLong.Message); // that message is lost; the next one may fit
+    ///     }
     /// }
     /// </code>
     /// </example>

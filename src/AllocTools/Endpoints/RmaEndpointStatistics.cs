@@ -18,7 +18,7 @@ public sealed record RmaEndpointStatistics
     public int Running { get; init; }
 
     /// <summary>
-    /// Operations whose caller was told that they are over (a time-out, a cancellation), while the transport has not given them up: each
+    /// Operations that are over for their caller (a time-out, a cancellation), while the transport has not given them up: each
     /// keeps its buffer out of circulation.
     /// </summary>
     public int Abandoned { get; init; }

@@ -23,7 +23,7 @@ internal sealed class OperationStarter : IDisposable
     /// <param name="peers">The endpoint's peers.</param>
     /// <param name="contexts">A native context for each slot.</param>
     /// <param name="completions">Takes the ends of operations without a task.</param>
-    /// <param name="counters">The endpoint's books.</param>
+    /// <param name="counters">The endpoint's counters.</param>
     /// <param name="options">The endpoint's options.</param>
     /// <param name="time">The clock.</param>
     /// <param name="overflow">Takes what does not fit into the buffer of its receive; null where the transport has to report it.</param>
