@@ -4,6 +4,7 @@ using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Telemetry.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
+using WorkerService.Jobs;
 using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
@@ -11,7 +12,6 @@ namespace AllocTools.Telemetry.Tests;
 /// <summary>docs/telemetry.md lists the instruments as they are, with every tag that they can have.</summary>
 public sealed class MetricTableTests
 {
-    private const nint UnmappedAddress = 0x1000;
     private static readonly string[] CommonTags = ["rma.pool.name", "rma.provider"];
 
     [Fact]
@@ -83,7 +83,8 @@ public sealed class MetricTableTests
         await using IRmaEndpoint endpoint = context.OpenEndpoint();
         metrics.Add(pool);
         metrics.Add(endpoint, "all");
-        Assert.Throws<RmaRegistrationException>(() => pool.Register(UnmappedAddress, 4096));
+        using MissingPages pages = new();
+        Assert.Throws<RmaRegistrationException>(() => pool.Register(pages.Address, MissingPages.Length));
         using RmaBuffer buffer = pool.Rent(64 << 10);
         Task<RmaBuffer> waiting = pool.RentAsync(64 << 10).AsTask();
         await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => waiting);

@@ -4,6 +4,7 @@ using AllocTools.Libfabric;
 using AllocTools.Regions;
 using OpenTelemetry;
 using OpenTelemetry.Trace;
+using WorkerService.Jobs;
 using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
@@ -66,9 +67,10 @@ public sealed class SpanTests : IDisposable
         using TracerProvider tracing = Trace();
         using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.Required }).Open();
         using var pool = new RmaMemoryPool<HostProvider>(context, Options(4 << 20), "spans");
+        using MissingPages pages = new();
         RmaRegistrationException error;
         using (Call("fails"))
-            error = Assert.Throws<RmaRegistrationException>(() => pool.Register(0x1000, 4096));
+            error = Assert.Throws<RmaRegistrationException>(() => pool.Register(pages.Address, MissingPages.Length));
         Activity span = Assert.Single(ChildrenOf(tracing, "fails"));
         Assert.Equal((ActivityStatusCode.Error, error.Message, "ENOMEM"), (span.Status, span.StatusDescription, span.GetTagItem("error.type")));
     }

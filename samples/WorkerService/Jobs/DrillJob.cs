@@ -14,9 +14,6 @@ internal sealed class DrillJob(IRmaMemoryPool pool, IRmaMemoryPool locked, IRmaE
     /// <summary>The name of the pool whose registrations can be made to fail.</summary>
     public const string LockedPool = "locked";
 
-    /// <summary>Never mapped (mmap_min_addr): locking it fails as locking too much does, with ENOMEM.</summary>
-    private const nint UnmappedAddress = 0x1000;
-
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(20);
     private readonly Stack<RmaBuffer> _held = new();
     private readonly List<Task<RmaBuffer>> _waiting = [];
@@ -188,15 +185,16 @@ internal sealed class DrillJob(IRmaMemoryPool pool, IRmaMemoryPool locked, IRmaE
 
     private void FailOnce()
     {
+        using MissingPages pages = new();
         try
         {
-            locked.Register(UnmappedAddress, 4096).Dispose();
+            locked.Register(pages.Address, MissingPages.Length).Dispose();
         }
         catch (RmaRegistrationException)
         {
             return;
         }
-        throw new InvalidOperationException("Registering memory that is not mapped succeeded.");
+        throw new InvalidOperationException("Registering memory that has no pages succeeded.");
     }
 
     private void Leak() => _ = pool.Rent(1);

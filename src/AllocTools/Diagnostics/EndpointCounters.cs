@@ -6,6 +6,7 @@ internal sealed class EndpointCounters
     private readonly long[] _operations = new long[Kinds.Length];
     private readonly long[] _bytes = new long[Kinds.Length];
     private readonly ErrorCounts[] _failures = [.. Kinds.Select(_ => new ErrorCounts())];
+    private long _lostPeers;
     private EndpointInstruments? _instruments;
 
     public static RmaOperationKind[] Kinds { get; } = Enum.GetValues<RmaOperationKind>();
@@ -44,8 +45,12 @@ internal sealed class EndpointCounters
         return errorType;
     }
 
+    /// <summary>A peer was found to be lost.</summary>
+    public void LostPeer() => Interlocked.Increment(ref _lostPeers);
+
     public RmaEndpointStatistics Snapshot() => new()
     {
+        LostPeers = Volatile.Read(ref _lostPeers),
         Operations =
         [
             .. Kinds.Select(kind => new RmaOperationStatistics

@@ -41,7 +41,7 @@ internal sealed class PublishedEndpoints
             [
                 .. from one in Live().Concat(removed)
                    group one.Now by one.Key into same
-                   select new Observed<RmaEndpointStatistics>(RmaEndpointStatistics.SumOfCounters(same), same.Key.PoolName, same.Key.Provider),
+                   select new Observed<RmaEndpointStatistics>(RmaEndpointStatistics.SumOfCounters([.. same]), same.Key.PoolName, same.Key.Provider),
             ];
         }
     }

@@ -58,6 +58,8 @@ public sealed class RmaMetrics
         meter.CreateObservableCounter(
             "rma.endpoint.operations", Operations, "{operation}", "Operations (writes, reads, sends, receives) of the pool's endpoints that ended, by error where they failed.");
         meter.CreateObservableCounter("rma.endpoint.io", Bytes, "By", "Bytes that successful operations of the pool's endpoints moved.");
+        meter.CreateObservableCounter(
+            "rma.endpoint.lost_peers", LostPeers, "{peer}", "Peers of the pool's endpoints that were found to be lost: operations to one fail at once until it is inserted again.");
         meter.CreateObservableUpDownCounter(
             "rma.endpoint.outstanding", Outstanding, "{operation}", "Operations that count against the limit of the pool's endpoints: running, abandoned by their caller, or ended without anybody taking the result (unclaimed).");
         meter.CreateObservableUpDownCounter(
@@ -178,6 +180,9 @@ public sealed class RmaMetrics
                          RmaTags.Tag(RmaTags.ErrorType, error.Key)));
         return all;
     }
+
+    private List<Measurement<long>> LostPeers() =>
+        [.. from endpoints in _endpoints.ObserveCounters() select endpoints.Measure(endpoints.Now.LostPeers)];
 
     private List<Measurement<long>> Bytes() => Endpoints(o => o.Bytes);
 

@@ -8,6 +8,9 @@ public sealed record RmaEndpointStatistics
     /// <summary>One entry for each <see cref="RmaOperationKind"/>; empty where an endpoint keeps no statistics.</summary>
     public required IReadOnlyList<RmaOperationStatistics> Operations { get; init; }
 
+    /// <summary>How often a peer was found to be lost (<see cref="RmaPeerLostException"/>).</summary>
+    public long LostPeers { get; init; }
+
     /// <summary>Whether its operations can complete.</summary>
     public RmaEndpointState State { get; init; }
 
@@ -39,8 +42,9 @@ public sealed record RmaEndpointStatistics
             + string.Join("; ", Operations.Select(o => string.Create(CultureInfo.InvariantCulture, $"{o.Kind}: {o.Succeeded:N0} done, {o.Bytes:N0} bytes, {o.Failed:N0} failed")));
 
     /// <summary>The counters of several, added up.</summary>
-    internal static RmaEndpointStatistics SumOfCounters(IEnumerable<RmaEndpointStatistics> endpoints) => new()
+    internal static RmaEndpointStatistics SumOfCounters(IReadOnlyCollection<RmaEndpointStatistics> endpoints) => new()
     {
+        LostPeers = endpoints.Sum(e => e.LostPeers),
         Operations =
         [
             .. from operation in endpoints.SelectMany(e => e.Operations)

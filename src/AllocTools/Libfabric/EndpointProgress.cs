@@ -33,7 +33,7 @@ internal sealed unsafe class EndpointProgress
         _time = time;
         _clock = hasOwnThread ? null : new CoarseClock(time);
         RetryQueue retries = new();
-        Losses = new PeerLosses(context, peers, time);
+        Losses = new PeerLosses(context, peers, counters, time);
         _ending = new OperationEnding(context, peers, Losses, retries, completions, _earliest, counters, time);
         _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, peers, _ending, _earliest, time);
         OperationPoster poster = new(resources.Endpoint, context.Traits, contexts, overflow);

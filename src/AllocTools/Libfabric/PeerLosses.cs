@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
+using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -13,7 +14,7 @@ namespace AllocTools.Libfabric;
 /// connection to the peer's address that is closed at once: refused means that nothing listens there any more; a process
 /// that is busy or stopped still has its port. Any thread may call this.
 /// </remarks>
-internal sealed class PeerLosses(LibfabricContext context, PeerTable peers, TimeProvider time)
+internal sealed class PeerLosses(LibfabricContext context, PeerTable peers, EndpointCounters counters, TimeProvider time)
 {
     /// <summary>How long the transport takes nothing for a peer before the system is asked.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
@@ -71,8 +72,10 @@ internal sealed class PeerLosses(LibfabricContext context, PeerTable peers, Time
     /// <summary>Nothing reaches a peer any more.</summary>
     public void Lose(ulong handle, PeerEntry entry, string reason, int error)
     {
-        if (peers.TryLose(handle, entry, new PeerLoss(reason, error)))
-            Found();
+        if (!peers.TryLose(handle, entry, new PeerLoss(reason, error)))
+            return;
+        counters.LostPeer();
+        Found();
     }
 
     private void Probe(ulong handle, PeerEntry entry)
