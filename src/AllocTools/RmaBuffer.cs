@@ -183,7 +183,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     public RmaPointer<T> AsPointer<T>()
         where T : unmanaged => new(this);
 
-    /// <summary>Keeps the buffer from being returned while an operation runs. Called by endpoints.</summary>
+    /// <summary>Keeps the memory from being handed out again while an operation runs. Called by endpoints.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public RmaHold Hold()
     {

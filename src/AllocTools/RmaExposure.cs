@@ -3,8 +3,8 @@ using AllocTools.Pooling;
 namespace AllocTools;
 
 /// <summary>
-/// Remote access to a buffer, from <see cref="RmaBuffer.Expose(RmaAccess)"/> until it is disposed. A buffer can't be
-/// returned while it is exposed.
+/// Remote access to a buffer, from <see cref="RmaBuffer.Expose(RmaAccess)"/> until it is disposed. The
+/// memory of a buffer that is disposed meanwhile comes back when the exposure ends.
 /// </summary>
 /// <remarks>
 /// With <see cref="RmaIsolation.Shared"/> the key is the slab's and outlives the exposure: end an exposure only when

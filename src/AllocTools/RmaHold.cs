@@ -3,8 +3,9 @@ using AllocTools.Pooling;
 namespace AllocTools;
 
 /// <summary>
-/// Keeps a buffer from being returned or handed out again while an operation may touch it. Taken by
-/// <see cref="RmaSlice.Hold"/>, ended exactly once by <see cref="Release"/>.
+/// Keeps a buffer's memory from being handed out again while an operation may touch it, also where the buffer is disposed
+/// meanwhile: then it comes back with the last hold. Taken by <see cref="RmaSlice.Hold"/>, ended exactly once by
+/// <see cref="Release"/>.
 /// </summary>
 /// <remarks>A mutable value: copies share nothing. Whoever takes it keeps it in one place.</remarks>
 public struct RmaHold
@@ -21,6 +22,12 @@ public struct RmaHold
 
     /// <summary>True from taking it until <see cref="Release"/>.</summary>
     public readonly bool IsActive => _slab is not null;
+
+    /// <summary>
+    /// The buffer's first byte; 0 once it was released. Unlike <see cref="RmaBuffer.Address"/> it is there also where the
+    /// buffer was disposed meanwhile.
+    /// </summary>
+    public readonly nint Address => _slab?.AddressOf(_index) ?? 0;
 
     /// <summary>The local descriptor of the buffer's registration.</summary>
     public readonly nint LocalDescriptor => _slab?.Region.LocalDescriptor ?? 0;

@@ -27,7 +27,7 @@ public readonly struct RmaSlice
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public nint Address => Buffer.Address + (nint)Offset;
 
-    /// <summary>Keeps the buffer from being returned while an operation runs. Called by endpoints.</summary>
+    /// <summary>Keeps the memory from being handed out again while an operation runs. Called by endpoints.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public RmaHold Hold() => Buffer.Hold();
 

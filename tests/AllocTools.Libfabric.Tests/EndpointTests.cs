@@ -189,6 +189,35 @@ public sealed class EndpointTests
 
     [Theory]
     [MemberData(nameof(Fabrics))]
+    public async Task BuffersThatAreDisposedUnderTheirOperationsComeBackAfterThem(string fabric)
+    {
+        // More than there are slots: some wait for theirs when their buffers are disposed.
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 4);
+        const int Count = 16;
+        Task<long>[] receives = [.. Enumerable.Range(0, Count).Select(_ => DisposeUnder(pair.Right.Pool, b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask()))];
+        Assert.Equal((Count, 0), (pair.Right.Pool.GetStatistics().QuarantinedBuffers, pair.Right.Pool.GetStatistics().RentedBuffers));
+        Task<long>[] sends = [.. Enumerable.Range(0, Count).Select(_ => DisposeUnder(pair.Left.Pool, b => SendAsync(pair, b)))];
+        await Task.WhenAll(sends);
+        Assert.All(await Task.WhenAll(receives), length => Assert.Equal(64, length));
+        foreach (RmaMemoryPool<LibfabricProvider> pool in new[] { pair.Left.Pool, pair.Right.Pool })
+            Assert.Equal((0, 0), (pool.GetStatistics().QuarantinedBuffers, pool.GetStatistics().RentedBuffers));
+        Assert.Equal(Count, pair.Right.Pool.GetStatistics().DeferredReturns);
+
+        static Task<long> DisposeUnder(RmaMemoryPool<LibfabricProvider> pool, Func<RmaBuffer, Task<long>> start)
+        {
+            using RmaBuffer buffer = pool.Rent(64);
+            return start(buffer);
+        }
+
+        static async Task<long> SendAsync(EndpointPair pair, RmaBuffer buffer)
+        {
+            await pair.Left.Endpoint.SendAsync(buffer, pair.Left.Peer, cancellationToken: Token);
+            return 0;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
     public async Task MessagesKeepTheirOrderWhereSlotsRunOut(string fabric)
     {
         await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 4);

@@ -3,8 +3,8 @@ using AllocTools.Regions;
 namespace AllocTools;
 
 /// <summary>
-/// Moves the pool's memory between this process and its peers. While an operation runs it holds its buffer, so that the
-/// buffer can't be returned or handed out again under it.
+/// Moves the pool's memory between this process and its peers. While an operation runs it holds its buffer, so that
+/// the memory can't be handed out again under it: a buffer that is disposed meanwhile comes back when it ends.
 /// </summary>
 /// <remarks>
 /// All members are safe to call from any thread. Operations to one peer are posted in the order of the calls.

@@ -201,7 +201,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
                 if ((registration.Access & needed) == 0 || remote.Address > end || (ulong)length > end - remote.Address)
                     return PermissionDenied;
                 void* there = (byte*)registration.Address + remote.Address;
-                void* here = (void*)operation.Local.Address;
+                void* here = (void*)(hold.Address + (nint)operation.Local.Offset);
                 Buffer.MemoryCopy(isWrite ? here : there, isWrite ? there : here, length, length);
                 return 0;
             }
@@ -264,7 +264,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         long length = send.Local.Length;
         bool fits = length <= receive.Local.Length;
         if (fits && length > 0)
-            Buffer.MemoryCopy((void*)send.Local.Address, (void*)receive.Local.Address, length, length);
+            Buffer.MemoryCopy((void*)send.Address, (void*)receive.Address, length, length);
         receive.Owner.Complete(receive, length, fits ? 0 : Truncated);
         send.Owner.Complete(send, length, 0);
     }

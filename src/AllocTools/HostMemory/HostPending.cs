@@ -17,6 +17,9 @@ internal sealed class HostPending(HostEndpoint owner, HostMailbox mailbox, in Rm
 
     public RmaSlice Local { get; } = operation.Local;
 
+    /// <summary>The first byte, until <see cref="Release"/>.</summary>
+    public nint Address { get; } = hold.Address + (nint)operation.Local.Offset;
+
     public ulong Context { get; } = operation.Context;
 
     public TaskCompletionSource<long>? Task => task;

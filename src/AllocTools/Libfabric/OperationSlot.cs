@@ -124,7 +124,8 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         _cancelRequested = false;
         CancelRequests = 0;
         Kind = operation.Kind;
-        Address = operation.Local.Address;
+        // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.
+        Address = hold.Address + (nint)operation.Local.Offset;
         LocalDescriptor = hold.LocalDescriptor;
         Length = operation.Local.Length;
         Context = operation.Context;

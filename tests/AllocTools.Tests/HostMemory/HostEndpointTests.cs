@@ -75,6 +75,36 @@ public sealed class HostEndpointTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task WhatIsSentFromOrReceivedIntoABufferThatWasDisposedMeanwhileIsDelivered()
+    {
+        RmaBuffer sent = _left.Pool.Rent(10);
+        sent.Span.Fill(7);
+        Task sending = _here.SendAsync(sent, _peer, cancellationToken: Token).AsTask();
+        sent.Dispose();
+        using (RmaBuffer next = _left.Pool.Rent(10))
+        using (RmaBuffer received = _right.Pool.Rent(10))
+        {
+            next.Span.Clear();
+            Assert.Equal(10, await _there.ReceiveAsync(received, cancellationToken: Token));
+            Assert.False(received.Span.ContainsAnyExcept((byte)7));
+        }
+        await sending;
+        RmaBuffer inbox = _right.Pool.Rent(10);
+        Task<long> receiving = _there.ReceiveAsync(inbox, cancellationToken: Token).AsTask();
+        inbox.Dispose();
+        using (RmaBuffer next = _right.Pool.Rent(10))
+        using (RmaBuffer message = _left.Pool.Rent(10))
+        {
+            next.Span.Clear();
+            message.Span.Fill(9);
+            await _here.SendAsync(message, _peer, cancellationToken: Token);
+            Assert.Equal(10, await receiving);
+            Assert.False(next.Span.ContainsAnyExcept((byte)0));
+        }
+        Assert.Equal((0, 0), (_left.Pool.GetStatistics().QuarantinedBuffers, _right.Pool.GetStatistics().QuarantinedBuffers));
+    }
+
+    [Fact]
     public void MemoryOfARemovedPeerOrThatIsDisposedIsRefused()
     {
         using RmaBuffer target = _right.Pool.Rent(100);
