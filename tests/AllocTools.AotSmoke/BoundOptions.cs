@@ -44,6 +44,7 @@ internal static class BoundOptions
         Expect.Equal("tcp;ofi_rxm", fabric.Provider);
         Expect.Equal("lo", fabric.Domain);
         Expect.Equal("127.0.0.1", fabric.Node);
+        Expect.Equal("127.0.0.1", fabric.AdvertisedNode);
         Expect.Equal("0", fabric.Service);
         Expect.Equal(RmaAccess.Local | RmaAccess.RemoteWrite, fabric.Access);
         Expect.Equal(true, fabric.MrCache);

@@ -46,6 +46,7 @@ public sealed class BindingTests
               "Provider": "tcp;ofi_rxm",
               "Domain": "lo",
               "Node": "127.0.0.1",
+              "AdvertisedNode": "gateway",
               "Service": "4711",
               "Access": "Local, RemoteRead",
               "MrCache": true,
@@ -107,6 +108,7 @@ public sealed class BindingTests
         Assert.Equal("tcp;ofi_rxm", options.Provider);
         Assert.Equal("lo", options.Domain);
         Assert.Equal("127.0.0.1", options.Node);
+        Assert.Equal("gateway", options.AdvertisedNode);
         Assert.Equal("4711", options.Service);
         Assert.Equal(RmaAccess.Local | RmaAccess.RemoteRead, options.Access);
         Assert.True(options.MrCache);

@@ -49,6 +49,17 @@ public sealed class LibfabricOptionEffectTests
         await host.StopAsync(Cancelled);
     }
 
+    [Theory]
+    [EffectOf("Provider:AdvertisedNode")]
+    [InlineData("192.0.2.7", "192.0.2.7")]
+    [InlineData("localhost", "127.0.0.1")]
+    public async Task AdvertisedNode(string node, string expected)
+    {
+        using IHost host = await StartAsync($$""" {{Tcp}}, "AdvertisedNode": "{{node}}" """);
+        Assert.Equal(IPAddress.Parse(expected), AddressOf(host).Address);
+        await host.StopAsync(Cancelled);
+    }
+
     [Fact]
     [EffectOf("Provider:Service")]
     public async Task Service()

@@ -40,7 +40,7 @@ public sealed class PeerTransportTests
 
         void AssertRefused(Action<TransportDescription> change, string says)
         {
-            TransportDescription description = Copy(own.Transport!);
+            TransportDescription description = own.Transport!.Copy();
             change(description);
             Assert.Contains(says, Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.Import(pair.Left.Peer, own.Of(description))).Message, StringComparison.Ordinal);
         }
@@ -87,7 +87,7 @@ public sealed class PeerTransportTests
         await using var pair = new EndpointPair(Fabric.SharedMemoryByAddress);
         AssertRefused(d => d.Library = new Version(2, 6), "lays out shared memory");
         AssertRefused(d => d.Place = d.Place!.Value with { Boot = Guid.NewGuid() }, "another machine");
-        AssertRefused(d => d.Place = d.Place!.Value with { Device = ulong.MaxValue }, "another /dev/shm");
+        AssertRefused(d => d.Place = d.Place!.Value with { SharedMemory = ulong.MaxValue }, "another /dev/shm");
 
         void AssertRefused(Action<TransportDescription> change, string says) => Assert.Contains(
             says, Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(WithDescription(pair.Right.Endpoint, change))).Message, StringComparison.Ordinal);
@@ -105,22 +105,10 @@ public sealed class PeerTransportTests
     private static byte[] WithDescription(IRmaEndpoint endpoint, Action<TransportDescription> change)
     {
         byte[] own = EndpointAddress.Parse(endpoint.Address.Span, out TransportDescription? description, out _).ToArray();
-        TransportDescription changed = Copy(description!);
+        TransportDescription changed = description!.Copy();
         change(changed);
         return EndpointAddress.Compose(own, changed);
     }
-
-    private static TransportDescription Copy(TransportDescription description) => new()
-    {
-        Provider = description.Provider,
-        Protocol = description.Protocol,
-        Library = description.Library,
-        AddressFormat = description.AddressFormat,
-        Words = description.Words,
-        Keys = description.Keys,
-        Context = description.Context,
-        Place = description.Place,
-    };
 
     private static async Task SendAsync(EndpointPair.Side from, RmaPeer peer, EndpointPair.Side to)
     {

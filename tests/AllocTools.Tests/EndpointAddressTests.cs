@@ -186,8 +186,8 @@ public sealed class EndpointAddressTests
         TransportDescription own = SharedMemory();
         Assert.Null(own.FindReasonAgainst(SharedMemory()));
         AssertMisfit(d => d.Library = new Version(2, 6), "lays out shared memory");
-        AssertMisfit(d => d.Place = new SharedMemoryPlace(Guid.NewGuid(), 5), "another machine");
-        AssertMisfit(d => d.Place = d.Place!.Value with { Device = 6 }, "another /dev/shm");
+        AssertMisfit(d => d.Place = d.Place!.Value with { Boot = Guid.NewGuid() }, "another machine");
+        AssertMisfit(d => d.Place = d.Place!.Value with { SharedMemory = 6 }, "another /dev/shm");
         AssertMisfit(d => d.Keys = (RmaAddressing.Offset, false, 8), "VirtualAddressing");
 
         void AssertMisfit(Action<TransportDescription> change, string says)
@@ -215,7 +215,7 @@ public sealed class EndpointAddressTests
     {
         Provider = "shm",
         Library = new Version(1, 17),
-        Place = new SharedMemoryPlace(new Guid("00112233-4455-6677-8899-aabbccddeeff"), 5),
+        Place = new PeerPlace(new Guid("00112233-4455-6677-8899-aabbccddeeff"), 4, 5),
         Keys = (RmaAddressing.VirtualAddress, false, 8),
     };
 

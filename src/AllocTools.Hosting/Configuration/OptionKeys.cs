@@ -51,6 +51,7 @@ internal static class OptionKeys
         new(nameof(LibfabricOptions.Provider), OptionKind.Text),
         new(nameof(LibfabricOptions.Domain), OptionKind.Text),
         new(nameof(LibfabricOptions.Node), OptionKind.Text),
+        new(nameof(LibfabricOptions.AdvertisedNode), OptionKind.Text),
         new(nameof(LibfabricOptions.Service), OptionKind.Text),
         OptionKey.Of<RmaAccess>(nameof(LibfabricOptions.Access), OptionKind.Choices),
         new(nameof(LibfabricOptions.MrCache), OptionKind.Flag),

@@ -77,6 +77,9 @@ internal static partial class Log
     [LoggerMessage(35, LogLevel.Error, "An endpoint of provider '{Provider}' failed at {What} by an unexpected error. The process goes on; health checks report it.")]
     public static partial void UnexpectedEndpointError(ILogger logger, string provider, string what, Exception exception);
 
+    [LoggerMessage(40, LogLevel.Warning, "Provider '{Provider}' refused to forget a peer that was removed: fi_av_remove failed with {Error}. Nothing can be started with that peer any more; the transport may keep its address until the endpoint is closed. This is said once for an endpoint.")]
+    public static partial void PeerNotForgotten(ILogger logger, string provider, string error);
+
     [LoggerMessage(41, LogLevel.Warning, "An endpoint of provider '{Provider}' has no room for messages that are longer than their receives: {Length} bytes of address space could not be reserved, {Error}. Such a message may hang the transport; lower Endpoint:MaxMessageLength.")]
     public static partial void NoReceiveOverflow(ILogger logger, string provider, long length, string error);
 

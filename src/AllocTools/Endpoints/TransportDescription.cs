@@ -64,9 +64,9 @@ internal sealed class TransportDescription
             d.Context = value.Length == 8 ? BinaryPrimitives.ReadUInt64LittleEndian(value) : null;
             return d.Context is not null;
         }),
-        new(8 | Mandatory, "machine", d => d.Place?.ToArray(), (d, value) =>
+        new(8, "place", d => d.Place?.ToArray(), (d, value) =>
         {
-            d.Place = SharedMemoryPlace.Read(value);
+            d.Place = PeerPlace.Read(value);
             return d.Place is not null;
         }),
     ];
@@ -106,14 +106,22 @@ internal sealed class TransportDescription
     /// <summary>A random number of the context: memory and endpoints of one belong together.</summary>
     public ulong? Context { get; set; }
 
-    /// <summary>For transports by shared memory: where both sides must be.</summary>
-    public SharedMemoryPlace? Place { get; set; }
+    /// <summary>Where the process is. An address says it, so that one that can't be reached is refused; memory does not.</summary>
+    public PeerPlace? Place { get; set; }
 
     /// <summary>This process's byte order and word size.</summary>
     public static (ByteOrder Order, byte Size) OwnWords => (BitConverter.IsLittleEndian ? ByteOrder.LittleEndian : ByteOrder.BigEndian, (byte)nint.Size);
 
     /// <summary>The provider works by memory that both sides share.</summary>
     public bool IsSharedMemory => Provider?.Split(';').Any(layer => SharedMemoryLayers.Contains(layer)) == true;
+
+    /// <summary>A copy, to set more in.</summary>
+    public TransportDescription Copy()
+    {
+        var copy = (TransportDescription)MemberwiseClone();
+        copy._encoded = null;
+        return copy;
+    }
 
     /// <summary>The binary form. What was read from one has what it was read from. Nothing may be set after this.</summary>
     public byte[] Encoded => _encoded ??= Encode();
@@ -187,7 +195,7 @@ internal sealed class TransportDescription
             return "their protocols differ, though the provider has the same name";
         if (IsSharedMemory && Differ(Library, other.Library))
             return "each libfabric lays out shared memory in its own way, so both sides need the same version";
-        if (Place is { } place && other.Place is { } otherPlace && place.FindDifference(otherPlace) is { } elsewhere)
+        if (IsSharedMemory && Place is { } place && other.Place is { } otherPlace && place.FindReasonAgainstSharedMemory(otherPlace) is { } elsewhere)
             return elsewhere;
         if (Differ(AddressFormat, other.AddressFormat))
             return $"their addresses have other formats ({other.AddressFormat} and {AddressFormat}; one is IPv4 and the other IPv6, say)";

@@ -54,7 +54,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     public InfoHandle Info { get; }
 
-    /// <summary>What peers are told of the transport.</summary>
+    /// <summary>What exposed memory says of the transport; addresses say more.</summary>
     public TransportDescription Description { get; }
 
     public ILogger Logger { get; }
@@ -188,7 +188,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
             lease = Retain();
             if (_boundEndpoint is null)
                 own = LibfabricEndpointResources.Open(Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
-            return new LibfabricEndpoint(this, lease, own ?? _boundEndpoint!, ownsResources: own is not null, _options.Endpoint, _time);
+            return new LibfabricEndpoint(this, lease, own ?? _boundEndpoint!, ownsResources: own is not null, _options, _time);
         }
         catch
         {
@@ -199,22 +199,16 @@ internal sealed unsafe class LibfabricContext : RmaContext
         }
     }
 
-    private TransportDescription Describe()
+    private TransportDescription Describe() => new()
     {
-        var description = new TransportDescription
-        {
-            Provider = Traits.ProviderName,
-            Protocol = (Info.Info->ep_attr->protocol, Info.Info->ep_attr->protocol_version),
-            Library = Library.Version,
-            AddressFormat = (uint)Info.Info->addr_format,
-            Words = TransportDescription.OwnWords,
-            Keys = (Traits.Addressing, Traits.RawKeys, (ushort)Traits.KeySize),
-            Context = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
-        };
-        if (description.IsSharedMemory)
-            description.Place = SharedMemoryPlace.FindOwn();
-        return description;
-    }
+        Provider = Traits.ProviderName,
+        Protocol = (Info.Info->ep_attr->protocol, Info.Info->ep_attr->protocol_version),
+        Library = Library.Version,
+        AddressFormat = (uint)Info.Info->addr_format,
+        Words = TransportDescription.OwnWords,
+        Keys = (Traits.Addressing, Traits.RawKeys, (ushort)Traits.KeySize),
+        Context = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
+    };
 
     /// <summary>Makes a peer's raw key usable (fi_mr_map_raw).</summary>
     public ulong MapRawKey(ulong rawBase, ReadOnlySpan<byte> rawKey)

@@ -32,6 +32,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     private readonly LibfabricContext _context;
     private readonly IDisposable _contextLease;
+    private readonly TransportDescription _description;
     private readonly PeerTable _peers;
     private readonly LibfabricEndpointResources _resources;
     private readonly bool _ownsResources;
@@ -47,15 +48,22 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     /// <summary>Takes over the lease and, with <paramref name="ownsResources"/>, the resources; not where it throws.</summary>
     internal unsafe LibfabricEndpoint(
-        LibfabricContext context, IDisposable contextLease, LibfabricEndpointResources resources, bool ownsResources, LibfabricEndpointOptions options, TimeProvider time)
+        LibfabricContext context, IDisposable contextLease, LibfabricEndpointResources resources, bool ownsResources, LibfabricOptions provider, TimeProvider time)
     {
+        LibfabricEndpointOptions options = provider.Endpoint;
         _context = context;
         _contextLease = contextLease;
         _resources = resources;
         _ownsResources = ownsResources;
         _options = options;
-        Address = EndpointAddress.Compose(resources.Address, context.Description);
-        _peers = new PeerTable(this, context, resources.Vector, new PeerAddressFormat(context.Info.Info->addr_format, resources.Address), resources.HasFile);
+        fi_addr_format format = context.Info.Info->addr_format;
+        byte[] advertised = AdvertisedAddress.Of(resources.Address, format, provider);
+        _description = context.Description.Copy();
+        // Where an address of another's choice is reached from is not known here.
+        if (string.IsNullOrEmpty(provider.AdvertisedNode) || _description.IsSharedMemory)
+            _description.Place = PeerPlace.FindOwn();
+        Address = EndpointAddress.Compose(advertised, _description);
+        _peers = new PeerTable(this, context, resources.Vector, _description, new PeerAddressFormat(format, resources.Address), new PeerReach(format, resources.Address, advertised, _description.Place), resources.HasFile);
         _completions = new CompletionRing(options.MaxOutstanding);
         _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
         NativeMemory.Clear(_contexts, (nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2));
@@ -128,7 +136,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         Enter();
         try
         {
-            EndpointChecks.ThrowIfNotOfTransport(memory, _context.Description, _peers.TransportOf(peer));
+            EndpointChecks.ThrowIfNotOfTransport(memory, _description, _peers.TransportOf(peer));
             if (!memory.IsRaw)
                 return new RemoteRegion(peer, memory, memory.Key, unmap: null);
             ulong key = _context.MapRawKey(memory.RawBase, memory.RawKey);

@@ -21,6 +21,14 @@ public sealed class LibfabricOptions
     /// </summary>
     public string? Node { get; set; }
 
+    /// <summary>
+    /// The IP address or host name that peers are given in the endpoint's address, where they reach this machine by
+    /// another one than the endpoint binds to, as behind a forwarded port. Providers that don't address by IP, such as
+    /// <c>shm</c>, ignore it. Default: none, the address that the endpoint binds to; where that is a wildcard, the address
+    /// of the interface that <see cref="Domain"/> names, or that routes.
+    /// </summary>
+    public string? AdvertisedNode { get; set; }
+
     /// <summary>The local port (0 to 65535) or service name that the endpoint binds to. Used with <see cref="Node"/>. Default: none, a free port.</summary>
     public string? Service { get; set; }
 

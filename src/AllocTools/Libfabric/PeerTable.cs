@@ -13,7 +13,8 @@ namespace AllocTools.Libfabric;
 /// operation ended, or the address comes back. One that is lost stays in until it is removed or inserted again, which
 /// removes and inserts it with the transport, too, so that nothing of its connection is left.
 /// </remarks>
-internal sealed class PeerTable(IRmaEndpoint endpoint, LibfabricContext context, AvHandle vector, PeerAddressFormat format, bool hasFiles)
+internal sealed class PeerTable(
+    IRmaEndpoint endpoint, LibfabricContext context, AvHandle vector, TransportDescription own, PeerAddressFormat format, PeerReach reach, bool hasFiles)
 {
     private readonly Lock _gate = new();
     private readonly ConcurrentDictionary<ulong, PeerEntry> _peers = new();
@@ -23,6 +24,7 @@ internal sealed class PeerTable(IRmaEndpoint endpoint, LibfabricContext context,
     // How often those were inserted that were lost and then inserted again, by generation: each may still be removed.
     private readonly Dictionary<long, int> _replaced = [];
     private long _generations;
+    private bool _wasRefusalLogged;
 
     public static ArgumentException Removed() => new("The peer was removed from this endpoint, or was never inserted at it; insert it.");
 
@@ -31,8 +33,8 @@ internal sealed class PeerTable(IRmaEndpoint endpoint, LibfabricContext context,
     {
         ReadOnlySpan<byte> whole = address;
         address = EndpointAddress.Parse(whole, out TransportDescription? transport, out string? error);
-        error ??= transport is null ? null : context.Description.FindReasonAgainst(transport);
-        error ??= format.FindReasonAgainst(address);
+        error ??= transport is null ? null : own.FindReasonAgainst(transport);
+        error ??= format.FindReasonAgainst(address) ?? reach.FindReasonAgainst(address, transport?.Place);
         if (error is not null)
         {
             throw new RmaProviderException(
@@ -92,9 +94,8 @@ internal sealed class PeerTable(IRmaEndpoint endpoint, LibfabricContext context,
                 _left[text] = peer.Handle;
                 return;
             }
-            int status = vector.Remove(peer.Handle);
-            if (status != 0)
-                throw LibfabricErrors.Provider(context.Library, context.Traits.ProviderName, "fi_av_remove", status);
+            if (!TryForget_NeedsLock(peer.Handle))
+                _left[text] = peer.Handle;
         }
     }
 
@@ -165,7 +166,7 @@ internal sealed class PeerTable(IRmaEndpoint endpoint, LibfabricContext context,
         _replaced[lost.Generation] = lost.Insertions;
         _handles.Remove(text);
         _peers.TryRemove(handle, out _);
-        if (IsUsed(handle, slots) || vector.Remove(handle) != 0)
+        if (IsUsed(handle, slots) || !TryForget_NeedsLock(handle))
             _left[text] = handle;
     }
 
@@ -186,9 +187,26 @@ internal sealed class PeerTable(IRmaEndpoint endpoint, LibfabricContext context,
             return;
         foreach ((string address, ulong handle) in _left.ToArray())
         {
-            if (!IsUsed(handle, slots) && vector.Remove(handle) == 0)
+            if (!IsUsed(handle, slots) && TryForget_NeedsLock(handle))
                 _left.Remove(address);
         }
+    }
+
+    /// <summary>Has the transport forget a peer. False: it still has it.</summary>
+    /// <remarks>
+    /// Versions differ in what they refuse: sockets of libfabric 2.x says FI_EINVAL for a peer that is in and was never
+    /// connected to. For this side a peer is removed in any case, so that is no error of the caller's.
+    /// </remarks>
+    private bool TryForget_NeedsLock(ulong handle)
+    {
+        int status = vector.Remove(handle);
+        if (status != 0 && !_wasRefusalLogged)
+        {
+            _wasRefusalLogged = true;
+            Log.PeerNotForgotten(context.Logger, context.Traits.ProviderName, FiErrno.NameOf(status));
+        }
+        // It is not there, whatever it was.
+        return status == 0 || status == -FiErrno.FI_EINVAL;
     }
 
     private ulong InsertNatively(ReadOnlySpan<byte> address)

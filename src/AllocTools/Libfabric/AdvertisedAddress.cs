@@ -1,0 +1,85 @@
+using System.Net;
+using System.Net.NetworkInformation;
+using System.Net.Sockets;
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>The address that peers are given, where an endpoint is addressed by IP.</summary>
+/// <remarks>
+/// libfabric says the address that an endpoint is bound to. A wildcard (0.0.0.0, ::) names no machine: a peer that is
+/// given it reaches itself. So the address of the interface that routes takes its place, or what the options say.
+/// </remarks>
+internal static class AdvertisedAddress
+{
+    /// <summary>The address to give to peers.</summary>
+    /// <param name="bound">What libfabric says.</param>
+    /// <param name="format">Its format.</param>
+    /// <param name="options">Where AdvertisedNode, Node and Domain are.</param>
+    /// <exception cref="RmaProviderException">There is none, or more than one and nothing says which.</exception>
+    public static byte[] Of(byte[] bound, fi_addr_format format, LibfabricOptions options)
+    {
+        if (!SocketAddressBytes.TryRead(format, bound, out IPEndPoint? endpoint))
+            return bound;
+        if (options.AdvertisedNode is { Length: > 0 } node)
+            return SocketAddressBytes.WithHost(bound, Resolve(node, endpoint.AddressFamily));
+        return SocketAddressBytes.IsWildcard(endpoint.Address) ? SocketAddressBytes.WithHost(bound, FindReachable(endpoint.Address, options.Domain)) : bound;
+    }
+
+    private static IPAddress Resolve(string node, AddressFamily family)
+    {
+        IPAddress[] found;
+        try
+        {
+            found = IPAddress.TryParse(node, out IPAddress? literal) ? [literal] : Dns.GetHostAddresses(node);
+        }
+        catch (SocketException e)
+        {
+            throw new RmaProviderException($"AdvertisedNode is '{node}', which can't be resolved: {e.Message}. It must be an IP address, or a host name that this machine can resolve.", innerException: e);
+        }
+        IPAddress address = found.FirstOrDefault(a => a.AddressFamily == family)
+            ?? throw new RmaProviderException($"AdvertisedNode is '{node}', which has no {Name(family)} address, but the endpoint is bound to one. Both must be of one kind; see Node.");
+        return !SocketAddressBytes.IsWildcard(address)
+            ? address
+            : throw new RmaProviderException($"AdvertisedNode is '{node}', which names no machine: a peer that is given it reaches itself. It must be an address at which peers reach this machine.");
+    }
+
+    private static IPAddress FindReachable(IPAddress wildcard, string? domain)
+    {
+        NetworkInterface[] interfaces = [.. NetworkInterface.GetAllNetworkInterfaces().Where(i => i.OperationalStatus is OperationalStatus.Up or OperationalStatus.Unknown)];
+        NetworkInterface[] named = [.. interfaces.Where(i => i.Name == domain)];
+        IPAddress[] own = [.. (named.Length > 0 ? named : interfaces)
+            .SelectMany(i => i.GetIPProperties().UnicastAddresses)
+            .Select(a => a.Address)
+            .Where(a => a.AddressFamily == wildcard.AddressFamily && !a.IsIPv6LinkLocal && (named.Length > 0 || !IPAddress.IsLoopback(a)))];
+        // A machine without a network is reached from itself alone.
+        if (own.Length == 0)
+            return wildcard.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Loopback : IPAddress.IPv6Loopback;
+        if (own.Length == 1)
+            return own[0];
+        return FindRouting(wildcard.AddressFamily) is { } routing && own.Contains(routing)
+            ? routing
+            : throw new RmaProviderException(
+                $"The endpoint is bound to {wildcard}, which names no machine to peers, and it is not clear which of this machine's addresses they reach: {string.Join(", ", own.AsEnumerable())}. "
+                + "Set AdvertisedNode to that one, or Node instead of the wildcard.");
+    }
+
+    /// <summary>The address that packets to elsewhere leave with; null where there is no route. Sends nothing.</summary>
+    private static IPAddress? FindRouting(AddressFamily family)
+    {
+        try
+        {
+            using Socket socket = new(family, SocketType.Dgram, ProtocolType.Udp);
+            // Addresses for documentation (RFC 5737, RFC 3849): only the default route leads there.
+            socket.Connect(IPAddress.Parse(family == AddressFamily.InterNetwork ? "192.0.2.1" : "2001:db8::1"), 9);
+            return (socket.LocalEndPoint as IPEndPoint)?.Address;
+        }
+        catch (SocketException)
+        {
+            // No route, or no such family here.
+            return null;
+        }
+    }
+
+    private static string Name(AddressFamily family) => family == AddressFamily.InterNetwork ? "IPv4" : "IPv6";
+}

@@ -1,0 +1,48 @@
+using System.Net;
+using System.Net.Sockets;
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Whether a peer's IP address can be reached from where an endpoint is bound, and is the peer's at all.</summary>
+/// <remarks>
+/// Each machine has the loopback addresses, and each container its own: an address of one that is given to another
+/// reaches whoever has it there, often the sender itself. libfabric says FI_EINVAL at most.
+/// </remarks>
+internal sealed class PeerReach(fi_addr_format format, byte[] bound, byte[] advertised, PeerPlace? place)
+{
+    /// <summary>Why the peer can't be reached; null where nothing is known against it.</summary>
+    /// <param name="address">The peer's socket address; others are not looked at.</param>
+    /// <param name="peerPlace">Where the peer says it is; null where it doesn't.</param>
+    public string? FindReasonAgainst(ReadOnlySpan<byte> address, PeerPlace? peerPlace)
+    {
+        if (!SocketAddressBytes.TryRead(format, address, out IPEndPoint? peer) || !SocketAddressBytes.TryRead(format, bound, out IPEndPoint? own))
+            return null;
+        if (SocketAddressBytes.IsWildcard(peer.Address))
+            return $"{peer.Address} names no machine: whoever is given it reaches itself. The peer must give an address of its own; see its Node and AdvertisedNode";
+        bool isElsewhere = place is { } here && peerPlace is { } there && !here.SharesNetworkWith(there);
+        if (IPAddress.IsLoopback(peer.Address) && isElsewhere)
+            return $"{peer.Address} is the loopback address of another machine or container, which is reached there only. Set the peer's Node to an address of its machine";
+        if (IPAddress.IsLoopback(own.Address) && (isElsewhere || !IsOfThisMachine(peer.Address)))
+            return $"this endpoint is bound to the loopback address {own.Address}, from which {peer.Address} on another machine can't be reached. Set Node to an address of this machine";
+        if (isElsewhere && SocketAddressBytes.TryRead(format, advertised, out IPEndPoint? mine) && mine.Address.Equals(peer.Address))
+            return $"{peer.Address} is this endpoint's own address, and the peer is on another machine or container that has the same. Set AdvertisedNode to one at which the peer is reached from here";
+        return null;
+    }
+
+    private static bool IsOfThisMachine(IPAddress address)
+    {
+        if (IPAddress.IsLoopback(address))
+            return true;
+        try
+        {
+            using Socket probe = new(address.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
+            probe.Bind(new IPEndPoint(address, 0));
+            return true;
+        }
+        catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressNotAvailable or SocketError.AddressFamilyNotSupported or SocketError.InvalidArgument)
+        {
+            return false;
+        }
+    }
+}
