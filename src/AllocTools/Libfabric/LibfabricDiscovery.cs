@@ -116,6 +116,15 @@ internal static unsafe class LibfabricDiscovery
             ? $" {MemoryLockLimit.Describe()}; a low limit makes verbs vanish. {MemoryLockLimit.HowToRaise()}."
             : "";
         string sharedMemory = OperatingSystem.IsLinux() && IsSharedMemory(options.Provider) ? SharedMemoryFile.ExplainAbsence() : "";
+        // Versions differ in whether they return other domains than the one that was asked for, or nothing.
+        if (status == -FiErrno.FI_ENODATA && !string.IsNullOrEmpty(options.Domain) && ListDomains(library, options) is { Count: > 0 } domains)
+        {
+            return new RmaProviderException(
+                $"libfabric {library.Version} offers nothing for {wanted}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
+                + $"It has that provider, but {(domains.Contains(options.Domain) ? "not like that with that domain" : "not that domain")}: Domain is '{options.Domain}', and there are {string.Join(", ", domains)}.",
+                Math.Abs(status),
+                FiErrno.NameOf(status));
+        }
         if (status == -FiErrno.FI_ENODATA && IsByAddress(options) && IsThere(library, options))
         {
             string service = string.IsNullOrEmpty(options.Service) ? "" : ", and Service the number or name of a port";
@@ -158,16 +167,26 @@ internal static unsafe class LibfabricDiscovery
 
     private static SortedSet<string> ListProviders(LibfabricLibrary library)
     {
-        using InfoHandle hints = MakeHints(library, new LibfabricOptions(), 0);
+        SortedSet<string> names = List(library, new LibfabricOptions(), ofDomains: false);
+        if (names.Count == 0)
+            names.Add("none");
+        return names;
+    }
+
+    /// <summary>The domains of a provider, whatever else is asked for.</summary>
+    private static SortedSet<string> ListDomains(LibfabricLibrary library, LibfabricOptions options) =>
+        List(library, new LibfabricOptions { Provider = options.Provider }, ofDomains: true);
+
+    private static SortedSet<string> List(LibfabricLibrary library, LibfabricOptions options, bool ofDomains)
+    {
+        using InfoHandle hints = MakeHints(library, options, 0);
         SortedSet<string> names = new(StringComparer.Ordinal);
         if (library.GetInfo(FiVersion.Api, null, null, 0, hints.Info, out fi_info* list) == 0)
         {
             for (fi_info* entry = list; entry != null; entry = entry->next)
-                names.Add(InfoHandle.Text(entry->fabric_attr->prov_name));
+                names.Add(InfoHandle.Text(ofDomains ? entry->domain_attr->name : entry->fabric_attr->prov_name));
             library.FreeInfo(list);
         }
-        if (names.Count == 0)
-            names.Add("none");
         return names;
     }
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using AllocTools.Libfabric.Interop;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
@@ -68,5 +69,42 @@ public sealed class PeersInUseTests
         await from.SendAsync(message, again, cancellationToken: Token);
         from.RemovePeer(again);
         await Assert.ThrowsAsync<ArgumentException>(() => from.SendAsync(message, again, cancellationToken: Token).AsTask());
+    }
+
+    // As with sockets of libfabric 2.x, whose vector does not forget a peer that nothing was sent to.
+    [Fact]
+    public async Task APeerThatTheTransportWontForgetIsRemovedAllTheSame()
+    {
+        using var world = new FakeWorld(FakeMode.Tcp, isStrict: true);
+        await using var pair = new EndpointPair(world.Name);
+        IRmaEndpoint from = pair.Left.Endpoint;
+        using RmaBuffer message = pair.Left.Pool.Rent(8);
+        for (int i = 0; i < 3; i++)
+        {
+            RmaPeer old = pair.Left.Peer;
+            from.RemovePeer(old);
+            await Assert.ThrowsAsync<ArgumentException>(() => from.SendAsync(message, old, cancellationToken: Token).AsTask());
+            Assert.Throws<ArgumentException>(() => from.RemovePeer(old));
+            pair.Left.Peer = from.InsertPeer(pair.Right.Endpoint.Address.Span);
+            Assert.NotEqual(old, pair.Left.Peer);
+        }
+        await from.SendAsync(message, pair.Left.Peer, cancellationToken: Token);
+        from.RemovePeer(pair.Left.Peer);
+        Assert.Equal(4, world.Calls["fi_av_remove"]);
+    }
+
+    // Another error may pass: the peer is tried again when something else is removed or inserted.
+    [Fact]
+    public async Task APeerThatCouldNotBeForgottenIsForgottenLater()
+    {
+        using var world = new FakeWorld(FakeMode.Tcp);
+        await using var pair = new EndpointPair(world.Name);
+        IRmaEndpoint from = pair.Left.Endpoint;
+        world.Fail("fi_av_remove", FiErrno.FI_EBUSY);
+        from.RemovePeer(pair.Left.Peer);
+        RmaPeer self = from.InsertPeer(from.Address.Span);
+        Assert.Equal(2, world.Calls["fi_av_remove"]);
+        from.RemovePeer(self);
+        Assert.Equal(3, world.Calls["fi_av_remove"]);
     }
 }

@@ -112,8 +112,10 @@ static int av_insert(struct fid_av *av, const void *address, size_t count, fi_ad
             while (at < room && self->peers[at] != ep)
                 at++;
             for (size_t i = 0; at == room && i < room; i++)
-                if (!self->peers[i])
+                if (!self->peers[i]) {
                     self->peers[at = i] = ep;
+                    self->is_used[i] = false;
+                }
             *into = at;
             inserted = at < room;
             break;
@@ -133,6 +135,9 @@ static int av_remove(struct fid_av *av, fi_addr_t *addresses, size_t count, uint
     error = fake_check(&self->object, "fi_av_remove");
     if (!error && (count != 1 || addresses[0] >= 64 || !self->peers[addresses[0]]))
         error = fake_misused(world, -FI_EINVAL, "fi_av_remove of what is not in");
+    // As sockets of libfabric 2.x, one that no operation has connected to.
+    if (!error && world->config.strict && !self->is_used[addresses[0]])
+        error = -FI_EINVAL;
     if (!error)
         self->peers[addresses[0]] = NULL;
     fake_leave(world);

@@ -105,6 +105,7 @@ static int post(struct ep *self, const char *call, struct op op, fi_addr_t peer,
     if (!error) {
         op.ep = self;
         op.peer = self->av->peers[peer];
+        self->av->is_used[peer] = true;
         fake_post(memcpy(malloc(sizeof op), &op, sizeof op));
     }
     fake_leave(world);

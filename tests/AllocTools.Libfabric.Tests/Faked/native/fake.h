@@ -1,6 +1,6 @@
 // A libfabric of the tests' own: RMA by memcpy within one process, as strict as fi_mr(3) and told to misbehave.
 // What belongs together is a world. It is named by the domain's name, which also says how its provider is:
-//   NAME:mr=BITS;key=BYTES;msg=BYTES;depth=N;limit=BYTES;delivery=0|1;small=0|1;wait=0|1
+//   NAME:mr=BITS;key=BYTES;msg=BYTES;depth=N;limit=BYTES;delivery=0|1;small=0|1;wait=0|1;strict=0|1
 #pragma once
 #include <pthread.h>
 #include <stdarg.h>
@@ -27,7 +27,7 @@ enum completion { COMPLETE_AT_ONCE, COMPLETE_HELD, COMPLETE_FAILED, COMPLETE_BLI
 
 #define SELF(type, member, pointer) ((type *)((char *)(pointer) - offsetof(type, member)))
 
-struct config { uint64_t mr_mode, key_size, max_message, depth, limit, delivery, small, wait; };
+struct config { uint64_t mr_mode, key_size, max_message, depth, limit, delivery, small, wait, strict; };
 
 // The head of each object, after libfabric's own. Objects are never freed before their world, so that a call on one that
 // is closed is seen.
@@ -45,7 +45,7 @@ struct object {
 
 struct fabric { struct fid_fabric fid; struct object object; };
 struct domain { struct fid_domain fid; struct object object; struct mapped *mapped; };
-struct av { struct fid_av fid; struct object object; struct ep *peers[64]; };
+struct av { struct fid_av fid; struct object object; struct ep *peers[64]; bool is_used[64]; };
 // The descriptor is readable while there are events that no fi_trywait has seen; -1 for a queue that is not waited for.
 struct cq { struct fid_cq fid; struct object object; struct event *first, *last; int wait_fd; bool is_broken; };
 struct ep { struct fid_ep fid; struct object object; struct av *av; struct cq *cq; bool is_enabled; int number;

@@ -11,7 +11,7 @@ static void parse(struct config *config, const char *text) {
     struct { const char *name; uint64_t *value; } fields[] = {
         { "mr=", &config->mr_mode }, { "key=", &config->key_size }, { "msg=", &config->max_message }, { "depth=", &config->depth },
         { "limit=", &config->limit }, { "delivery=", &config->delivery }, { "small=", &config->small },
-        { "wait=", &config->wait },
+        { "wait=", &config->wait }, { "strict=", &config->strict },
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const char *at = strstr(text, fields[i].name);
