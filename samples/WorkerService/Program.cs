@@ -15,16 +15,17 @@ return await SampleApplication.RunAsync(args, static builder =>
     {
         // One side is here; the other one is in a process that this one starts, or on another machine.
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(pool)
+            .RequireSection()
             .Configure(options => options.Access = transfer.Role is TransferRole.Both or TransferRole.Sender ? RmaAccess.Local : RmaAccess.RemoteWrite);
         if (transfer.Role == TransferRole.Drill)
-            builder.Services.AddRmaMemoryPool<HostProvider>(DrillJob.LockedPool, builder.Configuration.GetSection("Locked"));
+            builder.Services.AddRmaMemoryPool<HostProvider>(DrillJob.LockedPool, builder.Configuration.GetSection("Locked")).RequireSection();
         builder.Services.AddTransfer(transfer);
     }
     else
     {
         // No fabric on this machine: both sides in this process, each with a pool of page-locked memory.
-        builder.Services.AddRmaMemoryPool<HostProvider>("sender", pool);
-        builder.Services.AddRmaMemoryPool<HostProvider>("receiver", pool).Configure(options => options.Access = RmaAccess.RemoteWrite);
+        builder.Services.AddRmaMemoryPool<HostProvider>("sender", pool).RequireSection();
+        builder.Services.AddRmaMemoryPool<HostProvider>("receiver", pool).RequireSection().Configure(options => options.Access = RmaAccess.RemoteWrite);
         builder.Services.AddTransferInOneProcess("sender", "receiver", LibfabricProvider.NotSupportedReason!);
     }
 

@@ -23,6 +23,14 @@ public interface IRmaMemoryPoolBuilder
     IRmaMemoryPoolBuilder Configure(Action<RmaMemoryPoolOptions> configure);
 
     /// <summary>
+    /// Fails the start where the section that the pool was added with is empty or not there: a file that was not deployed,
+    /// or a path that is misspelt, would otherwise give a pool with its default options, on whichever fabric there is.
+    /// </summary>
+    /// <returns>This builder.</returns>
+    /// <exception cref="InvalidOperationException">The pool was added without a section.</exception>
+    IRmaMemoryPoolBuilder RequireSection();
+
+    /// <summary>
     /// Uses the provider that another pool opens, in place of one of its own: one domain, whose memory the endpoints of
     /// either pool can use. It is closed with the last of the pools. Provider options are the other pool's.
     /// </summary>

@@ -32,6 +32,17 @@ internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolRegi
         return this;
     }
 
+    public IRmaMemoryPoolBuilder RequireSection()
+    {
+        if (registration.Section is not { } section)
+            throw new InvalidOperationException($"The pool '{registration.Key.DisplayName}' was added without a configuration section, so there is none to require. Pass a section to AddRmaMemoryPool.");
+        services.AddSingleton<IValidateOptions<RmaMemoryPoolOptions>>(new ValidateOptions<RmaMemoryPoolOptions>(
+            registration.Key.Name,
+            _ => section.Exists(),
+            $"The section '{section.Path}' of pool '{registration.Key.DisplayName}' must be in the configuration, and is empty or not there. Check that the file with it is deployed, and the spelling of the path."));
+        return this;
+    }
+
     public IRmaMemoryPoolBuilder ShareProviderOf(string poolName)
     {
         ArgumentException.ThrowIfNullOrEmpty(poolName);

@@ -176,6 +176,20 @@ public sealed class StartTests
     }
 
     [Fact]
+    public async Task A_section_that_is_required_and_not_there_fails_the_start()
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "MaxRegisteredBytes": "2 MiB" } }""");
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools")).RequireSection();
+        builder.Services.AddRmaMemoryPool<HostProvider>("other", builder.Configuration.GetSection("AllocTool")).RequireSection();
+        using IHost host = builder.Build();
+        OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
+        Assert.Equal(
+            "The section 'AllocTool' of pool 'other' must be in the configuration, and is empty or not there. Check that the file with it is deployed, and the spelling of the path.",
+            Assert.Single(error.Failures));
+        Assert.Throws<InvalidOperationException>(() => builder.Services.AddRmaMemoryPool<HostProvider>("third").RequireSection());
+    }
+
+    [Fact]
     public async Task A_pools_section_may_stand_below_another_pools()
     {
         HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "MaxRegisteredBytes": "2 MiB", "Gradients": { "MaxRegisteredBytes": "4 MiB" } } }""");

@@ -123,6 +123,8 @@ public sealed class HostEndpointTests : IAsyncDisposable
     public async Task WhatARegistrationDoesNotGrantChangesNoByte()
     {
         await using var readOnly = new TestPool(o => o.Access = RmaAccess.RemoteRead);
+        await using IRmaEndpoint owner = readOnly.Context.OpenEndpoint();
+        RmaPeer peer = _here.InsertPeer(owner.Address.Span);
         using RmaBuffer target = readOnly.Pool.Rent(1000);
         target.Span.Fill(1);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteRead);
@@ -138,12 +140,12 @@ public sealed class HostEndpointTests : IAsyncDisposable
         ];
         foreach (RemoteMemory memory in forged)
         {
-            using RemoteRegion remote = _here.Import(_peer, memory);
+            using RemoteRegion remote = _here.Import(peer, memory);
             RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(() => _here.WriteAsync(source, remote, cancellationToken: Token).AsTask());
             Assert.Equal("EACCES", error.ErrorName);
         }
         Assert.False(target.Span.ContainsAnyExcept((byte)1));
-        using RemoteRegion honest = _here.Import(_peer, granted);
+        using RemoteRegion honest = _here.Import(peer, granted);
         Assert.Throws<InvalidOperationException>(() => { _ = _here.WriteAsync(source, honest, cancellationToken: Token).AsTask(); });
     }
 
