@@ -18,15 +18,12 @@ internal sealed class PeerProcess : IAsyncDisposable
 
     /// <summary>Starts it behind a wrapper such as <c>prlimit</c>, from a folder other than where it was built.</summary>
     public PeerProcess(string[] wrapper, string[] arguments, string? folder = null)
+        : this(Command([.. wrapper, Path.Combine(folder ?? BuiltFolder, "AllocTools.TestPeer"), .. arguments]))
     {
-        string[] all = [.. wrapper, Path.Combine(folder ?? BuiltFolder, "AllocTools.TestPeer"), .. arguments];
-        var start = new ProcessStartInfo(all[0], all[1..])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
-        };
+    }
+
+    private PeerProcess(ProcessStartInfo start)
+    {
         // Of what goes wrong at the target its own libfabric alone may know.
         start.Environment["FI_LOG_LEVEL"] = "warn";
         _process = Process.Start(start)!;
@@ -37,6 +34,9 @@ internal sealed class PeerProcess : IAsyncDisposable
         };
         _process.BeginErrorReadLine();
     }
+
+    /// <summary>Starts another program, which takes lines and gives lines as well.</summary>
+    public static PeerProcess Run(params string[] command) => new(Command(command));
 
     /// <summary>Where it is built to.</summary>
     public static string BuiltFolder
@@ -121,6 +121,14 @@ internal sealed class PeerProcess : IAsyncDisposable
             _note($"The peer {Id} said:\n{_errors}");
         _process.Dispose();
     }
+
+    private static ProcessStartInfo Command(string[] command) => new(command[0], command[1..])
+    {
+        RedirectStandardInput = true,
+        RedirectStandardOutput = true,
+        RedirectStandardError = true,
+        UseShellExecute = false,
+    };
 
     /// <summary>What its threads do, for a test that fails: name, state, and the processor time that each has had.</summary>
     private string Describe()
