@@ -88,4 +88,10 @@ internal static partial class Log
 
     [LoggerMessage(51, LogLevel.Information, "Removed {Count} files of ended processes from /dev/shm.")]
     public static partial void SharedMemoryRemoved(ILogger logger, int count);
+
+    [LoggerMessage(52, LogLevel.Warning, "Peer {Peer} of an endpoint on provider '{Provider}' does not answer, which holds up the completions of all peers there. Other peers are served by another native endpoint from now on.")]
+    public static partial void PeerHoldsUp(ILogger logger, string provider, ulong peer);
+
+    [LoggerMessage(53, LogLevel.Error, "Peer {Peer} holds up an endpoint of provider '{Provider}', and no further native endpoint can be opened; there are {Lanes}. Operations to all peers time out until it answers.")]
+    public static partial void NoLane(ILogger logger, string provider, ulong? peer, int lanes, Exception? exception);
 }

@@ -36,12 +36,16 @@ internal sealed unsafe class EndpointProgress
         Losses = new PeerLosses(context, peers, counters, time);
         _ending = new OperationEnding(context, peers, Losses, retries, completions, _earliest, counters, time);
         _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, peers, _ending, _earliest, time);
-        OperationPoster poster = new(resources.Endpoint, context.Traits, contexts, overflow);
+        Lanes = new TransmitLanes(context, resources, peers, slots, _ending);
+        OperationPoster poster = new(Lanes, context.Traits, contexts, overflow);
         Dispatch = new OperationDispatch(context, poster, retries, _ending, Losses, _overdue, _turn, time, hasOwnThread);
         _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending, Losses, overflow);
     }
 
     public OperationDispatch Dispatch { get; }
+
+    /// <summary>The native endpoints that operations are posted to.</summary>
+    public TransmitLanes Lanes { get; }
 
     /// <summary>Finds out which peers are lost.</summary>
     public PeerLosses Losses { get; }
@@ -80,6 +84,7 @@ internal sealed unsafe class EndpointProgress
             bool happened = _reader.Read();
             if (Dispatch.HasRetries)
                 happened |= Dispatch.PostRetries();
+            Lanes.LookIfDue();
             // Read again: a long turn must not take from the grace of what it cancels.
             _overdue.End(_clock is null ? _time.GetTimestamp() : _clock.Now());
             return happened;

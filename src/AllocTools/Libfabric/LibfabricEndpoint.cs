@@ -425,10 +425,13 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         bool isDone = !_ownsResources && _starter.Progress.TryRecall(RecallTime);
         _resources.Endpoint.DangerousRelease();
         _resources.Queue.DangerousRelease();
+        bool lanesAreClosed = _starter.Progress.Lanes.Close();
         if (_ownsResources)
             _resources.Dispose();
-        isDone |= _resources.IsEndpointClosed;
+        isDone |= lanesAreClosed && _resources.IsEndpointClosed;
         _starter.Progress.FailAll(fabricIsDone: isDone);
+        if (isDone)
+            _starter.Progress.Lanes.ReleaseKept();
         // Last: until an operation is ended its cancellation may wake the loop.
         _starter.Dispose();
         if (isDone)

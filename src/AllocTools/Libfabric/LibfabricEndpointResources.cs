@@ -11,8 +11,9 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     private const string CloseQueue = "fi_close (completion queue)";
     private readonly ILogger _logger;
     private readonly SharedMemoryFile? _file;
+    private readonly Func<LibfabricEndpointResources, TransmitLane> _openLane;
 
-    private LibfabricEndpointResources(EndpointHandle endpoint, CqHandle queue, AvHandle vector, byte[] address, int waitDescriptor, SharedMemoryFile? file, ILogger logger)
+    private LibfabricEndpointResources(EndpointHandle endpoint, CqHandle queue, AvHandle vector, byte[] address, int waitDescriptor, SharedMemoryFile? file, Func<LibfabricEndpointResources, TransmitLane> openLane, ILogger logger)
     {
         Endpoint = endpoint;
         Queue = queue;
@@ -20,6 +21,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         Address = address;
         WaitDescriptor = waitDescriptor;
         _file = file;
+        _openLane = openLane;
         _logger = logger;
     }
 
@@ -56,14 +58,8 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             Check(domain.OpenAv(&vectorAttributes, out vector), "fi_av_open");
             int waitDescriptor = OpenQueue(domain, fabric, options.Endpoint, logger, out queue, out int status);
             Check(status, "fi_cq_open");
-            Check(domain.OpenEndpoint(info.Info, out endpoint), "fi_endpoint");
-            Check(endpoint!.Bind(vector!, 0), "fi_ep_bind (address vector)");
-            Check(endpoint.Bind(queue!, FiCaps.FI_SEND | FiCaps.FI_RECV), "fi_ep_bind (completion queue)");
-            if (OperatingSystem.IsLinux() && LibfabricDiscovery.IsSharedMemory(provider))
-                file = SharedMemoryFile.Make(Enable, Name(), logger);
-            else
-                Enable();
-            return new LibfabricEndpointResources(endpoint, queue!, vector!, Name(), waitDescriptor, file, logger);
+            endpoint = OpenEndpoint(queue!, vector!, out file);
+            return new LibfabricEndpointResources(endpoint, queue!, vector!, NameOf(endpoint), waitDescriptor, file, OpenLane, logger);
         }
         catch
         {
@@ -71,12 +67,38 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             throw;
         }
 
-        void Enable() => Check(endpoint!.Enable(), "fi_enable");
+        TransmitLane OpenLane(LibfabricEndpointResources with)
+        {
+            EndpointHandle lane = OpenEndpoint(with.Queue, with.Vector, out SharedMemoryFile? file);
+            lane.Acquire();
+            return new TransmitLane(lane, file);
+        }
 
-        byte[] Name()
+        EndpointHandle OpenEndpoint(CqHandle queue, AvHandle vector, out SharedMemoryFile? file)
+        {
+            file = null;
+            Check(domain.OpenEndpoint(info.Info, out EndpointHandle? opened), "fi_endpoint");
+            try
+            {
+                Check(opened!.Bind(vector, 0), "fi_ep_bind (address vector)");
+                Check(opened.Bind(queue, FiCaps.FI_SEND | FiCaps.FI_RECV), "fi_ep_bind (completion queue)");
+                if (OperatingSystem.IsLinux() && LibfabricDiscovery.IsSharedMemory(provider))
+                    file = SharedMemoryFile.Make(() => Check(opened.Enable(), "fi_enable"), NameOf(opened), logger);
+                else
+                    Check(opened.Enable(), "fi_enable");
+                return opened;
+            }
+            catch
+            {
+                opened.CloseLogged(logger, "fi_close (endpoint)");
+                throw;
+            }
+        }
+
+        byte[] NameOf(EndpointHandle opened)
         {
             Span<byte> name = stackalloc byte[AddressRoom];
-            Check(endpoint!.GetName(name, out nuint length), "fi_getname");
+            Check(opened.GetName(name, out nuint length), "fi_getname");
             return name[..(int)length].ToArray();
         }
 
@@ -97,6 +119,9 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         operation == "fi_enable" && status == -FiErrno.FI_EINVAL && provider.StartsWith("verbs", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal)
             ? " The likely cause: the device has no queue for as many peers as FI_UNIVERSE_SIZE says (256 where it is not set). Set it to the number of peers, in the environment or by Settings:FI_UNIVERSE_SIZE."
             : "";
+
+    /// <summary>Opens one more native endpoint with the same address vector and completion queue.</summary>
+    public TransmitLane OpenLane() => _openLane(this);
 
     /// <summary>Closes the endpoint, then what it used. Those that something still needs are closed later.</summary>
     public void Dispose() => CloseAll(_logger, Endpoint, Queue, Vector, _file);

@@ -91,9 +91,11 @@ internal static class LibfabricErrors
         FiErrno.FI_ETRUNC,
         nameof(FiErrno.FI_ETRUNC));
 
-    public static RmaTimeoutException Timeout(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, bool wasPosted) => new(
+    public static RmaTimeoutException Timeout(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, bool wasPosted, ulong? blocker = null) => new(
         $"{kind} of {length} bytes did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
-        + (kind == RmaOperationKind.Receive ? "no message has come for it. " : "the peer is gone, hangs, or makes no progress. ")
+        + (kind == RmaOperationKind.Receive ? "no message has come for it. "
+            : blocker is not null ? $"it was held up behind an operation to peer {blocker}, which does not answer; its process is stopped or hangs. "
+            : "the peer is gone, hangs, or makes no progress. ")
         + (wasPosted ? "The buffer is quarantined until the completion arrives or the endpoint is closed."
             : "The transport has given the operation up, and its buffer is free."),
         kind,
@@ -106,6 +108,17 @@ internal static class LibfabricErrors
         peer,
         loss.Error,
         FiErrno.NameOf(loss.Error));
+
+    /// <summary>An operation that will never be known to have completed, because another peer was lost before.</summary>
+    public static RmaOperationException HeldUp(string provider, RmaOperationKind kind, long length, ulong? blocker) => new(
+        $"{kind} of {length} bytes was ended on provider '{provider}': its completion was held up behind an operation to peer {blocker}, which is lost. It may have been done. "
+        + "Its own peer is not lost, and later operations to it go on; the buffer is quarantined until the endpoint is closed.",
+        kind,
+        FiErrno.FI_ECONNABORTED,
+        nameof(FiErrno.FI_ECONNABORTED))
+    {
+        IsTransient = true,
+    };
 
     /// <summary>A transport says so of a peer whose connection is broken, or with whom there can be none.</summary>
     public static bool IsLoss(int status)

@@ -8,9 +8,8 @@ namespace AllocTools.Libfabric;
 /// Writes and sends pass the completion level as a flag of the call: net of libfabric 1.17 forgets the level that its
 /// endpoint was opened with, and then completes before the bytes are there.
 /// </remarks>
-internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProviderTraits traits, fi_context2* contexts, ReceiveOverflow? overflow)
+internal sealed unsafe class OperationPoster(TransmitLanes lanes, RmaProviderTraits traits, fi_context2* contexts, ReceiveOverflow? overflow)
 {
-    private readonly EndpointHandle _endpoint = endpoint;
     private readonly fi_context2* _contexts = contexts;
     private readonly long _maxPart = traits.MaxMessageSize;
     private readonly ulong _levelFlags = FiFlags.FI_COMPLETION | (traits.DeliveryComplete ? FiFlags.FI_DELIVERY_COMPLETE : 0);
@@ -25,16 +24,17 @@ internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProvide
         void* context = &_contexts[slot.Index];
         long part = Math.Min(slot.Length - done, _maxPart);
         slot.PartLength = part;
+        EndpointHandle endpoint = lanes.For(slot);
         return slot.Kind switch
         {
-            RmaOperationKind.Write => Write(slot, local, (nuint)part, descriptor, slot.RemoteAddress + (ulong)done, context),
-            RmaOperationKind.Read => _endpoint.Read(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
-            RmaOperationKind.Send => Send(slot, local, (nuint)part, descriptor, context),
-            _ => Receive(slot, local, descriptor, context),
+            RmaOperationKind.Write => Write(endpoint, slot, local, (nuint)part, descriptor, slot.RemoteAddress + (ulong)done, context),
+            RmaOperationKind.Read => endpoint.Read(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
+            RmaOperationKind.Send => Send(endpoint, slot, local, (nuint)part, descriptor, context),
+            _ => Receive(endpoint, slot, local, descriptor, context),
         };
     }
 
-    private nint Write(OperationSlot slot, void* local, nuint length, void* descriptor, ulong remoteAddress, void* context)
+    private nint Write(EndpointHandle endpoint, OperationSlot slot, void* local, nuint length, void* descriptor, ulong remoteAddress, void* context)
     {
         iovec from = new() { iov_base = local, iov_len = length };
         fi_rma_iov to = new() { addr = remoteAddress, len = length, key = slot.Key };
@@ -48,10 +48,10 @@ internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProvide
             rma_iov_count = 1,
             context = context,
         };
-        return _endpoint.WriteMsg(&message, _levelFlags);
+        return endpoint.WriteMsg(&message, _levelFlags);
     }
 
-    private nint Send(OperationSlot slot, void* local, nuint length, void* descriptor, void* context)
+    private nint Send(EndpointHandle endpoint, OperationSlot slot, void* local, nuint length, void* descriptor, void* context)
     {
         iovec from = new() { iov_base = local, iov_len = length };
         fi_msg message = new()
@@ -63,13 +63,13 @@ internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProvide
             context = context,
         };
         // An empty message has no bytes to be delivered, and shm (libfabric 1.17) would never complete it.
-        return _endpoint.SendMsg(&message, length == 0 ? FiFlags.FI_COMPLETION : _levelFlags);
+        return endpoint.SendMsg(&message, length == 0 ? FiFlags.FI_COMPLETION : _levelFlags);
     }
 
-    private nint Receive(OperationSlot slot, void* local, void* descriptor, void* context)
+    private nint Receive(EndpointHandle endpoint, OperationSlot slot, void* local, void* descriptor, void* context)
     {
         if (overflow is null || slot.Length >= overflow.Length)
-            return _endpoint.Receive(local, (nuint)slot.PartLength, descriptor, slot.Peer, context);
+            return endpoint.Receive(local, (nuint)slot.PartLength, descriptor, slot.Peer, context);
         iovec* into = stackalloc iovec[2];
         into[0] = new iovec { iov_base = local, iov_len = (nuint)slot.Length };
         into[1] = new iovec { iov_base = (void*)overflow.Address, iov_len = (nuint)(overflow.Length - slot.Length) };
@@ -84,6 +84,6 @@ internal sealed unsafe class OperationPoster(EndpointHandle endpoint, RmaProvide
             addr = slot.Peer,
             context = context,
         };
-        return _endpoint.RecvMsg(&message, FiFlags.FI_COMPLETION);
+        return endpoint.RecvMsg(&message, FiFlags.FI_COMPLETION);
     }
 }

@@ -55,6 +55,12 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     /// <summary>Which of the peers that have had that number it is.</summary>
     public long PeerGeneration { get; private set; }
 
+    /// <summary>Through which native endpoint it was posted last, where there may be several.</summary>
+    public TransmitLane? Lane { get; set; }
+
+    /// <summary>Which of all that were posted it was.</summary>
+    public long PostOrder { get; set; }
+
     /// <summary>The caller's own number.</summary>
     public ulong Context { get; private set; }
 
@@ -200,6 +206,14 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 
     /// <summary>The fabric may still touch the buffer, though the caller has been told.</summary>
     public void Quarantine() => _hold.Quarantine();
+
+    /// <summary>Takes its hold over, for a buffer that has to be held longer than the slot.</summary>
+    public RmaHold TakeHold()
+    {
+        RmaHold hold = _hold;
+        _hold = default;
+        return hold;
+    }
 
     /// <summary>The fabric touches the buffer no more. Said before the owner is told, who may return the buffer at once.</summary>
     public void EndHold() => _hold.Release();

@@ -46,7 +46,7 @@ internal sealed class OperationStarter : IDisposable
             _loop = new ProgressLoop(_progress, Break, context, resources, options.SpinTime, time);
         _progress.Losses.Found = OnPeerLost;
         if (resources.HasFile)
-            context.PeerWatch.Add(_look = _progress.Losses.LookAtFiles);
+            context.PeerWatch.Add(_look = LookAfterPeers);
     }
 
     /// <summary>Makes progress; of use where the endpoint has no thread of its own.</summary>
@@ -94,6 +94,15 @@ internal sealed class OperationStarter : IDisposable
     {
         _progress.NoteCancel();
         _loop?.Wake();
+    }
+
+    private void LookAfterPeers()
+    {
+        _progress.Losses.LookAtFiles();
+        if (!_progress.Lanes.HasOutstanding())
+            return;
+        _progress.Lanes.NoteLook();
+        _loop?.WakeIfWaiting();
     }
 
     private void OnPeerLost()

@@ -6,6 +6,7 @@ namespace AllocTools.Libfabric;
 internal sealed class PeerEntry(byte[] address, long generation)
 {
     private PeerLoss? _loss;
+    private TransmitLane? _lane;
     private long _probed;
     private long _refused;
     private long _refusedSince;
@@ -19,6 +20,13 @@ internal sealed class PeerEntry(byte[] address, long generation)
 
     /// <summary>How often it was inserted and not yet removed. Guarded by the table.</summary>
     public int Insertions { get; set; } = 1;
+
+    /// <summary>The lane that it keeps for itself, because it does not answer; null where it has the same as others.</summary>
+    public TransmitLane? Lane
+    {
+        get => Volatile.Read(ref _lane);
+        set => Volatile.Write(ref _lane, value);
+    }
 
     /// <summary>Why it is lost; null where it is not.</summary>
     public PeerLoss? Loss => Volatile.Read(ref _loss);

@@ -140,6 +140,13 @@ internal sealed class PeerTable(
         return true;
     }
 
+    /// <summary>Runs what must not run while a peer is inserted or removed.</summary>
+    public void Exclusively(Action action)
+    {
+        lock (_gate)
+            action();
+    }
+
     /// <summary>Reports lost peers.</summary>
     public LostPeers Lost { get; } = new();
 

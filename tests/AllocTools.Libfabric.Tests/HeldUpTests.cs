@@ -1,0 +1,116 @@
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests;
+
+/// <summary>One peer that is stopped or killed, and others that go on: libfabric's shm reads the answers of all of them in one order.</summary>
+public sealed class HeldUpTests
+{
+    private const int Outstanding = 40;
+
+    // Far more than any test takes: an operation that ends by it fails the test.
+    private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(10);
+
+    public static TheoryData<string> Fabrics => [.. Fabric.All];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AStoppedPeerHoldsUpNoOtherAndGoesOnWhenItIsContinued(string fabric)
+    {
+        await using LocalSide side = await StartAsync(fabric);
+        await using PeerProcess other = new("fabric", fabric, "RemoteRead, RemoteWrite");
+        (_, RemoteRegion healthy) = await InsertAsync(side, other);
+        await side.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion stopped = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
+        using RmaBuffer source = side.Pool.Rent(1 << 20);
+        using RmaBuffer second = side.Pool.Rent(4096);
+        await side.Endpoint.WriteAsync(source, stopped, cancellationToken: Token);
+        for (int round = 0; round < 3; round++)
+        {
+            await side.Process.SuspendAsync();
+            Task waiting = side.Endpoint.WriteAsync(source, stopped, cancellationToken: Token).AsTask();
+            await WriteUntilServedAsync(side, healthy);
+            for (int i = 0; i < 20; i++)
+            {
+                second.Span.Fill((byte)i);
+                await side.Endpoint.WriteAsync(second, healthy, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token);
+            }
+            Assert.Equal(Convert.ToHexString(second.Span), await other.AskAsync("peek 0 0 4096"));
+            side.Process.Resume();
+            await waiting.WaitAsync(TestTime.Seconds(60), Token);
+            await side.Endpoint.WriteAsync(source, stopped, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token);
+        }
+        healthy.Dispose();
+    }
+
+    // More rounds than an endpoint may have native ones, and fewer slots than the killed ones would keep.
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task KilledPeersHoldUpNoOtherHoweverManyTheyAre(string fabric)
+    {
+        await using LocalSide side = await StartAsync(fabric);
+        await side.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion healthy = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
+        using RmaBuffer source = side.Pool.Rent(4096);
+        for (int round = 0; round < 10; round++)
+        {
+            await using PeerProcess killed = new("fabric", fabric, "RemoteRead, RemoteWrite");
+            (RmaPeer peer, RemoteRegion remote) = await InsertAsync(side, killed);
+            await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+            await killed.SuspendAsync();
+            RmaBuffer[] sources = [.. Enumerable.Range(0, 16).Select(_ => side.Pool.Rent(4096))];
+            Task[] lost = [.. sources[..8].Select(s => side.Endpoint.WriteAsync(s, remote, cancellationToken: Token).AsTask())];
+            Task[] behind = [.. sources[8..].Select(s => side.Endpoint.WriteAsync(s, healthy, cancellationToken: Token).AsTask())];
+            await killed.KillAsync();
+            foreach (Task write in lost)
+                Assert.IsAssignableFrom<RmaOperationException>(await Record.ExceptionAsync(() => write.WaitAsync(TestTime.Seconds(60), Token)));
+            foreach (Task write in behind)
+            {
+                Exception? error = await Record.ExceptionAsync(() => write.WaitAsync(TestTime.Seconds(60), Token));
+                if (error is not null)
+                    Assert.Contains("held up", Assert.IsType<RmaOperationException>(error).Message, StringComparison.Ordinal);
+            }
+            await side.Endpoint.WriteAsync(source, healthy, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token);
+            foreach (RmaBuffer buffer in sources)
+                buffer.Dispose();
+            remote.Dispose();
+            side.Endpoint.RemovePeer(peer);
+        }
+        await side.CloseEndpointAsync();
+        Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
+    }
+
+    private static Task<LocalSide> StartAsync(string fabric) => LocalSide.StartAsync(fabric, configure: o =>
+    {
+        o.Endpoint.OperationTimeout = Timeout;
+        o.Endpoint.MaxOutstanding = Outstanding;
+    });
+
+    private static async Task<(RmaPeer Peer, RemoteRegion Region)> InsertAsync(LocalSide side, PeerProcess process)
+    {
+        RmaPeer peer = side.Endpoint.InsertPeer(Convert.FromBase64String(await process.AskAsync("address")));
+        await process.AskAsync("rent 1048576 0");
+        return (peer, side.Endpoint.Import(peer, RemoteMemory.Read(Convert.FromBase64String(await process.AskAsync("expose 0 0 1048576 RemoteRead,RemoteWrite")))));
+    }
+
+    /// <summary>What was posted before the other peer is known not to answer is behind it, and says so when its time is over.</summary>
+    private static async Task WriteUntilServedAsync(LocalSide side, RemoteRegion healthy)
+    {
+        for (int i = 0; i < 20; i++)
+        {
+            using RmaBuffer source = side.Pool.Rent(4096);
+            try
+            {
+                await side.Endpoint.WriteAsync(source, healthy, TestTime.Seconds(2), Token);
+                return;
+            }
+            catch (RmaTimeoutException e)
+            {
+                Assert.Contains("held up behind an operation to peer", e.Message, StringComparison.Ordinal);
+            }
+        }
+        throw new InvalidOperationException("A healthy peer is not served while another one is stopped.");
+    }
+}
