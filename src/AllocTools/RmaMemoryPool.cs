@@ -37,6 +37,19 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         ILoggerFactory? loggerFactory = null,
         IBlockAllocator? blocks = null,
         TimeProvider? timeProvider = null)
+        : this(context, options, name, loggerFactory, blocks, timeProvider, CgroupMemory.Read)
+    {
+    }
+
+    /// <summary>As the public one, in a control group of a test's.</summary>
+    internal RmaMemoryPool(
+        IRmaContext context,
+        RmaMemoryPoolOptions options,
+        string name,
+        ILoggerFactory? loggerFactory,
+        IBlockAllocator? blocks,
+        TimeProvider? timeProvider,
+        Func<CgroupMemory?> controlGroup)
     {
         ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(options);
@@ -45,8 +58,14 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         RmaMemoryPoolOptionsValidator.ThrowIfInvalid(name, options, context.Traits);
         _options = options;
         ILogger logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("AllocTools.RmaMemoryPool");
-        WarnOfCap(options, context.Traits, name, logger);
-        _engine = new PoolEngine(this, name, context, options, blocks ?? CreateAllocator(options, context.Traits), logger, timeProvider ?? TimeProvider.System);
+        if (options.FitDefaultCap(controlGroup()) is { } lower)
+            Log.CapOutOfReach(logger, name, lower);
+        else
+            WarnOfCap(options, context.Traits, name, logger);
+        _engine = new PoolEngine(this, name, context, options, blocks ?? CreateAllocator(options, context.Traits), logger, timeProvider ?? TimeProvider.System)
+        {
+            Room = new MemoryRoom(controlGroup),
+        };
     }
 
     /// <inheritdoc/>

@@ -7,7 +7,10 @@ namespace AllocTools;
 /// <summary>Options of a pool. The defaults start anywhere: at most 2 MiB is registered at start, the rest on demand.</summary>
 public sealed class RmaMemoryPoolOptions
 {
+    private const long UsualCap = 1L << 30;
+
     private long? _maxRegisteredBytes;
+    private long _defaultCap = UsualCap;
 
     /// <summary>
     /// The size classes, in ascending order of block size, 256 at the most. A longer request gets a direct region of its own.
@@ -24,12 +27,14 @@ public sealed class RmaMemoryPoolOptions
 
     /// <summary>
     /// The hard cap on what the pool has registered at any time: slabs, direct regions, user regions and the own
-    /// registrations of exposures. Unit: bytes. Range: 4 KiB to 1 EiB. Default: 1 GiB.
+    /// registrations of exposures. Where none is set and the control group has a memory limit, it is what that leaves at
+    /// the start, less a quarter of the limit (64 MiB at the least) for the transport and the managed heap, up to the default.
+    /// Unit: bytes. Range: 4 KiB to 1 EiB. Default: 1 GiB.
     /// </summary>
     [OptionRange(4096, 1L << 60, "bytes")]
     public long MaxRegisteredBytes
     {
-        get => _maxRegisteredBytes ?? 1L << 30;
+        get => _maxRegisteredBytes ?? _defaultCap;
         set => _maxRegisteredBytes = value;
     }
 
@@ -42,6 +47,19 @@ public sealed class RmaMemoryPoolOptions
 
     /// <summary>Nobody has set the cap.</summary>
     internal bool IsCapDefault => _maxRegisteredBytes is null;
+
+    /// <summary>Lowers a cap that nobody has set to what the control group leaves.</summary>
+    /// <returns>Why it is lower than the default; null where it is not.</returns>
+    internal string? FitDefaultCap(CgroupMemory? group)
+    {
+        if (group is null || !IsCapDefault)
+            return null;
+        _defaultCap = MemoryRoom.DefaultCap(group, UsualCap);
+        return _defaultCap == UsualCap
+            ? null
+            : $"{nameof(MaxRegisteredBytes)} is not set, and of the control group's memory limit, {InWords.Bytes(group.Limit)}, {InWords.About(group.Available)} are left ({group.File}): "
+                + $"it is {InWords.Bytes(_defaultCap)} instead of {InWords.Bytes(UsualCap)}.";
+    }
 
     /// <summary>
     /// How much idle memory the direct regions (requests over the largest class) may keep registered for the next

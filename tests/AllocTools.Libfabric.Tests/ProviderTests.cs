@@ -42,6 +42,29 @@ public sealed class ProviderTests
     }
 
     [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AnEndpointIsRefusedBeforeTheProcessRunsOutOfFileDescriptors(string fabric)
+    {
+        await using var peer = new PeerProcess(["prlimit", "--nofile=150:150"], ["open", fabric, "60"]);
+        string answer = await peer.ReadToEndAsync();
+        Assert.Matches("^refused [1-9][0-9]*: FI_EMFILE: An endpoint of provider '[^']+' can't be opened: RLIMIT_NOFILE is 150 and [0-9]+ file descriptors are in use, and 64 must be free", answer);
+        Assert.Contains("LimitNOFILE=65536", answer, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(Fabric.Tcp)]
+    [InlineData(Fabric.Sockets)]
+    public async Task WhereNoLocalPortIsLeftTheirRangeIsNamed(string fabric)
+    {
+        string[] network = Environment.IsPrivilegedProcess ? ["unshare", "-n"] : ["unshare", "-Urn"];
+        string[] fewPorts = ["sh", "-c", "ip link set lo up && echo 50000 50003 > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"", "sh"];
+        await using var peer = new PeerProcess([.. network, .. fewPorts], ["open", fabric, "10"]);
+        string answer = await peer.ReadToEndAsync();
+        Assert.StartsWith("refused 4: FI_EADDRINUSE: ", answer, StringComparison.Ordinal);
+        Assert.Contains("The system had no local port left to choose: net.ipv4.ip_local_port_range is 50000 to 50003.", answer, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("sockets")]
     [InlineData("^tcp")]
     public async Task AFilterInTheEnvironmentIsNamedWhereItLeavesNothing(string filter)

@@ -11,6 +11,7 @@ return args switch
     ["late-worker"] => LateWorker.RunHost(),
     ["socket"] => await SocketPeer.RunAsync(),
     ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),
+    ["mappings"] => MappingProbe.Run(),
     _ => 2,
 };
 

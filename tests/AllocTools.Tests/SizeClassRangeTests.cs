@@ -48,13 +48,13 @@ public sealed class SizeClassRangeTests
         ValidateOptionsResult result = new RmaMemoryPoolOptionsValidator().Validate(null, options);
         Assert.Equal(
             [
-                "SizeClassRange:From is 100; it is 64 to 1073741824 bytes, a multiple of 64.",
-                "SizeClassRange:To is 50; it is 64 to 1073741824 bytes.",
-                "SizeClassRange:StepsPerDoubling is 9; it is 1 to 8 steps.",
-                "HugePages is 7; it is one of Transparent, Off, Explicit.",
-                "NumaNode is 5000; it is 0 to 1023, or -1 for none in particular.",
-                "SizeClasses has 1 entries and SizeClassRange is set; size classes come from one of them.",
-                "SizeClassRange:To is 50; it is not less than SizeClassRange:From, 100.",
+                "SizeClassRange:From is 100; it must be between 64 and 1,073,741,824 bytes (64 bytes and 1 GiB), and a multiple of 64.",
+                "SizeClassRange:To is 50; it must be between 64 and 1,073,741,824 bytes (64 bytes and 1 GiB).",
+                "SizeClassRange:StepsPerDoubling is 9; it must be between 1 and 8 steps.",
+                "HugePages is 7; it must be one of Transparent, Off, Explicit.",
+                "NumaNode is 5,000; it must be between 0 and 1,023, or -1 for none in particular.",
+                "SizeClasses has 1 entries and SizeClassRange is set; only one of them may be.",
+                "SizeClassRange:To (50 bytes) must not be less than SizeClassRange:From (100 bytes).",
             ],
             result.Failures);
     }

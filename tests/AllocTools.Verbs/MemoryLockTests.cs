@@ -41,8 +41,8 @@ public sealed partial class MemoryLockTests : IDisposable
         Assert.StartsWith("ok", await peer.AskAsync("open"), StringComparison.Ordinal);
         string refused = await peer.AskAsync($"pool {32 << 20}");
         AssertExplains(refused, 8 << 20);
-        Assert.Contains("MaxRegisteredBytes is 33554432", refused, StringComparison.Ordinal);
-        Assert.Contains("pins about 16777216 bytes besides", refused, StringComparison.Ordinal);
+        Assert.Contains("MaxRegisteredBytes is 32 MiB", refused, StringComparison.Ordinal);
+        Assert.Contains("pins about 16 MiB besides", refused, StringComparison.Ordinal);
 
         // Without a cap of its own it goes as far as it can.
         Assert.StartsWith("ok", await peer.AskAsync("pool"), StringComparison.Ordinal);

@@ -49,7 +49,7 @@ public sealed class PageAllocator : IBlockAllocator
         if (length % PageSize != 0)
             throw new ArgumentOutOfRangeException(nameof(length), length, $"The length must be a multiple of the page size, {PageSize} bytes.");
         if (!TryTakeSpare(length, out nint address))
-            address = Map(length);
+            address = MapCounted(length);
         try
         {
             Prepare(address, length, populate);
@@ -79,6 +79,8 @@ public sealed class PageAllocator : IBlockAllocator
     private int TryFree(nint address, long length)
     {
         int error = _unmap(address, (nuint)length);
+        if (error == 0)
+            MappingCount.Remove();
         if (error != SystemErrors.NoMemory || SystemPages.Discard(address, (nuint)length) != 0)
             return error;
         lock (_spareGate)
@@ -98,6 +100,21 @@ public sealed class PageAllocator : IBlockAllocator
         }
     }
 
+    private nint MapCounted(long length)
+    {
+        if (MappingCount.TryAdd() is { } shortage)
+            throw new InsufficientMemoryException(shortage);
+        try
+        {
+            return Map(length);
+        }
+        catch
+        {
+            MappingCount.Remove();
+            throw;
+        }
+    }
+
     private nint Map(long length)
     {
         nint address;
@@ -112,7 +129,7 @@ public sealed class PageAllocator : IBlockAllocator
             : SystemPages.Map((nuint)length, out address);
         return error == 0
             ? address
-            : throw new InsufficientMemoryException($"The system has no {length} bytes of memory for the pool: {SystemPages.Describe(error)}.");
+            : throw new InsufficientMemoryException($"The system has no {length} bytes of memory for the pool: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
     }
 
     /// <summary>In this order: the node and the size of the pages are settled before the first one is there.</summary>
@@ -124,7 +141,7 @@ public sealed class PageAllocator : IBlockAllocator
         if (_options.HugePages == RmaHugePages.Transparent && IsAligned(length))
             SystemPages.AdviseHugePages(address, (nuint)length);
         if (populate && (error = SystemPages.Populate(address, (nuint)length)) != 0)
-            throw new InsufficientMemoryException($"The system can't back {length} bytes of the pool with memory: {SystemPages.Describe(error)}.");
+            throw new InsufficientMemoryException($"The system can't back {length} bytes of the pool with memory: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
     }
 
     private static bool IsAligned(long length) => length % TransparentSize == 0;

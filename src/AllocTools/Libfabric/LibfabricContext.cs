@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using AllocTools.Diagnostics;
+using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
@@ -184,6 +185,8 @@ internal sealed unsafe class LibfabricContext : RmaContext
         IDisposable? lease = null;
         try
         {
+            if (_boundEndpoint is null && SystemShortage.ShortOfFiles() is { } shortage)
+                throw new RmaProviderException($"An endpoint of provider '{Traits.ProviderName}' can't be opened: {shortage}", FiErrno.FI_EMFILE, nameof(FiErrno.FI_EMFILE));
             // First: the context must not close under what is opened here.
             lease = Retain();
             if (_boundEndpoint is null)

@@ -105,7 +105,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         void Check(int status, string operation)
         {
             if (status != 0)
-                throw LibfabricErrors.Provider(library, provider, operation, status, WhereTo(options, status) + QueueAdvice(provider, operation, status));
+                throw LibfabricErrors.Provider(library, provider, operation, status, WhereTo(options, status) + QueueAdvice(provider, operation, status) + PortAdvice(options, status));
         }
     }
 
@@ -113,6 +113,9 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     private static string WhereTo(LibfabricOptions options, int status) => string.IsNullOrEmpty(options.Node) || LibfabricDiscovery.IsSharedMemory(options.Provider)
         ? ""
         : $" Node is '{options.Node}'{(string.IsNullOrEmpty(options.Service) ? "" : $", Service '{options.Service}'")}.{(status == -FiErrno.FI_EADDRNOTAVAIL ? " It must be an address of this machine." : "")}";
+
+    private static string PortAdvice(LibfabricOptions options, int status) =>
+        status == -FiErrno.FI_EADDRINUSE && string.IsNullOrEmpty(options.Service) && SystemShortage.ExplainPort(-status) is { Length: > 0 } advice ? " " + advice : "";
 
     /// <summary>ofi_rxm asks the device for a queue with room for all peers; Soft-RoCE has none as long as for the default.</summary>
     private static string QueueAdvice(string provider, string operation, int status) =>

@@ -10,7 +10,7 @@ internal static class LibfabricErrors
     {
         int error = Math.Abs(status);
         return new RmaProviderException(
-            $"{operation} failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'.{detail} {MemoryLockLimit.Explain(error)}".TrimEnd(),
+            $"{operation} failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'.{detail} {SystemShortage.Explain(error)}".TrimEnd(),
             error,
             FiErrno.NameOf(error));
     }
@@ -20,7 +20,7 @@ internal static class LibfabricErrors
         int error = Math.Abs(status);
         string advice = error == FiErrno.FI_EFAULT ? "The memory is not mapped, or is read-only."
             : error == FiErrno.FI_ENOSPC ? "The device has no room for more registrations."
-            : MemoryLockLimit.Explain(error);
+            : SystemShortage.Explain(error);
         return new RmaRegistrationException(
             $"{operation} of {length} bytes failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'. {advice}".TrimEnd(),
             operation,
@@ -73,7 +73,7 @@ internal static class LibfabricErrors
     {
         int error = Math.Abs(status);
         return new RmaOperationException(
-            $"{kind} of {length} bytes failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'.{detail}",
+            $"{kind} of {length} bytes failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'.{detail} {SystemShortage.Explain(error)}{SystemShortage.ExplainPort(error)}".TrimEnd(),
             kind,
             error,
             FiErrno.NameOf(error));

@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using AllocTools.Blocks;
 using AllocTools.Diagnostics;
 using AllocTools.Regions;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Pooling;
@@ -44,6 +45,9 @@ internal sealed class PoolEngine : IDisposable
     private long _rentTimeoutTicks;
 
     private int _liveRegions = 1;
+
+    /// <summary>What the control group leaves for growth.</summary>
+    public required MemoryRoom Room { get; init; }
 
     public PoolEngine(
         object pool, string name, IRmaContext context, RmaMemoryPoolOptions options, IBlockAllocator blocks, ILogger logger, TimeProvider time)

@@ -147,7 +147,10 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     {
         try
         {
-            return blocks.Allocate(length, engine.Context.Traits.PagesBackedBeforeRegistering);
+            // Huge pages that are reserved beforehand don't count against the group's limit.
+            if (PageSize == Environment.SystemPageSize && engine.Room.FindShortage(length) is { } shortage)
+                throw new InsufficientMemoryException(shortage);
+            return blocks.Allocate(length, engine.Context.Traits.PagesBackedBeforeRegistering || engine.Room.IsLimited);
         }
         catch (InsufficientMemoryException e)
         {

@@ -72,7 +72,7 @@ public sealed class PageAllocatorTests
     public void ANodeThatIsNotThereIsSaid()
     {
         NotSupportedException e = Assert.Throws<NotSupportedException>(() => new PageAllocator(new PageAllocatorOptions { NumaNode = 1000 }));
-        Assert.Contains("NumaNode is 1000, which this system has not; it has the nodes 0", e.Message, StringComparison.Ordinal);
+        Assert.Contains("NumaNode is 1000, but this system has no such node; it has the nodes 0", e.Message, StringComparison.Ordinal);
         // As advice it is passed over.
         var allocator = new PageAllocator(new PageAllocatorOptions { NumaNode = 1000, NumaNodeRequired = false });
         allocator.Free(allocator.Allocate(4096, populate: true), 4096);

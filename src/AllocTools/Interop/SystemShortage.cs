@@ -1,0 +1,81 @@
+using System.Globalization;
+
+namespace AllocTools.Interop;
+
+/// <summary>Which limit of the system an error number is about, with its value, what was found, and what to do.</summary>
+internal static class SystemShortage
+{
+    private const int TooManyInSystem = 23;
+    private const int TooManyFiles = 24;
+    private const int AddressInUse = 98;
+    private const int AddressNotAvailable = 99;
+
+    /// <summary>
+    /// File descriptors that must be free before an endpoint is opened: it takes about 13, its connections more, and a
+    /// .NET process without any is aborted by the runtime at the next thread that it starts.
+    /// </summary>
+    private const int SpareFiles = 64;
+
+    /// <summary>The limit that is the likely cause of an error; empty where none is known.</summary>
+    /// <param name="error">The positive error number.</param>
+    public static string Explain(int error) => error switch
+    {
+        SystemErrors.NoMemory when Mappings() is { } mappings => mappings,
+        SystemErrors.NoMemory or SystemErrors.NotPermitted or SystemErrors.Again => MemoryLockLimit.Explain(error),
+        TooManyFiles when OpenFiles() is { } files => $"{files.Text}: the likely cause. {RaiseOpenFiles}.",
+        TooManyInSystem when ReadNumber("/proc/sys/fs/file-max") is { } most => $"fs.file-max is {most}, for all processes together: the likely cause. Raise it: sysctl fs.file-max.",
+        _ => "",
+    };
+
+    /// <summary>As <see cref="Explain"/>, of an endpoint that was to have a local port of the system's choice.</summary>
+    public static string ExplainPort(int error) =>
+        error is AddressInUse or AddressNotAvailable && LocalPorts() is { } range
+            ? $"The system had no local port left to choose: net.ipv4.ip_local_port_range is {range}. Widen it (sysctl net.ipv4.ip_local_port_range=\"1024 65535\"), or close what holds ports (`ss -tan`)."
+            : "";
+
+    /// <summary>Why an endpoint can't be opened without the process running out of file descriptors; null where it can.</summary>
+    public static string? ShortOfFiles() =>
+        OpenFiles() is { } files && files.Limit - files.Open < SpareFiles
+            ? $"{files.Text}, and {SpareFiles} must be free to open an endpoint: a .NET process that runs out of file descriptors is aborted. {RaiseOpenFiles}, or open fewer endpoints."
+            : null;
+
+    private const string RaiseOpenFiles =
+        "Raise it: `ulimit -n 65536` in the shell, LimitNOFILE=65536 in a systemd unit, `--ulimit nofile=65536:65536` for docker run; in Kubernetes LimitNOFILE for the node's container runtime";
+
+    private static (long Limit, long Open, string Text)? OpenFiles()
+    {
+        const string Folder = "/proc/self/fd";
+        if (ResourceLimits.OpenFiles.Soft is not { } limit || !Directory.Exists(Folder))
+            return null;
+        long open = Directory.EnumerateFileSystemEntries(Folder).LongCount();
+        return (limit, open, string.Create(CultureInfo.InvariantCulture, $"RLIMIT_NOFILE is {limit} and {open} file descriptors are in use"));
+    }
+
+    /// <summary>vm.max_map_count; null where the system doesn't say.</summary>
+    public static long? MostMappings => ReadNumber("/proc/sys/vm/max_map_count");
+
+    /// <summary>That nearly all mappings are taken that a process may have; null where they are not.</summary>
+    /// <remarks>Adjacent memory is one mapping, but what is locked, or registered on its own, is one of its own. Reads a line for each.</remarks>
+    public static string? Mappings()
+    {
+        const string Maps = "/proc/self/maps";
+        if (MostMappings is not { } most || !File.Exists(Maps))
+            return null;
+        long count = File.ReadLines(Maps).LongCount();
+        return count >= most - most / 20
+            ? $"vm.max_map_count is {most} and this process has {count} mappings; a .NET process that runs out of them is aborted. "
+                + $"Raise it on the host: sysctl vm.max_map_count={Math.Max(262144, 2 * most)}; or have fewer and larger slabs (MaxSlabBytes, larger size classes)."
+            : null;
+    }
+
+    private static string? LocalPorts()
+    {
+        const string Range = "/proc/sys/net/ipv4/ip_local_port_range";
+        return File.Exists(Range) && File.ReadAllText(Range).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries) is [var first, var last]
+            ? $"{first} to {last}"
+            : null;
+    }
+
+    private static long? ReadNumber(string file) =>
+        File.Exists(file) && long.TryParse(File.ReadAllText(file).AsSpan().Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : null;
+}
