@@ -56,6 +56,7 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromSeconds(20), fabric.Endpoint.OperationTimeout);
         Expect.Equal(33, fabric.Endpoint.MaxOutstanding);
         Expect.Equal(3 << 20, fabric.Endpoint.MaxMessageLength);
+        Expect.Equal(44, fabric.Endpoint.MaxUnreceivedMessages);
         Expect.Equal(TimeSpan.FromMicroseconds(100), fabric.Endpoint.SpinTime);
     }
 

@@ -59,6 +59,7 @@ public sealed class BindingTests
                 "OperationTimeout": "-00:00:00.001",
                 "MaxOutstanding": 33,
                 "MaxMessageLength": "3 MiB",
+                "MaxUnreceivedMessages": 44,
                 "SpinTime": "00:00:00.0001"
               }
             }
@@ -130,6 +131,7 @@ public sealed class BindingTests
         Assert.Equal(Timeout.InfiniteTimeSpan, options.OperationTimeout);
         Assert.Equal(33, options.MaxOutstanding);
         Assert.Equal(3 << 20, options.MaxMessageLength);
+        Assert.Equal(44, options.MaxUnreceivedMessages);
         Assert.Equal(TimeSpan.FromMicroseconds(100), options.SpinTime);
     }
 

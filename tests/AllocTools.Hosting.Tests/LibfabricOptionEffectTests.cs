@@ -156,6 +156,21 @@ public sealed class LibfabricOptionEffectTests
     }
 
     [Fact]
+    [EffectOf("Provider:Endpoint:MaxUnreceivedMessages")]
+    public async Task Max_unreceived_messages()
+    {
+        using IHost host = await StartAsync(Tcp + ", \"Endpoint\": { \"MaxUnreceivedMessages\": 1 }");
+        LibfabricEndpoint endpoint = EndpointOf(host);
+        using RmaBuffer buffer = PoolOf(host).Rent(10);
+        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+        await endpoint.SendAsync(buffer, self, cancellationToken: Cancelled);
+        RmaTimeoutException error = await Assert.ThrowsAsync<RmaTimeoutException>(
+            () => endpoint.SendAsync(buffer, self, TimeSpan.FromMilliseconds(200), Cancelled).AsTask());
+        Assert.Contains("Endpoint:MaxUnreceivedMessages", error.Message, StringComparison.Ordinal);
+        endpoint.Dispose();
+    }
+
+    [Fact]
     [EffectOf("Provider:Endpoint:CompletionLevel")]
     public async Task Completion_level()
     {

@@ -91,6 +91,22 @@ public sealed class MessageTests
 
     [Theory]
     [MemberData(nameof(Fabrics))]
+    public async Task AMessageOverThePeersLimitIsRefusedWhereItIsSent(string fabric)
+    {
+        int sides = 0;
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxMessageLength = sides++ == 0 ? 1_000 : 100);
+        using RmaBuffer source = pair.Left.Pool.Rent(101);
+        ArgumentException error = await Assert.ThrowsAnyAsync<ArgumentException>(
+            async () => await pair.Left.Endpoint.SendAsync(source, pair.Left.Peer, cancellationToken: Token));
+        Assert.Contains("longer than the peer takes, 100 bytes", error.Message, StringComparison.Ordinal);
+        using RmaBuffer room = pair.Right.Pool.Rent(100);
+        Task<long> receive = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
+        await pair.Left.Endpoint.SendAsync(source.Slice(0, 100), pair.Left.Peer, cancellationToken: Token);
+        Assert.Equal(100, await receive);
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
     public async Task TheDocumentedLoopSurvivesAMessageThatIsTooLong(string fabric)
     {
         await using var pair = new EndpointPair(fabric);

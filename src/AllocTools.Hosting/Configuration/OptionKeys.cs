@@ -67,6 +67,7 @@ internal static class OptionKeys
                 new(nameof(LibfabricEndpointOptions.OperationTimeout), OptionKind.Duration),
                 new(nameof(LibfabricEndpointOptions.MaxOutstanding), OptionKind.Integer),
                 new(nameof(LibfabricEndpointOptions.MaxMessageLength), OptionKind.Size),
+                new(nameof(LibfabricEndpointOptions.MaxUnreceivedMessages), OptionKind.Integer),
                 new(nameof(LibfabricEndpointOptions.SpinTime), OptionKind.Duration),
             ],
         },

@@ -69,6 +69,16 @@ internal sealed class TransportDescription
             d.Place = PeerPlace.Read(value);
             return d.Place is not null;
         }),
+        new(9, "longest message", d => d.MaxMessageLength is { } length ? Numbers((uint)length, (uint)(length >> 32)) : null, (d, value) =>
+        {
+            d.MaxMessageLength = value.Length == 8 && BinaryPrimitives.ReadInt64LittleEndian(value) is > 0 and long length ? length : null;
+            return d.MaxMessageLength is not null;
+        }),
+        new(10, "gauge", d => d.Gauge is var (address, key) ? Numbers((uint)address, (uint)(address >> 32), (uint)key, (uint)(key >> 32)) : null, (d, value) =>
+        {
+            d.Gauge = value.Length == 16 ? (BinaryPrimitives.ReadUInt64LittleEndian(value), BinaryPrimitives.ReadUInt64LittleEndian(value[8..])) : null;
+            return d.Gauge is not null;
+        }),
     ];
 
     private byte[]? _encoded;
@@ -108,6 +118,12 @@ internal sealed class TransportDescription
 
     /// <summary>Where the process is. An address says it, so that one that can't be reached is refused; memory does not.</summary>
     public PeerPlace? Place { get; set; }
+
+    /// <summary>The longest message that the endpoint takes, in bytes. An endpoint's, not its context's.</summary>
+    public long? MaxMessageLength { get; set; }
+
+    /// <summary>Where the endpoint shows how many receives wait, and the key to read it by. An endpoint's, not its context's.</summary>
+    public (ulong Address, ulong Key)? Gauge { get; set; }
 
     /// <summary>This process's byte order and word size.</summary>
     public static (ByteOrder Order, byte Size) OwnWords => (BitConverter.IsLittleEndian ? ByteOrder.LittleEndian : ByteOrder.BigEndian, (byte)nint.Size);

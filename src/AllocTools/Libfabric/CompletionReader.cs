@@ -6,12 +6,13 @@ namespace AllocTools.Libfabric;
 /// <summary>Reads the completion queue and ends the operations whose completions it finds. The turn's.</summary>
 /// <remarks>A completion can be read before the call that posted its operation has returned.</remarks>
 internal sealed unsafe class CompletionReader(
-    LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending, PeerLosses losses, ReceiveOverflow? overflow)
+    LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending, PeerLosses losses, ReceiveOverflow? overflow, DeliveryGauge? gauge)
 {
     private const int BatchSize = 64;
 
     private readonly fi_context2* _contexts = contexts;
     private readonly string _provider = context.Traits.ProviderName;
+    private readonly bool _confirmsSends = context.Traits.SendsAreConfirmed;
 
     /// <summary>Reads all that is there.</summary>
     /// <returns>True where anything was.</returns>
@@ -54,9 +55,13 @@ internal sealed unsafe class CompletionReader(
             return;
         long word = slot.Word;
         OperationState state = OperationSlot.StateOf(word);
+        OnFabricIsDone(slot, state);
+        if (state is OperationState.Posted or OperationState.Cancelling && slot.Flow is { } flow && GoOn(slot, flow, word, state))
+            return;
         if (state is OperationState.Posted or OperationState.Cancelling)
         {
-            slot.Transferred += slot.Kind == RmaOperationKind.Receive ? length : slot.PartLength;
+            if (slot.Stage != SendStage.Confirm)
+                slot.Transferred += slot.Kind == RmaOperationKind.Receive ? length : slot.PartLength;
             bool isWhole = slot.Kind == RmaOperationKind.Receive || slot.Transferred == slot.Length;
             if (!isWhole && state == OperationState.Posted)
             {
@@ -75,6 +80,57 @@ internal sealed unsafe class CompletionReader(
             }
         }
         OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
+    }
+
+    /// <summary>What other operations are told by, whoever has ended this one.</summary>
+    private void OnFabricIsDone(OperationSlot slot, OperationState state)
+    {
+        if (state is OperationState.Free or OperationState.Ended)
+            return;
+        if (slot.Kind == RmaOperationKind.Receive)
+            gauge?.OnReceiveEnded();
+        slot.Flow?.EndAsking(slot);
+    }
+
+    /// <summary>Takes a send to its next stage.</summary>
+    /// <returns>False where there is none: it has ended.</returns>
+    private bool GoOn(OperationSlot slot, PeerFlow flow, long word, OperationState state)
+    {
+        long use = OperationSlot.UseOf(word);
+        switch (slot.Stage)
+        {
+            case SendStage.Ask when state == OperationState.Posted:
+                long waiting = *gauge!.AnswerOf(slot);
+                if (waiting > 0)
+                {
+                    slot.Stage = SendStage.Admitted;
+                    // Before the window opens for others, which must not overtake it.
+                    dispatch.PostNextPart(slot, use);
+                    flow.OnAnswer(waiting);
+                    return true;
+                }
+                slot.Stage = SendStage.Send;
+                flow.OnAnswer(waiting);
+                dispatch.QueueFirst(slot, use);
+                return true;
+            case SendStage.Ask:
+                // Nothing was sent.
+                if (slot.TryChange(word, OperationState.Ended))
+                    ending.Fail(slot, ending.OverdueError(slot, isHeld: false));
+                else
+                    OperationEnding.LetGo(slot, use);
+                return true;
+            case SendStage.Confirm:
+                flow.OnAnswer(*gauge!.AnswerOf(slot));
+                return false;
+            default:
+                if (!_confirmsSends || state != OperationState.Posted)
+                    return false;
+                slot.Transferred = slot.Length;
+                slot.Stage = SendStage.Confirm;
+                dispatch.PostNextPart(slot, use);
+                return true;
+        }
     }
 
     /// <summary>The rest of the message is in the overflow, which nobody reads.</summary>
@@ -96,6 +152,7 @@ internal sealed unsafe class CompletionReader(
             return;
         long word = slot.Word;
         OperationState state = OperationSlot.StateOf(word);
+        OnFabricIsDone(slot, state);
         if (state is OperationState.Posted or OperationState.Cancelling)
         {
             // shm of 1.17 gives negative codes; an error entry without a code is one all the same.

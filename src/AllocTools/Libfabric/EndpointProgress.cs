@@ -25,7 +25,7 @@ internal sealed unsafe class EndpointProgress
     private RmaException? _failure;
 
     public EndpointProgress(
-        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread, ReceiveOverflow? overflow)
+        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread, ReceiveOverflow? overflow, DeliveryGauge? gauge)
     {
         _context = context;
         _slots = slots;
@@ -37,9 +37,9 @@ internal sealed unsafe class EndpointProgress
         _ending = new OperationEnding(context, peers, Losses, retries, completions, _earliest, counters, time);
         _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, peers, _ending, _earliest, time);
         Lanes = new TransmitLanes(context, resources, peers, slots, _ending);
-        OperationPoster poster = new(Lanes, context.Traits, contexts, overflow);
+        OperationPoster poster = new(Lanes, context.Traits, contexts, overflow, gauge);
         Dispatch = new OperationDispatch(context, poster, retries, _ending, Losses, _overdue, _turn, time, hasOwnThread);
-        _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending, Losses, overflow);
+        _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending, Losses, overflow, gauge);
     }
 
     public OperationDispatch Dispatch { get; }

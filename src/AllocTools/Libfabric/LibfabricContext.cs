@@ -67,6 +67,9 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     public DomainHandle Domain => _domain;
 
+    /// <summary>The most that its registrations may grant.</summary>
+    public RmaAccess GrantedAccess => _mostAccess;
+
     public override RmaProviderTraits Traits { get; }
 
     /// <summary>The first failure of an endpoint's progress, for good; or that of one which is stuck, while it is.</summary>

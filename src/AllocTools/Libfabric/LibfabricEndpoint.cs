@@ -42,6 +42,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly EndpointCounters _counters = new();
     private readonly OperationStarter _starter;
     private readonly ReceiveOverflow? _overflow;
+    private readonly DeliveryGauge? _gauge;
     private readonly long _maxMessageLength;
     private readonly unsafe fi_context2* _contexts;
     private int _withoutTask;
@@ -56,24 +57,28 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         _resources = resources;
         _ownsResources = ownsResources;
         _options = options;
+        _maxMessageLength = Math.Min(options.MaxMessageLength, context.Traits.MaxMessageSize);
         fi_addr_format format = context.Info.Info->addr_format;
         byte[] advertised = AdvertisedAddress.Of(resources.Address, format, provider);
         _description = context.Description.Copy();
         // Where an address of another's choice is reached from is not known here.
         if (string.IsNullOrEmpty(provider.AdvertisedNode) || _description.IsSharedMemory)
             _description.Place = PeerPlace.FindOwn();
+        _gauge = DeliveryGauge.TryOpen(context, options.MaxOutstanding);
+        _description.MaxMessageLength = _maxMessageLength;
+        _description.Gauge = _gauge?.Remote;
         Address = EndpointAddress.Compose(advertised, _description);
-        _peers = new PeerTable(this, context, resources.Vector, _description, new PeerAddressFormat(format, resources.Address), new PeerReach(format, resources.Address, advertised, _description.Place), resources.HasFile);
+        _peers = new PeerTable(
+            this, context, resources.Vector, _description, new PeerAddressFormat(format, resources.Address), new PeerReach(format, resources.Address, advertised, _description.Place), resources.HasFile, _gauge, options.MaxUnreceivedMessages);
         _completions = new CompletionRing(options.MaxOutstanding);
         _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
         NativeMemory.Clear(_contexts, (nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2));
-        _maxMessageLength = Math.Min(options.MaxMessageLength, context.Traits.MaxMessageSize);
         _overflow = ReceiveOverflow.TryMap(context.Info, context.Traits, _maxMessageLength, context.Logger);
         _resources.Endpoint.Acquire();
         _resources.Queue.Acquire();
         try
         {
-            _starter = new OperationStarter(context, resources, _peers, _contexts, _completions, _counters, options, time, _overflow);
+            _starter = new OperationStarter(context, resources, _peers, _contexts, _completions, _counters, options, time, _overflow, _gauge);
         }
         catch
         {
@@ -81,6 +86,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
             _resources.Queue.DangerousRelease();
             NativeMemory.AlignedFree(_contexts);
             _overflow?.Unmap();
+            _gauge?.Close(fabricIsDone: true);
             throw;
         }
     }
@@ -180,6 +186,20 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         RmaEndpointStatistics now = _starter.Snapshot();
         return _gate.IsClosed ? now with { State = RmaEndpointState.Closed } : now;
+    }
+
+    /// <summary>
+    /// What a completed send to a peer means: the endpoint's level, or <see cref="LibfabricCompletionLevel.Transmit"/> where
+    /// neither the transport nor the peer can tell that the bytes are there (<see cref="RmaProviderTraits.SendsAreConfirmed"/>,
+    /// and a peer that is no endpoint of this library, or grants no remote reading). An empty message counts as sent.
+    /// </summary>
+    /// <param name="peer">A peer of this endpoint.</param>
+    public LibfabricCompletionLevel GetSendLevel(RmaPeer peer)
+    {
+        Check(peer);
+        return _options.CompletionLevel == LibfabricCompletionLevel.Delivery && _context.Traits.SendsAreConfirmed && _peers.FlowOf(peer) is null
+            ? LibfabricCompletionLevel.Transmit
+            : _options.CompletionLevel;
     }
 
     /// <inheritdoc/>
@@ -393,7 +413,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
                 break;
             case RmaOperationKind.Send:
                 Check(operation.Peer);
-                ThrowIfTooLong(length);
+                ThrowIfTooLong(length, operation.Peer);
                 break;
             case RmaOperationKind.Receive:
                 EndpointChecks.ThrowIfReadOnly(operation);
@@ -403,11 +423,14 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         }
     }
 
-    private void ThrowIfTooLong(long length)
+    private void ThrowIfTooLong(long length, RmaPeer peer)
     {
-        if (length <= _maxMessageLength)
+        long theirs = _peers.TransportOf(peer)?.MaxMessageLength ?? long.MaxValue;
+        if (length <= Math.Min(_maxMessageLength, theirs))
             return;
-        string limit = _maxMessageLength < _options.MaxMessageLength
+        string limit = theirs < _maxMessageLength
+            ? $"than the peer takes, {theirs} bytes (its Endpoint:MaxMessageLength)"
+            : _maxMessageLength < _options.MaxMessageLength
             ? $"than the provider '{_context.Traits.ProviderName}' can send, {_maxMessageLength} bytes"
             : $"than Endpoint:MaxMessageLength, {_maxMessageLength} bytes";
         throw new ArgumentException($"A message of {length} bytes is longer {limit}. Send parts, or write by RMA.", nameof(length));
@@ -439,6 +462,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
             NativeMemory.AlignedFree(_contexts);
             _overflow?.Unmap();
         }
+        _gauge?.Close(isDone);
         _contextLease.Dispose();
     }
 

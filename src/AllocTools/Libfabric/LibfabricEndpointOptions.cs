@@ -36,6 +36,14 @@ public sealed class LibfabricEndpointOptions
     public long MaxMessageLength { get; set; } = 64L << 20;
 
     /// <summary>
+    /// How many messages may go to a peer after it last had a receive posted. Further ones wait until it has one again, and
+    /// time out: else they pile up in its memory. For transports that have no limit of their own, tcp;ofi_rxm and sockets.
+    /// Range: 1 to 1,048,576, or 0 for no limit. Default: 1,024.
+    /// </summary>
+    [OptionRange(0, 1 << 20, "messages", LeastMeans = "no limit")]
+    public int MaxUnreceivedMessages { get; set; } = 1024;
+
+    /// <summary>
     /// How long the progress loop goes on reading the completion queue after the last completion before it waits.
     /// Range: 0 to 1 s. Default: 50 µs.
     /// </summary>

@@ -128,6 +128,14 @@ internal static class LibfabricErrors
             || error == FiErrno.FI_ESHUTDOWN || error == FiErrno.FI_EHOSTDOWN || error == FiErrno.FI_ETIMEDOUT;
     }
 
+    /// <summary>A message was not sent, because the peer does not receive.</summary>
+    public static RmaTimeoutException NotReceiving(string provider, long length, TimeSpan elapsed, int window) => new(
+        $"Send of {length} bytes was not started within {elapsed.TotalSeconds:0.###} s on provider '{provider}': the peer has had no receive posted since the last {window} messages, which is as many as "
+        + "Endpoint:MaxUnreceivedMessages lets pile up in its memory. Its application must receive sooner, or post more receives.",
+        RmaOperationKind.Send,
+        FiErrno.FI_ETIMEDOUT,
+        nameof(FiErrno.FI_ETIMEDOUT));
+
     public static RmaTimeoutException NoSlot(string provider, RmaOperationKind kind, long length, TimeSpan elapsed, int maxOutstanding, int abandoned) => new(
         $"{kind} of {length} bytes was not started within {elapsed.TotalSeconds:0.###} s on provider '{provider}': all {maxOutstanding} operations that "
         + $"Endpoint:MaxOutstanding allows are outstanding, {abandoned} of them timed out before. Raise it, await operations sooner, or open the endpoint anew.",

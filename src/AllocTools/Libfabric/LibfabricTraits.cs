@@ -32,6 +32,9 @@ internal static unsafe class LibfabricTraits
             RemoteAccessEnforced = !(isShm && virtualAddress && library < SharedMemoryEnforcesFrom),
             RegistrationsBoundToEndpoint = (domain->mr_mode & FiMrMode.FI_MR_ENDPOINT) != 0,
             DeliveryComplete = (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
+            // A verbs device has put the bytes into the peer's memory when it reports them as sent.
+            SendsAreConfirmed = IsRxmOverSockets(provider) && (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
+            UnreceivedMessagesPileUp = IsRxmOverSockets(provider) || provider == "sockets",
             SendAfterWriteOrdered = (info->tx_attr->msg_order & FiOrder.FI_ORDER_SAW) != 0,
             MaxMessageSize = (long)Math.Min(info->ep_attr->max_msg_size, long.MaxValue),
             NumaNode = FabricDevice.NumaNodeOf(info),
@@ -43,4 +46,7 @@ internal static unsafe class LibfabricTraits
                 : 0,
         };
     }
+
+    private static bool IsRxmOverSockets(string provider) =>
+        provider.StartsWith("tcp", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal);
 }

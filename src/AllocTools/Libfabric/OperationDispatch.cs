@@ -142,6 +142,9 @@ internal sealed class OperationDispatch
             _ending.FailUnposted(slot, use, (int)status);
     }
 
+    /// <summary>Leaves an operation to a later turn, before those that wait already.</summary>
+    public void QueueFirst(OperationSlot slot, long use) => Queue(slot, use, first: true);
+
     private void Queue(OperationSlot slot, long use, bool first)
     {
         if (first)

@@ -117,7 +117,9 @@ internal sealed class OperationEnding(LibfabricContext context, PeerTable peers,
     public Exception OverdueError(OperationSlot slot, bool isHeld) => slot.CancelRequested
         ? new OperationCanceledException(slot.CancellationToken)
         : peers.FindLoss(slot) as Exception
-        ?? LibfabricErrors.Timeout(_provider, slot.Kind, slot.Length, time.GetElapsedTime(slot.Started, slot.Deadline), isHeld, isHeld && slot.Lane?.Blocker is { } blocker && blocker != slot.Peer ? blocker : null);
+        ?? (!isHeld && slot.Flow is { IsFull: true } flow
+            ? LibfabricErrors.NotReceiving(_provider, slot.Length, time.GetElapsedTime(slot.Started, slot.Deadline), flow.Window)
+            : LibfabricErrors.Timeout(_provider, slot.Kind, slot.Length, time.GetElapsedTime(slot.Started, slot.Deadline), isHeld, isHeld && slot.Lane?.Blocker is { } blocker && blocker != slot.Peer ? blocker : null));
 
     /// <summary>What the owner of an operation is told whose endpoint was closed.</summary>
     public RmaOperationException ClosedError(OperationSlot slot) => LibfabricErrors.EndpointClosed(_provider, slot.Kind, slot.Length);

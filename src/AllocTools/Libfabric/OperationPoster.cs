@@ -8,7 +8,7 @@ namespace AllocTools.Libfabric;
 /// Writes and sends pass the completion level as a flag of the call: net of libfabric 1.17 forgets the level that its
 /// endpoint was opened with, and then completes before the bytes are there.
 /// </remarks>
-internal sealed unsafe class OperationPoster(TransmitLanes lanes, RmaProviderTraits traits, fi_context2* contexts, ReceiveOverflow? overflow)
+internal sealed unsafe class OperationPoster(TransmitLanes lanes, RmaProviderTraits traits, fi_context2* contexts, ReceiveOverflow? overflow, DeliveryGauge? gauge)
 {
     private readonly fi_context2* _contexts = contexts;
     private readonly long _maxPart = traits.MaxMessageSize;
@@ -29,8 +29,9 @@ internal sealed unsafe class OperationPoster(TransmitLanes lanes, RmaProviderTra
         {
             RmaOperationKind.Write => Write(endpoint, slot, local, (nuint)part, descriptor, slot.RemoteAddress + (ulong)done, context),
             RmaOperationKind.Read => endpoint.Read(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
+            RmaOperationKind.Send when slot.Flow is { } flow => SendWithin(endpoint, flow, slot, local, descriptor, context),
             RmaOperationKind.Send => Send(endpoint, slot, local, (nuint)part, descriptor, context),
-            _ => Receive(endpoint, slot, local, descriptor, context),
+            _ => CountReceive(endpoint, slot, local, descriptor, context),
         };
     }
 
@@ -64,6 +65,44 @@ internal sealed unsafe class OperationPoster(TransmitLanes lanes, RmaProviderTra
         };
         // An empty message has no bytes to be delivered, and shm (libfabric 1.17) would never complete it.
         return endpoint.SendMsg(&message, length == 0 ? FiFlags.FI_COMPLETION : _levelFlags);
+    }
+
+    /// <summary>Sends what the peer's window allows, or asks the peer. Once the transport took either, the slot is not touched any more.</summary>
+    private nint SendWithin(EndpointHandle endpoint, PeerFlow flow, OperationSlot slot, void* local, void* descriptor, void* context)
+    {
+        if (slot.Stage == SendStage.Confirm)
+            return Ask(endpoint, flow, slot, context);
+        bool isAdmitted = slot.Stage == SendStage.Admitted;
+        if (isAdmitted || flow.TryAdmit())
+        {
+            nint status = Send(endpoint, slot, local, (nuint)slot.Length, descriptor, context);
+            if (status != 0 && !isAdmitted)
+                flow.Unadmit();
+            return status;
+        }
+        if (!flow.TryBeginAsking(slot))
+            return -FiErrno.FI_EAGAIN;
+        slot.Stage = SendStage.Ask;
+        nint asked = Ask(endpoint, flow, slot, context);
+        if (asked != 0)
+        {
+            slot.Stage = SendStage.Send;
+            flow.EndAsking(slot);
+        }
+        return asked;
+    }
+
+    private nint Ask(EndpointHandle endpoint, PeerFlow flow, OperationSlot slot, void* context) =>
+        endpoint.Read(gauge!.AnswerOf(slot), sizeof(long), null, slot.Peer, flow.Address, flow.Key, context);
+
+    private nint CountReceive(EndpointHandle endpoint, OperationSlot slot, void* local, void* descriptor, void* context)
+    {
+        // First: its completion may be read before the call returns.
+        gauge?.OnReceivePosted();
+        nint status = Receive(endpoint, slot, local, descriptor, context);
+        if (status != 0)
+            gauge?.OnReceiveEnded();
+        return status;
     }
 
     private nint Receive(EndpointHandle endpoint, OperationSlot slot, void* local, void* descriptor, void* context)

@@ -90,6 +90,12 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     /// <inheritdoc cref="PreviousRetry"/>
     public OperationSlot? NextRetry { get; set; }
 
+    /// <summary>What is known of how a send's peer takes messages; null where nothing is, and for other operations. Set before the slot is filled.</summary>
+    public PeerFlow? Flow { get; set; }
+
+    /// <summary>Where a send with a <see cref="Flow"/> is.</summary>
+    public SendStage Stage { get; set; }
+
     public short Version => _task.Version;
 
     public bool CancelRequested => _cancelRequested;
@@ -129,6 +135,7 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         _users = hasTask && waiter is null ? 2 : 1;
         _cancelRequested = false;
         CancelRequests = 0;
+        Stage = SendStage.Send;
         Kind = operation.Kind;
         // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.
         Address = hold.Address + (nint)operation.Local.Offset;

@@ -27,8 +27,9 @@ internal sealed class OperationStarter : IDisposable
     /// <param name="options">The endpoint's options.</param>
     /// <param name="time">The clock.</param>
     /// <param name="overflow">Takes what does not fit into the buffer of its receive; null where the transport has to report it.</param>
+    /// <param name="gauge">Shows the receives that wait; null where the transport needs none.</param>
     public unsafe OperationStarter(
-        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Interop.fi_context2* contexts, CompletionRing completions, EndpointCounters counters, LibfabricEndpointOptions options, TimeProvider time, ReceiveOverflow? overflow)
+        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Interop.fi_context2* contexts, CompletionRing completions, EndpointCounters counters, LibfabricEndpointOptions options, TimeProvider time, ReceiveOverflow? overflow, DeliveryGauge? gauge)
     {
         _context = context;
         _peers = peers;
@@ -41,7 +42,7 @@ internal sealed class OperationStarter : IDisposable
             _slots[i] = new OperationSlot(this, i);
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == LibfabricProgress.Endpoint;
-        _progress = new EndpointProgress(context, resources, peers, _slots, contexts, completions, counters, time, hasOwnThread, overflow);
+        _progress = new EndpointProgress(context, resources, peers, _slots, contexts, completions, counters, time, hasOwnThread, overflow, gauge);
         if (hasOwnThread)
             _loop = new ProgressLoop(_progress, Break, context, resources, options.SpinTime, time);
         _progress.Losses.Found = OnPeerLost;
@@ -262,6 +263,7 @@ internal sealed class OperationStarter : IDisposable
     /// <summary>Gives a slot to an operation that waited for one. False: it has failed, such as when its peer was removed meanwhile.</summary>
     private bool TryGive(WaitingOperation waiting, OperationSlot slot)
     {
+        slot.Flow = FlowOf(waiting.Operation);
         slot.Prepare(
             waiting.Operation, waiting.Hold, hasTask: true, waiting.Started, waiting.Deadline, waiting.CancellationToken, waiting);
         if (FindReasonAgainst(waiting.Operation) is { } reason && slot.TryUnprepare())
@@ -298,6 +300,7 @@ internal sealed class OperationStarter : IDisposable
         }
         long now = _progress.StartOf(timeout);
         long deadline = DeadlineOf(now, timeout);
+        slot.Flow = FlowOf(operation);
         slot.Prepare(operation, hold, hasTask, now, deadline, cancellationToken);
         _progress.NoteDeadline(deadline);
         if (FindReasonAgainst(operation) is not { } reason)
@@ -311,6 +314,8 @@ internal sealed class OperationStarter : IDisposable
         _free.Return(slot);
         throw reason;
     }
+
+    private PeerFlow? FlowOf(in RmaOperation operation) => operation.Kind == RmaOperationKind.Send ? _peers.FlowOf(operation.Peer) : null;
 
     /// <summary>Holds what the operation uses: the buffer, and a mapped key.</summary>
     private RmaHold Hold(in RmaOperation operation)

@@ -18,6 +18,9 @@ internal sealed class PeerEntry(byte[] address, long generation)
     /// <summary>What its address said of its transport, when it was inserted last; null where it said nothing.</summary>
     public TransportDescription? Transport { get; set; }
 
+    /// <summary>How it takes messages; null where its address does not say how to find out.</summary>
+    public PeerFlow? Flow { get; set; }
+
     /// <summary>How often it was inserted and not yet removed. Guarded by the table.</summary>
     public int Insertions { get; set; } = 1;
 

@@ -14,7 +14,7 @@ namespace AllocTools.Libfabric;
 /// removes and inserts it with the transport, too, so that nothing of its connection is left.
 /// </remarks>
 internal sealed class PeerTable(
-    IRmaEndpoint endpoint, LibfabricContext context, AvHandle vector, TransportDescription own, PeerAddressFormat format, PeerReach reach, bool hasFiles)
+    IRmaEndpoint endpoint, LibfabricContext context, AvHandle vector, TransportDescription own, PeerAddressFormat format, PeerReach reach, bool hasFiles, DeliveryGauge? gauge, int maxUnreceivedMessages)
 {
     private readonly Lock _gate = new();
     private readonly ConcurrentDictionary<ulong, PeerEntry> _peers = new();
@@ -60,13 +60,16 @@ internal sealed class PeerTable(
             {
                 known.Insertions++;
                 known.Transport = transport;
+                // One that has started again at the same address shows another word.
+                if (transport?.Gauge != known.Flow?.Gauge)
+                    known.Flow = FlowOf(transport);
                 generation = known.Generation;
                 return handle;
             }
             foreach ((string left, _) in _left.Where(l => l.Value == handle).ToArray())
                 _left.Remove(left);
             generation = ++_generations;
-            _peers[handle] = new PeerEntry(address.ToArray(), generation) { Transport = transport };
+            _peers[handle] = new PeerEntry(address.ToArray(), generation) { Transport = transport, Flow = FlowOf(transport) };
             _handles[text] = handle;
             return handle;
         }
@@ -101,6 +104,12 @@ internal sealed class PeerTable(
 
     /// <summary>What a peer's address said of its transport; null where it said nothing, or the peer was removed.</summary>
     public TransportDescription? TransportOf(RmaPeer peer) => TryFind(peer, out PeerEntry? entry) ? entry.Transport : null;
+
+    /// <summary>How a peer takes messages; null where its address did not say how to find out, or the peer was removed.</summary>
+    public PeerFlow? FlowOf(RmaPeer peer) => gauge is not null && TryFind(peer, out PeerEntry? entry) ? entry.Flow : null;
+
+    private PeerFlow? FlowOf(TransportDescription? transport) =>
+        gauge is not null && transport?.Gauge is var (address, key) ? new PeerFlow(address, key, maxUnreceivedMessages) : null;
 
     /// <summary>Why an operation can't go to its peer: the peer was removed, or is lost. Null where it can.</summary>
     public Exception? FindReasonAgainst(in RmaOperation operation)

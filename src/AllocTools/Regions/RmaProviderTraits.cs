@@ -45,6 +45,20 @@ public sealed record RmaProviderTraits
     /// <summary>A completed write means that its bytes are in the peer's memory (FI_DELIVERY_COMPLETE), as the options asked.</summary>
     public bool DeliveryComplete { get; init; }
 
+    /// <summary>
+    /// The transport ends a send before its bytes are in the peer's memory, whatever <see cref="DeliveryComplete"/> says
+    /// (tcp;ofi_rxm). Where delivery is asked for, the endpoint reads the peer after each send, and ends the send when the
+    /// peer has answered. That needs a peer whose address offers it, as those of this library do; a send to any other says
+    /// only that its buffer may be used again.
+    /// </summary>
+    public bool SendsAreConfirmed { get; init; }
+
+    /// <summary>
+    /// Messages that nobody receives pile up in the peer's memory, without a limit of the transport's (tcp;ofi_rxm,
+    /// sockets). The endpoint's option MaxUnreceivedMessages limits them with peers whose address offers it.
+    /// </summary>
+    public bool UnreceivedMessagesPileUp { get; init; }
+
     /// <summary>A message that is sent after a write arrives after the write's bytes (FI_ORDER_SAW).</summary>
     public bool SendAfterWriteOrdered { get; init; }
 
