@@ -164,7 +164,10 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     /// <summary>Process-wide barriers that were passed to empty magazines, for tests.</summary>
     internal long Barriers => _engine.Barriers;
 
-    /// <summary>Those who wait are being served, or are about to be, for tests.</summary>
+    /// <summary>Whether a newcomer may have memory registered although others wait, for tests.</summary>
+    internal bool SparesRoomFor(long length) => _engine.SparesRoomFor(length);
+
+    /// <summary>Memory is being registered for waiters, or is about to be, for tests.</summary>
     internal bool ServesWaiters => _engine.ServesWaiters;
 
     PoolInstruments? IMeteredPool.Instruments

@@ -17,7 +17,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
     private readonly List<(Slab Slab, long Since)> _idle = [];
     private long _idleBytes;
     private long _registeredBytes;
-    private int _regions;
+    private readonly HashSet<Slab> _regions = [];
     private long _hits;
     private long _misses;
 
@@ -26,7 +26,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         get
         {
             lock (_gate)
-                return _regions - _idle.Count;
+                return _regions.Count - _idle.Count;
         }
     }
 
@@ -45,12 +45,12 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         return false;
     }
 
-    public bool TryTake(long length, out RmaBuffer buffer)
+    public bool TryTake(long length, out RmaBuffer buffer, bool mayReclaim = true)
     {
         if (TryTakeIdle(length, out buffer))
             return true;
         long bytes = Engine.Slabs.RoundToPages(length);
-        if (Engine.Memory.Reserve(bytes, bytes, this) == 0)
+        if (Engine.Memory.Reserve(bytes, bytes, this, mayReclaim) == 0)
             return false;
         Slab slab;
         try
@@ -59,7 +59,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
             lock (_gate)
             {
                 _misses++;
-                _regions++;
+                _regions.Add(slab);
                 _registeredBytes += bytes;
             }
         }
@@ -69,6 +69,16 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         }
         buffer = new RmaBuffer(slab, 0, slab.Lease(0), length);
         return true;
+    }
+
+    /// <summary>Bytes of regions that are out, of those that are so long or longer.</summary>
+    public long InUse(long atLeast)
+    {
+        lock (_gate)
+        {
+            return _regions.Sum(r => r.Region.Length >= atLeast ? r.Region.Length : 0)
+                - _idle.Sum(i => i.Slab.Region.Length >= atLeast ? i.Slab.Region.Length : 0);
+        }
     }
 
     /// <summary>Idle bytes. Read without the lock.</summary>
@@ -88,7 +98,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
             else
             {
                 _registeredBytes -= slab.Region.Length;
-                _regions--;
+                _regions.Remove(slab);
             }
         }
         // One that alone is over the limit must not push out all others.
@@ -134,12 +144,12 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
             {
                 Name = "direct",
                 BlockSize = 0,
-                Slabs = _regions,
+                Slabs = _regions.Count,
                 RegisteredBytes = _registeredBytes,
                 IdleBytes = _idleBytes,
                 Hits = _hits,
                 Misses = _misses,
-                TotalBuffers = _regions,
+                TotalBuffers = _regions.Count,
                 IdleBuffers = _idle.Count,
                 QuarantinedBuffers = Quarantined,
             };
@@ -177,7 +187,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
             _idle.RemoveAt(0);
             _idleBytes -= slab.Region.Length;
             _registeredBytes -= slab.Region.Length;
-            _regions--;
+            _regions.Remove(slab);
             return true;
         }
     }

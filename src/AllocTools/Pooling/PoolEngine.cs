@@ -193,9 +193,11 @@ internal sealed class PoolEngine : IDisposable
         CheckRequest(length);
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled<RmaBuffer>(cancellationToken);
+        TimeSpan timeout = TimeSpan.FromTicks(Volatile.Read(ref _rentTimeoutTicks));
         try
         {
-            if (TryTakeAsNewcomer(length, out RmaBuffer buffer))
+            // Where it does not wait it is as a rent.
+            if (timeout == TimeSpan.Zero ? TryTakeAtOnce(length, out RmaBuffer buffer) : TryTakeAsNewcomer(length, out buffer))
                 return new ValueTask<RmaBuffer>(Leaks.Sample(buffer));
             if (NeverFits(length))
             {
@@ -208,18 +210,32 @@ internal sealed class PoolEngine : IDisposable
             // Only what the caller did wrong is thrown at once; what the provider or the system refuses is the task's.
             return ValueTask.FromException<RmaBuffer>(e);
         }
-        return WaitAsync(length, cancellationToken);
+        return WaitAsync(length, timeout, cancellationToken);
     }
 
+    /// <summary>Takes for a waiter whose turn it is: an idle block, or what is registered for it.</summary>
     /// <exception cref="RmaPoolExhaustedException">The cap was lowered below what it waits for.</exception>
-    public bool TryTakeForWaiter(long length, out RmaBuffer buffer)
+    public bool TryTakeForWaiter(long length, bool mayRegister, out RmaBuffer buffer)
     {
         if (length > Budget.Limit)
         {
             Interlocked.Increment(ref Counters.Rejections);
             throw Exhausted(length, $"{length} bytes, after the cap was lowered");
         }
-        return TryTake(length, out buffer);
+        return (mayRegister ? TryTakeAnywhere(length, out buffer) : TryTakeIdle(length, out buffer)) && CheckStillOpen(buffer);
+    }
+
+    /// <summary>Takes only what none of the older waiters misses.</summary>
+    public bool TryTakeSpared(long length, List<Waiter> older, bool mayRegister, out RmaBuffer buffer) =>
+        TryTakeUnneeded(length, older, mayRegister, out buffer) && CheckStillOpen(buffer);
+
+    /// <summary>A request's time is up.</summary>
+    public RmaPoolExhaustedException TimedOut(long length, TimeSpan timeout)
+    {
+        // First: nobody sees more time-outs than refusals.
+        Interlocked.Increment(ref Counters.Rejections);
+        Interlocked.Increment(ref Counters.RentTimeouts);
+        return Exhausted(length, $"{length} bytes within RentTimeout ({timeout})", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout.");
     }
 
     /// <summary>Registers memory of the caller's. The pin is taken over, also where it fails.</summary>
@@ -343,6 +359,9 @@ internal sealed class PoolEngine : IDisposable
             owner.Trim(idleSince);
     }
 
+    /// <summary>Bytes of direct and user regions that are in use, of those that are so long or longer.</summary>
+    public long RegionsInUse(long atLeast, bool directToo) => _user.InUse(atLeast) + (directToo ? _direct.InUse(atLeast) : 0);
+
     /// <summary>Idle bytes of direct regions.</summary>
     public long IdleDirectBytes => _direct.IdleBytes;
 
@@ -434,7 +453,7 @@ internal sealed class PoolEngine : IDisposable
     /// <summary>Idle bytes in the threads' magazines.</summary>
     public long MagazineBytes => _classes.Sum(c => c.MagazineBytes);
 
-    /// <summary>Those who wait are being served, or are about to be.</summary>
+    /// <summary>Memory is being registered for waiters, or is about to be.</summary>
     public bool ServesWaiters => _waiters.IsAtWork;
 
     public RmaPoolStatistics GetStatistics() => new()
@@ -483,8 +502,8 @@ internal sealed class PoolEngine : IDisposable
     }
 
     /// <summary>
-    /// Who waits goes first. While somebody waits for the same class a newcomer gets nothing; while others wait it gets
-    /// an idle block, but only so often, and no part of the budget that they wait for.
+    /// Waiters go first. While others wait for the same class a newcomer gets nothing; while others wait for another one
+    /// it gets an idle block, but only so often, and beyond that only what none of them misses.
     /// </summary>
     private bool TryTakeAsNewcomer(long length, out RmaBuffer buffer)
     {
@@ -492,10 +511,54 @@ internal sealed class PoolEngine : IDisposable
             return TryTake(length, out buffer);
         int index = ClassOf(length);
         buffer = default;
-        if (_waiters.CountOf(index) != 0 || !_waiters.TryOvertake())
+        if (_waiters.HasWaitersOf(index))
             return false;
-        return (index == _classes.Length ? _direct.TryTakeIdle(length, out buffer) : _classes[index].TryTakeIdle(length, fromOthers: false, out buffer))
-            && CheckStillOpen(buffer);
+        List<Waiter> older = _waiters.Heads();
+        if (_waiters.MayOvertake(older) && TryTakeIdleOf(index, length, out buffer))
+            _waiters.MarkOvertaken(older);
+        else if (!TryTakeUnneeded(length, older, mayRegister: true, out buffer))
+            return false;
+        return CheckStillOpen(buffer);
+    }
+
+    /// <summary>See <see cref="PoolMemory.IsIndifferent"/>.</summary>
+    private bool TryTakeUnneeded(long length, List<Waiter> older, bool mayRegister, out RmaBuffer buffer)
+    {
+        int index = ClassOf(length);
+        buffer = default;
+        if (IsSpared(index, older, 0))
+        {
+            if (TryTakeIdleOf(index, length, out buffer))
+                return true;
+            return mayRegister && SparedGrowth(index, length, older) is > 0 and long bytes
+                && (index == _classes.Length ? _direct.TryTake(length, out buffer, mayReclaim: false) : _classes[index].TryTake(length, out buffer, bytes));
+        }
+        // What is kept for a class from the start is of use to those who wait for it, or for smaller blocks.
+        return index < _classes.Length && older.TrueForAll(w => w.ClassIndex > index) && _classes[index].TryTakeInitial(length, out buffer);
+    }
+
+    /// <summary>As much as the class likes to grow by, or less, so that none of the waiters misses it; 0 where there is no such number.</summary>
+    private long SparedGrowth(int index, long length, List<Waiter> older)
+    {
+        long least = BytesFor(length);
+        long bytes = index == _classes.Length ? least : Math.Max(least, Slabs.RoundToPages(_classes[index].NextGrowth));
+        while (!IsSpared(index, older, bytes))
+        {
+            if (bytes == least)
+                return 0;
+            bytes = Math.Max(least, bytes / 2);
+        }
+        return bytes;
+    }
+
+    private bool IsSpared(int index, List<Waiter> older, long growth) => older.TrueForAll(w => Memory.IsIndifferent(w, index, growth));
+
+    /// <summary>Whether a newcomer may have memory registered although others wait.</summary>
+    public bool SparesRoomFor(long length)
+    {
+        int index = ClassOf(length);
+        List<Waiter> older = _waiters.Heads();
+        return !_waiters.HasWaitersOf(index) && IsSpared(index, older, 0) && SparedGrowth(index, length, older) > 0;
     }
 
     /// <summary>The pool may have been closed while memory was registered: what was taken goes back then.</summary>
@@ -524,50 +587,32 @@ internal sealed class PoolEngine : IDisposable
         return false;
     }
 
-    private async ValueTask<RmaBuffer> WaitAsync(long length, CancellationToken cancellationToken)
+    /// <summary>An idle block of its class or a larger one, or an idle region. Nothing is in magazines while callers wait.</summary>
+    private bool TryTakeIdle(long length, out RmaBuffer buffer)
     {
-        LinkedListNode<Waiter> node = _waiters.Enqueue(length, _time.GetTimestamp());
+        for (int index = ClassOf(length); index < _classes.Length; index++)
+        {
+            if (TryTakeIdleOf(index, length, out buffer))
+                return true;
+        }
+        buffer = default;
+        return length > _classIndex.Largest && TryTakeIdleOf(_classes.Length, length, out buffer);
+    }
+
+    private bool TryTakeIdleOf(int index, long length, out RmaBuffer buffer) => index == _classes.Length
+        ? _direct.TryTakeIdle(length, out buffer)
+        : _classes[index].TryTakeIdle(length, fromOthers: false, out buffer);
+
+    /// <summary>The task itself is the waiter's: whoever blocks on it is let go by the thread that makes room, though the thread pool has no thread left.</summary>
+    private ValueTask<RmaBuffer> WaitAsync(long length, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        Waiter waiter = new(length, ClassOf(length), BytesFor(length), _time.GetTimestamp()) { Timeout = timeout };
+        _waiters.Enqueue(waiter, cancellationToken);
         // Look once more: a return may have read "nobody waits" just before. The state, too: draining fails waiters once.
         if (Volatile.Read(ref _state) != Open)
             _waiters.FailAll(NotOpen);
         _waiters.Signal();
-        Task<RmaBuffer> task = node.Value.Task;
-        TimeSpan timeout = TimeSpan.FromTicks(Volatile.Read(ref _rentTimeoutTicks));
-        string? errorType = null;
-        try
-        {
-            return Leaks.Sample(await task.WaitAsync(timeout, _time, cancellationToken).ConfigureAwait(false));
-        }
-        catch (TimeoutException) when (!task.IsFaulted)
-        {
-            if (!_waiters.TryRemove(node))
-                return await task.ConfigureAwait(false);
-            errorType = "timeout";
-            // First: nobody sees more time-outs than refusals.
-            Interlocked.Increment(ref Counters.Rejections);
-            Interlocked.Increment(ref Counters.RentTimeouts);
-            // A younger one that it held back may fit now.
-            _waiters.Signal();
-            throw Exhausted(length, $"{length} bytes within RentTimeout ({timeout})", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout.");
-        }
-        catch (OperationCanceledException) when (!task.IsCompleted || task.IsCompletedSuccessfully)
-        {
-            if (!_waiters.TryRemove(node))
-                (await task.ConfigureAwait(false)).GiveBack();
-            // An older waiter that is gone no longer holds back the younger ones.
-            _waiters.Signal();
-            errorType = "cancelled";
-            throw;
-        }
-        catch (Exception e)
-        {
-            errorType = RmaTags.ErrorTypeOf(e);
-            throw;
-        }
-        finally
-        {
-            Instruments?.RecordWait(_time.GetElapsedTime(node.Value.Since), errorType);
-        }
+        return new ValueTask<RmaBuffer>(waiter.Task);
     }
 
     /// <summary>The class that serves a length; the number of classes stands for the direct regions.</summary>

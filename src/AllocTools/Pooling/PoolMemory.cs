@@ -85,6 +85,39 @@ internal sealed class PoolMemory
     /// <summary>Whether a request could be served by registering memory, if need be in place of idle memory. While callers wait, for then nothing is in magazines.</summary>
     public bool HasRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: false);
 
+    /// <summary>
+    /// Whether it makes no difference to a waiter that a younger request takes an idle block of another class, or the
+    /// region of a direct request, and has so many bytes registered for it.
+    /// </summary>
+    /// <remarks>
+    /// It makes none where the waiter can't be served before something large comes back that is enough by itself: what is
+    /// in use and as long as what it lacks when all that is the taker's is lost to it, and, where it waits for a block,
+    /// any slab whose blocks are long enough. If all the rest came back as well it would not do.
+    /// What is registered at the same moment is overlooked; the next request is judged by what it has left.
+    /// </remarks>
+    /// <param name="waiter">The older one.</param>
+    /// <param name="taker">The younger one's class; the number of classes stands for the direct regions.</param>
+    /// <param name="growth">Bytes.</param>
+    public bool IsIndifferent(Waiter waiter, int taker, long growth)
+    {
+        int direct = _classes.Length;
+        // Those very blocks would serve it.
+        if (taker == waiter.ClassIndex || taker > waiter.ClassIndex && taker < direct)
+            return false;
+        long free = Budget.Limit - Budget.Reserved - growth;
+        if (free < 0)
+            return false;
+        SlabOwner? owner = taker < direct ? _classes[taker] : null;
+        long lacking = waiter.Bytes - free - IdleBytes(owner, withMagazines: false) + (taker == direct ? _engine.IdleDirectBytes : 0);
+        if (lacking <= 0)
+            return true;
+        long large = _engine.RegionsInUse(lacking, directToo: taker != direct);
+        long kept = 0;
+        for (int i = 0; i < _classes.Length; i++)
+            _classes[i].Weigh(i == taker ? long.MaxValue : waiter.ClassIndex <= i ? 0 : lacking, ref large, ref kept);
+        return Budget.Limit - large - kept < waiter.Bytes;
+    }
+
     /// <summary>Releases bytes that were reserved: those who wait may find room now, whoever had them and for what.</summary>
     public void Release(long bytes)
     {

@@ -88,8 +88,11 @@ internal sealed class SizeClass : SlabOwner
         TryTakeFree(length, isHit: true, out buffer) || fromOthers && Gather(MagazinesToCollect.All) && TryTakeFree(length, isHit: true, out buffer);
 
     /// <summary>Takes an idle block, or registers more memory for one.</summary>
+    /// <param name="length">Bytes.</param>
+    /// <param name="buffer">The block.</param>
+    /// <param name="growth">So many bytes at the most, and in place of nothing else; 0: as much as the class likes, if need be in place of idle memory.</param>
     /// <returns>False when the cap leaves no room.</returns>
-    public bool TryTake(long length, out RmaBuffer buffer)
+    public bool TryTake(long length, out RmaBuffer buffer, long growth = 0)
     {
         bool hasGrown = false;
         while (true)
@@ -105,7 +108,7 @@ internal sealed class SizeClass : SlabOwner
                     _growth = ownGrowth = new TaskCompletionSource<bool>();
             }
             if (ownGrowth is not null)
-                return GrowAndTake(ownGrowth, length, out buffer);
+                return GrowAndTake(ownGrowth, length, growth, out buffer);
             // Set by a thread that is in the provider now; it needs no thread of the pool to get on.
             hasGrown |= othersGrowth!.Task.GetAwaiter().GetResult();
         }
@@ -178,6 +181,33 @@ internal sealed class SizeClass : SlabOwner
                 return _magazines.Blocks is > 0 and long blocks ? _shelves.IdleBytesWith(blocks) : _shelves.IdleBytes;
         }
     }
+
+    /// <inheritdoc cref="SlabShelves.Weigh"/>
+    public void Weigh(long atLeast, ref long large, ref long kept)
+    {
+        lock (_gate)
+            _shelves.Weigh(atLeast, ref large, ref kept);
+    }
+
+    /// <summary>Takes an idle block of those that are kept from the start.</summary>
+    public bool TryTakeInitial(long length, out RmaBuffer buffer)
+    {
+        ulong block;
+        lock (_gate)
+        {
+            if (!_shelves.TryTakeInitial(out block))
+            {
+                buffer = default;
+                return false;
+            }
+            _hits++;
+        }
+        buffer = ToBuffer(block, length);
+        return true;
+    }
+
+    /// <summary>Bytes that it would grow by.</summary>
+    public long NextGrowth => Math.Max(Volatile.Read(ref _nextGrowthBytes) / BlockSize, 1) * BlockSize;
 
     /// <summary>The slabs that were registered at start.</summary>
     public IReadOnlyList<MemoryRegion> InitialRegions
@@ -347,14 +377,14 @@ internal sealed class SizeClass : SlabOwner
         return TryTakeFree(length, isHit: true, out buffer);
     }
 
-    private bool GrowAndTake(TaskCompletionSource<bool> growth, long length, out RmaBuffer buffer)
+    private bool GrowAndTake(TaskCompletionSource<bool> growth, long length, long mostBytes, out RmaBuffer buffer)
     {
         bool hasGrown = false;
         try
         {
             if (TryReuse(length, out buffer))
                 return true;
-            Slab? slab = TryGrow();
+            Slab? slab = mostBytes == 0 ? TryGrow(NextGrowth, mayReclaim: true) : TryGrow(Math.Max(mostBytes / BlockSize, 1) * BlockSize, mayReclaim: false);
             if (slab is null)
                 return TryTakeIdle(length, fromOthers: true, out buffer);
             hasGrown = true;
@@ -388,19 +418,18 @@ internal sealed class SizeClass : SlabOwner
     }
 
     /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
-    private Slab? TryGrow()
+    private Slab? TryGrow(long preferred, bool mayReclaim)
     {
-        long preferred = Math.Max(_nextGrowthBytes / BlockSize, 1) * BlockSize;
         try
         {
-            return TryCreateSlab(preferred);
+            return TryCreateSlab(preferred, mayReclaim);
         }
         catch (RmaRegistrationException e) when (preferred > BlockSize)
         {
             // A limit may leave room for one block where it leaves none for many.
             try
             {
-                return TryCreateSlab(BlockSize);
+                return TryCreateSlab(BlockSize, mayReclaim);
             }
             catch (RmaRegistrationException)
             {
@@ -410,7 +439,7 @@ internal sealed class SizeClass : SlabOwner
     }
 
     /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
-    private Slab? TryCreateSlab(long preferredBytes, bool mayReclaim = true)
+    private Slab? TryCreateSlab(long preferredBytes, bool mayReclaim)
     {
         SlabFactory slabs = Engine.Slabs;
         long reserved = Engine.Memory.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(BlockSize), this, mayReclaim);

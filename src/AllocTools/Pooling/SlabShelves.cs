@@ -167,6 +167,24 @@ internal sealed class SlabShelves(TimeProvider time)
         return bytes;
     }
 
+    /// <summary>Adds up the bytes of slabs of which something is out and that are so long or longer, and of the others that were there from the start.</summary>
+    /// <param name="atLeast">Bytes; 0: of those from the start, too, if something of them is out.</param>
+    /// <param name="large">The sum of the first.</param>
+    /// <param name="kept">The sum of the others.</param>
+    public void Weigh(long atLeast, ref long large, ref long kept)
+    {
+        foreach (FreeBlocks? slab in _slabs)
+        {
+            if (slab is null)
+                continue;
+            long length = slab.Slab.Region.Length;
+            if (slab.InUse != 0 && (atLeast == 0 || !slab.IsInitial && length >= atLeast))
+                large += length;
+            else if (slab.IsInitial)
+                kept += length;
+        }
+    }
+
     /// <summary>The slabs.</summary>
     public IEnumerable<FreeBlocks> Slabs => _slabs.OfType<FreeBlocks>();
 

@@ -20,6 +20,13 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         }
     }
 
+    /// <summary>Bytes of regions that are so long or longer.</summary>
+    public long InUse(long atLeast)
+    {
+        lock (_gate)
+            return _regions.Keys.Sum(r => r.Region.Length >= atLeast ? r.Region.Length : 0);
+    }
+
     /// <summary>Registers memory. On failure the caller still owns the pin.</summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes.</param>

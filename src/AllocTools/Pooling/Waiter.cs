@@ -3,19 +3,64 @@ using System.Diagnostics;
 namespace AllocTools.Pooling;
 
 /// <summary>A request that waits for room at the cap.</summary>
-internal sealed class Waiter(long length, int classIndex, long since) : TaskCompletionSource<RmaBuffer>(TaskCreationOptions.RunContinuationsAsynchronously)
+internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
 {
-    public long Length { get; } = length;
+    // Who awaits goes on elsewhere; who blocks is let go by whoever completes it.
+    public Waiter(long length, int classIndex, long bytes, long since)
+        : base(TaskCreationOptions.RunContinuationsAsynchronously)
+    {
+        Length = length;
+        ClassIndex = classIndex;
+        Bytes = bytes;
+        Since = since;
+        PlaceInClass = new LinkedListNode<Waiter>(this);
+        PlaceInTime = new LinkedListNode<Waiter>(this);
+    }
+
+    public long Length { get; }
 
     /// <summary>The size class it waits for; the number of classes stands for the direct regions.</summary>
-    public int ClassIndex { get; } = classIndex;
+    public int ClassIndex { get; }
+
+    /// <summary>What is registered for it at the least.</summary>
+    public long Bytes { get; }
 
     /// <summary>The timestamp of its coming.</summary>
-    public long Since { get; } = since;
+    public long Since { get; }
 
-    /// <summary>The span of who waits: what is registered for it is a child of that.</summary>
+    /// <summary>How long it waits.</summary>
+    public required TimeSpan Timeout { get; init; }
+
+    /// <summary>Its place among all that came; set by the queue.</summary>
+    public long Number { get; set; }
+
+    /// <summary>Its place among the waiters of its class; in no list when it waits no longer. Guarded by the queue's lock.</summary>
+    public LinkedListNode<Waiter> PlaceInClass { get; }
+
+    /// <summary>Its place among the waiters by their <see cref="Deadline"/>. Guarded by the queue's lock.</summary>
+    public LinkedListNode<Waiter> PlaceInTime { get; }
+
+    /// <summary>The timestamp at which its time is up.</summary>
+    public long Deadline { get; set; }
+
+    /// <summary>What it is timed by, where the clock is not the system's.</summary>
+    public ITimer? Timer { get; set; }
+
+    public CancellationTokenRegistration Cancellation { get; set; }
+
+    /// <summary>Of the caller: the owner's name and span of what is recorded for it.</summary>
+    public ExecutionContext? Context { get; } = ExecutionContext.Capture();
+
+    /// <summary>The caller's span: what is registered for it is a child of that.</summary>
     public Activity? Span { get; } = Activity.Current;
 
-    /// <summary>How often a younger waiter was served first.</summary>
+    /// <summary>How often a younger request was served first while it was the first of its class.</summary>
     public int Overtaken { get; set; }
+
+    /// <summary>Ends what would end the wait. The waiter has been taken out before.</summary>
+    public void StopWatching()
+    {
+        Timer?.Dispose();
+        Cancellation.Unregister();
+    }
 }

@@ -1,215 +1,387 @@
 using System.Diagnostics;
+using AllocTools.Diagnostics;
 
 namespace AllocTools.Pooling;
 
 /// <summary>The requests that wait for room, in the order they came.</summary>
 /// <remarks>
-/// Whoever makes room (a return, a deregistration) calls <see cref="Signal"/>; one work item at a time then serves the
-/// waiters, the oldest first, on a thread of the pool, because serving may register memory. A waiter that can't be
-/// served lets younger ones of other classes pass, but not more than <see cref="MaxOvertakes"/> times.
+/// Whoever makes room (a return, a deregistration) calls <see cref="Signal"/>, which hands idle blocks to the waiters at
+/// once, the oldest first. What must be registered for them is, by a thread of the queue's own: neither a return nor the
+/// thread pool, which blocked callers may hold, is waited for. The first waiter of a class that can't be served lets
+/// younger ones of other classes pass, but not more than <see cref="MaxOvertakes"/> times; those that take nothing of what
+/// it waits for pass without a bound, see <see cref="PoolMemory.IsIndifferent"/>.
 /// No wake-up is lost: a waiter enqueues and then signals once itself; a return makes its block visible and then reads
 /// the count of waiters, with a full fence between; so either the return sees the waiter, or the waiter's own round
 /// sees the block.
+/// Time-outs are kept by a second thread, since the system's timers call back on the thread pool. Another clock (a
+/// test's) calls back by itself.
 /// </remarks>
-internal sealed class WaiterQueue(PoolEngine engine) : IThreadPoolWorkItem
+internal sealed class WaiterQueue
 {
-    /// <summary>How often younger waiters may be served before the oldest one.</summary>
+    /// <summary>How often younger requests may be served before the oldest one.</summary>
     public const int MaxOvertakes = 64;
 
-    private const int Idle = 0;
-    private const int Running = 1;
-    private const int RunningSignalled = 2;
-
+    private readonly PoolEngine _engine;
     private readonly Lock _gate = new();
-    private readonly LinkedList<Waiter> _waiters = new();
-    private readonly int[] _countByClass = new int[engine.ClassCount];
+
+    // Held while idle blocks are handed out; before all other locks.
+    private readonly Lock _rounds = new();
+    private readonly LinkedList<Waiter>[] _byClass;
+    private readonly LinkedList<Waiter> _byDeadline = new();
+    private readonly OnDemandThread _server;
+    private readonly OnDemandThread? _clock;
+
+    // When the clock looks next. While it sleeps there may be no deadline any more: the next one need not wake it.
+    private long _clockLooksAt = long.MaxValue;
+    private Waiter? _beingServed;
+    private long _lastNumber;
     private int _count;
-    private int _state;
+
+    public WaiterQueue(PoolEngine engine)
+    {
+        _engine = engine;
+        _byClass = [.. Enumerable.Range(0, engine.ClassCount).Select(_ => new LinkedList<Waiter>())];
+        _server = new OnDemandThread($"{engine.Name} waiters", ServeByRegistering);
+        _clock = engine.Time == TimeProvider.System ? new OnDemandThread($"{engine.Name} time-outs", ExpireOverdue) : null;
+    }
 
     public int Count => Volatile.Read(ref _count);
 
-    /// <summary>Waiters are being served, or are about to be.</summary>
-    public bool IsAtWork => Volatile.Read(ref _state) != Idle;
+    /// <summary>The server is at work, or about to be.</summary>
+    public bool IsAtWork => _server.IsBusy;
 
     /// <summary>The timestamp of the oldest waiter's coming; null where nobody waits.</summary>
-    public long? OldestSince
-    {
-        get
-        {
-            lock (_gate)
-                return _waiters.First?.Value.Since;
-        }
-    }
+    public long? OldestSince => Heads() is [{ } oldest, ..] ? oldest.Since : null;
 
-    /// <summary>How many wait for blocks of one class.</summary>
-    public int CountOf(int classIndex) => Volatile.Read(ref _countByClass[classIndex]);
-
-    /// <summary>Whether a newcomer may take an idle block that the oldest waiter has no use for now; it counts as an overtake.</summary>
-    public bool TryOvertake()
+    /// <summary>Whether requests of a class wait.</summary>
+    public bool HasWaitersOf(int classIndex)
     {
         lock (_gate)
-            return _waiters.First is not { } oldest || oldest.Value.Overtaken++ < MaxOvertakes;
+            return _byClass[classIndex].Count != 0;
     }
 
-    public LinkedListNode<Waiter> Enqueue(long length, long now)
+    /// <summary>The first waiter of each class that has any, the oldest first.</summary>
+    public List<Waiter> Heads()
     {
-        var waiter = new Waiter(length, engine.ClassOf(length), now);
-        LinkedListNode<Waiter> node;
+        List<Waiter> heads = [];
         lock (_gate)
         {
-            node = _waiters.AddLast(waiter);
-            _countByClass[waiter.ClassIndex]++;
-            Volatile.Write(ref _count, _waiters.Count);
+            foreach (LinkedList<Waiter> waiters in _byClass)
+            {
+                if (waiters.First is { } first)
+                    heads.Add(first.Value);
+            }
         }
-        engine.UpdateMode();
-        return node;
+        heads.Sort(static (a, b) => a.Number.CompareTo(b.Number));
+        return heads;
     }
 
-    /// <summary>Takes a waiter out. False: it was served or failed meanwhile.</summary>
-    public bool TryRemove(LinkedListNode<Waiter> node)
+    /// <summary>Whether a younger request may take what older ones wait for.</summary>
+    public bool MayOvertake(List<Waiter> older)
     {
-        bool isLast;
+        lock (_gate)
+            return older.TrueForAll(w => w.Overtaken < MaxOvertakes);
+    }
+
+    /// <summary>A younger request was served before them.</summary>
+    public void MarkOvertaken(List<Waiter> older)
+    {
+        lock (_gate)
+            older.ForEach(w => w.Overtaken++);
+    }
+
+    /// <summary>From here on it may be served, failed, timed out or cancelled.</summary>
+    public void Enqueue(Waiter waiter, CancellationToken cancellationToken)
+    {
+        bool wakesClock;
         lock (_gate)
         {
-            if (!TryRemove_NeedsLock(node))
-                return false;
-            isLast = _waiters.Count == 0;
+            waiter.Number = ++_lastNumber;
+            _byClass[waiter.ClassIndex].AddLast(waiter.PlaceInClass);
+            Volatile.Write(ref _count, _count + 1);
+            wakesClock = _clock is not null && waiter.Timeout != Timeout.InfiniteTimeSpan && AddDeadline_NeedsLock(waiter);
         }
-        if (isLast)
-            engine.UpdateMode();
-        return true;
+        _engine.UpdateMode();
+        if (wakesClock)
+            _clock!.Signal();
+        Watch(waiter, cancellationToken);
     }
 
-    /// <summary>There may be room: serve the waiters.</summary>
+    /// <summary>There may be room: hands out what is idle, and has registered for waiters what fits.</summary>
     public void Signal()
     {
-        int seen = Volatile.Read(ref _state);
-        while (seen != RunningSignalled)
-        {
-            int before = Interlocked.CompareExchange(ref _state, seen + 1, seen);
-            if (before == seen)
-            {
-                if (seen == Idle)
-                    ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
-                return;
-            }
-            seen = before;
-        }
+        HandOut();
+        if (Heads().Exists(w => _engine.Memory.HasRoomFor(w.Bytes, _engine.OwnerOf(w.Length))))
+            _server.Signal();
     }
 
     /// <summary>Fails every waiter.</summary>
     public void FailAll(Func<Exception> error)
     {
+        while (Heads() is [{ } oldest, ..])
+        {
+            if (TryRemove(oldest))
+                Fail(oldest, error());
+        }
+    }
+
+    /// <summary>Nobody will wait any more.</summary>
+    public void Close()
+    {
+        _server.End();
+        _clock?.End();
+    }
+
+    /// <summary>Gives idle blocks to waiters.</summary>
+    private void HandOut()
+    {
+        if (Count == 0)
+            return;
+        List<(Waiter Waiter, RmaBuffer Buffer, Exception? Error)> ended = [];
+        // One round at a time, so that no two take a block for the same waiter.
+        lock (_rounds)
+        {
+            // What comes free in the middle of a round is not for the younger ones of a class whose head was passed over
+            // just before: who made it free has a round of its own, which begins with that head.
+            List<Waiter> passed = [];
+            while (FirstBeside(passed) is { } waiter)
+            {
+                if (TryTake(waiter, passed, mayRegister: false, out RmaBuffer buffer, out Exception? error))
+                    ended.Add((waiter, buffer, error));
+                else if (IsWaiting(waiter))
+                    passed.Add(waiter);
+            }
+        }
+        foreach ((Waiter waiter, RmaBuffer buffer, Exception? error) in ended)
+            End(waiter, buffer, error);
+    }
+
+    /// <summary>The server's: has memory registered for waiters, outside of rounds. While one is at it the others are served on.</summary>
+    private TimeSpan ServeByRegistering()
+    {
+        List<Waiter> passed = [];
         while (true)
         {
-            LinkedListNode<Waiter>? node;
-            lock (_gate)
-            {
-                node = _waiters.First;
-                if (node is null)
-                    return;
-                TryRemove_NeedsLock(node);
-            }
-            engine.UpdateMode();
-            node.Value.SetException(error());
+            // Also what came free for the one that was just being served, and was kept from it meanwhile.
+            HandOut();
+            Waiter? waiter;
+            lock (_rounds)
+                Volatile.Write(ref _beingServed, waiter = FirstBeside(passed));
+            if (waiter is null)
+                return Timeout.InfiniteTimeSpan;
+            bool hasEnded = TryTake(waiter, passed, mayRegister: true, out RmaBuffer buffer, out Exception? error);
+            Volatile.Write(ref _beingServed, null);
+            if (hasEnded)
+                End(waiter, buffer, error);
+            else if (IsWaiting(waiter))
+                passed.Add(waiter);
         }
     }
 
-    void IThreadPoolWorkItem.Execute()
+    /// <summary>The oldest waiter that is not being served, of a class of which none was passed over.</summary>
+    private Waiter? FirstBeside(List<Waiter> passed)
     {
-        do
+        Waiter? oldest = null;
+        lock (_gate)
         {
-            Volatile.Write(ref _state, Running);
-            ServeRound();
-        }
-        while (Interlocked.CompareExchange(ref _state, Idle, Running) != Running);
-    }
-
-    private void ServeRound()
-    {
-        LinkedListNode<Waiter>[] round = Snapshot();
-        // What comes free in the middle of a round is not for the younger ones of a class whose head was refused just
-        // before: who made it free has signalled, so the next round begins with that head.
-        bool[] refused = new bool[engine.ClassCount];
-        for (int i = 0; i < round.Length; i++)
-        {
-            ref bool classIsRefused = ref refused[round[i].Value.ClassIndex];
-            if (classIsRefused || !IsWaiting(round[i]))
-                continue;
-            if (TryServe(round[i]))
-                MarkOvertaken(round.AsSpan(0, i));
-            else if (IsWaiting(round[i]))
+            foreach (LinkedList<Waiter> waiters in _byClass)
             {
-                if (round[i].Value.Overtaken >= MaxOvertakes)
-                    return;
-                classIsRefused = true;
+                LinkedListNode<Waiter>? first = waiters.First;
+                if (first is not null && first.Value == _beingServed)
+                    first = first.Next;
+                if (first is { Value: var waiter } && (oldest is null || waiter.Number < oldest.Number) && !passed.Exists(p => p.ClassIndex == waiter.ClassIndex))
+                    oldest = waiter;
             }
         }
+        return oldest;
     }
 
-    private bool TryServe(LinkedListNode<Waiter> node)
+    /// <summary>Takes memory for a waiter, and takes it out of the queue.</summary>
+    /// <returns>True where it is out, with a buffer or an error.</returns>
+    private bool TryTake(Waiter waiter, List<Waiter> passed, bool mayRegister, out RmaBuffer buffer, out Exception? error)
     {
-        RmaBuffer buffer;
-        Activity.Current = node.Value.Span;
+        bool mayOvertake = MayOvertake(passed);
+        buffer = default;
+        error = null;
+        if (mayRegister)
+            Activity.Current = waiter.Span;
         try
         {
-            if (!engine.TryTakeForWaiter(node.Value.Length, out buffer))
+            bool isTaken = mayOvertake
+                ? _engine.TryTakeForWaiter(waiter.Length, mayRegister, out buffer)
+                : _engine.TryTakeSpared(waiter.Length, passed, mayRegister, out buffer);
+            if (!isTaken)
                 return false;
         }
         catch (Exception e)
         {
             // Whatever a provider throws belongs to the request; here it would end the process.
-            if (TryRemove(node))
-                node.Value.SetException(e);
-            return false;
+            error = e;
+            return TryRemove(waiter);
         }
         finally
         {
-            Activity.Current = null;
+            if (mayRegister)
+                Activity.Current = null;
         }
-        if (TryRemove(node))
+        if (!TryRemove(waiter))
         {
-            node.Value.SetResult(buffer);
-            return true;
-        }
-        // It gave up meanwhile.
-        buffer.GiveBack();
-        return false;
-    }
-
-    private void MarkOvertaken(ReadOnlySpan<LinkedListNode<Waiter>> older)
-    {
-        lock (_gate)
-        {
-            foreach (LinkedListNode<Waiter> node in older)
-                node.Value.Overtaken++;
-        }
-    }
-
-    private bool IsWaiting(LinkedListNode<Waiter> node)
-    {
-        lock (_gate)
-            return node.List is not null;
-    }
-
-    private LinkedListNode<Waiter>[] Snapshot()
-    {
-        lock (_gate)
-        {
-            var round = new List<LinkedListNode<Waiter>>(_waiters.Count);
-            for (LinkedListNode<Waiter>? node = _waiters.First; node is not null; node = node.Next)
-                round.Add(node);
-            return [.. round];
-        }
-    }
-
-    private bool TryRemove_NeedsLock(LinkedListNode<Waiter> node)
-    {
-        if (node.List is null)
+            // It gave up meanwhile.
+            buffer.GiveBack();
             return false;
-        _waiters.Remove(node);
-        _countByClass[node.Value.ClassIndex]--;
-        Volatile.Write(ref _count, _waiters.Count);
+        }
+        if (mayOvertake)
+            MarkOvertaken(passed);
+        return true;
+    }
+
+    private void End(Waiter waiter, RmaBuffer buffer, Exception? error)
+    {
+        if (error is null)
+            Succeed(waiter, buffer);
+        else
+            Fail(waiter, error);
+    }
+
+    private void Succeed(Waiter waiter, RmaBuffer buffer)
+    {
+        waiter.StopWatching();
+        InContextOf(waiter, () =>
+        {
+            buffer = _engine.Leaks.Sample(buffer);
+            Record(waiter, null);
+        });
+        waiter.SetResult(buffer);
+    }
+
+    private void Fail(Waiter waiter, Exception error)
+    {
+        waiter.StopWatching();
+        InContextOf(waiter, () => Record(waiter, RmaTags.ErrorTypeOf(error)));
+        waiter.SetException(error);
+    }
+
+    private void Cancel(Waiter waiter, CancellationToken cancellationToken)
+    {
+        if (!TryRemove(waiter))
+            return;
+        waiter.StopWatching();
+        InContextOf(waiter, () => Record(waiter, "cancelled"));
+        waiter.SetCanceled(cancellationToken);
+        // An older waiter that is gone no longer holds back the younger ones.
+        Signal();
+    }
+
+    private void Expire(Waiter waiter)
+    {
+        if (TryRemove(waiter))
+            FailLate(waiter);
+    }
+
+    private void FailLate(Waiter waiter)
+    {
+        waiter.StopWatching();
+        RmaPoolExhaustedException error = _engine.TimedOut(waiter.Length, waiter.Timeout);
+        InContextOf(waiter, () => Record(waiter, "timeout"));
+        waiter.SetException(error);
+        // A younger one that it held back may fit now.
+        Signal();
+    }
+
+    private void Record(Waiter waiter, string? errorType) => _engine.Instruments?.RecordWait(_engine.Time.GetElapsedTime(waiter.Since), errorType);
+
+    /// <summary>With the owner's name and the span of the caller that waits, not of the thread that serves it.</summary>
+    private static void InContextOf(Waiter waiter, Action action)
+    {
+        if (waiter.Context is { } context)
+            ExecutionContext.Run(context, static run => ((Action)run!)(), action);
+        else
+            action();
+    }
+
+    /// <summary>Has the wait end by the clock that is not the system's, and by the token.</summary>
+    private void Watch(Waiter waiter, CancellationToken cancellationToken)
+    {
+        ITimer? timer = _clock is null && waiter.Timeout != Timeout.InfiniteTimeSpan
+            ? _engine.Time.CreateTimer(late => Expire((Waiter)late!), waiter, waiter.Timeout, Timeout.InfiniteTimeSpan)
+            : null;
+        CancellationTokenRegistration cancellation = cancellationToken.UnsafeRegister((cancelled, token) => Cancel((Waiter)cancelled!, token), waiter);
+        lock (_gate)
+        {
+            if (waiter.PlaceInClass.List is not null)
+            {
+                waiter.Timer = timer;
+                waiter.Cancellation = cancellation;
+                return;
+            }
+        }
+        timer?.Dispose();
+        cancellation.Unregister();
+    }
+
+    /// <summary>Fails those whose time is up.</summary>
+    /// <returns>The time until the next one's is.</returns>
+    private TimeSpan ExpireOverdue()
+    {
+        while (true)
+        {
+            Waiter first;
+            lock (_gate)
+            {
+                _clockLooksAt = long.MaxValue;
+                if (_byDeadline.First is not { } earliest)
+                    return Timeout.InfiniteTimeSpan;
+                first = earliest.Value;
+                long now = _engine.Time.GetTimestamp();
+                if (first.Deadline > now)
+                {
+                    _clockLooksAt = first.Deadline;
+                    return _engine.Time.GetElapsedTime(now, first.Deadline);
+                }
+            }
+            Expire(first);
+        }
+    }
+
+    /// <summary>Nearly all wait for the same time: a new deadline is the last.</summary>
+    /// <returns>True where the clock would look too late.</returns>
+    private bool AddDeadline_NeedsLock(Waiter waiter)
+    {
+        waiter.Deadline = waiter.Since + (long)(waiter.Timeout.TotalSeconds * _engine.Time.TimestampFrequency);
+        LinkedListNode<Waiter>? before = _byDeadline.Last;
+        while (before is not null && before.Value.Deadline > waiter.Deadline)
+            before = before.Previous;
+        if (before is null)
+            _byDeadline.AddFirst(waiter.PlaceInTime);
+        else
+            _byDeadline.AddAfter(before, waiter.PlaceInTime);
+        if (waiter.Deadline >= _clockLooksAt)
+            return false;
+        _clockLooksAt = waiter.Deadline;
+        return true;
+    }
+
+    private bool IsWaiting(Waiter waiter)
+    {
+        lock (_gate)
+            return waiter.PlaceInClass.List is not null;
+    }
+
+    /// <summary>Takes a waiter out. False: it was served or failed meanwhile.</summary>
+    private bool TryRemove(Waiter waiter)
+    {
+        bool isLast;
+        lock (_gate)
+        {
+            if (waiter.PlaceInClass.List is not { } waiters)
+                return false;
+            waiters.Remove(waiter.PlaceInClass);
+            waiter.PlaceInTime.List?.Remove(waiter.PlaceInTime);
+            Volatile.Write(ref _count, _count - 1);
+            isLast = _count == 0;
+        }
+        if (isLast)
+            _engine.UpdateMode();
         return true;
     }
 }

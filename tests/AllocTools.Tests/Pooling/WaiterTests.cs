@@ -1,3 +1,7 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
+using AllocTools.Diagnostics;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 using Xunit;
 
@@ -175,5 +179,140 @@ public sealed class WaiterTests
         (await younger.WaitAsync(TimeSpan.FromSeconds(30), Token)).Dispose();
         foreach (RmaBuffer block in blocks)
             block.Dispose();
+    }
+
+    [Fact]
+    public async Task TheReturningThreadHandsTheBlockOver()
+    {
+        await using TestPool test = OneBlock();
+        using ThreadsOfWaits threads = new(test);
+        using WorkerThread other = new();
+        RmaBuffer held = test.Pool.Rent(Block);
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(Block, Token).AsTask();
+        Assert.False(waiting.IsCompleted);
+        // Nobody else need do anything: the thread pool may have no thread left.
+        other.Run(() =>
+        {
+            held.Dispose();
+            Assert.True(waiting.IsCompleted);
+        });
+        Assert.False(Assert.Single(threads.Seen).IsThreadPoolThread);
+        (await waiting).Dispose();
+    }
+
+    [Fact]
+    public async Task ABlockedWaiterIsLetGoByTheReturningThread()
+    {
+        await using TestPool test = OneBlock();
+        RmaBuffer held = test.Pool.Rent(Block);
+        using var served = new ManualResetEventSlim();
+        var waiter = new Thread(() =>
+        {
+            test.Pool.RentAsync(Block, CancellationToken.None).AsTask().GetAwaiter().GetResult().Dispose();
+            served.Set();
+        });
+        waiter.Start();
+        Assert.True(SpinWait.SpinUntil(() => test.Statistics.PendingRequests == 1, TimeSpan.FromSeconds(30)));
+        held.Dispose();
+        Assert.True(served.Wait(TimeSpan.FromSeconds(30), Token));
+        waiter.Join();
+    }
+
+    [Fact]
+    public async Task ATimeOutNeedsNoThreadOfTheThreadPool()
+    {
+        await using TestPool test = OneBlock(TimeSpan.FromMilliseconds(20));
+        using ThreadsOfWaits threads = new(test);
+        using RmaBuffer held = test.Pool.Rent(Block);
+        // Twice: the thread that keeps the time sleeps in between.
+        for (int i = 1; i <= 2; i++)
+        {
+            await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => test.Pool.RentAsync(Block, Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
+            Assert.Equal(i, test.Statistics.RentTimeouts);
+        }
+        Assert.All(threads.Seen, t => Assert.False(t.IsThreadPoolThread));
+        Assert.Equal(2, threads.Seen.Count);
+    }
+
+    [Fact]
+    public async Task AnEarlierDeadlineIsKeptThoughALaterOneWasSetBefore()
+    {
+        await using TestPool test = OneBlock(TimeSpan.FromMinutes(10));
+        RmaBuffer held = test.Pool.Rent(Block);
+        Task<RmaBuffer> patient = test.Pool.RentAsync(Block, Token).AsTask();
+        test.Pool.Reconfigure(Options(TimeSpan.FromMilliseconds(20)));
+        await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => test.Pool.RentAsync(Block, Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
+        Assert.False(patient.IsCompleted);
+        held.Dispose();
+        (await patient).Dispose();
+    }
+
+    [Fact]
+    public async Task WhatIsRegisteredForAWaiterNeedsNeitherTheReturningThreadNorTheThreadPool()
+    {
+        ConcurrentQueue<Thread> threads = new();
+        var context = new CountingContext();
+        await using var test = new TestPool(context, o =>
+        {
+            o.MaxRegisteredBytes = 1 << 20;
+            o.MaxIdleDirectBytes = 0;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
+        });
+        RmaBuffer held = test.Pool.Rent(1 << 20);
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(600 << 10, Token).AsTask();
+        context.BeforeRegister = (_, _) => threads.Enqueue(Thread.CurrentThread);
+        held.Dispose();
+        (await waiting.WaitAsync(TimeSpan.FromSeconds(30), Token)).Dispose();
+        Thread by = Assert.Single(threads);
+        Assert.False(by.IsThreadPoolThread);
+        Assert.NotEqual(Thread.CurrentThread, by);
+    }
+
+    private static TestPool OneBlock(TimeSpan? timeout = null) => new(o => Set(o, timeout));
+
+    private static RmaMemoryPoolOptions Options(TimeSpan timeout)
+    {
+        var options = new RmaMemoryPoolOptions();
+        Set(options, timeout);
+        return options;
+    }
+
+    private static void Set(RmaMemoryPoolOptions options, TimeSpan? timeout)
+    {
+        options.MaxRegisteredBytes = Block;
+        options.RentTimeout = timeout ?? options.RentTimeout;
+        options.SizeClasses.Add(new SizeClassOptions { BlockSize = Block });
+    }
+
+    /// <summary>The threads that end waits: those on which their times are recorded.</summary>
+    private sealed class ThreadsOfWaits : IDisposable
+    {
+        private readonly Meter _meter = new("waits");
+        private readonly MeterListener _listener = new();
+
+        public ThreadsOfWaits(TestPool test)
+        {
+            _listener.InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Meter == _meter)
+                    listener.EnableMeasurementEvents(instrument);
+            };
+            _listener.SetMeasurementEventCallback<double>((instrument, _, _, _) =>
+            {
+                if (instrument.Name == "wait")
+                    Seen.Enqueue(Thread.CurrentThread);
+            });
+            _listener.Start();
+            ((IMeteredPool)test.Pool).Instruments = new PoolInstruments(
+                _meter.CreateHistogram<double>("registration"), _meter.CreateHistogram<double>("wait"), "test", "test", NullLogger.Instance);
+        }
+
+        public ConcurrentQueue<Thread> Seen { get; } = new();
+
+        public void Dispose()
+        {
+            _listener.Dispose();
+            _meter.Dispose();
+        }
     }
 }
