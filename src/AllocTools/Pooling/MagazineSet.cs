@@ -43,7 +43,12 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         get
         {
             lock (_gate)
-                return _magazines.Sum(m => (long)m.Count);
+            {
+                long blocks = 0;
+                foreach (Magazine magazine in _magazines)
+                    blocks += magazine.Count;
+                return blocks;
+            }
         }
     }
 

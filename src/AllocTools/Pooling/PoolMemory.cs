@@ -80,7 +80,7 @@ internal sealed class PoolMemory
     /// <returns>False where all was at rest, or is too little in any case.</returns>
     public bool IsWorthAnotherLook(long bytes, SlabOwner? forOwner, long ended) =>
         InTransit.Ended != ended
-        || MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true) + InTransit.Bytes && InTransit.WaitBeyond(ended);
+        || InTransit.Bytes is > 0 and long passing && MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true) + passing && InTransit.WaitBeyond(ended);
 
     /// <summary>Whether a request could be served by registering memory, if need be in place of idle memory. While callers wait, for then nothing is in magazines.</summary>
     public bool HasRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: false);

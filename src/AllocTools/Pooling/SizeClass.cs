@@ -177,6 +177,9 @@ internal sealed class SizeClass : SlabOwner
     {
         get
         {
+            // Nothing is out of them, or there are none.
+            if (_shelves.Bytes == _shelves.IdleBytes)
+                return _shelves.IdleBytes;
             lock (_gate)
                 return _magazines.Blocks is > 0 and long blocks ? _shelves.IdleBytesWith(blocks) : _shelves.IdleBytes;
         }

@@ -23,7 +23,10 @@ internal sealed class SlabShelves(TimeProvider time)
 
     public int Count { get; private set; }
 
-    public long Bytes { get; private set; }
+    /// <summary>Registered bytes. Read without the lock, too.</summary>
+    public long Bytes => Volatile.Read(ref _bytes);
+
+    private long _bytes;
 
     public long Total { get; private set; }
 
@@ -93,7 +96,7 @@ internal sealed class SlabShelves(TimeProvider time)
         _slabs[number] = free;
         Volatile.Write(ref _byNumber[number], slab);
         Count++;
-        Bytes += slab.Region.Length;
+        Volatile.Write(ref _bytes, _bytes + slab.Region.Length);
         Total += slab.BlockCount;
         Free += slab.BlockCount;
         Place(free);
@@ -131,7 +134,7 @@ internal sealed class SlabShelves(TimeProvider time)
         _byNumber[idle.Number] = null;
         _freeNumbers.Push(idle.Number);
         Count--;
-        Bytes -= idle.Slab.Region.Length;
+        Volatile.Write(ref _bytes, _bytes - idle.Slab.Region.Length);
         Total -= idle.Slab.BlockCount;
         Free -= idle.Slab.BlockCount;
     }
