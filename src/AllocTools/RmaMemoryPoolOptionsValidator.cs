@@ -84,7 +84,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             previous = sizeClass.BlockSize;
             initialBytes += (Int128)Math.Max(0, sizeClass.BlockSize) * Math.Max(0, sizeClass.InitialBlocks);
         }
-        if (!isDefault && initialBytes > options.MaxRegisteredBytes)
-            failures.Add($"The InitialBlocks of {nameof(options.SizeClasses)} ({InWords.Bytes(initialBytes)} in all) must not be more than {cap}. Raise the cap, or lower InitialBlocks.");
+        if (!isDefault && initialBytes > Math.Max(0, options.MaxRegisteredBytes))
+            failures.Add($"{nameof(options.SizeClasses)} has InitialBlocks of {InWords.Bytes(initialBytes)} in all, which must not be more than {cap}. Raise the cap, or lower InitialBlocks.");
     }
 }

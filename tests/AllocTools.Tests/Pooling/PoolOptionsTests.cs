@@ -46,6 +46,16 @@ public sealed class PoolOptionsTests
     }
 
     [Fact]
+    public void InitialBlocksMustFitTheCap()
+    {
+        var options = new RmaMemoryPoolOptions { MaxRegisteredBytes = 2 << 20 };
+        options.SizeClasses.Add(new SizeClassOptions { BlockSize = 1 << 20, InitialBlocks = 3 });
+        Assert.Equal(
+            ["SizeClasses has InitialBlocks of 3 MiB in all, which must not be more than MaxRegisteredBytes (2 MiB). Raise the cap, or lower InitialBlocks."],
+            new RmaMemoryPoolOptionsValidator().Validate(null, options).Failures);
+    }
+
+    [Fact]
     public void AnEntryThatIsNullIsSaid()
     {
         var options = new RmaMemoryPoolOptions();
