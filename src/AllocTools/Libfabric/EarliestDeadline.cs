@@ -1,3 +1,5 @@
+using AllocTools.Interop;
+
 namespace AllocTools.Libfabric;
 
 /// <summary>The earliest timestamp at which an operation may be overdue. Never later than it should be.</summary>
@@ -19,12 +21,20 @@ internal sealed class EarliestDeadline
         }
     }
 
-    /// <summary>As soon as possible: something waits for a turn to end it.</summary>
-    public void NoteNow() => Note(long.MinValue);
+    /// <summary>As soon as possible: something waits for a turn to end it, and its state says so already.</summary>
+    public void NoteNow()
+    {
+        Fence.AfterInterlocked();
+        Note(long.MinValue);
+    }
 
     /// <summary>
-    /// Begins a round over all operations, which notes again what it leaves. A full fence: an operation that the round
-    /// does not see notes its deadline after it.
+    /// Begins a round over all operations, which notes again what it leaves. An operation that the round does not see
+    /// notes its deadline after this.
     /// </summary>
-    public void Reset() => Interlocked.Exchange(ref _value, long.MaxValue);
+    public void Reset()
+    {
+        Interlocked.Exchange(ref _value, long.MaxValue);
+        Fence.AfterInterlocked();
+    }
 }

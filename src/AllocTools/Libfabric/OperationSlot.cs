@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Threading.Tasks.Sources;
+using AllocTools.Interop;
 
 namespace AllocTools.Libfabric;
 
@@ -169,8 +170,10 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         _cancellationToken = cancellationToken;
         // Before the state: whoever ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
-        // A full fence: a turn that does not see this has not read the deadline or the cancellation yet.
         Interlocked.Exchange(ref _word, (use << StateBits) | (long)OperationState.Posted);
+        // Whoever does not see this has not done yet what is looked at from here on: noted a cancellation, begun a round of
+        // the deadlines, closed or broken the endpoint, removed the peer.
+        Fence.AfterInterlocked();
         // A callback that ran before was seen by no turn.
         if (_cancelRequested)
             _starter.OnCancelRequested();

@@ -1,3 +1,4 @@
+using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -96,8 +97,9 @@ internal sealed unsafe class OverdueOperations(
 
     private void CancelRequested(long now)
     {
-        // A full fence: a request that this round does not see notes itself after it.
+        // A request that this round does not see notes itself after this.
         Interlocked.Exchange(ref _cancelNoted, 0);
+        Fence.AfterInterlocked();
         foreach (OperationSlot slot in slots)
         {
             long word = slot.Word;
@@ -112,8 +114,9 @@ internal sealed unsafe class OverdueOperations(
 
     private void EndLost(long now)
     {
-        // A full fence: a loss that this round does not see notes itself after it.
+        // A loss that this round does not see notes itself after this.
         Interlocked.Exchange(ref _lossNoted, 0);
+        Fence.AfterInterlocked();
         foreach (OperationSlot slot in slots)
         {
             long word = slot.Word;
@@ -131,8 +134,8 @@ internal sealed unsafe class OverdueOperations(
 
     private void AskAgain(long now)
     {
-        // A full fence, as above.
         Interlocked.Exchange(ref _postNoted, 0);
+        Fence.AfterInterlocked();
         foreach (OperationSlot slot in slots)
         {
             OperationState state = slot.State;

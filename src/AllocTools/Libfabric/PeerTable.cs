@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Diagnostics;
+using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -91,6 +92,7 @@ internal sealed class PeerTable(
             // runs is looked for; an operation does it the other way round, with a fence between.
             _handles.Remove(text);
             _peers.TryRemove(peer.Handle, out _);
+            Fence.Full();
             LetGoOfLeft_NeedsLock(slots);
             if (IsUsed(peer.Handle, slots))
             {
@@ -143,7 +145,7 @@ internal sealed class PeerTable(
         if (!entry.TryLose(loss))
             return false;
         // What is not seen in its slot by whoever ends what is outstanding sees the loss.
-        Interlocked.MemoryBarrier();
+        Fence.Full();
         Log.PeerLost(context.Logger, context.Traits.ProviderName, handle, loss.Reason);
         Lost.Report(new RmaPeerLost(new RmaPeer(endpoint, handle) { Generation = entry.Generation }, loss.Reason));
         return true;
