@@ -45,6 +45,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         _boundEndpoint = boundEndpoint;
         _options = options;
         _time = time;
+        StuckTurns = new StuckTurnWatch.Rounds(time);
         _mostAccess = options.Access | RmaAccess.Local;
         PeerWatch = new PeerWatch(time);
         _keys = traits.ProviderSelectsKey ? null : new LibfabricKeys(traits.KeySize);
@@ -64,6 +65,9 @@ internal sealed unsafe class LibfabricContext : RmaContext
     public PeerWatch PeerWatch { get; }
 
     public FabricHandle Fabric => _fabric;
+
+    /// <summary>Looks after the threads of its endpoints.</summary>
+    public StuckTurnWatch.Rounds StuckTurns { get; }
 
     public DomainHandle Domain => _domain;
 
@@ -96,12 +100,14 @@ internal sealed unsafe class LibfabricContext : RmaContext
         FabricHandle? fabric = null;
         DomainHandle? domain = null;
         LibfabricEndpointResources? bound = null;
+        InheritanceGuard.Begin();
         try
         {
             Check(library.OpenFabric(info.Info->fabric_attr, out fabric), "fi_fabric");
             Check(fabric!.OpenDomain(info.Info, out domain), "fi_domain");
             if (traits.RegistrationsBoundToEndpoint)
                 bound = LibfabricEndpointResources.Open(library, info, fabric, domain!, traits.ProviderName, options, logger);
+            InheritanceGuard.Look();
             return new LibfabricContext(library, info, fabric, domain!, bound, traits, options, logger, time);
         }
         catch
@@ -109,6 +115,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
             bound?.Dispose();
             domain.CloseLogged(logger, CloseDomain);
             fabric.CloseLogged(logger, CloseFabric);
+            InheritanceGuard.End();
             throw;
         }
 
@@ -237,6 +244,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         _domain.CloseLogged(Logger, CloseDomain);
         _fabric.CloseLogged(Logger, CloseFabric);
         Info.Dispose();
+        InheritanceGuard.End();
     }
 
     private MrHandle Open(nint address, long length, ulong access, out ulong? ownKey)

@@ -86,6 +86,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
                     file = SharedMemoryFile.Make(() => Check(opened.Enable(), "fi_enable"), NameOf(opened), logger);
                 else
                     Check(opened.Enable(), "fi_enable");
+                InheritanceGuard.Look();
                 return opened;
             }
             catch

@@ -21,7 +21,7 @@ internal sealed class StuckTurnWatch : IDisposable
     private readonly LibfabricContext _context;
     private readonly TimeProvider _time;
     private readonly Lock _gate = new();
-    private readonly ITimer _timer;
+    private bool _ended;
     private long _turn = ProgressTurn.Nobody;
     private long _lastLook;
     private int _looks;
@@ -32,14 +32,19 @@ internal sealed class StuckTurnWatch : IDisposable
         _progress = progress;
         _context = context;
         _time = time;
-        _timer = time.CreateTimer(static watch => ((StuckTurnWatch)watch!).Look(), this, Period, Period);
+        context.StuckTurns.Add(this);
     }
 
     /// <summary>A call into the transport has not returned.</summary>
     public bool IsStuck => Volatile.Read(ref _said) == 1;
 
     /// <summary>Ends it, and waits for a look that runs: it waits for nobody.</summary>
-    public void Dispose() => _timer.DisposeAsync().AsTask().GetAwaiter().GetResult();
+    public void Dispose()
+    {
+        _context.StuckTurns.Remove(this);
+        lock (_gate)
+            _ended = true;
+    }
 
     /// <summary>Whatever was stuck has returned.</summary>
     public void Settle()
@@ -55,7 +60,7 @@ internal sealed class StuckTurnWatch : IDisposable
             return;
         try
         {
-            if (!HasStuckTurn())
+            if (_ended || !HasStuckTurn())
                 return;
             if (Interlocked.Exchange(ref _said, 1) == 0)
             {
@@ -97,5 +102,40 @@ internal sealed class StuckTurnWatch : IDisposable
             _lastLook = now;
         }
         return _looks >= Looks;
+    }
+
+    /// <summary>Has the watches of a context's endpoints look, by one timer: a hundred would wake the process 400 times a second.</summary>
+    internal sealed class Rounds(TimeProvider time)
+    {
+        private readonly Lock _gate = new();
+        private StuckTurnWatch[] _watches = [];
+        private ITimer? _timer;
+
+        public void Add(StuckTurnWatch watch)
+        {
+            lock (_gate)
+            {
+                _watches = [.. _watches, watch];
+                _timer ??= time.CreateTimer(static rounds => ((Rounds)rounds!).Look(), this, Period, Period);
+            }
+        }
+
+        public void Remove(StuckTurnWatch watch)
+        {
+            lock (_gate)
+            {
+                _watches = [.. _watches.Where(w => w != watch)];
+                if (_watches.Length > 0)
+                    return;
+                _timer?.Dispose();
+                _timer = null;
+            }
+        }
+
+        private void Look()
+        {
+            foreach (StuckTurnWatch watch in Volatile.Read(ref _watches))
+                watch.Look();
+        }
     }
 }

@@ -1,0 +1,54 @@
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Interop;
+
+/// <summary>The descriptors of this process that a child would inherit: those without FD_CLOEXEC (fcntl(2)).</summary>
+internal static partial class InheritableDescriptors
+{
+    private const int GetFlags = 1;
+    private const int SetFlags = 2;
+    private const int CloseOnExec = 1;
+
+    /// <summary>The first behind standard input, output and error.</summary>
+    private const int First = 3;
+
+    /// <summary>The kernel gives the lowest number that is free: behind so many free ones there is none in use.</summary>
+    private const int Gap = 1024;
+
+    /// <summary>The sockets, event queues and events (socket(2), epoll(7), eventfd(2)) that a child would inherit, each with what the kernel calls it.</summary>
+    public static List<(int Descriptor, string Name)> Find()
+    {
+        List<(int, string)> found = [];
+        if (!OperatingSystem.IsLinux())
+            return found;
+        int free = 0;
+        for (int descriptor = First; free < Gap; descriptor++)
+        {
+            int flags = fcntl(descriptor, GetFlags, 0);
+            free = flags < 0 ? free + 1 : 0;
+            if (flags >= 0 && (flags & CloseOnExec) == 0 && NameOf(descriptor) is { } name)
+                found.Add((descriptor, name));
+        }
+        return found;
+    }
+
+    /// <summary>Keeps children from inheriting a descriptor. Where it was closed meanwhile, and its number is another's, that is one of .NET's, which has the flag.</summary>
+    public static void Close(int descriptor) => _ = fcntl(descriptor, SetFlags, CloseOnExec);
+
+    private static string? NameOf(int descriptor)
+    {
+        try
+        {
+            return new FileInfo($"/proc/self/fd/{descriptor}").LinkTarget is { } name
+                && (name.StartsWith("socket:", StringComparison.Ordinal) || name is "anon_inode:[eventpoll]" or "anon_inode:[eventfd]") ? name : null;
+        }
+        catch (IOException)
+        {
+            // It was closed meanwhile.
+            return null;
+        }
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int fcntl(int descriptor, int command, int argument);
+}
