@@ -204,6 +204,27 @@ public sealed class LibfabricOptionEffectTests
         Assert.True(used > TimeSpan.FromMilliseconds(100) == spins, $"The thread used {used}.");
     }
 
+    [Theory]
+    [EffectOf("Provider:Endpoint:LongestPause")]
+    [InlineData("00:00:00.001", true)]
+    [InlineData("00:00:01", false)]
+    public async Task Longest_pause(string pause, bool looksOften)
+    {
+        using IHost host = await StartAsync($$"""
+            "Provider": "shm", "Endpoint": { "LongestPause": "{{pause}}" }
+            """);
+        // It is opened when it is asked for.
+        Assert.NotNull(EndpointOf(host));
+        // Idle for 1 s, then for 3: without the limit its pauses grow from 10 to 30 ms, so that it looks about 110 times.
+        using var idle = new PeriodicTimer(TimeSpan.FromSeconds(1));
+        await idle.WaitForNextTickAsync(Cancelled);
+        long before = ProgressThreadWaits();
+        await idle.WaitForNextTickAsync(Cancelled);
+        await idle.WaitForNextTickAsync(Cancelled);
+        long waits = ProgressThreadWaits() - before;
+        Assert.InRange(waits, looksOften ? 181 : 1, looksOften ? long.MaxValue : 180);
+    }
+
     private static IRmaMemoryPool PoolOf(IHost host) => host.Services.GetRequiredService<IRmaMemoryPool>();
 
     private static LibfabricEndpoint EndpointOf(IHost host) => host.Services.GetRequiredService<LibfabricEndpoint>();
@@ -229,6 +250,10 @@ public sealed class LibfabricOptionEffectTests
         }
         return sum;
     }
+
+    private static long ProgressThreadWaits() => Tasks()
+        .Where(t => File.ReadAllText(Path.Combine(t, "comm")).Trim() == "AllocTools prog")
+        .Sum(t => long.Parse(File.ReadAllLines(Path.Combine(t, "status")).Single(l => l.StartsWith("voluntary_ctxt_switches:", StringComparison.Ordinal)).Split(':')[1], null));
 
     private static string[] Tasks() => Directory.GetDirectories("/proc/self/task");
 

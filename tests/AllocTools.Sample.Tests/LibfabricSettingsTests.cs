@@ -24,6 +24,12 @@ public sealed class LibfabricSettingsTests : IDisposable
         Assert.Contains(expected, log, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("", "msg_rx_size=256")]
+    [InlineData("--AllocTools:Provider:Settings:FI_OFI_RXM_MSG_RX_SIZE=300", "msg_rx_size=300")]
+    public async Task ReceiveBuffersOfAnEndpointAreFewUnlessTheyAreAskedFor(string setting, string expected) =>
+        Assert.Contains(expected, await LogAsync([Settings, .. setting.Split(' ', StringSplitOptions.RemoveEmptyEntries)]), StringComparison.Ordinal);
+
     public void Dispose() => _source.Dispose();
 
     private async Task<string> LogAsync(params string[] arguments)

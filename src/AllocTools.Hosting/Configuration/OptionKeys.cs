@@ -69,6 +69,7 @@ internal static class OptionKeys
                 new(nameof(LibfabricEndpointOptions.MaxMessageLength), OptionKind.Size),
                 new(nameof(LibfabricEndpointOptions.MaxUnreceivedMessages), OptionKind.Integer),
                 new(nameof(LibfabricEndpointOptions.SpinTime), OptionKind.Duration),
+                new(nameof(LibfabricEndpointOptions.LongestPause), OptionKind.Duration),
             ],
         },
     ];

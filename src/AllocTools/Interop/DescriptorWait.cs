@@ -28,8 +28,8 @@ internal static unsafe partial class DescriptorWait
     }
 
     /// <summary>Waits until either descriptor can be read or the time is over, and resets the event.</summary>
-    /// <returns>False where the first can't be waited on.</returns>
-    public static bool Wait(int descriptor, int eventDescriptor, TimeSpan timeout)
+    /// <returns>Whether the first can be read, whether it can't be waited on, and whether the event was signalled.</returns>
+    public static (bool IsReady, bool IsBroken, bool IsSignalled) Wait(int descriptor, int eventDescriptor, TimeSpan timeout)
     {
         // poll ignores a negative descriptor.
         PollDescriptor* pair = stackalloc PollDescriptor[2];
@@ -42,14 +42,15 @@ internal static unsafe partial class DescriptorWait
             int error = Marshal.GetLastPInvokeError();
             if (error != Interrupted)
                 throw new InvalidOperationException($"ppoll failed: {Marshal.GetPInvokeErrorMessage(error)}.");
-            return true;
+            return default;
         }
-        if (pair[1].Returned != 0)
+        bool isSignalled = pair[1].Returned != 0;
+        if (isSignalled)
         {
             ulong count;
             _ = read(eventDescriptor, &count, sizeof(ulong));
         }
-        return (pair[0].Returned & ~PollIn) == 0;
+        return ((pair[0].Returned & PollIn) != 0, (pair[0].Returned & ~PollIn) != 0, isSignalled);
     }
 
     public static void Close(int descriptor) => _ = close(descriptor);

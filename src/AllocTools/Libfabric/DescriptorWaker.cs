@@ -9,7 +9,11 @@ internal sealed class DescriptorWaker(int queueDescriptor) : IWaker
 
     public void Wake() => DescriptorWait.Signal(_event);
 
-    public bool Wait(TimeSpan longest, bool forCompletions) => DescriptorWait.Wait(forCompletions ? queueDescriptor : -1, _event, longest);
+    public WaitEnd Wait(TimeSpan longest, bool forCompletions)
+    {
+        (bool isReady, bool isBroken, bool isSignalled) = DescriptorWait.Wait(forCompletions ? queueDescriptor : -1, _event, longest);
+        return isBroken ? WaitEnd.Broken : isSignalled ? WaitEnd.Woken : isReady ? WaitEnd.Ready : WaitEnd.TimedOut;
+    }
 
     public void Dispose() => DescriptorWait.Close(_event);
 }

@@ -1,4 +1,5 @@
 using AllocTools.Diagnostics;
+using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -73,15 +74,16 @@ internal sealed unsafe class EndpointProgress
     public void LeaveToTurn(OperationSlot slot) => _ending.LeaveToTurn(slot, slot.Use);
 
     /// <summary>Makes progress, where nobody else does.</summary>
+    /// <param name="milliseconds">How long to wait for a completion, inside the transport.</param>
     /// <returns>True when anything happened.</returns>
-    public bool TryRun()
+    public bool TryRun(int milliseconds = 0)
     {
         // Since when it has the turn is of use to who watches the endpoint's own thread.
         if (!_turn.TryTake(_clock is null ? _time.GetTimestamp() : 0))
             return false;
         try
         {
-            bool happened = _reader.Read();
+            bool happened = _reader.Read(milliseconds);
             if (Dispatch.HasRetries)
                 happened |= Dispatch.PostRetries();
             Lanes.LookIfDue();
@@ -106,7 +108,7 @@ internal sealed unsafe class EndpointProgress
     {
         Failure = failure;
         // What is not seen in its slot here sees the failure.
-        Interlocked.MemoryBarrier();
+        Fence.Full();
         foreach (OperationSlot slot in _slots)
         {
             long word = slot.Word;
@@ -164,7 +166,7 @@ internal sealed unsafe class EndpointProgress
     public void FailAll(bool fabricIsDone)
     {
         // What is not seen in its slot here sees that the endpoint is closed.
-        Interlocked.MemoryBarrier();
+        Fence.Full();
         foreach (OperationSlot slot in _slots)
         {
             // Again where it was changed meanwhile: a turn that was stuck may have come back.

@@ -7,10 +7,11 @@ internal sealed class EventWaker : IWaker
 
     public void Wake() => _event.Set();
 
-    public bool Wait(TimeSpan longest, bool forCompletions)
+    public WaitEnd Wait(TimeSpan longest, bool forCompletions)
     {
-        _event.WaitOne(TimeSpan.FromMilliseconds(Math.Max(1, longest.TotalMilliseconds)));
-        return !forCompletions;
+        if (forCompletions)
+            return WaitEnd.Broken;
+        return _event.WaitOne(TimeSpan.FromMilliseconds(Math.Max(1, longest.TotalMilliseconds))) ? WaitEnd.Woken : WaitEnd.TimedOut;
     }
 
     public void Dispose() => _event.Dispose();

@@ -9,6 +9,21 @@ internal interface IWaker : IDisposable
     /// <summary>Waits until woken or until the time is over.</summary>
     /// <param name="longest">How long at the most.</param>
     /// <param name="forCompletions">Until the completion queue's descriptor says that there is one, too.</param>
-    /// <returns>False where that descriptor can't be waited on.</returns>
-    bool Wait(TimeSpan longest, bool forCompletions);
+    WaitEnd Wait(TimeSpan longest, bool forCompletions);
+}
+
+/// <summary>What ended a wait.</summary>
+internal enum WaitEnd
+{
+    /// <summary>The time was over, or a signal came.</summary>
+    TimedOut = 0,
+
+    /// <summary>Somebody woke the loop.</summary>
+    Woken = 1,
+
+    /// <summary>The completion queue's descriptor says that there is something.</summary>
+    Ready = 2,
+
+    /// <summary>The completion queue's descriptor can't be waited on.</summary>
+    Broken = 3,
 }

@@ -44,7 +44,7 @@ internal sealed class OperationStarter : IDisposable
         bool hasOwnThread = options.Progress == LibfabricProgress.Endpoint;
         _progress = new EndpointProgress(context, resources, peers, _slots, contexts, completions, counters, time, hasOwnThread, overflow, gauge);
         if (hasOwnThread)
-            _loop = new ProgressLoop(_progress, Break, context, resources, options.SpinTime, time);
+            _loop = new ProgressLoop(_progress, Break, context, resources, options, time);
         _progress.Losses.Found = OnPeerLost;
         if (resources.HasFile)
             context.PeerWatch.Add(_look = LookAfterPeers);

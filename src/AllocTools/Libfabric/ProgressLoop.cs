@@ -6,23 +6,38 @@ namespace AllocTools.Libfabric;
 
 /// <summary>The endpoint's own thread: makes progress, spins for a while, then waits.</summary>
 /// <remarks>
-/// It waits on the completion queue's descriptor where the provider has one, and else in pauses that grow to
-/// <see cref="LongestPause"/>; in both cases an operation that is started wakes it. No wake-up is lost: it says that it
-/// waits, passes a fence, and looks at the queue once more before it does.
+/// It waits on the completion queue's descriptor where the provider has one, and else in pauses: of a sixteenth of the time
+/// that nothing has happened, up to 1 ms, and of a hundredth of it later, up to <see cref="LibfabricEndpointOptions.LongestPause"/>.
+/// So the first message after an hour comes late by that option, one after a second by 10 ms at the most, and an
+/// endpoint that is idle costs next to nothing. In both cases an operation that is started wakes it. No wake-up is lost:
+/// it says that it waits, passes a fence, and looks at the queue once more before it does.
 /// </remarks>
 internal sealed class ProgressLoop : IDisposable
 {
     private static readonly TimeSpan ShortestPause = TimeSpan.FromMicroseconds(20);
-    private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>How often it looks even if nothing wakes it.</summary>
-    private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(100);
+    /// <summary>The longest of the pauses that grow as a sixteenth of the time that nothing has happened.</summary>
+    private static readonly TimeSpan EarlyPause = TimeSpan.FromMilliseconds(1);
+
+    /// <summary>How long it waits for the descriptor at first, and at the most: a quarter of the time that nothing has happened.</summary>
+    private static readonly TimeSpan FirstWait = TimeSpan.FromMilliseconds(100);
+
+    /// <inheritdoc cref="FirstWait"/>
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(5);
+
+    /// <summary>How often in a row the descriptor may be ready for nothing before the queue's signal is taken for one that stays.</summary>
+    private const int MostEmptyWakes = 2;
+
+    /// <summary>The shortest time that fi_cq_sread(3) can be given.</summary>
+    private const int ShortestRead = 1;
 
     private readonly EndpointProgress _progress;
     private readonly Action<RmaException> _fail;
     private readonly LibfabricContext _context;
     private readonly LibfabricEndpointResources _resources;
     private readonly TimeSpan _spinTime;
+    private readonly TimeSpan _longestPause;
+    private readonly bool _signalMayStay;
     private readonly TimeProvider _time;
     private readonly Lock _wakeGate = new();
     private readonly IWaker _waker;
@@ -32,16 +47,21 @@ internal sealed class ProgressLoop : IDisposable
     private volatile bool _stopping;
     private int _waiting;
     private bool _canWaitForCompletions;
+    private int _emptyWakes;
     private bool _disposed;
 
-    public ProgressLoop(EndpointProgress progress, Action<RmaException> fail, LibfabricContext context, LibfabricEndpointResources resources, TimeSpan spinTime, TimeProvider time)
+    public ProgressLoop(EndpointProgress progress, Action<RmaException> fail, LibfabricContext context, LibfabricEndpointResources resources, LibfabricEndpointOptions options, TimeProvider time)
     {
         _progress = progress;
         _fail = fail;
         _context = context;
         _resources = resources;
         // With one processor, spinning keeps the peer or the kernel from running.
-        _spinTime = Environment.ProcessorCount == 1 ? TimeSpan.Zero : spinTime;
+        _spinTime = Environment.ProcessorCount == 1 ? TimeSpan.Zero : options.SpinTime;
+        _longestPause = options.LongestPause;
+        // net of libfabric 1.17, and tcp of 1.18.0: fi_trywait leaves the signal of a completion that was read; fi_cq_sread
+        // takes it away.
+        _signalMayStay = context.Traits.ProviderName is "net" or "tcp";
         _time = time;
         _canWaitForCompletions = resources.WaitDescriptor >= 0;
         _waker = DescriptorWait.IsSupported ? new DescriptorWaker(resources.WaitDescriptor) : new EventWaker();
@@ -67,7 +87,7 @@ internal sealed class ProgressLoop : IDisposable
     /// <summary>Wakes the thread where it waits.</summary>
     public void WakeIfWaiting()
     {
-        Interlocked.MemoryBarrier();
+        Fence.Full();
         if (Volatile.Read(ref _waiting) != 0)
             Wake();
     }
@@ -102,13 +122,15 @@ internal sealed class ProgressLoop : IDisposable
     {
         try
         {
-            TimeSpan pause = ShortestPause;
+            long last = _time.GetTimestamp();
+            bool isAwake = true;
             while (!_stopping)
             {
-                if (Spin())
-                    pause = ShortestPause;
-                else
-                    pause = Wait(pause);
+                if (isAwake && Spin())
+                    _emptyWakes = 0;
+                isAwake = Wait(last);
+                if (isAwake)
+                    last = _time.GetTimestamp();
             }
         }
         catch (Exception e)
@@ -143,24 +165,19 @@ internal sealed class ProgressLoop : IDisposable
         return any;
     }
 
-    private TimeSpan Wait(TimeSpan pause)
+    /// <param name="last">When something has happened, or somebody has woken the thread, last.</param>
+    /// <returns>False where nothing has happened, and nothing is expected right now.</returns>
+    private bool Wait(long last)
     {
         Volatile.Write(ref _waiting, 1);
-        Interlocked.MemoryBarrier();
+        Fence.Full();
         try
         {
-            if (_progress.TryRun() || _stopping)
-                return ShortestPause;
-            // What waits to be posted needs turns, whatever the queue says.
-            bool forCompletions = _canWaitForCompletions && !_progress.Dispatch.HasRetries;
-            int status = forCompletions ? _context.Fabric.TryWait(_resources.Queue) : 0;
-            if (status == -FiErrno.FI_EAGAIN)
-                return ShortestPause;
-            if (status != 0)
-                forCompletions = StopWaitingForCompletions($"fi_trywait failed with {FiErrno.NameOf(status)}");
-            if (!_waker.Wait(Min(forCompletions ? LongestWait : pause, UntilDeadline()), forCompletions))
-                StopWaitingForCompletions("ppoll finds an error on the completion queue's descriptor");
-            return Min(pause * 2, LongestPause);
+            if (_progress.TryRun())
+                _emptyWakes = 0;
+            else if (!_stopping)
+                return WaitForSomething(last);
+            return true;
         }
         finally
         {
@@ -168,10 +185,35 @@ internal sealed class ProgressLoop : IDisposable
         }
     }
 
+    private bool WaitForSomething(long last)
+    {
+        // What waits to be posted needs turns, whatever the queue says.
+        bool hasRetries = _progress.Dispatch.HasRetries;
+        bool forCompletions = _canWaitForCompletions && !hasRetries;
+        if (forCompletions && _signalMayStay && _emptyWakes >= MostEmptyWakes)
+        {
+            _emptyWakes = 0;
+            return _progress.TryRun(ShortestRead);
+        }
+        int status = forCompletions ? _context.Fabric.TryWait(_resources.Queue) : 0;
+        if (status == -FiErrno.FI_EAGAIN)
+            return true;
+        if (status != 0)
+            forCompletions = StopWaitingForCompletions($"fi_trywait failed with {FiErrno.NameOf(status)}");
+        TimeSpan idle = _time.GetElapsedTime(last);
+        TimeSpan longest = forCompletions ? Min(Max(FirstWait, idle / 4), LongestWait)
+            : Min(Max(ShortestPause, Max(Min(idle / 16, EarlyPause), idle / 100)), hasRetries ? EarlyPause : _longestPause);
+        WaitEnd end = _waker.Wait(Min(longest, UntilDeadline()), forCompletions);
+        if (end == WaitEnd.Broken)
+            StopWaitingForCompletions("ppoll finds an error on the completion queue's descriptor");
+        _emptyWakes = end == WaitEnd.Ready ? _emptyWakes + 1 : 0;
+        return end != WaitEnd.TimedOut;
+    }
+
     /// <summary>From here on the queue is read in pauses.</summary>
     private bool StopWaitingForCompletions(string why)
     {
-        Log.WaitingFailed(_context.Logger, _context.Traits.ProviderName, why, LongestPause.TotalMilliseconds);
+        Log.WaitingFailed(_context.Logger, _context.Traits.ProviderName, why, _longestPause.TotalMilliseconds);
         return _canWaitForCompletions = false;
     }
 
@@ -183,9 +225,10 @@ internal sealed class ProgressLoop : IDisposable
         long now = _time.GetTimestamp();
         if (next <= now)
             return ShortestPause;
-        TimeSpan left = _time.GetElapsedTime(now, next);
-        return left > ShortestPause ? left : ShortestPause;
+        return Max(ShortestPause, _time.GetElapsedTime(now, next));
     }
+
+    private static TimeSpan Max(TimeSpan left, TimeSpan right) => left > right ? left : right;
 
     private static TimeSpan Min(TimeSpan left, TimeSpan right) => left < right ? left : right;
 }
