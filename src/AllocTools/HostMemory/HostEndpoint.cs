@@ -29,6 +29,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly Guid _id = Guid.NewGuid();
     private readonly HostMailbox _mailbox = new();
     private readonly HostPeerTable _peers = new();
+    private readonly LostPeers _lost = new();
     private readonly ConcurrentQueue<RmaCompletion> _completions = new();
     private int _outstanding;
     private int _closed;
@@ -76,6 +77,8 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         return new RmaPeer(this, _peers.Insert(peer));
     }
 
+    public IAsyncEnumerable<RmaPeerLost> ReadLostPeersAsync(CancellationToken cancellationToken = default) => _lost.ReadAsync(cancellationToken);
+
     public void RemovePeer(RmaPeer peer)
     {
         if (!_peers.Remove(Check(peer).Handle))
@@ -114,6 +117,8 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         {
             if (operation.Kind is RmaOperationKind.Write or RmaOperationKind.Read)
             {
+                if (FindLoss(operation) is { } lost)
+                    throw lost;
                 int error = Copy(operation);
                 Count(operation.Kind, operation.Local.Length, error);
                 _completions.Enqueue(new RmaCompletion(operation.Context, operation.Kind, error == 0 ? operation.Local.Length : 0, error));
@@ -157,6 +162,9 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         if (Interlocked.Exchange(ref _closed, 1) != 0)
             return;
         HostFabric.Remove(_id);
+        foreach (HostEndpoint other in HostFabric.All())
+            other.OnClosed(this);
+        _lost.Close();
         foreach (HostPending pending in _mailbox.Close())
             pending.Owner.Complete(pending, 0, ConnectionReset);
         foreach (HostEndpoint peer in _peers.All())
@@ -164,11 +172,19 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         _contextLease.Dispose();
     }
 
+    private void OnClosed(HostEndpoint peer)
+    {
+        if (_peers.TryFind(peer, out ulong handle))
+            _lost.Report(new RmaPeerLost(new RmaPeer(this, handle), "its endpoint was closed"));
+    }
+
     private ValueTask Transfer(in RmaOperation operation, CancellationToken cancellationToken)
     {
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled(cancellationToken);
         CheckOpen();
+        if (FindLoss(operation) is { } lost)
+            return ValueTask.FromException(lost);
         long started = Stopwatch.GetTimestamp();
         int error = Copy(operation);
         Count(operation.Kind, operation.Local.Length, error, started);
@@ -249,6 +265,8 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
     private HostPending Exchange(in RmaOperation operation, TaskCompletionSource<long>? task, long deadline)
     {
         bool isSend = operation.Kind == RmaOperationKind.Send;
+        if (FindLoss(operation) is { } lost)
+            throw lost;
         HostEndpoint at = isSend ? PeerOf(operation.Peer) : this;
         EndpointChecks.ThrowIfReadOnly(operation);
         var pending = new HostPending(this, at._mailbox, operation, Hold(operation.Local), task, deadline);
@@ -288,6 +306,20 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
             return hold;
         hold.Release();
         throw new ArgumentException("The buffer is of a pool on another context than this endpoint's; an endpoint takes buffers of its own context only.");
+    }
+
+    /// <summary>The error of an operation whose peer's endpoint was closed; null where it is open.</summary>
+    private RmaPeerLostException? FindLoss(in RmaOperation operation)
+    {
+        if (operation.Kind == RmaOperationKind.Receive || (operation.Kind != RmaOperationKind.Send && operation.Remote.Region is null))
+            return null;
+        RmaPeer peer = operation.Kind == RmaOperationKind.Send ? operation.Peer : operation.Remote.Region.Peer;
+        if (!PeerOf(peer).IsClosed)
+            return null;
+        var error = new RmaPeerLostException(
+            $"{operation.Kind} of {operation.Local.Length} bytes failed: the endpoint of {peer} was closed (provider '{HostContext.ProviderName}').", operation.Kind, peer, ConnectionReset, "ECONNRESET");
+        Count(operation.Kind, error, started: 0);
+        return error;
     }
 
     private RmaPeer Check(RmaPeer peer) => peer.Owner == this

@@ -34,6 +34,8 @@ internal static class HostFabric
 
     public static void Remove(Guid address) => Endpoints.TryRemove(address, out _);
 
+    public static ICollection<HostEndpoint> All() => Endpoints.Values;
+
     public static bool TryFind(Guid address, [NotNullWhen(true)] out HostEndpoint? endpoint) =>
         Endpoints.TryGetValue(address, out endpoint);
 }

@@ -47,6 +47,16 @@ internal sealed class HostPeerTable
 
     public bool TryFind(ulong peer, [NotNullWhen(true)] out HostEndpoint? endpoint) => _peers.TryGetValue(peer, out endpoint);
 
+    public bool TryFind(HostEndpoint endpoint, out ulong peer)
+    {
+        lock (_gate)
+        {
+            bool isIn = _handles.TryGetValue(endpoint, out (ulong Handle, int Insertions) entry);
+            peer = entry.Handle;
+            return isIn;
+        }
+    }
+
     /// <summary>Wherever something of ours may wait: what was sent to a peer goes on when it is removed.</summary>
     public HostEndpoint[] All()
     {

@@ -1,0 +1,36 @@
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using Xunit;
+
+namespace AllocTools.Tests.HostMemory;
+
+/// <summary>A peer whose endpoint was closed: operations to it fail as on a fabric, and its loss is reported.</summary>
+public sealed class HostLostPeerTests
+{
+    [Fact]
+    public async Task OperationsToAClosedEndpointFailAtOnceAndItsLossIsReported()
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        using IRmaContext context = new HostProvider().Open();
+        await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite });
+        using IRmaEndpoint endpoint = context.OpenEndpoint();
+        IRmaEndpoint other = context.OpenEndpoint();
+        RmaPeer peer = endpoint.InsertPeer(other.Address.Span);
+        using RmaBuffer buffer = pool.Rent(64);
+        using RmaBuffer target = pool.Rent(64);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion region = endpoint.Import(peer, exposure.Remote);
+        await endpoint.WriteAsync(buffer, region, cancellationToken: token);
+        await using IAsyncEnumerator<RmaPeerLost> lost = endpoint.ReadLostPeersAsync(token).GetAsyncEnumerator(token);
+        other.Dispose();
+        Assert.True(await lost.MoveNextAsync());
+        Assert.Equal(peer, lost.Current.Peer);
+        Exception? write = await Record.ExceptionAsync(() => endpoint.WriteAsync(buffer, region, cancellationToken: token).AsTask());
+        Exception? send = await Record.ExceptionAsync(() => endpoint.SendAsync(buffer, peer, cancellationToken: token).AsTask());
+        Assert.Throws<RmaPeerLostException>(() => { endpoint.TryPost(RmaOperation.Send(buffer, peer)); });
+        Assert.Equal(peer, Assert.IsType<RmaPeerLostException>(write).Peer);
+        Assert.True(Assert.IsType<RmaPeerLostException>(send).IsTransient);
+        endpoint.Dispose();
+        Assert.False(await lost.MoveNextAsync());
+    }
+}
