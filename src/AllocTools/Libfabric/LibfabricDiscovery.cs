@@ -1,3 +1,4 @@
+using System.Net;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 
@@ -49,11 +50,18 @@ internal static unsafe class LibfabricDiscovery
             return null;
         try
         {
+            fi_info* loopback = null;
             for (fi_info* entry = list; entry != null; entry = entry->next)
             {
-                if (FindReasonAgainst(entry, options, byAddress) is null)
+                if (FindReasonAgainst(entry, options, byAddress) is not null)
+                    continue;
+                if (!IsLoopbackForWildcard(entry, options))
                     return InfoHandle.Copy(library, entry);
+                if (loopback == null)
+                    loopback = entry;
             }
+            if (loopback != null)
+                return InfoHandle.Copy(library, loopback);
             throw new RmaProviderException(
                 $"libfabric's provider '{InfoHandle.Text(list->fabric_attr->prov_name)}' can't be used: {FindReasonAgainst(list, options, byAddress)}.",
                 FiErrno.FI_ENODATA,
@@ -64,6 +72,12 @@ internal static unsafe class LibfabricDiscovery
             library.FreeInfo(list);
         }
     }
+
+    /// <summary>With a port libfabric 1.17 returns an interface for each address of the machine in a wildcard's place, and the loopback's first.</summary>
+    private static bool IsLoopbackForWildcard(fi_info* entry, LibfabricOptions options) =>
+        IPAddress.TryParse(options.Node, out IPAddress? node) && SocketAddressBytes.IsWildcard(node)
+        && SocketAddressBytes.TryRead(entry->addr_format, new ReadOnlySpan<byte>(entry->src_addr, (int)entry->src_addrlen), out IPEndPoint? source)
+        && IPAddress.IsLoopback(source.Address);
 
     private static InfoHandle MakeHints(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags)
     {
