@@ -7,7 +7,9 @@ internal sealed class PoolTrimmer : IDisposable
     private readonly TimeProvider _time;
     private readonly ITimer _timer;
     private long _retentionTicks;
-    private int _runs;
+
+    // Held by a run.
+    private readonly Lock _running = new();
 
     public PoolTrimmer(PoolEngine engine, TimeSpan interval, TimeSpan retention, TimeProvider time)
     {
@@ -25,7 +27,15 @@ internal sealed class PoolTrimmer : IDisposable
         _timer.Change(period, period);
     }
 
-    public void Dispose() => _timer.Dispose();
+    /// <summary>Ends the trimming, and waits for a run under way: what that has taken off its shelf nobody else gives back.</summary>
+    public void Dispose()
+    {
+        _timer.Dispose();
+        lock (_running)
+        {
+            // Nothing to do but to wait.
+        }
+    }
 
     private void Run()
     {
@@ -35,10 +45,16 @@ internal sealed class PoolTrimmer : IDisposable
             return;
         }
         // A slow provider may take longer than the interval.
-        if (Interlocked.Exchange(ref _runs, 1) != 0)
+        if (!_running.TryEnter())
             return;
-        long idleSince = _time.GetTimestamp() - (long)(TimeSpan.FromTicks(Volatile.Read(ref _retentionTicks)).TotalSeconds * _time.TimestampFrequency);
-        engine.Incidents.Guard("trimming", () => engine.Trim(idleSince));
-        Volatile.Write(ref _runs, 0);
+        try
+        {
+            long idleSince = _time.GetTimestamp() - (long)(TimeSpan.FromTicks(Volatile.Read(ref _retentionTicks)).TotalSeconds * _time.TimestampFrequency);
+            engine.Incidents.Guard("trimming", () => engine.Trim(idleSince));
+        }
+        finally
+        {
+            _running.Exit();
+        }
     }
 }
