@@ -16,6 +16,8 @@ public sealed class AdvertisedAddressTests
 
     public static TheoryData<string> IpFabrics => [.. Fabric.Named is null ? [Fabric.Tcp, Fabric.Sockets, Fabric.PlainTcp] : Fabric.All];
 
+    private static string[] OwnNetwork => Environment.IsPrivilegedProcess ? ["unshare", "--net"] : ["unshare", "--user", "--map-root-user", "--net"];
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
@@ -33,6 +35,68 @@ public sealed class AdvertisedAddressTests
         Assert.Equal(64, await receiving);
     }
 
+    // Each is a machine of its own to the other: a network namespace, joined to the other's by a pair of virtual cards.
+    [Theory]
+    [InlineData(Fabric.Tcp)]
+    [InlineData(Fabric.Sockets)]
+    [InlineData(Fabric.PlainTcp)]
+    public async Task TwoMachinesThatAreBoundToAWildcardAndOnePortReachEachOther(string fabric)
+    {
+        string[] peer = ["fabric", $"{Fabric.Options(fabric).Provider}@0.0.0.0", "Local", "service=23458"];
+        await using var left = new PeerProcess([.. OwnNetwork, "sh", "-c", "ip link set lo up && echo ready && read -r _ && exec \"$@\"", "sh"], peer);
+        Assert.Equal("ready", await left.AnswerAsync());
+        string join = $"set -e; ip link set lo up; ip link add right type veth peer name left netns {left.Id}; "
+            + "ip address add 198.18.0.2/24 dev right; ip link set right up; "
+            + $"nsenter --target {left.Id} --net sh -ec 'ip address add 198.18.0.1/24 dev left; ip link set left up; until ip link show dev left | grep -q \"state UP\"; do :; done'; "
+            + "until ip link show dev right | grep -q 'state UP'; do :; done; exec \"$@\"";
+        string[] beside = Environment.IsPrivilegedProcess ? ["nsenter", $"--target={left.Id}", "--net"] : ["nsenter", $"--target={left.Id}", "--user", "--net", "--preserve-credentials"];
+        await using var right = new PeerProcess([.. beside, "unshare", "--net", "sh", "-c", join, "sh"], peer);
+
+        string rightAddress = await right.AskAsync("address");
+        await left.TellAsync("joined");
+        string leftAddress = await left.AskAsync("address");
+        Assert.Equal(IPAddress.Parse("198.18.0.1"), IpOf(Convert.FromBase64String(leftAddress)));
+        Assert.Equal(IPAddress.Parse("198.18.0.2"), IpOf(Convert.FromBase64String(rightAddress)));
+        Assert.Equal("ok", await left.AskAsync($"peer {rightAddress}"));
+        Assert.Equal("ok", await right.AskAsync($"peer {leftAddress}"));
+        await AssertArrivesAsync(left, "7", right);
+        await AssertArrivesAsync(right, "9", left);
+
+        // Each sends another byte, which tells whose message it is.
+        static async Task AssertArrivesAsync(PeerProcess sender, string fill, PeerProcess receiver)
+        {
+            string message = await sender.AskAsync($"rent 64 {fill}");
+            string received = await receiver.AskAsync("rent 64 0");
+            await receiver.TellAsync($"receive {received}");
+            Assert.Equal("ok", await sender.AskAsync($"send {message} 64"));
+            Assert.Equal("64", await receiver.AnswerAsync());
+            Assert.Equal($"0{fill}", await receiver.AskAsync($"peek {received} 0 1"));
+        }
+    }
+
+    // Without an endpoint: it is known as soon as the context opens.
+    [Theory]
+    [InlineData(Fabric.Tcp)]
+    [InlineData(Fabric.Sockets)]
+    public async Task AWildcardOnAMachineWhereNoAddressIsClearlyTheOneIsRefusedAtTheStart(string provider)
+    {
+        const string Cards = "set -e; ip link set lo up; ip link add one type veth peer name two; ip address add 198.18.0.1/24 dev one; ip address add 198.18.1.1/24 dev two; "
+            + "ip link set one up; ip link set two up; for card in one two; do until ip link show dev $card | grep -q 'state UP'; do :; done; done; exec \"$@\"";
+        await using var peer = new PeerProcess([.. OwnNetwork, "sh", "-c", Cards, "sh"], ["open", $"{provider}@0.0.0.0", "0"]);
+        string answer = await peer.ReadToEndAsync();
+        Assert.Matches(@"it is not clear which of this machine's addresses they reach: 198\.18\.[01]\.1, 198\.18\.[01]\.1\. Set AdvertisedNode", answer);
+    }
+
+    [Theory]
+    [InlineData(Fabric.Tcp)]
+    [InlineData(Fabric.PlainTcp)]
+    public void WithADomainAWildcardIsTheAddressOfThatInterface(string fabric)
+    {
+        using IRmaContext context = Fabric.Open(fabric, o => (o.Node, o.Domain) = ("0.0.0.0", "lo"));
+        using IRmaEndpoint endpoint = context.OpenEndpoint();
+        Assert.Equal(IPAddress.Loopback, IpOf(endpoint));
+    }
+
     [Theory]
     [MemberData(nameof(IpFabrics))]
     public void AdvertisedNodeIsWhatPeersAreGiven(string fabric)
@@ -48,8 +112,7 @@ public sealed class AdvertisedAddressTests
     [InlineData("no such host", "can't be resolved")]
     public void AnAdvertisedNodeThatCantBeOneIsRefused(string node, string says)
     {
-        using IRmaContext context = Fabric.Open(Fabric.Tcp, o => o.AdvertisedNode = node);
-        string message = Assert.Throws<RmaProviderException>(() => context.OpenEndpoint()).Message;
+        string message = Assert.Throws<RmaProviderException>(() => Fabric.Open(Fabric.Tcp, o => o.AdvertisedNode = node)).Message;
         Assert.Contains(says, message, StringComparison.Ordinal);
         Assert.Contains($"AdvertisedNode is '{node}'", message, StringComparison.Ordinal);
     }
@@ -64,8 +127,12 @@ public sealed class AdvertisedAddressTests
         AssertRefused("192.0.2.77", "bound to the loopback address 127.0.0.1, from which 192.0.2.77");
         AssertRefused("0.0.0.0", "names no machine");
 
-        void AssertRefused(string host, string says) => Assert.Contains(
-            says, Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(SocketAddressBytes.WithHost(own, IPAddress.Parse(host)))).Message, StringComparison.Ordinal);
+        void AssertRefused(string host, string says)
+        {
+            string message = Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(SocketAddressBytes.WithHost(own, IPAddress.Parse(host)))).Message;
+            Assert.Contains(says, message, StringComparison.Ordinal);
+            Assert.DoesNotContain("same provider", message, StringComparison.Ordinal);
+        }
     }
 
     public static TheoryData<string, string, bool, bool, string?> Reaches => new()
@@ -110,9 +177,11 @@ public sealed class AdvertisedAddressTests
         Assert.Equal(File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim().Replace("-", "", StringComparison.Ordinal), Convert.ToHexStringLower(place.ToArray().AsSpan(0, 16)));
     }
 
-    private static IPAddress IpOf(IRmaEndpoint endpoint)
+    private static IPAddress IpOf(IRmaEndpoint endpoint) => IpOf(endpoint.Address.Span);
+
+    private static IPAddress IpOf(ReadOnlySpan<byte> address)
     {
-        ReadOnlySpan<byte> own = EndpointAddress.Parse(endpoint.Address.Span, out _, out string? error);
+        ReadOnlySpan<byte> own = EndpointAddress.Parse(address, out _, out string? error);
         Assert.Null(error);
         Assert.True(SocketAddressBytes.TryRead(fi_addr_format.FI_SOCKADDR, own, out IPEndPoint? found));
         return found.Address;

@@ -8,14 +8,14 @@ namespace AllocTools.Libfabric;
 /// <summary>The address that peers are given, where an endpoint is addressed by IP.</summary>
 /// <remarks>
 /// libfabric says the address that an endpoint is bound to. A wildcard (0.0.0.0, ::) names no machine: a peer that is
-/// given it reaches itself. So the address of the interface that routes takes its place, or what the options say.
+/// given it reaches itself. So the address of the interface that routes takes its place, or what AdvertisedNode says.
 /// </remarks>
 internal static class AdvertisedAddress
 {
     /// <summary>The address to give to peers.</summary>
     /// <param name="bound">What libfabric says.</param>
     /// <param name="format">Its format.</param>
-    /// <param name="options">Where AdvertisedNode, Node and Domain are.</param>
+    /// <param name="options">Where AdvertisedNode is.</param>
     /// <exception cref="RmaProviderException">There is none, or more than one and nothing says which.</exception>
     public static byte[] Of(byte[] bound, fi_addr_format format, LibfabricOptions options)
     {
@@ -23,7 +23,18 @@ internal static class AdvertisedAddress
             return bound;
         if (options.AdvertisedNode is { Length: > 0 } node)
             return SocketAddressBytes.WithHost(bound, Resolve(node, endpoint.AddressFamily));
-        return SocketAddressBytes.IsWildcard(endpoint.Address) ? SocketAddressBytes.WithHost(bound, FindReachable(endpoint.Address, options.Domain)) : bound;
+        return SocketAddressBytes.IsWildcard(endpoint.Address) ? SocketAddressBytes.WithHost(bound, FindReachable(endpoint.Address)) : bound;
+    }
+
+    /// <summary>The address of an interface; null where no interface has the name, or it has no address of the wildcard's kind.</summary>
+    /// <exception cref="RmaProviderException">It has more than one and none routes.</exception>
+    public static IPAddress? OfInterface(string? name, IPAddress wildcard)
+    {
+        IPAddress[] own = string.IsNullOrEmpty(name) ? [] : [.. OwnAddresses(wildcard.AddressFamily, i => i.Name == name)];
+        if (own.Length == 0)
+            return null;
+        return Choose(own) ?? throw new RmaProviderException(
+            $"Node is '{wildcard}' and Domain is '{name}', an interface with several addresses: {string.Join(", ", own.AsEnumerable())}. Set Node to one of them.");
     }
 
     private static IPAddress Resolve(string node, AddressFamily family)
@@ -44,25 +55,27 @@ internal static class AdvertisedAddress
             : throw new RmaProviderException($"AdvertisedNode is '{node}', which names no machine: a peer that is given it reaches itself. It must be an address at which peers reach this machine.");
     }
 
-    private static IPAddress FindReachable(IPAddress wildcard, string? domain)
+    private static IPAddress FindReachable(IPAddress wildcard)
     {
-        NetworkInterface[] interfaces = [.. NetworkInterface.GetAllNetworkInterfaces().Where(i => i.OperationalStatus is OperationalStatus.Up or OperationalStatus.Unknown)];
-        NetworkInterface[] named = [.. interfaces.Where(i => i.Name == domain)];
-        IPAddress[] own = [.. (named.Length > 0 ? named : interfaces)
-            .SelectMany(i => i.GetIPProperties().UnicastAddresses)
-            .Select(a => a.Address)
-            .Where(a => a.AddressFamily == wildcard.AddressFamily && !a.IsIPv6LinkLocal && (named.Length > 0 || !IPAddress.IsLoopback(a)))];
+        IPAddress[] own = [.. OwnAddresses(wildcard.AddressFamily, static _ => true).Where(static a => !IPAddress.IsLoopback(a))];
         // A machine without a network is reached from itself alone.
         if (own.Length == 0)
             return wildcard.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Loopback : IPAddress.IPv6Loopback;
-        if (own.Length == 1)
-            return own[0];
-        return FindRouting(wildcard.AddressFamily) is { } routing && own.Contains(routing)
-            ? routing
-            : throw new RmaProviderException(
-                $"The endpoint is bound to {wildcard}, which names no machine to peers, and it is not clear which of this machine's addresses they reach: {string.Join(", ", own.AsEnumerable())}. "
-                + "Set AdvertisedNode to that one, or Node instead of the wildcard.");
+        return Choose(own) ?? throw new RmaProviderException(
+            $"The endpoint is bound to {wildcard}, which names no machine to peers, and it is not clear which of this machine's addresses they reach: {string.Join(", ", own.AsEnumerable())}. "
+            + "Set AdvertisedNode to that one, or Node instead of the wildcard.");
     }
+
+    private static IEnumerable<IPAddress> OwnAddresses(AddressFamily family, Func<NetworkInterface, bool> isMeant) =>
+        NetworkInterface.GetAllNetworkInterfaces()
+            .Where(i => i.OperationalStatus is OperationalStatus.Up or OperationalStatus.Unknown && isMeant(i))
+            .SelectMany(static i => i.GetIPProperties().UnicastAddresses)
+            .Select(static a => a.Address)
+            .Where(a => a.AddressFamily == family && !a.IsIPv6LinkLocal);
+
+    /// <summary>The only one, or the one that routes; null where it is not clear.</summary>
+    private static IPAddress? Choose(IPAddress[] own) =>
+        own.Length == 1 ? own[0] : FindRouting(own[0].AddressFamily) is { } routing && own.Contains(routing) ? routing : null;
 
     /// <summary>The address that packets to elsewhere leave with; null where there is no route. Sends nothing.</summary>
     private static IPAddress? FindRouting(AddressFamily family)

@@ -38,7 +38,7 @@ internal static unsafe class LibfabricDiscovery
         using InfoHandle hints = MakeHints(library, options, operationFlags);
         // The name that shm makes itself is the process number, under which a killed process has left a file that a later
         // one of that number can't open (FI_EBUSY).
-        string? node = IsSharedMemory(options.Provider) ? SharedMemoryFile.NewName() : byAddress ? options.Node : null;
+        string? node = IsSharedMemory(options.Provider) ? SharedMemoryFile.NewName() : byAddress ? NodeOf(options) : null;
         status = library.GetInfo(
             FiVersion.Api,
             node,
@@ -50,18 +50,14 @@ internal static unsafe class LibfabricDiscovery
             return null;
         try
         {
-            fi_info* loopback = null;
             for (fi_info* entry = list; entry != null; entry = entry->next)
             {
                 if (FindReasonAgainst(entry, options, byAddress) is not null)
                     continue;
-                if (!IsLoopbackForWildcard(entry, options))
-                    return InfoHandle.Copy(library, entry);
-                if (loopback == null)
-                    loopback = entry;
+                InfoHandle copy = InfoHandle.Copy(library, entry);
+                KeepWildcard(copy.Info, node);
+                return copy;
             }
-            if (loopback != null)
-                return InfoHandle.Copy(library, loopback);
             throw new RmaProviderException(
                 $"libfabric's provider '{InfoHandle.Text(list->fabric_attr->prov_name)}' can't be used: {FindReasonAgainst(list, options, byAddress)}.",
                 FiErrno.FI_ENODATA,
@@ -73,11 +69,27 @@ internal static unsafe class LibfabricDiscovery
         }
     }
 
-    /// <summary>With a port libfabric 1.17 returns an interface for each address of the machine in a wildcard's place, and the loopback's first.</summary>
-    private static bool IsLoopbackForWildcard(fi_info* entry, LibfabricOptions options) =>
-        IPAddress.TryParse(options.Node, out IPAddress? node) && SocketAddressBytes.IsWildcard(node)
-        && SocketAddressBytes.TryRead(entry->addr_format, new ReadOnlySpan<byte>(entry->src_addr, (int)entry->src_addrlen), out IPEndPoint? source)
-        && IPAddress.IsLoopback(source.Address);
+    /// <summary>Where to bind: with a wildcard and an interface's name the address of that interface.</summary>
+    /// <remarks>At a wildcard the providers of libfabric 1.17 have no interface's domain, or only the loopback's.</remarks>
+    private static string? NodeOf(LibfabricOptions options) =>
+        IPAddress.TryParse(options.Node, out IPAddress? node) && SocketAddressBytes.IsWildcard(node) && AdvertisedAddress.OfInterface(options.Domain, node) is { } address
+            ? address.ToString()
+            : options.Node;
+
+    /// <summary>
+    /// Binds to the wildcard that was asked for where libfabric puts the loopback address in its place, at which no other
+    /// machine reaches the endpoint: the layer ofi_rxm of 1.17 does where a port is given, and not without one.
+    /// </summary>
+    private static void KeepWildcard(fi_info* info, string? node)
+    {
+        Span<byte> source = new(info->src_addr, (int)info->src_addrlen);
+        if (IPAddress.TryParse(node, out IPAddress? wildcard) && SocketAddressBytes.IsWildcard(wildcard)
+            && SocketAddressBytes.TryRead(info->addr_format, source, out IPEndPoint? found)
+            && found.AddressFamily == wildcard.AddressFamily && IPAddress.IsLoopback(found.Address))
+        {
+            SocketAddressBytes.WithHost(source, wildcard).CopyTo(source);
+        }
+    }
 
     private static InfoHandle MakeHints(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags)
     {

@@ -71,6 +71,7 @@ public sealed class LibfabricProvider : IRmaProvider
         InfoHandle info = LibfabricDiscovery.Find(library, options);
         try
         {
+            ThrowIfNotAdvertisable(info, options);
             LibfabricContext context = LibfabricContext.Open(library, info, options, _logger, _time);
             Log.LibfabricOpened(
                 _logger,
@@ -87,6 +88,10 @@ public sealed class LibfabricProvider : IRmaProvider
             throw;
         }
     }
+
+    /// <summary>What an endpoint could not give to peers is refused at the start.</summary>
+    private static unsafe void ThrowIfNotAdvertisable(InfoHandle info, LibfabricOptions options) =>
+        _ = AdvertisedAddress.Of(new ReadOnlySpan<byte>(info.Info->src_addr, (int)info.Info->src_addrlen).ToArray(), info.Info->addr_format, options);
 
     private static LibfabricLibrary LoadLibrary(string? path)
     {

@@ -35,11 +35,14 @@ internal sealed class PeerTable(
         ReadOnlySpan<byte> whole = address;
         address = EndpointAddress.Parse(whole, out TransportDescription? transport, out string? error);
         error ??= transport is null ? null : own.FindReasonAgainst(transport);
-        error ??= format.FindReasonAgainst(address) ?? reach.FindReasonAgainst(address, transport?.Place);
+        error ??= format.FindReasonAgainst(address);
+        if (error is not null)
+            error += ". Both sides need the same provider; pass the peer endpoint's Address as it is";
+        error ??= reach.FindReasonAgainst(address, transport?.Place);
         if (error is not null)
         {
             throw new RmaProviderException(
-                $"The peer's address of {whole.Length} bytes can't be used with provider '{context.Traits.ProviderName}': {error}. Both sides need the same provider; pass the peer endpoint's Address as it is.",
+                $"The peer's address of {whole.Length} bytes can't be used with provider '{context.Traits.ProviderName}': {error}.",
                 FiErrno.FI_EINVAL,
                 nameof(FiErrno.FI_EINVAL));
         }
@@ -212,8 +215,8 @@ internal sealed class PeerTable(
 
     /// <summary>Has the transport forget a peer. False: it still has it.</summary>
     /// <remarks>
-    /// Versions differ in what they refuse: sockets of libfabric 2.x says FI_EINVAL for a peer that is in and was never
-    /// connected to. For this side a peer is removed in any case, so that is no error of the caller's.
+    /// Versions differ in what they refuse: sockets of libfabric 2.x is said to give FI_EINVAL for a peer that is in and was
+    /// never connected to (see libfabric's pull request 11689; not run here). For this side a peer is removed in any case, so that is no error of the caller's.
     /// </remarks>
     private bool TryForget_NeedsLock(ulong handle)
     {
