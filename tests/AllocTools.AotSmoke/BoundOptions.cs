@@ -58,6 +58,7 @@ internal static class BoundOptions
         Expect.Equal(3 << 20, fabric.Endpoint.MaxMessageLength);
         Expect.Equal(44, fabric.Endpoint.MaxUnreceivedMessages);
         Expect.Equal(TimeSpan.FromMicroseconds(100), fabric.Endpoint.SpinTime);
+        Expect.Equal(TimeSpan.FromMilliseconds(20), fabric.Endpoint.LongestPause);
     }
 
     private static void CheckPeer(RmaMemoryPoolOptions pool, LibfabricOptions fabric)

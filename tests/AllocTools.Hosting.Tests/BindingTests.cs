@@ -60,7 +60,8 @@ public sealed class BindingTests
                 "MaxOutstanding": 33,
                 "MaxMessageLength": "3 MiB",
                 "MaxUnreceivedMessages": 44,
-                "SpinTime": "00:00:00.0001"
+                "SpinTime": "00:00:00.0001",
+                "LongestPause": "20 ms"
               }
             }
           }
@@ -133,6 +134,7 @@ public sealed class BindingTests
         Assert.Equal(3 << 20, options.MaxMessageLength);
         Assert.Equal(44, options.MaxUnreceivedMessages);
         Assert.Equal(TimeSpan.FromMicroseconds(100), options.SpinTime);
+        Assert.Equal(TimeSpan.FromMilliseconds(20), options.LongestPause);
     }
 
     [Fact]

@@ -74,6 +74,7 @@ public sealed class DeliveryTests
             later[i].Span[0] = (byte)(sent + i);
             waiting[i] = pair.Left.Endpoint.SendAsync(later[i], pair.Left.Peer, TestTime.Seconds(30), Token).AsTask();
         }
+        Assert.InRange(pair.Left.Endpoint.GetStatistics().HeldBackSends, 1, later.Length);
         using RmaBuffer received = pair.Right.Pool.Rent(4_096);
         for (int i = 0; i < sent + later.Length; i++)
         {
@@ -85,6 +86,7 @@ public sealed class DeliveryTests
         await Task.WhenAll(waiting);
         await pair.Left.Endpoint.SendAsync(source.Slice(0, 7), pair.Left.Peer, cancellationToken: Token);
         Assert.Equal(7, await last);
+        Assert.Equal(0, pair.Left.Endpoint.GetStatistics().HeldBackSends);
         foreach (RmaBuffer buffer in later)
             buffer.Dispose();
     }

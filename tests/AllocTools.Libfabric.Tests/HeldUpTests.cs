@@ -38,10 +38,13 @@ public sealed class HeldUpTests
                 await side.Endpoint.WriteAsync(second, healthy, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token);
             }
             Assert.Equal(Convert.ToHexString(second.Span), await other.AskAsync("peek 0 0 4096"));
+            bool isOrdered = fabric.StartsWith("shm", StringComparison.Ordinal) && side.Pool.Context.Traits.LibraryVersion!.Major == 1;
+            Assert.Equal(isOrdered, side.Pool.Context.Hindrances.Any(h => h.Contains($"because of peer {side.Peer.Handle}", StringComparison.Ordinal)));
             side.Process.Resume();
             await waiting.WaitAsync(TestTime.Seconds(60), Token);
             await side.Endpoint.WriteAsync(source, stopped, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token);
         }
+        Assert.True(SpinWait.SpinUntil(() => side.Pool.Context.Hindrances.Count == 0, TestTime.Seconds(60)), string.Join("; ", side.Pool.Context.Hindrances));
         healthy.Dispose();
     }
 

@@ -6,7 +6,7 @@ namespace AllocTools.Hosting.Health;
 /// <summary>Says how a pool is.</summary>
 /// <remarks>
 /// Unhealthy (or what the registration says instead): the provider is lost, the warm-up failed, the pool is closed.
-/// Degraded: much of the cap is out, a request waits for long, a registration failed of late. Idle memory counts as free:
+/// Degraded: a peer holds up others, much of the cap is rented, a request waits for long, a registration failed recently. Idle memory counts as free:
 /// it is given back where it is needed.
 /// </remarks>
 internal sealed class RmaMemoryPoolHealthCheck(IRmaMemoryPool pool, PoolWarmUpState warmUp, RmaMemoryPoolHealthOptions options, TimeProvider time) : IHealthCheck
@@ -32,6 +32,8 @@ internal sealed class RmaMemoryPoolHealthCheck(IRmaMemoryPool pool, PoolWarmUpSt
 
     private IEnumerable<string> Troubles(RmaPoolStatistics now)
     {
+        foreach (string hindrance in pool.Context.Hindrances)
+            yield return hindrance;
         double share = (double)now.RentedBytes / now.LimitBytes;
         if (share >= options.MaxRentedShare)
             yield return FormattableString.Invariant($"{now.RentedBytes} of {now.LimitBytes} bytes are out ({share:P0}). Return buffers sooner, or raise MaxRegisteredBytes");

@@ -67,6 +67,8 @@ public sealed class RmaMetrics
         meter.CreateObservableUpDownCounter(
             "rma.endpoint.pending_operations", () => LiveEndpoints(e => e.Pending), "{operation}", "Operations that are waiting because their endpoint has as many outstanding as it may.");
         meter.CreateObservableUpDownCounter(
+            "rma.endpoint.held_back_sends", () => LiveEndpoints(e => e.HeldBackSends), "{operation}", "Sends that are waiting because their peer has as many messages that it has not received as MaxUnreceivedMessages allows.");
+        meter.CreateObservableUpDownCounter(
             "rma.endpoint.count", EndpointCount, "{endpoint}", "Endpoints of the pool by state: open, stuck (a call into the transport does not return) or failed (no operation can complete any more).");
         _registration = meter.CreateHistogram("rma.pool.registration.duration", "s", "How long it took to register memory with the RMA provider.", advice: RmaBuckets.Registration);
         _wait = meter.CreateHistogram("rma.pool.wait_time", "s", "How long requests for a buffer waited until the pool had room, or until they gave up.", advice: RmaBuckets.Registration);

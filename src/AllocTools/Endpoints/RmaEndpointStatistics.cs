@@ -35,6 +35,12 @@ public sealed record RmaEndpointStatistics
     /// <summary>Operations that wait, because as many as may be are outstanding.</summary>
     public int Pending { get; init; }
 
+    /// <summary>
+    /// Sends among the running ones that wait because their peer has as many messages which it has not received as
+    /// <c>Endpoint:MaxUnreceivedMessages</c> allows.
+    /// </summary>
+    public int HeldBackSends { get; init; }
+
     /// <summary>The statistics in a line, for people: its form may change.</summary>
     public override string ToString() => Operations.Count == 0
         ? "no statistics"

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
@@ -22,6 +23,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
     private readonly LibfabricEndpointResources? _boundEndpoint;
     private readonly RmaAccess _mostAccess;
     private int _boundEndpointTaken;
+    private readonly ConcurrentDictionary<object, string> _hindrances = new();
     private RmaException? _failure;
     private int _stuckEndpoints;
 
@@ -79,6 +81,17 @@ internal sealed unsafe class LibfabricContext : RmaContext
     /// <summary>The first failure of an endpoint's progress, for good; or that of one which is stuck, while it is.</summary>
     public override RmaException? Failure => Volatile.Read(ref _failure)
         ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Traits.ProviderName}' does not return; with shm a peer that was killed may have left a lock behind."));
+
+    public override IReadOnlyCollection<string> Hindrances => [.. _hindrances.Values];
+
+    /// <summary>Says what hinders an endpoint now; null where nothing does.</summary>
+    public void ReportHindrance(object endpoint, string? hindrance)
+    {
+        if (hindrance is null)
+            _hindrances.TryRemove(endpoint, out _);
+        else
+            _hindrances[endpoint] = hindrance;
+    }
 
     /// <summary>An endpoint can make no progress any more.</summary>
     public void ReportFailure(RmaException failure) => Interlocked.CompareExchange(ref _failure, failure, null);

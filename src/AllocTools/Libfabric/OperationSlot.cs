@@ -111,6 +111,9 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 
     public OperationState State => StateOf(Word);
 
+    /// <summary>It is a send that waits for its peer to receive. A look from outside, which may be a moment late.</summary>
+    public bool IsHeldBack => Kind == RmaOperationKind.Send && Flow is { IsFull: true } && (Stage == SendStage.Ask || State == OperationState.Queued && Stage == SendStage.Send);
+
     /// <summary>The fabric is done with it, and nobody has taken the result.</summary>
     public bool IsUnclaimed => State == OperationState.Free && Volatile.Read(ref _users) > 0;
 

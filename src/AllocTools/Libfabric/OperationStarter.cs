@@ -62,7 +62,7 @@ internal sealed class OperationStarter : IDisposable
     /// <summary>The endpoint's statistics, but for whether it is closed: each slot is looked at, so that no operation pays for being counted.</summary>
     public RmaEndpointStatistics Snapshot()
     {
-        int running = 0, abandoned = 0, unclaimed = 0;
+        int running = 0, abandoned = 0, unclaimed = 0, heldBack = 0;
         foreach (OperationSlot slot in _slots)
         {
             switch (slot.State)
@@ -75,6 +75,7 @@ internal sealed class OperationStarter : IDisposable
                     break;
                 default:
                     running++;
+                    heldBack += slot.IsHeldBack ? 1 : 0;
                     break;
             }
         }
@@ -86,6 +87,7 @@ internal sealed class OperationStarter : IDisposable
             Abandoned = abandoned,
             Unclaimed = unclaimed,
             Pending = _free.WaitingCount,
+            HeldBackSends = heldBack,
         };
     }
 
@@ -100,7 +102,7 @@ internal sealed class OperationStarter : IDisposable
     private void LookAfterPeers()
     {
         _progress.Losses.LookAtFiles();
-        if (!_progress.Lanes.HasOutstanding())
+        if (!_progress.Lanes.NeedsLook())
             return;
         _progress.Lanes.NoteLook();
         _loop?.WakeIfWaiting();

@@ -12,7 +12,7 @@ namespace AllocTools.Libfabric;
 /// the lane is dead: no completion comes from it any more, so its slots are freed and the lane is closed. The first lane
 /// is the endpoint that peers know; it goes on receiving. Buffers of operations that were behind the lost peer's stay in
 /// quarantine until the endpoint is closed: their own peers may still read them.
-/// All but <see cref="For"/> and <see cref="HasOutstanding"/> is called by the turn's holder.
+/// All but <see cref="For"/> and <see cref="NeedsLook"/> is called by the turn's holder.
 /// </remarks>
 internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, OperationSlot[] slots, OperationEnding ending)
 {
@@ -30,6 +30,7 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
     private long _order;
     private int _lookDue;
     private bool _saidFull;
+    private volatile bool _isHeldUp;
 
     /// <summary>The native endpoint that an operation is posted to.</summary>
     public EndpointHandle For(OperationSlot slot)
@@ -43,9 +44,11 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
         return lane.Endpoint;
     }
 
-    /// <summary>Something is outstanding, so that a look is of use. Any thread may call this.</summary>
-    public bool HasOutstanding()
+    /// <summary>Something is outstanding or was held up at the last look, so that another one is of use. Any thread may call this.</summary>
+    public bool NeedsLook()
     {
+        if (_isHeldUp)
+            return true;
         foreach (OperationSlot slot in slots)
         {
             if (IsOutstanding(slot))
@@ -73,6 +76,11 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
         }
         foreach (TransmitLane lane in _lanes.ToArray())
             Look(lane);
+        ulong[] blockers = [.. _lanes.Where(l => l.Blocker is not null).Select(l => l.Blocker!.Value).Distinct()];
+        _isHeldUp = blockers.Length != 0;
+        context.ReportHindrance(this, _isHeldUp
+            ? $"an endpoint of provider '{context.Traits.ProviderName}' has operations that do not end because of peer {string.Join(", ", blockers)}, which is lost or makes no progress"
+            : null);
     }
 
     /// <summary>Closes all but the first lane. Nothing is posted any more.</summary>
@@ -80,6 +88,7 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
     public bool Close()
     {
         bool isDone = true;
+        context.ReportHindrance(this, null);
         foreach (TransmitLane lane in _lanes.Where(l => l != _first))
             isDone &= lane.Close(context.Logger);
         return isDone;

@@ -41,8 +41,8 @@ internal sealed class WaiterQueue
     {
         _engine = engine;
         _byClass = [.. Enumerable.Range(0, engine.ClassCount).Select(_ => new LinkedList<Waiter>())];
-        _server = new OnDemandThread($"{engine.Name} waiters", ServeByRegistering);
-        _clock = engine.Time == TimeProvider.System ? new OnDemandThread($"{engine.Name} time-outs", ExpireOverdue) : null;
+        _server = new OnDemandThread($"{engine.Name} waiters", Guarded("serving waiters", ServeByRegistering));
+        _clock = engine.Time == TimeProvider.System ? new OnDemandThread($"{engine.Name} time-outs", Guarded("timing waiters out", ExpireOverdue)) : null;
     }
 
     public int Count => Volatile.Read(ref _count);
@@ -131,6 +131,14 @@ internal sealed class WaiterQueue
         _server.End();
         _clock?.End();
     }
+
+    /// <summary>What a thread of the queue's own does: nothing it throws may end the process.</summary>
+    private Func<TimeSpan> Guarded(string what, Func<TimeSpan> work) => () =>
+    {
+        TimeSpan next = Timeout.InfiniteTimeSpan;
+        _engine.Incidents.Guard(what, () => next = work());
+        return next;
+    };
 
     /// <summary>Gives idle blocks to waiters.</summary>
     private void HandOut()

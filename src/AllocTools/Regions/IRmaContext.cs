@@ -17,6 +17,9 @@ public interface IRmaContext : IDisposable
     /// </summary>
     RmaException? Failure => null;
 
+    /// <summary>What hinders the transport while it works all the same, such as a peer that holds up others: a sentence each, without a full stop. For health checks.</summary>
+    IReadOnlyCollection<string> Hindrances => [];
+
     /// <summary>Registers memory.</summary>
     /// <param name="address">The first byte; aligned as the traits say. It must stay mapped until it is deregistered.</param>
     /// <param name="length">Bytes, 1 or more.</param>

@@ -13,6 +13,9 @@ public abstract class RmaContext : IRmaContext
     public virtual RmaException? Failure => null;
 
     /// <inheritdoc/>
+    public virtual IReadOnlyCollection<string> Hindrances => [];
+
+    /// <inheritdoc/>
     public abstract IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
 
     /// <inheritdoc/>
