@@ -11,7 +11,7 @@ internal static class RefusedStart
     /// <summary>How each failure begins.</summary>
     private static readonly string[] Expected =
     [
-        "Broken:MaxSlabBytes is 1024;",
+        "Broken:MaxSlabBytes is 1,024;",
         "Broken:Provider:Endpoint:SpinTime is 2 seconds;",
         "Broken:SizeClasses:0:BlockSize is 100;",
         "Unknown option Broken:MaxRegisteredByte.",

@@ -9,13 +9,16 @@ namespace AllocTools.Libfabric;
 /// <remarks>shm's processes lock each other's memory by spinning; one that is killed at the wrong moment leaves a lock behind.</remarks>
 internal sealed class StuckTurnWatch : IDisposable
 {
-    /// <summary>How many looks in a row see a turn that is stuck.</summary>
+    /// <summary>How many looks in a row see a turn before what is overdue ends without it.</summary>
     private const int Looks = 3;
+
+    /// <summary>How many see it before it is reported as stuck: a busy machine may leave a thread without a processor for longer than the looks above.</summary>
+    private const int LooksToReport = 9;
 
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>How long a turn takes, at least, that is found to be stuck.</summary>
-    private static readonly TimeSpan Limit = (Looks - 1) * Period;
+    /// <summary>How long a turn takes, at least, that is reported as stuck.</summary>
+    private static readonly TimeSpan Limit = (LooksToReport - 1) * Period;
 
     private readonly EndpointProgress _progress;
     private readonly LibfabricContext _context;
@@ -62,7 +65,7 @@ internal sealed class StuckTurnWatch : IDisposable
         {
             if (_ended || !HasStuckTurn())
                 return;
-            if (Interlocked.Exchange(ref _said, 1) == 0)
+            if (_looks >= LooksToReport && Interlocked.Exchange(ref _said, 1) == 0)
             {
                 _context.ReportStuck(isStuck: true);
                 Log.ProgressStuck(_context.Logger, _context.Traits.ProviderName, Limit.TotalMilliseconds);
