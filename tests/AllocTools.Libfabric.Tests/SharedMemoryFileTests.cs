@@ -1,7 +1,10 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using AllocTools.Interop;
 using AllocTools.Testing;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Win32.SafeHandles;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -48,6 +51,54 @@ public sealed class SharedMemoryFileTests
             + "\"$0\" endpoints shm 1; ls /dev/shm | wc -l; exec 3>&-; wait; rm /tmp/$$.fifo /tmp/$$.out");
         Assert.Equal(21, said.Split('\n').Count(l => l == "all 1"));
         Assert.EndsWith("\n1\n", said, StringComparison.Ordinal);
+    }
+
+    // Between opening and locking its file a process may be stopped for long; then it has the folder's lock, not the file's.
+    [Fact]
+    public async Task NothingIsRemovedWhileAnotherProcessHoldsTheLockOnTheFolder()
+    {
+        string said = await InSmallFolderAsync(
+            $"{LeastSize + (2 * FileSize)}m",
+            "touch /dev/shm/alloctools-1-lopening:0:0; "
+            + "flock /dev/shm \"$0\" endpoints shm 1; ls /dev/shm; "
+            + "echo released; \"$0\" endpoints shm 1; ls /dev/shm | wc -l");
+        Assert.Equal("all 1\nalloctools-1-lopening:0:0\nreleased\nall 1\n0\n", said);
+    }
+
+    [Fact]
+    public void AnEndpointWhoseFileAnotherProcessHasLockedIsRefused()
+    {
+        string name = $"alloctools-{Environment.ProcessId}-l{Guid.NewGuid():N}";
+        string path = Path.Combine("/dev/shm", name);
+        SafeFileHandle? remover = null;
+        try
+        {
+            RmaProviderException error = Assert.Throws<RmaProviderException>(() => SharedMemoryFile.Make(Enable, Encoding.ASCII.GetBytes($"fi_shm://{name}\0"), mayWait: true, NullLogger.Instance));
+            Assert.Contains(path, error.Message, StringComparison.Ordinal);
+            Assert.True(error.IsTransient);
+        }
+        finally
+        {
+            remover?.Dispose();
+            File.Delete(path);
+        }
+
+        void Enable()
+        {
+            File.WriteAllText(path, "");
+            remover = FileLocks.Open(path, out _);
+            Assert.True(FileLocks.TryLock(remover!));
+        }
+    }
+
+    [Fact]
+    public void ALaneDoesNotWaitForTheLockOnTheFolder()
+    {
+        using SafeFileHandle folder = FileLocks.Open("/dev/shm", out _)!;
+        SpinWait.SpinUntil(() => FileLocks.TryLock(folder));
+        RmaProviderException error = Assert.Throws<RmaProviderException>(() => SharedMemoryFile.Make(static () => Assert.Fail("It is not to be opened."), "fi_shm://none\0"u8, mayWait: false, NullLogger.Instance));
+        Assert.Equal("FI_EAGAIN", error.ErrorName);
+        Assert.True(error.IsTransient);
     }
 
     [Fact]

@@ -58,7 +58,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             Check(domain.OpenAv(&vectorAttributes, out vector), "fi_av_open");
             int waitDescriptor = OpenQueue(domain, fabric, options.Endpoint, logger, out queue, out int status);
             Check(status, "fi_cq_open");
-            endpoint = OpenEndpoint(queue!, vector!, out file);
+            endpoint = OpenEndpoint(queue!, vector!, mayWait: true, out file);
             return new LibfabricEndpointResources(endpoint, queue!, vector!, NameOf(endpoint), waitDescriptor, file, OpenLane, logger);
         }
         catch
@@ -69,12 +69,13 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
 
         TransmitLane OpenLane(LibfabricEndpointResources with)
         {
-            EndpointHandle lane = OpenEndpoint(with.Queue, with.Vector, out SharedMemoryFile? file);
+            // The turn's holder must not wait; it tries again at its next look.
+            EndpointHandle lane = OpenEndpoint(with.Queue, with.Vector, mayWait: false, out SharedMemoryFile? file);
             lane.Acquire();
             return new TransmitLane(lane, file);
         }
 
-        EndpointHandle OpenEndpoint(CqHandle queue, AvHandle vector, out SharedMemoryFile? file)
+        EndpointHandle OpenEndpoint(CqHandle queue, AvHandle vector, bool mayWait, out SharedMemoryFile? file)
         {
             file = null;
             Check(domain.OpenEndpoint(info.Info, out EndpointHandle? opened), "fi_endpoint");
@@ -83,7 +84,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
                 Check(opened!.Bind(vector, 0), "fi_ep_bind (address vector)");
                 Check(opened.Bind(queue, FiCaps.FI_SEND | FiCaps.FI_RECV), "fi_ep_bind (completion queue)");
                 if (OperatingSystem.IsLinux() && LibfabricDiscovery.IsSharedMemory(provider))
-                    file = SharedMemoryFile.Make(() => Check(opened.Enable(), "fi_enable"), NameOf(opened), logger);
+                    file = SharedMemoryFile.Make(() => Check(opened.Enable(), "fi_enable"), NameOf(opened), mayWait, logger);
                 else
                     Check(opened.Enable(), "fi_enable");
                 InheritanceGuard.Look();
@@ -92,6 +93,8 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             catch
             {
                 opened.CloseLogged(logger, "fi_close (endpoint)");
+                file?.Dispose();
+                file = null;
                 throw;
             }
         }

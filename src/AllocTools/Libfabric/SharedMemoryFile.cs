@@ -15,7 +15,8 @@ namespace AllocTools.Libfabric;
 /// process ends: unlike a process id it is never somebody else's, and means the same in every container that shares
 /// /dev/shm. Only files with <see cref="Prefix"/> and <see cref="LockedMark"/> in their names are locked; of others nothing
 /// is concluded. Opening, locking and removing hold a lock on /dev/shm itself, so that a file that is not locked yet is
-/// never taken for one that is not any more.
+/// never taken for one that is not any more. Anybody may hold that lock for as long as they like: without it an endpoint
+/// opens all the same, and nothing is removed.
 /// </remarks>
 internal sealed class SharedMemoryFile : IDisposable
 {
@@ -39,13 +40,16 @@ internal sealed class SharedMemoryFile : IDisposable
     /// <summary>Opens an endpoint, where there is room for its file, and keeps the file locked.</summary>
     /// <param name="enable">Enables it, which makes the file; throws where it can't.</param>
     /// <param name="address">The endpoint's address.</param>
+    /// <param name="mayWait">Waits for the lock on the folder; else that is refused while another process holds it.</param>
     /// <param name="logger">Where to say what was removed.</param>
     /// <returns>The locked file; null where this libfabric keeps no such file.</returns>
-    /// <exception cref="RmaProviderException">There is no room.</exception>
-    public static SharedMemoryFile? Make(Action enable, ReadOnlySpan<byte> address, ILogger logger)
+    /// <exception cref="RmaProviderException">There is no room, the file can't be locked, or the folder's lock is held.</exception>
+    public static SharedMemoryFile? Make(Action enable, ReadOnlySpan<byte> address, bool mayWait, ILogger logger)
     {
-        using SafeFileHandle? folder = LockFolder();
-        if (Free < Length)
+        using SafeFileHandle? folder = LockFolder(mayWait ? FolderLockTime : TimeSpan.Zero);
+        if (folder is null && !mayWait)
+            throw new RmaProviderException($"Another process holds the lock on {Folder}.", FiErrno.FI_EAGAIN, nameof(FiErrno.FI_EAGAIN)) { IsTransient = true };
+        if (folder is not null && Free < Length)
             RemoveDead_NeedsLock(logger);
         if (Free < Length)
             throw NoRoom();
@@ -61,7 +65,9 @@ internal sealed class SharedMemoryFile : IDisposable
             // for are a SIGBUS.
             if (!KernelCopies.ArePermitted && FileLocks.Allocate(file, RandomAccess.GetLength(file)) == FileLocks.NoSpace)
                 throw NoRoom();
-            FileLocks.TryLock(file);
+            // Who removes files without the folder's lock, as versions before this one do, has it locked, or has removed it.
+            if (!FileLocks.TryLock(file) || FileLocks.OwnerOf(path) is null)
+                throw new RmaProviderException($"The endpoint's file {path} can't be locked: another process took it for one of a process that has ended.", FiErrno.FI_EAGAIN, nameof(FiErrno.FI_EAGAIN)) { IsTransient = true };
             isDone = true;
             return new SharedMemoryFile(file);
         }
@@ -72,13 +78,14 @@ internal sealed class SharedMemoryFile : IDisposable
         }
     }
 
-    /// <summary>Removes the files of processes that are gone.</summary>
+    /// <summary>Removes the files of processes that are gone; none where the folder can't be locked.</summary>
     public static void RemoveDead(ILogger logger)
     {
         if (!Directory.Exists(Folder))
             return;
-        using SafeFileHandle? folder = LockFolder();
-        RemoveDead_NeedsLock(logger);
+        using SafeFileHandle? folder = LockFolder(FolderLockTime);
+        if (folder is not null)
+            RemoveDead_NeedsLock(logger);
     }
 
     /// <summary>Why libfabric may offer no shm though it has it; empty where /dev/shm has room enough.</summary>
@@ -159,14 +166,14 @@ internal sealed class SharedMemoryFile : IDisposable
         return Path.Combine(Folder, text.StartsWith(AddressScheme, StringComparison.Ordinal) ? text[AddressScheme.Length..] : text);
     }
 
-    /// <summary>Null where it can't be had: another process holds it for long, or may not be asked. Then the look at the room is a guess.</summary>
-    private static SafeFileHandle? LockFolder()
+    /// <summary>Null where it can't be had: another process holds it for longer than that, or the folder may not be opened. Then the look at the room is a guess.</summary>
+    private static SafeFileHandle? LockFolder(TimeSpan wait)
     {
         SafeFileHandle? folder = FileLocks.Open(Folder, out _);
         long start = Environment.TickCount64;
         while (folder is not null && !FileLocks.TryLock(folder))
         {
-            if (Environment.TickCount64 - start > FolderLockTime.TotalMilliseconds)
+            if (Environment.TickCount64 - start >= wait.TotalMilliseconds)
             {
                 folder.Dispose();
                 return null;
