@@ -37,7 +37,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         ILoggerFactory? loggerFactory = null,
         IBlockAllocator? blocks = null,
         TimeProvider? timeProvider = null)
-        : this(context, options, name, loggerFactory, blocks, timeProvider, CgroupMemory.Read)
+        : this(context, options, name, loggerFactory, blocks, timeProvider, MemoryRoom.OfProcess)
     {
     }
 
@@ -49,7 +49,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         ILoggerFactory? loggerFactory,
         IBlockAllocator? blocks,
         TimeProvider? timeProvider,
-        Func<CgroupMemory?> controlGroup)
+        MemoryRoom room)
     {
         ArgumentNullException.ThrowIfNull(context);
         ArgumentNullException.ThrowIfNull(options);
@@ -58,13 +58,14 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         RmaMemoryPoolOptionsValidator.ThrowIfInvalid(name, options, context.Traits);
         _options = options;
         ILogger logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("AllocTools.RmaMemoryPool");
-        if (options.FitDefaultCap(controlGroup()) is { } lower)
+        CgroupMemory? group = room.ReadGroup();
+        if (options.FitDefaultCap(group) is { } lower)
             Log.CapOutOfReach(logger, name, lower);
         else
             WarnOfCap(options, context.Traits, name, logger);
         _engine = new PoolEngine(this, name, context, options, blocks ?? CreateAllocator(options, context.Traits), logger, timeProvider ?? TimeProvider.System)
         {
-            Room = new MemoryRoom(controlGroup),
+            Room = group is null ? null : room,
         };
     }
 

@@ -46,8 +46,8 @@ internal sealed class PoolEngine : IDisposable
 
     private int _liveRegions = 1;
 
-    /// <summary>What the control group leaves for growth.</summary>
-    public required MemoryRoom Room { get; init; }
+    /// <summary>What the control group leaves for growth; null where it has no limit.</summary>
+    public required MemoryRoom? Room { get; init; }
 
     public PoolEngine(
         object pool, string name, IRmaContext context, RmaMemoryPoolOptions options, IBlockAllocator blocks, ILogger logger, TimeProvider time)

@@ -148,9 +148,10 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         try
         {
             // Huge pages that are reserved beforehand don't count against the group's limit.
-            if (PageSize == Environment.SystemPageSize && engine.Room.FindShortage(length) is { } shortage)
-                throw new InsufficientMemoryException(shortage);
-            return blocks.Allocate(length, engine.Context.Traits.PagesBackedBeforeRegistering || engine.Room.IsLimited);
+            if (engine.Room is not { } room || PageSize != Environment.SystemPageSize)
+                return blocks.Allocate(length, engine.Context.Traits.PagesBackedBeforeRegistering || engine.Room is not null);
+            using (room.Begin(length))
+                return blocks.Allocate(length, populate: true);
         }
         catch (InsufficientMemoryException e)
         {

@@ -13,9 +13,15 @@ namespace AllocTools.Tests.Pooling;
 public sealed class SystemLimitTests
 {
     private const long MiB = 1 << 20;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
     private readonly Populated _blocks = new();
     private readonly FakeLogCollector _logs = new();
+    private readonly MemoryRoom _room;
     private CgroupMemory? _group = new(256 * MiB, 200 * MiB, "/group/memory.max");
+
+    public SystemLimitTests() => _room = new MemoryRoom(() => _group);
 
     [Fact]
     public void ACapThatNobodySetFitsWhatTheControlGroupLeaves()
@@ -59,6 +65,41 @@ public sealed class SystemLimitTests
         pool.Rent(5 * MiB).Dispose();
     }
 
+    [Fact]
+    public async Task WhatAnotherPoolIsHavingBackedAtTheMomentIsNotLeft()
+    {
+        using RmaMemoryPool<HostProvider> one = Open(o => o.MaxRegisteredBytes = 100 * MiB);
+        using RmaMemoryPool<HostProvider> other = Open(o => o.MaxRegisteredBytes = 100 * MiB);
+        // 4 MiB beside the 16 that are kept.
+        _group = _group! with { Available = 20 * MiB };
+        using ManualResetEventSlim entered = new();
+        using ManualResetEventSlim released = new();
+        _blocks.Entering = () =>
+        {
+            _blocks.Entering = null;
+            entered.Set();
+            released.Wait(Token);
+        };
+        Task<RmaBuffer> growing = Task.Run(() => one.Rent(3 * MiB), Token);
+        entered.Wait(Token);
+        var error = Assert.Throws<RmaRegistrationException>(() => other.Rent(3 * MiB));
+        Assert.Contains("of which 16 MiB are kept for the rest of the process and 3 MiB are being taken by other threads.", error.Message, StringComparison.Ordinal);
+        released.Set();
+        (await growing).Dispose();
+        other.Rent(3 * MiB).Dispose();
+    }
+
+    [Fact]
+    public void GrowthThatFailsTakesNothing()
+    {
+        using RmaMemoryPool<HostProvider> pool = Open(o => o.MaxRegisteredBytes = 100 * MiB);
+        _group = _group! with { Available = 20 * MiB };
+        _blocks.Entering = () => throw new InsufficientMemoryException("no page");
+        Assert.Throws<RmaRegistrationException>(() => pool.Rent(3 * MiB));
+        _blocks.Entering = null;
+        pool.Rent(3 * MiB).Dispose();
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -86,7 +127,7 @@ public sealed class SystemLimitTests
         configure(options);
         using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
         using var logging = LoggerFactory.Create(b => b.AddProvider(new FakeLoggerProvider(_logs)));
-        return new RmaMemoryPool<HostProvider>(context, options, "limited", logging, _blocks, timeProvider: null, () => _group);
+        return new RmaMemoryPool<HostProvider>(context, options, "limited", logging, _blocks, timeProvider: null, _room);
     }
 
     private sealed class Populated : IBlockAllocator
@@ -95,11 +136,15 @@ public sealed class SystemLimitTests
 
         public List<bool> Asked { get; } = [];
 
+        public Action? Entering { get; set; }
+
         public int PageSize => _inner.PageSize;
 
         public nint Allocate(long length, bool populate)
         {
-            Asked.Add(populate);
+            lock (Asked)
+                Asked.Add(populate);
+            Entering?.Invoke();
             return _inner.Allocate(length, populate);
         }
 
