@@ -3,17 +3,21 @@ namespace AllocTools.Pooling;
 /// <summary>A thread that works when it is asked to, or when the time has come that it gave itself. It ends when it had nothing to do for a while.</summary>
 /// <remarks>For what must go on where blocked callers hold all threads of the thread pool.</remarks>
 /// <param name="name">The thread's name.</param>
-/// <param name="work">Returns when it is to be called again, if nobody asks before; infinite: only then. Throws nothing.</param>
+/// <param name="work">Returns when it must be called again, if nobody asks before; infinite: only then. It may be called sooner. Throws nothing.</param>
 internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
 {
-    private static readonly TimeSpan LongestWait = TimeSpan.FromDays(1);
-
     // Waited on, so no Lock.
     private readonly object _gate = new();
-    private TimeSpan _linger = TimeSpan.FromSeconds(10);
+    private bool _isEnded;
     private bool _isSignalled;
     private bool _isWorking;
     private bool _runs;
+
+    /// <summary>
+    /// How long the thread stays when it has nothing to do, and how long it sleeps at a time: whatever it was to wake up for
+    /// may be gone before. At least 1 ms.
+    /// </summary>
+    public TimeSpan Linger { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>It works, or is about to.</summary>
     public bool IsBusy
@@ -52,7 +56,7 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
     {
         lock (_gate)
         {
-            _linger = TimeSpan.Zero;
+            _isEnded = true;
             Monitor.Pulse(_gate);
         }
     }
@@ -74,8 +78,8 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
             {
                 bool isIdle = next == Timeout.InfiniteTimeSpan;
                 // A wait is of whole milliseconds, and must not end before its time.
-                TimeSpan wait = isIdle ? _linger : TimeSpan.FromMilliseconds(Math.Ceiling(Math.Min(next.TotalMilliseconds, LongestWait.TotalMilliseconds)));
-                Monitor.Wait(_gate, wait);
+                double wait = isIdle && _isEnded ? 0 : isIdle ? Linger.TotalMilliseconds : Math.Min(next.TotalMilliseconds, Linger.TotalMilliseconds);
+                Monitor.Wait(_gate, TimeSpan.FromMilliseconds(Math.Ceiling(wait)));
                 if (isIdle && !_isSignalled)
                 {
                     _runs = false;

@@ -433,6 +433,7 @@ internal sealed class PoolEngine : IDisposable
         UpdateMode();
         if (before == Open)
             _waiters.FailAll(NotOpen);
+        _waiters.Close();
         _trimmer.Dispose();
         foreach (SlabOwner owner in _owners)
             Incidents.Guard("giving back idle memory", owner.ReleaseIdle);
