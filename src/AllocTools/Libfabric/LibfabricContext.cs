@@ -49,7 +49,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         _time = time;
         StuckTurns = new StuckTurnWatch.Rounds(time);
         _mostAccess = options.Access | RmaAccess.Local;
-        PeerWatch = new PeerWatch(time);
+        PeerWatch = new PeerWatch(time, e => ReportUnexpected("looking after its peers", e));
         _keys = traits.ProviderSelectsKey ? null : new LibfabricKeys(traits.KeySize);
         Description = Describe();
     }

@@ -2,7 +2,8 @@ namespace AllocTools.Libfabric;
 
 /// <summary>Looks after the peers of a context's endpoints now and then, by one timer for all of them.</summary>
 /// <param name="time">The clock.</param>
-internal sealed class PeerWatch(TimeProvider time)
+/// <param name="onFailure">Reports what a look throws: the others' looks go on, and so does its own at the next round.</param>
+internal sealed class PeerWatch(TimeProvider time, Action<Exception> onFailure)
 {
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);
 
@@ -47,11 +48,24 @@ internal sealed class PeerWatch(TimeProvider time)
         try
         {
             foreach (Action look in Volatile.Read(ref _looks))
-                look();
+                Guard(look);
         }
         finally
         {
             _looking.Exit();
+        }
+    }
+
+    private void Guard(Action look)
+    {
+        try
+        {
+            look();
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: on a timer's thread it would end the process.
+            onFailure(e);
         }
     }
 }

@@ -3,6 +3,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using AllocTools.Blocks;
 using AllocTools.Diagnostics;
+using AllocTools.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
@@ -372,7 +373,7 @@ internal sealed class PoolEngine : IDisposable
     public void AfterRelease()
     {
         // The block must be visible before the count of waiters is read; see WaiterQueue.
-        Interlocked.MemoryBarrier();
+        Fence.Full();
         Memory.GiveBackExcess();
         if (_waiters.Count != 0)
             _waiters.Signal();
@@ -384,7 +385,7 @@ internal sealed class PoolEngine : IDisposable
     public void SignalWaiters()
     {
         // The room must be visible before the count of waiters is read; see WaiterQueue.
-        Interlocked.MemoryBarrier();
+        Fence.Full();
         if (_waiters.Count != 0)
             _waiters.Signal();
     }

@@ -1,3 +1,5 @@
+using AllocTools.Interop;
+
 namespace AllocTools.Pooling;
 
 /// <summary>Keeps a pool's memory to its cap: reserves bytes, and gives back idle memory for them.</summary>
@@ -161,7 +163,7 @@ internal sealed class PoolMemory
         bool hasFound = false;
         // Behind what this thread has put into its magazines: of two threads that each return a block and then look for
         // one, at least one sees the other's.
-        Interlocked.MemoryBarrier();
+        Fence.Full();
         lock (Gathering)
         {
             bool isRevoked = false;

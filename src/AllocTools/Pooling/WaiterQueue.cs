@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using AllocTools.Diagnostics;
+using AllocTools.Interop;
 
 namespace AllocTools.Pooling;
 
@@ -101,6 +102,8 @@ internal sealed class WaiterQueue
             Volatile.Write(ref _count, _count + 1);
             wakesClock = _clock is not null && waiter.Timeout != Timeout.InfiniteTimeSpan && AddDeadline_NeedsLock(waiter);
         }
+        // The count must be visible before this thread reads what is idle or free, see PoolEngine.AfterRelease.
+        Fence.Full();
         _engine.UpdateMode();
         if (wakesClock)
             _clock!.Signal();
@@ -177,8 +180,17 @@ internal sealed class WaiterQueue
                 Volatile.Write(ref _beingServed, waiter = FirstBeside(passed));
             if (waiter is null)
                 return Timeout.InfiniteTimeSpan;
-            bool hasEnded = TryTake(waiter, passed, mayRegister: true, out RmaBuffer buffer, out Exception? error);
-            Volatile.Write(ref _beingServed, null);
+            bool hasEnded;
+            RmaBuffer buffer;
+            Exception? error;
+            try
+            {
+                hasEnded = TryTake(waiter, passed, mayRegister: true, out buffer, out error);
+            }
+            finally
+            {
+                Volatile.Write(ref _beingServed, null);
+            }
             if (hasEnded)
                 End(waiter, buffer, error);
             else if (IsWaiting(waiter))
@@ -211,10 +223,11 @@ internal sealed class WaiterQueue
         bool mayOvertake = MayOvertake(passed);
         buffer = default;
         error = null;
-        if (mayRegister)
-            Activity.Current = waiter.Span;
         try
         {
+            // Listeners of Activity.CurrentChanged run here.
+            if (mayRegister)
+                Activity.Current = waiter.Span;
             bool isTaken = mayOvertake
                 ? _engine.TryTakeForWaiter(waiter.Length, mayRegister, out buffer)
                 : _engine.TryTakeSpared(waiter.Length, passed, mayRegister, out buffer);
@@ -230,7 +243,7 @@ internal sealed class WaiterQueue
         finally
         {
             if (mayRegister)
-                Activity.Current = null;
+                _engine.Incidents.Guard("leaving a waiter's span", static () => Activity.Current = null);
         }
         if (!TryRemove(waiter))
         {
