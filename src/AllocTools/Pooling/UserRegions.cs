@@ -101,9 +101,10 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             _regions.Remove(slab, out pin);
             _registeredBytes -= slab.Region.Length;
         }
-        // Where the registration can't be undone the transport may still reach the memory: it stays pinned.
+        // Where the registration can't be undone the transport may still reach the memory: it stays pinned. Unpinning is the
+        // caller's code, and this may be an endpoint's thread.
         if (Engine.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
-            pin.Dispose();
+            Engine.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
         else
             PinsForGood.Keep(pin);
     }

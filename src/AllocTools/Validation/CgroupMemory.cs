@@ -3,11 +3,14 @@ using System.Globalization;
 namespace AllocTools.Validation;
 
 /// <summary>What the memory limits of this process's control group, and of those above it, leave (cgroups(7), versions 2 and 1).</summary>
-/// <param name="Limit">The lowest limit of them, in bytes.</param>
-/// <param name="Available">The least that one of them leaves, in bytes, with the file cache that the kernel can drop counted as free.</param>
-/// <param name="File">The file of the limit that leaves least.</param>
+/// <param name="Limit">The limit that leaves least, in bytes.</param>
+/// <param name="Available">What it leaves, in bytes, with the file cache that the kernel can drop counted as free.</param>
+/// <param name="File">Its file.</param>
 internal sealed record CgroupMemory(long Limit, long Available, string File)
 {
+    /// <summary>The lowest limit of them, in bytes, and its file: another one where a group above is fuller.</summary>
+    public (long Bytes, string File) Lowest { get; init; } = (Limit, File);
+
     private const string Mount = "/sys/fs/cgroup";
 
     /// <summary>Version 1 says the largest number of whole pages for no limit; version 2 says <c>max</c>, which is no number.</summary>
@@ -51,8 +54,10 @@ internal sealed record CgroupMemory(long Limit, long Available, string File)
                 continue;
             long used = ReadNumber(Path.Combine(folder, names.Usage)) ?? 0;
             long available = Math.Clamp(limit - used + ReadStatistic(Path.Combine(folder, "memory.stat"), names.DroppableCache), 0, limit);
-            long lowest = Math.Min(limit, tightest?.Limit ?? NoLimit);
-            tightest = available < (tightest?.Available ?? NoLimit) ? new CgroupMemory(lowest, available, file) : tightest! with { Limit = lowest };
+            (long Bytes, string File) lowest = tightest is null || limit < tightest.Lowest.Bytes ? (limit, file) : tightest.Lowest;
+            if (tightest is null || available < tightest.Available)
+                tightest = new CgroupMemory(limit, available, file);
+            tightest = tightest with { Lowest = lowest };
         }
         return tightest;
     }

@@ -52,12 +52,12 @@ internal sealed class MemoryRoom(Func<CgroupMemory?> read)
     /// </summary>
     public static long DefaultCap(CgroupMemory group, long usual)
     {
-        long kept = Math.Max(64 * OneMebibyte, group.Limit / 4);
+        long kept = Math.Max(64 * OneMebibyte, group.Lowest.Bytes / 4);
         long room = Math.Max(group.Available - kept, group.Available / 4) / OneMebibyte * OneMebibyte;
         return Math.Clamp(room, OneMebibyte, usual);
     }
 
-    private static long SpareOf(CgroupMemory group) => Math.Clamp(group.Limit / 16, OneMebibyte, 64 * OneMebibyte);
+    private static long SpareOf(CgroupMemory group) => Math.Clamp(group.Lowest.Bytes / 16, OneMebibyte, 64 * OneMebibyte);
 
     /// <summary>Bytes that are being backed.</summary>
     public readonly struct Growth(MemoryRoom room, long bytes) : IDisposable

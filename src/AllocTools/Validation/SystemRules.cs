@@ -41,8 +41,8 @@ internal static class SystemRules
     {
         long cap = options.MaxRegisteredBytes;
         string found = Found(options);
-        if (limits.Cgroup is { } group && cap > group.Limit)
-            return $"{found}, but the control group's memory limit is {InWords.Bytes(group.Limit)} ({group.File}). Lower MaxRegisteredBytes, or raise the container's limit.";
+        if (limits.Cgroup is { } group && cap > group.Lowest.Bytes)
+            return $"{found}, but the control group's memory limit is {InWords.Bytes(group.Lowest.Bytes)} ({group.Lowest.File}). Lower MaxRegisteredBytes, or raise the container's limit.";
         if (traits is { LocksPages: true } && limits.MemoryLock is { } locked && cap > locked - traits.TransportPinnedBytes)
         {
             string besides = traits.TransportPinnedBytes == 0 ? "" : $" and provider '{traits.ProviderName}' pins about {InWords.Bytes(traits.TransportPinnedBytes)} besides";

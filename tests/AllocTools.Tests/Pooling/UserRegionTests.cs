@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
 using Xunit;
 
 namespace AllocTools.Tests.Pooling;
@@ -41,5 +43,39 @@ public sealed class UserRegionTests
         using RmaBuffer mine = test.Pool.Register(new byte[4096]);
         Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Register(new byte[1]));
         Assert.Equal(12288, test.Statistics.RegisteredBytes);
+    }
+
+    [Fact]
+    public async Task UnpinningThatThrowsKeepsNobodyWaiting()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 4096;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 4096 });
+        });
+        using var memory = new Unwilling();
+        RmaBuffer mine = test.Pool.Register(memory.Memory);
+        Task<RmaBuffer> waiting = test.Pool.RentAsync(4096, TestContext.Current.CancellationToken).AsTask();
+        Assert.False(waiting.IsCompleted);
+        mine.Dispose();
+        (await waiting.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).Dispose();
+        Assert.Equal(1, test.Statistics.UnexpectedErrors);
+        // Nor does it hide why memory was not registered.
+        await test.Pool.DisposeAsync();
+        Assert.Throws<ObjectDisposedException>(() => test.Pool.Register(memory.Memory));
+    }
+
+    /// <summary>Memory whose owner fails when it is unpinned.</summary>
+    private sealed unsafe class Unwilling : MemoryManager<byte>
+    {
+        private readonly nint _address = (nint)NativeMemory.AlignedAlloc(4096, 4096);
+
+        public override Span<byte> GetSpan() => new((void*)_address, 4096);
+
+        public override MemoryHandle Pin(int elementIndex = 0) => new((byte*)_address + elementIndex, pinnable: this);
+
+        public override void Unpin() => throw new InvalidOperationException("not pinned");
+
+        protected override void Dispose(bool disposing) => NativeMemory.AlignedFree((void*)_address);
     }
 }

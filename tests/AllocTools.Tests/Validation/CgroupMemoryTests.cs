@@ -25,7 +25,7 @@ public sealed class CgroupMemoryTests : IDisposable
         Write("service/memory.stat", "anon 900000000\nfile 163741824\ninactive_file 40000000\nactive_file 5");
         Write("service/pod/memory.max", "268435456");
         Write("service/pod/memory.current", "68435456");
-        Assert.Equal(new CgroupMemory(268435456, 50000000, Path.Combine(_root, "service/memory.max")), Read("0::/service/pod"));
+        Assert.Equal(new CgroupMemory(1073741824, 50000000, Path.Combine(_root, "service/memory.max")) { Lowest = (268435456, Path.Combine(_root, "service/pod/memory.max")) }, Read("0::/service/pod"));
         Write("service/pod/memory.current", "300000000");
         Assert.Equal(new CgroupMemory(268435456, 0, Path.Combine(_root, "service/pod/memory.max")), Read("0::/service/pod"));
     }
