@@ -16,6 +16,11 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     IRmaContext Context { get; }
 
     /// <summary>Rents registered memory of at least <paramref name="length"/> bytes. Dispose the buffer to return it.</summary>
+    /// <remarks>
+    /// It does not wait for buffers that others have rented. At the cap it does wait, for 2 s at the most, where memory that
+    /// other threads are registering or giving back at this moment may make room. Where more memory must be registered it
+    /// takes as long as the provider does, also where another thread is already registering it for the same size class.
+    /// </remarks>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
@@ -29,7 +34,7 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// </example>
     RmaBuffer Rent(long length);
 
-    /// <summary>As <see cref="Rent"/>, but says false where the cap leaves no room.</summary>
+    /// <summary>As <see cref="Rent"/>, but says false where the cap leaves no room. It waits as long as that.</summary>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <param name="buffer">The buffer, or the default value.</param>
     /// <returns>True when a buffer was rented.</returns>
@@ -61,6 +66,7 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// may only be read can be sent and written from, and read by peers; what would write to it is refused. What the memory
     /// allows is looked up here, once (on Linux; elsewhere it is taken for writable).
     /// </summary>
+    /// <remarks>At the cap it waits as <see cref="Rent"/> does, for 2 s at the most.</remarks>
     /// <param name="address">The first byte. It must stay valid and in place until the buffer is disposed.</param>
     /// <param name="length">Bytes, 1 or more; they count against the cap.</param>
     /// <exception cref="ArgumentOutOfRangeException">The address is 0 or the length is 0 or less, or over the cap.</exception>

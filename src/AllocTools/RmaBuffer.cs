@@ -149,7 +149,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <param name="access">What they may do: <see cref="RmaAccess.RemoteRead"/>, <see cref="RmaAccess.RemoteWrite"/> or both.</param>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
     /// <exception cref="RmaRegistrationException">Its own registration was refused, or it is read-only memory of the caller's and <paramref name="access"/> would let peers write.</exception>
-    /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap.</exception>
+    /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap, nor did within 2 s, where other threads were registering memory or giving it back.</exception>
     /// <example>
     /// <code>
     /// // The pool's option Access must include RemoteWrite.
@@ -168,7 +168,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <exception cref="ArgumentOutOfRangeException">The part is empty or reaches out of the buffer.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
     /// <exception cref="RmaRegistrationException">Its own registration was refused, or it is read-only memory of the caller's and <paramref name="access"/> would let peers write.</exception>
-    /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap.</exception>
+    /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap, nor did within 2 s, where other threads were registering memory or giving it back.</exception>
     public RmaExposure Expose(long offset, long length, RmaAccess access)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);

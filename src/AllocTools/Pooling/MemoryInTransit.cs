@@ -4,12 +4,16 @@ namespace AllocTools.Pooling;
 /// <remarks>
 /// A request that finds no room meanwhile need not be refused: a registration may fail, or make more blocks than it was
 /// asked for, and what is given back comes free. It waits until one has ended and looks again. Nobody waits here while
-/// memory of its own is in transit, so that no two wait for each other.
+/// memory of its own is in transit, so that no two wait for each other. Nor does anybody wait for ever, for a call into the
+/// provider may hang.
 /// The order of steps makes sure that nothing is overlooked: memory enters before it leaves its shelf, and leaves after
 /// it was put on one or its bytes were released; whoever looks reads <see cref="Ended"/> first.
 /// </remarks>
 internal sealed class MemoryInTransit(Budget budget)
 {
+    /// <summary>How long a request waits, in milliseconds.</summary>
+    public const int LongestWait = 2000;
+
     // Waited on, so no Lock.
     private readonly object _gate = new();
     private long _bytes;
@@ -50,16 +54,19 @@ internal sealed class MemoryInTransit(Budget budget)
     }
 
     /// <summary>Waits until more than so many have ended.</summary>
-    /// <returns>False where no more have, and nothing is in transit.</returns>
-    public bool WaitBeyond(long ended)
+    /// <param name="ended">So many.</param>
+    /// <param name="until">And no longer than this, in milliseconds of <see cref="Environment.TickCount64"/>.</param>
+    /// <returns>False where no more have, and nothing is in transit or the time is up.</returns>
+    public bool WaitBeyond(long ended, long until)
     {
         lock (_gate)
         {
             while (_ended == ended)
             {
-                if (_bytes == 0)
+                long left = until - Environment.TickCount64;
+                if (_bytes == 0 || left <= 0)
                     return false;
-                Monitor.Wait(_gate);
+                Monitor.Wait(_gate, (int)Math.Min(left, LongestWait));
             }
             return true;
         }

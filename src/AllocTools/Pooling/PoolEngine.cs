@@ -138,6 +138,9 @@ internal sealed class PoolEngine : IDisposable
     /// <summary>The size classes and the direct regions.</summary>
     public int ClassCount => _classes.Length + 1;
 
+    /// <summary>It is neither draining nor closed.</summary>
+    public bool IsOpen => Volatile.Read(ref _state) == Open;
+
     public bool IsClosed => Volatile.Read(ref _state) == Closed;
 
     /// <summary>What is out: rented, registered by the caller, or quarantined.</summary>
@@ -214,7 +217,7 @@ internal sealed class PoolEngine : IDisposable
         return WaitAsync(length, timeout, cancellationToken);
     }
 
-    /// <summary>Takes for a waiter whose turn it is: an idle block, or what is registered for it.</summary>
+    /// <summary>Takes for a waiter whose turn it is: an idle block, or what is registered for it. The caller must check <see cref="IsOpen"/> after.</summary>
     /// <exception cref="RmaPoolExhaustedException">The cap was lowered below what it waits for.</exception>
     public bool TryTakeForWaiter(long length, bool mayRegister, out RmaBuffer buffer)
     {
@@ -223,12 +226,8 @@ internal sealed class PoolEngine : IDisposable
             Interlocked.Increment(ref Counters.Rejections);
             throw Exhausted(length, $"{length} bytes, after the cap was lowered");
         }
-        return (mayRegister ? TryTakeAnywhere(length, out buffer) : TryTakeIdle(length, out buffer)) && CheckStillOpen(buffer);
+        return mayRegister ? TryTakeAnywhere(length, out buffer) : TryTakeIdle(length, out buffer);
     }
-
-    /// <summary>Takes only what none of the older waiters misses.</summary>
-    public bool TryTakeSpared(long length, List<Waiter> older, bool mayRegister, out RmaBuffer buffer) =>
-        TryTakeUnneeded(length, older, mayRegister, out buffer) && CheckStillOpen(buffer);
 
     /// <summary>A request's time is up.</summary>
     public RmaPoolExhaustedException TimedOut(long length, TimeSpan timeout)
@@ -255,7 +254,7 @@ internal sealed class PoolEngine : IDisposable
             if (SlabFactory.IsStillRegistered(e))
                 PinsForGood.Keep(pin);
             else
-                pin.Dispose();
+                Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
             throw;
         }
         CheckStillOpen(buffer);
@@ -289,6 +288,7 @@ internal sealed class PoolEngine : IDisposable
         return new RmaPoolExhaustedException(
             $"The pool '{Name}' can't serve {what}: MaxRegisteredBytes is {Budget.Limit}, {now.RegisteredBytes} bytes are registered, "
             + $"{now.RentedBuffers} buffers are out and {now.PendingRequests} requests wait."
+            + $"{(Memory.InTransit.Bytes is > 0 and long passing ? $" {passing} bytes are being registered or given back." : "")}"
             + $"{(now.StrandedBytes == 0 ? "" : $" {now.StrandedBytes} bytes could not be given back to the system; see the log.")} {advice}",
             length,
             Budget.Limit);
@@ -409,10 +409,7 @@ internal sealed class PoolEngine : IDisposable
         AfterRelease();
         // Whoever disposes the pool has given up on what is out; one that is disposed meanwhile ends the wait.
         if (before != Closed && !_drained.Task.IsCompleted)
-        {
-            Task cancelled = Task.Delay(Timeout.InfiniteTimeSpan, _time, cancellationToken);
-            await Task.WhenAny(_drained.Task, cancelled).ConfigureAwait(false);
-        }
+            await _drained.Task.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         return Rented == 0;
     }
 
@@ -490,6 +487,7 @@ internal sealed class PoolEngine : IDisposable
     /// </summary>
     private bool TryTakeAtOnce(long length, out RmaBuffer buffer)
     {
+        long until = 0;
         for (int looks = 0; ; looks++)
         {
             long ended = Memory.InTransit.Ended;
@@ -497,7 +495,7 @@ internal sealed class PoolEngine : IDisposable
                 return true;
             // Where callers wait they are the ones who get what comes free. Bounded, so that one among many who register
             // and give back all the time is refused at last.
-            if (_waiters.Count != 0 || looks == MaxLooks || !Memory.IsWorthAnotherLook(BytesFor(length), OwnerOf(length), ended))
+            if (_waiters.Count != 0 || looks == MaxLooks || !Memory.IsWorthAnotherLook(BytesFor(length), OwnerOf(length), ended, ref until))
                 return false;
             CheckOpen();
         }
@@ -523,8 +521,8 @@ internal sealed class PoolEngine : IDisposable
         return CheckStillOpen(buffer);
     }
 
-    /// <summary>See <see cref="PoolMemory.IsIndifferent"/>.</summary>
-    private bool TryTakeUnneeded(long length, List<Waiter> older, bool mayRegister, out RmaBuffer buffer)
+    /// <summary>Takes only what none of the older waiters misses, see <see cref="PoolMemory.IsIndifferent"/>. The caller must check <see cref="IsOpen"/> after.</summary>
+    public bool TryTakeUnneeded(long length, List<Waiter> older, bool mayRegister, out RmaBuffer buffer)
     {
         int index = ClassOf(length);
         buffer = default;
@@ -640,7 +638,7 @@ internal sealed class PoolEngine : IDisposable
             throw NotOpen();
     }
 
-    private ObjectDisposedException NotOpen() => new(
+    public ObjectDisposedException NotOpen() => new(
         nameof(IRmaMemoryPool), $"The pool '{Name}' is {(IsClosed ? "disposed" : "draining")}: nothing can be rented any more.");
 
     [DoesNotReturn]

@@ -63,12 +63,13 @@ internal sealed class PoolMemory
     /// <summary>Reserves bytes for memory of the caller's, and waits for what is in transit where that may make room.</summary>
     public bool TryReserveWhole(long bytes)
     {
+        long until = 0;
         while (true)
         {
             long ended = InTransit.Ended;
             if (Reserve(bytes, bytes, forOwner: null) != 0)
                 return true;
-            if (!IsWorthAnotherLook(bytes, forOwner: null, ended))
+            if (!IsWorthAnotherLook(bytes, forOwner: null, ended, ref until))
                 return false;
         }
     }
@@ -79,10 +80,17 @@ internal sealed class PoolMemory
     /// <param name="bytes">What is needed.</param>
     /// <param name="forOwner">Who would get it.</param>
     /// <param name="ended"><see cref="MemoryInTransit.Ended"/> before the look.</param>
-    /// <returns>False where all was at rest, or is too little in any case.</returns>
-    public bool IsWorthAnotherLook(long bytes, SlabOwner? forOwner, long ended) =>
-        InTransit.Ended != ended
-        || InTransit.Bytes is > 0 and long passing && MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true) + passing && InTransit.WaitBeyond(ended);
+    /// <param name="until">When the caller's patience ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first look.</param>
+    /// <returns>False where all was at rest, is too little in any case, or took too long.</returns>
+    public bool IsWorthAnotherLook(long bytes, SlabOwner? forOwner, long ended, ref long until)
+    {
+        long now = Environment.TickCount64;
+        if (until == 0)
+            until = now + MemoryInTransit.LongestWait;
+        return now < until
+            && (InTransit.Ended != ended
+                || InTransit.Bytes is > 0 and long passing && MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true) + passing && InTransit.WaitBeyond(ended, until));
+    }
 
     /// <summary>Whether a request could be served by registering memory, if need be in place of idle memory. While callers wait, for then nothing is in magazines.</summary>
     public bool HasRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: false);

@@ -25,7 +25,7 @@ internal sealed class WaiterQueue
     private readonly PoolEngine _engine;
     private readonly Lock _gate = new();
 
-    // Held while idle blocks are handed out; before all other locks.
+    // Held while idle blocks are handed out; before all other locks. What has to be given back is, after it.
     private readonly Lock _rounds = new();
     private readonly LinkedList<Waiter>[] _byClass;
     private readonly LinkedList<Waiter> _byDeadline = new();
@@ -135,10 +135,10 @@ internal sealed class WaiterQueue
         _clock?.End();
     }
 
-    /// <summary>What a thread of the queue's own does: nothing it throws may end the process.</summary>
+    /// <summary>What a thread of the queue's own does: nothing it throws may end the process. It is tried again in a second, for others may wait behind what failed.</summary>
     private Func<TimeSpan> Guarded(string what, Func<TimeSpan> work) => () =>
     {
-        TimeSpan next = Timeout.InfiniteTimeSpan;
+        TimeSpan next = TimeSpan.FromSeconds(1);
         _engine.Incidents.Guard(what, () => next = work());
         return next;
     };
@@ -149,6 +149,7 @@ internal sealed class WaiterQueue
         if (Count == 0)
             return;
         List<(Waiter Waiter, RmaBuffer Buffer, Exception? Error)> ended = [];
+        List<RmaBuffer> unused = [];
         // One round at a time, so that no two take a block for the same waiter.
         lock (_rounds)
         {
@@ -157,20 +158,36 @@ internal sealed class WaiterQueue
             List<Waiter> passed = [];
             while (FirstBeside(passed) is { } waiter)
             {
-                if (TryTake(waiter, passed, mayRegister: false, out RmaBuffer buffer, out Exception? error))
+                if (TryTake(waiter, passed, mayRegister: false, unused, out RmaBuffer buffer, out Exception? error))
                     ended.Add((waiter, buffer, error));
                 else if (IsWaiting(waiter))
                     passed.Add(waiter);
             }
         }
+        Finish(ended, unused);
+    }
+
+    /// <summary>What follows a round, outside of its lock: listeners and the provider may be called.</summary>
+    private void Finish(List<(Waiter Waiter, RmaBuffer Buffer, Exception? Error)> ended, List<RmaBuffer> unused)
+    {
+        if (ended.Count != 0 && Count == 0)
+            _engine.UpdateMode();
         foreach ((Waiter waiter, RmaBuffer buffer, Exception? error) in ended)
-            End(waiter, buffer, error);
+        {
+            if (error is null)
+                Succeed(waiter, buffer);
+            else
+                Fail(waiter, error);
+        }
+        foreach (RmaBuffer buffer in unused)
+            buffer.GiveBack();
     }
 
     /// <summary>The server's: has memory registered for waiters, outside of rounds. While one is at it the others are served on.</summary>
     private TimeSpan ServeByRegistering()
     {
         List<Waiter> passed = [];
+        List<RmaBuffer> unused = [];
         while (true)
         {
             // Also what came free for the one that was just being served, and was kept from it meanwhile.
@@ -185,15 +202,15 @@ internal sealed class WaiterQueue
             Exception? error;
             try
             {
-                hasEnded = TryTake(waiter, passed, mayRegister: true, out buffer, out error);
+                hasEnded = TryTake(waiter, passed, mayRegister: true, unused, out buffer, out error);
             }
             finally
             {
                 Volatile.Write(ref _beingServed, null);
             }
-            if (hasEnded)
-                End(waiter, buffer, error);
-            else if (IsWaiting(waiter))
+            Finish(hasEnded ? [(waiter, buffer, error)] : [], unused);
+            unused.Clear();
+            if (!hasEnded && IsWaiting(waiter))
                 passed.Add(waiter);
         }
     }
@@ -216,9 +233,15 @@ internal sealed class WaiterQueue
         return oldest;
     }
 
-    /// <summary>Takes memory for a waiter, and takes it out of the queue.</summary>
+    /// <summary>Takes memory for a waiter, and takes it out of the queue; see <see cref="Finish"/>.</summary>
+    /// <param name="waiter">The waiter.</param>
+    /// <param name="passed">Older ones that could not be served.</param>
+    /// <param name="mayRegister">Memory may be registered for it.</param>
+    /// <param name="unused">Gets what was taken in vain.</param>
+    /// <param name="buffer">What it gets.</param>
+    /// <param name="error">Why it fails.</param>
     /// <returns>True where it is out, with a buffer or an error.</returns>
-    private bool TryTake(Waiter waiter, List<Waiter> passed, bool mayRegister, out RmaBuffer buffer, out Exception? error)
+    private bool TryTake(Waiter waiter, List<Waiter> passed, bool mayRegister, List<RmaBuffer> unused, out RmaBuffer buffer, out Exception? error)
     {
         bool mayOvertake = MayOvertake(passed);
         buffer = default;
@@ -230,7 +253,7 @@ internal sealed class WaiterQueue
                 Activity.Current = waiter.Span;
             bool isTaken = mayOvertake
                 ? _engine.TryTakeForWaiter(waiter.Length, mayRegister, out buffer)
-                : _engine.TryTakeSpared(waiter.Length, passed, mayRegister, out buffer);
+                : _engine.TryTakeUnneeded(waiter.Length, passed, mayRegister, out buffer);
             if (!isTaken)
                 return false;
         }
@@ -238,30 +261,29 @@ internal sealed class WaiterQueue
         {
             // Whatever a provider throws belongs to the request; here it would end the process.
             error = e;
-            return TryRemove(waiter);
+            return TryTakeOut(waiter);
         }
         finally
         {
             if (mayRegister)
                 _engine.Incidents.Guard("leaving a waiter's span", static () => Activity.Current = null);
         }
-        if (!TryRemove(waiter))
+        if (!_engine.IsOpen)
+        {
+            // Closed while memory was registered.
+            unused.Add(buffer);
+            error = _engine.NotOpen();
+            return TryTakeOut(waiter);
+        }
+        if (!TryTakeOut(waiter))
         {
             // It gave up meanwhile.
-            buffer.GiveBack();
+            unused.Add(buffer);
             return false;
         }
         if (mayOvertake)
             MarkOvertaken(passed);
         return true;
-    }
-
-    private void End(Waiter waiter, RmaBuffer buffer, Exception? error)
-    {
-        if (error is null)
-            Succeed(waiter, buffer);
-        else
-            Fail(waiter, error);
     }
 
     private void Succeed(Waiter waiter, RmaBuffer buffer)
@@ -391,7 +413,16 @@ internal sealed class WaiterQueue
     /// <summary>Takes a waiter out. False: it was served or failed meanwhile.</summary>
     private bool TryRemove(Waiter waiter)
     {
-        bool isLast;
+        if (!TryTakeOut(waiter))
+            return false;
+        if (Count == 0)
+            _engine.UpdateMode();
+        return true;
+    }
+
+    /// <summary>As <see cref="TryRemove"/>, and the pool's mode must be updated after.</summary>
+    private bool TryTakeOut(Waiter waiter)
+    {
         lock (_gate)
         {
             if (waiter.PlaceInClass.List is not { } waiters)
@@ -399,10 +430,7 @@ internal sealed class WaiterQueue
             waiters.Remove(waiter.PlaceInClass);
             waiter.PlaceInTime.List?.Remove(waiter.PlaceInTime);
             Volatile.Write(ref _count, _count - 1);
-            isLast = _count == 0;
+            return true;
         }
-        if (isLast)
-            _engine.UpdateMode();
-        return true;
     }
 }

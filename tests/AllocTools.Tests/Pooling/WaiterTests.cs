@@ -15,6 +15,34 @@ public sealed class WaiterTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
+    public async Task ARentAtTheCapIsRefusedAtLastWhereAnotherThreadsCallIntoTheProviderHangs()
+    {
+        using ManualResetEventSlim entered = new();
+        using ManualResetEventSlim released = new();
+        var context = new CountingContext
+        {
+            BeforeRegister = (_, _) =>
+            {
+                entered.Set();
+                released.Wait(Token);
+            },
+        };
+        await using var test = new TestPool(context, o =>
+        {
+            TestPool.Classes(Block, 2 * Block)(o);
+            o.MaxRegisteredBytes = 2 * Block;
+        });
+        Task<RmaBuffer> hanging = Task.Run(() => test.Pool.Rent(2 * Block), Token);
+        entered.Wait(Token);
+        Task<RmaPoolExhaustedException> refused = Task.Run(() => Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(Block)), Token);
+        Task<RmaPoolExhaustedException> notRegistered = Task.Run(() => Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Register(new byte[Block])), Token);
+        foreach (Task<RmaPoolExhaustedException> error in new[] { refused, notRegistered })
+            Assert.Contains(" 8192 bytes are being registered or given back.", (await error.WaitAsync(TimeSpan.FromMinutes(1), Token)).Message, StringComparison.Ordinal);
+        released.Set();
+        (await hanging).Dispose();
+    }
+
+    [Fact]
     public async Task RentAsyncWaitsForAReturnAndKeepsTheOrder()
     {
         await using var test = new TestPool(o =>
