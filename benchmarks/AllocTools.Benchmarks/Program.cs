@@ -3,7 +3,7 @@ using AllocTools.Benchmarks.Endpoints;
 using AllocTools.Benchmarks.Pairs;
 using BenchmarkDotNet.Running;
 
-// eng/bench runs the comparisons by pairs, with --fabric PROVIDER NODE only those of registrations on that fabric; with --spin it shows what SpinTime costs; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
+// eng/bench runs the comparisons by pairs, with --fabric PROVIDER NODE only those of registrations on that fabric; with --spin it shows what SpinTime costs, with --idle what idle endpoints do; with options of BenchmarkDotNet, such as --filter '*', its benchmarks run.
 if (args is [EndpointWorkload.Argument, .. string[] loop])
 {
     LoopArguments arguments = LoopArguments.Parse(loop);
@@ -16,6 +16,8 @@ if (args is ["--fabric", string provider, string node])
     return Report.Print(new FabricRegistrations(provider, node));
 if (args is ["--spin"])
     return await SpinTimes.PrintAsync();
+if (args is ["--idle", .. string[] idle])
+    return await IdleTimes.PrintAsync(idle);
 bool isQuick = args.Contains("--quick");
 string only = args is [.., "--only", string text] ? text : "";
 if (args.Length == (isQuick ? 1 : 0) + (only.Length == 0 ? 0 : 2))

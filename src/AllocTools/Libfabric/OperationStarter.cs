@@ -5,6 +5,9 @@ namespace AllocTools.Libfabric;
 /// <summary>Gives operations their slots, now or when one comes free, and has them posted.</summary>
 internal sealed class OperationStarter : IDisposable
 {
+    /// <summary>How many looks in a row an endpoint that waits for no peer leaves out.</summary>
+    private const int MostLooksLeftOut = 3;
+
     private readonly LibfabricContext _context;
     private readonly PeerTable _peers;
     private readonly EndpointCounters _counters;
@@ -17,6 +20,7 @@ internal sealed class OperationStarter : IDisposable
     private readonly ProgressLoop? _loop;
     private readonly Action? _look;
     private volatile bool _closed;
+    private int _looksLeftOut;
 
     /// <param name="context">The endpoint's context.</param>
     /// <param name="resources">The endpoint's native objects.</param>
@@ -101,8 +105,14 @@ internal sealed class OperationStarter : IDisposable
 
     private void LookAfterPeers()
     {
-        _progress.Losses.LookAtFiles();
-        if (!_progress.Lanes.NeedsLook())
+        bool needsLook = _progress.Lanes.NeedsLook();
+        // Each peer's file costs some system calls.
+        if (needsLook || _looksLeftOut++ == MostLooksLeftOut)
+        {
+            _looksLeftOut = 0;
+            _progress.Losses.LookAtFiles();
+        }
+        if (!needsLook)
             return;
         _progress.Lanes.NoteLook();
         _loop?.WakeIfWaiting();

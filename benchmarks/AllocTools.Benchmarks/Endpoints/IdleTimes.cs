@@ -1,0 +1,61 @@
+using System.Diagnostics;
+using System.Globalization;
+using AllocTools.Libfabric;
+using AllocTools.Regions;
+using Spectre.Console;
+
+namespace AllocTools.Benchmarks.Endpoints;
+
+/// <summary>What endpoints cost in processor time that have nothing to do: each has written to the next one, and then none does anything.</summary>
+internal static class IdleTimes
+{
+    private const int Count = 100;
+    private const int Length = 64;
+
+    /// <summary>Pauses have grown to their longest by then.</summary>
+    private static readonly TimeSpan Settling = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Measured = TimeSpan.FromSeconds(20);
+
+    public static async Task<int> PrintAsync(string[] providers)
+    {
+        Table table = new();
+        table.Border(TableBorder.Markdown);
+        foreach (string column in new[] { "provider", "processor time, % of a core" })
+            table.AddColumn(new TableColumn(column).NoWrap());
+        foreach (string provider in providers.Length == 0 ? ["net", "sockets", "tcp;ofi_rxm", "shm"] : providers)
+            table.AddRow(provider, (100 * await MeasureAsync(provider)).ToString("0.0", CultureInfo.InvariantCulture));
+        AnsiConsole.WriteLine($"{Environment.ProcessorCount} processors, .NET {Environment.Version}; {Count} endpoints, idle for {Settling.TotalSeconds} s, measured for {Measured.TotalSeconds} s");
+        AnsiConsole.Write(table);
+        return 0;
+    }
+
+    private static async Task<double> MeasureAsync(string provider)
+    {
+        LibfabricOptions options = new() { Provider = provider, Node = "127.0.0.1", Access = RmaAccess.RemoteWrite };
+        using IRmaContext context = new LibfabricProvider(options).Open();
+        using RmaMemoryPool<LibfabricProvider> pool = new(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite });
+        using RmaBuffer there = pool.Rent(Length);
+        using RmaBuffer here = pool.Rent(Length);
+        using RmaExposure exposure = there.Expose(RmaAccess.RemoteWrite);
+        IRmaEndpoint[] endpoints = [.. Enumerable.Range(0, Count).Select(_ => context.OpenEndpoint())];
+        try
+        {
+            for (int i = 0; i < Count; i++)
+            {
+                IRmaEndpoint next = endpoints[(i + 1) % Count];
+                using RemoteRegion remote = endpoints[i].Import(endpoints[i].InsertPeer(next.Address.Span), exposure.Remote);
+                await endpoints[i].WriteAsync(here, remote);
+            }
+            await Task.Delay(Settling);
+            TimeSpan before = Environment.CpuUsage.TotalTime;
+            long started = Stopwatch.GetTimestamp();
+            await Task.Delay(Measured);
+            return (Environment.CpuUsage.TotalTime - before) / Stopwatch.GetElapsedTime(started);
+        }
+        finally
+        {
+            foreach (IRmaEndpoint endpoint in endpoints)
+                endpoint.Dispose();
+        }
+    }
+}
