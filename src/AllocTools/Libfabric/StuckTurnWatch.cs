@@ -17,6 +17,9 @@ internal sealed class StuckTurnWatch : IDisposable
 
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);
 
+    /// <summary>While no endpoint has a turn.</summary>
+    private static readonly TimeSpan RestingPeriod = TimeSpan.FromSeconds(1);
+
     /// <summary>How long a turn takes, at least, that is reported as stuck.</summary>
     private static readonly TimeSpan Limit = (LooksToReport - 1) * Period;
 
@@ -56,26 +59,31 @@ internal sealed class StuckTurnWatch : IDisposable
             _context.ReportStuck(isStuck: false);
     }
 
-    private void Look()
+    /// <returns>Somebody has the turn, which may be stuck.</returns>
+    private bool Look()
     {
         // Where a look is late another may begin beside it.
         if (!_gate.TryEnter())
-            return;
+            return true;
         try
         {
-            if (_ended || !HasStuckTurn())
-                return;
+            if (_ended)
+                return false;
+            if (!HasStuckTurn())
+                return _turn != ProgressTurn.Nobody;
             if (_looks >= LooksToReport && Interlocked.Exchange(ref _said, 1) == 0)
             {
                 _context.ReportStuck(isStuck: true);
                 Log.ProgressStuck(_context.Logger, _context.Traits.ProviderName, Limit.TotalMilliseconds);
             }
             _progress.EndOverdueWithoutTurn();
+            return true;
         }
         catch (Exception e)
         {
             // Of whatever kind: on a timer's thread it would end the process.
             _context.ReportUnexpected("looking after its thread", e);
+            return true;
         }
         finally
         {
@@ -107,19 +115,26 @@ internal sealed class StuckTurnWatch : IDisposable
         return _looks >= Looks;
     }
 
-    /// <summary>Has the watches of a context's endpoints look, by one timer: a hundred would wake the process 400 times a second.</summary>
+    /// <summary>
+    /// Has the watches of a context's endpoints look, by one timer: a hundred would wake the process 400 times a second.
+    /// It rests where no endpoint has a turn, as all are idle; a turn that is stuck is then seen by the next look, and looked at every <see cref="Period"/>.
+    /// </summary>
     internal sealed class Rounds(TimeProvider time)
     {
         private readonly Lock _gate = new();
         private StuckTurnWatch[] _watches = [];
         private ITimer? _timer;
+        private bool _rests;
 
         public void Add(StuckTurnWatch watch)
         {
             lock (_gate)
             {
                 _watches = [.. _watches, watch];
-                _timer ??= time.CreateTimer(static rounds => ((Rounds)rounds!).Look(), this, Period, Period);
+                if (_timer is not null)
+                    return;
+                _rests = false;
+                _timer = time.CreateTimer(static rounds => ((Rounds)rounds!).Look(), this, Period, Period);
             }
         }
 
@@ -137,8 +152,17 @@ internal sealed class StuckTurnWatch : IDisposable
 
         private void Look()
         {
+            bool rests = true;
             foreach (StuckTurnWatch watch in Volatile.Read(ref _watches))
-                watch.Look();
+                rests &= !watch.Look();
+            lock (_gate)
+            {
+                if (rests == _rests || _timer is null)
+                    return;
+                _rests = rests;
+                TimeSpan period = rests ? RestingPeriod : Period;
+                _timer.Change(period, period);
+            }
         }
     }
 }
