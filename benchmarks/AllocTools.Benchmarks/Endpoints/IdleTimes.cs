@@ -6,7 +6,7 @@ using Spectre.Console;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>What endpoints cost in processor time that have nothing to do: each has written to the next one, and then none does anything.</summary>
+/// <summary>What endpoints cost in processor time and memory that have nothing to do: each has written to the next one, and then none does anything.</summary>
 internal static class IdleTimes
 {
     private const int Count = 100;
@@ -20,16 +20,19 @@ internal static class IdleTimes
     {
         Table table = new();
         table.Border(TableBorder.Markdown);
-        foreach (string column in new[] { "provider", "processor time, % of a core" })
+        foreach (string column in new[] { "provider", "processor time, % of a core", "resident, MiB" })
             table.AddColumn(new TableColumn(column).NoWrap());
         foreach (string provider in providers.Length == 0 ? ["net", "sockets", "tcp;ofi_rxm", "shm"] : providers)
-            table.AddRow(provider, (100 * await MeasureAsync(provider)).ToString("0.0", CultureInfo.InvariantCulture));
+        {
+            (double share, long resident) = await MeasureAsync(provider);
+            table.AddRow(provider, (100 * share).ToString("0.0", CultureInfo.InvariantCulture), (resident >> 20).ToString(CultureInfo.InvariantCulture));
+        }
         AnsiConsole.WriteLine($"{Environment.ProcessorCount} processors, .NET {Environment.Version}; {Count} endpoints, idle for {Settling.TotalSeconds} s, measured for {Measured.TotalSeconds} s");
         AnsiConsole.Write(table);
         return 0;
     }
 
-    private static async Task<double> MeasureAsync(string provider)
+    private static async Task<(double Share, long Resident)> MeasureAsync(string provider)
     {
         LibfabricOptions options = new() { Provider = provider, Node = "127.0.0.1", Access = RmaAccess.RemoteWrite };
         using IRmaContext context = new LibfabricProvider(options).Open();
@@ -50,7 +53,7 @@ internal static class IdleTimes
             TimeSpan before = Environment.CpuUsage.TotalTime;
             long started = Stopwatch.GetTimestamp();
             await Task.Delay(Measured);
-            return (Environment.CpuUsage.TotalTime - before) / Stopwatch.GetElapsedTime(started);
+            return ((Environment.CpuUsage.TotalTime - before) / Stopwatch.GetElapsedTime(started), Environment.WorkingSet);
         }
         finally
         {
