@@ -39,7 +39,7 @@ internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolRegi
         services.AddSingleton<IValidateOptions<RmaMemoryPoolOptions>>(new ValidateOptions<RmaMemoryPoolOptions>(
             registration.Key.Name,
             _ => section.Exists(),
-            $"The section '{section.Path}' of pool '{registration.Key.DisplayName}' must be in the configuration, and is empty or not there. Check that the file with it is deployed, and the spelling of the path."));
+            $"The section '{section.Path}' of pool '{registration.Key.DisplayName}' is required, but is empty or missing. Check that the file with it is deployed, and the spelling of the path."));
         return this;
     }
 

@@ -42,6 +42,10 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
                 state.Done();
             }
         }
+        catch (OperationCanceledException) when (services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping.IsCancellationRequested)
+        {
+            // A stop before the start was complete is a stop, and no failure; it closes the pool in its turn.
+        }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             throw new RmaPoolStartException(registration, "can't start", e, logger);

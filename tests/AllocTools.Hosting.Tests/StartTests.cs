@@ -184,7 +184,7 @@ public sealed class StartTests
         using IHost host = builder.Build();
         OptionsValidationException error = await Assert.ThrowsAnyAsync<OptionsValidationException>(() => host.StartAsync(Cancelled));
         Assert.Equal(
-            "The section 'AllocTool' of pool 'other' must be in the configuration, and is empty or not there. Check that the file with it is deployed, and the spelling of the path.",
+            "The section 'AllocTool' of pool 'other' is required, but is empty or missing. Check that the file with it is deployed, and the spelling of the path.",
             Assert.Single(error.Failures));
         Assert.Throws<InvalidOperationException>(() => builder.Services.AddRmaMemoryPool<HostProvider>("third").RequireSection());
     }
@@ -215,6 +215,33 @@ public sealed class StartTests
 
         Assert.False(started);
         Assert.Equal(["provider opened", "context closed", "provider disposed"], journal.Events);
+    }
+
+    // As SIGTERM does while a service starts.
+    [Fact]
+    public async Task A_stop_during_the_start_is_no_failure()
+    {
+        using var registers = new SemaphoreSlim(0);
+        using var mayRegister = new ManualResetEventSlim();
+        var journal = new Journal
+        {
+            Registers = () =>
+            {
+                registers.Release();
+                mayRegister.Wait();
+            },
+        };
+        HostApplicationBuilder builder = TestHost.CreateBuilder();
+        builder.Services.AddSingleton(journal);
+        builder.Services.AddRmaMemoryPool<RecordingProvider>(o => o.SizeClasses.Add(new() { BlockSize = 65_536, InitialBlocks = 1000 }));
+        IHost host = builder.Build();
+        Task running = Task.Run(() => host.RunAsync(Cancelled), Cancelled);
+        Assert.True(await registers.WaitAsync(TestHost.Patience, Cancelled));
+        host.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
+        mayRegister.Set();
+        await running.WaitAsync(TestHost.Patience, Cancelled);
+        Assert.Equal(journal.Count("registered"), journal.Count("deregistered"));
+        Assert.Equal(1, journal.Count("context closed"));
     }
 
     [Fact]

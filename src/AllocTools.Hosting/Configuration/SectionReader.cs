@@ -24,7 +24,7 @@ internal sealed class SectionReader
     /// <param name="section">The section; one that is not there is empty.</param>
     /// <param name="keys">The keys it may have.</param>
     /// <param name="others">Keys that it may have besides, which are somebody else's to read.</param>
-    /// <param name="allowsUnknownKeys">Keys that nobody knows are passed over.</param>
+    /// <param name="allowsUnknownKeys">Unknown keys are ignored.</param>
     /// <returns>What is wrong, each with its path, the value and what would be right; and the values that can be bound.</returns>
     public static (IReadOnlyList<string> Failures, IConfiguration Values) Read(
         IConfigurationSection section, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others, bool allowsUnknownKeys)

@@ -330,7 +330,7 @@ internal sealed class HostEndpoint : IRmaEndpoint, IMeteredEndpoint
         ? endpoint
         : throw Removed(nameof(peer));
 
-    private static ArgumentException Removed(string parameter) => new("The peer was removed from this endpoint; insert it again.", parameter);
+    private static ArgumentException Removed(string parameter) => new("This RmaPeer is not at the endpoint: it was removed. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.", parameter);
 
     private void Count(RmaOperationKind kind, long length, int error, long started = 0)
     {

@@ -22,7 +22,7 @@ internal sealed class PeerReach(fi_addr_format format, byte[] bound, byte[] adve
             return $"{peer.Address} names no machine: whoever is given it reaches itself. The peer must give an address of its own; see its Node and AdvertisedNode";
         bool isElsewhere = place is { } here && peerPlace is { } there && !here.SharesNetworkWith(there);
         if (IPAddress.IsLoopback(peer.Address) && isElsewhere)
-            return $"{peer.Address} is the loopback address of another machine or container, which is reached there only. Set the peer's Node to an address of its machine";
+            return $"{peer.Address} is the loopback address of another machine or container, which can be reached only there. Set the peer's Node to an address of its machine";
         if (IPAddress.IsLoopback(own.Address) && (isElsewhere || !IsOfThisMachine(peer.Address)))
             return $"this endpoint is bound to the loopback address {own.Address}, from which {peer.Address} on another machine can't be reached. Set Node to an address of this machine";
         if (isElsewhere && SocketAddressBytes.TryRead(format, advertised, out IPEndPoint? mine) && mine.Address.Equals(peer.Address))

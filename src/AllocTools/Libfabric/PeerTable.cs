@@ -27,7 +27,7 @@ internal sealed class PeerTable(
     private long _generations;
     private bool _wasRefusalLogged;
 
-    public static ArgumentException Removed() => new("The peer was removed from this endpoint, or was never inserted at it; insert it.");
+    public static ArgumentException Removed() => new("This RmaPeer is not at the endpoint: it was removed, or is from before the peer was inserted again. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.");
 
     /// <summary>Inserts a peer, or counts once more one that is there.</summary>
     public ulong Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots, out long generation)

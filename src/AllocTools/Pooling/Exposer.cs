@@ -12,7 +12,7 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
         if (remote == RmaAccess.None)
             throw new ArgumentOutOfRangeException(nameof(access), access, "The access must be RemoteRead, RemoteWrite or both.");
         if ((remote & ~engine.Access) != 0)
-            throw new InvalidOperationException($"The pool '{engine.Name}' is registered for {engine.Access}, so {remote} can't be granted. Set its option Access.");
+            throw new InvalidOperationException($"The pool '{engine.Name}' is registered for {engine.Access}, so {remote} can't be granted. Set its option Access to \"{(engine.Access | remote) & ~RmaAccess.Local}\".");
         if ((remote & RmaAccess.RemoteWrite) != 0 && !slab.Region.IsWritable)
         {
             throw new RmaRegistrationException(
