@@ -24,7 +24,7 @@ internal static class KeyReference
     {
         bool isLive = isPool && path.Length == 0 && LiveOptions.Names.Contains(key.Name);
         if (key.Name == OptionKeys.AllowUnknownKeys)
-            return new ReferenceKey(path + key.Name, key, null, "false", isLive, "Keys that nobody knows are passed over in place of failing the start.", []);
+            return new ReferenceKey(path + key.Name, key, null, "false", isLive, "Unknown keys are ignored instead of failing the start.", []);
         PropertyInfo property = defaults.GetType().GetProperty(key.Name)!;
         object? value = property.GetValue(defaults);
         (string below, Type? type) = key.Kind switch
