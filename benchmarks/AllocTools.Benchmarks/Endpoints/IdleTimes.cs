@@ -6,7 +6,7 @@ using Spectre.Console;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>What endpoints cost in processor time and memory that have nothing to do: each has written to the next one, and then none does anything.</summary>
+/// <summary>What endpoints that have nothing to do cost in processor time and memory: each has written to the next one, and then none does anything.</summary>
 internal static class IdleTimes
 {
     private const int Count = 100;
