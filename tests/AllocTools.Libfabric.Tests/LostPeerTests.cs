@@ -82,6 +82,35 @@ public sealed class LostPeerTests
             source.Dispose();
     }
 
+    // Anybody may remove the name of a file; systemd does at the end of a session. The process still reaches what it was given.
+    [Fact]
+    public async Task APeerWhoseFileHasNoNameAnyMoreIsLostOnlyWhenItsProcessEnds()
+    {
+        await using LocalSide side = await StartAsync(Fabric.SharedMemoryByAddress);
+        await using IAsyncEnumerator<RmaPeerLost> lost = side.Endpoint.ReadLostPeersAsync(Token).GetAsyncEnumerator(Token);
+        await side.Process.AskAsync("rent 4096 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 4096));
+        using RmaBuffer source = side.Pool.Rent(4096);
+        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+        foreach (string file in Directory.EnumerateFiles("/dev/shm", $"alloctools-{side.Process.Id}-*"))
+            File.Delete(file);
+        // Each is found by a look at all peers. The first may have begun before the file was removed; the second has not.
+        for (int i = 0; i < 2; i++)
+        {
+            await using PeerProcess other = new("fabric", Fabric.SharedMemoryByAddress, "RemoteWrite");
+            RmaPeer peer = side.Endpoint.InsertPeer(Convert.FromBase64String(await other.AskAsync("address")));
+            await other.KillAsync();
+            Assert.True(await lost.MoveNextAsync().AsTask().WaitAsync(TestTime.Seconds(30), Token));
+            Assert.Equal(peer, lost.Current.Peer);
+        }
+        source.Span.Fill(7);
+        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+        Assert.Equal(Convert.ToHexString(source.Span), await side.Process.AskAsync("peek 0 0 4096"));
+        await side.Process.KillAsync();
+        Assert.True(await lost.MoveNextAsync().AsTask().WaitAsync(TestTime.Seconds(30), Token));
+        Assert.Equal(side.Peer, lost.Current.Peer);
+    }
+
     [Theory]
     [MemberData(nameof(SocketFabrics))]
     public async Task APeerThatIsStartedAgainAtItsAddressIsReachedOnceItIsInsertedAgain(string fabric)

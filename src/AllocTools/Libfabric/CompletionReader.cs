@@ -17,6 +17,9 @@ internal sealed unsafe class CompletionReader(
     private readonly string _provider = context.Traits.ProviderName;
     private readonly bool _confirmsSends = context.Traits.SendsAreConfirmed;
 
+    /// <summary>The last read went on until nothing was there any more.</summary>
+    public bool WasEmptied { get; private set; }
+
     /// <summary>Reads what is there, up to 1,024 completions.</summary>
     /// <param name="milliseconds">How long to wait for the first one, inside the transport.</param>
     /// <returns>True where anything was.</returns>
@@ -25,6 +28,7 @@ internal sealed unsafe class CompletionReader(
     {
         fi_cq_msg_entry* entries = stackalloc fi_cq_msg_entry[BatchSize];
         bool happened = false;
+        WasEmptied = true;
         for (int i = 0; i < MostBatches; i++)
         {
             nint read = milliseconds == 0 || i > 0 ? queue.Read(entries, BatchSize) : queue.SRead(entries, BatchSize, null, milliseconds);
@@ -50,6 +54,7 @@ internal sealed unsafe class CompletionReader(
                 throw LibfabricErrors.Provider(context.Library, _provider, "fi_cq_read", (int)read);
             }
         }
+        WasEmptied = false;
         return true;
     }
 

@@ -86,7 +86,9 @@ internal sealed unsafe class EndpointProgress
             bool happened = _reader.Read(milliseconds);
             if (Dispatch.HasRetries)
                 happened |= Dispatch.PostRetries();
-            Lanes.LookIfDue();
+            // A completion that has not been read yet may be of what the look would give up.
+            if (_reader.WasEmptied)
+                Lanes.LookIfDue();
             // Read again: a long turn must not take from the grace of what it cancels.
             _overdue.End(_clock is null ? _time.GetTimestamp() : _clock.Now());
             return happened;

@@ -449,6 +449,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         _resources.Endpoint.DangerousRelease();
         _resources.Queue.DangerousRelease();
         bool lanesAreClosed = _starter.Progress.Lanes.Close();
+        _peers.CloseFiles();
         if (_ownsResources)
             _resources.Dispose();
         isDone |= lanesAreClosed && _resources.IsEndpointClosed;

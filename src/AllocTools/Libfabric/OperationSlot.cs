@@ -56,7 +56,7 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     /// <summary>Which of the peers that have had that number it is.</summary>
     public long PeerGeneration { get; private set; }
 
-    /// <summary>Through which native endpoint it was posted last, where there may be several.</summary>
+    /// <summary>Through which native endpoint it was posted, where there may be several; null until it is posted.</summary>
     public TransmitLane? Lane { get; set; }
 
     /// <summary>Which of all that were posted it was.</summary>
@@ -139,6 +139,8 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         _users = hasTask && waiter is null ? 2 : 1;
         _cancelRequested = false;
         CancelRequests = 0;
+        // A lane that is given up takes what is outstanding on it.
+        Lane = null;
         Stage = SendStage.Send;
         Kind = operation.Kind;
         // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.

@@ -3,7 +3,8 @@ namespace AllocTools.Libfabric;
 /// <summary>A peer that an endpoint knows.</summary>
 /// <param name="address">Its address, as the transport has it.</param>
 /// <param name="generation">Which of those that have had its number it is.</param>
-internal sealed class PeerEntry(byte[] address, long generation)
+/// <param name="file">Its file, where it has one.</param>
+internal sealed class PeerEntry(byte[] address, long generation, SharedMemoryFile.PeerFile? file)
 {
     private PeerLoss? _loss;
     private TransmitLane? _lane;
@@ -14,6 +15,9 @@ internal sealed class PeerEntry(byte[] address, long generation)
     public byte[] Address { get; } = address;
 
     public long Generation { get; } = generation;
+
+    /// <summary>Its file, by which it is known whether it is there; null where peers have none.</summary>
+    public SharedMemoryFile.PeerFile? File { get; } = file;
 
     /// <summary>What its address said of its transport, when it was inserted last; null where it said nothing.</summary>
     public TransportDescription? Transport { get; set; }
@@ -33,6 +37,9 @@ internal sealed class PeerEntry(byte[] address, long generation)
 
     /// <summary>Why it is lost; null where it is not.</summary>
     public PeerLoss? Loss => Volatile.Read(ref _loss);
+
+    /// <summary>It is lost, and it is certain that nothing of it reaches this process any more.</summary>
+    public bool IsGone => Loss is not null && File is { IsLetGo: true };
 
     /// <summary>The system may be asked about the peer now; not again before the period is over.</summary>
     public bool TryProbe(long now, TimeSpan period, TimeProvider time)

@@ -64,7 +64,7 @@ internal sealed class PeerLosses(LibfabricContext context, PeerTable peers, Endp
     {
         foreach ((ulong handle, PeerEntry entry) in peers.Present)
         {
-            if (SharedMemoryFile.FindLoss(entry.Address) is string reason)
+            if (entry.File?.FindLoss() is string reason)
                 Lose(handle, entry, reason, FiErrno.FI_ECONNRESET);
         }
     }

@@ -46,12 +46,13 @@ internal sealed class PeerTable(
                 FiErrno.FI_EINVAL,
                 nameof(FiErrno.FI_EINVAL));
         }
-        if (hasFiles)
-            SharedMemoryFile.ThrowIfOutOfReach(address);
+        SharedMemoryFile.PeerFile? file = hasFiles ? SharedMemoryFile.OpenPeer(address) : null;
+        bool isKept = false;
         string text = Convert.ToHexString(address);
-        lock (_gate)
+        _gate.Enter();
+        try
         {
-            if (_handles.TryGetValue(text, out ulong handle) && _peers[handle] is { Loss: not null } lost)
+            if (_handles.TryGetValue(text, out ulong handle) && _peers.TryGetValue(handle, out PeerEntry? lost) && lost.Loss is not null)
                 Replace_NeedsLock(text, handle, lost, slots);
             if (!_handles.TryGetValue(text, out handle))
             {
@@ -60,6 +61,11 @@ internal sealed class PeerTable(
                     handle = InsertNatively(address);
             }
             // Some transports give one peer's number to addresses that are spelt differently, too.
+            if (_peers.TryGetValue(handle, out lost) && lost.Loss is not null)
+            {
+                Replace_NeedsLock(Convert.ToHexString(lost.Address), handle, lost, slots);
+                handle = InsertNatively(address);
+            }
             if (_peers.TryGetValue(handle, out PeerEntry? known))
             {
                 known.Insertions++;
@@ -73,9 +79,16 @@ internal sealed class PeerTable(
             foreach ((string left, _) in _left.Where(l => l.Value == handle).ToArray())
                 _left.Remove(left);
             generation = ++_generations;
-            _peers[handle] = new PeerEntry(address.ToArray(), generation) { Transport = transport, Flow = FlowOf(transport) };
+            _peers[handle] = new PeerEntry(address.ToArray(), generation, file) { Transport = transport, Flow = FlowOf(transport) };
+            isKept = true;
             _handles[text] = handle;
             return handle;
+        }
+        finally
+        {
+            _gate.Exit();
+            if (!isKept)
+                file?.Dispose();
         }
     }
 
@@ -95,6 +108,7 @@ internal sealed class PeerTable(
             // runs is looked for; an operation does it the other way round, with a fence between.
             _handles.Remove(text);
             _peers.TryRemove(peer.Handle, out _);
+            entry.File?.Dispose();
             Fence.Full();
             LetGoOfLeft_NeedsLock(slots);
             if (IsUsed(peer.Handle, slots))
@@ -161,6 +175,16 @@ internal sealed class PeerTable(
             action();
     }
 
+    /// <summary>Closes the files of peers. Nothing is inserted any more.</summary>
+    public void CloseFiles()
+    {
+        lock (_gate)
+        {
+            foreach (PeerEntry entry in _peers.Values)
+                entry.File?.Dispose();
+        }
+    }
+
     /// <summary>Reports lost peers.</summary>
     public LostPeers Lost { get; } = new();
 
@@ -187,6 +211,7 @@ internal sealed class PeerTable(
         _replaced[lost.Generation] = lost.Insertions;
         _handles.Remove(text);
         _peers.TryRemove(handle, out _);
+        lost.File?.Dispose();
         if (IsUsed(handle, slots) || !TryForget_NeedsLock(handle))
             _left[text] = handle;
     }

@@ -98,9 +98,9 @@ internal sealed class SharedMemoryFile : IDisposable
             : "";
     }
 
-    /// <summary>Refuses a peer that is not there, or is another user's.</summary>
+    /// <summary>Opens a peer's file, and refuses a peer that is not there, or is another user's.</summary>
     /// <exception cref="RmaProviderException">It can't be reached from here.</exception>
-    public static void ThrowIfOutOfReach(ReadOnlySpan<byte> address)
+    public static PeerFile OpenPeer(ReadOnlySpan<byte> address)
     {
         string path = PathOf(address);
         if (Path.GetDirectoryName(path) != Folder)
@@ -111,17 +111,10 @@ internal sealed class SharedMemoryFile : IDisposable
         // libfabric 1.17 opens this process's file in the peer when it is first written to; a peer that may not ends by SIGSEGV.
         if (owner != user)
             throw new RmaProviderException($"The peer can't be reached: its file {path} belongs to user {owner}, and this process runs as user {user}. Processes reach each other by shm only as the same user; that includes root.", FiErrno.FI_EACCES, nameof(FiErrno.FI_EACCES));
-    }
-
-    /// <summary>Whether the peer is gone: its file is removed or not locked any more.</summary>
-    /// <returns>How it is known, in words; null where it is there, or nothing tells.</returns>
-    public static string? FindLoss(ReadOnlySpan<byte> address)
-    {
-        string path = PathOf(address);
-        using SafeFileHandle? file = FileLocks.Open(path, out int error);
-        return file is null
-            ? error == FileLocks.NotThere ? "its endpoint was closed: its file in /dev/shm is gone" : null
-            : IsMarked(Path.GetFileName(path)) && !FileLocks.IsLocked(file) ? "its process has ended" : null;
+        return new PeerFile(
+            FileLocks.Open(path, out int error) ?? throw new RmaProviderException($"The peer can't be reached: its file {path} can't be opened: {SystemErrors.NameOf(error)}.", error, SystemErrors.NameOf(error)) { IsTransient = true },
+            path,
+            IsMarked(Path.GetFileName(path)));
     }
 
     public void Dispose() => _locked.Dispose();
@@ -164,6 +157,43 @@ internal sealed class SharedMemoryFile : IDisposable
     {
         string text = Encoding.ASCII.GetString(address).TrimEnd('\0');
         return Path.Combine(Folder, text.StartsWith(AddressScheme, StringComparison.Ordinal) ? text[AddressScheme.Length..] : text);
+    }
+
+    /// <summary>The file of a peer, open from when it is inserted until it is removed.</summary>
+    /// <remarks>
+    /// So the lock is looked at and not the name, which anybody may remove while the process lives: `rm`, or systemd at the
+    /// end of its user's session (RemoveIPC). Of files that are not locked only the name says anything, and never that the
+    /// process has ended. Any thread may call this.
+    /// </remarks>
+    internal sealed class PeerFile(SafeFileHandle file, string path, bool isMarked) : IDisposable
+    {
+        private readonly Lock _gate = new();
+
+        /// <summary>Nothing of the peer reaches this process any more: its process has ended, or has closed its endpoint.</summary>
+        public bool IsLetGo
+        {
+            get
+            {
+                lock (_gate)
+                    return isMarked && !file.IsClosed && !FileLocks.IsLocked(file);
+            }
+        }
+
+        /// <summary>Why the peer is lost, in words; null where it is there, or nothing tells.</summary>
+        public string? FindLoss()
+        {
+            if (isMarked && !IsLetGo)
+                return null;
+            return FileLocks.OwnerOf(path) is null ? "its endpoint was closed: its file in /dev/shm is gone"
+                : isMarked ? "its process has ended"
+                : null;
+        }
+
+        public void Dispose()
+        {
+            lock (_gate)
+                file.Dispose();
+        }
     }
 
     /// <summary>Null where it can't be had: another process holds it for longer than that, or the folder may not be opened. Then the look at the room is a guess.</summary>

@@ -9,7 +9,7 @@ namespace AllocTools.Libfabric;
 /// or dead holds up the completions of all others for as long as it lasts. So the oldest operation of each lane is looked
 /// at: one that has not completed for <see cref="Looks"/> looks in a row makes its peer keep that lane for itself, and
 /// the others go on by another, which has the same address vector and the same completion queue. Where that peer is lost
-/// the lane is dead: no completion comes from it any more, so its slots are freed and the lane is closed. The first lane
+/// and gone (<see cref="PeerEntry.IsGone"/>) the lane is dead: no completion comes from it any more, so its slots are freed and the lane is closed. The first lane
 /// is the endpoint that peers know; it goes on receiving. Buffers of operations that were behind the lost peer's stay in
 /// quarantine until the endpoint is closed: their own peers may still read them.
 /// All but <see cref="For"/> and <see cref="NeedsLook"/> is called by the turn's holder.
@@ -123,7 +123,7 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
             return;
         }
         PeerEntry? culprit = peers.Find(head);
-        bool isLost = culprit?.Loss is not null;
+        bool isLost = culprit is { IsGone: true };
         // A lost peer's last answer may have come since the completions were read; not any more by the next look.
         if (!lane.Saw(head.PostOrder, isLost, Looks))
             return;
@@ -186,9 +186,10 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
         bool isEmpty = true;
         foreach (OperationSlot slot in slots)
         {
-            if (slot.Lane != lane || !IsOutstanding(slot))
-                continue;
             long word = slot.Word;
+            // After the word: where it is still the one that was read, the lane is of the same use.
+            if (!IsOutstanding(slot) || slot.Lane != lane)
+                continue;
             RmaPeerLostException? lost = peers.FindLoss(slot);
             if (OperationSlot.StateOf(word) is OperationState.Posted or OperationState.Cancelling)
                 ending.TryAbandon(slot, word, lost as Exception ?? LibfabricErrors.HeldUp(context.Traits.ProviderName, slot.Kind, slot.Length, lane.Blocker));
@@ -198,9 +199,9 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
                 isEmpty = false;
                 continue;
             }
-            if (lost is null)
+            if (peers.Find(slot) is not { IsGone: true })
                 _kept.Add(slot.TakeHold());
-            OperationEnding.LetGo(slot, slot.Use);
+            OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
         }
         if (isEmpty && lane != _first && lane != _current && lane.Close(context.Logger))
             _lanes.Remove(lane);
