@@ -71,7 +71,7 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <param name="length">Bytes, 1 or more; they count against the cap.</param>
     /// <exception cref="ArgumentOutOfRangeException">The address is 0 or the length is 0 or less, or over the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
-    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or may not be read, or the provider refused. Where it says <see cref="RmaRegistrationException.IsStillRegistered"/>, the memory must stay in place for good.</exception>
+    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or may not be read, or the provider refused. Where it says <see cref="RmaRegistrationException.IsStillRegistered"/>, the memory must stay in place permanently.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     RmaBuffer Register(nint address, long length);
 

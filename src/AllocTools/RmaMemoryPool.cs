@@ -84,7 +84,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     /// <see cref="RmaMemoryPoolOptions.TrimInterval"/>, <see cref="RmaMemoryPoolOptions.DrainTimeout"/> and
     /// <see cref="RmaMemoryPoolOptions.LeakDetection"/> (of later rents). The other options stay as they were.
     /// Over a lower cap idle memory is given back at once and the rest as it is returned; until then nothing more is
-    /// registered, and who waits for more than the cap is refused.
+    /// registered, and a waiter for more than the cap is refused.
     /// </summary>
     /// <param name="options">Read once, here.</param>
     /// <exception cref="OptionsValidationException">

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Sample.Tests;
@@ -43,7 +44,7 @@ public sealed class ObservedTests
         List<string> missing = ["/v1/metrics rma.pool.hits", "/v1/metrics rma.endpoint.operation.duration", "/v1/traces rma.register", "/v1/traces rma.write"];
         while (missing.Count != 0)
         {
-            HttpListenerContext call = await collector.GetContextAsync().WaitAsync(TimeSpan.FromSeconds(30), Token);
+            HttpListenerContext call = await collector.GetContextAsync().WaitAsync(TestTime.Seconds(120), Token);
             using var body = new StreamReader(call.Request.InputStream, System.Text.Encoding.Latin1);
             string text = await body.ReadToEndAsync(Token);
             missing.RemoveAll(m => m.Split(' ')[0] == call.Request.Url!.AbsolutePath && text.Contains(m.Split(' ')[1], StringComparison.Ordinal));

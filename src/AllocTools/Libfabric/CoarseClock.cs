@@ -21,7 +21,7 @@ internal sealed class CoarseClock(TimeProvider time)
     private long _tick = -1;
     private long _timestamp;
 
-    /// <summary>The timestamp, at most a tick old. The turn's.</summary>
+    /// <summary>The timestamp, at most a tick old. The caller must hold the progress turn.</summary>
     public long Now()
     {
         long tick = Environment.TickCount64;
@@ -34,7 +34,7 @@ internal sealed class CoarseClock(TimeProvider time)
         return _timestamp;
     }
 
-    /// <summary>When an operation with that time-out starts: now or up to <see cref="Resolution"/> later, so that none ends early. Anybody's.</summary>
+    /// <summary>When an operation with that time-out starts: now or up to <see cref="Resolution"/> later, so that none ends early. Any thread may call this.</summary>
     public long Start(TimeSpan timeout) =>
         _hasTicks && timeout >= ShortestTimeout && Volatile.Read(ref _tick) == Environment.TickCount64
             ? Volatile.Read(ref _timestamp) + _resolution

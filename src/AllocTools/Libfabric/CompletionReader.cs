@@ -3,7 +3,7 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Reads the completion queue and ends the operations whose completions it finds. The turn's.</summary>
+/// <summary>Reads the completion queue and ends the operations whose completions it finds. The caller must hold the progress turn.</summary>
 /// <remarks>A completion can be read before the call that posted its operation has returned.</remarks>
 internal sealed unsafe class CompletionReader(
     LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending, PeerLosses losses, ReceiveOverflow? overflow, DeliveryGauge? gauge)

@@ -78,7 +78,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     public override RmaProviderTraits Traits { get; }
 
-    /// <summary>The first failure of an endpoint's progress, for good; or that of one which is stuck, while it is.</summary>
+    /// <summary>The first failure of an endpoint's progress, permanently; or that of one which is stuck, while it is.</summary>
     public override RmaException? Failure => Volatile.Read(ref _failure)
         ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Traits.ProviderName}' does not return; with shm a peer that was killed may have left a lock behind."));
 

@@ -36,7 +36,7 @@ internal static class LibfabricErrors
         var known = failure as RmaRegistrationException;
         int error = Math.Abs(status);
         return new RmaRegistrationException(
-            $"{failure.Message} Undoing it failed, too: fi_close (registration) with {FiErrno.NameOf(error)} ({library.StrError(error)}). The memory stays mapped and on the books for good.",
+            $"{failure.Message} Undoing it failed, too: fi_close (registration) with {FiErrno.NameOf(error)} ({library.StrError(error)}). The memory stays mapped, and counts against the cap, permanently.",
             known?.Operation ?? "fi_mr_regattr",
             length,
             provider,

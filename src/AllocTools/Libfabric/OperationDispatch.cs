@@ -96,7 +96,7 @@ internal sealed class OperationDispatch
     /// <summary>Leaves an operation to a later turn, behind those that wait already.</summary>
     public void Queue(OperationSlot slot, long use) => Queue(slot, use, first: false);
 
-    /// <summary>Posts what waits, as far as the transport takes it. The turn's.</summary>
+    /// <summary>Posts what waits, as far as the transport takes it. The caller must hold the progress turn.</summary>
     public bool PostRetries()
     {
         bool happened = false;
@@ -132,7 +132,7 @@ internal sealed class OperationDispatch
         return happened;
     }
 
-    /// <summary>Goes on with one that is longer than the transport's messages. The turn's.</summary>
+    /// <summary>Goes on with one that is longer than the transport's messages. The caller must hold the progress turn.</summary>
     public void PostNextPart(OperationSlot slot, long use)
     {
         nint status = _poster.Post(slot);

@@ -73,7 +73,7 @@ internal sealed class OperationEnding(LibfabricContext context, PeerTable peers,
             slot.ReleaseByFabric();
     }
 
-    /// <summary>The fabric is done with one that somebody else has ended, or is about to. The turn's.</summary>
+    /// <summary>The fabric is done with one that somebody else has ended, or is about to. The caller must hold the progress turn.</summary>
     public static void LetGo(OperationSlot slot, long use)
     {
         if (slot.TryChange(use, OperationState.Ending, OperationState.Late))

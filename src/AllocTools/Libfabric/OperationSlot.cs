@@ -79,10 +79,10 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     /// <summary>The timestamp at which it times out; <see cref="long.MaxValue"/> for never.</summary>
     public long Deadline { get; private set; }
 
-    /// <summary>Until when the transport may give it up (<see cref="OperationState.Cancelling"/>). The turn's.</summary>
+    /// <summary>Until when the transport may give it up (<see cref="OperationState.Cancelling"/>). The caller must hold the progress turn.</summary>
     public long GraceEnds { get; set; }
 
-    /// <summary>How often the transport was asked to give it up. The turn's.</summary>
+    /// <summary>How often the transport was asked to give it up. The caller must hold the progress turn.</summary>
     public int CancelRequests { get; set; }
 
     /// <summary>Its neighbours in the retry queue, which it writes under its lock.</summary>

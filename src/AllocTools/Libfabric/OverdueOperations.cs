@@ -22,7 +22,7 @@ internal sealed unsafe class OverdueOperations(
     private int _postNoted;
     private int _requests;
 
-    /// <summary>How often the transport was asked to give an operation up. Anybody's.</summary>
+    /// <summary>How often the transport was asked to give an operation up. Any thread may call this.</summary>
     public int Requests => Volatile.Read(ref _requests);
 
     /// <summary>Somebody's operation is to be cancelled.</summary>
@@ -34,7 +34,7 @@ internal sealed unsafe class OverdueOperations(
     /// <summary>An operation was posted, and <see cref="Requests"/> has changed meanwhile: that request may have been for it, and too early.</summary>
     public void NotePost() => Interlocked.Exchange(ref _postNoted, 1);
 
-    /// <summary>Ends what is due. The turn's.</summary>
+    /// <summary>Ends what is due. The caller must hold the progress turn.</summary>
     public void End(long now)
     {
         if (Volatile.Read(ref _cancelNoted) != 0)
@@ -72,7 +72,7 @@ internal sealed unsafe class OverdueOperations(
         }
     }
 
-    /// <summary>Ends what is due while whoever has the turn is stuck. Anybody's.</summary>
+    /// <summary>Ends what is due while whoever has the turn is stuck. Any thread may call this.</summary>
     public void EndWithoutTurn(long now)
     {
         foreach (OperationSlot slot in slots)

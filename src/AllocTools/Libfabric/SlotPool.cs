@@ -8,7 +8,7 @@ namespace AllocTools.Libfabric;
 /// Free slots are a stack without a lock (Treiber's), whose head counts its changes, so that one that was taken and
 /// came back is not taken for unchanged. While operations wait nobody else takes a slot: one that comes free is given to
 /// the oldest, under the lock, by way of the callback, which queues it or says that it can't be served any more; so
-/// they are posted in the order of the calls. No slot is forgotten: who waits says so first and then looks at the stack,
+/// they are posted in the order of the calls. No slot is forgotten: a waiter says so first and then looks at the stack,
 /// who returns one does it the other way round, each with a fence between.
 /// </remarks>
 internal sealed class SlotPool

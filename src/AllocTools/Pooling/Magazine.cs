@@ -66,7 +66,7 @@ internal sealed class Magazine
     /// <summary><see cref="Rents"/> when it was last looked after. Guarded by the lock of the class's magazines.</summary>
     public long RentsSeen { get; set; } = -1;
 
-    /// <summary>Takes a block. The owner's.</summary>
+    /// <summary>Takes a block. Only the owning thread may call this.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryPop(out ulong block)
     {
@@ -88,7 +88,7 @@ internal sealed class Magazine
         return false;
     }
 
-    /// <summary>Puts a block, unless the mode says that somebody else wants it. The owner's.</summary>
+    /// <summary>Puts a block, unless the mode says that somebody else wants it. Only the owning thread may call this.</summary>
     /// <param name="block">The block.</param>
     /// <param name="mode">Read while busy: whoever changed it and then passed the barrier finds the block here, or it is refused.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -110,7 +110,7 @@ internal sealed class Magazine
         return false;
     }
 
-    /// <summary>Puts several, unless somebody else wants blocks. The owner's.</summary>
+    /// <summary>Puts several, unless somebody else wants blocks. Only the owning thread may call this.</summary>
     /// <returns>How many it took, from the start.</returns>
     public int Fill(ReadOnlySpan<ulong> blocks, ref int mode)
     {
@@ -126,7 +126,7 @@ internal sealed class Magazine
         return filled;
     }
 
-    /// <summary>Takes the blocks that were put first. The owner's.</summary>
+    /// <summary>Takes the blocks that were put first. Only the owning thread may call this.</summary>
     /// <returns>How many.</returns>
     public int Spill(Span<ulong> into)
     {
@@ -144,7 +144,7 @@ internal sealed class Magazine
         return count;
     }
 
-    /// <summary>Keeps the owner out, for good unless it is ended, once the process-wide barrier was passed. Under the lock of the class's magazines, as all below.</summary>
+    /// <summary>Keeps the owner out, permanently unless it is ended, once the process-wide barrier was passed. Under the lock of the class's magazines, as all below.</summary>
     public void Revoke() => Volatile.Write(ref _state.Revoked, 1);
 
     public void EndRevocation() => Volatile.Write(ref _state.Revoked, 0);

@@ -10,7 +10,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What is behind every pool, whatever its provider: routes a request to its size class and keeps the books.</summary>
+/// <summary>What is behind every pool, whatever its provider: routes a request to its size class and keeps the statistics.</summary>
 /// <remarks>
 /// A request goes to the smallest class whose blocks are long enough, or to the direct regions. An idle block ends it
 /// there. Else the class grows, if the budget has room; at the cap idle memory of the others is given back first, then a
@@ -160,7 +160,7 @@ internal sealed class PoolEngine : IDisposable
         return RentColdAsync(length, cancellationToken);
     }
 
-    /// <summary>One unsigned comparison refuses lengths of 0 and less, those over the largest class, and a pool that is not at its ease.</summary>
+    /// <summary>One unsigned comparison refuses lengths of 0 and less, those over the largest class, and all while callers wait or the pool closes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool TryTakeWarm(long length, out RmaBuffer buffer)
     {

@@ -137,7 +137,7 @@ internal sealed class PoolMemory
 
     /// <summary>
     /// Changes the cap while the pool is in use. Over a lower one idle memory is given back at once, and the rest as it
-    /// is returned; until then nothing more is registered. A higher one serves who waits.
+    /// is returned; until then nothing more is registered. A higher one serves waiters.
     /// </summary>
     public void SetLimit(long bytes)
     {
