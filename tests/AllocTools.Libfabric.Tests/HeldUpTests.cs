@@ -85,8 +85,56 @@ public sealed class HeldUpTests
         Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
     }
 
-    private static Task<LocalSide> StartAsync(string fabric) => LocalSide.StartAsync(fabric, configure: o =>
+    // The same where the callers make progress: several threads post and read at once while native endpoints are given up.
+    [Fact]
+    public async Task KilledPeersHoldUpNoOtherWhereCallersMakeProgress()
     {
+        await using LocalSide side = await StartAsync(Fabric.SharedMemoryByAddress, LibfabricProgress.Caller);
+        await side.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion healthy = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
+        using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        long written = 0;
+        Task[] callers = [.. Enumerable.Range(0, 2).Select(_ => Task.Factory.StartNew(PostAndPoll, stop.Token, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
+        for (int round = 0; round < 4; round++)
+        {
+            await using PeerProcess killed = new("fabric", Fabric.SharedMemoryByAddress, "RemoteRead, RemoteWrite");
+            (RmaPeer peer, RemoteRegion remote) = await InsertAsync(side, killed);
+            using RmaBuffer source = side.Pool.Rent(4096);
+            await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token);
+            await killed.SuspendAsync();
+            Task lost = side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask();
+            await killed.KillAsync();
+            Assert.IsAssignableFrom<RmaOperationException>(await Record.ExceptionAsync(() => lost.WaitAsync(TestTime.Seconds(60), Token)));
+            long before = Volatile.Read(ref written);
+            Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref written) > before + 20 || callers.Any(static c => c.IsCompleted), TestTime.Seconds(60)), $"round {round}: nothing is written any more");
+            remote.Dispose();
+            side.Endpoint.RemovePeer(peer);
+        }
+        await stop.CancelAsync();
+        foreach (Task caller in callers)
+            await caller.WaitAsync(TestTime.Seconds(60), Token);
+        await side.CloseEndpointAsync();
+        Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
+
+        void PostAndPoll()
+        {
+            using RmaBuffer source = side.Pool.Rent(64);
+            RmaCompletion[] completions = new RmaCompletion[8];
+            while (!stop.IsCancellationRequested)
+            {
+                side.Endpoint.TryPost(RmaOperation.Write(source, healthy));
+                foreach (RmaCompletion completion in completions.AsSpan(0, side.Endpoint.Poll(completions)))
+                {
+                    if (completion.ErrorCode == 0)
+                        Interlocked.Increment(ref written);
+                }
+            }
+        }
+    }
+
+    private static Task<LocalSide> StartAsync(string fabric, LibfabricProgress progress = LibfabricProgress.Endpoint) => LocalSide.StartAsync(fabric, configure: o =>
+    {
+        o.Endpoint.Progress = progress;
         o.Endpoint.OperationTimeout = Timeout;
         o.Endpoint.MaxOutstanding = Outstanding;
     });

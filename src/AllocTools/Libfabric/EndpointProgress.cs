@@ -39,7 +39,7 @@ internal sealed unsafe class EndpointProgress
         _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, peers, _ending, _earliest, time);
         Lanes = new TransmitLanes(context, resources, peers, slots, _ending);
         OperationPoster poster = new(Lanes, context.Traits, contexts, overflow, gauge);
-        Dispatch = new OperationDispatch(context, poster, retries, _ending, Losses, _overdue, _turn, time, hasOwnThread);
+        Dispatch = new OperationDispatch(context, poster, retries, _ending, Losses, _overdue, _turn, hasOwnThread);
         _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending, Losses, overflow, gauge);
     }
 

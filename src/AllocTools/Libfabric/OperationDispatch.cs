@@ -13,10 +13,8 @@ internal sealed class OperationDispatch
     private readonly PeerLosses _losses;
     private readonly OverdueOperations _overdue;
     private readonly ProgressTurn _turn;
-    private readonly TimeProvider _time;
-    private readonly bool _isWatched;
     private readonly bool _turnPostsAll;
-    private readonly bool _turnPostsReceives;
+    private readonly bool _callersTakeTurn;
 
     // Used by the turn's holder only, and empty between turns.
     private readonly List<(OperationSlot Slot, long Use)> _round = [];
@@ -29,10 +27,9 @@ internal sealed class OperationDispatch
     /// <param name="losses">Looks after peers for whom the transport takes nothing.</param>
     /// <param name="overdue">Ends those whose time is over, maybe while they are posted.</param>
     /// <param name="turn">Who makes progress.</param>
-    /// <param name="time">The clock.</param>
     /// <param name="hasOwnThread">A thread of the endpoint makes progress.</param>
     public OperationDispatch(
-        LibfabricContext context, OperationPoster poster, RetryQueue retries, OperationEnding ending, PeerLosses losses, OverdueOperations overdue, ProgressTurn turn, TimeProvider time, bool hasOwnThread)
+        LibfabricContext context, OperationPoster poster, RetryQueue retries, OperationEnding ending, PeerLosses losses, OverdueOperations overdue, ProgressTurn turn, bool hasOwnThread)
     {
         _context = context;
         _poster = poster;
@@ -41,15 +38,14 @@ internal sealed class OperationDispatch
         _losses = losses;
         _overdue = overdue;
         _turn = turn;
-        _time = time;
-        _isWatched = hasOwnThread;
         // shm's processes lock each other's memory. One that is killed there leaves the lock behind, and whoever posts to
         // it spins for ever: that may be the endpoint's own thread, which is watched, and never a caller.
         bool isShared = LibfabricDiscovery.IsSharedMemory(context.Traits.ProviderName);
         _turnPostsAll = isShared && hasOwnThread;
         // shm of libfabric 1.x looks for a receive and queues an unexpected message in two steps: a receive that is
-        // posted between them, while another thread makes progress, never meets its message.
-        _turnPostsReceives = isShared && context.Library.Version.Major == 1;
+        // posted between them, while another thread makes progress, never meets its message. And a turn may close the
+        // native endpoint (TransmitLanes) that another operation is just posted to.
+        _callersTakeTurn = isShared && !hasOwnThread;
     }
 
     /// <summary>Something waits to be posted, and needs turns to get on.</summary>
@@ -161,26 +157,38 @@ internal sealed class OperationDispatch
     {
         if (_turnPostsAll || _retries.HoldsUp(slot.Peer))
             return -FiErrno.FI_EAGAIN;
-        int requests = _overdue.Requests;
-        // Cancelled or overdue at once: the transport could not be asked to give up what it has not got.
-        if (slot.State != OperationState.Posted)
-            return -FiErrno.FI_ECANCELED;
-        if (!_turnPostsReceives || slot.Kind != RmaOperationKind.Receive)
-        {
-            nint status = _poster.Post(slot);
-            // Nor while it was being posted: net's lock may be waited for longer than an operation has time.
-            if (requests != _overdue.Requests)
-                _overdue.NotePost();
-            return status;
-        }
-        _turn.Take(_isWatched ? _time : null);
+        return _callersTakeTurn ? PostInTurn(slot) : PostBesideTurn(slot);
+    }
+
+    private nint PostInTurn(OperationSlot slot)
+    {
+        _turn.Take();
         try
         {
-            return _poster.Post(slot);
+            if (slot.State != OperationState.Posted)
+                return -FiErrno.FI_ECANCELED;
+            nint status = _poster.Post(slot);
+            // It is queued or failed after the turn.
+            if (status != 0)
+                slot.Lane = null;
+            return status;
         }
         finally
         {
             _turn.Release();
         }
+    }
+
+    private nint PostBesideTurn(OperationSlot slot)
+    {
+        int requests = _overdue.Requests;
+        // Cancelled or overdue at once: the transport could not be asked to give up what it has not got.
+        if (slot.State != OperationState.Posted)
+            return -FiErrno.FI_ECANCELED;
+        nint status = _poster.Post(slot);
+        // Nor while it was being posted: net's lock may be waited for longer than an operation has time.
+        if (requests != _overdue.Requests)
+            _overdue.NotePost();
+        return status;
     }
 }

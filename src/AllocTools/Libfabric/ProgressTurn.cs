@@ -22,12 +22,11 @@ internal sealed class ProgressTurn
         return true;
     }
 
-    /// <summary>Takes the turn, spinning until it is free.</summary>
-    /// <param name="time">The clock; null where nobody watches the turn.</param>
-    public void Take(TimeProvider? time)
+    /// <summary>Takes the turn where nobody watches it, spinning until it is free.</summary>
+    public void Take()
     {
         SpinWait spin = default;
-        while (!TryTake(time?.GetTimestamp() ?? 0))
+        while (!TryTake(0))
             spin.SpinOnce(sleep1Threshold: -1);
     }
 
