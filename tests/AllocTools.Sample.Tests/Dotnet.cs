@@ -6,14 +6,25 @@ namespace AllocTools.Sample.Tests;
 /// <summary>The dotnet command, for programs that documents show.</summary>
 internal static class Dotnet
 {
+    // Builds write to the folders of the projects that they refer to, which are the same ones.
+    private static readonly SemaphoreSlim OneBuild = new(1);
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>Builds the project of a folder; warnings are errors. No build server is left behind.</summary>
     public static async Task BuildAsync(string folder, string output)
     {
-        (int status, string said, string errors) = await RunAsync(
-            folder, "build", "-c", "Release", "-o", output, "-warnaserror", "-tl:off", "-nodeReuse:false", "-p:UseSharedCompilation=false");
-        Assert.True(status == 0, said + errors);
+        await OneBuild.WaitAsync(Token);
+        try
+        {
+            (int status, string said, string errors) = await RunAsync(
+                folder, "build", "-c", "Release", "-o", output, "-warnaserror", "-tl:off", "-nodeReuse:false", "-p:UseSharedCompilation=false");
+            Assert.True(status == 0, said + errors);
+        }
+        finally
+        {
+            OneBuild.Release();
+        }
     }
 
     public static async Task<(int Status, string Output, string Errors)> RunAsync(string folder, params string[] arguments)
