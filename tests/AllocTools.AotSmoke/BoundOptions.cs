@@ -52,7 +52,7 @@ internal static class BoundOptions
         Expect.Equal("libfabric.so.1", fabric.LibraryPath);
         Expect.Equal(1, fabric.Settings.Count);
         Expect.Equal("16", fabric.Settings["FI_UNIVERSE_SIZE"]);
-        Expect.Equal(LibfabricProgress.Endpoint, fabric.Endpoint.Progress);
+        Expect.Equal(RmaProgress.Endpoint, fabric.Endpoint.Progress);
         Expect.Equal(TimeSpan.FromSeconds(20), fabric.Endpoint.OperationTimeout);
         Expect.Equal(33, fabric.Endpoint.MaxOutstanding);
         Expect.Equal(3 << 20, fabric.Endpoint.MaxMessageLength);
@@ -67,7 +67,7 @@ internal static class BoundOptions
         Expect.Equal(1, pool.SizeClasses.Count);
         Expect.Equal(65536, pool.SizeClasses[0].BlockSize);
         Expect.Equal("tcp;ofi_rxm", fabric.Provider);
-        Expect.Equal(LibfabricProgress.Caller, fabric.Endpoint.Progress);
+        Expect.Equal(RmaProgress.Caller, fabric.Endpoint.Progress);
         Expect.Equal(LibfabricCompletionLevel.Transmit, fabric.Endpoint.CompletionLevel);
     }
 

@@ -1,7 +1,7 @@
 using System.Collections;
 using System.Reflection;
-using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
+using AllocTools.Hosting.Tests.Support;
 using AllocTools.Libfabric;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -127,7 +127,7 @@ public sealed class BindingTests
         LibfabricEndpointOptions options = Bind<LibfabricProvider, LibfabricOptions>(FabricJson).Endpoint;
 
         AssertEveryPropertyIsSet(options, new LibfabricEndpointOptions());
-        Assert.Equal(LibfabricProgress.Caller, options.Progress);
+        Assert.Equal(RmaProgress.Caller, options.Progress);
         Assert.Equal(LibfabricCompletionLevel.Transmit, options.CompletionLevel);
         Assert.Equal(Timeout.InfiniteTimeSpan, options.OperationTimeout);
         Assert.Equal(33, options.MaxOutstanding);

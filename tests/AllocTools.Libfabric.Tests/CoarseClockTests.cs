@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using AllocTools.Endpoints.Engine;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;

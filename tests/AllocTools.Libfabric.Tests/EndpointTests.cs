@@ -16,7 +16,7 @@ public sealed class EndpointTests
     [MemberData(nameof(Fabrics))]
     public async Task PostedOperationsCompleteByPollingWhereTheCallerMakesProgress(string fabric)
     {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.Progress = LibfabricProgress.Caller);
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.Progress = RmaProgress.Caller);
         const int Count = 100;
         using RmaBuffer target = pair.Right.Pool.Rent(Count * 64);
         target.Span.Clear();
@@ -87,7 +87,7 @@ public sealed class EndpointTests
     [MemberData(nameof(Fabrics))]
     public async Task OperationsAllocateNothingInSteadyState(string fabric)
     {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.Progress = LibfabricProgress.Caller);
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.Progress = RmaProgress.Caller);
         using RmaBuffer target = pair.Right.Pool.Rent(4096);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);

@@ -89,7 +89,7 @@ public sealed class HeldUpTests
     [Fact]
     public async Task KilledPeersHoldUpNoOtherWhereCallersMakeProgress()
     {
-        await using LocalSide side = await StartAsync(Fabric.SharedMemoryByAddress, LibfabricProgress.Caller);
+        await using LocalSide side = await StartAsync(Fabric.SharedMemoryByAddress, RmaProgress.Caller);
         await side.Process.AskAsync("rent 1048576 0");
         using RemoteRegion healthy = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
         using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(Token);
@@ -132,7 +132,7 @@ public sealed class HeldUpTests
         }
     }
 
-    private static Task<LocalSide> StartAsync(string fabric, LibfabricProgress progress = LibfabricProgress.Endpoint) => LocalSide.StartAsync(fabric, configure: o =>
+    private static Task<LocalSide> StartAsync(string fabric, RmaProgress progress = RmaProgress.Endpoint) => LocalSide.StartAsync(fabric, configure: o =>
     {
         o.Endpoint.Progress = progress;
         o.Endpoint.OperationTimeout = Timeout;

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints.Engine;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;

@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using AllocTools.Libfabric;
-using AllocTools.Testing;
 using AllocTools.Regions;
+using AllocTools.Testing;
 
 namespace AllocTools.TestPeer;
 
@@ -21,7 +21,7 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
         {
             o.Endpoint.OperationTimeout = TestTime.Seconds(20);
             if (options.Contains("caller"))
-                o.Endpoint.Progress = LibfabricProgress.Caller;
+                o.Endpoint.Progress = RmaProgress.Caller;
             if (options.SingleOrDefault(static w => w.StartsWith("service=", StringComparison.Ordinal)) is { } service)
                 o.Service = service["service=".Length..];
         });

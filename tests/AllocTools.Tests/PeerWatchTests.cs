@@ -1,4 +1,4 @@
-using AllocTools.Libfabric;
+using AllocTools.Endpoints.Engine;
 using Microsoft.Extensions.Time.Testing;
 using Xunit;
 

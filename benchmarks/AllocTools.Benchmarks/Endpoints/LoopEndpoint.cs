@@ -19,7 +19,7 @@ internal sealed class LoopEndpoint : IDisposable
     public LoopEndpoint(LoopArguments arguments)
     {
         LibfabricOptions fabric = new() { Provider = arguments.Provider, Node = "127.0.0.1" };
-        fabric.Endpoint.Progress = arguments.IsAsync && !arguments.IsTarget ? LibfabricProgress.Endpoint : LibfabricProgress.Caller;
+        fabric.Endpoint.Progress = arguments.IsAsync && !arguments.IsTarget ? RmaProgress.Endpoint : RmaProgress.Caller;
         _context = new LibfabricProvider(fabric).Open();
         Endpoint = _context.OpenEndpoint();
         Size = arguments.Size;

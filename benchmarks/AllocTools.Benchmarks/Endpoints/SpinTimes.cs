@@ -6,7 +6,7 @@ using Spectre.Console;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>What <see cref="LibfabricEndpointOptions.SpinTime"/> costs in processor time, and what it brings: a write now and then between two endpoints of this process.</summary>
+/// <summary>What <see cref="RmaEndpointOptions.SpinTime"/> costs in processor time, and what it brings: a write now and then between two endpoints of this process.</summary>
 internal static class SpinTimes
 {
     private const int Writes = 300;

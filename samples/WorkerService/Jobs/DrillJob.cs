@@ -233,7 +233,7 @@ internal sealed class DrillJob(IRmaMemoryPool pool, IRmaMemoryPool locked, IRmaE
         public static async Task<SilentPeer> OpenAsync(IRmaMemoryPool pool, IRmaEndpoint endpoint, CancellationToken cancellationToken)
         {
             var options = new LibfabricOptions { Provider = pool.Context.Traits.ProviderName, Node = "127.0.0.1", Access = RmaAccess.RemoteWrite };
-            options.Endpoint.Progress = LibfabricProgress.Caller;
+            options.Endpoint.Progress = RmaProgress.Caller;
             Stack<IDisposable> opened = new();
             IRmaContext context = Opened(new LibfabricProvider(options).Open());
             RmaMemoryPool<LibfabricProvider> memory = Opened(new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite }, "silent"));

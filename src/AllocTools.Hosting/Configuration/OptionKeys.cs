@@ -62,7 +62,7 @@ internal static class OptionKeys
         {
             Keys =
             [
-                OptionKey.Of<LibfabricProgress>(nameof(LibfabricEndpointOptions.Progress), OptionKind.Choice),
+                OptionKey.Of<RmaProgress>(nameof(LibfabricEndpointOptions.Progress), OptionKind.Choice),
                 OptionKey.Of<LibfabricCompletionLevel>(nameof(LibfabricEndpointOptions.CompletionLevel), OptionKind.Choice),
                 new(nameof(LibfabricEndpointOptions.OperationTimeout), OptionKind.Duration),
                 new(nameof(LibfabricEndpointOptions.MaxOutstanding), OptionKind.Integer),

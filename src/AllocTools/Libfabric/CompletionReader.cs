@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using AllocTools.Endpoints.Engine;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Engine;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;

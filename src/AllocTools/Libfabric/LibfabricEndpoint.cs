@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Engine;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;

@@ -149,7 +149,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             format = fi_cq_format.FI_CQ_FORMAT_MSG,
             wait_obj = fi_wait_obj.FI_WAIT_FD,
         };
-        if (options.Progress == LibfabricProgress.Endpoint && DescriptorWait.IsSupported)
+        if (options.Progress == RmaProgress.Endpoint && DescriptorWait.IsSupported)
         {
             status = domain.OpenCq(&attributes, out queue);
             if (status == 0 && queue!.GetWaitFd(out int descriptor) == 0)

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints.Engine;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints.Engine;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
 

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints.Engine;
 namespace AllocTools.Libfabric;
 
 /// <summary>How a send goes on with a peer that has a <see cref="DeliveryGauge"/>.</summary>

@@ -1,4 +1,5 @@
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Engine;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;

@@ -6,7 +6,7 @@ internal static class CallersProgress
     /// <summary>Makes progress until the endpoint is closed.</summary>
     public static void Start(FakeWorld world, IRmaEndpoint endpoint)
     {
-        if (world.Progress == LibfabricProgress.Caller)
+        if (world.Progress == RmaProgress.Caller)
             new Thread(() => Run(endpoint)) { IsBackground = true, Name = "Poll" }.Start();
     }
 

@@ -13,13 +13,13 @@ public sealed class EachCallFailsTests
     /// Raw keys, bound registrations and descriptors; keys that the application picks; keys that the provider picks.
     /// Between them the binding makes every call that it knows.
     /// </summary>
-    private static readonly (FakeMode Mode, LibfabricProgress Progress)[] Modes =
+    private static readonly (FakeMode Mode, RmaProgress Progress)[] Modes =
     [
-        (Bound, LibfabricProgress.Endpoint),
-        (Bound, LibfabricProgress.Caller),
-        (FakeMode.Tcp, LibfabricProgress.Endpoint),
-        (FakeMode.Tcp, LibfabricProgress.Caller),
-        (FakeMode.Efa, LibfabricProgress.Endpoint),
+        (Bound, RmaProgress.Endpoint),
+        (Bound, RmaProgress.Caller),
+        (FakeMode.Tcp, RmaProgress.Endpoint),
+        (FakeMode.Tcp, RmaProgress.Caller),
+        (FakeMode.Efa, RmaProgress.Endpoint),
     ];
 
     /// <summary>Each call: what messages call it, and the errors it may give.</summary>
@@ -78,17 +78,17 @@ public sealed class EachCallFailsTests
         ("fi_trywait", [FiErrno.FI_ENOSYS, FiErrno.FI_EINVAL, FiErrno.FI_EAGAIN]),
     ];
 
-    public static TheoryData<string, LibfabricProgress, string> Failing => Combine(Calls.Select(c => c.Call));
+    public static TheoryData<string, RmaProgress, string> Failing => Combine(Calls.Select(c => c.Call));
 
-    public static TheoryData<string, LibfabricProgress, string> Closing => Combine(Closes.Select(c => c.Call));
+    public static TheoryData<string, RmaProgress, string> Closing => Combine(Closes.Select(c => c.Call));
 
-    public static TheoryData<string, LibfabricProgress, string> Passing => Combine(Harmless.Select(c => c.Call), isHarmless: true);
+    public static TheoryData<string, RmaProgress, string> Passing => Combine(Harmless.Select(c => c.Call), isHarmless: true);
 
     [Fact]
     public async Task EveryCallOfALifeIsInOneOfTheTables()
     {
         HashSet<string> made = [];
-        foreach ((FakeMode mode, LibfabricProgress progress) in Modes)
+        foreach ((FakeMode mode, RmaProgress progress) in Modes)
         {
             using var world = new FakeWorld(mode, progress: progress);
             WholeLife life = await LiveAsync(world);
@@ -100,7 +100,7 @@ public sealed class EachCallFailsTests
 
     [Theory]
     [MemberData(nameof(Failing))]
-    public async Task ACallThatFailsIsNamedAndLeavesNothing(string mode, LibfabricProgress progress, string call)
+    public async Task ACallThatFailsIsNamedAndLeavesNothing(string mode, RmaProgress progress, string call)
     {
         (_, string told, int[] errors) = Calls.Single(c => c.Call == call);
         // Where a queue has a descriptor, its opening is tried twice.
@@ -126,7 +126,7 @@ public sealed class EachCallFailsTests
 
     [Theory]
     [MemberData(nameof(Closing))]
-    public async Task WhatCantBeClosedKeepsWhatItDependsOnAndItsPages(string mode, LibfabricProgress progress, string call)
+    public async Task WhatCantBeClosedKeepsWhatItDependsOnAndItsPages(string mode, RmaProgress progress, string call)
     {
         int[] times = await TimesAsync(mode, progress, call);
         foreach (int k in times)
@@ -151,7 +151,7 @@ public sealed class EachCallFailsTests
 
     [Theory]
     [MemberData(nameof(Passing))]
-    public async Task WhatIsNoFailureIsNotTold(string mode, LibfabricProgress progress, string call)
+    public async Task WhatIsNoFailureIsNotTold(string mode, RmaProgress progress, string call)
     {
         // A provider that picks its keys itself never has one in use.
         if (call == "fi_mr_regattr" && FakeMode.Parse(mode).Is(FiMrMode.FI_MR_PROV_KEY))
@@ -191,14 +191,14 @@ public sealed class EachCallFailsTests
         Assert.Equal(0, life.Blocks.Mapped);
     }
 
-    private static TheoryData<string, LibfabricProgress, string> Combine(IEnumerable<string> calls, bool isHarmless = false)
+    private static TheoryData<string, RmaProgress, string> Combine(IEnumerable<string> calls, bool isHarmless = false)
     {
-        TheoryData<string, LibfabricProgress, string> data = [];
+        TheoryData<string, RmaProgress, string> data = [];
         foreach (string call in calls)
         {
-            foreach ((FakeMode mode, LibfabricProgress progress) in Modes)
+            foreach ((FakeMode mode, RmaProgress progress) in Modes)
             {
-                if (IsMade(mode, call) && !(isHarmless && progress == LibfabricProgress.Caller && IsForWaiting(call)))
+                if (IsMade(mode, call) && !(isHarmless && progress == RmaProgress.Caller && IsForWaiting(call)))
                     data.Add(mode.ToString(), progress, call);
             }
         }
@@ -217,7 +217,7 @@ public sealed class EachCallFailsTests
     private static bool IsForWaiting(string call) => call is "fi_cq_open" or "fi_control cq" or "fi_trywait";
 
     /// <summary>The first time that a life makes a call, the second, one in the midst, and the last that it surely makes.</summary>
-    private static async Task<int[]> TimesAsync(string mode, LibfabricProgress progress, string call, bool hasWaitObjects = true)
+    private static async Task<int[]> TimesAsync(string mode, RmaProgress progress, string call, bool hasWaitObjects = true)
     {
         using var world = new FakeWorld(FakeMode.Parse(mode), hasWaitObjects: hasWaitObjects, progress: progress);
         await new WholeLife(world).RunAsync(WholeLife.FailingCycles);
@@ -228,7 +228,7 @@ public sealed class EachCallFailsTests
             // How often a queue is read is never the same twice.
             "fi_cq_read" => [1, 2, 3, 4],
             // A queue is opened anew where it has no descriptor to wait on, so that every other time does no harm.
-            "fi_cq_open" when !hasWaitObjects && progress == LibfabricProgress.Endpoint => [2, 4],
+            "fi_cq_open" when !hasWaitObjects && progress == RmaProgress.Endpoint => [2, 4],
             // Nor how often it is asked whether one may wait; the first time is when the queue is opened.
             "fi_trywait" => [1],
             _ => [.. new[] { 1, 2, (last / 2) + 1, last }.Where(k => k <= last).Distinct()],

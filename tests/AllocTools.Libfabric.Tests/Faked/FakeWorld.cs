@@ -34,7 +34,7 @@ internal sealed class FakeWorld : IDisposable
     /// <param name="progress">Who makes progress for the endpoints that are opened.</param>
     /// <param name="library">The library it is in; null for the default one.</param>
     public FakeWorld(
-        FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false, bool hasWaitObjects = true, bool isStrict = false, LibfabricProgress progress = LibfabricProgress.Endpoint, FakeLibrary? library = null)
+        FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false, bool hasWaitObjects = true, bool isStrict = false, RmaProgress progress = RmaProgress.Endpoint, FakeLibrary? library = null)
     {
         _library = library ?? FakeLibrary.Default;
         Mode = mode;
@@ -52,7 +52,7 @@ internal sealed class FakeWorld : IDisposable
 
     public FakeMode Mode { get; }
 
-    public LibfabricProgress Progress { get; }
+    public RmaProgress Progress { get; }
 
     public long RegisteredBytes => _library.Open(_text)[0];
 

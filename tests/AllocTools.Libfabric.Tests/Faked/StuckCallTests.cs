@@ -27,10 +27,10 @@ public sealed class StuckCallTests
     }
 
     [Theory]
-    [InlineData("fi_sendmsg", LibfabricProgress.Endpoint)]
-    [InlineData("fi_sendmsg", LibfabricProgress.Caller)]
-    [InlineData("fi_recv", LibfabricProgress.Endpoint)]
-    public async Task ClosingDoesNotWaitForACallersCallThatDoesNotReturn(string call, LibfabricProgress progress)
+    [InlineData("fi_sendmsg", RmaProgress.Endpoint)]
+    [InlineData("fi_sendmsg", RmaProgress.Caller)]
+    [InlineData("fi_recv", RmaProgress.Endpoint)]
+    public async Task ClosingDoesNotWaitForACallersCallThatDoesNotReturn(string call, RmaProgress progress)
     {
         using var world = new FakeWorld(FakeMode.Tcp, progress: progress);
         await using (var pair = new EndpointPair(world.Name))
@@ -57,9 +57,9 @@ public sealed class StuckCallTests
 
     // The request to give it up comes before the transport has it.
     [Theory]
-    [InlineData(LibfabricProgress.Endpoint)]
-    [InlineData(LibfabricProgress.Caller)]
-    public async Task AReceiveThatTimesOutWhileItIsPostedSwallowsNoLaterMessage(LibfabricProgress progress)
+    [InlineData(RmaProgress.Endpoint)]
+    [InlineData(RmaProgress.Caller)]
+    public async Task AReceiveThatTimesOutWhileItIsPostedSwallowsNoLaterMessage(RmaProgress progress)
     {
         using var world = new FakeWorld(FakeMode.Tcp, progress: progress);
         using IRmaContext context = world.Open();
@@ -85,10 +85,10 @@ public sealed class StuckCallTests
     // The endpoint's thread in the first; the calls that close the endpoint in the others, that of a bound one to take its
     // operations back first.
     [Theory]
-    [InlineData("fi_cq_read", "8", LibfabricProgress.Endpoint)]
-    [InlineData("fi_close ep", "8", LibfabricProgress.Endpoint)]
-    [InlineData("fi_cq_read", "4 allocated endpoint", LibfabricProgress.Caller)]
-    public async Task ClosingEndsThoughACallOfTheEndpointsOwnDoesNotReturn(string call, string mode, LibfabricProgress progress)
+    [InlineData("fi_cq_read", "8", RmaProgress.Endpoint)]
+    [InlineData("fi_close ep", "8", RmaProgress.Endpoint)]
+    [InlineData("fi_cq_read", "4 allocated endpoint", RmaProgress.Caller)]
+    public async Task ClosingEndsThoughACallOfTheEndpointsOwnDoesNotReturn(string call, string mode, RmaProgress progress)
     {
         using var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
         using (IRmaContext context = world.Open())
@@ -98,7 +98,7 @@ public sealed class StuckCallTests
             RmaBuffer buffer = pool.Rent(64);
             Task receiving = endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, Token).AsTask();
             world.Hold(call);
-            if (call == "fi_cq_read" && progress == LibfabricProgress.Endpoint)
+            if (call == "fi_cq_read" && progress == RmaProgress.Endpoint)
                 Assert.True(SpinWait.SpinUntil(() => context.Failure is not null, Patience));
             Task closing = Task.Run(endpoint.Dispose, Token);
             // Whoever awaits an operation does not wait for that.
@@ -114,9 +114,9 @@ public sealed class StuckCallTests
     }
 
     [Theory]
-    [InlineData(LibfabricProgress.Endpoint)]
-    [InlineData(LibfabricProgress.Caller)]
-    public async Task AQueueThatCantBeReadEndsEverythingAndIsReported(LibfabricProgress progress)
+    [InlineData(RmaProgress.Endpoint)]
+    [InlineData(RmaProgress.Caller)]
+    public async Task AQueueThatCantBeReadEndsEverythingAndIsReported(RmaProgress progress)
     {
         using var world = new FakeWorld(FakeMode.Tcp, progress: progress);
         using IRmaContext context = world.Open();

@@ -15,24 +15,24 @@ public sealed class TeardownTests
 
     private static readonly FakeMode BoundAndLocal = new(FiMrMode.FI_MR_ENDPOINT | FiMrMode.FI_MR_LOCAL, 8);
 
-    public static TheoryData<string, LibfabricProgress> Modes => Combine(FakeMode.Tcp, FakeMode.Efa, FakeMode.Cxi, FakeMode.Ucx, BoundAndLocal);
+    public static TheoryData<string, RmaProgress> Modes => Combine(FakeMode.Tcp, FakeMode.Efa, FakeMode.Cxi, FakeMode.Ucx, BoundAndLocal);
 
-    public static TheoryData<string, LibfabricProgress> UnboundModes => Combine(FakeMode.Tcp, FakeMode.Efa, FakeMode.Ucx);
-
-    [Theory]
-    [MemberData(nameof(Modes))]
-    public Task InEveryOrder(string mode, LibfabricProgress progress) => TearDownInEveryOrderAsync(FakeMode.Parse(mode), progress, static _ => []);
+    public static TheoryData<string, RmaProgress> UnboundModes => Combine(FakeMode.Tcp, FakeMode.Efa, FakeMode.Ucx);
 
     [Theory]
     [MemberData(nameof(Modes))]
-    public Task InEveryOrderWithReceivesInFlight(string mode, LibfabricProgress progress) => TearDownInEveryOrderAsync(
+    public Task InEveryOrder(string mode, RmaProgress progress) => TearDownInEveryOrderAsync(FakeMode.Parse(mode), progress, static _ => []);
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public Task InEveryOrderWithReceivesInFlight(string mode, RmaProgress progress) => TearDownInEveryOrderAsync(
         FakeMode.Parse(mode),
         progress,
         static side => [side.Endpoint.ReceiveAsync(side.Inbox, Timeout.InfiniteTimeSpan, Token).AsTask(), side.Endpoint.ReceiveAsync(side.Inbox, Timeout.InfiniteTimeSpan, Token).AsTask()]);
 
     [Theory]
     [MemberData(nameof(UnboundModes))]
-    public Task InEveryOrderWithWritesInFlight(string mode, LibfabricProgress progress) => TearDownInEveryOrderAsync(
+    public Task InEveryOrderWithWritesInFlight(string mode, RmaProgress progress) => TearDownInEveryOrderAsync(
         FakeMode.Parse(mode),
         progress,
         static side =>
@@ -61,7 +61,7 @@ public sealed class TeardownTests
     // The transport has what was given to it for as long as its endpoint is open, whoever was told what.
     [Theory]
     [MemberData(nameof(Modes))]
-    public async Task AnEndpointThatCantBeClosedKeepsWhatItHas(string mode, LibfabricProgress progress)
+    public async Task AnEndpointThatCantBeClosedKeepsWhatItHas(string mode, RmaProgress progress)
     {
         var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
         Side side = new(world);
@@ -79,7 +79,7 @@ public sealed class TeardownTests
 
     [Theory]
     [MemberData(nameof(Modes))]
-    public async Task FromACompletionsContinuation(string mode, LibfabricProgress progress)
+    public async Task FromACompletionsContinuation(string mode, RmaProgress progress)
     {
         using var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
         Side side = new(world);
@@ -99,7 +99,7 @@ public sealed class TeardownTests
 
     [Theory]
     [MemberData(nameof(Modes))]
-    public void FromAFinalizer(string mode, LibfabricProgress progress)
+    public void FromAFinalizer(string mode, RmaProgress progress)
     {
         using var world = new FakeWorld(FakeMode.Parse(mode), progress: progress);
         CountingAllocator blocks = Abandon(world);
@@ -114,7 +114,7 @@ public sealed class TeardownTests
 
     [Theory]
     [MemberData(nameof(Modes))]
-    public async Task FromManyThreadsAtOnceWhileOthersUseIt(string mode, LibfabricProgress progress)
+    public async Task FromManyThreadsAtOnceWhileOthersUseIt(string mode, RmaProgress progress)
     {
         for (int round = 0; round < 20; round++)
         {
@@ -133,13 +133,13 @@ public sealed class TeardownTests
         }
     }
 
-    private static TheoryData<string, LibfabricProgress> Combine(params FakeMode[] modes)
+    private static TheoryData<string, RmaProgress> Combine(params FakeMode[] modes)
     {
-        TheoryData<string, LibfabricProgress> data = [];
+        TheoryData<string, RmaProgress> data = [];
         foreach (FakeMode mode in modes)
         {
-            data.Add(mode.ToString(), LibfabricProgress.Endpoint);
-            data.Add(mode.ToString(), LibfabricProgress.Caller);
+            data.Add(mode.ToString(), RmaProgress.Endpoint);
+            data.Add(mode.ToString(), RmaProgress.Caller);
         }
         return data;
     }
@@ -188,7 +188,7 @@ public sealed class TeardownTests
         return side.Blocks;
     }
 
-    private static async Task TearDownInEveryOrderAsync(FakeMode mode, LibfabricProgress progress, Func<Side, Task[]> start)
+    private static async Task TearDownInEveryOrderAsync(FakeMode mode, RmaProgress progress, Func<Side, Task[]> start)
     {
         foreach (int[] order in Permutations.Of(Side.Parts))
         {

@@ -3,6 +3,7 @@ using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
 using AllocTools.Blocks;
 using AllocTools.Interop;
+using AllocTools.Regions;
 using Xunit;
 
 namespace AllocTools.Tests.Pooling;

@@ -1,4 +1,5 @@
-namespace AllocTools.Libfabric;
+using AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Operations that are not posted yet, in order: the transport took nothing (-FI_EAGAIN), or slots had run out.</summary>
 /// <remarks>

@@ -1,7 +1,8 @@
 using AllocTools.Interop;
+using AllocTools.Libfabric;
 using AllocTools.Libfabric.Interop;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Finds the operations whose time is over or that were cancelled, and ends them.</summary>
 /// <remarks>

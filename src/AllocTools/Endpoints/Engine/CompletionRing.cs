@@ -1,4 +1,5 @@
-namespace AllocTools.Libfabric;
+using AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Ends of operations without a task, until <see cref="IRmaEndpoint.Poll"/> takes them.</summary>
 /// <remarks>The lock spins: it is held for a copy, and hardly ever by two.</remarks>

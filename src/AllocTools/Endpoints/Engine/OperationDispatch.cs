@@ -1,6 +1,7 @@
+using AllocTools.Libfabric;
 using AllocTools.Libfabric.Interop;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Posts operations, at once or by a later turn, and keeps the order of those to one peer.</summary>
 /// <remarks>Once the transport took an operation, its slot may be freed before the call returns: it is not touched any more.</remarks>

@@ -1,8 +1,9 @@
 using System.Diagnostics;
 using System.Threading.Tasks.Sources;
 using AllocTools.Interop;
+using AllocTools.Libfabric;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>One outstanding operation. Slots are made once and used again, so that an operation allocates nothing.</summary>
 /// <remarks>
@@ -164,7 +165,7 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         }
         else
         {
-            Peer = operation.Kind == RmaOperationKind.Send ? operation.Peer.Handle : Interop.FiConstants.FI_ADDR_UNSPEC;
+            Peer = operation.Kind == RmaOperationKind.Send ? operation.Peer.Handle : Libfabric.Interop.FiConstants.FI_ADDR_UNSPEC;
         }
         PeerGeneration = operation.Kind switch
         {

@@ -1,7 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Interop;
+using AllocTools.Libfabric;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The free slots of an endpoint, and the operations that wait for one, in the order they came.</summary>
 /// <remarks>

@@ -1,8 +1,9 @@
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
+using AllocTools.Libfabric;
 using AllocTools.Libfabric.Interop;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>One turn after the other: reads completions, posts what waits, ends what is overdue or cancelled.</summary>
 /// <remarks>

@@ -2,9 +2,10 @@ using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
+using AllocTools.Libfabric;
 using AllocTools.Libfabric.Interop;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The peers that an endpoint may work with.</summary>
 /// <remarks>

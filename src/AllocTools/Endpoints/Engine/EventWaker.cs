@@ -1,4 +1,5 @@
-namespace AllocTools.Libfabric;
+using AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Waits on an event only, where descriptors can't be waited on.</summary>
 internal sealed class EventWaker : IWaker

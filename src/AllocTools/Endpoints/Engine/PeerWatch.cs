@@ -1,4 +1,5 @@
-namespace AllocTools.Libfabric;
+using AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Looks after the peers of a context's endpoints now and then, by one timer for all of them.</summary>
 /// <param name="time">The clock.</param>

@@ -1,4 +1,5 @@
-namespace AllocTools.Libfabric;
+using AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>A peer that an endpoint knows.</summary>
 /// <param name="address">Its address, as the transport has it.</param>

@@ -1,6 +1,7 @@
 using AllocTools.Interop;
+using AllocTools.Libfabric;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The earliest timestamp at which an operation may be overdue. Never later than it should be.</summary>
 internal sealed class EarliestDeadline

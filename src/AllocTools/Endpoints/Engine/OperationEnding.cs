@@ -1,7 +1,8 @@
 using AllocTools.Diagnostics;
+using AllocTools.Libfabric;
 using AllocTools.Libfabric.Interop;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Ends operations: tells whoever awaits them, and gives back what they held. Anybody's, at any time.</summary>
 internal sealed class OperationEnding(LibfabricContext context, PeerTable peers, PeerLosses losses, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)

@@ -1,6 +1,7 @@
 using AllocTools.Diagnostics;
+using AllocTools.Libfabric;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Gives operations their slots, now or when one comes free, and has them posted.</summary>
 internal sealed class OperationStarter : IDisposable
@@ -33,7 +34,7 @@ internal sealed class OperationStarter : IDisposable
     /// <param name="overflow">Takes what does not fit into the buffer of its receive; null where the transport has to report it.</param>
     /// <param name="gauge">Shows the receives that wait; null where the transport needs none.</param>
     public unsafe OperationStarter(
-        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Interop.fi_context2* contexts, CompletionRing completions, EndpointCounters counters, LibfabricEndpointOptions options, TimeProvider time, ReceiveOverflow? overflow, DeliveryGauge? gauge)
+        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Libfabric.Interop.fi_context2* contexts, CompletionRing completions, EndpointCounters counters, LibfabricEndpointOptions options, TimeProvider time, ReceiveOverflow? overflow, DeliveryGauge? gauge)
     {
         _context = context;
         _peers = peers;
@@ -45,7 +46,7 @@ internal sealed class OperationStarter : IDisposable
         for (int i = 0; i < _slots.Length; i++)
             _slots[i] = new OperationSlot(this, i);
         _free = new SlotPool(_slots, TryGive);
-        bool hasOwnThread = options.Progress == LibfabricProgress.Endpoint;
+        bool hasOwnThread = options.Progress == RmaProgress.Endpoint;
         _progress = new EndpointProgress(context, resources, peers, _slots, contexts, completions, counters, time, hasOwnThread, overflow, gauge);
         if (hasOwnThread)
             _loop = new ProgressLoop(_progress, Break, context, resources, options, time);

@@ -1,6 +1,7 @@
 using AllocTools.Diagnostics;
+using AllocTools.Libfabric;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>
 /// Looks after an endpoint's thread: where a call of it into the transport does not return, operations time out and are

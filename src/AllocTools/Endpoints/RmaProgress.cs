@@ -1,7 +1,7 @@
-namespace AllocTools.Libfabric;
+namespace AllocTools;
 
 /// <summary>Who reads the completion queue, by which providers such as tcp and shm move data at all.</summary>
-public enum LibfabricProgress
+public enum RmaProgress
 {
     /// <summary>A thread of the endpoint: it spins, then waits. Peers' operations progress while this process is busy elsewhere.</summary>
     Endpoint = 0,

@@ -1,4 +1,5 @@
-namespace AllocTools.Libfabric;
+using AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The right to make progress; one has it at a time.</summary>
 internal sealed class ProgressTurn

@@ -1,4 +1,5 @@
-namespace AllocTools.Libfabric;
+using AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Where an operation is, seen from the fabric. Each change is one compare-and-swap, so each has one winner.</summary>
 internal enum OperationState

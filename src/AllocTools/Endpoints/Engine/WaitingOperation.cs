@@ -1,4 +1,5 @@
-namespace AllocTools.Libfabric;
+using AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>An operation that waits for a slot. It holds its buffer already, and its time runs.</summary>
 internal sealed class WaitingOperation(in RmaOperation operation, RmaHold hold, long started, long deadline, CancellationToken cancellationToken)

@@ -1,6 +1,7 @@
 using AllocTools.Interop;
+using AllocTools.Libfabric;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Waits on the completion queue's descriptor and on an event of its own (Linux).</summary>
 internal sealed class DescriptorWaker(int queueDescriptor) : IWaker

@@ -1,13 +1,14 @@
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
+using AllocTools.Libfabric;
 using AllocTools.Libfabric.Interop;
 
-namespace AllocTools.Libfabric;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The endpoint's own thread: makes progress, spins for a while, then waits.</summary>
 /// <remarks>
 /// It waits on the completion queue's descriptor where the provider has one, and else in pauses: of a sixteenth of the time
-/// that nothing has happened, up to 1 ms, and of a hundredth of it later, up to <see cref="LibfabricEndpointOptions.LongestPause"/>.
+/// that nothing has happened, up to 1 ms, and of a hundredth of it later, up to <see cref="RmaEndpointOptions.LongestPause"/>.
 /// So the first message after an hour comes late by that option, one after a second by 10 ms at the most, and an
 /// endpoint that is idle costs next to nothing. In both cases an operation that is started wakes it. No wake-up is lost:
 /// it says that it waits, passes a fence, and looks at the queue once more before it does.
