@@ -109,9 +109,10 @@ public sealed unsafe class FidHandleTests
         Assert.Equal(0, fabric!.OpenDomain(info, out DomainHandle? domain));
         Installed.Library.FreeInfo(info);
         byte* memory = stackalloc byte[4096];
-        Assert.Equal(0, domain!.RegisterMemory(memory, 4096, FiCaps.FI_REMOTE_READ | FiCaps.FI_REMOTE_WRITE, 0, 4711, 0, out MrHandle? first));
         iovec range = new() { iov_base = memory, iov_len = 4096 };
-        fi_mr_attr attr = new() { mr_iov = &range, iov_count = 1, access = FiCaps.FI_REMOTE_READ, requested_key = 4712 };
+        fi_mr_attr attr = new() { mr_iov = &range, iov_count = 1, access = FiCaps.FI_REMOTE_READ, requested_key = 4711 };
+        Assert.Equal(0, domain!.RegisterMemory(&attr, 0, out MrHandle? first));
+        attr.requested_key = 4712;
         Assert.Equal(0, domain.RegisterMemory(&attr, 0, out MrHandle? second));
         Assert.Equal(4711UL, first!.Key);
         Assert.Equal(4712UL, second!.Key);

@@ -17,7 +17,7 @@ internal static unsafe class Installed
     {
         fi_info* hints = Library.DupInfo(null);
         Assert.True(hints != null);
-        hints->caps = FiCaps.FI_MSG | FiCaps.FI_RMA;
+        hints->caps = FiCaps.FI_MSG | FiCaps.FI_RMA | FiCaps.FI_SOURCE;
         hints->mode = FiMode.FI_CONTEXT | FiMode.FI_CONTEXT2;
         hints->ep_attr->type = fi_ep_type.FI_EP_RDM;
         hints->domain_attr->mr_mode = FiMrMode.FI_MR_LOCAL | FiMrMode.FI_MR_VIRT_ADDR | FiMrMode.FI_MR_ALLOCATED

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace AllocTools.Libfabric.Interop;
 
 /// <summary>An address vector. fi_av(3).</summary>
@@ -13,7 +11,6 @@ internal sealed unsafe class AvHandle : FidHandle
     public const int MaxAddressLength = 512;
 
     private const int AddressRoom = 2 * MaxAddressLength;
-    private const int TextRoom = 1024;
 
     public AvHandle(fid_av* vector, DomainHandle domain)
         : base(vector, domain)
@@ -43,21 +40,6 @@ internal sealed unsafe class AvHandle : FidHandle
         using FidLease self = new(this);
         fi_ops_av* ops = Pointer->ops;
         return ops != null && FiOps.Has(ops, &ops->remove) ? ops->remove(Pointer, &fiAddress, 1, 0) : -FiErrno.FI_ENOSYS;
-    }
-
-    /// <summary>The address in words (fi_av_straddr); empty where the provider has none.</summary>
-    public string FormatAddress(ReadOnlySpan<byte> address)
-    {
-        using FidLease self = new(this);
-        byte* room = stackalloc byte[AddressRoom];
-        byte* text = stackalloc byte[TextRoom];
-        text[0] = text[TextRoom - 1] = 0;
-        nuint length = TextRoom - 1;
-        fi_ops_av* ops = Pointer->ops;
-        byte* said = TryPad(address, room) && ops != null && FiOps.Has(ops, &ops->straddr)
-            ? ops->straddr(Pointer, room, text, &length)
-            : null;
-        return Marshal.PtrToStringUTF8((nint)said) ?? "";
     }
 
     private static bool TryPad(ReadOnlySpan<byte> address, byte* room)

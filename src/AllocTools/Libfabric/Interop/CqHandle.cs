@@ -79,14 +79,6 @@ internal sealed unsafe class CqHandle : FidHandle
         return read;
     }
 
-    /// <summary>Wakes a thread that blocks in <see cref="SRead"/>.</summary>
-    public int Signal()
-    {
-        using FidLease self = new(this);
-        fi_ops_cq* ops = Pointer->ops;
-        return ops != null && FiOps.Has(ops, &ops->signal) ? ops->signal(Pointer) : -FiErrno.FI_ENOSYS;
-    }
-
     /// <summary>The provider's words for <c>prov_errno</c> and <c>err_data</c>.</summary>
     public string StrError(int providerErrno, void* errorData)
     {

@@ -56,20 +56,6 @@ internal sealed unsafe class DomainHandle : FidHandle
         return status;
     }
 
-    /// <summary>Registers one range; it must stay mapped until the registration has been closed. fi_mr(3).</summary>
-    public int RegisterMemory(
-        void* address, nuint length, ulong access, ulong offset, ulong requestedKey, ulong flags, out MrHandle? registration)
-    {
-        using FidLease self = new(this);
-        fi_ops_mr* ops = Pointer->mr;
-        fid_mr* opened = null;
-        int status = ops != null && FiOps.Has(ops, &ops->reg)
-            ? CheckOpened(ops->reg(Fid, address, length, access, offset, requestedKey, flags, &opened, null), opened)
-            : -FiErrno.FI_ENOSYS;
-        registration = status == 0 ? new MrHandle(opened, this) : null;
-        return status;
-    }
-
     /// <summary>Registers what the attributes say; it must stay mapped until the registration has been closed. fi_mr(3).</summary>
     public int RegisterMemory(fi_mr_attr* attr, ulong flags, out MrHandle? registration)
     {

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace AllocTools.Libfabric.Interop;
@@ -118,4 +119,31 @@ internal abstract unsafe class FidHandle : SafeHandle
         _dependencies.RemoveAt(_dependencies.Count - 1);
         dependency.DangerousRelease();
     }
+}
+
+/// <summary>
+/// Keeps a handle open for a scope. Throws <see cref="ObjectDisposedException"/> where it has been disposed already.
+/// </summary>
+internal readonly ref struct FidLease
+{
+    private readonly FidHandle _handle;
+
+    public FidLease(FidHandle handle)
+    {
+        handle.Acquire();
+        _handle = handle;
+    }
+
+    public void Dispose() => _handle.DangerousRelease();
+}
+
+/// <summary>The check that libfabric's headers call FI_CHECK_OP. fabric(7).</summary>
+internal static unsafe class FiOps
+{
+    /// <summary>True where a table that is not null is long enough to hold the member, and the member is set.</summary>
+    /// <param name="ops">The table; its first member is its size in bytes.</param>
+    /// <param name="member">The address of the member in the table.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool Has(void* ops, void* member)
+        => *(nuint*)ops > (nuint)((byte*)member - (byte*)ops) && *(void**)member != null;
 }

@@ -12,7 +12,6 @@ namespace AllocTools.Libfabric.Interop;
 /// </remarks>
 internal sealed unsafe class LibfabricLibrary
 {
-    private const int TextRoom = 16 * 1024;
     private static readonly Version MinimumVersion = FiVersion.Unpack(FiVersion.Api);
     private static readonly Lazy<(LibfabricLibrary? Library, string Reason)> DefaultLibrary = new(
         static () => (TryLoad(null, out string reason), reason));
@@ -120,22 +119,6 @@ internal sealed unsafe class LibfabricLibrary
     public string StrError(int status)
         => Marshal.PtrToStringUTF8((nint)_exports.fi_strerror(status < 0 ? unchecked(-status) : status)) ?? FiErrno.NameOf(status);
 
-    /// <summary>libfabric's words for a value or a structure. fabric(7).</summary>
-    public string ToStr(void* data, fi_type type)
-    {
-        byte* room = (byte*)NativeMemory.Alloc(TextRoom);
-        try
-        {
-            room[0] = 0;
-            byte* text = _exports.fi_tostr_r(room, TextRoom, data, type);
-            return Marshal.PtrToStringUTF8((nint)text) ?? "";
-        }
-        finally
-        {
-            NativeMemory.Free(room);
-        }
-    }
-
     /// <summary>
     /// Debian's libfabric is linked with libinfinipath (psm), which at load takes SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGINT
     /// and SIGTERM for its backtraces: from then on a NullReferenceException, Ctrl+C or a stop request ends a .NET process
@@ -198,9 +181,6 @@ internal sealed unsafe class LibfabricLibrary
         if (!Find(missing = "fi_strerror", out function))
             return false;
         found.fi_strerror = (delegate* unmanaged[Cdecl]<int, byte*>)function;
-        if (!Find(missing = "fi_tostr_r", out function))
-            return false;
-        found.fi_tostr_r = (delegate* unmanaged[Cdecl]<byte*, nuint, void*, fi_type, byte*>)function;
         exports = found;
         return true;
 
@@ -211,4 +191,15 @@ internal sealed unsafe class LibfabricLibrary
             return there;
         }
     }
+}
+
+/// <summary>The exported functions that the binding calls; all others are reached through tables. fabric(7).</summary>
+internal unsafe struct LibfabricExports
+{
+    public delegate* unmanaged[Cdecl]<uint, byte*, byte*, ulong, fi_info*, fi_info**, int> fi_getinfo;
+    public delegate* unmanaged[Cdecl]<fi_info*, void> fi_freeinfo;
+    public delegate* unmanaged[Cdecl]<fi_info*, fi_info*> fi_dupinfo;
+    public delegate* unmanaged[Cdecl]<fi_fabric_attr*, fid_fabric**, void*, int> fi_fabric;
+    public delegate* unmanaged[Cdecl]<uint> fi_version;
+    public delegate* unmanaged[Cdecl]<int, byte*> fi_strerror;
 }

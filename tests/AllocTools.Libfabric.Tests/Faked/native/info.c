@@ -16,12 +16,6 @@ uint32_t fi_version(void) { return version; }
 
 const char *fi_strerror(int error) { return error < 256 ? strerror(error) : "an error of libfabric's own"; }
 
-char *fi_tostr_r(char *buffer, size_t length, const void *data, enum fi_type type) {
-    (void)data;
-    snprintf(buffer, length, "type %d", (int)type);
-    return buffer;
-}
-
 static void *copy(const void *from, size_t length) {
     void *made = calloc(1, length);
     if (from)

@@ -1,3 +1,4 @@
+// rdma/fi_cm.h: addresses.
 namespace AllocTools.Libfabric.Interop;
 
 /// <summary>Calls for addresses and connections. fi_cm(3).</summary>

@@ -1,7 +1,0 @@
-namespace AllocTools.Libfabric.Interop;
-
-/// <summary>A completion, <see cref="fi_cq_format.FI_CQ_FORMAT_CONTEXT"/>. fi_cq(3).</summary>
-internal unsafe struct fi_cq_entry
-{
-    public void* op_context;
-}
