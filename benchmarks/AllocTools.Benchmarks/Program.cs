@@ -12,6 +12,8 @@ if (args is [EndpointWorkload.Argument, .. string[] loop])
     using SocketProcess socket = new(arguments);
     return socket.Run();
 }
+if (args is [BusyProcessors.Argument])
+    return BusyProcessors.Burn();
 if (args is ["--fabric", string provider, string node])
     return Report.Print(new FabricRegistrations(provider, node));
 if (args is ["--spin"])

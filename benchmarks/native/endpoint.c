@@ -1,9 +1,10 @@
 // The loops of LibfabricEndpoint's comparison, on libfabric itself. One process is the initiator, another the target;
 // AllocTools.Benchmarks starts both, tells each the other's line, and has them run by turns with its own.
 //
-// Usage: endpoint PROVIDER initiator|target write|read|ping-pong SIZE WINDOW
-// Standard input, after the other side's line: "run N" at the initiator, which answers with nanoseconds and 0 (bytes
-// allocated); "go" and "stop" at the target, which answers "going" and "stopped". At its end the process ends.
+// Usage: endpoint PROVIDER initiator|target write|read|batch|ping-pong|ping-pong-async SIZE WINDOW
+// Standard input, after the other side's line: "run N" at the initiator, which answers with nanoseconds, 0 (bytes
+// allocated) and the 99th percentile of an operation, or 0; "go" and "stop" at the target, which answers "going" and
+// "stopped". At its end the process ends.
 #include "loops.h"
 
 #include <pthread.h>
@@ -16,6 +17,11 @@
 enum { LINE_ROOM = 2048, LONGEST_RUN = 120 };  // seconds, after which a run whose other side is gone is ended
 
 static atomic_bool stop;
+
+static bool is_ping_pong(const char *mode)
+{
+    return strncmp(mode, "ping-pong", strlen("ping-pong")) == 0;
+}
 
 static void *await_stop(void *unused)
 {
@@ -44,16 +50,30 @@ static void run_target(const struct loop *loop, bool answers)
     say("stopped");
 }
 
+static int compare(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
 static void run_initiator(const struct loop *loop, const char *mode, unsigned operations)
 {
+    // By tasks each operation's time is kept, there and here.
+    int64_t *times = strcmp(mode, "ping-pong-async") == 0 ? calloc(operations, sizeof *times) : NULL;
     struct timespec start, end;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    if (strcmp(mode, "ping-pong") == 0)
-        ping_pong_loop(loop, operations);
+    if (is_ping_pong(mode))
+        ping_pong_loop(loop, operations, times);
+    else if (strcmp(mode, "batch") == 0)
+        batch_loop(loop, operations);
     else
         window_loop(loop, strcmp(mode, "write") == 0, operations);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    printf("%lld 0\n", (end.tv_sec - start.tv_sec) * 1000000000LL + (end.tv_nsec - start.tv_nsec));
+    if (times != NULL)
+        qsort(times, operations, sizeof *times, compare);
+    int64_t tail = times == NULL ? 0 : times[(size_t)(0.99 * operations)];
+    free(times);
+    printf("%lld 0 %lld\n", (end.tv_sec - start.tv_sec) * 1000000000LL + (end.tv_nsec - start.tv_nsec), (long long)tail);
     fflush(stdout);
 }
 
@@ -61,7 +81,7 @@ int main(int argc, char **argv)
 {
     char line[LINE_ROOM];
     if (argc != 6) {
-        fprintf(stderr, "Usage: endpoint PROVIDER initiator|target write|read|ping-pong SIZE WINDOW\n");
+        fprintf(stderr, "Usage: endpoint PROVIDER initiator|target write|read|batch|ping-pong|ping-pong-async SIZE WINDOW\n");
         return 2;
     }
     static struct fabric fabric;
@@ -82,7 +102,7 @@ int main(int argc, char **argv)
     while (fgets(line, sizeof line, stdin) != NULL) {
         alarm(LONGEST_RUN);
         if (is_target)
-            run_target(&loop, strcmp(argv[3], "ping-pong") == 0);
+            run_target(&loop, is_ping_pong(argv[3]));
         else
             run_initiator(&loop, argv[3], (unsigned)strtoul(line + strlen("run "), NULL, 10));
         alarm(0);

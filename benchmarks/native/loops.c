@@ -1,11 +1,13 @@
 #include "loops.h"
 
+#include <time.h>
+
 enum { BATCH = 64 };  // completions that are read at a time, as in CompletionReader
 
 // OperationPoster: what completes has been delivered, said with each call.
 static const uint64_t level = FI_COMPLETION | FI_DELIVERY_COMPLETE;
 
-static ssize_t post_write(const struct loop *l, unsigned slot)
+static ssize_t post_write(const struct loop *l, unsigned slot, uint64_t more)
 {
     struct fabric *f = l->fabric;
     struct iovec from = {.iov_base = f->memory + slot * l->size, .iov_len = l->size};
@@ -19,7 +21,7 @@ static ssize_t post_write(const struct loop *l, unsigned slot)
         .rma_iov_count = 1,
         .context = &f->contexts[slot],
     };
-    return fi_writemsg(f->ep, &message, level);
+    return fi_writemsg(f->ep, &message, level | more);
 }
 
 static ssize_t post_read(const struct loop *l, unsigned slot)
@@ -80,7 +82,7 @@ void window_loop(const struct loop *l, bool writes, unsigned operations)
     while (done < operations) {
         while (posted < operations && free_count > 0) {
             unsigned slot = free_slots[free_count - 1];
-            if (!taken(writes ? post_write(l, slot) : post_read(l, slot), writes ? "fi_writemsg" : "fi_read"))
+            if (!taken(writes ? post_write(l, slot, 0) : post_read(l, slot), writes ? "fi_writemsg" : "fi_read"))
                 break;
             free_count--;
             posted++;
@@ -92,11 +94,32 @@ void window_loop(const struct loop *l, bool writes, unsigned operations)
     }
 }
 
-enum { SEND_SLOT, RECEIVE_SLOT };
-
-void ping_pong_loop(const struct loop *l, unsigned operations)
+void batch_loop(const struct loop *l, unsigned operations)
 {
     unsigned slots[BATCH];
+    for (unsigned i = 0; i < operations; i++) {
+        unsigned posted = 0, done = 0;
+        while (done < l->window) {
+            while (posted < l->window && taken(post_write(l, posted, posted + 1 < l->window ? FI_MORE : 0), "fi_writemsg"))
+                posted++;
+            done += poll_queue(l, slots);
+        }
+    }
+}
+
+enum { SEND_SLOT, RECEIVE_SLOT };
+
+static int64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+void ping_pong_loop(const struct loop *l, unsigned operations, int64_t *times)
+{
+    unsigned slots[BATCH];
+    int64_t last = times ? now() : 0;
     for (unsigned i = 0; i < operations; i++) {
         while (!taken(post_receive(l, RECEIVE_SLOT), "fi_recv"))
             poll_queue(l, slots);
@@ -105,6 +128,11 @@ void ping_pong_loop(const struct loop *l, unsigned operations)
             pending -= poll_queue(l, slots);
         while (pending > 0)
             pending -= poll_queue(l, slots);
+        if (times) {
+            int64_t end = now();
+            times[i] = end - last;
+            last = end;
+        }
     }
 }
 

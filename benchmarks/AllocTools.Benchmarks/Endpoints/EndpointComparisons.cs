@@ -2,64 +2,78 @@ using AllocTools.Benchmarks.Pairs;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>The rows of the endpoint against the same loop in C.</summary>
+/// <summary>The rows of the endpoint against the same loop in C, and against sockets.</summary>
 internal static class EndpointComparisons
 {
-    private const string Against = "the same loop in C";
-    private const int LargestWindow = 64;
-    private const int LargestTransfer = 4 << 20;
+    private const string Tcp = "tcp;ofi_rxm";
+    private const string Shm = "shm";
+    private const int Small = 64;
+    private const int Page = 4 << 10;
+    private const int Large = 1 << 20;
 
     // 0.95 times the bandwidth.
     private const double TransferGoal = 1 / 0.95;
     private const double PingPongGoal = 1.1;
 
-    public static IEnumerable<Comparison> All(bool isQuick)
+    public static IEnumerable<Comparison> AgainstC(bool isQuick)
     {
-        int[] sizes = isQuick ? [64, 1 << 20] : [64, 4 << 10, 64 << 10, 1 << 20];
-        foreach (string provider in new[] { "tcp;ofi_rxm", "shm" })
+        int[] sizes = isQuick ? [Small, Large] : [Small, Page, 64 << 10, Large];
+        foreach (string provider in new[] { Tcp, Shm })
         {
             foreach (int size in sizes)
-                yield return Row("write", provider, size, LoopKind.Write, LoopKind.Write, TransferGoal);
+                yield return InC("write", new(provider, LoopKind.Write, size), LoopKind.Write, TransferGoal);
             foreach (int size in sizes)
-                yield return Row("read", provider, size, LoopKind.Read, LoopKind.Read, TransferGoal);
+                yield return InC("read", new(provider, LoopKind.Read, size), LoopKind.Read, TransferGoal);
             foreach (int size in sizes)
-                yield return Row("ping-pong", provider, size, LoopKind.PingPong, LoopKind.PingPong, PingPongGoal);
-            foreach (int size in new[] { sizes[0], sizes[^1] })
-                yield return Row("WriteAsync", provider, size, LoopKind.WriteAsync, LoopKind.Write, null);
-            yield return Row("ping-pong by tasks", provider, sizes[0], LoopKind.PingPongAsync, LoopKind.PingPong, null);
+                yield return InC("ping-pong", new(provider, LoopKind.PingPong, size), LoopKind.PingPong, PingPongGoal);
+            yield return InC("WriteAsync", new(provider, LoopKind.WriteAsync, Small), LoopKind.Write, provider == Tcp ? 1.3 : null);
+            yield return InC("WriteAsync", new(provider, LoopKind.WriteAsync, Large), LoopKind.Write, 1.1);
+            yield return InC("64 tasks, a write each", new(provider, LoopKind.WriteByTasks, Small), LoopKind.Write, null);
+            yield return InC($"a batch of {LoopArguments.BatchLength:N0} writes", new(provider, LoopKind.Batch, Page), LoopKind.Batch, 1.1);
+            yield return InC("ping-pong by tasks", new(provider, LoopKind.PingPongAsync, Small), LoopKind.PingPongAsync, provider == Tcp ? 1.3 : 1.5);
         }
     }
 
     /// <summary>What an application would write without this library, on the same machine.</summary>
     public static IEnumerable<Comparison> AgainstSockets(bool isQuick)
     {
-        int[] sizes = isQuick ? [64, 64 << 10, 1 << 20] : [64, 4 << 10, 64 << 10, 1 << 20];
-        foreach ((string provider, string socket) in new[] { ("tcp;ofi_rxm", SocketProcess.Tcp), ("shm", SocketProcess.Unix) })
+        int[] sizes = isQuick ? [Small, 64 << 10, Large] : [Small, Page, 64 << 10, Large];
+        foreach (string provider in new[] { Tcp, Shm })
         {
-            foreach ((string what, LoopKind kind) in new[] { ("write", LoopKind.Write), ("WriteAsync", LoopKind.WriteAsync), ("ping-pong", LoopKind.PingPong), ("ping-pong by tasks", LoopKind.PingPongAsync) })
-            {
-                foreach (int size in sizes)
-                {
-                    LoopArguments arguments = new(provider, IsTarget: false, kind, size, Math.Clamp(LargestTransfer / size, 1, LargestWindow));
-                    yield return new Comparison(
-                        $"{what}, {provider}, {ByteSize.Text(size)}",
-                        () => EndpointWorkload.Own(arguments),
-                        $"a {socket}",
-                        () => EndpointWorkload.Own(arguments with { Provider = socket }));
-                }
-            }
+            foreach (int size in sizes)
+                yield return Socket("write", new(provider, LoopKind.Write, size), null);
+            foreach (int size in sizes)
+                yield return Socket("WriteAsync", new(provider, LoopKind.WriteAsync, size), null);
+            foreach (int size in new[] { 64 << 10, Large })
+                yield return Socket("one awaited write after the other", new(provider, LoopKind.AwaitedWrite, size), 1);
+            foreach (int size in sizes)
+                yield return Socket("ping-pong", new(provider, LoopKind.PingPong, size), null);
+            foreach (int size in sizes)
+                yield return Socket("ping-pong by tasks", new(provider, LoopKind.PingPongAsync, size), size != Small ? null : provider == Tcp ? 0.7 : 0.1);
+            LoopArguments pingPong = new(provider, LoopKind.PingPongAsync, Small);
+            yield return Socket("ping-pong by tasks, processors busy", pingPong, null) with { Beside = () => new BusyProcessors() };
+            yield return new Comparison(
+                Name("ping-pong by tasks, processors busy", pingPong),
+                () => EndpointWorkload.Own(pingPong),
+                "the same with SpinTime 0",
+                () => EndpointWorkload.Own(pingPong with { SpinTime = 0 }),
+                1)
+            { Beside = () => new BusyProcessors() };
         }
     }
 
-    private static Comparison Row(string what, string provider, int size, LoopKind own, LoopKind inC, double? goal)
+    private static Comparison InC(string what, LoopArguments own, LoopKind inC, double? goal) => new(
+        Name(what, own),
+        () => EndpointWorkload.Own(own),
+        inC == LoopKind.Batch ? "the same loop in C with FI_MORE" : "the same loop in C",
+        () => EndpointWorkload.InC(own with { Kind = inC }),
+        goal);
+
+    private static Comparison Socket(string what, LoopArguments own, double? goal)
     {
-        int window = Math.Clamp(LargestTransfer / size, 1, LargestWindow);
-        LoopArguments arguments = new(provider, IsTarget: false, own, size, window);
-        return new Comparison(
-            $"{what}, {provider}, {ByteSize.Text(size)}",
-            () => EndpointWorkload.Own(arguments),
-            Against,
-            () => EndpointWorkload.InC(arguments with { Kind = inC }),
-            goal);
+        string socket = own.Provider == Tcp ? SocketProcess.Tcp : SocketProcess.Unix;
+        return new(Name(what, own), () => EndpointWorkload.Own(own), $"a {socket}", () => EndpointWorkload.Own(own with { Provider = socket }), goal);
     }
+
+    private static string Name(string what, LoopArguments own) => $"{what}, {own.Provider}, {ByteSize.Text(own.Size)}";
 }

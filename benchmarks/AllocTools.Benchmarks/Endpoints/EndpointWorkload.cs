@@ -19,17 +19,21 @@ internal sealed class EndpointWorkload : IWorkload
         string line = _initiator.Hear();
         _initiator.Say(_target.Hear());
         _target.Say(line);
-        // Both spin. On the same processor each would wait for the end of the other's time slice, for milliseconds.
+        // Two that spin on the same processor would wait for the end of each other's time slice, for milliseconds.
         if (OperatingSystem.IsLinux())
         {
-            _target.Pin(1);
-            if (!arguments.IsAsync)
+            if ((arguments with { IsTarget = true }).Polls)
+                _target.Pin(1);
+            if ((arguments with { IsTarget = false }).Polls)
                 _initiator.Pin(0);
         }
     }
 
     /// <inheritdoc/>
     public long AllocatedBytes { get; private set; }
+
+    /// <inheritdoc/>
+    public double Tail { get; private set; }
 
     /// <summary>With this library.</summary>
     public static IWorkload Own(LoopArguments arguments) => new EndpointWorkload(Environment.ProcessPath!, [Argument], arguments);
@@ -53,6 +57,7 @@ internal sealed class EndpointWorkload : IWorkload
         string[] answer = _initiator.Ask(string.Create(CultureInfo.InvariantCulture, $"run {operations}")).Split(' ');
         _target.Ask("stop");
         AllocatedBytes += long.Parse(answer[1], CultureInfo.InvariantCulture);
+        Tail = long.Parse(answer[2], CultureInfo.InvariantCulture);
         return TimeSpan.FromTicks(long.Parse(answer[0], CultureInfo.InvariantCulture) / TimeSpan.NanosecondsPerTick);
     }
 

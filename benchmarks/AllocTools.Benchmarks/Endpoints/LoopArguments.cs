@@ -8,9 +8,15 @@ namespace AllocTools.Benchmarks.Endpoints;
 /// <param name="Kind">The loop.</param>
 /// <param name="Size">Bytes of an operation.</param>
 /// <param name="Window">How many operations are outstanding at most.</param>
-internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Kind, int Size, int Window)
+/// <param name="SpinTime">Of the endpoint, µs; null: its default. Not for the program in C.</param>
+internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Kind, int Size, int Window, int? SpinTime = null)
 {
+    /// <summary>Writes in a batch.</summary>
+    public const int BatchLength = 1_000;
+
     private const string Target = "target";
+    private const int LargestWindow = 64;
+    private const int LargestTransfer = 4 << 20;
 
     private static readonly Dictionary<string, LoopKind> Kinds = new()
     {
@@ -19,18 +25,34 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
         ["ping-pong"] = LoopKind.PingPong,
         ["write-async"] = LoopKind.WriteAsync,
         ["ping-pong-async"] = LoopKind.PingPongAsync,
+        ["awaited-write"] = LoopKind.AwaitedWrite,
+        ["write-by-tasks"] = LoopKind.WriteByTasks,
+        ["batch"] = LoopKind.Batch,
     };
+
+    /// <summary>An initiator.</summary>
+    public LoopArguments(string provider, LoopKind kind, int size)
+        : this(provider, IsTarget: false, kind, size, kind == LoopKind.Batch ? BatchLength : Math.Clamp(LargestTransfer / size, 1, LargestWindow))
+    {
+    }
 
     public bool IsPingPong => Kind is LoopKind.PingPong or LoopKind.PingPongAsync;
 
-    public bool IsAsync => Kind is LoopKind.WriteAsync or LoopKind.PingPongAsync;
+    public bool IsAsync => Kind is not (LoopKind.Write or LoopKind.Read or LoopKind.PingPong);
+
+    /// <summary>The target awaits, too, or leaves progress to its endpoint; else it polls, as the one in C does.</summary>
+    public bool TargetAwaits => Kind is LoopKind.PingPongAsync or LoopKind.AwaitedWrite;
+
+    /// <summary>The process makes progress itself, on its main thread.</summary>
+    public bool Polls => IsTarget ? !TargetAwaits : !IsAsync;
 
     public static LoopArguments Parse(ReadOnlySpan<string> arguments) => new(
         arguments[0],
         arguments[1] == Target,
         Kinds[arguments[2]],
         int.Parse(arguments[3], CultureInfo.InvariantCulture),
-        int.Parse(arguments[4], CultureInfo.InvariantCulture));
+        int.Parse(arguments[4], CultureInfo.InvariantCulture),
+        arguments.Length > 5 ? int.Parse(arguments[5], CultureInfo.InvariantCulture) : null);
 
     public string[] ToArray() =>
     [
@@ -39,5 +61,6 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
         Kinds.First(k => k.Value == Kind).Key,
         Size.ToString(CultureInfo.InvariantCulture),
         Window.ToString(CultureInfo.InvariantCulture),
+        .. SpinTime is int spin ? [spin.ToString(CultureInfo.InvariantCulture)] : Array.Empty<string>(),
     ];
 }

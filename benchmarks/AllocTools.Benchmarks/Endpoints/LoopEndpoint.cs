@@ -19,7 +19,9 @@ internal sealed class LoopEndpoint : IDisposable
     public LoopEndpoint(LoopArguments arguments)
     {
         LibfabricOptions fabric = new() { Provider = arguments.Provider, Node = "127.0.0.1" };
-        fabric.Endpoint.Progress = arguments.IsAsync && !arguments.IsTarget ? RmaProgress.Endpoint : RmaProgress.Caller;
+        fabric.Endpoint.Progress = arguments.Polls ? RmaProgress.Caller : RmaProgress.Endpoint;
+        if (arguments.SpinTime is int spinTime)
+            fabric.Endpoint.SpinTime = TimeSpan.FromMicroseconds(spinTime);
         _context = new LibfabricProvider(fabric).Open();
         Endpoint = _context.OpenEndpoint();
         Size = arguments.Size;
@@ -73,7 +75,7 @@ internal sealed class LoopEndpoint : IDisposable
 
     public ValueTask SendAsync(int slot) => Endpoint.SendAsync(Buffers[slot], _peer);
 
-    public ValueTask<long> ReceiveAsync(int slot) => Endpoint.ReceiveAsync(Buffers[slot]);
+    public ValueTask<long> ReceiveAsync(int slot, TimeSpan? timeout = null) => Endpoint.ReceiveAsync(Buffers[slot], timeout);
 
     /// <summary>Takes the ends of operations, all of which must have succeeded.</summary>
     public int Poll(Span<RmaCompletion> completions)

@@ -15,6 +15,15 @@ internal enum LoopKind
     /// <summary>Writes by tasks, with the endpoint's own thread.</summary>
     WriteAsync = 3,
 
-    /// <summary>Sends and awaits the answer by tasks, with the endpoint's own thread.</summary>
+    /// <summary>Sends and awaits the answer by tasks; the target answers by tasks, too.</summary>
     PingPongAsync = 4,
+
+    /// <summary>Awaits one write after the other.</summary>
+    AwaitedWrite = 5,
+
+    /// <summary>As many tasks as the window is wide, each of which awaits one write after the other.</summary>
+    WriteByTasks = 6,
+
+    /// <summary>Writes as many as the window is wide, and awaits the end of all of them.</summary>
+    Batch = 7,
 }

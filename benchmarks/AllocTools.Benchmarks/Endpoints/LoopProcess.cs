@@ -1,12 +1,9 @@
-using System.Diagnostics;
-using System.Globalization;
-
 namespace AllocTools.Benchmarks.Endpoints;
 
 /// <summary>One process of a comparison, with this library. The program in C has the same conversation.</summary>
 /// <remarks>
-/// It prints its own line and reads the other side's. Then "run N" at the initiator is answered with nanoseconds and
-/// bytes allocated; "go" and "stop" at the target with "going" and "stopped". It ends with its standard input.
+/// It prints its own line and reads the other side's. Then an <see cref="Initiator"/> runs its loop when it is asked to; a target
+/// answers "go" and "stop" with "going" and "stopped". It ends with its standard input.
 /// </remarks>
 internal sealed class LoopProcess(LoopArguments arguments)
 {
@@ -20,48 +17,59 @@ internal sealed class LoopProcess(LoopArguments arguments)
             return 1;
         endpoint.Connect(other);
         TaskLoops tasks = new(endpoint, arguments.Window);
-        Action<int> loop = LoopOf(endpoint, tasks);
-        TargetLoop target = new(endpoint, arguments.IsPingPong);
-        while (Console.ReadLine() is string line)
-        {
-            if (arguments.IsTarget)
-                RunTarget(target);
-            else
-                RunInitiator(loop, int.Parse(line.AsSpan("run ".Length), CultureInfo.InvariantCulture), arguments.IsAsync ? tasks : null);
-        }
+        if (!arguments.IsTarget)
+            return Initiator.Run(LoopOf(endpoint, tasks), tasks.Latencies, arguments.IsAsync ? () => tasks.AllocatedBytes : null);
+        if (arguments.Polls)
+            PollAsTold(new TargetLoop(endpoint, arguments.IsPingPong));
+        else
+            AwaitAsTold(arguments.IsPingPong ? tasks.AnswerAsync() : null);
         return 0;
     }
 
-    private Action<int> LoopOf(LoopEndpoint endpoint, TaskLoops tasks) => arguments.Kind switch
+    private Func<int, Task> LoopOf(LoopEndpoint endpoint, TaskLoops tasks) => arguments.Kind switch
     {
-        LoopKind.PingPong => new PingPongLoop(endpoint).Run,
-        LoopKind.WriteAsync => operations => tasks.WriteAsync(operations).GetAwaiter().GetResult(),
-        LoopKind.PingPongAsync => operations => tasks.PingPongAsync(operations).GetAwaiter().GetResult(),
-        _ => new WindowLoop(endpoint, arguments.Kind == LoopKind.Write, arguments.Window).Run,
+        LoopKind.PingPong => Polled(new PingPongLoop(endpoint).Run),
+        LoopKind.WriteAsync => tasks.WriteAsync,
+        LoopKind.PingPongAsync => tasks.PingPongAsync,
+        LoopKind.AwaitedWrite => tasks.AwaitedWriteAsync,
+        LoopKind.WriteByTasks => tasks.WriteByTasksAsync,
+        LoopKind.Batch => tasks.BatchAsync,
+        _ => Polled(new WindowLoop(endpoint, arguments.Kind == LoopKind.Write, arguments.Window).Run),
     };
 
-    private void RunTarget(TargetLoop target)
+    private static Func<int, Task> Polled(Action<int> loop) => operations =>
     {
-        Volatile.Write(ref _stop, false);
-        Thread reader = new(() =>
+        loop(operations);
+        return Task.CompletedTask;
+    };
+
+    /// <summary>Makes progress between "go" and "stop".</summary>
+    private void PollAsTold(TargetLoop target)
+    {
+        while (Console.ReadLine() is not null)
         {
-            Console.ReadLine();
-            Volatile.Write(ref _stop, true);
-        });
-        reader.Start();
-        Console.WriteLine("going");
-        target.Run(ref _stop);
-        reader.Join();
-        Console.WriteLine("stopped");
+            Volatile.Write(ref _stop, false);
+            Thread reader = new(() =>
+            {
+                Console.ReadLine();
+                Volatile.Write(ref _stop, true);
+            });
+            reader.Start();
+            Console.WriteLine("going");
+            target.Run(ref _stop);
+            reader.Join();
+            Console.WriteLine("stopped");
+        }
     }
 
-    private static void RunInitiator(Action<int> loop, int operations, TaskLoops? tasks)
+    /// <summary>The endpoint makes progress, and waits between runs, as in an application.</summary>
+    private static void AwaitAsTold(Task? answering)
     {
-        long allocated = GC.GetTotalAllocatedBytes(precise: true);
-        long started = Stopwatch.GetTimestamp();
-        loop(operations);
-        TimeSpan time = Stopwatch.GetElapsedTime(started);
-        allocated = tasks?.AllocatedBytes ?? GC.GetTotalAllocatedBytes(precise: true) - allocated;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{(long)time.TotalNanoseconds} {allocated}"));
+        while (Console.ReadLine() is string line)
+        {
+            if (answering is { IsFaulted: true })
+                answering.GetAwaiter().GetResult();
+            Console.WriteLine(line == "go" ? "going" : "stopped");
+        }
     }
 }

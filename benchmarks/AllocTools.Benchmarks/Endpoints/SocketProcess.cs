@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -24,6 +23,7 @@ internal sealed class SocketProcess(LoopArguments arguments) : IDisposable
 
     private readonly byte[] _message = GC.AllocateArray<byte>(arguments.Size, pinned: true);
     private readonly byte[] _answer = GC.AllocateArray<byte>(arguments.IsPingPong ? arguments.Size : arguments.Window, pinned: true);
+    private readonly Latencies _latencies = new();
     private readonly string _path = Path.Combine(Path.GetTempPath(), $"alloctools-{Environment.ProcessId}.socket");
 
     /// <summary>That a process with these arguments is one of these.</summary>
@@ -71,27 +71,17 @@ internal sealed class SocketProcess(LoopArguments arguments) : IDisposable
             await SendAsync(socket, answer);
     }
 
-    private int RunInitiator(Socket socket)
-    {
-        while (Console.ReadLine() is string line)
-        {
-            int operations = int.Parse(line.AsSpan("run ".Length), CultureInfo.InvariantCulture);
-            long allocated = GC.GetTotalAllocatedBytes(precise: true);
-            long started = Stopwatch.GetTimestamp();
-            (arguments.IsPingPong ? PingPongAsync(socket, operations) : WriteAsync(socket, operations)).GetAwaiter().GetResult();
-            TimeSpan time = Stopwatch.GetElapsedTime(started);
-            allocated = GC.GetTotalAllocatedBytes(precise: true) - allocated;
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{(long)time.TotalNanoseconds} {allocated}"));
-        }
-        return 0;
-    }
+    private int RunInitiator(Socket socket) =>
+        Initiator.Run(operations => arguments.IsPingPong ? PingPongAsync(socket, operations) : WriteAsync(socket, operations), _latencies);
 
     private async Task PingPongAsync(Socket socket, int operations)
     {
+        _latencies.Start(operations);
         for (int i = 0; i < operations; i++)
         {
             await SendAsync(socket, _message);
             await ReceiveAsync(socket, _answer);
+            _latencies.Add();
         }
     }
 

@@ -1,6 +1,6 @@
 namespace AllocTools.Benchmarks.Endpoints;
 
-/// <summary>The same by tasks, which the endpoint's own thread ends: what a thread hop costs.</summary>
+/// <summary>The same by tasks, as an application awaits them.</summary>
 internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
 {
     private readonly ValueTask[] _outstanding = new ValueTask[window];
@@ -11,6 +11,9 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
 
     /// <summary>Bytes that the operations of the last run have allocated, on all threads.</summary>
     public long AllocatedBytes { get; private set; }
+
+    /// <summary>Of the operations of the last run, where it has one after the other.</summary>
+    public Latencies Latencies { get; } = new();
 
     /// <summary>Writes; awaits them in the order they were started.</summary>
     public async Task WriteAsync(int operations)
@@ -34,14 +37,62 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
 
     public async Task PingPongAsync(int operations)
     {
+        Latencies.Start(operations);
         for (int i = 0; i < operations; i++)
         {
             CountFrom(i);
             ValueTask<long> answer = endpoint.ReceiveAsync(PingPongLoop.ReceiveSlot);
             await endpoint.SendAsync(PingPongLoop.SendSlot).ConfigureAwait(false);
             await answer.ConfigureAwait(false);
+            Latencies.Add();
         }
         CountTo(operations);
+    }
+
+    /// <summary>Answers each message, until the endpoint is closed.</summary>
+    public async Task AnswerAsync()
+    {
+        ValueTask<long> message = endpoint.ReceiveAsync(PingPongLoop.ReceiveSlot, Timeout.InfiniteTimeSpan);
+        while (true)
+        {
+            await message.ConfigureAwait(false);
+            message = endpoint.ReceiveAsync(PingPongLoop.ReceiveSlot, Timeout.InfiniteTimeSpan);
+            await endpoint.SendAsync(PingPongLoop.SendSlot).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>As <see cref="WriteAsync"/>, with one outstanding.</summary>
+    public async Task AwaitedWriteAsync(int operations)
+    {
+        Latencies.Start(operations);
+        for (int i = 0; i < operations; i++)
+        {
+            CountFrom(i);
+            await endpoint.WriteAsync(slot: 0).ConfigureAwait(false);
+            Latencies.Add();
+        }
+        CountTo(operations);
+    }
+
+    /// <summary>Tasks of the pool, each with one write outstanding.</summary>
+    public async Task WriteByTasksAsync(int operations)
+    {
+        _before = GC.GetTotalAllocatedBytes(precise: true);
+        await Task.WhenAll(Enumerable.Range(0, window).Select(slot => Task.Run(async () =>
+        {
+            for (int i = slot; i < operations; i += window)
+                await endpoint.WriteAsync(slot).ConfigureAwait(false);
+        }))).ConfigureAwait(false);
+        AllocatedBytes = GC.GetTotalAllocatedBytes(precise: true) - _before;
+    }
+
+    /// <summary>An operation is a batch.</summary>
+    public async Task BatchAsync(int operations)
+    {
+        _before = GC.GetTotalAllocatedBytes(precise: true);
+        for (int i = 0; i < operations; i++)
+            await WriteAsync(window).ConfigureAwait(false);
+        AllocatedBytes = GC.GetTotalAllocatedBytes(precise: true) - _before;
     }
 
     private void CountFrom(int operation)

@@ -13,4 +13,7 @@ internal sealed record Comparison(string Name, Func<IWorkload> Own, string PeerN
 
     /// <summary>What both sides need besides, whose time is taken off both.</summary>
     public Func<IWorkload>? Overhead { get; init; }
+
+    /// <summary>What goes on meanwhile, beside both sides.</summary>
+    public Func<IDisposable>? Beside { get; init; }
 }

@@ -5,13 +5,12 @@ internal sealed class PairedResult
 {
     private readonly double[] _ratios;
 
-    public PairedResult(double[] ownNanoseconds, double[] peerNanoseconds, double ownBytes)
+    public PairedResult(double[] ownNanoseconds, double[] peerNanoseconds)
     {
         _ratios = [.. ownNanoseconds.Zip(peerNanoseconds, (own, peer) => own / peer).Order()];
-        Difference = Median([.. ownNanoseconds.Zip(peerNanoseconds, (own, peer) => own - peer).Order()]);
-        Own = Median([.. ownNanoseconds.Order()]);
-        Peer = Median([.. peerNanoseconds.Order()]);
-        OwnBytes = ownBytes;
+        Difference = Median(ownNanoseconds.Zip(peerNanoseconds, (own, peer) => own - peer));
+        Own = Median(ownNanoseconds);
+        Peer = Median(peerNanoseconds);
     }
 
     /// <summary>Median, ns an operation.</summary>
@@ -24,7 +23,13 @@ internal sealed class PairedResult
     public double Difference { get; }
 
     /// <summary>Bytes allocated an operation by this library's side.</summary>
-    public double OwnBytes { get; }
+    public double OwnBytes { get; init; }
+
+    /// <summary>The median of the runs' 99th percentiles, ns an operation; 0: not measured.</summary>
+    public double OwnTail { get; init; }
+
+    /// <summary>As <see cref="OwnTail"/>.</summary>
+    public double PeerTail { get; init; }
 
     /// <summary>The median of the pairs' ratios.</summary>
     public double Ratio => Median(_ratios);
@@ -40,7 +45,9 @@ internal sealed class PairedResult
         }
     }
 
-    private static double Median(double[] sorted) => sorted.Length % 2 == 1
-        ? sorted[sorted.Length / 2]
-        : (sorted[sorted.Length / 2 - 1] + sorted[sorted.Length / 2]) / 2;
+    public static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[sorted.Length / 2 - 1] + sorted[sorted.Length / 2]) / 2;
+    }
 }

@@ -7,6 +7,7 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
 {
     public PairedResult Run(Comparison comparison)
     {
+        using IDisposable? beside = comparison.Beside?.Invoke();
         using IWorkload own = comparison.Own();
         using IWorkload peer = comparison.Peer();
         using IWorkload? overhead = comparison.Overhead?.Invoke();
@@ -15,6 +16,8 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
         int overheadOperations = overhead is null ? 0 : Calibrate(overhead);
         double[] ownTimes = new double[pairs];
         double[] peerTimes = new double[pairs];
+        double[] ownTails = new double[pairs];
+        double[] peerTails = new double[pairs];
         long allocated = own.AllocatedBytes;
         own.Run(ownOperations);
         allocated = own.AllocatedBytes - allocated;
@@ -26,6 +29,8 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
             peerTimes[i] = Time(peer, peerOperations);
             if (i % 2 != 0)
                 ownTimes[i] = Time(own, ownOperations);
+            ownTails[i] = own.Tail;
+            peerTails[i] = peer.Tail;
             if (overhead is null)
                 continue;
             double besides = Time(overhead, overheadOperations);
@@ -33,7 +38,12 @@ internal sealed class PairedRunner(int pairs, TimeSpan slice)
             // What is faster than the overhead alone is noise, and must not make an infinite ratio.
             peerTimes[i] = Math.Max(1, peerTimes[i] - besides);
         }
-        return new PairedResult(ownTimes, peerTimes, (double)allocated / ownOperations);
+        return new PairedResult(ownTimes, peerTimes)
+        {
+            OwnTail = PairedResult.Median(ownTails),
+            PeerTail = PairedResult.Median(peerTails),
+            OwnBytes = (double)allocated / ownOperations,
+        };
     }
 
     /// <summary>Warms up until the code is optimised, and finds how many operations fill a slice.</summary>

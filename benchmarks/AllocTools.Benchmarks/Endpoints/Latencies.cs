@@ -1,0 +1,39 @@
+using System.Diagnostics;
+
+namespace AllocTools.Benchmarks.Endpoints;
+
+/// <summary>How long each operation of a run took, one after the other.</summary>
+internal sealed class Latencies
+{
+    private long[] _times = [];
+    private int _count;
+    private long _last;
+
+    /// <summary>The 99th percentile of the last run, ns; 0: the loop measured none.</summary>
+    public long Tail
+    {
+        get
+        {
+            Span<long> times = _times.AsSpan(0, _count);
+            times.Sort();
+            return _count == 0 ? 0 : (long)(times[(int)(0.99 * _count)] * (1e9 / Stopwatch.Frequency));
+        }
+    }
+
+    /// <summary>Makes room; the next operation starts now.</summary>
+    public void Start(int operations)
+    {
+        if (_times.Length < operations)
+            _times = new long[operations];
+        _count = 0;
+        _last = Stopwatch.GetTimestamp();
+    }
+
+    /// <summary>An operation has ended, and the next one starts.</summary>
+    public void Add()
+    {
+        long now = Stopwatch.GetTimestamp();
+        _times[_count++] = now - _last;
+        _last = now;
+    }
+}
