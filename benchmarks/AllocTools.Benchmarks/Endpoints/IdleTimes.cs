@@ -9,8 +9,12 @@ namespace AllocTools.Benchmarks.Endpoints;
 /// <summary>What endpoints that have nothing to do cost in processor time and memory: each has written to the next one, and then none does anything.</summary>
 internal static class IdleTimes
 {
-    private const int Count = 100;
     private const int Length = 64;
+
+    /// <summary>Of a core.</summary>
+    private const double Goal = 0.01;
+
+    private static readonly int[] Counts = [1, 100];
 
     /// <summary>Pauses have grown to their longest by then.</summary>
     private static readonly TimeSpan Settling = TimeSpan.FromSeconds(20);
@@ -20,19 +24,31 @@ internal static class IdleTimes
     {
         Table table = new();
         table.Border(TableBorder.Markdown);
-        foreach (string column in new[] { "provider", "processor time, % of a core", "resident, MiB" })
+        foreach (string column in new[] { "provider", "endpoints", "processor time, % of a core", "goal", "", "resident, MiB" })
             table.AddColumn(new TableColumn(column).NoWrap());
         foreach (string provider in providers.Length == 0 ? ["net", "sockets", "tcp;ofi_rxm", "shm"] : providers)
         {
-            (double share, long resident) = await MeasureAsync(provider);
-            table.AddRow(provider, (100 * share).ToString("0.0", CultureInfo.InvariantCulture), (resident >> 20).ToString(CultureInfo.InvariantCulture));
+            foreach (int count in Counts)
+            {
+                (double share, long resident) = await MeasureAsync(provider, count);
+                table.AddRow(
+                    provider,
+                    count.ToString(CultureInfo.InvariantCulture),
+                    Percent(share),
+                    $"≤ {Percent(Goal)}",
+                    share <= Goal ? "holds" : "misses",
+                    (resident >> 20).ToString(CultureInfo.InvariantCulture));
+            }
         }
-        AnsiConsole.WriteLine($"{Environment.ProcessorCount} processors, .NET {Environment.Version}; {Count} endpoints, idle for {Settling.TotalSeconds} s, measured for {Measured.TotalSeconds} s");
+        AnsiConsole.WriteLine($"{Environment.ProcessorCount} processors, .NET {Environment.Version}; idle for {Settling.TotalSeconds} s, measured for {Measured.TotalSeconds} s");
+        AnsiConsole.Profile.Width = 200;
         AnsiConsole.Write(table);
         return 0;
     }
 
-    private static async Task<(double Share, long Resident)> MeasureAsync(string provider)
+    private static string Percent(double share) => (100 * share).ToString("0.00", CultureInfo.InvariantCulture);
+
+    private static async Task<(double Share, long Resident)> MeasureAsync(string provider, int count)
     {
         LibfabricOptions options = new() { Provider = provider, Node = "127.0.0.1", Access = RmaAccess.RemoteWrite };
         using IRmaContext context = new LibfabricProvider(options).Open();
@@ -40,12 +56,12 @@ internal static class IdleTimes
         using RmaBuffer there = pool.Rent(Length);
         using RmaBuffer here = pool.Rent(Length);
         using RmaExposure exposure = there.Expose(RmaAccess.RemoteWrite);
-        IRmaEndpoint[] endpoints = [.. Enumerable.Range(0, Count).Select(_ => context.OpenEndpoint())];
+        IRmaEndpoint[] endpoints = [.. Enumerable.Range(0, count).Select(_ => context.OpenEndpoint())];
         try
         {
-            for (int i = 0; i < Count; i++)
+            for (int i = 0; i < count; i++)
             {
-                IRmaEndpoint next = endpoints[(i + 1) % Count];
+                IRmaEndpoint next = endpoints[(i + 1) % count];
                 using RemoteRegion remote = endpoints[i].Import(endpoints[i].InsertPeer(next.Address.Span), exposure.Remote);
                 await endpoints[i].WriteAsync(here, remote);
             }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 
 namespace AllocTools.Benchmarks.Pairs;
 
@@ -20,6 +21,13 @@ internal static class OtherThreadReturns
     {
         ArrayPool<byte> pool = ArrayPool<byte>.Create();
         return Start(() => pool.Rent(size), array => pool.Return(array), null);
+    }
+
+    /// <summary>A pool as many write it: a queue, which hands the returned ones over to the thread that rents.</summary>
+    public static IWorkload Queued(int size)
+    {
+        ConcurrentQueue<byte[]> queue = new();
+        return Start(() => queue.TryDequeue(out byte[]? array) ? array : new byte[size], queue.Enqueue, null);
     }
 
     /// <summary>The ring alone.</summary>

@@ -63,6 +63,8 @@ internal static class Report
             yield return new($"two threads, {ByteSize.Text(size)}", () => TwoThreads.Of(OneInFlight.Own(size)), "ArrayPool.Shared", () => TwoThreads.Of(OneInFlight.Shared(size)));
         foreach (int size in sizes)
             yield return new($"returned by another thread, {ByteSize.Text(size)}", () => OtherThreadReturns.Own(size), "ArrayPool.Shared", () => OtherThreadReturns.Shared(size), 0.25) { Overhead = OtherThreadReturns.RingAlone };
+        foreach (int size in sizes)
+            yield return new($"returned by another thread, {ByteSize.Text(size)}", () => OtherThreadReturns.Own(size), "ConcurrentQueue as a pool", () => OtherThreadReturns.Queued(size), 0.8) { Overhead = OtherThreadReturns.RingAlone };
         yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "ArrayPool.Create()", () => OtherThreadReturns.Configured(64 << 10));
         yield return new("returned by another thread, 64 KiB", () => OtherThreadReturns.Own(64 << 10), "the ring alone", OtherThreadReturns.RingAlone);
         yield return new("idle blocks alone: a magazine a thread", IdleBlocks.OfThreads, "a stack a core", IdleBlocks.OfCores);
