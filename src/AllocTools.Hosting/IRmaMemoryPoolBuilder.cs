@@ -49,7 +49,7 @@ public interface IRmaMemoryPoolBuilder
 
     /// <summary>
     /// Binds options of the provider to a section of the configuration, by reflection. Where the application is trimmed
-    /// or compiled ahead of time, use the overload with a delegate, and bind there.
+    /// or compiled ahead of time, give the provider a descriptor, or use the overload with a delegate and set them there.
     /// </summary>
     /// <typeparam name="TOptions">The provider's options.</typeparam>
     /// <param name="section">The section.</param>
@@ -62,7 +62,8 @@ public interface IRmaMemoryPoolBuilder
 
     /// <summary>
     /// Binds options of the provider to the subsection <c>Provider</c> of the section that the pool was added with, by
-    /// reflection. For providers of others: those of this library are bound without being asked, and without reflection.
+    /// reflection. For a provider without a descriptor: options that a descriptor names are bound without being asked, and
+    /// without reflection.
     /// </summary>
     /// <typeparam name="TOptions">The provider's options.</typeparam>
     /// <returns>This builder.</returns>

@@ -2,7 +2,6 @@ using System.Diagnostics.CodeAnalysis;
 using AllocTools.Blocks;
 using AllocTools.Diagnostics;
 using AllocTools.Hosting.Configuration;
-using AllocTools.Libfabric;
 using AllocTools.Regions;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -28,7 +27,7 @@ internal static class PoolFactory
     {
         PoolKey key = registration.Key;
         // Asked for by those pools only that use it.
-        key.AddSingleton(services, sp => OpenedProvider.Open(ProviderActivator.Create<TProvider>(sp, key), key.DisplayName, LoggerOf(sp)));
+        key.AddSingleton(services, sp => OpenedProvider.Open(CreateProvider<TProvider>(sp, registration), key.DisplayName, LoggerOf(sp)));
         key.AddSingleton(services, sp => new PoolProvider(
             registration.FindProviderOwner(sp).Key.Resolve<OpenedProvider>(sp), key.DisplayName, sp.GetRequiredService<RmaMetrics>(), LoggerOf(sp)));
         key.AddSingleton(services, sp => new PublishedPool(sp.GetRequiredService<RmaMetrics>(), LoggerOf(sp)));
@@ -37,11 +36,16 @@ internal static class PoolFactory
         key.AddSingleton(services, sp => CreatePool<TProvider>(sp, registration));
         key.AddSingleton<IRmaMemoryPool>(services, key.Resolve<RmaMemoryPool<TProvider>>);
         key.AddSingleton(services, sp => OpenEndpoint(sp, registration));
-        if (typeof(TProvider) == typeof(LibfabricProvider))
-            key.AddSingleton(services, sp => (LibfabricEndpoint)key.Resolve<IRmaEndpoint>(sp));
+        if (registration.Descriptor?.EndpointType is { } endpointType)
+            key.AddSingleton(services, endpointType, sp => EndpointOf(endpointType, sp, registration));
         // Not AddHostedService: it would take the second pool on the same provider for the first.
         services.AddSingleton<IHostedService>(sp => new RmaMemoryPoolService<TProvider>(sp, registration, LoggerOf(sp)));
     }
+
+    private static IRmaProvider CreateProvider<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] TProvider>(
+        IServiceProvider services, PoolRegistration registration)
+        where TProvider : class, IRmaProvider =>
+        registration.Descriptor?.Create(services, registration.Key.Name) ?? ProviderActivator.Create<TProvider>(services, registration.Key);
 
     private static RmaMemoryPool<TProvider> CreatePool<TProvider>(IServiceProvider services, PoolRegistration registration)
         where TProvider : class, IRmaProvider
@@ -87,6 +91,14 @@ internal static class PoolFactory
         {
             throw new RmaPoolStartException(registration, "can't open its endpoint", e, LoggerOf(services));
         }
+    }
+
+    private static IRmaEndpoint EndpointOf(Type type, IServiceProvider services, PoolRegistration registration)
+    {
+        IRmaEndpoint endpoint = registration.Key.Resolve<IRmaEndpoint>(services);
+        return type.IsInstanceOfType(endpoint)
+            ? endpoint
+            : throw new InvalidOperationException($"The endpoint of pool '{registration.Key.DisplayName}' is a {endpoint.GetType()}, but the descriptor of {registration.Provider.Name} says that it is a {type}.");
     }
 
     private static ILogger LoggerOf(IServiceProvider services) =>

@@ -26,14 +26,19 @@ internal sealed record PoolKey(string Name)
     public static bool IsNameOfDefault(string name) => name == Options.DefaultName || name == RmaMemoryPoolName.Default;
 
     public void AddSingleton<TService>(IServiceCollection services, Func<IServiceProvider, TService> factory)
-        where TService : class
+        where TService : class => AddSingleton(services, typeof(TService), factory);
+
+    /// <param name="services">Where to add it.</param>
+    /// <param name="type">A type that what the factory makes is of.</param>
+    /// <param name="factory">Makes it, or finds it.</param>
+    public void AddSingleton(IServiceCollection services, Type type, Func<IServiceProvider, object> factory)
     {
         if (IsDefault)
-            services.AddSingleton(factory);
+            services.AddSingleton(type, factory);
         if (Name == RmaMemoryPoolName.Default)
-            services.AddKeyedSingleton(Name, (provider, _) => provider.GetRequiredService<TService>());
+            services.AddKeyedSingleton(type, Name, (provider, _) => provider.GetRequiredService(type));
         else if (!IsDefault)
-            services.AddKeyedSingleton(Name, (provider, _) => factory(provider));
+            services.AddKeyedSingleton(type, Name, (provider, _) => factory(provider));
     }
 
     public TService Resolve<TService>(IServiceProvider services)

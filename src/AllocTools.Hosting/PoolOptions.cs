@@ -1,7 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Hosting.Configuration;
-using AllocTools.HostMemory;
-using AllocTools.Libfabric;
+using AllocTools.Providers;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -9,7 +8,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>Registers a pool's options and those of this library's providers: binding, rules, validation at the start.</summary>
+/// <summary>Registers the options of a pool, and those that its provider describes: binding, rules, validation at the start.</summary>
 internal static class PoolOptions
 {
     public static void Add(IServiceCollection services, PoolRegistration registration)
@@ -18,11 +17,7 @@ internal static class PoolOptions
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<OptionsOfAllPools>, OptionsOfAllPools.Rule>());
         AddRules(services, registration, "", new RmaMemoryPoolOptionsValidator());
         services.AddSingleton<IValidateOptions<RmaMemoryPoolOptions>>(new SharedProviderRule(registration));
-        const string ProviderPath = RmaMemoryPoolBuilder.ProviderSection + ":";
-        if (registration.Provider == typeof(LibfabricProvider))
-            AddRules(services, registration, ProviderPath, new LibfabricOptionsValidator());
-        else if (registration.Provider == typeof(HostProvider))
-            AddRules(services, registration, ProviderPath, new HostProviderOptionsValidator());
+        registration.Descriptor?.Accept(new ProviderOptions(services, registration));
         if (registration.Section is { } section)
             Bind(services, registration, section);
     }
@@ -34,27 +29,12 @@ internal static class PoolOptions
         List<OptionsValidationException> errors = [];
         foreach (PoolRegistration registration in services.GetServices<PoolRegistration>())
         {
-            Read<RmaMemoryPoolOptions>(registration);
-            if (registration.Provider == typeof(LibfabricProvider))
-                Read<LibfabricOptions>(registration);
-            else if (registration.Provider == typeof(HostProvider))
-                Read<HostProviderOptions>(registration);
+            var check = new OptionsCheck(services, registration.Key.Name, errors);
+            check.Read<RmaMemoryPoolOptions>();
+            registration.Descriptor?.Accept(check);
         }
         if (errors.Count != 0)
             throw new RmaOptionsValidationException(errors[0].OptionsName, errors[0].OptionsType, errors.SelectMany(e => e.Failures));
-
-        void Read<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(PoolRegistration registration)
-            where TOptions : class
-        {
-            try
-            {
-                services.GetRequiredService<IOptionsMonitor<TOptions>>().Get(registration.Key.Name);
-            }
-            catch (OptionsValidationException e)
-            {
-                errors.Add(e);
-            }
-        }
     }
 
     /// <summary>Has monitors show what is in force.</summary>
@@ -69,42 +49,39 @@ internal static class PoolOptions
         }
     }
 
-    /// <remarks>Each call binds a type by name, since the source-generated binder replaces only such calls.</remarks>
     private static void Bind(IServiceCollection services, PoolRegistration registration, IConfigurationSection section)
     {
-        string name = registration.Key.Name;
+        if (OptionKeys.Pool.FirstOrDefault(k => k.Name.Equals(registration.ProviderSectionName, StringComparison.OrdinalIgnoreCase)) is { } key)
+            throw new InvalidOperationException($"{registration.Provider.Name} has its options in the subsection '{registration.ProviderSectionName}', but {key.Name} is an option of the pool. Its descriptor must name another section.");
         registration.Key.AddSingleton(services, _ => new SectionAtStart(registration));
-        IConfigurationSection relaxed = section.GetSection(OptionKeys.AllowUnknownKeys);
-        AddSection<RmaMemoryPoolOptions>(sp => new(
-            name, section, OptionKeys.Pool, [RmaMemoryPoolBuilder.ProviderSection, .. PoolsBelow(sp, section)], relaxed, (values, options) =>
-            {
-                registration.Key.Resolve<SectionAtStart>(sp).NoteBound();
-                values.Bind(options);
-            }));
-        IConfigurationSection provider = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
-        // An application may choose the provider when it runs, over one section: what the other one knows is no typo.
-        if (registration.Provider == typeof(LibfabricProvider))
-            AddSection<LibfabricOptions>(_ => new(name, provider, OptionKeys.Libfabric, OptionKeys.NamesOf(OptionKeys.Host), relaxed, (values, options) => values.Bind(options)));
-        else if (registration.Provider == typeof(HostProvider))
-            AddSection<HostProviderOptions>(_ => new(name, provider, OptionKeys.Host, OptionKeys.NamesOf(OptionKeys.Libfabric), relaxed, (values, options) => values.Bind(options)));
-
-        void AddSection<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
-            Func<IServiceProvider, SectionOptions<TOptions>> options)
-            where TOptions : class
-        {
-            services.AddOptions<TOptions>(name);
-            // No IOptionsChangeTokenSource: a monitor would throw from then on at a change that is invalid; see PoolReloader.
-            services.AddSingleton<IConfigureOptions<TOptions>>(options);
-            services.AddSingleton<IValidateOptions<TOptions>>(options);
-        }
+        AddSection(services, registration.Key.Name, sp => new SectionOptions<RmaMemoryPoolOptions>(
+            registration.Key.Name,
+            section,
+            OptionKeys.Pool,
+            [registration.ProviderSectionName, .. PoolsBelow(sp, section)],
+            AllowsUnknownKeys(section),
+            bound: registration.Key.Resolve<SectionAtStart>(sp).NoteBound));
     }
 
+    private static void AddSection<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
+        IServiceCollection services, string name, Func<IServiceProvider, SectionOptions<TOptions>> options)
+        where TOptions : class
+    {
+        services.AddOptions<TOptions>(name);
+        // No IOptionsChangeTokenSource: a monitor would throw from then on at a change that is invalid; see PoolReloader.
+        services.AddSingleton<IConfigureOptions<TOptions>>(options);
+        services.AddSingleton<IValidateOptions<TOptions>>(options);
+    }
+
+    private static IConfigurationSection AllowsUnknownKeys(IConfigurationSection section) => section.GetSection(OptionKeys.AllowUnknownKeys);
+
     private static void AddRules<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
-        IServiceCollection services, PoolRegistration registration, string path, IValidateOptions<TOptions> rules)
+        IServiceCollection services, PoolRegistration registration, string path, IValidateOptions<TOptions>? rules)
         where TOptions : class
     {
         services.AddOptions<TOptions>(registration.Key.Name);
-        services.AddSingleton<IValidateOptions<TOptions>>(new NamedOptionsValidator<TOptions>(registration.Key.Name, registration.Origin + path, rules));
+        if (rules is not null)
+            services.AddSingleton<IValidateOptions<TOptions>>(new NamedOptionsValidator<TOptions>(registration.Key.Name, registration.Origin + path, rules));
         if (registration.Key.IsDefault)
         {
             services.TryAddTransient<IOptionsFactory<TOptions>>(sp => new DefaultPoolOptionsFactory<TOptions>(
@@ -123,6 +100,41 @@ internal static class PoolOptions
                let path = pool.Section?.Path ?? ""
                where path.StartsWith(start, StringComparison.OrdinalIgnoreCase)
                select path[start.Length..].Split(ConfigurationPath.KeyDelimiter)[0];
+    }
+
+    /// <summary>Registers the options that a provider describes.</summary>
+    private sealed class ProviderOptions(IServiceCollection services, PoolRegistration registration) : IRmaProviderDescriptorVisitor
+    {
+        public void Visit<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(RmaProviderDescriptor<TOptions> descriptor)
+            where TOptions : class
+        {
+            AddRules(services, registration, descriptor.SectionName + ConfigurationPath.KeyDelimiter, descriptor.Validator);
+            if (registration is { Section: { } pool, ProviderSection: { } section })
+            {
+                AddSection(services, registration.Key.Name, _ => new SectionOptions<TOptions>(
+                    registration.Key.Name, section, descriptor.Keys, descriptor.ForeignKeys, AllowsUnknownKeys(pool)));
+            }
+        }
+    }
+
+    /// <summary>Reads options, and collects what is wrong with them.</summary>
+    private sealed class OptionsCheck(IServiceProvider services, string name, List<OptionsValidationException> errors) : IRmaProviderDescriptorVisitor
+    {
+        public void Visit<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(RmaProviderDescriptor<TOptions> descriptor)
+            where TOptions : class => Read<TOptions>();
+
+        public void Read<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>()
+            where TOptions : class
+        {
+            try
+            {
+                services.GetRequiredService<IOptionsMonitor<TOptions>>().Get(name);
+            }
+            catch (OptionsValidationException e)
+            {
+                errors.Add(e);
+            }
+        }
     }
 
     /// <summary>Has the host validate the options of all pools together when it starts, before any hosted service: what is wrong is one exception.</summary>

@@ -1,3 +1,4 @@
+using AllocTools.Providers;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
@@ -5,7 +6,11 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Hosting;
 
 /// <summary>A pool that was added to a service collection.</summary>
-internal sealed class PoolRegistration(PoolKey key, Type provider, IConfigurationSection? section)
+/// <param name="key">Its name.</param>
+/// <param name="provider">The type of its provider.</param>
+/// <param name="descriptor">What the provider says of its options; null: nothing.</param>
+/// <param name="section">Where its options stand; null: in code alone.</param>
+internal sealed class PoolRegistration(PoolKey key, Type provider, RmaProviderDescriptor? descriptor, IConfigurationSection? section)
 {
     /// <summary>Its name.</summary>
     public PoolKey Key => key;
@@ -13,8 +18,17 @@ internal sealed class PoolRegistration(PoolKey key, Type provider, IConfiguratio
     /// <summary>The type of its provider.</summary>
     public Type Provider => provider;
 
+    /// <summary>What the provider says of its options; null: nothing.</summary>
+    public RmaProviderDescriptor? Descriptor => descriptor;
+
     /// <summary>Where its options stand; null: in code alone.</summary>
     public IConfigurationSection? Section => section;
+
+    /// <summary>The name of the subsection with the options of its provider.</summary>
+    public string ProviderSectionName => descriptor?.SectionName ?? RmaProviderDescriptor.DefaultSectionName;
+
+    /// <summary>Where the options of its provider stand; null: in code alone.</summary>
+    public IConfigurationSection? ProviderSection => section?.GetSection(ProviderSectionName);
 
     /// <summary>The pool whose provider this one uses; null: its own.</summary>
     public PoolKey? SharesWith { get; set; }

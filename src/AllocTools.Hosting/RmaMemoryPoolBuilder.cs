@@ -8,10 +8,8 @@ namespace AllocTools.Hosting;
 /// <summary>Adds options under the pool's name.</summary>
 internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolRegistration registration) : IRmaMemoryPoolBuilder
 {
-    public const string ProviderSection = "Provider";
-
     public const string BindsByReflection =
-        "The options are bound by reflection. Bind them in ConfigureProvider(Action<TOptions>) with the source-generated binder instead.";
+        "The options are bound by reflection. Give the provider a descriptor, which binds them without, or set them in ConfigureProvider(Action<TOptions>).";
 
     public string Name => registration.Key.Name;
 
@@ -68,12 +66,12 @@ internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolRegi
     public IRmaMemoryPoolBuilder ConfigureProvider<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.All)] TOptions>()
         where TOptions : class
     {
-        if (registration.Section is not { } section)
+        if (registration.ProviderSection is not { } section)
         {
             throw new InvalidOperationException(
-                $"The pool '{registration.Key.DisplayName}' was added without a configuration section, so there is no subsection '{ProviderSection}' to bind {typeof(TOptions).Name} to. "
+                $"The pool '{registration.Key.DisplayName}' was added without a configuration section, so there is no subsection '{registration.ProviderSectionName}' to bind {typeof(TOptions).Name} to. "
                 + "Pass a section to AddRmaMemoryPool, or to ConfigureProvider.");
         }
-        return ConfigureProvider<TOptions>(section.GetSection(ProviderSection));
+        return ConfigureProvider<TOptions>(section);
     }
 }

@@ -12,8 +12,9 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <remarks>
 /// <para>
 /// Each overload adds, as singletons: <see cref="IRmaMemoryPool"/>, <see cref="RmaMemoryPool{TProvider}"/> and
-/// <see cref="IRmaEndpoint"/>, which is opened when it is first asked for (and <c>LibfabricEndpoint</c> where the
-/// provider is <c>LibfabricProvider</c>). Those of a named pool are keyed services; its name is the key.
+/// <see cref="IRmaEndpoint"/>, which is opened when it is first asked for (by its own type, too, such as
+/// <c>LibfabricEndpoint</c>, where the provider's descriptor names it). Those of a named pool are keyed services; its name
+/// is the key.
 /// </para>
 /// <para>
 /// Under a host the options are validated and the pool is opened and warmed before any hosted service starts; a failure
@@ -33,8 +34,8 @@ public static class RmaMemoryPoolServiceCollectionExtensions
 
     /// <summary>Adds the unnamed pool, with the default options.</summary>
     /// <typeparam name="TProvider">
-    /// What registers the memory. The container makes it, so its constructor may ask for any service, and for
-    /// <see cref="RmaProviderActivation"/>.
+    /// What registers the memory. It is made as its <see cref="IRmaProvider.Descriptor"/> says; without one the container
+    /// makes it, and its constructor may ask for any service, and for <see cref="RmaProviderActivation"/>.
     /// </typeparam>
     /// <param name="services">Where to add it.</param>
     /// <returns>A builder that sets more options.</returns>
@@ -60,7 +61,8 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// <param name="services">Where to add it.</param>
     /// <param name="section">
     /// The pool's options, by the names of <see cref="RmaMemoryPoolOptions"/>; those of the provider are in its
-    /// subsection <c>Provider</c>. Providers of others bind theirs by the builder's <c>ConfigureProvider</c>.
+    /// subsection <c>Provider</c>, or the one that the provider's descriptor names. A provider without a descriptor has its
+    /// options bound by the builder's <c>ConfigureProvider</c>.
     /// Sizes are numbers of bytes or <c>"64 KiB"</c>. A key that is none of these fails the start, unless the section has
     /// <c>"AllowUnknownKeys": true</c>.
     /// </param>
@@ -81,8 +83,8 @@ public static class RmaMemoryPoolServiceCollectionExtensions
 
     /// <summary>Adds a named pool, with the default options.</summary>
     /// <typeparam name="TProvider">
-    /// What registers the memory. The container makes it, so its constructor may ask for any service, and for
-    /// <see cref="RmaProviderActivation"/>.
+    /// What registers the memory. It is made as its <see cref="IRmaProvider.Descriptor"/> says; without one the container
+    /// makes it, and its constructor may ask for any service, and for <see cref="RmaProviderActivation"/>.
     /// </typeparam>
     /// <param name="services">Where to add it.</param>
     /// <param name="name">The pool's name: the key of its services, the name of its options, and what logs, metrics and errors call it.</param>
@@ -116,7 +118,8 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// <param name="name">The pool's name: the key of its services, the name of its options, and what logs, metrics and errors call it.</param>
     /// <param name="section">
     /// The pool's options, by the names of <see cref="RmaMemoryPoolOptions"/>; those of the provider are in its
-    /// subsection <c>Provider</c>. Providers of others bind theirs by the builder's <c>ConfigureProvider</c>.
+    /// subsection <c>Provider</c>, or the one that the provider's descriptor names. A provider without a descriptor has its
+    /// options bound by the builder's <c>ConfigureProvider</c>.
     /// Sizes are numbers of bytes or <c>"64 KiB"</c>. A key that is none of these fails the start, unless the section has
     /// <c>"AllowUnknownKeys": true</c>.
     /// </param>
@@ -134,7 +137,7 @@ public static class RmaMemoryPoolServiceCollectionExtensions
         where TProvider : class, IRmaProvider
     {
         ArgumentNullException.ThrowIfNull(services);
-        var registration = new PoolRegistration(new PoolKey(name), typeof(TProvider), section);
+        var registration = new PoolRegistration(new PoolKey(name), typeof(TProvider), TProvider.Descriptor, section);
         registration.AddTo(services);
         services.AddLogging();
         services.AddMetrics();

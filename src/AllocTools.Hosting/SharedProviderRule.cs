@@ -8,9 +8,8 @@ internal sealed class SharedProviderRule(PoolRegistration registration) : IValid
 {
     public ValidateOptionsResult Validate(string? name, RmaMemoryPoolOptions options)
     {
-        if (name != registration.Key.Name || registration is not { SharesWith: { } other, Section: { } section })
+        if (name != registration.Key.Name || registration is not { SharesWith: { } other, ProviderSection: { } provider })
             return ValidateOptionsResult.Skip;
-        IConfigurationSection provider = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
         return provider.Exists()
             ? ValidateOptionsResult.Fail($"{provider.Path} has options, but the pool uses the provider of the pool '{other.DisplayName}'. Set them there.")
             : ValidateOptionsResult.Success;

@@ -15,6 +15,7 @@ internal static class BoundOptions
         CheckUnnamedFabric(OptionsOf<LibfabricOptions>(services, Options.DefaultName));
         CheckPeer(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Peer), OptionsOf<LibfabricOptions>(services, PoolNames.Peer));
         CheckScratch(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Scratch), OptionsOf<HostProviderOptions>(services, PoolNames.Scratch));
+        CheckThird(OptionsOf<ThirdPartyOptions>(services, PoolNames.Third));
     }
 
     private static void CheckUnnamedPool(RmaMemoryPoolOptions pool)
@@ -81,6 +82,16 @@ internal static class BoundOptions
         Expect.Equal(true, pool.PoisonOnReturn);
         Expect.Equal(RmaWarmUp.Background, pool.WarmUp);
         Expect.Equal(PageLocking.None, host.Locking);
+    }
+
+    private static void CheckThird(ThirdPartyOptions options)
+    {
+        Expect.Equal("third", options.Label);
+        Expect.Equal(PageLocking.None, options.Locking);
+        Expect.Equal(2, options.Limits.Count);
+        Expect.Equal(8192, options.Limits[1].Bytes);
+        Expect.Equal("b", options.Labels["a"]);
+        Expect.Equal(TimeSpan.FromMicroseconds(20), options.Endpoint.SpinTime);
     }
 
     private static TOptions OptionsOf<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(

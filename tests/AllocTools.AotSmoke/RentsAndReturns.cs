@@ -13,6 +13,7 @@ internal static class RentsAndReturns
         var pools = services.GetRequiredService<SmokePools>();
         CheckUnnamed(pools.Unnamed);
         CheckScratch(pools.Scratch);
+        pools.Third.Rent(100).Dispose();
     }
 
     private static void CheckUnnamed(IRmaMemoryPool pool)

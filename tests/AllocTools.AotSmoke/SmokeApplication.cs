@@ -6,7 +6,7 @@ using OpenTelemetry.Metrics;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>The application: an unnamed pool, two named ones, their health checks and their metrics.</summary>
+/// <summary>The application: an unnamed pool, three named ones, their health checks and their metrics.</summary>
 internal sealed class SmokeApplication : IDisposable
 {
     private readonly List<Metric> _exported = [];
@@ -18,8 +18,9 @@ internal sealed class SmokeApplication : IDisposable
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection(PoolNames.UnnamedSection));
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(PoolNames.Peer, builder.Configuration.GetSection(PoolNames.Peer));
         builder.Services.AddRmaMemoryPool<HostProvider>(PoolNames.Scratch, builder.Configuration.GetSection(PoolNames.Scratch));
+        builder.Services.AddRmaMemoryPool<ThirdPartyProvider>(PoolNames.Third, builder.Configuration.GetSection(PoolNames.Third));
         builder.Services.AddSingleton<SmokePools>();
-        builder.Services.AddHealthChecks().AddRmaMemoryPool().AddRmaMemoryPool(PoolNames.Peer).AddRmaMemoryPool(PoolNames.Scratch);
+        builder.Services.AddHealthChecks().AddRmaMemoryPool().AddRmaMemoryPool(PoolNames.Peer).AddRmaMemoryPool(PoolNames.Scratch).AddRmaMemoryPool(PoolNames.Third);
         builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddAllocToolsInstrumentation().AddInMemoryExporter(_exported));
         _host = builder.Build();
     }

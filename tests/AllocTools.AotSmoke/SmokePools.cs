@@ -7,7 +7,8 @@ namespace AllocTools.AotSmoke;
 internal sealed class SmokePools(
     IRmaMemoryPool unnamed,
     [FromKeyedServices(PoolNames.Peer)] IRmaMemoryPool peer,
-    [FromKeyedServices(PoolNames.Scratch)] RmaMemoryPool<HostProvider> scratch)
+    [FromKeyedServices(PoolNames.Scratch)] RmaMemoryPool<HostProvider> scratch,
+    [FromKeyedServices(PoolNames.Third)] RmaMemoryPool<ThirdPartyProvider> third)
 {
     public IRmaMemoryPool Unnamed => unnamed;
 
@@ -15,5 +16,7 @@ internal sealed class SmokePools(
 
     public IRmaMemoryPool Scratch => scratch;
 
-    public IReadOnlyList<IRmaMemoryPool> All => [unnamed, peer, scratch];
+    public IRmaMemoryPool Third => third;
+
+    public IReadOnlyList<IRmaMemoryPool> All => [unnamed, peer, scratch, third];
 }

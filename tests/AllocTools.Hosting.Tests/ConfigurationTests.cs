@@ -1,8 +1,9 @@
 using System.Reflection;
+using AllocTools.HostMemory;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Hosting.Tests.Support;
-using AllocTools.HostMemory;
 using AllocTools.Libfabric;
+using AllocTools.Providers;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
@@ -185,16 +186,16 @@ public sealed class ConfigurationTests
     public void Every_option_is_a_key()
     {
         AssertSame(OptionKeys.Pool.Where(k => k.Name != OptionKeys.AllowUnknownKeys), typeof(RmaMemoryPoolOptions));
-        AssertSame(OptionKeys.Host, typeof(HostProviderOptions));
-        AssertSame(OptionKeys.Libfabric, typeof(LibfabricOptions));
+        AssertSame(HostProvider.Descriptor.Keys, typeof(HostProviderOptions));
+        AssertSame(LibfabricProvider.Descriptor.Keys, typeof(LibfabricOptions));
         AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.SizeClasses)), typeof(SizeClassOptions));
         AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.SizeClassRange)), typeof(SizeClassRangeOptions));
-        AssertSame(KeysOf(OptionKeys.Libfabric, nameof(LibfabricOptions.Endpoint)), typeof(LibfabricEndpointOptions));
+        AssertSame(KeysOf(LibfabricProvider.Descriptor.Keys, nameof(LibfabricOptions.Endpoint)), typeof(LibfabricEndpointOptions));
     }
 
-    private static IReadOnlyList<OptionKey> KeysOf(IReadOnlyList<OptionKey> keys, string name) => keys.Single(k => k.Name == name).Keys;
+    private static IReadOnlyList<RmaOptionKey> KeysOf(IReadOnlyList<RmaOptionKey> keys, string name) => keys.Single(k => k.Name == name).Keys;
 
-    private static void AssertSame(IEnumerable<OptionKey> keys, Type options)
+    private static void AssertSame(IEnumerable<RmaOptionKey> keys, Type options)
     {
         PropertyInfo[] properties = options.GetProperties();
         Assert.Equal(properties.Select(p => p.Name).Order(StringComparer.Ordinal), keys.Select(k => k.Name).Order(StringComparer.Ordinal));
@@ -202,16 +203,16 @@ public sealed class ConfigurationTests
             Assert.Contains(keys.Single(k => k.Name == property.Name).Kind, KindsOf(property.PropertyType));
     }
 
-    private static OptionKind[] KindsOf(Type type) => (Nullable.GetUnderlyingType(type) ?? type) switch
+    private static RmaOptionKind[] KindsOf(Type type) => (Nullable.GetUnderlyingType(type) ?? type) switch
     {
-        var t when t == typeof(int) => [OptionKind.Integer],
-        var t when t == typeof(long) => [OptionKind.Size],
-        var t when t == typeof(TimeSpan) => [OptionKind.Duration],
-        var t when t == typeof(bool) => [OptionKind.Flag],
-        var t when t == typeof(string) => [OptionKind.Text],
-        { IsEnum: true } t => t.IsDefined(typeof(FlagsAttribute), false) ? [OptionKind.Choices] : [OptionKind.Choice],
-        { IsInterface: true } => [OptionKind.List, OptionKind.Map],
-        _ => [OptionKind.Section],
+        var t when t == typeof(int) => [RmaOptionKind.Integer],
+        var t when t == typeof(long) => [RmaOptionKind.Size],
+        var t when t == typeof(TimeSpan) => [RmaOptionKind.Duration],
+        var t when t == typeof(bool) => [RmaOptionKind.Flag],
+        var t when t == typeof(string) => [RmaOptionKind.Text],
+        { IsEnum: true } t => t.IsDefined(typeof(FlagsAttribute), false) ? [RmaOptionKind.Choices] : [RmaOptionKind.Choice],
+        { IsInterface: true } => [RmaOptionKind.List, RmaOptionKind.Map],
+        _ => [RmaOptionKind.Section],
     };
 
     private static async Task<IHost> StartAsync(string json)

@@ -2,6 +2,7 @@ using System.Reflection;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Hosting.Tests.Reference;
 using AllocTools.Hosting.Tests.Support;
+using AllocTools.Providers;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests;
@@ -25,7 +26,7 @@ public sealed class EffectCoverageTests
         ];
         IEnumerable<string> keys = KeyReference.Pool.Concat(KeyReference.Libfabric).Concat(KeyReference.Host)
             .SelectMany(k => k.All)
-            .Where(k => k.Key.Kind is not (OptionKind.Section or OptionKind.List))
+            .Where(k => k.Key.Kind is not (RmaOptionKind.Section or RmaOptionKind.List))
             .Select(k => k.Path);
         Assert.Equal(keys.Order(StringComparer.Ordinal), shown.Distinct().Order(StringComparer.Ordinal));
     }

@@ -1,87 +1,42 @@
-using AllocTools.HostMemory;
-using AllocTools.Libfabric;
+using AllocTools.Providers;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>Every key below a pool's section. A test holds it against the properties of the options.</summary>
+/// <summary>Every key of a pool's section but the provider's. A test holds it against the properties of the options.</summary>
 internal static class OptionKeys
 {
     /// <summary>A key of the section that is no option of the pool: <c>true</c> has keys passed over that nobody knows.</summary>
     public const string AllowUnknownKeys = nameof(AllowUnknownKeys);
 
-    public static IReadOnlyList<OptionKey> Pool { get; } =
-    [
-        new(nameof(RmaMemoryPoolOptions.SizeClasses), OptionKind.List)
-        {
-            Keys =
-            [
-                new(nameof(SizeClassOptions.BlockSize), OptionKind.Size),
-                new(nameof(SizeClassOptions.InitialBlocks), OptionKind.Integer),
-            ],
-        },
-        new(nameof(RmaMemoryPoolOptions.SizeClassRange), OptionKind.Section)
-        {
-            Keys =
-            [
-                new(nameof(SizeClassRangeOptions.From), OptionKind.Size),
-                new(nameof(SizeClassRangeOptions.To), OptionKind.Size),
-                new(nameof(SizeClassRangeOptions.StepsPerDoubling), OptionKind.Integer),
-            ],
-        },
-        new(nameof(RmaMemoryPoolOptions.MaxRegisteredBytes), OptionKind.Size),
-        new(nameof(RmaMemoryPoolOptions.MaxSlabBytes), OptionKind.Size),
-        new(nameof(RmaMemoryPoolOptions.MaxIdleDirectBytes), OptionKind.Size),
-        new(nameof(RmaMemoryPoolOptions.IdleRetention), OptionKind.Duration),
-        new(nameof(RmaMemoryPoolOptions.TrimInterval), OptionKind.Duration),
-        OptionKey.Of<RmaHugePages>(nameof(RmaMemoryPoolOptions.HugePages), OptionKind.Choice),
-        new(nameof(RmaMemoryPoolOptions.NumaNode), OptionKind.Integer),
-        OptionKey.Of<RmaAccess>(nameof(RmaMemoryPoolOptions.Access), OptionKind.Choices),
-        OptionKey.Of<RmaIsolation>(nameof(RmaMemoryPoolOptions.Isolation), OptionKind.Choice),
-        new(nameof(RmaMemoryPoolOptions.RentTimeout), OptionKind.Duration),
-        new(nameof(RmaMemoryPoolOptions.DrainTimeout), OptionKind.Duration),
-        OptionKey.Of<RmaLeakDetection>(nameof(RmaMemoryPoolOptions.LeakDetection), OptionKind.Choice),
-        new(nameof(RmaMemoryPoolOptions.ClearOnReturn), OptionKind.Flag),
-        new(nameof(RmaMemoryPoolOptions.PoisonOnReturn), OptionKind.Flag),
-        OptionKey.Of<RmaWarmUp>(nameof(RmaMemoryPoolOptions.WarmUp), OptionKind.Choice),
-        new(AllowUnknownKeys, OptionKind.Flag),
-    ];
+    public static RmaOptionKeys<RmaMemoryPoolOptions> Pool { get; } = new RmaOptionKeys<RmaMemoryPoolOptions>()
+        .List(nameof(RmaMemoryPoolOptions.SizeClasses), AddSizeClass, new RmaOptionKeys<SizeClassOptions>()
+            .Size(nameof(SizeClassOptions.BlockSize), (o, v) => o.BlockSize = v)
+            .Integer(nameof(SizeClassOptions.InitialBlocks), (o, v) => o.InitialBlocks = v))
+        .Section(nameof(RmaMemoryPoolOptions.SizeClassRange), o => o.SizeClassRange ??= new SizeClassRangeOptions(), new RmaOptionKeys<SizeClassRangeOptions>()
+            .Size(nameof(SizeClassRangeOptions.From), (o, v) => o.From = v)
+            .Size(nameof(SizeClassRangeOptions.To), (o, v) => o.To = v)
+            .Integer(nameof(SizeClassRangeOptions.StepsPerDoubling), (o, v) => o.StepsPerDoubling = v))
+        .Size(nameof(RmaMemoryPoolOptions.MaxRegisteredBytes), (o, v) => o.MaxRegisteredBytes = v)
+        .Size(nameof(RmaMemoryPoolOptions.MaxSlabBytes), (o, v) => o.MaxSlabBytes = v)
+        .Size(nameof(RmaMemoryPoolOptions.MaxIdleDirectBytes), (o, v) => o.MaxIdleDirectBytes = v)
+        .Duration(nameof(RmaMemoryPoolOptions.IdleRetention), (o, v) => o.IdleRetention = v)
+        .Duration(nameof(RmaMemoryPoolOptions.TrimInterval), (o, v) => o.TrimInterval = v)
+        .Choice<RmaHugePages>(nameof(RmaMemoryPoolOptions.HugePages), (o, v) => o.HugePages = v)
+        .Integer(nameof(RmaMemoryPoolOptions.NumaNode), (o, v) => o.NumaNode = v)
+        .Choice<RmaAccess>(nameof(RmaMemoryPoolOptions.Access), (o, v) => o.Access = v)
+        .Choice<RmaIsolation>(nameof(RmaMemoryPoolOptions.Isolation), (o, v) => o.Isolation = v)
+        .Duration(nameof(RmaMemoryPoolOptions.RentTimeout), (o, v) => o.RentTimeout = v)
+        .Duration(nameof(RmaMemoryPoolOptions.DrainTimeout), (o, v) => o.DrainTimeout = v)
+        .Choice<RmaLeakDetection>(nameof(RmaMemoryPoolOptions.LeakDetection), (o, v) => o.LeakDetection = v)
+        .Flag(nameof(RmaMemoryPoolOptions.ClearOnReturn), (o, v) => o.ClearOnReturn = v)
+        .Flag(nameof(RmaMemoryPoolOptions.PoisonOnReturn), (o, v) => o.PoisonOnReturn = v)
+        .Choice<RmaWarmUp>(nameof(RmaMemoryPoolOptions.WarmUp), (o, v) => o.WarmUp = v)
+        .Flag(AllowUnknownKeys, (_, _) => { });
 
-    public static IReadOnlyList<OptionKey> Libfabric { get; } =
-    [
-        new(nameof(LibfabricOptions.Provider), OptionKind.Text),
-        new(nameof(LibfabricOptions.Domain), OptionKind.Text),
-        new(nameof(LibfabricOptions.Node), OptionKind.Text),
-        new(nameof(LibfabricOptions.AdvertisedNode), OptionKind.Text),
-        new(nameof(LibfabricOptions.Service), OptionKind.Text),
-        OptionKey.Of<RmaAccess>(nameof(LibfabricOptions.Access), OptionKind.Choices),
-        new(nameof(LibfabricOptions.MrCache), OptionKind.Flag),
-        new(nameof(LibfabricOptions.VirtualAddressing), OptionKind.Flag),
-        new(nameof(LibfabricOptions.LibraryPath), OptionKind.Text),
-        new(nameof(LibfabricOptions.Settings), OptionKind.Map),
-        new(nameof(LibfabricOptions.Endpoint), OptionKind.Section)
-        {
-            Keys =
-            [
-                OptionKey.Of<RmaProgress>(nameof(LibfabricEndpointOptions.Progress), OptionKind.Choice),
-                OptionKey.Of<LibfabricCompletionLevel>(nameof(LibfabricEndpointOptions.CompletionLevel), OptionKind.Choice),
-                new(nameof(LibfabricEndpointOptions.OperationTimeout), OptionKind.Duration),
-                new(nameof(LibfabricEndpointOptions.MaxOutstanding), OptionKind.Integer),
-                new(nameof(LibfabricEndpointOptions.MaxMessageLength), OptionKind.Size),
-                new(nameof(LibfabricEndpointOptions.MaxUnreceivedMessages), OptionKind.Integer),
-                new(nameof(LibfabricEndpointOptions.SpinTime), OptionKind.Duration),
-                new(nameof(LibfabricEndpointOptions.LongestPause), OptionKind.Duration),
-            ],
-        },
-    ];
-
-    public static IReadOnlyList<OptionKey> Host { get; } =
-    [
-        OptionKey.Of<PageLocking>(nameof(HostProviderOptions.Locking), OptionKind.Choice),
-    ];
-
-    /// <summary>The keys of a provider's subsection; null for one that is not of this library.</summary>
-    public static IReadOnlyList<OptionKey>? OfProvider(Type provider) =>
-        provider == typeof(LibfabricProvider) ? Libfabric : provider == typeof(HostProvider) ? Host : null;
-
-    public static string[] NamesOf(IReadOnlyList<OptionKey> keys) => [.. keys.Select(k => k.Name)];
+    private static SizeClassOptions AddSizeClass(RmaMemoryPoolOptions options)
+    {
+        var added = new SizeClassOptions();
+        options.SizeClasses.Add(added);
+        return added;
+    }
 }

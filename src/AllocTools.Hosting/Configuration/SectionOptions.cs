@@ -1,3 +1,4 @@
+using AllocTools.Providers;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Options;
 
@@ -9,20 +10,22 @@ namespace AllocTools.Hosting.Configuration;
 /// <param name="keys">The keys it may have.</param>
 /// <param name="others">Keys that are somebody else's.</param>
 /// <param name="allowsUnknownKeys">Where the key stands that has unknown ones passed over.</param>
-/// <param name="bind">The binder for these options: the source-generated one knows them by their type alone.</param>
+/// <param name="bound">Is called when options are bound; null: nothing is.</param>
 internal sealed class SectionOptions<TOptions>(
     string name,
     IConfigurationSection section,
-    IReadOnlyList<OptionKey> keys,
+    IReadOnlyList<RmaOptionKey> keys,
     IReadOnlyCollection<string> others,
     IConfigurationSection allowsUnknownKeys,
-    Action<IConfiguration, TOptions> bind) : IConfigureNamedOptions<TOptions>, IValidateOptions<TOptions>
+    Action? bound = null) : IConfigureNamedOptions<TOptions>, IValidateOptions<TOptions>
     where TOptions : class
 {
     public void Configure(string? optionsName, TOptions options)
     {
-        if (optionsName == name)
-            bind(Read().Values, options);
+        if (optionsName != name)
+            return;
+        bound?.Invoke();
+        SectionReader.Bind(keys, Read().Values, options);
     }
 
     public void Configure(TOptions options) => Configure(Options.DefaultName, options);

@@ -1,11 +1,12 @@
+using AllocTools.Providers;
 using Microsoft.Extensions.Configuration;
 
 namespace AllocTools.Hosting.Configuration;
 
 /// <summary>Reads a section against the keys that it may have.</summary>
 /// <remarks>
-/// What can't be read, and what nobody knows, is collected with its path; the rest is given on as the binder takes it:
-/// sizes as numbers of bytes.
+/// What can't be read, and what is unknown, is collected with its path; the rest is given on in one spelling for each value,
+/// sizes as numbers of bytes, by which the options are then set.
 /// </remarks>
 internal sealed class SectionReader
 {
@@ -27,7 +28,7 @@ internal sealed class SectionReader
     /// <param name="allowsUnknownKeys">Unknown keys are ignored.</param>
     /// <returns>What is wrong, each with its path, the value and what would be right; and the values that can be bound.</returns>
     public static (IReadOnlyList<string> Failures, IConfiguration Values) Read(
-        IConfigurationSection section, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others, bool allowsUnknownKeys)
+        IConfigurationSection section, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others, bool allowsUnknownKeys)
     {
         SectionReader reader = new(section, allowsUnknownKeys);
         if (reader.IsSection(section, "an object with options", keys))
@@ -35,11 +36,42 @@ internal sealed class SectionReader
         return (reader._failures, new ConfigurationBuilder().AddInMemoryCollection(reader._values).Build());
     }
 
-    private void ReadSection(IConfigurationSection section, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others)
+    /// <summary>Sets options by what <see cref="Read"/> gave.</summary>
+    /// <param name="keys">The same keys.</param>
+    /// <param name="values">The values.</param>
+    /// <param name="options">The options that the keys are of.</param>
+    public static void Bind(IReadOnlyList<RmaOptionKey> keys, IConfiguration values, object options)
+    {
+        foreach (RmaOptionKey key in keys)
+        {
+            IConfigurationSection section = values.GetSection(key.Name);
+            switch (key.Kind)
+            {
+                case RmaOptionKind.Section:
+                    if (section.Exists())
+                        Bind(key.Keys, section, key.Open(options));
+                    break;
+                case RmaOptionKind.List:
+                    foreach (IConfigurationSection entry in section.GetChildren())
+                        Bind(key.Keys, entry, key.Open(options));
+                    break;
+                case RmaOptionKind.Map:
+                    foreach (IConfigurationSection entry in section.GetChildren())
+                        key.Set(options, entry.Key, entry.Value!);
+                    break;
+                default:
+                    if (section.Value is { } value)
+                        key.Set(options, value);
+                    break;
+            }
+        }
+    }
+
+    private void ReadSection(IConfigurationSection section, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others)
     {
         foreach (IConfigurationSection child in section.GetChildren())
         {
-            OptionKey? key = keys.FirstOrDefault(k => k.Name.Equals(child.Key, StringComparison.OrdinalIgnoreCase));
+            RmaOptionKey? key = keys.FirstOrDefault(k => k.Name.Equals(child.Key, StringComparison.OrdinalIgnoreCase));
             if (key is not null)
                 ReadKey(child, key);
             else if (!_allowsUnknownKeys && !others.Contains(child.Key, StringComparer.OrdinalIgnoreCase))
@@ -47,15 +79,15 @@ internal sealed class SectionReader
         }
     }
 
-    private void ReadKey(IConfigurationSection section, OptionKey key)
+    private void ReadKey(IConfigurationSection section, RmaOptionKey key)
     {
         switch (key.Kind)
         {
-            case OptionKind.Section:
+            case RmaOptionKind.Section:
                 if (IsSection(section, "an object with options"))
                     ReadSection(section, key.Keys, []);
                 break;
-            case OptionKind.List:
+            case RmaOptionKind.List:
                 if (!IsSection(section, "a list of objects"))
                     break;
                 foreach (IConfigurationSection entry in section.GetChildren())
@@ -66,49 +98,49 @@ internal sealed class SectionReader
                         ReadSection(entry, key.Keys, []);
                 }
                 break;
-            case OptionKind.Map:
+            case RmaOptionKind.Map:
                 if (IsSection(section, "an object of names and texts"))
                 {
                     foreach (IConfigurationSection entry in section.GetChildren())
-                        ReadValue(entry, new OptionKey(entry.Key, OptionKind.Text));
+                        ReadValue(entry, RmaOptionKind.Text, []);
                 }
                 break;
             default:
-                ReadValue(section, key);
+                ReadValue(section, key.Kind, key.Choices);
                 break;
         }
     }
 
-    private void ReadValue(IConfigurationSection section, OptionKey key)
+    private void ReadValue(IConfigurationSection section, RmaOptionKind kind, IReadOnlyList<string> choices)
     {
         bool isOne = section.Value is not null || !section.GetChildren().Any();
         // null in JSON, or an empty environment variable: the default.
         if (isOne && string.IsNullOrEmpty(section.Value))
             return;
-        bool isRead = OptionValue.TryRead(key, section.Value ?? "", out string normal, out string expected);
+        bool isRead = OptionValue.TryRead(kind, choices, section.Value ?? "", out string normal, out string expected);
         if (!isOne)
             _failures.Add($"{section.Path} is an object or a list; it must be {expected}.");
         else if (isRead)
             _values[section.Path[(_root.Length + 1)..]] = normal;
         else
-            _failures.Add($"{section.Path} is '{section.Value}'; it must be {expected}.{DidYouMean(OptionValue.Suggest(key, section.Value!))}");
+            _failures.Add($"{section.Path} is '{section.Value}'; it must be {expected}.{DidYouMean(OptionValue.Suggest(kind, section.Value!))}");
     }
 
     /// <param name="section">The section.</param>
     /// <param name="what">What it is.</param>
     /// <param name="keys">Its keys, where one of them may have been meant by its name.</param>
-    private bool IsSection(IConfigurationSection section, string what, IReadOnlyList<OptionKey>? keys = null)
+    private bool IsSection(IConfigurationSection section, string what, IReadOnlyList<RmaOptionKey>? keys = null)
     {
         if (string.IsNullOrEmpty(section.Value))
             return true;
-        OptionKey? meant = keys?.FirstOrDefault(k => k.Kind == OptionKind.Text && k.Name.Equals(section.Key, StringComparison.OrdinalIgnoreCase));
+        RmaOptionKey? meant = keys?.FirstOrDefault(k => k.Kind == RmaOptionKind.Text && k.Name.Equals(section.Key, StringComparison.OrdinalIgnoreCase));
         _failures.Add($"{section.Path} is '{section.Value}'; it must be {what}.{DidYouMean(meant is null ? null : $"{section.Path}:{meant.Name}")}");
         return false;
     }
 
     private static string DidYouMean(string? suggestion) => suggestion is null ? "" : $" Did you mean {suggestion}?";
 
-    private static string Suggest(string name, IReadOnlyList<OptionKey> keys, IReadOnlyCollection<string> others)
+    private static string Suggest(string name, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others)
     {
         string[] known = [.. keys.Select(k => k.Name), .. others];
         string nearest = known.MinBy(k => Distance(k, name))!;

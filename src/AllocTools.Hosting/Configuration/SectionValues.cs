@@ -18,10 +18,10 @@ internal sealed class SectionValues
         IsThere = section.Exists();
         // What can't be read is another one's to report.
         Add("", SectionReader.Read(section, OptionKeys.Pool, [], allowsUnknownKeys: true).Values.AsEnumerable());
-        IConfigurationSection provider = section.GetSection(RmaMemoryPoolBuilder.ProviderSection);
-        Add(RmaMemoryPoolBuilder.ProviderSection, provider.AsEnumerable(makePathsRelative: true));
-        if (OptionKeys.OfProvider(registration.Provider) is { } keys)
-            Add(RmaMemoryPoolBuilder.ProviderSection, SectionReader.Read(provider, keys, [], allowsUnknownKeys: true).Values.AsEnumerable());
+        IConfigurationSection provider = registration.ProviderSection!;
+        Add(provider.Key, provider.AsEnumerable(makePathsRelative: true));
+        if (registration.Descriptor is { } descriptor)
+            Add(provider.Key, SectionReader.Read(provider, descriptor.Keys, [], allowsUnknownKeys: true).Values.AsEnumerable());
     }
 
     /// <summary>The section has a value, or keys below it.</summary>

@@ -1,9 +1,10 @@
+using System.Diagnostics.CodeAnalysis;
 using AllocTools.Diagnostics;
+using AllocTools.Providers;
 using AllocTools.Regions;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Extensions.Options;
 
 namespace AllocTools.HostMemory;
 
@@ -16,7 +17,7 @@ public sealed class HostProvider : IRmaProvider
     private readonly HostProviderOptions _options;
     private readonly ILogger _logger;
 
-    /// <summary>Made by hand.</summary>
+    /// <summary>Makes one.</summary>
     /// <param name="options">Read when a context is opened.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
     public HostProvider(HostProviderOptions? options = null, ILoggerFactory? loggerFactory = null)
@@ -25,17 +26,15 @@ public sealed class HostProvider : IRmaProvider
         _logger = GuardedLogger.Over((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<HostProvider>());
     }
 
-    /// <summary>Made by the container, with the options of the pool's name.</summary>
-    /// <param name="activation">Which pool it is for.</param>
-    /// <param name="options">All options.</param>
-    /// <param name="loggerFactory">Where to log.</param>
-    [ActivatorUtilitiesConstructor]
-    public HostProvider(RmaProviderActivation activation, IOptionsMonitor<HostProviderOptions> options, ILoggerFactory loggerFactory)
-        : this(
-            (options ?? throw new ArgumentNullException(nameof(options))).Get((activation ?? throw new ArgumentNullException(nameof(activation))).PoolName),
-            loggerFactory)
+    /// <inheritdoc/>
+    [Experimental(ExperimentalId.Providers)]
+    public static RmaProviderDescriptor Descriptor { get; } = new RmaProviderDescriptor<HostProviderOptions>(
+        HostProviderOptionKeys.All,
+        static (options, services) => new HostProvider(options, services.GetRequiredService<ILoggerFactory>()))
     {
-    }
+        Validator = new HostProviderOptionsValidator(),
+        ForeignKeys = LibraryProviders.Keys,
+    };
 
     /// <inheritdoc/>
     public IRmaContext Open()

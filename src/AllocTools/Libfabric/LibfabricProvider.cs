@@ -1,10 +1,11 @@
+using System.Diagnostics.CodeAnalysis;
 using AllocTools.Diagnostics;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Providers;
 using AllocTools.Regions;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Extensions.Options;
 
 namespace AllocTools.Libfabric;
 
@@ -15,7 +16,7 @@ public sealed class LibfabricProvider : IRmaProvider
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
 
-    /// <summary>Made by hand.</summary>
+    /// <summary>Makes one.</summary>
     /// <param name="options">Copied when a context is opened.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
     /// <param name="timeProvider">The clock of time-outs; null: the system's.</param>
@@ -26,17 +27,16 @@ public sealed class LibfabricProvider : IRmaProvider
         _time = timeProvider ?? TimeProvider.System;
     }
 
-    /// <summary>Made by the container, with the options of the pool's name.</summary>
-    /// <param name="activation">Which pool it is for.</param>
-    /// <param name="options">All options.</param>
-    /// <param name="loggerFactory">Where to log.</param>
-    [ActivatorUtilitiesConstructor]
-    public LibfabricProvider(RmaProviderActivation activation, IOptionsMonitor<LibfabricOptions> options, ILoggerFactory loggerFactory)
-        : this(
-            (options ?? throw new ArgumentNullException(nameof(options))).Get((activation ?? throw new ArgumentNullException(nameof(activation))).PoolName),
-            loggerFactory)
+    /// <inheritdoc/>
+    [Experimental(ExperimentalId.Providers)]
+    public static RmaProviderDescriptor Descriptor { get; } = new RmaProviderDescriptor<LibfabricOptions>(
+        LibfabricOptionKeys.All,
+        static (options, services) => new LibfabricProvider(options, services.GetRequiredService<ILoggerFactory>()))
     {
-    }
+        Validator = new LibfabricOptionsValidator(),
+        ForeignKeys = LibraryProviders.Keys,
+        EndpointType = typeof(LibfabricEndpoint),
+    };
 
     /// <summary>libfabric is on this machine, and new enough.</summary>
     public static bool IsSupported => LibfabricLibrary.IsSupported;

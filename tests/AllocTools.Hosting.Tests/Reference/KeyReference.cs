@@ -1,9 +1,10 @@
 using System.Collections;
 using System.Globalization;
 using System.Reflection;
-using AllocTools.Hosting.Configuration;
 using AllocTools.HostMemory;
+using AllocTools.Hosting.Configuration;
 using AllocTools.Libfabric;
+using AllocTools.Providers;
 using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Tests.Reference;
@@ -13,14 +14,14 @@ internal static class KeyReference
 {
     public static IReadOnlyList<ReferenceKey> Pool { get; } = KeysOf("", OptionKeys.Pool, new RmaMemoryPoolOptions(), isPool: true);
 
-    public static IReadOnlyList<ReferenceKey> Libfabric { get; } = KeysOf("Provider:", OptionKeys.Libfabric, new LibfabricOptions(), isPool: false);
+    public static IReadOnlyList<ReferenceKey> Libfabric { get; } = KeysOf("Provider:", LibfabricProvider.Descriptor.Keys, new LibfabricOptions(), isPool: false);
 
-    public static IReadOnlyList<ReferenceKey> Host { get; } = KeysOf("Provider:", OptionKeys.Host, new HostProviderOptions(), isPool: false);
+    public static IReadOnlyList<ReferenceKey> Host { get; } = KeysOf("Provider:", HostProvider.Descriptor.Keys, new HostProviderOptions(), isPool: false);
 
-    private static ReferenceKey[] KeysOf(string path, IReadOnlyList<OptionKey> keys, object defaults, bool isPool) =>
+    private static ReferenceKey[] KeysOf(string path, IReadOnlyList<RmaOptionKey> keys, object defaults, bool isPool) =>
         [.. keys.Select(key => Of(path, key, defaults, isPool))];
 
-    private static ReferenceKey Of(string path, OptionKey key, object defaults, bool isPool)
+    private static ReferenceKey Of(string path, RmaOptionKey key, object defaults, bool isPool)
     {
         bool isLive = isPool && path.Length == 0 && LiveOptions.Names.Contains(key.Name);
         if (key.Name == OptionKeys.AllowUnknownKeys)
@@ -29,8 +30,8 @@ internal static class KeyReference
         object? value = property.GetValue(defaults);
         (string below, Type? type) = key.Kind switch
         {
-            OptionKind.List => (":0:", property.PropertyType.GetGenericArguments()[0]),
-            OptionKind.Section => (":", property.PropertyType),
+            RmaOptionKind.List => (":0:", property.PropertyType.GetGenericArguments()[0]),
+            RmaOptionKind.Section => (":", property.PropertyType),
             _ => ("", null),
         };
         return new ReferenceKey(
@@ -43,11 +44,11 @@ internal static class KeyReference
             type is null ? [] : KeysOf(path + key.Name + below, key.Keys, value is null or IEnumerable ? Activator.CreateInstance(type)! : value, isPool));
     }
 
-    private static string? TextOf(OptionKind kind, object? value) => (kind, value) switch
+    private static string? TextOf(RmaOptionKind kind, object? value) => (kind, value) switch
     {
-        (_, null) or (OptionKind.Section or OptionKind.List or OptionKind.Map, _) => null,
-        (OptionKind.Size, long bytes) => SizeText.Of(bytes),
-        (OptionKind.Flag, bool flag) => flag ? "true" : "false",
+        (_, null) or (RmaOptionKind.Section or RmaOptionKind.List or RmaOptionKind.Map, _) => null,
+        (RmaOptionKind.Size, long bytes) => SizeText.Of(bytes),
+        (RmaOptionKind.Flag, bool flag) => flag ? "true" : "false",
         _ => Convert.ToString(value, CultureInfo.InvariantCulture),
     };
 }

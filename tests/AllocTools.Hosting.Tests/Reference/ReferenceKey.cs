@@ -1,4 +1,5 @@
 using AllocTools.Hosting.Configuration;
+using AllocTools.Providers;
 using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Tests.Reference;
@@ -12,7 +13,7 @@ namespace AllocTools.Hosting.Tests.Reference;
 /// <param name="Summary">What it does, without unit, range and default.</param>
 /// <param name="Below">The keys below it.</param>
 internal sealed record ReferenceKey(
-    string Path, OptionKey Key, OptionAttribute? Rule, string? Default, bool IsLive, string Summary, IReadOnlyList<ReferenceKey> Below)
+    string Path, RmaOptionKey Key, OptionAttribute? Rule, string? Default, bool IsLive, string Summary, IReadOnlyList<ReferenceKey> Below)
 {
     /// <summary>Itself, then all below it.</summary>
     public IEnumerable<ReferenceKey> All => [this, .. Below.SelectMany(k => k.All)];

@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using AllocTools.Hosting.Configuration;
+using AllocTools.Providers;
 using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Tests.Reference;
@@ -48,16 +49,16 @@ internal static class SchemaWriter
     {
         JsonObject property = key.Key.Kind switch
         {
-            OptionKind.Integer => Number((OptionRangeAttribute)key.Rule!),
-            OptionKind.Size => new JsonObject { ["anyOf"] = new JsonArray(Number((OptionRangeAttribute)key.Rule!), Text(SizePattern)) },
-            OptionKind.Duration => Text(TimePattern),
-            OptionKind.Flag => new JsonObject { ["type"] = "boolean" },
-            OptionKind.Choice => new JsonObject { ["enum"] = new JsonArray([.. key.Key.Choices.Select(c => JsonValue.Create(c))]) },
-            OptionKind.Choices => Text($"^\\s*({string.Join('|', key.Key.Choices)})\\s*(,\\s*({string.Join('|', key.Key.Choices)})\\s*)*$"),
-            OptionKind.Text => new JsonObject { ["type"] = "string" },
-            OptionKind.Section => Section(key.Below),
-            OptionKind.List => new JsonObject { ["type"] = "array", ["items"] = Section(key.Below) },
-            OptionKind.Map => new JsonObject
+            RmaOptionKind.Integer => Number((OptionRangeAttribute)key.Rule!),
+            RmaOptionKind.Size => new JsonObject { ["anyOf"] = new JsonArray(Number((OptionRangeAttribute)key.Rule!), Text(SizePattern)) },
+            RmaOptionKind.Duration => Text(TimePattern),
+            RmaOptionKind.Flag => new JsonObject { ["type"] = "boolean" },
+            RmaOptionKind.Choice => new JsonObject { ["enum"] = new JsonArray([.. key.Key.Choices.Select(c => JsonValue.Create(c))]) },
+            RmaOptionKind.Choices => Text($"^\\s*({string.Join('|', key.Key.Choices)})\\s*(,\\s*({string.Join('|', key.Key.Choices)})\\s*)*$"),
+            RmaOptionKind.Text => new JsonObject { ["type"] = "string" },
+            RmaOptionKind.Section => Section(key.Below),
+            RmaOptionKind.List => new JsonObject { ["type"] = "array", ["items"] = Section(key.Below) },
+            RmaOptionKind.Map => new JsonObject
             {
                 ["type"] = "object",
                 ["propertyNames"] = new JsonObject { ["pattern"] = "^FI_" },
@@ -69,8 +70,8 @@ internal static class SchemaWriter
         if (key.Default is { } text)
             property["default"] = key.Key.Kind switch
             {
-                OptionKind.Integer => JsonValue.Create(int.Parse(text)),
-                OptionKind.Flag => JsonValue.Create(bool.Parse(text)),
+                RmaOptionKind.Integer => JsonValue.Create(int.Parse(text)),
+                RmaOptionKind.Flag => JsonValue.Create(bool.Parse(text)),
                 _ => JsonValue.Create(text),
             };
         return property;

@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using AllocTools.Hosting.Configuration;
+using AllocTools.Providers;
 
 namespace AllocTools.Hosting.Tests.Reference;
 
@@ -23,7 +24,7 @@ internal static partial class Summaries
     }
 
     /// <summary>What each name of a choice stands for.</summary>
-    public static IEnumerable<string> OfChoices(OptionKey key, PropertyInfo property) =>
+    public static IEnumerable<string> OfChoices(RmaOptionKey key, PropertyInfo property) =>
         key.Choices.Select(name => $"`{name}`: {TextOf($"F:{property.PropertyType.FullName}.{name}")}");
 
     private static string TextOf(string member) => WhiteSpace().Replace(string.Concat(Members[member].Nodes().Select(Text)), " ").Trim();

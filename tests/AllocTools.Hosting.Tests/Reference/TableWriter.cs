@@ -1,4 +1,5 @@
 using AllocTools.Hosting.Configuration;
+using AllocTools.Providers;
 using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Tests.Reference;
@@ -18,16 +19,16 @@ internal static class TableWriter
 
     private static string ValueOf(ReferenceKey key) => key.Key.Kind switch
     {
-        OptionKind.Integer => $"whole number: {((OptionRangeAttribute)key.Rule!).Range}",
-        OptionKind.Size => $"size: {RangeOf((OptionRangeAttribute)key.Rule!)}",
-        OptionKind.Duration => $"time: {((OptionTimeRangeAttribute)key.Rule!).Range}",
-        OptionKind.Flag => "`true`, `false`",
-        OptionKind.Choice => string.Join(", ", key.Key.Choices.Select(c => $"`{c}`")),
-        OptionKind.Choices => $"some of {string.Join(", ", key.Key.Choices.Select(c => $"`{c}`"))}, with commas between",
-        OptionKind.Text => "text",
-        OptionKind.Section => "object",
-        OptionKind.List => "list of objects",
-        OptionKind.Map => "object of names and texts",
+        RmaOptionKind.Integer => $"whole number: {((OptionRangeAttribute)key.Rule!).Range}",
+        RmaOptionKind.Size => $"size: {RangeOf((OptionRangeAttribute)key.Rule!)}",
+        RmaOptionKind.Duration => $"time: {((OptionTimeRangeAttribute)key.Rule!).Range}",
+        RmaOptionKind.Flag => "`true`, `false`",
+        RmaOptionKind.Choice => string.Join(", ", key.Key.Choices.Select(c => $"`{c}`")),
+        RmaOptionKind.Choices => $"some of {string.Join(", ", key.Key.Choices.Select(c => $"`{c}`"))}, with commas between",
+        RmaOptionKind.Text => "text",
+        RmaOptionKind.Section => "object",
+        RmaOptionKind.List => "list of objects",
+        RmaOptionKind.Map => "object of names and texts",
         _ => throw new InvalidOperationException($"The kind {key.Key.Kind} of {key.Path} has no text here."),
     };
 

@@ -2,7 +2,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Hosting.Tests.Support;
 
-internal sealed class RecordingContext(Journal journal, string providerName) : RmaContext
+internal class RecordingContext(Journal journal, string providerName) : RmaContext
 {
     public override RmaProviderTraits Traits { get; } = new()
     {
@@ -11,6 +11,8 @@ internal sealed class RecordingContext(Journal journal, string providerName) : R
         RemoteAccessEnforced = true,
         RegistrationsBoundToEndpoint = journal.RegistrationsBoundToEndpoint,
     };
+
+    protected Journal Journal => journal;
 
     public override RmaException? Failure => journal.Lost;
 

@@ -3,7 +3,7 @@ using AllocTools.Regions;
 namespace AllocTools.Hosting.Tests.Support;
 
 /// <summary>Moves nothing; it is here to be opened and closed.</summary>
-internal sealed class RecordingEndpoint : IRmaEndpoint
+internal class RecordingEndpoint : IRmaEndpoint
 {
     private readonly Journal _journal;
     private readonly IDisposable _lease;

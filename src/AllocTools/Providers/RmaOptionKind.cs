@@ -1,7 +1,10 @@
-namespace AllocTools.Hosting.Configuration;
+using System.Diagnostics.CodeAnalysis;
+
+namespace AllocTools.Providers;
 
 /// <summary>What a key of the configuration holds.</summary>
-internal enum OptionKind
+[Experimental(ExperimentalId.Providers)]
+public enum RmaOptionKind
 {
     /// <summary>A whole number.</summary>
     Integer = 0,
@@ -9,13 +12,13 @@ internal enum OptionKind
     /// <summary>A number of bytes, as a number or with a unit: <c>65536</c>, <c>"64 KiB"</c>.</summary>
     Size = 1,
 
-    /// <summary>A time, as <c>"hh:mm:ss.fff"</c>.</summary>
+    /// <summary>A time, such as <c>"00:00:30"</c>, <c>"500 ms"</c>, <c>"never"</c>.</summary>
     Duration = 2,
 
     /// <summary><c>true</c> or <c>false</c>.</summary>
     Flag = 3,
 
-    /// <summary>One of some names; see <see cref="OptionKey.Choices"/>.</summary>
+    /// <summary>One of some names; see <see cref="RmaOptionKey.Choices"/>.</summary>
     Choice = 4,
 
     /// <summary>Some of some names, with commas between.</summary>
@@ -24,7 +27,7 @@ internal enum OptionKind
     /// <summary>Any text.</summary>
     Text = 6,
 
-    /// <summary>Keys of its own; see <see cref="OptionKey.Keys"/>.</summary>
+    /// <summary>Keys of its own; see <see cref="RmaOptionKey.Keys"/>.</summary>
     Section = 7,
 
     /// <summary>A list of sections.</summary>

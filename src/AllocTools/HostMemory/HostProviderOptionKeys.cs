@@ -1,0 +1,10 @@
+using AllocTools.Providers;
+
+namespace AllocTools.HostMemory;
+
+/// <summary>The keys of <see cref="HostProviderOptions"/>.</summary>
+internal static class HostProviderOptionKeys
+{
+    public static RmaOptionKeys<HostProviderOptions> All { get; } = new RmaOptionKeys<HostProviderOptions>()
+        .Choice<PageLocking>(nameof(HostProviderOptions.Locking), (o, v) => o.Locking = v);
+}

@@ -1,0 +1,25 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace AllocTools.Providers;
+
+/// <summary>The keys of <see cref="RmaEndpointOptions"/>, which each provider's endpoints may have.</summary>
+[Experimental(ExperimentalId.Providers)]
+public static class RmaEndpointOptionKeys
+{
+    /// <summary>Adds a key for each option that every endpoint has.</summary>
+    /// <typeparam name="TOptions">The options, which may have more.</typeparam>
+    /// <param name="keys">Where to add them.</param>
+    /// <returns>The keys.</returns>
+    public static RmaOptionKeys<TOptions> EndpointOptions<TOptions>(this RmaOptionKeys<TOptions> keys)
+        where TOptions : RmaEndpointOptions
+    {
+        ArgumentNullException.ThrowIfNull(keys);
+        return keys
+            .Choice<RmaProgress>(nameof(RmaEndpointOptions.Progress), (o, v) => o.Progress = v)
+            .Duration(nameof(RmaEndpointOptions.OperationTimeout), (o, v) => o.OperationTimeout = v)
+            .Integer(nameof(RmaEndpointOptions.MaxOutstanding), (o, v) => o.MaxOutstanding = v)
+            .Size(nameof(RmaEndpointOptions.MaxMessageLength), (o, v) => o.MaxMessageLength = v)
+            .Duration(nameof(RmaEndpointOptions.SpinTime), (o, v) => o.SpinTime = v)
+            .Duration(nameof(RmaEndpointOptions.LongestPause), (o, v) => o.LongestPause = v);
+    }
+}

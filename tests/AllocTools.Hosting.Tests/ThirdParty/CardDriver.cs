@@ -1,0 +1,25 @@
+using AllocTools.Hosting.Tests.Support;
+using AllocTools.Regions;
+
+namespace AllocTools.Hosting.Tests.ThirdParty;
+
+/// <summary>What a card's provider opens its context by.</summary>
+public interface ICardDriver
+{
+    IRmaContext Open(CardOptions options);
+}
+
+/// <summary>Contexts that move nothing, and are called as the device.</summary>
+internal sealed class CardDriver : ICardDriver
+{
+    public Journal Journal { get; } = new();
+
+    public IRmaContext Open(CardOptions options) => new CardContext(Journal, options.Device);
+
+    private sealed class CardContext(Journal journal, string device) : RecordingContext(journal, device)
+    {
+        public override IRmaEndpoint OpenEndpoint() => new CardEndpoint(this, Journal);
+    }
+}
+
+internal sealed class CardEndpoint(IRmaContext context, Journal journal) : RecordingEndpoint(context, journal);
