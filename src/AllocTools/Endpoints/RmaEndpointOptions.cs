@@ -46,7 +46,7 @@ public class RmaEndpointOptions
     /// <summary>
     /// The longest pause between two looks at a completion queue that can't be waited for, as with <c>shm</c>. Pauses grow
     /// with the time that nothing has happened, and are at most a hundredth of it (or 1 ms); so much later the first
-    /// operation of a peer is served. Range: 1 ms to 1 s. Default: 100 ms.
+    /// operation of a peer is served that can't wake the endpoint, such as a program in C. Range: 1 ms to 1 s. Default: 100 ms.
     /// </summary>
     [OptionTimeRange(1, 1000)]
     public TimeSpan LongestPause { get; set; } = TimeSpan.FromMilliseconds(100);

@@ -36,6 +36,9 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     /// <summary>Peers reach it, and are reached, through files (<see cref="SharedMemoryFile"/>).</summary>
     public bool HasFile => _file is not null;
 
+    /// <summary>By which peers wake the endpoint's thread; null where they can't.</summary>
+    public Doorbell? Bell => _file?.Bell;
+
     /// <summary>The completion queue's file descriptor to wait on; -1 where the provider has none.</summary>
     public int WaitDescriptor { get; }
 

@@ -26,7 +26,8 @@ internal sealed unsafe class OperationPoster(TransmitLanes lanes, RmaProviderTra
         long part = Math.Min(slot.Length - done, _maxPart);
         slot.PartLength = part;
         EndpointHandle endpoint = lanes.For(slot);
-        return slot.Kind switch
+        Doorbell? bell = lanes.BellOf(slot);
+        nint status = slot.Kind switch
         {
             RmaOperationKind.Write => Write(endpoint, slot, local, (nuint)part, descriptor, slot.RemoteAddress + (ulong)done, context),
             RmaOperationKind.Read => endpoint.Read(local, (nuint)part, descriptor, slot.Peer, slot.RemoteAddress + (ulong)done, slot.Key, context),
@@ -34,6 +35,9 @@ internal sealed unsafe class OperationPoster(TransmitLanes lanes, RmaProviderTra
             RmaOperationKind.Send => Send(endpoint, slot, local, (nuint)part, descriptor, context),
             _ => CountReceive(endpoint, slot, local, descriptor, context),
         };
+        if (status == 0)
+            bell?.Ring();
+        return status;
     }
 
     private nint Write(EndpointHandle endpoint, OperationSlot slot, void* local, nuint length, void* descriptor, ulong remoteAddress, void* context)

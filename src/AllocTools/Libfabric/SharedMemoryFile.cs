@@ -32,7 +32,14 @@ internal sealed class SharedMemoryFile : IDisposable
 
     private readonly SafeFileHandle _locked;
 
-    private SharedMemoryFile(SafeFileHandle locked) => _locked = locked;
+    private SharedMemoryFile(SafeFileHandle locked, Doorbell? bell)
+    {
+        _locked = locked;
+        Bell = bell;
+    }
+
+    /// <summary>By which peers wake the endpoint's thread; null where they can't.</summary>
+    public Doorbell? Bell { get; }
 
     /// <summary>A name for a context's endpoints that no process has had before.</summary>
     public static string NewName() => $"{Prefix}{Environment.ProcessId}-{LockedMark}{Guid.NewGuid():N}";
@@ -69,7 +76,7 @@ internal sealed class SharedMemoryFile : IDisposable
             if (!FileLocks.TryLock(file) || FileLocks.OwnerOf(path) is null)
                 throw new RmaProviderException($"The endpoint's file {path} can't be locked: another process took it for one of a process that has ended.", FiErrno.FI_EAGAIN, nameof(FiErrno.FI_EAGAIN)) { IsTransient = true };
             isDone = true;
-            return new SharedMemoryFile(file);
+            return new SharedMemoryFile(file, Doorbell.Append(file));
         }
         finally
         {
@@ -112,7 +119,7 @@ internal sealed class SharedMemoryFile : IDisposable
         if (owner != user)
             throw new RmaProviderException($"The peer can't be reached: its file {path} belongs to user {owner}, and this process runs as user {user}. Processes reach each other by shm only as the same user; that includes root.", FiErrno.FI_EACCES, nameof(FiErrno.FI_EACCES));
         return new PeerFile(
-            FileLocks.Open(path, out int error) ?? throw new RmaProviderException($"The peer can't be reached: its file {path} can't be opened: {SystemErrors.NameOf(error)}.", error, SystemErrors.NameOf(error)) { IsTransient = true },
+            FileLocks.OpenForWriting(path, out int error) ?? throw new RmaProviderException($"The peer can't be reached: its file {path} can't be opened: {SystemErrors.NameOf(error)}.", error, SystemErrors.NameOf(error)) { IsTransient = true },
             path,
             IsMarked(Path.GetFileName(path)));
     }
@@ -168,6 +175,9 @@ internal sealed class SharedMemoryFile : IDisposable
     internal sealed class PeerFile(SafeFileHandle file, string path, bool isMarked) : IDisposable
     {
         private readonly Lock _gate = new();
+
+        /// <summary>By which the peer's thread is woken; null where it has none.</summary>
+        public Doorbell? Bell { get; } = isMarked ? Doorbell.Find(file) : null;
 
         /// <summary>Nothing of the peer reaches this process any more: its process has ended, or has closed its endpoint.</summary>
         public bool IsLetGo

@@ -29,6 +29,9 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
     private readonly List<RmaHold> _kept = [];
     private TransmitLane _current = null!;
     private long _order;
+    private ulong _lastPeer;
+    private long _lastGeneration = -1;
+    private Doorbell? _lastBell;
     private int _lookDue;
     private bool _saidFull;
     private volatile bool _isHeldUp;
@@ -43,6 +46,20 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
         slot.Lane = lane;
         slot.PostOrder = Interlocked.Increment(ref _order);
         return lane.Endpoint;
+    }
+
+    /// <summary>By which the peer is told once an operation was posted to it; null where it needs not be told. The caller must hold the progress turn.</summary>
+    public Doorbell? BellOf(OperationSlot slot)
+    {
+        if (!_isUsed || slot.Kind == RmaOperationKind.Receive)
+            return null;
+        // Mostly the same peer again.
+        if (_lastPeer != slot.Peer || _lastGeneration != slot.PeerGeneration)
+        {
+            (_lastPeer, _lastGeneration) = (slot.Peer, slot.PeerGeneration);
+            _lastBell = peers.Find(slot)?.File?.Bell;
+        }
+        return _lastBell;
     }
 
     /// <summary>Something is outstanding or was held up at the last look, so that another one is of use. Any thread may call this.</summary>

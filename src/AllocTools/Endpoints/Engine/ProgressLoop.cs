@@ -65,7 +65,7 @@ internal sealed class ProgressLoop : IDisposable
         _signalMayStay = context.Traits.ProviderName is "net" or "tcp";
         _time = time;
         _canWaitForCompletions = resources.WaitDescriptor >= 0;
-        _waker = DescriptorWait.IsSupported ? new DescriptorWaker(resources.WaitDescriptor) : new EventWaker();
+        _waker = resources.Bell is { } bell ? new BellWaker(bell) : DescriptorWait.IsSupported ? new DescriptorWaker(resources.WaitDescriptor) : new EventWaker();
         _watch = new StuckTurnWatch(progress, context, time);
         _thread = new Thread(Run) { IsBackground = true, Name = "AllocTools progress" };
         _thread.Start();
@@ -152,6 +152,7 @@ internal sealed class ProgressLoop : IDisposable
     {
         long last = _time.GetTimestamp();
         bool any = false;
+        _waker.Listen();
         do
         {
             if (_stopping)
@@ -162,8 +163,18 @@ internal sealed class ProgressLoop : IDisposable
                 last = _time.GetTimestamp();
             }
         }
-        while (_time.GetElapsedTime(last) < _spinTime);
+        while (_time.GetElapsedTime(last) < _spinTime || HasRung(ref last));
         return any;
+    }
+
+    /// <summary>What peers write makes no completion here; whether spinning was of use, the bell says.</summary>
+    private bool HasRung(ref long last)
+    {
+        if (!_waker.HasRung)
+            return false;
+        _waker.Listen();
+        last = _time.GetTimestamp();
+        return true;
     }
 
     /// <param name="last">When something has happened, or somebody has woken the thread, last.</param>
@@ -171,6 +182,7 @@ internal sealed class ProgressLoop : IDisposable
     private bool Wait(long last)
     {
         Volatile.Write(ref _waiting, 1);
+        _waker.Prepare();
         Fence.Full();
         try
         {

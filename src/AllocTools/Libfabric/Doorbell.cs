@@ -1,0 +1,114 @@
+using System.IO.MemoryMappedFiles;
+using AllocTools.Interop;
+using Microsoft.Win32.SafeHandles;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>A word behind an endpoint's file of shm, by which its peers wake its thread.</summary>
+/// <remarks>
+/// shm has no descriptor to wait on, so a thread that rests would see what a peer posts only at its next look, up to
+/// 100 ms later; and a peer's writes complete nothing here, so that a thread which serves nothing else would take longer
+/// and longer rests. So a peer of this library rings once it has posted. The word is in a page of its own behind what
+/// libfabric uses of the file, and libfabric does not map it. A program in C and versions before this one neither have
+/// nor ring one; they are looked for in pauses as before. Nothing depends on a ring but how soon the thread looks.
+/// The thread writes the word, passes a fence and looks at its queue; a peer posts, passes a fence and reads the word. So
+/// one of them sees the other. A view is unmapped when it is collected: a ring may come late.
+/// </remarks>
+internal sealed unsafe class Doorbell
+{
+    /// <summary>Nobody needs to ring, or somebody has.</summary>
+    private const int Quiet = 0;
+
+    /// <summary>The thread looks at its queue again and again, and wants to know whether that is of use.</summary>
+    private const int Listening = 1;
+
+    /// <summary>The thread sleeps, or is about to.</summary>
+    private const int Asleep = 2;
+
+    private static readonly UInt128 Mark = new(0x3f1b_6c04_9e5d_4a87, 0xb1d2_75c8_0a6e_e931);
+    private static readonly long PageSize = Environment.SystemPageSize;
+
+    private readonly MemoryMappedViewAccessor _view;
+    private readonly int* _word;
+
+    private Doorbell(MemoryMappedViewAccessor view)
+    {
+        _view = view;
+        byte* start = null;
+        view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
+        _word = (int*)(start + view.PointerOffset + sizeof(UInt128));
+    }
+
+    /// <summary>The owner's thread sleeps, or is about to.</summary>
+    public bool IsAsleep => Volatile.Read(ref *_word) == Asleep;
+
+    /// <summary>Somebody has rung since <see cref="Listen"/> or <see cref="BeginSleep"/>.</summary>
+    public bool HasRung => Volatile.Read(ref *_word) == Quiet;
+
+    /// <summary>Lengthens a file by one. Null where the system has no room or no way to wait for it.</summary>
+    public static Doorbell? Append(SafeFileHandle file)
+    {
+        if (!Futex.IsSupported)
+            return null;
+        byte[] page = new byte[PageSize];
+        BitConverter.TryWriteBytes(page, Mark);
+        try
+        {
+            long at = (RandomAccess.GetLength(file) + PageSize - 1) / PageSize * PageSize;
+            RandomAccess.Write(file, page, at);
+            return Map(file, at);
+        }
+        catch (IOException)
+        {
+            // /dev/shm is full.
+            return null;
+        }
+    }
+
+    /// <summary>That of a peer's file; null where the file has none.</summary>
+    /// <param name="file">Opened for reading and writing.</param>
+    public static Doorbell? Find(SafeFileHandle file)
+    {
+        long at = RandomAccess.GetLength(file) - PageSize;
+        Span<byte> mark = stackalloc byte[sizeof(UInt128)];
+        return Futex.IsSupported && at >= 0 && at % PageSize == 0 && RandomAccess.Read(file, mark, at) == mark.Length && BitConverter.ToUInt128(mark) == Mark
+            ? Map(file, at)
+            : null;
+    }
+
+    /// <summary>Something was posted to the owner. Any thread of any process may call this.</summary>
+    public void Ring()
+    {
+        Fence.Full();
+        if (Volatile.Read(ref *_word) != Quiet && Interlocked.Exchange(ref *_word, Quiet) == Asleep)
+            Futex.Wake(ref *_word);
+        GC.KeepAlive(_view);
+    }
+
+    /// <summary>Has the next one ring. Only the owner's thread calls this, and what follows.</summary>
+    public void Listen() => Volatile.Write(ref *_word, Listening);
+
+    /// <summary>Has the next one ring, and wake. The caller looks at its queue once more before it sleeps.</summary>
+    public void BeginSleep()
+    {
+        Volatile.Write(ref *_word, Asleep);
+        Fence.Full();
+    }
+
+    /// <summary>Sleeps until somebody rings.</summary>
+    /// <returns>False: the time was over, a signal came, or a ring came late that was for the sleep before.</returns>
+    public bool Sleep(TimeSpan longest)
+    {
+        if (!HasRung)
+            Futex.Wait(ref *_word, Asleep, longest);
+        return HasRung;
+    }
+
+    public void EndSleep() => Volatile.Write(ref *_word, Quiet);
+
+    private static Doorbell Map(SafeFileHandle file, long at)
+    {
+        using MemoryMappedFile mapped = MemoryMappedFile.CreateFromFile(file, null, 0, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: true);
+        return new Doorbell(mapped.CreateViewAccessor(at, PageSize));
+    }
+}
