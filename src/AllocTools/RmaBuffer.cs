@@ -145,6 +145,23 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return new RmaSlice(this, offset, length);
     }
 
+    /// <summary>The rest of the buffer for an operation.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
+    public RmaSlice Slice(long offset) => Slice(offset, RangeCheck.Rest(offset, Length));
+
+    /// <summary>A part of the buffer for an operation, such as <c>buffer[16..]</c> or <c>buffer[..length]</c>.</summary>
+    /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    public RmaSlice this[Range range]
+    {
+        get
+        {
+            (long offset, long length) = RangeCheck.Resolve(range, Length);
+            return Slice(offset, length);
+        }
+    }
+
     /// <summary>Lets peers reach the whole buffer.</summary>
     /// <param name="access">What they may do: <see cref="RmaAccess.RemoteRead"/>, <see cref="RmaAccess.RemoteWrite"/> or both.</param>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
@@ -185,7 +202,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     /// <summary>Keeps the memory from being handed out again while an operation runs. Called by endpoints.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
-    public RmaHold Hold()
+    internal RmaHold Hold()
     {
         if (_slab is null)
             LeaseErrors.ThrowDefault();

@@ -24,7 +24,7 @@ internal sealed unsafe class RmaBufferMemoryManager(RmaBuffer buffer) : MemoryMa
 
     public override MemoryHandle Pin(int elementIndex = 0)
     {
-        RangeCheck.ThrowIfOutside(elementIndex, 0, buffer.Length);
+        RangeCheck.ThrowIfOutside(elementIndex, 0, buffer.Length, nameof(elementIndex));
         buffer.Pin();
         Interlocked.Increment(ref _pins);
         return new MemoryHandle((byte*)buffer.Address + elementIndex, default, this);

@@ -8,7 +8,7 @@ namespace AllocTools;
 /// <see cref="Release"/>.
 /// </summary>
 /// <remarks>A mutable value: copies share nothing. Whoever takes it keeps it in one place.</remarks>
-public struct RmaHold
+internal struct RmaHold
 {
     private Slab? _slab;
     private readonly int _index;

@@ -53,7 +53,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <summary>What it points to.</summary>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     /// <exception cref="ArgumentOutOfRangeException">It points out of the buffer.</exception>
-    public ref T Value => ref At(_offset);
+    public ref T Value => ref At(_offset, nameof(Value));
 
     /// <summary>The local descriptor of what it points to (fi_mr_desc); 0 where the provider has none.</summary>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
@@ -63,25 +63,29 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <param name="index">Elements; may be negative.</param>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The element is out of the buffer.</exception>
-    public ref T this[long index] => ref At(_offset + checked(index * sizeof(T)));
+    public ref T this[long index] => ref At(_offset + checked(index * sizeof(T)), nameof(index));
 
     /// <summary>Elements from here on.</summary>
     /// <param name="count">Elements.</param>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     /// <exception cref="ArgumentOutOfRangeException">They reach out of the buffer.</exception>
-    public Span<T> AsSpan(int count) =>
-        MemoryMarshal.CreateSpan(ref Unsafe.As<byte, T>(ref MemoryMarshal.GetReference(_buffer.GetSpan(_offset, (long)count * sizeof(T)))), count);
+    public Span<T> AsSpan(int count)
+    {
+        // A null pointer is what the error is about, whatever the count.
+        _ = _buffer.Address;
+        return MemoryMarshal.CreateSpan(ref Unsafe.As<byte, T>(ref MemoryMarshal.GetReference(_buffer.GetSpan(_offset, BytesOf(count)))), count);
+    }
 
     /// <summary>Elements from here on, for an operation of an endpoint.</summary>
     /// <param name="count">Elements.</param>
     /// <exception cref="ArgumentOutOfRangeException">They reach out of the buffer.</exception>
-    public RmaSlice Slice(long count) => _buffer.Slice(_offset, checked(count * sizeof(T)));
+    public RmaSlice Slice(long count) => _buffer.Slice(_offset, BytesOf(count));
 
     /// <summary>Lets peers reach elements from here on.</summary>
     /// <param name="count">Elements.</param>
     /// <param name="access">What they may do.</param>
     /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
-    public RmaExposure Expose(long count, RmaAccess access) => _buffer.Expose(_offset, checked(count * sizeof(T)), access);
+    public RmaExposure Expose(long count, RmaAccess access) => _buffer.Expose(_offset, BytesOf(count), access);
 
     /// <summary>The same place, seen as another type.</summary>
     /// <typeparam name="TOther">The other type.</typeparam>
@@ -160,11 +164,19 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <summary>True when the left one does not point to a lower place.</summary>
     public static bool operator >=(RmaPointer<T> left, RmaPointer<T> right) => left.CompareTo(right) >= 0;
 
+    /// <summary>The bytes of elements from here on, which lie within the buffer.</summary>
+    private long BytesOf(long count)
+    {
+        long bytes = checked(count * sizeof(T));
+        RangeCheck.ThrowIfOutside(_offset, bytes, _buffer.Length, nameof(count), nameof(count));
+        return bytes;
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private ref T At(long offset)
+    private ref T At(long offset, string parameter)
     {
         nint address = _buffer.Address;
-        RangeCheck.ThrowIfOutside(offset, sizeof(T), _buffer.Length);
+        RangeCheck.ThrowIfOutside(offset, sizeof(T), _buffer.Length, parameter, parameter);
         return ref *(T*)(address + (nint)offset);
     }
 }

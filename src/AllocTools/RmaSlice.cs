@@ -29,7 +29,34 @@ public readonly struct RmaSlice
 
     /// <summary>Keeps the memory from being handed out again while an operation runs. Called by endpoints.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
-    public RmaHold Hold() => Buffer.Hold();
+    internal RmaHold Hold() => Buffer.Hold();
+
+    /// <summary>A part of it.</summary>
+    /// <param name="offset">Bytes from the start of this slice.</param>
+    /// <param name="length">Bytes; offset + length stay within this slice.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the slice.</exception>
+    public RmaSlice Slice(long offset, long length)
+    {
+        RangeCheck.ThrowIfOutside(offset, length, Length);
+        return new RmaSlice(Buffer, Offset + offset, length);
+    }
+
+    /// <summary>The rest of it.</summary>
+    /// <param name="offset">Bytes from the start of this slice.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
+    public RmaSlice Slice(long offset) => Slice(offset, RangeCheck.Rest(offset, Length));
+
+    /// <summary>A part of it, such as <c>slice[16..]</c> or <c>slice[..^16]</c>.</summary>
+    /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the slice.</exception>
+    public RmaSlice this[Range range]
+    {
+        get
+        {
+            (long offset, long length) = RangeCheck.Resolve(range, Length);
+            return Slice(offset, length);
+        }
+    }
 
     /// <summary>The whole buffer as a slice.</summary>
     /// <param name="buffer">The buffer.</param>

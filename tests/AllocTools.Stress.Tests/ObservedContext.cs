@@ -16,10 +16,10 @@ internal sealed class ObservedContext(Action<int>? beforeRegister) : RmaContext
 
     public override RmaProviderTraits Traits => _inner.Traits;
 
-    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access)
     {
         beforeRegister?.Invoke(Interlocked.Increment(ref _registrations));
-        IRmaRegistration registration = _inner.Register(address, length, access, kind);
+        IRmaRegistration registration = _inner.Register(address, length, access);
         Interlocked.Increment(ref _live);
         return registration;
     }

@@ -29,11 +29,11 @@ internal sealed class CountingContext : RmaContext
     public static RmaRegistrationException Refusal(long length) =>
         new("fi_mr_reg of so many bytes failed with FI_ENOMEM.", "fi_mr_reg", length, "test", 12, "FI_ENOMEM");
 
-    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access)
     {
         int number = Interlocked.Increment(ref _registrations);
         BeforeRegister?.Invoke(number, length);
-        IRmaRegistration registration = _inner.Register(address, length, access, kind);
+        IRmaRegistration registration = _inner.Register(address, length, access);
         Interlocked.Increment(ref _live);
         return registration;
     }

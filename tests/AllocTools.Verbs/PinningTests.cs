@@ -95,7 +95,7 @@ public sealed class PinningTests
         RmaRegistrationException error = Assert.Throws<RmaRegistrationException>(() => pool.Register((nint)PageSize, 16 * PageSize));
         Assert.Equal(("register", "EFAULT"), (error.Operation, error.ErrorName));
         Assert.Contains("not mapped", error.Message, StringComparison.Ordinal);
-        error = Assert.Throws<RmaRegistrationException>(() => context.Register((nint)PageSize, 16 * PageSize, RmaAccess.Local, RmaMemoryKind.Host));
+        error = Assert.Throws<RmaRegistrationException>(() => context.Register((nint)PageSize, 16 * PageSize, RmaAccess.Local));
         Assert.Equal(("fi_mr_regattr", "FI_EFAULT"), (error.Operation, error.ErrorName));
         Assert.Contains("not mapped", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, Verbs.PinnedBytes);

@@ -23,7 +23,7 @@ internal static class RegisterEachTime
             operations =>
             {
                 for (int i = 0; i < operations; i++)
-                    context.Deregister(context.Register(address, memory.Length, RmaAccess.Local, RmaMemoryKind.Host));
+                    context.Deregister(context.Register(address, memory.Length, RmaAccess.Local));
             },
             context.Dispose);
     }

@@ -16,7 +16,7 @@ public sealed class RemoteRegion : IDisposable
     /// <param name="memory">What the peer said of it.</param>
     /// <param name="key">The key that operations pass: the integer key, or what a raw key was mapped to.</param>
     /// <param name="unmap">Unmaps the key; null where there is nothing to unmap. Must not throw.</param>
-    public RemoteRegion(RmaPeer peer, RemoteMemory memory, ulong key, Action? unmap)
+    internal RemoteRegion(RmaPeer peer, RemoteMemory memory, ulong key, Action? unmap)
     {
         Peer = peer;
         Memory = memory;
@@ -46,9 +46,26 @@ public sealed class RemoteRegion : IDisposable
         return new RemoteSlice(this, offset, length);
     }
 
+    /// <summary>The rest of it.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
+    public RemoteSlice Slice(long offset) => Slice(offset, RangeCheck.Rest(offset, Length));
+
+    /// <summary>A part of it, such as <c>remote[16..]</c> or <c>remote[..length]</c>.</summary>
+    /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the whole.</exception>
+    public RemoteSlice this[Range range]
+    {
+        get
+        {
+            (long offset, long length) = RangeCheck.Resolve(range, Length);
+            return Slice(offset, length);
+        }
+    }
+
     /// <summary>Keeps a mapped key for one operation. Called by endpoints.</summary>
     /// <exception cref="ObjectDisposedException">The region is disposed.</exception>
-    public void AddUse()
+    internal void AddUse()
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
         if (_unmap is null)
@@ -65,7 +82,7 @@ public sealed class RemoteRegion : IDisposable
     }
 
     /// <summary>Ends what <see cref="AddUse"/> began.</summary>
-    public void EndUse()
+    internal void EndUse()
     {
         if (_unmap is not null && Interlocked.Decrement(ref _uses) == 0)
             _unmap();

@@ -22,6 +22,33 @@ public readonly struct RemoteSlice
     /// <summary>What an operation passes as the remote address of the first byte.</summary>
     public ulong Address => Region.Memory.Address + (ulong)Offset;
 
+    /// <summary>A part of it.</summary>
+    /// <param name="offset">Bytes from the start of this slice.</param>
+    /// <param name="length">Bytes; offset + length stay within this slice.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the slice.</exception>
+    public RemoteSlice Slice(long offset, long length)
+    {
+        RangeCheck.ThrowIfOutside(offset, length, Length);
+        return new RemoteSlice(Region, Offset + offset, length);
+    }
+
+    /// <summary>The rest of it.</summary>
+    /// <param name="offset">Bytes from the start of this slice.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
+    public RemoteSlice Slice(long offset) => Slice(offset, RangeCheck.Rest(offset, Length));
+
+    /// <summary>A part of it, such as <c>slice[16..]</c> or <c>slice[..^16]</c>.</summary>
+    /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the slice.</exception>
+    public RemoteSlice this[Range range]
+    {
+        get
+        {
+            (long offset, long length) = RangeCheck.Resolve(range, Length);
+            return Slice(offset, length);
+        }
+    }
+
     /// <summary>The whole region as a slice.</summary>
     /// <param name="region">The region.</param>
     public static implicit operator RemoteSlice(RemoteRegion region)

@@ -1,12 +1,23 @@
 namespace AllocTools;
 
-/// <summary>A peer that was inserted at an endpoint. Valid for that endpoint only.</summary>
-/// <param name="Owner">The endpoint that inserted it.</param>
-/// <param name="Handle">The endpoint's own number for it (fi_addr_t), which another may have once it was removed.</param>
-public readonly record struct RmaPeer(IRmaEndpoint Owner, ulong Handle)
+/// <summary>A peer that was inserted at an endpoint (<see cref="IRmaEndpoint.InsertPeer"/>). Valid for that endpoint only.</summary>
+public readonly record struct RmaPeer
 {
+    internal RmaPeer(IRmaEndpoint owner, ulong handle, long generation = 0)
+    {
+        Owner = owner;
+        Handle = handle;
+        Generation = generation;
+    }
+
+    /// <summary>The endpoint that inserted it.</summary>
+    public IRmaEndpoint Owner { get; }
+
+    /// <summary>The endpoint's own number for it (fi_addr_t), which another may have once it was removed.</summary>
+    public ulong Handle { get; }
+
     /// <summary>Which of the peers that have had the number it is: transports give numbers again.</summary>
-    internal long Generation { get; init; }
+    internal long Generation { get; }
 
     /// <summary>The number alone.</summary>
     public override string ToString() => $"peer {Handle}";

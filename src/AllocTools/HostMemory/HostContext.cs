@@ -34,12 +34,10 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         Context = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
     };
 
-    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access)
     {
         ArgumentOutOfRangeException.ThrowIfZero(address);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        if (kind != RmaMemoryKind.Host)
-            throw new NotSupportedException($"The provider '{ProviderName}' registers memory of kind {RmaMemoryKind.Host} only, not {kind}.");
         ObjectDisposedException.ThrowIf(IsClosed, this);
         bool locked = locking != PageLocking.None && TryLock(address, length);
         return HostFabric.Add(Description, address, length, access, locked);

@@ -34,7 +34,7 @@ internal sealed unsafe class DeliveryGauge
                 throw new InsufficientMemoryException($"The system has no page of memory for an endpoint: {SystemPages.Describe(error)}.");
             try
             {
-                _registration = context.Register(_page, Environment.SystemPageSize, RmaAccess.RemoteRead, RmaMemoryKind.Host);
+                _registration = context.Register(_page, Environment.SystemPageSize, RmaAccess.RemoteRead);
             }
             catch
             {

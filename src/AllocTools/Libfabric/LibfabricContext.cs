@@ -140,19 +140,17 @@ internal sealed unsafe class LibfabricContext : RmaContext
         }
     }
 
-    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind) =>
-        Register(address, length, access, kind, FiCaps.FI_SEND | FiCaps.FI_RECV | FiCaps.FI_READ | FiCaps.FI_WRITE);
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access) =>
+        Register(address, length, access, FiCaps.FI_SEND | FiCaps.FI_RECV | FiCaps.FI_READ | FiCaps.FI_WRITE);
 
     /// <summary>Nothing of what writes to it: verbs would pin the pages for writing, which the kernel refuses.</summary>
-    public override IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access, RmaMemoryKind kind) =>
-        Register(address, length, access & ~RmaAccess.RemoteWrite, kind, FiCaps.FI_SEND | FiCaps.FI_WRITE);
+    public override IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access) =>
+        Register(address, length, access & ~RmaAccess.RemoteWrite, FiCaps.FI_SEND | FiCaps.FI_WRITE);
 
-    private LibfabricRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind, ulong local)
+    private LibfabricRegistration Register(nint address, long length, RmaAccess access, ulong local)
     {
         ArgumentOutOfRangeException.ThrowIfZero(address);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        if (kind != RmaMemoryKind.Host)
-            throw new NotSupportedException($"The provider '{Traits.ProviderName}' is used for memory of kind {RmaMemoryKind.Host} only, not {kind}.");
         if ((access & ~_mostAccess) != 0)
             throw new NotSupportedException($"The provider's option Access is {_options.Access}, so memory can't be registered for {access & ~_mostAccess}.");
         ObjectDisposedException.ThrowIf(IsClosed, this);

@@ -109,7 +109,7 @@ public sealed class LibfabricEndpoint : IRmaEndpoint, IMeteredEndpoint
         try
         {
             ulong handle = _peers.Insert(address, _starter.Slots, out long generation);
-            return new RmaPeer(this, handle) { Generation = generation };
+            return new RmaPeer(this, handle, generation);
         }
         finally
         {

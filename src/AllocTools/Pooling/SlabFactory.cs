@@ -68,8 +68,8 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         try
         {
             IRmaRegistration registration = isWritable
-                ? engine.Context.Register(address, length, access, RmaMemoryKind.Host)
-                : engine.Context.RegisterReadOnly(address, length, access, RmaMemoryKind.Host);
+                ? engine.Context.Register(address, length, access)
+                : engine.Context.RegisterReadOnly(address, length, access);
             Interlocked.Increment(ref engine.Counters.Registrations);
             engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), null);
             return registration;

@@ -24,10 +24,9 @@ public interface IRmaContext : IDisposable
     /// <param name="address">The first byte; aligned as the traits say. It must stay mapped until it is deregistered.</param>
     /// <param name="length">Bytes, 1 or more.</param>
     /// <param name="access">What for; <see cref="RmaAccess.Local"/> is always included.</param>
-    /// <param name="kind">Where the memory lives.</param>
     /// <exception cref="RmaRegistrationException">The transport refused. Nothing is left behind, but where it says <see cref="RmaRegistrationException.IsStillRegistered"/>.</exception>
-    /// <exception cref="NotSupportedException">The kind, or remote access, is not supported; the message names it.</exception>
-    IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
+    /// <exception cref="NotSupportedException">Remote access, or some of it, is not supported; the message names it.</exception>
+    IRmaRegistration Register(nint address, long length, RmaAccess access);
 
     /// <summary>
     /// As <see cref="Register"/>, for memory that the process may only read: the transport must not ask for more. The pool
@@ -36,9 +35,8 @@ public interface IRmaContext : IDisposable
     /// <param name="address">As of <see cref="Register"/>.</param>
     /// <param name="length">As of <see cref="Register"/>.</param>
     /// <param name="access">As of <see cref="Register"/>; never <see cref="RmaAccess.RemoteWrite"/>.</param>
-    /// <param name="kind">As of <see cref="Register"/>.</param>
     /// <inheritdoc cref="Register" path="/exception"/>
-    IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access, RmaMemoryKind kind) => Register(address, length, access, kind);
+    IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access) => Register(address, length, access);
 
     /// <summary>Undoes a registration. After an exception the memory must stay mapped: the transport may still reach it.</summary>
     /// <param name="registration">One that this context made, once.</param>

@@ -16,10 +16,10 @@ public abstract class RmaContext : IRmaContext
     public virtual IReadOnlyCollection<string> Hindrances => [];
 
     /// <inheritdoc/>
-    public abstract IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind);
+    public abstract IRmaRegistration Register(nint address, long length, RmaAccess access);
 
     /// <inheritdoc/>
-    public virtual IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access, RmaMemoryKind kind) => Register(address, length, access, kind);
+    public virtual IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access) => Register(address, length, access);
 
     /// <inheritdoc/>
     public abstract void Deregister(IRmaRegistration registration);

@@ -16,7 +16,7 @@ internal class RecordingContext(Journal journal, string providerName) : RmaConte
 
     public override RmaException? Failure => journal.Lost;
 
-    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access)
     {
         journal.Registers?.Invoke();
         if (journal.RegisterFails is { } failure)

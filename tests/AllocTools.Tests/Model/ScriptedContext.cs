@@ -49,7 +49,7 @@ internal sealed class ScriptedContext : RmaContext
         }
     }
 
-    public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind)
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access)
     {
         lock (_gate)
         {
@@ -60,7 +60,7 @@ internal sealed class ScriptedContext : RmaContext
                 LastRefused = length;
                 throw CountingContext.Refusal(length);
             }
-            IRmaRegistration registration = _inner.Register(address, length, access, kind);
+            IRmaRegistration registration = _inner.Register(address, length, access);
             _live.Add(registration, length);
             Made++;
             return registration;

@@ -106,7 +106,7 @@ public sealed class UnmapTests : IDisposable
     {
         public override RmaProviderTraits Traits => inner.Traits;
 
-        public override IRmaRegistration Register(nint address, long length, RmaAccess access, RmaMemoryKind kind) => inner.Register(address, length, access, kind);
+        public override IRmaRegistration Register(nint address, long length, RmaAccess access) => inner.Register(address, length, access);
 
         public override void Deregister(IRmaRegistration registration) => inner.Deregister(registration);
 

@@ -145,7 +145,7 @@ internal sealed class PeerTable(
     /// <summary>The error of an operation whose peer is lost; null where it is not, or was removed.</summary>
     public RmaPeerLostException? FindLoss(OperationSlot slot)
     {
-        RmaPeer peer = new(endpoint, slot.Peer) { Generation = slot.PeerGeneration };
+        RmaPeer peer = new(endpoint, slot.Peer, slot.PeerGeneration);
         return TryFind(peer, out PeerEntry? entry) && entry.Loss is { } loss ? LostError(peer, slot.Kind, slot.Length, loss) : null;
     }
 
@@ -165,7 +165,7 @@ internal sealed class PeerTable(
         // What is not seen in its slot by whoever ends what is outstanding sees the loss.
         Fence.Full();
         Log.PeerLost(context.Logger, context.Traits.ProviderName, handle, loss.Reason);
-        Lost.Report(new RmaPeerLost(new RmaPeer(endpoint, handle) { Generation = entry.Generation }, loss.Reason));
+        Lost.Report(new RmaPeerLost(new RmaPeer(endpoint, handle, entry.Generation), loss.Reason));
         return true;
     }
 
