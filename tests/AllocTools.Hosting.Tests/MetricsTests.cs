@@ -173,7 +173,7 @@ public sealed class MetricsTests
             RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
             for (int i = 0; i < count; i++)
             {
-                ValueTask<long> receiving = endpoint.ReceiveAsync(buffer.Slice(0, 50), cancellationToken: Cancelled);
+                ValueTask<RmaReceiveResult> receiving = endpoint.ReceiveAsync(buffer.Slice(0, 50), cancellationToken: Cancelled);
                 await endpoint.SendAsync(buffer.Slice(50, 50), self, cancellationToken: Cancelled);
                 await receiving;
             }

@@ -30,9 +30,9 @@ public sealed class AdvertisedAddressTests
         using RmaBuffer message = pair.Left.Pool.Rent(64);
         using RmaBuffer received = pair.Right.Pool.Rent(64);
         message.Span.Fill(42);
-        Task<long> receiving = pair.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
         await pair.Left.Endpoint.SendAsync(message, pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(64, await receiving);
+        Assert.Equal(64, (await receiving).Length);
     }
 
     // Each is a machine of its own to the other: a network namespace, joined to the other's by a pair of virtual cards.

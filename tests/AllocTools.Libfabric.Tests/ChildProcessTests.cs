@@ -24,9 +24,9 @@ public sealed class ChildProcessTests
         Assert.Empty(InheritedBy(before));
         using RmaBuffer sent = pair.Left.Pool.Rent(64);
         using RmaBuffer received = pair.Right.Pool.Rent(64);
-        Task<long> receiving = pair.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
         await pair.Left.Endpoint.SendAsync(sent, pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(64, await receiving);
+        Assert.Equal(64, (await receiving).Length);
         // And the connection a little later.
         Assert.True(SpinWait.SpinUntil(() => !Sockets("self").Any(s => !before.Contains(s.Value) && IsInheritable(s.Key)), TestTime.Seconds(30)));
         Assert.Empty(InheritedBy(before));

@@ -82,10 +82,10 @@ public sealed class DeliveryTests
             Assert.Equal((byte)i, received.Span[0]);
         }
         // The last ones are confirmed, and the next ones sent, while a receive waits.
-        Task<long> last = pair.Right.Endpoint.ReceiveAsync(received, TestTime.Seconds(30), Token).AsTask();
+        Task<RmaReceiveResult> last = pair.Right.Endpoint.ReceiveAsync(received, TestTime.Seconds(30), Token).AsTask();
         await Task.WhenAll(waiting);
         await pair.Left.Endpoint.SendAsync(source.Slice(0, 7), pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(7, await last);
+        Assert.Equal(7, (await last).Length);
         Assert.Equal(0, pair.Left.Endpoint.GetStatistics().HeldBackSends);
         foreach (RmaBuffer buffer in later)
             buffer.Dispose();
@@ -105,9 +105,9 @@ public sealed class DeliveryTests
         using RmaBuffer room = other.Pool.Rent(16);
         for (int i = 0; i < 20; i++)
         {
-            Task<long> receive = other.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
+            Task<RmaReceiveResult> receive = other.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
             await pair.Left.Endpoint.SendAsync(source, healthy, cancellationToken: Token);
-            Assert.Equal(16, await receive);
+            Assert.Equal(16, (await receive).Length);
         }
         Assert.False(heldUp.IsCompleted);
         await stop.CancelAsync();

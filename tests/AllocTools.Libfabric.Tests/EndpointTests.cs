@@ -134,7 +134,7 @@ public sealed class EndpointTests
         await using var pair = new EndpointPair(fabric);
         RmaBuffer buffer = pair.Left.Pool.Rent(64);
         using var cancel = new CancellationTokenSource();
-        Task<long> receiving = pair.Left.Endpoint.ReceiveAsync(buffer, cancellationToken: cancel.Token).AsTask();
+        Task<RmaReceiveResult> receiving = pair.Left.Endpoint.ReceiveAsync(buffer, cancellationToken: cancel.Token).AsTask();
         Assert.Contains("hold", Assert.Throws<InvalidOperationException>(buffer.Return).Message, StringComparison.Ordinal);
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => receiving);
@@ -161,10 +161,10 @@ public sealed class EndpointTests
         using RmaBuffer message = pair.Left.Pool.Rent(64);
         for (int i = 1; i <= 5; i++)
         {
-            Task<long> receiving = pair.Right.Endpoint.ReceiveAsync(buffer, cancellationToken: Token).AsTask();
+            Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(buffer, cancellationToken: Token).AsTask();
             message.Span[0] = (byte)i;
             await pair.Left.Endpoint.SendAsync(message.Slice(0, i), pair.Left.Peer, cancellationToken: Token);
-            Assert.Equal(i, await receiving);
+            Assert.Equal(i, (await receiving).Length);
             Assert.Equal(i, buffer.Span[0]);
         }
         buffer.Dispose();
@@ -195,25 +195,19 @@ public sealed class EndpointTests
         // More than there are slots: some wait for theirs when their buffers are disposed.
         await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 4);
         const int Count = 16;
-        Task<long>[] receives = [.. Enumerable.Range(0, Count).Select(_ => DisposeUnder(pair.Right.Pool, b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask()))];
+        Task<RmaReceiveResult>[] receives = [.. Enumerable.Range(0, Count).Select(_ => DisposeUnder(pair.Right.Pool, b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask()))];
         Assert.Equal((Count, 0), (pair.Right.Pool.GetStatistics().QuarantinedBuffers, pair.Right.Pool.GetStatistics().RentedBuffers));
-        Task<long>[] sends = [.. Enumerable.Range(0, Count).Select(_ => DisposeUnder(pair.Left.Pool, b => SendAsync(pair, b)))];
+        Task[] sends = [.. Enumerable.Range(0, Count).Select(_ => DisposeUnder(pair.Left.Pool, b => pair.Left.Endpoint.SendAsync(b, pair.Left.Peer, cancellationToken: Token).AsTask()))];
         await Task.WhenAll(sends);
-        Assert.All(await Task.WhenAll(receives), length => Assert.Equal(64, length));
+        Assert.All(await Task.WhenAll(receives), message => Assert.Equal(64, message.Length));
         foreach (RmaMemoryPool<LibfabricProvider> pool in new[] { pair.Left.Pool, pair.Right.Pool })
             Assert.Equal((0, 0), (pool.GetStatistics().QuarantinedBuffers, pool.GetStatistics().RentedBuffers));
         Assert.Equal(Count, pair.Right.Pool.GetStatistics().DeferredReturns);
 
-        static Task<long> DisposeUnder(RmaMemoryPool<LibfabricProvider> pool, Func<RmaBuffer, Task<long>> start)
+        static TTask DisposeUnder<TTask>(RmaMemoryPool<LibfabricProvider> pool, Func<RmaBuffer, TTask> start)
         {
             using RmaBuffer buffer = pool.Rent(64);
             return start(buffer);
-        }
-
-        static async Task<long> SendAsync(EndpointPair pair, RmaBuffer buffer)
-        {
-            await pair.Left.Endpoint.SendAsync(buffer, pair.Left.Peer, cancellationToken: Token);
-            return 0;
         }
     }
 
@@ -225,7 +219,7 @@ public sealed class EndpointTests
         const int Count = 500;
         RmaBuffer[] sent = [.. Enumerable.Range(0, Count).Select(_ => pair.Left.Pool.Rent(64))];
         RmaBuffer[] received = [.. Enumerable.Range(0, Count).Select(_ => pair.Right.Pool.Rent(64))];
-        Task<long>[] receives = [.. received.Select(b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask())];
+        Task<RmaReceiveResult>[] receives = [.. received.Select(b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask())];
         // What waits for its turn is held, too.
         Assert.Throws<InvalidOperationException>(received[^1].Return);
         Task[] sends = [.. sent.Select((b, i) =>
@@ -291,18 +285,18 @@ public sealed class EndpointTests
     {
         await using var pair = new EndpointPair(Fabric.Any);
         using RmaBuffer buffer = pair.Right.Pool.Rent(64);
-        ValueTask<long> receiving = pair.Right.Endpoint.ReceiveAsync(buffer, cancellationToken: Token);
+        ValueTask<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(buffer, cancellationToken: Token);
         Assert.Throws<InvalidOperationException>(() => receiving.GetAwaiter().GetResult());
         Assert.Throws<InvalidOperationException>(() => receiving.GetAwaiter().GetResult());
         using RmaBuffer other = pair.Right.Pool.Rent(64);
-        Task<long> second = pair.Right.Endpoint.ReceiveAsync(other, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> second = pair.Right.Endpoint.ReceiveAsync(other, cancellationToken: Token).AsTask();
         using RmaBuffer message = pair.Left.Pool.Rent(64);
         await pair.Left.Endpoint.SendAsync(message.Slice(0, 7), pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(7, await receiving);
+        Assert.Equal(7, (await receiving).Length);
         Assert.False(second.IsCompleted);
         Assert.Throws<InvalidOperationException>(() => receiving.GetAwaiter().GetResult());
         await pair.Left.Endpoint.SendAsync(message.Slice(0, 8), pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(8, await second);
+        Assert.Equal(8, (await second).Length);
     }
 
     [Fact]
@@ -359,9 +353,9 @@ public sealed class EndpointTests
     {
         await using var pair = new EndpointPair(fabric);
         RmaBuffer[] buffers = [.. Enumerable.Range(0, 10).Select(_ => pair.Left.Pool.Rent(64))];
-        Task<long>[] receives = [.. buffers.Select(b => pair.Left.Endpoint.ReceiveAsync(b, Timeout.InfiniteTimeSpan, Token).AsTask())];
+        Task<RmaReceiveResult>[] receives = [.. buffers.Select(b => pair.Left.Endpoint.ReceiveAsync(b, Timeout.InfiniteTimeSpan, Token).AsTask())];
         pair.Left.Endpoint.Dispose();
-        foreach (Task<long> receive in receives)
+        foreach (Task<RmaReceiveResult> receive in receives)
             Assert.Equal("FI_ECANCELED", (await Assert.ThrowsAsync<RmaOperationException>(() => receive)).ErrorName);
         foreach (RmaBuffer buffer in buffers)
             buffer.Dispose();
@@ -377,7 +371,7 @@ public sealed class EndpointTests
     {
         await using var pair = new EndpointPair(Fabric.Any, o => o.Endpoint.MaxOutstanding = 2);
         RmaBuffer[] buffers = [.. Enumerable.Range(0, 5).Select(_ => pair.Right.Pool.Rent(64))];
-        Task<long>[] receives = [.. buffers.Select(b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask())];
+        Task<RmaReceiveResult>[] receives = [.. buffers.Select(b => pair.Right.Endpoint.ReceiveAsync(b, cancellationToken: Token).AsTask())];
         Assert.False(pair.Right.Endpoint.TryPost(RmaOperation.Receive(buffers[0])));
         using RmaBuffer message = pair.Left.Pool.Rent(64);
         for (int i = 0; i < 5; i++)
@@ -405,9 +399,9 @@ public sealed class EndpointTests
         using RmaBuffer received = pool.Rent(10);
         message.Span.Fill(6);
         RmaPeer peer = first.InsertPeer(second.Address.Span);
-        Task<long> receiving = second.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = second.ReceiveAsync(received, cancellationToken: Token).AsTask();
         await first.SendAsync(message, peer, cancellationToken: Token);
-        Assert.Equal(10, await receiving);
+        Assert.Equal(10, (await receiving).Length);
         Assert.False(received.Span.ContainsAnyExcept((byte)6));
     }
 

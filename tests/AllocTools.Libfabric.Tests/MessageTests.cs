@@ -27,7 +27,7 @@ public sealed class MessageTests
                 continue;
             foreach (bool isPostedFirst in new[] { true, false })
             {
-                Task<long> receive = null!;
+                Task<RmaReceiveResult> receive = null!;
                 if (isPostedFirst)
                     receive = pair.Right.Endpoint.ReceiveAsync(small, cancellationToken: Token).AsTask();
                 Task send = pair.Left.Endpoint.SendAsync(source.Slice(0, length), pair.Left.Peer, cancellationToken: Token).AsTask();
@@ -44,9 +44,9 @@ public sealed class MessageTests
                 // The connection, and what comes after, is as before.
                 for (int i = 0; i < 3; i++)
                 {
-                    Task<long> next = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
+                    Task<RmaReceiveResult> next = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
                     await pair.Left.Endpoint.SendAsync(source.Slice(0, 40 + i), pair.Left.Peer, cancellationToken: Token);
-                    Assert.Equal(40 + i, await next);
+                    Assert.Equal(40 + i, (await next).Length);
                     Assert.False(room.GetSpan(0, 40 + i).ContainsAnyExcept((byte)7));
                 }
             }
@@ -81,9 +81,9 @@ public sealed class MessageTests
 
         // A receive may be longer, and so may what RMA moves.
         using RmaBuffer room = pair.Right.Pool.Rent(300);
-        Task<long> receive = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receive = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
         await pair.Left.Endpoint.SendAsync(source.Slice(0, 100), pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(100, await receive);
+        Assert.Equal(100, (await receive).Length);
         using RmaExposure exposure = room.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
         await pair.Left.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
@@ -100,9 +100,9 @@ public sealed class MessageTests
             async () => await pair.Left.Endpoint.SendAsync(source, pair.Left.Peer, cancellationToken: Token));
         Assert.Contains("longer than the peer takes, 100 bytes", error.Message, StringComparison.Ordinal);
         using RmaBuffer room = pair.Right.Pool.Rent(100);
-        Task<long> receive = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receive = pair.Right.Endpoint.ReceiveAsync(room, cancellationToken: Token).AsTask();
         await pair.Left.Endpoint.SendAsync(source.Slice(0, 100), pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(100, await receive);
+        Assert.Equal(100, (await receive).Length);
     }
 
     [Theory]

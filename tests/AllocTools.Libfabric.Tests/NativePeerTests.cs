@@ -22,9 +22,9 @@ public sealed class NativePeerTests(NativePeerTests.Compiled compiled) : IClassF
         Assert.Equal("1", await peer.AskAsync($"peer {Convert.ToHexString(endpoint.Address.Span)}"));
 
         using RmaBuffer received = pair.Left.Pool.Rent(64);
-        Task<long> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
         Assert.Equal("ok", await peer.AskAsync("send 48616C6C6F"));
-        Assert.Equal(5, await receiving);
+        Assert.Equal(5, (await receiving).Length);
         Assert.Equal("Hallo"u8, received.GetSpan(0, 5));
 
         using RmaBuffer target = pair.Left.Pool.Rent(64);

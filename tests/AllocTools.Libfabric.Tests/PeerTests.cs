@@ -72,9 +72,9 @@ public sealed class PeerTests
         using RmaBuffer received = to.Pool.Rent(64);
         message.Span.Fill(42);
         received.Span.Clear();
-        Task<long> receiving = to.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = to.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
         await from.Endpoint.SendAsync(message, peer, cancellationToken: Token);
-        Assert.Equal(64, await receiving);
+        Assert.Equal(64, (await receiving).Length);
         Assert.False(received.Span.ContainsAnyExcept((byte)42));
     }
 

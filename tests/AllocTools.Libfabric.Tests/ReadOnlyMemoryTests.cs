@@ -44,9 +44,9 @@ public sealed partial class ReadOnlyMemoryTests
             await pair.Right.Endpoint.ReadAsync(other, source, cancellationToken: Token);
             Assert.False(other.Span.ContainsAnyExcept((byte)7));
             other.Span.Clear();
-            ValueTask<long> receiving = pair.Right.Endpoint.ReceiveAsync(other.Slice(0, 4096), cancellationToken: Token);
+            ValueTask<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(other.Slice(0, 4096), cancellationToken: Token);
             await pair.Left.Endpoint.SendAsync(readOnly.Slice(0, 4096), pair.Left.Peer, cancellationToken: Token);
-            Assert.Equal(4096, await receiving);
+            Assert.Equal(4096, (await receiving).Length);
             Assert.False(other.Span[..4096].ContainsAnyExcept((byte)7));
         }
         pages.Free(memory, Length);

@@ -40,7 +40,7 @@ public sealed class SlotPoolTests
             bool served = given % 2 == 0;
             if (served)
                 ThreadPool.QueueUserWorkItem(_ => pool.Return(slot));
-            waiting.TrySetResult(1);
+            waiting.TrySetResult(default);
             return served;
         });
         Parallel.For(0, Threads, new ParallelOptions { MaxDegreeOfParallelism = Threads }, _ =>

@@ -27,7 +27,7 @@ public sealed class StuckPeerTests
             ValueTask posted = side.Endpoint.WriteAsync(buffers[0], remote, cancellationToken: Token);
             ValueTask queued = side.Endpoint.SendAsync(buffers[1], side.Peer, cancellationToken: Token);
             using CancellationTokenSource cancel = new(TimeSpan.FromMilliseconds(300));
-            ValueTask<long> cancelled = side.Endpoint.ReceiveAsync(buffers[2], Timeout.InfiniteTimeSpan, cancel.Token);
+            ValueTask<RmaReceiveResult> cancelled = side.Endpoint.ReceiveAsync(buffers[2], Timeout.InfiniteTimeSpan, cancel.Token);
             await Assert.ThrowsAsync<RmaTimeoutException>(posted.AsTask);
             await Assert.ThrowsAsync<RmaTimeoutException>(queued.AsTask);
             await Assert.ThrowsAnyAsync<OperationCanceledException>(cancelled.AsTask);

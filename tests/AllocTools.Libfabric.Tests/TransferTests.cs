@@ -68,9 +68,9 @@ public sealed class TransferTests
         for (int i = 1; i <= 20; i++)
         {
             send.Span[..i].Fill((byte)i);
-            ValueTask<long> receiving = pair.Right.Endpoint.ReceiveAsync(receive, cancellationToken: Token);
+            ValueTask<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(receive, cancellationToken: Token);
             await pair.Left.Endpoint.SendAsync(send.Slice(0, i), pair.Left.Peer, cancellationToken: Token);
-            Assert.Equal(i, await receiving);
+            Assert.Equal(i, (await receiving).Length);
             Assert.False(receive.Span[..i].ContainsAnyExcept((byte)i));
         }
     }
@@ -137,8 +137,8 @@ public sealed class TransferTests
         await pair.Left.Endpoint.ReadAsync(source.Slice(64, 0), remote, cancellationToken: Token);
         Assert.False(target.Span.ContainsAnyExcept((byte)3));
         Assert.False(source.Span.ContainsAnyExcept((byte)0));
-        Task<long> receiving = pair.Right.Endpoint.ReceiveAsync(target, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(target, cancellationToken: Token).AsTask();
         await pair.Left.Endpoint.SendAsync(source.Slice(0, 0), pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(0, await receiving);
+        Assert.Equal(0, (await receiving).Length);
     }
 }

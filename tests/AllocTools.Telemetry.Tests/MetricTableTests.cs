@@ -90,9 +90,9 @@ public sealed class MetricTableTests
         await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => waiting);
         await Assert.ThrowsAsync<RmaTimeoutException>(() => endpoint.ReceiveAsync(buffer.Slice(0, 8), TimeSpan.FromMilliseconds(1)).AsTask());
         RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
-        ValueTask<long> receiving = endpoint.ReceiveAsync(buffer.Slice(0, 8));
+        ValueTask<RmaReceiveResult> receiving = endpoint.ReceiveAsync(buffer.Slice(0, 8));
         await endpoint.SendAsync(buffer.Slice(8, 8), self);
-        Assert.Equal(8, await receiving);
+        Assert.Equal(8, (await receiving).Length);
         look();
     }
 

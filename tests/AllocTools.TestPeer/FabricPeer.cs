@@ -87,7 +87,7 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
                     _endpoint.WriteAsync(Buffer(id).Slice(0, region.Length), region).AsTask().GetAwaiter().GetResult();
                 return "ok";
             case ["receive", var id]:
-                return _endpoint!.ReceiveAsync(Buffer(id)).AsTask().GetAwaiter().GetResult().ToString(CultureInfo.InvariantCulture);
+                return _endpoint!.ReceiveAsync(Buffer(id)).AsTask().GetAwaiter().GetResult().Length.ToString(CultureInfo.InvariantCulture);
             case ["send", var id, var length]:
                 _endpoint!.SendAsync(Buffer(id).Slice(0, Long(length)), _peer).AsTask().GetAwaiter().GetResult();
                 return "ok";

@@ -75,7 +75,7 @@ internal sealed class LoopEndpoint : IDisposable
 
     public ValueTask SendAsync(int slot) => Endpoint.SendAsync(Buffers[slot], _peer);
 
-    public ValueTask<long> ReceiveAsync(int slot, TimeSpan? timeout = null) => Endpoint.ReceiveAsync(Buffers[slot], timeout);
+    public ValueTask<RmaReceiveResult> ReceiveAsync(int slot, TimeSpan? timeout = null) => Endpoint.ReceiveAsync(Buffers[slot], timeout);
 
     /// <summary>Takes the ends of operations, all of which must have succeeded.</summary>
     public int Poll(Span<RmaCompletion> completions)

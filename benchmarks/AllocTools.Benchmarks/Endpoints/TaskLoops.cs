@@ -41,7 +41,7 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
         for (int i = 0; i < operations; i++)
         {
             CountFrom(i);
-            ValueTask<long> answer = endpoint.ReceiveAsync(PingPongLoop.ReceiveSlot);
+            ValueTask<RmaReceiveResult> answer = endpoint.ReceiveAsync(PingPongLoop.ReceiveSlot);
             await endpoint.SendAsync(PingPongLoop.SendSlot).ConfigureAwait(false);
             await answer.ConfigureAwait(false);
             Latencies.Add();
@@ -52,7 +52,7 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
     /// <summary>Answers each message, until the endpoint is closed.</summary>
     public async Task AnswerAsync()
     {
-        ValueTask<long> message = endpoint.ReceiveAsync(PingPongLoop.ReceiveSlot, Timeout.InfiniteTimeSpan);
+        ValueTask<RmaReceiveResult> message = endpoint.ReceiveAsync(PingPongLoop.ReceiveSlot, Timeout.InfiniteTimeSpan);
         while (true)
         {
             await message.ConfigureAwait(false);

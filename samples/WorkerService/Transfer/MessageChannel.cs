@@ -20,7 +20,7 @@ internal sealed class MessageChannel : IAsyncDisposable
     private readonly string _peerName;
     private readonly TimeSpan _timeout;
     private readonly CancellationTokenSource _closing = new();
-    private readonly Queue<(RmaBuffer Buffer, Task<long> Length)> _posted = new();
+    private readonly Queue<(RmaBuffer Buffer, Task<RmaReceiveResult> Length)> _posted = new();
     private RmaPeer? _peer;
 
     /// <param name="pool">For the messages.</param>
@@ -60,7 +60,7 @@ internal sealed class MessageChannel : IAsyncDisposable
     {
         while (true)
         {
-            (RmaBuffer buffer, Task<long> receiving) = _posted.Peek();
+            (RmaBuffer buffer, Task<RmaReceiveResult> receiving) = _posted.Peek();
             long length;
             try
             {
@@ -114,7 +114,7 @@ internal sealed class MessageChannel : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _closing.CancelAsync();
-        while (_posted.TryDequeue(out (RmaBuffer Buffer, Task<long> Length) posted))
+        while (_posted.TryDequeue(out (RmaBuffer Buffer, Task<RmaReceiveResult> Length) posted))
         {
             await posted.Length.ContinueWith(static t => _ = t.Exception, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
             posted.Buffer.Dispose();

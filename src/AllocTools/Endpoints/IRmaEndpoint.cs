@@ -122,7 +122,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="buffer">Where to.</param>
     /// <param name="timeout">Instead of the endpoint's own time-out; a server that waits for anybody passes <see cref="Timeout.InfiniteTimeSpan"/>.</param>
     /// <param name="cancellationToken">Advice: a message may still arrive.</param>
-    /// <returns>The message's length, in bytes.</returns>
+    /// <returns>The message's length, in bytes, and its sender.</returns>
     /// <exception cref="RmaMessageTruncatedException">The message was longer than the buffer, and is lost; the endpoint goes on.</exception>
     /// <exception cref="RmaOperationException">It failed, or the buffer is read-only memory of the caller's.</exception>
     /// <exception cref="RmaTimeoutException">No message came in time.</exception>
@@ -133,8 +133,8 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// {
     ///     try
     ///     {
-    ///         long length = await endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, cancellationToken);
-    ///         Console.WriteLine(System.Text.Encoding.UTF8.GetString(buffer.GetSpan(0, length)));
+    ///         RmaReceiveResult message = await endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, cancellationToken);
+    ///         Console.WriteLine($"{message.Sender}: {System.Text.Encoding.UTF8.GetString(buffer.GetSpan(0, message.Length))}");
     ///     }
     ///     catch (RmaMessageTruncatedException tooLong)
     ///     {
@@ -143,7 +143,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// }
     /// </code>
     /// </example>
-    ValueTask<long> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
+    ValueTask<RmaReceiveResult> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
     /// <summary>Posts an operation without a task; its end comes from <see cref="Poll"/>.</summary>
     /// <param name="operation">The operation.</param>

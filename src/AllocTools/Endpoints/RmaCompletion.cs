@@ -7,6 +7,12 @@ namespace AllocTools;
 /// <param name="ErrorCode">0, or the positive fi_errno value; FI_ETIMEDOUT where the time-out ended it.</param>
 public readonly record struct RmaCompletion(ulong Context, RmaOperationKind Kind, long Length, int ErrorCode)
 {
+    /// <summary>
+    /// The <see cref="RmaPeer.Handle"/> of who sent the message that was received; null where the transport can't tell, for
+    /// a peer that isn't inserted, and for other operations.
+    /// </summary>
+    public ulong? Sender { get; init; }
+
     /// <summary>The operation succeeded.</summary>
     public bool IsSuccess => ErrorCode == 0;
 }

@@ -24,6 +24,9 @@ public readonly struct RmaOperation
     /// <summary>The peer, for a send.</summary>
     public RmaPeer Peer { get; }
 
+    /// <summary>The peer, of whatever kind the operation is; the default value for a receive.</summary>
+    internal RmaPeer Destination => Remote.Region is { } region ? region.Peer : Peer;
+
     /// <summary>The caller's own number; comes back in <see cref="RmaCompletion.Context"/>.</summary>
     public ulong Context { get; }
 

@@ -1,13 +1,15 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools;
 
 /// <summary>A peer that was inserted at an endpoint (<see cref="IRmaEndpoint.InsertPeer"/>). Valid for that endpoint only.</summary>
 public readonly record struct RmaPeer
 {
-    internal RmaPeer(IRmaEndpoint owner, ulong handle, long generation = 0)
+    internal RmaPeer(IRmaEndpoint owner, RmaDriverPeer entry)
     {
         Owner = owner;
-        Handle = handle;
-        Generation = generation;
+        Handle = entry.Number;
+        Entry = entry;
     }
 
     /// <summary>The endpoint that inserted it.</summary>
@@ -16,8 +18,8 @@ public readonly record struct RmaPeer
     /// <summary>The endpoint's own number for it (fi_addr_t), which another may have once it was removed.</summary>
     public ulong Handle { get; }
 
-    /// <summary>Which of the peers that have had the number it is: transports give numbers again.</summary>
-    internal long Generation { get; }
+    /// <summary>The peer itself: transports give numbers again.</summary>
+    internal RmaDriverPeer? Entry { get; }
 
     /// <summary>The number alone.</summary>
     public override string ToString() => $"peer {Handle}";

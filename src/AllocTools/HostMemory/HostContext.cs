@@ -1,5 +1,5 @@
-using System.Security.Cryptography;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 namespace AllocTools.HostMemory;
 
 /// <summary>Registers memory by locking its pages and giving it a key in the process.</summary>
-internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaContext
+internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaContext(logger)
 {
     public const string ProviderName = "host";
 
@@ -22,16 +22,8 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         RemoteAccessEnforced = true,
         DeliveryComplete = true,
         SendAfterWriteOrdered = true,
+        SendersAreKnown = true,
         LocksPages = locking == PageLocking.Required,
-    };
-
-    /// <summary>What peers are told of the transport.</summary>
-    public TransportDescription Description { get; } = new()
-    {
-        Provider = ProviderName,
-        Words = TransportDescription.OwnWords,
-        Keys = (RmaAddressing.Offset, false, sizeof(ulong)),
-        Context = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
     };
 
     public override IRmaRegistration Register(nint address, long length, RmaAccess access)
@@ -56,7 +48,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
             throw Failed("munlock", host.Length, error);
     }
 
-    public override IRmaEndpoint OpenEndpoint() => new HostEndpoint(this, logger);
+    public override IRmaEndpoint OpenEndpoint() => new RmaEndpoint(this, new HostDriver(), new RmaEndpointOptions());
 
     protected override void Close()
     {
@@ -71,7 +63,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         if (locking == PageLocking.Required)
             throw Failed("mlock", length, error);
         if (Interlocked.Exchange(ref _shortfallLogged, 1) == 0)
-            Log.LockingFellShort(logger, length, SystemPages.Describe(error), MemoryLockLimit.Describe(), MemoryLockLimit.HowToRaise());
+            Log.LockingFellShort(Health.Logger, length, SystemPages.Describe(error), MemoryLockLimit.Describe(), MemoryLockLimit.HowToRaise());
         return false;
     }
 

@@ -10,7 +10,7 @@ namespace AllocTools.HostMemory;
 internal static class HostFabric
 {
     private static readonly ConcurrentDictionary<ulong, HostRegistration> Registrations = new();
-    private static readonly ConcurrentDictionary<Guid, HostEndpoint> Endpoints = new();
+    private static readonly ConcurrentDictionary<Guid, HostDriver> Endpoints = new();
 
     public static HostRegistration Add(TransportDescription transport, nint address, long length, RmaAccess access, bool locked)
     {
@@ -30,12 +30,12 @@ internal static class HostFabric
     public static bool TryFind(ulong key, [NotNullWhen(true)] out HostRegistration? registration) =>
         Registrations.TryGetValue(key, out registration);
 
-    public static void Add(Guid address, HostEndpoint endpoint) => Endpoints[address] = endpoint;
+    public static void Add(Guid address, HostDriver endpoint) => Endpoints[address] = endpoint;
 
     public static void Remove(Guid address) => Endpoints.TryRemove(address, out _);
 
-    public static ICollection<HostEndpoint> All() => Endpoints.Values;
+    public static ICollection<HostDriver> All() => Endpoints.Values;
 
-    public static bool TryFind(Guid address, [NotNullWhen(true)] out HostEndpoint? endpoint) =>
+    public static bool TryFind(Guid address, [NotNullWhen(true)] out HostDriver? endpoint) =>
         Endpoints.TryGetValue(address, out endpoint);
 }

@@ -20,7 +20,13 @@ internal static class SystemErrors
             NoMemory => "ENOMEM",
             AccessDenied => "EACCES",
             BadAddress => "EFAULT",
+            5 => "EIO",
             22 => "EINVAL",
+            103 => "ECONNABORTED",
+            104 => "ECONNRESET",
+            110 => "ETIMEDOUT",
+            111 => "ECONNREFUSED",
+            125 => "ECANCELED",
             35 when OperatingSystem.IsMacOS() => "EAGAIN",
             _ => "errno " + error.ToString(CultureInfo.InvariantCulture),
         };

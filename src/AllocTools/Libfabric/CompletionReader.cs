@@ -1,49 +1,64 @@
 using System.Runtime.CompilerServices;
-using AllocTools.Endpoints.Engine;
+using AllocTools.Endpoints;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Reads the completion queue and ends the operations whose completions it finds. The caller must hold the progress turn.</summary>
-/// <remarks>A completion can be read before the call that posted its operation has returned.</remarks>
+/// <summary>Reads the completion queue and reports what it finds. The caller must hold the progress turn.</summary>
 internal sealed unsafe class CompletionReader(
-    LibfabricContext context, CqHandle queue, OperationSlot[] slots, fi_context2* contexts, OperationDispatch dispatch, OperationEnding ending, PeerLosses losses, ReceiveOverflow? overflow, DeliveryGauge? gauge)
+    LibfabricContext context, CqHandle queue, PostedOperation[] posted, fi_context2* contexts, LibfabricDriver driver, ReceiveOverflow? overflow, DeliveryGauge? gauge)
 {
     private const int BatchSize = 64;
 
     /// <summary>So that a turn ends under any load: one that does not looks stuck, and keeps what is overdue from being ended.</summary>
     private const int MostBatches = 16;
 
+    /// <summary>The shortest time that fi_cq_sread(3) can be given, in milliseconds.</summary>
+    private const int ShortestRead = 1;
+
     private readonly fi_context2* _contexts = contexts;
     private readonly string _provider = context.Traits.ProviderName;
     private readonly bool _confirmsSends = context.Traits.SendsAreConfirmed;
+    private readonly bool _sendersAreKnown = context.Traits.SendersAreKnown;
+
+    /// <summary>
+    /// net of libfabric 1.17, and tcp of 1.18.0: fi_trywait leaves the signal of a completion that was read; fi_cq_sread takes
+    /// it away.
+    /// </summary>
+    private readonly bool _signalMayStay = context.Traits.ProviderName is "net" or "tcp";
 
     /// <summary>The last read went on until nothing was there any more.</summary>
     public bool WasEmptied { get; private set; }
 
     /// <summary>Reads what is there, up to 1,024 completions.</summary>
-    /// <param name="milliseconds">How long to wait for the first one, inside the transport.</param>
+    /// <param name="completions">Takes it.</param>
+    /// <param name="clearSignal">The queue's descriptor was ready for nothing.</param>
     /// <returns>True where anything was.</returns>
     [SkipLocalsInit]
-    public bool Read(int milliseconds = 0)
+    public bool Read(RmaDriverCompletions completions, bool clearSignal)
     {
         fi_cq_msg_entry* entries = stackalloc fi_cq_msg_entry[BatchSize];
+        ulong* senders = stackalloc ulong[BatchSize];
         bool happened = false;
         WasEmptied = true;
         for (int i = 0; i < MostBatches; i++)
         {
-            nint read = milliseconds == 0 || i > 0 ? queue.Read(entries, BatchSize) : queue.SRead(entries, BatchSize, null, milliseconds);
+            bool mayWait = clearSignal && _signalMayStay && i == 0;
+            bool knowsSenders = _sendersAreKnown && !mayWait;
+            nint read = mayWait ? queue.SRead(entries, BatchSize, null, ShortestRead)
+                : knowsSenders ? queue.ReadFrom(entries, BatchSize, senders)
+                : queue.Read(entries, BatchSize);
             if (read > 0)
             {
                 for (int j = 0; j < read; j++)
-                    OnCompletion(entries[j].op_context, (long)entries[j].len);
+                    OnCompletion(completions, entries[j], knowsSenders ? senders[j] : FiConstants.FI_ADDR_NOTAVAIL);
                 happened = true;
                 if (read < BatchSize)
                     return true;
             }
             else if (read == -FiErrno.FI_EAVAIL)
             {
-                ReadError();
+                ReadError(completions);
                 happened = true;
             }
             else if (read == -FiErrno.FI_EAGAIN || read == -FiErrno.FI_EINTR || read == 0)
@@ -59,99 +74,70 @@ internal sealed unsafe class CompletionReader(
         return true;
     }
 
-    private void OnCompletion(void* operation, long length)
+    private void OnCompletion(RmaDriverCompletions completions, in fi_cq_msg_entry entry, ulong sender)
     {
-        // A peer's write with data completes here without an operation of ours; a completion may come twice.
-        if (FindSlot(operation) is not { } slot)
+        // A completion may come twice.
+        int index = IndexOf(entry.op_context);
+        if (index < 0 || !End(ref posted[index], index))
             return;
-        long word = slot.Word;
-        OperationState state = OperationSlot.StateOf(word);
-        OnFabricIsDone(slot, state);
-        if (state is OperationState.Posted or OperationState.Cancelling && slot.Flow is { } flow && GoOn(slot, flow, word, state))
-            return;
-        if (state is OperationState.Posted or OperationState.Cancelling)
+        ref PostedOperation operation = ref posted[index];
+        if (operation.IsReceive)
         {
-            if (slot.Stage != SendStage.Confirm)
-                slot.Transferred += slot.Kind == RmaOperationKind.Receive ? length : slot.PartLength;
-            bool isWhole = slot.Kind == RmaOperationKind.Receive || slot.Transferred == slot.Length;
-            if (!isWhole && state == OperationState.Posted)
-            {
-                dispatch.PostNextPart(slot, OperationSlot.UseOf(word));
-                return;
-            }
-            if (slot.TryChange(word, OperationState.Ended))
-            {
-                if (slot.Kind == RmaOperationKind.Receive && slot.Transferred > slot.Length)
-                    FailTruncated(slot);
-                else if (isWhole)
-                    ending.Succeed(slot);
-                else
-                    ending.Fail(slot, ending.OverdueError(slot, isHeld: false));
-                return;
-            }
+            long length = (long)entry.len;
+            long room = completions[index].Length;
+            if (length > room)
+                overflow?.OnUsed(length - room);
+            completions.Complete(index, length, sender == FiConstants.FI_ADDR_NOTAVAIL ? null : driver.FindPeer(sender));
         }
-        OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
+        else if (operation.Flow is null || !GoOn(completions, ref operation, index))
+        {
+            completions.Complete(index, 0);
+        }
     }
 
-    /// <summary>What other operations are told by, whoever has ended this one.</summary>
-    private void OnFabricIsDone(OperationSlot slot, OperationState state)
+    /// <summary>The fabric is done with what was posted. False: it had nothing.</summary>
+    private bool End(ref PostedOperation operation, int index)
     {
-        if (state is OperationState.Free or OperationState.Ended)
-            return;
-        if (slot.Kind == RmaOperationKind.Receive)
+        if (!operation.IsOutstanding)
+            return false;
+        operation.IsOutstanding = false;
+        if (operation.IsReceive)
             gauge?.OnReceiveEnded();
-        slot.Flow?.EndAsking(slot);
+        operation.Flow?.EndAsking(index);
+        return true;
     }
 
     /// <summary>Takes a send to its next stage.</summary>
     /// <returns>False where there is none: it has ended.</returns>
-    private bool GoOn(OperationSlot slot, PeerFlow flow, long word, OperationState state)
+    private bool GoOn(RmaDriverCompletions completions, ref PostedOperation operation, int index)
     {
-        long use = OperationSlot.UseOf(word);
-        switch (slot.Stage)
+        PeerFlow flow = operation.Flow!;
+        switch (operation.Stage)
         {
-            case SendStage.Ask when state == OperationState.Posted:
-                long waiting = *gauge!.AnswerOf(slot);
-                if (waiting > 0)
-                {
-                    slot.Stage = SendStage.Admitted;
-                    // Before the window opens for others, which must not overtake it.
-                    dispatch.PostNextPart(slot, use);
-                    flow.OnAnswer(waiting);
-                    return true;
-                }
-                slot.Stage = SendStage.Send;
-                flow.OnAnswer(waiting);
-                dispatch.QueueFirst(slot, use);
-                return true;
             case SendStage.Ask:
-                // Nothing was sent.
-                if (slot.TryChange(word, OperationState.Ended))
-                    ending.Fail(slot, ending.OverdueError(slot, isHeld: false));
-                else
-                    OperationEnding.LetGo(slot, use);
+                long waiting = *gauge!.AnswerOf(index);
+                bool isAdmitted = waiting > 0;
+                operation.Stage = isAdmitted ? SendStage.Admitted : SendStage.Send;
+                // The message first, before the window opens for others, which must not overtake it.
+                if (!isAdmitted)
+                    flow.OnAnswer(waiting);
+                if (!completions.TryContinue(index, isNext: isAdmitted))
+                    completions.Cancelled(index);
+                if (isAdmitted)
+                    flow.OnAnswer(waiting);
                 return true;
             case SendStage.Confirm:
-                flow.OnAnswer(*gauge!.AnswerOf(slot));
+                flow.OnAnswer(*gauge!.AnswerOf(index));
                 return false;
             default:
-                if (!_confirmsSends || state != OperationState.Posted)
+                if (!_confirmsSends)
                     return false;
-                slot.Transferred = slot.Length;
-                slot.Stage = SendStage.Confirm;
-                dispatch.PostNextPart(slot, use);
-                return true;
+                operation.Stage = SendStage.Confirm;
+                return completions.TryContinue(index, isNext: true);
         }
     }
 
-    /// <summary>The rest of the message is in the overflow, which nobody reads.</summary>
-    private void FailTruncated(OperationSlot slot)
-    {
-        overflow?.OnUsed(slot.Transferred - slot.Length);
-        ending.Fail(slot, LibfabricErrors.Truncated(_provider, slot.Length, slot.Transferred));
-    }
-
-    private void ReadError()
+    private void ReadError(RmaDriverCompletions completions)
     {
         fi_cq_err_entry entry = default;
         nint read = queue.ReadErr(&entry, 0);
@@ -159,35 +145,21 @@ internal sealed unsafe class CompletionReader(
             return;
         if (read < 0)
             throw LibfabricErrors.Provider(context.Library, _provider, "fi_cq_readerr", (int)read);
-        if (FindSlot(entry.op_context) is not { } slot)
+        int index = IndexOf(entry.op_context);
+        if (index < 0 || !End(ref posted[index], index))
             return;
-        long word = slot.Word;
-        OperationState state = OperationSlot.StateOf(word);
-        OnFabricIsDone(slot, state);
-        if (state is OperationState.Posted or OperationState.Cancelling)
-        {
-            // shm of 1.17 gives negative codes; an error entry without a code is one all the same.
-            int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
-            Exception failure = error == FiErrno.FI_ECANCELED && state == OperationState.Cancelling
-                ? ending.OverdueError(slot, isHeld: false)
-                // Transports report the excess, or nothing.
-                : error == FiErrno.FI_ETRUNC && slot.Kind == RmaOperationKind.Receive
-                ? LibfabricErrors.Truncated(_provider, slot.Length, entry.olen > 0 ? slot.Length + (long)entry.olen : null)
-                : losses.Note(slot, error) as Exception
-                ?? LibfabricErrors.Completion(
-                    context.Library, _provider, slot.Kind, slot.Length, error, entry.prov_errno != 0 ? queue.StrError(entry.prov_errno, entry.err_data) : "");
-            if (slot.TryChange(word, OperationState.Ended))
-            {
-                ending.Fail(slot, failure);
-                return;
-            }
-        }
-        OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
+        // shm of 1.17 gives negative codes; an error entry without a code is one all the same.
+        int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
+        // Transports report the excess, or nothing.
+        if (error == FiErrno.FI_ETRUNC && posted[index].IsReceive)
+            completions.FailTruncated(index, entry.olen > 0 ? completions[index].Length + (long)entry.olen : null);
+        else
+            completions.Fail(index, error, entry.prov_errno != 0 ? queue.StrError(entry.prov_errno, entry.err_data) : "");
     }
 
-    private OperationSlot? FindSlot(void* operation)
+    private int IndexOf(void* operation)
     {
         nint offset = (nint)operation - (nint)_contexts;
-        return offset >= 0 && offset < (nint)slots.Length * sizeof(fi_context2) ? slots[offset / sizeof(fi_context2)] : null;
+        return offset >= 0 && offset < (nint)posted.Length * sizeof(fi_context2) ? (int)(offset / sizeof(fi_context2)) : -1;
     }
 }

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using AllocTools.Diagnostics;
-using AllocTools.Endpoints.Engine;
 using AllocTools.Interop;
 using AllocTools.Regions;
 
@@ -62,7 +61,7 @@ internal sealed unsafe class DeliveryGauge
         context.Traits.SendsAreConfirmed || context.Traits.UnreceivedMessagesPileUp ? new DeliveryGauge(context, maxOutstanding) : null;
 
     /// <summary>Where the answer to an operation goes.</summary>
-    public long* AnswerOf(OperationSlot slot) => &_answers[slot.Index];
+    public long* AnswerOf(int index) => &_answers[index];
 
     /// <summary>A receive is being posted.</summary>
     public void OnReceivePosted() => Add(1);
@@ -90,7 +89,7 @@ internal sealed unsafe class DeliveryGauge
         }
         catch (RmaException e)
         {
-            Log.CloseFailed(_context.Logger, "fi_close (registration of an endpoint's own)", e.ErrorName);
+            Log.CloseFailed(_context.Health.Logger, "fi_close (registration of an endpoint's own)", e.ErrorName);
             return;
         }
         // Receives that are still counted end after this where a call of the transport has not returned.

@@ -1,7 +1,5 @@
-using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using AllocTools.Diagnostics;
-using AllocTools.Endpoints.Engine;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
@@ -19,14 +17,10 @@ internal sealed unsafe class LibfabricContext : RmaContext
     private readonly FabricHandle _fabric;
     private readonly DomainHandle _domain;
     private readonly LibfabricOptions _options;
-    private readonly TimeProvider _time;
     private readonly LibfabricKeys? _keys;
     private readonly LibfabricEndpointResources? _boundEndpoint;
     private readonly RmaAccess _mostAccess;
     private int _boundEndpointTaken;
-    private readonly ConcurrentDictionary<object, string> _hindrances = new();
-    private RmaException? _failure;
-    private int _stuckEndpoints;
 
     private LibfabricContext(
         LibfabricLibrary library,
@@ -38,6 +32,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         LibfabricOptions options,
         ILogger logger,
         TimeProvider time)
+        : base(logger, time)
     {
         Library = library;
         Info = info;
@@ -47,30 +42,17 @@ internal sealed unsafe class LibfabricContext : RmaContext
         _domain = domain;
         _boundEndpoint = boundEndpoint;
         _options = options;
-        _time = time;
-        StuckTurns = new StuckTurnWatch.Rounds(time);
         _mostAccess = options.Access | RmaAccess.Local;
-        PeerWatch = new PeerWatch(time, e => ReportUnexpected("looking after its peers", e));
         _keys = traits.ProviderSelectsKey ? null : new LibfabricKeys(traits.KeySize);
-        Description = Describe();
     }
 
     public LibfabricLibrary Library { get; }
 
     public InfoHandle Info { get; }
 
-    /// <summary>What exposed memory says of the transport; addresses say more.</summary>
-    public TransportDescription Description { get; }
-
     public ILogger Logger { get; }
 
-    /// <summary>Looks after the peers of endpoints whose transport says nothing of lost ones.</summary>
-    public PeerWatch PeerWatch { get; }
-
     public FabricHandle Fabric => _fabric;
-
-    /// <summary>Looks after the threads of its endpoints.</summary>
-    public StuckTurnWatch.Rounds StuckTurns { get; }
 
     public DomainHandle Domain => _domain;
 
@@ -78,34 +60,6 @@ internal sealed unsafe class LibfabricContext : RmaContext
     public RmaAccess GrantedAccess => _mostAccess;
 
     public override RmaProviderTraits Traits { get; }
-
-    /// <summary>The first failure of an endpoint's progress, permanently; or that of one which is stuck, while it is.</summary>
-    public override RmaException? Failure => Volatile.Read(ref _failure)
-        ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Traits.ProviderName}' does not return; with shm a peer that was killed may have left a lock behind."));
-
-    public override IReadOnlyCollection<string> Hindrances => [.. _hindrances.Values];
-
-    /// <summary>Says what hinders an endpoint now; null where nothing does.</summary>
-    public void ReportHindrance(object endpoint, string? hindrance)
-    {
-        if (hindrance is null)
-            _hindrances.TryRemove(endpoint, out _);
-        else
-            _hindrances[endpoint] = hindrance;
-    }
-
-    /// <summary>An endpoint can make no progress any more.</summary>
-    public void ReportFailure(RmaException failure) => Interlocked.CompareExchange(ref _failure, failure, null);
-
-    /// <summary>What an endpoint does on a timer or a thread of its own has failed as nothing should: health checks and the log say so, and the process goes on.</summary>
-    public void ReportUnexpected(string what, Exception e)
-    {
-        Log.UnexpectedEndpointError(Logger, Traits.ProviderName, what, e);
-        ReportFailure(e as RmaException ?? new RmaException($"An endpoint of provider '{Traits.ProviderName}' failed at {what}: {e.Message}", innerException: e));
-    }
-
-    /// <summary>A call of an endpoint into the transport does not return, or has returned after all.</summary>
-    public void ReportStuck(bool isStuck) => Interlocked.Add(ref _stuckEndpoints, isStuck ? 1 : -1);
 
     /// <summary>Opens fabric and domain. The context takes the info over when this returns.</summary>
     public static LibfabricContext Open(LibfabricLibrary library, InfoHandle info, LibfabricOptions options, ILogger logger, TimeProvider time)
@@ -204,27 +158,32 @@ internal sealed unsafe class LibfabricContext : RmaContext
                 $"The provider '{Traits.ProviderName}' binds registrations to one endpoint (FI_MR_ENDPOINT), and this context's endpoint was handed out before. Use that one, or open another context.");
         }
         LibfabricEndpointResources? own = null;
-        IDisposable? lease = null;
+        LibfabricDriver? driver = null;
         try
         {
-            if (_boundEndpoint is null && SystemShortage.ShortOfFiles() is { } shortage)
-                throw new RmaProviderException($"An endpoint of provider '{Traits.ProviderName}' can't be opened: {shortage}", FiErrno.FI_EMFILE, nameof(FiErrno.FI_EMFILE));
-            // First: the context must not close under what is opened here.
-            lease = Retain();
             if (_boundEndpoint is null)
+            {
+                if (SystemShortage.ShortOfFiles() is { } shortage)
+                    throw new RmaProviderException($"An endpoint of provider '{Traits.ProviderName}' can't be opened: {shortage}", FiErrno.FI_EMFILE, nameof(FiErrno.FI_EMFILE));
+                // The context must not close under what is opened here.
+                using IDisposable lease = Retain();
                 own = LibfabricEndpointResources.Open(Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
-            return new LibfabricEndpoint(this, lease, own ?? _boundEndpoint!, ownsResources: own is not null, _options, _time);
+            }
+            driver = new LibfabricDriver(this, own ?? _boundEndpoint!, ownsResources: own is not null, _options);
+            return new LibfabricEndpoint(this, driver, _options.Endpoint);
         }
         catch
         {
-            own?.Dispose();
-            lease?.Dispose();
+            if (driver is not null)
+                driver.Close(isRecalled: true);
+            else
+                own?.Dispose();
             Volatile.Write(ref _boundEndpointTaken, 0);
             throw;
         }
     }
 
-    private TransportDescription Describe() => new()
+    internal override TransportDescription Describe() => new()
     {
         Provider = Traits.ProviderName,
         Protocol = (Info.Info->ep_attr->protocol, Info.Info->ep_attr->protocol_version),

@@ -31,8 +31,10 @@ internal sealed class PeerFlow(ulong address, ulong key, int window)
     /// <summary>The least time from an answer without receives to the next question.</summary>
     private const int PauseMilliseconds = 1;
 
+    private const int Nobody = -1;
+
     private int _unreceived;
-    private OperationSlot? _asking;
+    private int _asking = Nobody;
     private long _askAgainAt;
 
     /// <summary>Where the peer's gauge is, and its key.</summary>
@@ -65,12 +67,12 @@ internal sealed class PeerFlow(ulong address, ulong key, int window)
             Interlocked.Decrement(ref _unreceived);
     }
 
-    /// <summary>Begins to ask for a send. False: another one does, or it is too early.</summary>
-    public bool TryBeginAsking(OperationSlot slot) =>
-        Environment.TickCount64 >= Volatile.Read(ref _askAgainAt) && Interlocked.CompareExchange(ref _asking, slot, null) is null;
+    /// <summary>Begins to ask for a send, by its index. False: another one does, or it is too early.</summary>
+    public bool TryBeginAsking(int index) =>
+        Environment.TickCount64 >= Volatile.Read(ref _askAgainAt) && Interlocked.CompareExchange(ref _asking, index, Nobody) == Nobody;
 
     /// <summary>The question has ended, or was not taken. Nothing where another send asks.</summary>
-    public void EndAsking(OperationSlot slot) => Interlocked.CompareExchange(ref _asking, null, slot);
+    public void EndAsking(int index) => Interlocked.CompareExchange(ref _asking, Nobody, index);
 
     /// <summary>The peer has answered how many receives wait.</summary>
     public void OnAnswer(long waiting)

@@ -1,5 +1,5 @@
 using AllocTools.Diagnostics;
-using AllocTools.Endpoints.Engine;
+using AllocTools.Endpoints;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -10,12 +10,12 @@ namespace AllocTools.Libfabric;
 /// or dead holds up the completions of all others for as long as it lasts. So the oldest operation of each lane is looked
 /// at: one that has not completed for <see cref="Looks"/> looks in a row makes its peer keep that lane for itself, and
 /// the others go on by another, which has the same address vector and the same completion queue. Where that peer is lost
-/// and gone (<see cref="PeerEntry.IsGone"/>) the lane is dead: no completion comes from it any more, so its slots are freed and the lane is closed. The first lane
+/// and gone (<see cref="LibfabricPeer.IsGone"/>) the lane is dead: no completion comes from it any more, so its operations are given up and the lane is closed. The first lane
 /// is the endpoint that peers know; it goes on receiving. Buffers of operations that were behind the lost peer's stay in
 /// quarantine until the endpoint is closed: their own peers may still read them.
 /// All but <see cref="For"/> and <see cref="NeedsLook"/> is called by the turn's holder.
 /// </remarks>
-internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, OperationSlot[] slots, OperationEnding ending)
+internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext context, LibfabricEndpointResources resources, PostedOperation[] posted)
 {
     /// <summary>How many looks in a row, a quarter of a second apart, see the same operation before its peer is isolated.</summary>
     private const int Looks = 3;
@@ -26,40 +26,22 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
     private readonly bool _isUsed = resources.HasFile;
     private readonly TransmitLane _first = new(resources.Endpoint, null);
     private readonly List<TransmitLane> _lanes = [];
-    private readonly List<RmaHold> _kept = [];
     private TransmitLane _current = null!;
     private long _order;
-    private ulong _lastPeer;
-    private long _lastGeneration = -1;
-    private Doorbell? _lastBell;
     private int _lookDue;
     private bool _saidFull;
     private volatile bool _isHeldUp;
 
     /// <summary>The native endpoint that an operation is posted to.</summary>
-    public EndpointHandle For(OperationSlot slot)
+    public EndpointHandle For(ref PostedOperation operation)
     {
-        if (!_isUsed || slot.Kind == RmaOperationKind.Receive)
+        if (!_isUsed || operation.IsReceive)
             return _first.Endpoint;
         TransmitLane current = Volatile.Read(ref _current) ?? _first;
-        TransmitLane lane = current == _first ? _first : peers.Find(slot)?.Lane ?? current;
-        slot.Lane = lane;
-        slot.PostOrder = Interlocked.Increment(ref _order);
+        TransmitLane lane = current == _first ? _first : operation.Peer is { IsRemoved: false } peer ? peer.Lane ?? current : current;
+        operation.Lane = lane;
+        operation.Order = Interlocked.Increment(ref _order);
         return lane.Endpoint;
-    }
-
-    /// <summary>By which the peer is told once an operation was posted to it; null where it needs not be told. The caller must hold the progress turn.</summary>
-    public Doorbell? BellOf(OperationSlot slot)
-    {
-        if (!_isUsed || slot.Kind == RmaOperationKind.Receive)
-            return null;
-        // Mostly the same peer again.
-        if (_lastPeer != slot.Peer || _lastGeneration != slot.PeerGeneration)
-        {
-            (_lastPeer, _lastGeneration) = (slot.Peer, slot.PeerGeneration);
-            _lastBell = peers.Find(slot)?.File?.Bell;
-        }
-        return _lastBell;
     }
 
     /// <summary>Something is outstanding or was held up at the last look, so that another one is of use. Any thread may call this.</summary>
@@ -67,36 +49,44 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
     {
         if (_isHeldUp)
             return true;
-        foreach (OperationSlot slot in slots)
+        foreach (ref readonly PostedOperation operation in posted.AsSpan())
         {
-            if (IsOutstanding(slot))
+            if (operation is { IsOutstanding: true, IsReceive: false })
                 return true;
         }
         return false;
     }
 
+    /// <summary>What held an operation up that did not complete in time; null where nothing is known.</summary>
+    public string? ExplainTimeout(RmaDriverOperation operation) =>
+        _isUsed && posted[operation.Index].Lane?.Blocker is { } blocker && blocker != operation.Peer?.Number
+            ? $"it was held up behind an operation to peer {blocker}, which does not answer; its process is stopped or hangs. "
+            : null;
+
     /// <summary>Asks for a look by the next turn. Any thread may call this.</summary>
     public void NoteLook() => Volatile.Write(ref _lookDue, 1);
 
     /// <summary>Looks whether a peer holds up the others, where that was asked for.</summary>
-    public void LookIfDue()
+    /// <param name="completions">Ends what will never complete.</param>
+    public void LookIfDue(RmaDriverCompletions completions)
     {
         if (Volatile.Read(ref _lookDue) == 0)
             return;
         Volatile.Write(ref _lookDue, 0);
         if (_lanes.Count == 0)
             _lanes.Add(_current = _first);
-        _lanes.ForEach(static l => l.Head = null);
-        foreach (OperationSlot slot in slots)
+        _lanes.ForEach(static l => l.Head = -1);
+        for (int i = 0; i < posted.Length; i++)
         {
-            if (IsOutstanding(slot) && slot.Lane is { } lane && (lane.Head is null || slot.PostOrder < lane.Head.PostOrder))
-                lane.Head = slot;
+            ref PostedOperation operation = ref posted[i];
+            if (operation is { IsOutstanding: true, IsReceive: false, Lane: { } lane } && (lane.Head < 0 || operation.Order < posted[lane.Head].Order))
+                lane.Head = i;
         }
         foreach (TransmitLane lane in _lanes.ToArray())
-            Look(lane);
+            Look(completions, lane);
         ulong[] blockers = [.. _lanes.Where(l => l.Blocker is not null).Select(l => l.Blocker!.Value).Distinct()];
         _isHeldUp = blockers.Length != 0;
-        context.ReportHindrance(this, _isHeldUp
+        context.Health.ReportHindrance(this, _isHeldUp
             ? $"an endpoint of provider '{context.Traits.ProviderName}' has operations that do not end because of peer {string.Join(", ", blockers)}, which is lost or makes no progress"
             : null);
     }
@@ -106,73 +96,59 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
     public bool Close()
     {
         bool isDone = true;
-        context.ReportHindrance(this, null);
+        context.Health.ReportHindrance(this, null);
         foreach (TransmitLane lane in _lanes.Where(l => l != _first))
-            isDone &= lane.Close(context.Logger);
+            isDone &= lane.Close(context.Health.Logger);
         return isDone;
     }
 
-    /// <summary>Gives back what was kept for peers that might still read it.</summary>
-    public void ReleaseKept()
-    {
-        foreach (RmaHold kept in _kept)
-        {
-            RmaHold hold = kept;
-            hold.Release();
-        }
-        _kept.Clear();
-    }
-
-    private static bool IsOutstanding(OperationSlot slot) => slot.Kind != RmaOperationKind.Receive
-        && slot.State is OperationState.Posted or OperationState.Cancelling or OperationState.Ending or OperationState.Abandoned;
-
-    private void Look(TransmitLane lane)
+    private void Look(RmaDriverCompletions completions, TransmitLane lane)
     {
         if (lane.IsDead)
         {
-            EndDead(lane);
+            EndDead(completions, lane);
             return;
         }
-        if (lane.Head is not { } head)
+        if (lane.Head < 0)
         {
             lane.Forget();
-            foreach ((_, PeerEntry entry) in peers.Present.Where(p => p.Value.Lane == lane))
-                entry.Lane = null;
+            foreach (LibfabricPeer peer in driver.PresentPeers.Where(p => p.Lane == lane))
+                peer.Lane = null;
             return;
         }
-        PeerEntry? culprit = peers.Find(head);
+        ref PostedOperation head = ref posted[lane.Head];
+        LibfabricPeer? culprit = head.Peer is { IsRemoved: false } ? head.Peer : null;
         bool isLost = culprit is { IsGone: true };
         // A lost peer's last answer may have come since the completions were read; not any more by the next look.
-        if (!lane.Saw(head.PostOrder, isLost, Looks))
+        if (!lane.Saw(head.Order, isLost, Looks))
             return;
-        foreach ((_, PeerEntry other) in peers.Present.Where(p => p.Value.Lane == lane && p.Value != culprit))
+        foreach (LibfabricPeer other in driver.PresentPeers.Where(p => p.Lane == lane && p != culprit))
             other.Lane = null;
+        lane.Blocker = head.Peer?.Number;
         if (!isLost && culprit is not null && culprit.Lane != lane)
         {
             culprit.Lane = lane;
-            lane.Blocker = head.Peer;
-            Log.PeerHoldsUp(context.Logger, context.Traits.ProviderName, head.Peer);
+            Log.PeerHoldsUp(context.Health.Logger, context.Traits.ProviderName, culprit.Number);
         }
-        lane.Blocker = head.Peer;
-        if (_current == lane && !TryChangeLane(lane, isLost))
+        if (_current == lane && !TryChangeLane(lane))
             return;
         if (isLost)
         {
             lane.IsDead = true;
-            EndDead(lane);
+            EndDead(completions, lane);
         }
     }
 
     /// <returns>False: there is no other lane, so all stay on this one.</returns>
-    private bool TryChangeLane(TransmitLane from, bool isLost)
+    private bool TryChangeLane(TransmitLane from)
     {
-        TransmitLane? next = _lanes.Find(l => l != from && !l.IsDead && l.Head is null);
+        TransmitLane? next = _lanes.Find(l => l != from && !l.IsDead && l.Head < 0);
         if (next is null && _lanes.Count < MaxLanes)
         {
             try
             {
-                peers.Exclusively(() => next = resources.OpenLane());
-                _lanes.Add(next!);
+                next = driver.OpenLane();
+                _lanes.Add(next);
             }
             catch (RmaProviderException e)
             {
@@ -195,33 +171,25 @@ internal sealed class TransmitLanes(LibfabricContext context, LibfabricEndpointR
         if (_saidFull)
             return;
         _saidFull = true;
-        Log.NoLane(context.Logger, context.Traits.ProviderName, lane.Blocker, _lanes.Count, cause);
+        Log.NoLane(context.Health.Logger, context.Traits.ProviderName, lane.Blocker, _lanes.Count, cause);
     }
 
-    /// <summary>Nothing of a dead lane completes any more: ends and frees all it has.</summary>
-    private void EndDead(TransmitLane lane)
+    /// <summary>Nothing of a dead lane completes any more: ends all it has.</summary>
+    private void EndDead(RmaDriverCompletions completions, TransmitLane lane)
     {
         bool isEmpty = true;
-        foreach (OperationSlot slot in slots)
+        for (int i = 0; i < posted.Length; i++)
         {
-            long word = slot.Word;
-            // After the word: where it is still the one that was read, the lane is of the same use.
-            if (!IsOutstanding(slot) || slot.Lane != lane)
+            ref PostedOperation operation = ref posted[i];
+            if (operation is not { IsOutstanding: true, IsReceive: false } || operation.Lane != lane)
                 continue;
-            RmaPeerLostException? lost = peers.FindLoss(slot);
-            if (OperationSlot.StateOf(word) is OperationState.Posted or OperationState.Cancelling)
-                ending.TryAbandon(slot, word, lost as Exception ?? LibfabricErrors.HeldUp(context.Traits.ProviderName, slot.Kind, slot.Length, lane.Blocker));
-            if (slot.State != OperationState.Abandoned)
-            {
-                // Its owner is being told; the next look finds it.
+            // Where the peer is there it may still read the buffer.
+            if (completions.TryGiveUp(i, $"peer {lane.Blocker}", keepBuffer: operation.Peer is not { IsGone: true }))
+                operation.IsOutstanding = false;
+            else
                 isEmpty = false;
-                continue;
-            }
-            if (peers.Find(slot) is not { IsGone: true })
-                _kept.Add(slot.TakeHold());
-            OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
         }
-        if (isEmpty && lane != _first && lane != _current && lane.Close(context.Logger))
+        if (isEmpty && lane != _first && lane != _current && lane.Close(context.Health.Logger))
             _lanes.Remove(lane);
     }
 }
@@ -235,8 +203,8 @@ internal sealed class TransmitLane(EndpointHandle endpoint, SharedMemoryFile? fi
 
     public EndpointHandle Endpoint { get; } = endpoint;
 
-    /// <summary>The oldest operation that is outstanding, at the last look.</summary>
-    public OperationSlot? Head { get; set; }
+    /// <summary>The index of the oldest operation that is outstanding, at the last look; -1 for none.</summary>
+    public int Head { get; set; } = -1;
 
     /// <summary>The number of the peer that holds it up; null where none does.</summary>
     public ulong? Blocker { get; set; }

@@ -1,8 +1,17 @@
+using System.Security.Cryptography;
+using AllocTools.Endpoints.Engine;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
 namespace AllocTools.Regions;
 
 /// <summary>A base for contexts that counts references and closes once, with the last.</summary>
-public abstract class RmaContext : IRmaContext
+/// <param name="logger">Takes what endpoints have to report; null for nowhere.</param>
+/// <param name="time">The clock of endpoints; null for the system's.</param>
+public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = null) : IRmaContext
 {
+    private EndpointHealth? _health;
+    private TransportDescription? _description;
     private int _references = 1;
     private int _openerReleased;
 
@@ -10,10 +19,10 @@ public abstract class RmaContext : IRmaContext
     public abstract RmaProviderTraits Traits { get; }
 
     /// <inheritdoc/>
-    public virtual RmaException? Failure => null;
+    public virtual RmaException? Failure => Health.Failure;
 
     /// <inheritdoc/>
-    public virtual IReadOnlyCollection<string> Hindrances => [];
+    public virtual IReadOnlyCollection<string> Hindrances => Health.Hindrances;
 
     /// <inheritdoc/>
     public abstract IRmaRegistration Register(nint address, long length, RmaAccess access);
@@ -48,6 +57,24 @@ public abstract class RmaContext : IRmaContext
             Release();
         GC.SuppressFinalize(this);
     }
+
+    /// <summary>What the endpoints report, and what looks after them.</summary>
+    internal EndpointHealth Health => Volatile.Read(ref _health)
+        ?? Interlocked.CompareExchange(ref _health, new EndpointHealth(Traits.ProviderName, logger ?? NullLogger.Instance, time ?? TimeProvider.System), null)
+        ?? _health;
+
+    /// <summary>What exposed memory and addresses say of the transport; addresses say more.</summary>
+    internal TransportDescription Description => Volatile.Read(ref _description)
+        ?? Interlocked.CompareExchange(ref _description, Describe(), null)
+        ?? _description;
+
+    internal virtual TransportDescription Describe() => new()
+    {
+        Provider = Traits.ProviderName,
+        Words = TransportDescription.OwnWords,
+        Keys = (Traits.Addressing, Traits.RawKeys, (ushort)Traits.KeySize),
+        Context = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
+    };
 
     /// <summary>True once the last reference was released.</summary>
     protected bool IsClosed => Volatile.Read(ref _references) <= 0;

@@ -62,6 +62,9 @@ public sealed record RmaProviderTraits
     /// <summary>A message that is sent after a write arrives after the write's bytes (FI_ORDER_SAW).</summary>
     public bool SendAfterWriteOrdered { get; init; }
 
+    /// <summary>A receive says which peer has sent its message (FI_SOURCE).</summary>
+    public bool SendersAreKnown { get; init; }
+
     /// <summary>The longest single message or RMA operation, in bytes. Endpoints split longer RMA operations.</summary>
     public long MaxMessageSize { get; init; } = long.MaxValue;
 

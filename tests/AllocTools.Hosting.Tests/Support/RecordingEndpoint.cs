@@ -35,7 +35,7 @@ internal class RecordingEndpoint : IRmaEndpoint
     public ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
         throw new NotSupportedException();
 
-    public ValueTask<long> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+    public ValueTask<RmaReceiveResult> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
         throw new NotSupportedException();
 
     public bool TryPost(in RmaOperation operation) => throw new NotSupportedException();

@@ -26,7 +26,7 @@ public sealed class ContainerTeardownTests
             IRmaMemoryPool left = services.GetRequiredKeyedService<IRmaMemoryPool>("left");
             RmaBuffer rented = services.GetRequiredKeyedService<IRmaMemoryPool>("right").Rent(64);
             RmaBuffer inFlight = left.Rent(64);
-            Task<long> receiving = services.GetRequiredKeyedService<IRmaEndpoint>("left").ReceiveAsync(inFlight, Timeout.InfiniteTimeSpan, Token).AsTask();
+            Task<RmaReceiveResult> receiving = services.GetRequiredKeyedService<IRmaEndpoint>("left").ReceiveAsync(inFlight, Timeout.InfiniteTimeSpan, Token).AsTask();
             await services.DisposeAsync();
             Assert.Equal(nameof(FiErrno.FI_ECANCELED), (await Assert.ThrowsAsync<RmaOperationException>(() => receiving)).ErrorName);
             Assert.Equal("", world.Misuse);

@@ -21,7 +21,7 @@ public sealed class EndpointStatisticsTests
         using IRmaEndpoint endpoint = context.OpenEndpoint();
         Assert.Equal((RmaEndpointState.Open, 3, 0, 0), Of(endpoint));
 
-        Task<long>[] receiving = [.. Enumerable.Range(0, 4).Select(i => endpoint.ReceiveAsync(buffer.Slice(i * 64, 64), Timeout.InfiniteTimeSpan, Token).AsTask())];
+        Task<RmaReceiveResult>[] receiving = [.. Enumerable.Range(0, 4).Select(i => endpoint.ReceiveAsync(buffer.Slice(i * 64, 64), Timeout.InfiniteTimeSpan, Token).AsTask())];
         Assert.Equal((RmaEndpointState.Open, 3, 3, 1), Of(endpoint));
         Assert.Equal((3, 0, 0), PlacesOf(endpoint));
         endpoint.Dispose();
@@ -38,7 +38,7 @@ public sealed class EndpointStatisticsTests
         using RmaBuffer buffer = pool.Rent(128);
         using IRmaEndpoint endpoint = context.OpenEndpoint();
         RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
-        Task<long> receiving = endpoint.ReceiveAsync(buffer.Slice(0, 64), cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(buffer.Slice(0, 64), cancellationToken: Token).AsTask();
         ValueTask sending = endpoint.SendAsync(buffer.Slice(64, 64), self, cancellationToken: Token);
         await receiving;
         Assert.True(SpinWait.SpinUntil(() => PlacesOf(endpoint) == (0, 0, 1), Patience), endpoint.GetStatistics().ToString());

@@ -86,7 +86,7 @@ public sealed class ListenerTests
         Assert.Throws<ArgumentException>(() => { _ = pair.Left.Endpoint.WriteAsync(buffer, default, cancellationToken: Token).AsTask(); });
         Assert.Same(callers, Activity.Current);
         using CancellationTokenSource cancel = new();
-        Task<long> receiving = pair.Left.Endpoint.ReceiveAsync(buffer, cancellationToken: cancel.Token).AsTask();
+        Task<RmaReceiveResult> receiving = pair.Left.Endpoint.ReceiveAsync(buffer, cancellationToken: cancel.Token).AsTask();
         Assert.Same(callers, Activity.Current);
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => receiving);
@@ -111,9 +111,9 @@ public sealed class ListenerTests
             using (RmaBuffer sent = pool.Rent(64))
             using (RmaBuffer received = pool.Rent(64))
             {
-                Task<long> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+                Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
                 await endpoint.SendAsync(sent, endpoint.InsertPeer(endpoint.Address.Span), cancellationToken: Token);
-                Assert.Equal(64, await receiving);
+                Assert.Equal(64, (await receiving).Length);
             }
             Assert.Equal(world.RegisteredBytes, pool.GetStatistics().RegisteredBytes);
             Assert.Equal(world.RegisteredBytes, blocks.Mapped);

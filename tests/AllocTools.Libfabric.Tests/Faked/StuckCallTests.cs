@@ -68,7 +68,7 @@ public sealed class StuckCallTests
         CallersProgress.Start(world, endpoint);
         RmaBuffer late = pool.Rent(64);
         world.Hold("fi_recv");
-        Task<long> posting = Task.Run(() => endpoint.ReceiveAsync(late, TimeSpan.FromMilliseconds(20), Token).AsTask(), Token);
+        Task<RmaReceiveResult> posting = Task.Run(() => endpoint.ReceiveAsync(late, TimeSpan.FromMilliseconds(20), Token).AsTask(), Token);
         // Not before it is over for the endpoint, too, and its grace.
         Assert.True(SpinWait.SpinUntil(() => endpoint.GetStatistics().Operations.Any(o => o.Failed > 0), Patience));
         world.Release();
@@ -77,9 +77,9 @@ public sealed class StuckCallTests
         Assert.True(SpinWait.SpinUntil(() => pool.GetStatistics().QuarantinedBuffers == 0, Patience));
         using RmaBuffer sent = pool.Rent(64);
         using RmaBuffer received = pool.Rent(64);
-        Task<long> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
         await endpoint.SendAsync(sent, endpoint.InsertPeer(endpoint.Address.Span), cancellationToken: Token);
-        Assert.Equal(64, await receiving);
+        Assert.Equal(64, (await receiving).Length);
     }
 
     // The endpoint's thread in the first; the calls that close the endpoint in the others, that of a bound one to take its

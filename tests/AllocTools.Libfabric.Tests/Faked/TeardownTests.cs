@@ -152,7 +152,7 @@ public sealed class TeardownTests
             while (true)
             {
                 RmaBuffer buffer = side.Pool.Rent(64);
-                Task<long>? receiving = null;
+                Task<RmaReceiveResult>? receiving = null;
                 try
                 {
                     receiving = side.Endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan).AsTask();

@@ -85,17 +85,17 @@ public sealed class WaitingTests
         await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
         using RmaBuffer sent = pool.Rent(64);
         using RmaBuffer received = pool.Rent(64);
-        Task<long> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
         await endpoint.SendAsync(sent, endpoint.InsertPeer(endpoint.Address.Span), cancellationToken: Token);
-        Assert.Equal(64, await receiving);
+        Assert.Equal(64, (await receiving).Length);
     }
 
     private static async Task SendAsync(EndpointPair pair)
     {
         using RmaBuffer sent = pair.Left.Pool.Rent(64);
         using RmaBuffer received = pair.Right.Pool.Rent(64);
-        Task<long> receiving = pair.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
         await pair.Left.Endpoint.SendAsync(sent, pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(64, await receiving);
+        Assert.Equal(64, (await receiving).Length);
     }
 }

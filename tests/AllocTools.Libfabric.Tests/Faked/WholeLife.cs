@@ -97,11 +97,11 @@ internal sealed class WholeLife(FakeWorld world)
     {
         RmaPeer peer = from.InsertPeer(to.Address.Span);
         using CancellationTokenSource giveUp = new();
-        Task<long> receiving = to.ReceiveAsync(received, cancellationToken: giveUp.Token).AsTask();
+        Task<RmaReceiveResult> receiving = to.ReceiveAsync(received, cancellationToken: giveUp.Token).AsTask();
         try
         {
             await from.SendAsync(sent, peer);
-            Assert.Equal(sent.Length, await receiving);
+            Assert.Equal(sent.Length, (await receiving).Length);
         }
         finally
         {

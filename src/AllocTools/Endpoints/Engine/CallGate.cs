@@ -1,4 +1,3 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Keeps an object from being closed under calls that run in it.</summary>

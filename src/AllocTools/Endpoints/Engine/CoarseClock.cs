@@ -1,4 +1,3 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The clock of deadlines, for an endpoint whose callers make progress: read once in a tick of the system.</summary>

@@ -1,4 +1,3 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Ends of operations without a task, until <see cref="IRmaEndpoint.Poll"/> takes them.</summary>

@@ -1,5 +1,4 @@
 using AllocTools.Interop;
-using AllocTools.Libfabric;
 
 namespace AllocTools.Endpoints.Engine;
 

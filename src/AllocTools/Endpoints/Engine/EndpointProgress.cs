@@ -1,7 +1,5 @@
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
-using AllocTools.Libfabric;
-using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
@@ -10,11 +8,13 @@ namespace AllocTools.Endpoints.Engine;
 /// Posting is anybody's; the rest is done by whoever has the turn. What timed out stays in its slot, its buffer
 /// quarantined, until its completion comes or the endpoint is closed.
 /// </remarks>
-internal sealed unsafe class EndpointProgress
+internal sealed class EndpointProgress
 {
     private const int FewestRecallTurns = 100;
 
-    private readonly LibfabricContext _context;
+    private readonly EndpointHealth _health;
+    private readonly RmaEndpointDriver _driver;
+    private readonly EndpointErrors _errors;
     private readonly OperationSlot[] _slots;
     private readonly EndpointCounters _counters;
     private readonly TimeProvider _time;
@@ -22,35 +22,30 @@ internal sealed unsafe class EndpointProgress
     private readonly EarliestDeadline _earliest = new();
     private readonly OperationEnding _ending;
     private readonly OverdueOperations _overdue;
-    private readonly CompletionReader _reader;
     private readonly CoarseClock? _clock;
     private RmaException? _failure;
 
     public EndpointProgress(
-        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, OperationSlot[] slots, fi_context2* contexts, CompletionRing completions, EndpointCounters counters, TimeProvider time, bool hasOwnThread, ReceiveOverflow? overflow, DeliveryGauge? gauge)
+        EndpointHealth health, RmaEndpointDriver driver, EndpointErrors errors, long longestPart, OperationSlot[] slots, CompletionRing completions, EndpointCounters counters, bool hasOwnThread)
     {
-        _context = context;
+        _health = health;
+        _driver = driver;
+        _errors = errors;
         _slots = slots;
         _counters = counters;
-        _time = time;
-        _clock = hasOwnThread ? null : new CoarseClock(time);
+        _time = health.Time;
+        _clock = hasOwnThread ? null : new CoarseClock(_time);
         RetryQueue retries = new();
-        Losses = new PeerLosses(context, peers, counters, time);
-        _ending = new OperationEnding(context, peers, Losses, retries, completions, _earliest, counters, time);
-        _overdue = new OverdueOperations(slots, contexts, resources.Endpoint, peers, _ending, _earliest, time);
-        Lanes = new TransmitLanes(context, resources, peers, slots, _ending);
-        OperationPoster poster = new(Lanes, context.Traits, contexts, overflow, gauge);
-        Dispatch = new OperationDispatch(context, poster, retries, _ending, Losses, _overdue, _turn, hasOwnThread);
-        _reader = new CompletionReader(context, resources.Queue, slots, contexts, Dispatch, _ending, Losses, overflow, gauge);
+        _ending = new OperationEnding(errors, retries, completions, _earliest, counters, _time);
+        _overdue = new OverdueOperations(slots, driver, errors, _ending, _earliest, _time);
+        Dispatch = new OperationDispatch(driver, errors, longestPart, retries, _ending, _overdue, _turn, hasOwnThread, _time);
+        Completions = new RmaDriverCompletions(slots, Dispatch, _ending, errors);
     }
 
     public OperationDispatch Dispatch { get; }
 
-    /// <summary>The native endpoints that operations are posted to.</summary>
-    public TransmitLanes Lanes { get; }
-
-    /// <summary>Finds out which peers are lost.</summary>
-    public PeerLosses Losses { get; }
+    /// <summary>Where the driver reports completions.</summary>
+    public RmaDriverCompletions Completions { get; }
 
     public void NoteLoss() => _overdue.NoteLoss();
 
@@ -75,21 +70,18 @@ internal sealed unsafe class EndpointProgress
     public void LeaveToTurn(OperationSlot slot) => _ending.LeaveToTurn(slot, slot.Use);
 
     /// <summary>Makes progress, where nobody else does.</summary>
-    /// <param name="milliseconds">How long to wait for a completion, inside the transport.</param>
+    /// <param name="clearSignal">Have the driver take a signal away that stays.</param>
     /// <returns>True when anything happened.</returns>
-    public bool TryRun(int milliseconds = 0)
+    public bool TryRun(bool clearSignal = false)
     {
         // Since when it has the turn is of use to who watches the endpoint's own thread.
         if (!_turn.TryTake(_clock is null ? _time.GetTimestamp() : 0))
             return false;
         try
         {
-            bool happened = _reader.Read(milliseconds);
+            bool happened = _driver.ReadCompletions(Completions, clearSignal) != RmaReadResult.Nothing;
             if (Dispatch.HasRetries)
                 happened |= Dispatch.PostRetries();
-            // A completion that has not been read yet may be of what the look would give up.
-            if (_reader.WasEmptied)
-                Lanes.LookIfDue();
             // Read again: a long turn must not take from the grace of what it cancels.
             _overdue.End(_clock is null ? _time.GetTimestamp() : _clock.Now());
             return happened;
@@ -117,9 +109,9 @@ internal sealed unsafe class EndpointProgress
             long word = slot.Word;
             OperationState state = OperationSlot.StateOf(word);
             if (state is OperationState.Posted or OperationState.Cancelling)
-                _ending.TryAbandon(slot, word, _ending.NoProgressError(slot, failure));
+                _ending.TryAbandon(slot, word, _errors.NoProgress(slot.Kind, slot.WholeLength, failure));
             else if (state is OperationState.Queued or OperationState.Unposted)
-                _ending.TryFailQueued(slot, word, _ending.NoProgressError(slot, failure));
+                _ending.TryFailQueued(slot, word, _errors.NoProgress(slot.Kind, slot.WholeLength, failure));
         }
     }
 
@@ -148,7 +140,7 @@ internal sealed unsafe class EndpointProgress
         }
         catch (RmaException e)
         {
-            Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
+            Log.ProgressFailed(_health.Logger, _health.Provider, e);
             return false;
         }
     }
@@ -187,9 +179,9 @@ internal sealed unsafe class EndpointProgress
         long word = slot.Word;
         OperationState state = OperationSlot.StateOf(word);
         if (state is OperationState.Queued or OperationState.Unposted)
-            _ending.TryFailQueued(slot, word, _ending.ClosedError(slot));
+            _ending.TryFailQueued(slot, word, _errors.EndpointClosed(slot.Kind, slot.WholeLength));
         else if (state is OperationState.Posted or OperationState.Cancelling)
-            _ending.TryAbandon(slot, word, _ending.ClosedError(slot));
+            _ending.TryAbandon(slot, word, _errors.EndpointClosed(slot.Kind, slot.WholeLength));
         return slot.State is not (OperationState.Queued or OperationState.Unposted or OperationState.Posted or OperationState.Cancelling);
     }
 }

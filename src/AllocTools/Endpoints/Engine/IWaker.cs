@@ -1,4 +1,3 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>What the progress loop waits on.</summary>

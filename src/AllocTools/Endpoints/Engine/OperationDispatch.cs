@@ -1,17 +1,15 @@
-using AllocTools.Libfabric;
-using AllocTools.Libfabric.Interop;
-
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Posts operations, at once or by a later turn, and keeps the order of those to one peer.</summary>
 /// <remarks>Once the transport took an operation, its slot may be freed before the call returns: it is not touched any more.</remarks>
 internal sealed class OperationDispatch
 {
-    private readonly LibfabricContext _context;
-    private readonly OperationPoster _poster;
+    private readonly RmaEndpointDriver _driver;
+    private readonly EndpointErrors _errors;
+    private readonly long _longestPart;
+    private readonly TimeProvider _time;
     private readonly RetryQueue _retries;
     private readonly OperationEnding _ending;
-    private readonly PeerLosses _losses;
     private readonly OverdueOperations _overdue;
     private readonly ProgressTurn _turn;
     private readonly bool _turnPostsAll;
@@ -19,34 +17,32 @@ internal sealed class OperationDispatch
 
     // Used by the turn's holder only, and empty between turns.
     private readonly List<(OperationSlot Slot, long Use)> _round = [];
-    private readonly HashSet<ulong> _full = [];
+    private readonly HashSet<RmaDriverPeer> _full = [];
+    private bool _receivesAreFull;
 
-    /// <param name="context">The endpoint's context.</param>
-    /// <param name="poster">Makes the native calls.</param>
+    /// <param name="driver">Makes the transport's calls.</param>
+    /// <param name="errors">What failures say.</param>
+    /// <param name="longestPart">The bytes that the transport moves at once, for a read or a write.</param>
     /// <param name="retries">Where those wait that are posted later.</param>
     /// <param name="ending">Ends those that the transport refuses.</param>
-    /// <param name="losses">Looks after peers for whom the transport takes nothing.</param>
     /// <param name="overdue">Ends those whose time is over, maybe while they are posted.</param>
     /// <param name="turn">Who makes progress.</param>
     /// <param name="hasOwnThread">A thread of the endpoint makes progress.</param>
+    /// <param name="time">The clock.</param>
     public OperationDispatch(
-        LibfabricContext context, OperationPoster poster, RetryQueue retries, OperationEnding ending, PeerLosses losses, OverdueOperations overdue, ProgressTurn turn, bool hasOwnThread)
+        RmaEndpointDriver driver, EndpointErrors errors, long longestPart, RetryQueue retries, OperationEnding ending, OverdueOperations overdue, ProgressTurn turn, bool hasOwnThread, TimeProvider time)
     {
-        _context = context;
-        _poster = poster;
+        _driver = driver;
+        _errors = errors;
+        _longestPart = longestPart;
         _retries = retries;
         _ending = ending;
-        _losses = losses;
         _overdue = overdue;
         _turn = turn;
-        // shm's processes lock each other's memory. One that is killed there leaves the lock behind, and whoever posts to
-        // it spins for ever: that may be the endpoint's own thread, which is watched, and never a caller.
-        bool isShared = LibfabricDiscovery.IsSharedMemory(context.Traits.ProviderName);
-        _turnPostsAll = isShared && hasOwnThread;
-        // shm of libfabric 1.x looks for a receive and queues an unexpected message in two steps: a receive that is
-        // posted between them, while another thread makes progress, never meets its message. And a turn may close the
-        // native endpoint (TransmitLanes) that another operation is just posted to.
-        _callersTakeTurn = isShared && !hasOwnThread;
+        _time = time;
+        // A call that does not return may only be the endpoint's own thread's, which is watched, and never a caller's.
+        _turnPostsAll = hasOwnThread && (driver.MayHangOnDeadPeers || !driver.PostsBesideProgress);
+        _callersTakeTurn = !hasOwnThread && !driver.PostsBesideProgress;
     }
 
     /// <summary>Something waits to be posted, and needs turns to get on.</summary>
@@ -56,11 +52,11 @@ internal sealed class OperationDispatch
     public void Post(OperationSlot slot)
     {
         long use = slot.Use;
-        nint status = TryPostNow(slot);
-        if (status == -FiErrno.FI_EAGAIN)
-            Queue(slot, use);
-        else if (status != 0)
-            _ending.FailUnposted(slot, use, (int)status);
+        RmaPostResult result = PostNow(slot);
+        if (result.Status == RmaPostStatus.Full)
+            Queue(slot, use, first: false);
+        else if (result.Status != RmaPostStatus.Posted)
+            OnPosted(slot, use, result);
     }
 
     /// <summary>Posts an operation without a task.</summary>
@@ -70,24 +66,29 @@ internal sealed class OperationDispatch
         long use = slot.Use;
         if (_turnPostsAll)
         {
-            Queue(slot, use);
+            Queue(slot, use, first: false);
             return true;
         }
-        RmaOperationKind kind = slot.Kind;
-        long length = slot.Length;
-        nint status = TryPostNow(slot);
-        if (status == 0)
+        RmaPostResult result = PostNow(slot);
+        if (result.Status == RmaPostStatus.Posted)
             return true;
+        if (result.Status == RmaPostStatus.Done)
+        {
+            OnPosted(slot, use, result);
+            return true;
+        }
+        RmaOperationException? error = null;
+        if (result.Status == RmaPostStatus.Full)
+            _driver.OnFull(slot, null);
+        else
+            error = _errors.Failed(slot, result.Error, null);
         if (!slot.TryChange(use, OperationState.Posted, OperationState.Ended))
         {
             _ending.LeaveToTurn(slot, use);
             return true;
         }
-        if (status == -FiErrno.FI_EAGAIN)
-            _losses.NoteRefusedOnce(slot);
-        RmaPeerLostException? lost = status == -FiErrno.FI_EAGAIN ? null : _losses.Note(slot, (int)status);
         slot.ReleaseByFabric();
-        return status == -FiErrno.FI_EAGAIN ? false : throw lost ?? (Exception) LibfabricErrors.Operation(_context.Library, _context.Traits.ProviderName, kind, length, (int)status);
+        return error is null ? false : throw error;
     }
 
     /// <summary>Leaves an operation to a later turn, behind those that wait already.</summary>
@@ -101,46 +102,81 @@ internal sealed class OperationDispatch
         foreach ((OperationSlot slot, long use) in _round)
         {
             // One whose poster has not said yet that it is here is next turn's; it must not be overtaken either.
-            if (_full.Contains(slot.Peer))
+            if (IsFull(slot.Peer))
                 continue;
             if (!slot.TryChange(use, OperationState.Queued, OperationState.Posted))
             {
-                _full.Add(slot.Peer);
+                NoteFull(slot.Peer);
                 continue;
             }
-            nint status = _poster.Post(slot);
-            if (status == -FiErrno.FI_EAGAIN && slot.TryChange(use, OperationState.Posted, OperationState.Queued))
+            RmaPostResult result = PostPart(slot);
+            bool isFull = result.Status == RmaPostStatus.Full;
+            if (isFull && slot.TryChange(use, OperationState.Posted, OperationState.Queued))
             {
                 // The peer's later ones must not overtake it; other peers may have room.
-                _full.Add(slot.Peer);
-                _losses.NoteRefused(slot);
+                NoteFull(slot.Peer);
+                _driver.OnFull(slot, _time.GetElapsedTime(slot.Started));
                 continue;
             }
             happened = true;
             // Its place is given up only now; nobody but the turn's holder frees a slot that was posted.
             _retries.Remove(slot);
-            if (status == -FiErrno.FI_EAGAIN)
+            if (isFull)
                 _ending.LeaveToTurn(slot, use);
-            else if (status != 0)
-                _ending.FailUnposted(slot, use, (int)status);
+            else if (result.Status != RmaPostStatus.Posted)
+                OnPosted(slot, use, result);
         }
         _round.Clear();
         _full.Clear();
+        _receivesAreFull = false;
         return happened;
     }
 
     /// <summary>Goes on with one that is longer than the transport's messages. The caller must hold the progress turn.</summary>
     public void PostNextPart(OperationSlot slot, long use)
     {
-        nint status = _poster.Post(slot);
-        if (status == -FiErrno.FI_EAGAIN)
+        RmaPostResult result = PostPart(slot);
+        if (result.Status == RmaPostStatus.Full)
             Queue(slot, use, first: true);
-        else if (status != 0)
-            _ending.FailUnposted(slot, use, (int)status);
+        else if (result.Status != RmaPostStatus.Posted)
+            OnPosted(slot, use, result);
     }
 
     /// <summary>Leaves an operation to a later turn, before those that wait already.</summary>
     public void QueueFirst(OperationSlot slot, long use) => Queue(slot, use, first: true);
+
+    /// <summary>Ends one that is done already, or refused.</summary>
+    private void OnPosted(OperationSlot slot, long use, RmaPostResult result)
+    {
+        while (result.Status == RmaPostStatus.Done)
+        {
+            bool isReceive = slot.Kind == RmaOperationKind.Receive;
+            slot.Transferred += isReceive ? result.Length : slot.Length;
+            if (isReceive || slot.Transferred == slot.WholeLength)
+            {
+                if (slot.TryChange(use, OperationState.Posted, OperationState.Ended))
+                    _ending.Succeed(slot);
+                else
+                    _ending.LeaveToTurn(slot, use);
+                return;
+            }
+            result = PostPart(slot);
+        }
+        if (result.Status == RmaPostStatus.Full)
+            Queue(slot, use, first: true);
+        else if (result.Status == RmaPostStatus.Refused)
+            _ending.FailUnposted(slot, use, _errors.Failed(slot, result.Error, null));
+    }
+
+    private bool IsFull(RmaDriverPeer? peer) => peer is null ? _receivesAreFull : _full.Contains(peer);
+
+    private void NoteFull(RmaDriverPeer? peer)
+    {
+        if (peer is null)
+            _receivesAreFull = true;
+        else
+            _full.Add(peer);
+    }
 
     private void Queue(OperationSlot slot, long use, bool first)
     {
@@ -154,25 +190,25 @@ internal sealed class OperationDispatch
         _ending.LeaveToTurn(slot, use);
     }
 
-    private nint TryPostNow(OperationSlot slot)
+    private RmaPostResult PostPart(OperationSlot slot)
+    {
+        slot.SelectPart(_longestPart);
+        return _driver.Post(slot);
+    }
+
+    private RmaPostResult PostNow(OperationSlot slot)
     {
         if (_turnPostsAll || _retries.HoldsUp(slot.Peer))
-            return -FiErrno.FI_EAGAIN;
+            return RmaPostResult.Full;
         return _callersTakeTurn ? PostInTurn(slot) : PostBesideTurn(slot);
     }
 
-    private nint PostInTurn(OperationSlot slot)
+    private RmaPostResult PostInTurn(OperationSlot slot)
     {
         _turn.Take();
         try
         {
-            if (slot.State != OperationState.Posted)
-                return -FiErrno.FI_ECANCELED;
-            nint status = _poster.Post(slot);
-            // It is queued or failed after the turn.
-            if (status != 0)
-                slot.Lane = null;
-            return status;
+            return slot.State == OperationState.Posted ? PostPart(slot) : RmaPostResult.Refused(EndpointErrors.Canceled);
         }
         finally
         {
@@ -180,16 +216,16 @@ internal sealed class OperationDispatch
         }
     }
 
-    private nint PostBesideTurn(OperationSlot slot)
+    private RmaPostResult PostBesideTurn(OperationSlot slot)
     {
         int requests = _overdue.Requests;
         // Cancelled or overdue at once: the transport could not be asked to give up what it has not got.
         if (slot.State != OperationState.Posted)
-            return -FiErrno.FI_ECANCELED;
-        nint status = _poster.Post(slot);
+            return RmaPostResult.Refused(EndpointErrors.Canceled);
+        RmaPostResult result = PostPart(slot);
         // Nor while it was being posted: net's lock may be waited for longer than an operation has time.
         if (requests != _overdue.Requests)
             _overdue.NotePost();
-        return status;
+        return result;
     }
 }

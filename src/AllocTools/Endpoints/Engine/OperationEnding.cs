@@ -1,14 +1,10 @@
 using AllocTools.Diagnostics;
-using AllocTools.Libfabric;
-using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Ends operations: tells whoever awaits them, and gives back what they held. Anybody's, at any time.</summary>
-internal sealed class OperationEnding(LibfabricContext context, PeerTable peers, PeerLosses losses, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)
+internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)
 {
-    private readonly string _provider = context.Traits.ProviderName;
-
     /// <summary>Its last completion was read.</summary>
     /// <param name="slot">The operation, <see cref="OperationState.Ended"/>.</param>
     public void Succeed(OperationSlot slot)
@@ -19,14 +15,14 @@ internal sealed class OperationEnding(LibfabricContext context, PeerTable peers,
             counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), null);
         if (!slot.HasTask)
         {
-            RmaCompletion completion = new(slot.Context, slot.Kind, transferred, 0);
+            RmaCompletion completion = new(slot.Context, slot.Kind, transferred, 0) { Sender = slot.Sender?.Number };
             slot.ReleaseByFabric();
             completions.Add(completion);
             return;
         }
         // The hold first: whoever awaits may return the buffer at once.
         slot.EndHold();
-        slot.SetResult(transferred);
+        slot.SetResult(new RmaReceiveResult(transferred, errors.PeerOf(slot.Sender)));
         slot.ReleaseByFabric();
     }
 
@@ -41,9 +37,8 @@ internal sealed class OperationEnding(LibfabricContext context, PeerTable peers,
     }
 
     /// <summary>The transport refused it: whoever posted it says so.</summary>
-    public void FailUnposted(OperationSlot slot, long use, int status)
+    public void FailUnposted(OperationSlot slot, long use, Exception error)
     {
-        Exception error = losses.Note(slot, status) ?? LibfabricErrors.Operation(context.Library, _provider, slot.Kind, slot.Length, status);
         if (slot.TryChange(use, OperationState.Posted, OperationState.Ended))
             Fail(slot, error);
         else
@@ -117,16 +112,8 @@ internal sealed class OperationEnding(LibfabricContext context, PeerTable peers,
     /// <param name="isHeld">The fabric may still touch its buffer.</param>
     public Exception OverdueError(OperationSlot slot, bool isHeld) => slot.CancelRequested
         ? new OperationCanceledException(slot.CancellationToken)
-        : peers.FindLoss(slot) as Exception
-        ?? (!isHeld && slot.Flow is { IsFull: true } flow
-            ? LibfabricErrors.NotReceiving(_provider, slot.Length, time.GetElapsedTime(slot.Started, slot.Deadline), flow.Window)
-            : LibfabricErrors.Timeout(_provider, slot.Kind, slot.Length, time.GetElapsedTime(slot.Started, slot.Deadline), isHeld, isHeld && slot.Lane?.Blocker is { } blocker && blocker != slot.Peer ? blocker : null));
-
-    /// <summary>What the owner of an operation is told whose endpoint was closed.</summary>
-    public RmaOperationException ClosedError(OperationSlot slot) => LibfabricErrors.EndpointClosed(_provider, slot.Kind, slot.Length);
-
-    /// <summary>What the owner of an operation is told whose endpoint's completions can't be read.</summary>
-    public RmaOperationException NoProgressError(OperationSlot slot, RmaException failure) => LibfabricErrors.NoProgress(_provider, slot.Kind, slot.Length, failure);
+        : errors.FindLoss(slot) as Exception
+        ?? errors.Timeout(slot, time.GetElapsedTime(slot.Started, slot.Deadline), isHeld);
 
     private void Tell(OperationSlot slot, Exception error)
     {
@@ -136,6 +123,6 @@ internal sealed class OperationEnding(LibfabricContext context, PeerTable peers,
         if (slot.HasTask)
             slot.SetException(error);
         else
-            completions.Add(new RmaCompletion(slot.Context, slot.Kind, error is RmaMessageTruncatedException { MessageLength: { } length } ? length : 0, error is RmaException { ErrorCode: > 0 and int code } ? code : FiErrno.FI_EIO));
+            completions.Add(new RmaCompletion(slot.Context, slot.Kind, error is RmaMessageTruncatedException { MessageLength: { } length } ? length : 0, error is RmaException { ErrorCode: > 0 and int code } ? code : EndpointErrors.IoError));
     }
 }

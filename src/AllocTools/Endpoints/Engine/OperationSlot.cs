@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Threading.Tasks.Sources;
 using AllocTools.Interop;
-using AllocTools.Libfabric;
 
 namespace AllocTools.Endpoints.Engine;
 
@@ -12,7 +11,7 @@ namespace AllocTools.Endpoints.Engine;
 /// The state is one word with the number of the use, so that nobody changes a later use by what it saw of an earlier
 /// one. Who acts on a slot has changed its state first; all else it holds is written before it is posted.
 /// </remarks>
-internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
+internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IValueTaskSource<RmaReceiveResult>
 {
     private static readonly Action<object?> CancelCallback = static slot => ((OperationSlot)slot!).RequestCancel();
 
@@ -20,48 +19,27 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     private const long StateMask = (1 << StateBits) - 1;
 
     private readonly OperationStarter _starter;
-    private ManualResetValueTaskSourceCore<long> _task = new() { RunContinuationsAsynchronously = true };
+    private ManualResetValueTaskSourceCore<RmaReceiveResult> _task = new() { RunContinuationsAsynchronously = true };
     private CancellationTokenRegistration _cancellation;
     private CancellationToken _cancellationToken;
     private RmaHold _hold;
-    private TaskCompletionSource<long>? _waiter;
+    private TaskCompletionSource<RmaReceiveResult>? _waiter;
     private RemoteRegion? _region;
     private long _word;
     private int _users;
     private volatile bool _cancelRequested;
 
+    private nint _address;
+    private ulong _remoteAddress;
+
     public OperationSlot(OperationStarter starter, int index)
-    {
-        _starter = starter;
-        Index = index;
-    }
+        : base(index) => _starter = starter;
 
-    public int Index { get; }
+    /// <summary>The bytes of the whole operation, of which the driver may be given a part at a time.</summary>
+    public long WholeLength { get; private set; }
 
-    public RmaOperationKind Kind { get; private set; }
-
-    /// <summary>The first byte here.</summary>
-    public nint Address { get; private set; }
-
-    public nint LocalDescriptor { get; private set; }
-
-    public long Length { get; private set; }
-
-    /// <summary>The first byte there, as the peer's provider wants it.</summary>
-    public ulong RemoteAddress { get; private set; }
-
-    public ulong Key { get; private set; }
-
-    public ulong Peer { get; private set; }
-
-    /// <summary>Which of the peers that have had that number it is.</summary>
-    public long PeerGeneration { get; private set; }
-
-    /// <summary>Through which native endpoint it was posted, where there may be several; null until it is posted.</summary>
-    public TransmitLane? Lane { get; set; }
-
-    /// <summary>Which of all that were posted it was.</summary>
-    public long PostOrder { get; set; }
+    /// <summary>Who sent the message that was received; null where that isn't known.</summary>
+    public RmaDriverPeer? Sender { get; set; }
 
     /// <summary>The caller's own number.</summary>
     public ulong Context { get; private set; }
@@ -71,9 +49,6 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 
     /// <summary>Bytes whose completion was read; RMA that is longer than the transport's messages goes in parts.</summary>
     public long Transferred { get; set; }
-
-    /// <summary>Bytes of the part that is posted.</summary>
-    public long PartLength { get; set; }
 
     public long Started { get; private set; }
 
@@ -92,12 +67,6 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     /// <inheritdoc cref="PreviousRetry"/>
     public OperationSlot? NextRetry { get; set; }
 
-    /// <summary>What is known of how a send's peer takes messages; null where nothing is, and for other operations. Set before the slot is filled.</summary>
-    public PeerFlow? Flow { get; set; }
-
-    /// <summary>Where a send with a <see cref="Flow"/> is.</summary>
-    public SendStage Stage { get; set; }
-
     public short Version => _task.Version;
 
     public bool CancelRequested => _cancelRequested;
@@ -108,12 +77,9 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     public long Word => Volatile.Read(ref _word);
 
     /// <summary>How many times the slot was filled.</summary>
-    public long Use => UseOf(Word);
+    public override long Use => UseOf(Word);
 
     public OperationState State => StateOf(Word);
-
-    /// <summary>It is a send that waits for its peer to receive. A look from outside, which may be a moment late.</summary>
-    public bool IsHeldBack => Kind == RmaOperationKind.Send && Flow is { IsFull: true } && (Stage == SendStage.Ask || State == OperationState.Queued && Stage == SendStage.Send);
 
     /// <summary>The fabric is done with it, and nobody has taken the result.</summary>
     public bool IsUnclaimed => State == OperationState.Free && Volatile.Read(ref _users) > 0;
@@ -130,7 +96,7 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
 
     /// <summary>Fills the slot. The holds are taken over.</summary>
     public void Prepare(
-        in RmaOperation operation, RmaHold hold, bool hasTask, long started, long deadline, CancellationToken cancellationToken, TaskCompletionSource<long>? waiter = null)
+        in RmaOperation operation, RmaHold hold, bool hasTask, long started, long deadline, CancellationToken cancellationToken, TaskCompletionSource<RmaReceiveResult>? waiter = null)
     {
         Debug.Assert(State == OperationState.Free, "a slot is filled once at a time");
         long use = Use + 1;
@@ -140,39 +106,20 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         _users = hasTask && waiter is null ? 2 : 1;
         _cancelRequested = false;
         CancelRequests = 0;
-        // A lane that is given up takes what is outstanding on it.
-        Lane = null;
-        Stage = SendStage.Send;
         Kind = operation.Kind;
         // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.
-        Address = hold.Address + (nint)operation.Local.Offset;
+        _address = hold.Address + (nint)operation.Local.Offset;
         LocalDescriptor = hold.LocalDescriptor;
-        Length = operation.Local.Length;
+        WholeLength = operation.Local.Length;
         Context = operation.Context;
         HasTask = hasTask;
         Transferred = 0;
         Started = started;
         Deadline = deadline;
-        _region = null;
-        RemoteAddress = 0;
-        Key = 0;
-        if (operation.Kind is RmaOperationKind.Write or RmaOperationKind.Read)
-        {
-            _region = operation.Remote.Region;
-            RemoteAddress = operation.Remote.Address;
-            Key = _region.Key;
-            Peer = _region.Peer.Handle;
-        }
-        else
-        {
-            Peer = operation.Kind == RmaOperationKind.Send ? operation.Peer.Handle : Libfabric.Interop.FiConstants.FI_ADDR_UNSPEC;
-        }
-        PeerGeneration = operation.Kind switch
-        {
-            RmaOperationKind.Receive => 0,
-            RmaOperationKind.Send => operation.Peer.Generation,
-            _ => operation.Remote.Region.Peer.Generation,
-        };
+        Peer = operation.Destination.Entry;
+        _region = operation.Remote.Region;
+        _remoteAddress = _region is null ? 0 : operation.Remote.Address;
+        Key = _region is null ? 0 : _region.Key;
         _cancellationToken = cancellationToken;
         // Before the state: whoever ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
@@ -183,6 +130,16 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
         // A callback that ran before was seen by no turn.
         if (_cancelRequested)
             _starter.OnCancelRequested();
+    }
+
+    /// <summary>Makes the next part of it what the driver is to post.</summary>
+    /// <param name="longest">The bytes that the transport moves at once, for a read or a write.</param>
+    public void SelectPart(long longest)
+    {
+        long rest = WholeLength - Transferred;
+        Address = _address + (nint)Transferred;
+        RemoteAddress = _remoteAddress + (ulong)Transferred;
+        Length = Kind is RmaOperationKind.Write or RmaOperationKind.Read ? Math.Min(rest, longest) : rest;
     }
 
     /// <summary>Takes a preparation back that nobody else has ended, before anything was posted. The holds are the caller's again.</summary>
@@ -200,14 +157,14 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     }
 
     /// <summary>Tells whoever awaits it that it succeeded.</summary>
-    public void SetResult(long length)
+    public void SetResult(RmaReceiveResult result)
     {
         // Waits for a callback that runs: none may reach the slot when it is somebody else's.
         _cancellation.Dispose();
         if (_waiter is null)
-            _task.SetResult(length);
+            _task.SetResult(result);
         else
-            _waiter.TrySetResult(length);
+            _waiter.TrySetResult(result);
     }
 
     /// <summary>Tells whoever awaits it that it failed.</summary>
@@ -249,11 +206,11 @@ internal sealed class OperationSlot : IValueTaskSource, IValueTaskSource<long>
     public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
         _task.OnCompleted(continuation, state, token, flags);
 
-    long IValueTaskSource<long>.GetResult(short token) => GetResult(token);
+    RmaReceiveResult IValueTaskSource<RmaReceiveResult>.GetResult(short token) => GetResult(token);
 
     void IValueTaskSource.GetResult(short token) => GetResult(token);
 
-    private long GetResult(short token)
+    private RmaReceiveResult GetResult(short token)
     {
         // Throws for a token of an earlier use, before anything is let go; so does this for a result that isn't there.
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)

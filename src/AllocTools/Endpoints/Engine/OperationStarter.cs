@@ -1,16 +1,15 @@
 using AllocTools.Diagnostics;
-using AllocTools.Libfabric;
+using AllocTools.Regions;
 
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Gives operations their slots, now or when one comes free, and has them posted.</summary>
 internal sealed class OperationStarter : IDisposable
 {
-    /// <summary>How many looks in a row an endpoint that waits for no peer leaves out.</summary>
-    private const int MostLooksLeftOut = 3;
-
-    private readonly LibfabricContext _context;
-    private readonly PeerTable _peers;
+    private readonly IRmaContext _context;
+    private readonly EndpointHealth _health;
+    private readonly RmaEndpointDriver _driver;
+    private readonly EndpointErrors _errors;
     private readonly EndpointCounters _counters;
     private readonly TimeProvider _time;
     private readonly TimeSpan _usualTimeout;
@@ -21,25 +20,21 @@ internal sealed class OperationStarter : IDisposable
     private readonly ProgressLoop? _loop;
     private readonly Action? _look;
     private volatile bool _closed;
-    private int _looksLeftOut;
 
     /// <param name="context">The endpoint's context.</param>
-    /// <param name="resources">The endpoint's native objects.</param>
-    /// <param name="peers">The endpoint's peers.</param>
-    /// <param name="contexts">A native context for each slot.</param>
+    /// <param name="driver">The transport.</param>
+    /// <param name="errors">What failures say.</param>
     /// <param name="completions">Takes the ends of operations without a task.</param>
     /// <param name="counters">The endpoint's counters.</param>
     /// <param name="options">The endpoint's options.</param>
-    /// <param name="time">The clock.</param>
-    /// <param name="overflow">Takes what does not fit into the buffer of its receive; null where the transport has to report it.</param>
-    /// <param name="gauge">Shows the receives that wait; null where the transport needs none.</param>
-    public unsafe OperationStarter(
-        LibfabricContext context, LibfabricEndpointResources resources, PeerTable peers, Libfabric.Interop.fi_context2* contexts, CompletionRing completions, EndpointCounters counters, LibfabricEndpointOptions options, TimeProvider time, ReceiveOverflow? overflow, DeliveryGauge? gauge)
+    public OperationStarter(RmaContext context, RmaEndpointDriver driver, EndpointErrors errors, CompletionRing completions, EndpointCounters counters, RmaEndpointOptions options)
     {
         _context = context;
-        _peers = peers;
+        _health = context.Health;
+        _driver = driver;
+        _errors = errors;
         _counters = counters;
-        _time = time;
+        _time = _health.Time;
         _usualTimeout = options.OperationTimeout;
         _usualTime = Time(_usualTimeout);
         _slots = new OperationSlot[options.MaxOutstanding];
@@ -47,12 +42,11 @@ internal sealed class OperationStarter : IDisposable
             _slots[i] = new OperationSlot(this, i);
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == RmaProgress.Endpoint;
-        _progress = new EndpointProgress(context, resources, peers, _slots, contexts, completions, counters, time, hasOwnThread, overflow, gauge);
+        _progress = new EndpointProgress(_health, driver, errors, context.Traits.MaxMessageSize, _slots, completions, counters, hasOwnThread);
         if (hasOwnThread)
-            _loop = new ProgressLoop(_progress, Break, context, resources, options, time);
-        _progress.Losses.Found = OnPeerLost;
-        if (resources.HasFile)
-            context.PeerWatch.Add(_look = LookAfterPeers);
+            _loop = new ProgressLoop(_progress, Break, _health, driver, options);
+        if (driver.WatchesPeers)
+            _health.PeerWatch.Add(_look = LookAfterPeers);
     }
 
     /// <summary>Makes progress; of use where the endpoint has no thread of its own.</summary>
@@ -80,7 +74,7 @@ internal sealed class OperationStarter : IDisposable
                     break;
                 default:
                     running++;
-                    heldBack += slot.IsHeldBack ? 1 : 0;
+                    heldBack += slot.Kind == RmaOperationKind.Send && _driver.HoldsBack(slot, slot.State == OperationState.Queued) ? 1 : 0;
                     break;
             }
         }
@@ -104,31 +98,26 @@ internal sealed class OperationStarter : IDisposable
         _loop?.Wake();
     }
 
-    private void LookAfterPeers()
-    {
-        bool needsLook = _progress.Lanes.NeedsLook();
-        // Each peer's file costs some system calls.
-        if (needsLook || _looksLeftOut++ == MostLooksLeftOut)
-        {
-            _looksLeftOut = 0;
-            _progress.Losses.LookAtFiles();
-        }
-        if (!needsLook)
-            return;
-        _progress.Lanes.NoteLook();
-        _loop?.WakeIfWaiting();
-    }
+    /// <summary>Completions may be there to be read.</summary>
+    public void WakeForCompletions() => _loop?.WakeIfWaiting();
 
-    private void OnPeerLost()
+    /// <summary>A peer is lost: a turn ends what is outstanding with it.</summary>
+    public void OnPeerLost()
     {
         _progress.NoteLoss();
         _loop?.WakeIfWaiting();
     }
 
+    private void LookAfterPeers()
+    {
+        if (_driver.LookAfterPeers())
+            _loop?.WakeIfWaiting();
+    }
+
     /// <summary>Starts an operation with a task.</summary>
     /// <returns>True: the slot carries the task. False: <paramref name="later"/> is it.</returns>
     public bool Start(
-        in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<long> later)
+        in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
     {
         later = default;
         if (!_free.TryTake(out slot))
@@ -168,9 +157,9 @@ internal sealed class OperationStarter : IDisposable
     {
         _closed = true;
         if (_look is not null)
-            _context.PeerWatch.Remove(_look);
+            _health.PeerWatch.Remove(_look);
         foreach (WaitingOperation waiting in _free.Close())
-            EndWaiting(waiting, LibfabricErrors.EndpointClosed(_context.Traits.ProviderName, waiting.Operation.Kind, waiting.Operation.Local.Length));
+            EndWaiting(waiting, _errors.EndpointClosed(waiting.Operation.Kind, waiting.Operation.Local.Length));
     }
 
     /// <summary>Makes progress for a caller; where that is impossible, fails what is outstanding and says so, as the endpoint's thread does.</summary>
@@ -184,8 +173,8 @@ internal sealed class OperationStarter : IDisposable
         }
         catch (RmaException e)
         {
-            Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
-            _context.ReportFailure(e);
+            Log.ProgressFailed(_health.Logger, _health.Provider, e);
+            _health.ReportFailure(e);
             Break(e);
         }
     }
@@ -199,7 +188,7 @@ internal sealed class OperationStarter : IDisposable
     }
 
     private RmaOperationException NoProgress(in RmaOperation operation, RmaException failure) =>
-        LibfabricErrors.NoProgress(_context.Traits.ProviderName, operation.Kind, operation.Local.Length, failure);
+        _errors.NoProgress(operation.Kind, operation.Local.Length, failure);
 
     /// <summary>
     /// Why an operation may not go on that has a slot now; null where it may. Whoever closes the endpoint, breaks it or
@@ -207,23 +196,23 @@ internal sealed class OperationStarter : IDisposable
     /// sees the other.
     /// </summary>
     private Exception? FindReasonAgainst(in RmaOperation operation) =>
-        _closed ? new ObjectDisposedException(nameof(LibfabricEndpoint))
+        _closed ? new ObjectDisposedException(nameof(IRmaEndpoint))
         : _progress.Failure is { } failure ? NoProgress(operation, failure)
-        : _peers.FindReasonAgainst(operation);
+        : _errors.FindReasonAgainst(operation);
 
-    private ValueTask<long> Refuse(in RmaOperation operation, RmaPeerLostException error)
+    private ValueTask<RmaReceiveResult> Refuse(in RmaOperation operation, RmaPeerLostException error)
     {
         _counters.Failed(operation.Kind, error);
-        return ValueTask.FromException<long>(error);
+        return ValueTask.FromException<RmaReceiveResult>(error);
     }
 
     /// <summary>Gives the thread's means back, after it was stopped and the last operation was ended.</summary>
     public void Dispose() => _loop?.Dispose();
 
     /// <summary>All slots are taken: the operation waits its turn, with its buffer held and its time running.</summary>
-    private ValueTask<long> StartLater(in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
+    private ValueTask<RmaReceiveResult> StartLater(in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        if (_peers.FindReasonAgainst(operation) is RmaPeerLostException lost)
+        if (_errors.FindReasonAgainst(operation) is RmaPeerLostException lost)
             return Refuse(operation, lost);
         RmaHold hold = Hold(operation);
         long now = _time.GetTimestamp();
@@ -243,7 +232,7 @@ internal sealed class OperationStarter : IDisposable
         }
     }
 
-    private async ValueTask<long> AwaitAsync(LinkedListNode<WaitingOperation> node, TimeSpan timeout)
+    private async ValueTask<RmaReceiveResult> AwaitAsync(LinkedListNode<WaitingOperation> node, TimeSpan timeout)
     {
         WaitingOperation waiting = node.Value;
         try
@@ -261,8 +250,7 @@ internal sealed class OperationStarter : IDisposable
                 _counters.Failed(waiting.Operation.Kind, e);
                 throw;
             }
-            RmaTimeoutException error = LibfabricErrors.NoSlot(
-                _context.Traits.ProviderName,
+            RmaTimeoutException error = _errors.NoSlot(
                 waiting.Operation.Kind,
                 waiting.Operation.Local.Length,
                 _time.GetElapsedTime(waiting.Started),
@@ -276,7 +264,6 @@ internal sealed class OperationStarter : IDisposable
     /// <summary>Gives a slot to an operation that waited for one. False: it has failed, such as when its peer was removed meanwhile.</summary>
     private bool TryGive(WaitingOperation waiting, OperationSlot slot)
     {
-        slot.Flow = FlowOf(waiting.Operation);
         slot.Prepare(
             waiting.Operation, waiting.Hold, hasTask: true, waiting.Started, waiting.Deadline, waiting.CancellationToken, waiting);
         if (FindReasonAgainst(waiting.Operation) is { } reason && slot.TryUnprepare())
@@ -313,7 +300,6 @@ internal sealed class OperationStarter : IDisposable
         }
         long now = _progress.StartOf(timeout);
         long deadline = DeadlineOf(now, timeout);
-        slot.Flow = FlowOf(operation);
         slot.Prepare(operation, hold, hasTask, now, deadline, cancellationToken);
         _progress.NoteDeadline(deadline);
         if (FindReasonAgainst(operation) is not { } reason)
@@ -327,8 +313,6 @@ internal sealed class OperationStarter : IDisposable
         _free.Return(slot);
         throw reason;
     }
-
-    private PeerFlow? FlowOf(in RmaOperation operation) => operation.Kind == RmaOperationKind.Send ? _peers.FlowOf(operation.Peer) : null;
 
     /// <summary>Holds what the operation uses: the buffer, and a mapped key.</summary>
     private RmaHold Hold(in RmaOperation operation)

@@ -1,4 +1,3 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Where an operation is, seen from the fabric. Each change is one compare-and-swap, so each has one winner.</summary>

@@ -1,6 +1,4 @@
 using AllocTools.Interop;
-using AllocTools.Libfabric;
-using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
@@ -10,13 +8,12 @@ namespace AllocTools.Endpoints.Engine;
 /// posted would swallow a later message. Where the turn is stuck in the transport, nobody is asked. A request may come
 /// before the call that posts, which then says so: the transport is asked once more.
 /// </remarks>
-internal sealed unsafe class OverdueOperations(
-    OperationSlot[] slots, fi_context2* contexts, EndpointHandle endpoint, PeerTable peers, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
+internal sealed class OverdueOperations(
+    OperationSlot[] slots, RmaEndpointDriver driver, EndpointErrors errors, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
 {
     /// <summary>How long an await goes on after cancelling, for the transport to say whether it gave up.</summary>
     public static readonly TimeSpan CancelGrace = TimeSpan.FromMilliseconds(100);
 
-    private readonly fi_context2* _contexts = contexts;
     private readonly long _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
     private int _cancelNoted;
     private int _lossNoted;
@@ -81,7 +78,7 @@ internal sealed unsafe class OverdueOperations(
             long word = slot.Word;
             OperationState state = OperationSlot.StateOf(word);
             bool isPosted = state is OperationState.Posted or OperationState.Cancelling;
-            bool isDue = slot.Deadline <= now || slot.CancelRequested || (isPosted || state is OperationState.Queued) && peers.FindLoss(slot) is not null;
+            bool isDue = slot.Deadline <= now || slot.CancelRequested || (isPosted || state is OperationState.Queued) && errors.FindLoss(slot) is not null;
             // A word that is still the same: what was read is of this use.
             if (!isDue || slot.Word != word)
                 continue;
@@ -122,7 +119,7 @@ internal sealed unsafe class OverdueOperations(
         {
             long word = slot.Word;
             OperationState state = OperationSlot.StateOf(word);
-            if (state is not (OperationState.Posted or OperationState.Queued) || peers.FindLoss(slot) is not { } error || slot.Word != word)
+            if (state is not (OperationState.Posted or OperationState.Queued) || errors.FindLoss(slot) is not { } error || slot.Word != word)
                 continue;
             if (state == OperationState.Queued)
                 ending.TryFailQueued(slot, word, error);
@@ -173,6 +170,6 @@ internal sealed unsafe class OverdueOperations(
         slot.CancelRequests++;
         // Before the call, and only the turn's: whoever posts after it sees the number changed.
         Volatile.Write(ref _requests, _requests + 1);
-        endpoint.Cancel(&_contexts[slot.Index]);
+        driver.Cancel(slot);
     }
 }

@@ -1,4 +1,3 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Looks after the peers of a context's endpoints now and then, by one timer for all of them.</summary>

@@ -1,7 +1,5 @@
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
-using AllocTools.Libfabric;
-using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
@@ -29,16 +27,12 @@ internal sealed class ProgressLoop : IDisposable
     /// <summary>How often in a row the descriptor may be ready for nothing before the queue's signal is taken for one that stays.</summary>
     private const int MostEmptyWakes = 2;
 
-    /// <summary>The shortest time that fi_cq_sread(3) can be given.</summary>
-    private const int ShortestRead = 1;
-
     private readonly EndpointProgress _progress;
     private readonly Action<RmaException> _fail;
-    private readonly LibfabricContext _context;
-    private readonly LibfabricEndpointResources _resources;
+    private readonly EndpointHealth _health;
+    private readonly RmaEndpointDriver _driver;
     private readonly TimeSpan _spinTime;
     private readonly TimeSpan _longestPause;
-    private readonly bool _signalMayStay;
     private readonly TimeProvider _time;
     private readonly Lock _wakeGate = new();
     private readonly IWaker _waker;
@@ -51,22 +45,19 @@ internal sealed class ProgressLoop : IDisposable
     private int _emptyWakes;
     private bool _disposed;
 
-    public ProgressLoop(EndpointProgress progress, Action<RmaException> fail, LibfabricContext context, LibfabricEndpointResources resources, LibfabricEndpointOptions options, TimeProvider time)
+    public ProgressLoop(EndpointProgress progress, Action<RmaException> fail, EndpointHealth health, RmaEndpointDriver driver, RmaEndpointOptions options)
     {
         _progress = progress;
         _fail = fail;
-        _context = context;
-        _resources = resources;
+        _health = health;
+        _driver = driver;
         // With one processor, spinning keeps the peer or the kernel from running.
         _spinTime = Environment.ProcessorCount == 1 ? TimeSpan.Zero : options.SpinTime;
         _longestPause = options.LongestPause;
-        // net of libfabric 1.17, and tcp of 1.18.0: fi_trywait leaves the signal of a completion that was read; fi_cq_sread
-        // takes it away.
-        _signalMayStay = context.Traits.ProviderName is "net" or "tcp";
-        _time = time;
-        _canWaitForCompletions = resources.WaitDescriptor >= 0;
-        _waker = resources.Bell is { } bell ? new BellWaker(bell) : DescriptorWait.IsSupported ? new DescriptorWaker(resources.WaitDescriptor) : new EventWaker();
-        _watch = new StuckTurnWatch(progress, context, time);
+        _time = health.Time;
+        _canWaitForCompletions = driver.WaitDescriptor >= 0;
+        _waker = driver.CreateWaker() ?? (DescriptorWait.IsSupported ? new DescriptorWaker(driver.WaitDescriptor) : new EventWaker());
+        _watch = new StuckTurnWatch(progress, health);
         _thread = new Thread(Run) { IsBackground = true, Name = "AllocTools progress" };
         _thread.Start();
     }
@@ -137,9 +128,9 @@ internal sealed class ProgressLoop : IDisposable
         catch (Exception e)
         {
             // Whatever it is: who awaits an operation is told, and a thread's exception would end the process.
-            Log.ProgressFailed(_context.Logger, _context.Traits.ProviderName, e);
+            Log.ProgressFailed(_health.Logger, _health.Provider, e);
             RmaException failure = e as RmaException ?? new RmaException($"The progress loop ended: {e.Message}", innerException: e);
-            _context.ReportFailure(failure);
+            _health.ReportFailure(failure);
             _fail(failure);
         }
         finally
@@ -203,18 +194,19 @@ internal sealed class ProgressLoop : IDisposable
         // What waits to be posted needs turns, whatever the queue says.
         bool hasRetries = _progress.Dispatch.HasRetries;
         bool forCompletions = _canWaitForCompletions && !hasRetries;
-        if (forCompletions && _signalMayStay && _emptyWakes >= MostEmptyWakes)
+        if (forCompletions && _emptyWakes >= MostEmptyWakes)
         {
             _emptyWakes = 0;
-            return _progress.TryRun(ShortestRead);
+            return _progress.TryRun(clearSignal: true);
         }
-        int status = forCompletions ? _context.Fabric.TryWait(_resources.Queue) : 0;
-        if (status == -FiErrno.FI_EAGAIN)
+        string? reason = null;
+        RmaWaitState state = forCompletions ? _driver.PrepareToWait(out reason) : RmaWaitState.Ready;
+        if (state == RmaWaitState.ReadFirst)
             return true;
-        if (status != 0)
-            forCompletions = StopWaitingForCompletions($"fi_trywait failed with {FiErrno.NameOf(status)}");
+        if (state == RmaWaitState.Broken)
+            forCompletions = StopWaitingForCompletions(reason ?? "the transport refuses");
         TimeSpan idle = _time.GetElapsedTime(last);
-        TimeSpan longest = forCompletions ? Min(Max(FirstWait, idle / 4), LongestWait)
+        TimeSpan longest = forCompletions || (_driver.WakesForCompletions && !hasRetries) ? Min(Max(FirstWait, idle / 4), LongestWait)
             : Min(Max(ShortestPause, Max(Min(idle / 16, EarlyPause), idle / 100)), hasRetries ? EarlyPause : _longestPause);
         WaitEnd end = _waker.Wait(Min(longest, UntilDeadline()), forCompletions);
         if (end == WaitEnd.Broken)
@@ -226,7 +218,7 @@ internal sealed class ProgressLoop : IDisposable
     /// <summary>From here on the queue is read in pauses.</summary>
     private bool StopWaitingForCompletions(string why)
     {
-        Log.WaitingFailed(_context.Logger, _context.Traits.ProviderName, why, _longestPause.TotalMilliseconds);
+        Log.WaitingFailed(_health.Logger, _health.Provider, why, _longestPause.TotalMilliseconds);
         return _canWaitForCompletions = false;
     }
 

@@ -1,4 +1,3 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The right to make progress; one has it at a time.</summary>

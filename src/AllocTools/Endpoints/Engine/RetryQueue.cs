@@ -1,7 +1,6 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Operations that are not posted yet, in order: the transport took nothing (-FI_EAGAIN), or slots had run out.</summary>
+/// <summary>Operations that are not posted yet, in order: the transport took nothing (<see cref="RmaPostStatus.Full"/>), or slots had run out.</summary>
 /// <remarks>
 /// While one of a peer is here, later operations to that peer queue behind it, so that the order of the calls is kept;
 /// other peers are not held up. Receives count as one peer of their own. An operation is added before its state says so,
@@ -11,21 +10,15 @@ namespace AllocTools.Endpoints.Engine;
 internal sealed class RetryQueue
 {
     private readonly Lock _gate = new();
-    private readonly Dictionary<ulong, int> _countByPeer = [];
     private OperationSlot? _first;
     private OperationSlot? _last;
     private int _count;
+    private int _receives;
 
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
 
-    /// <summary>An operation to that peer would overtake one that is here.</summary>
-    public bool HoldsUp(ulong peer)
-    {
-        if (IsEmpty)
-            return false;
-        lock (_gate)
-            return _countByPeer.ContainsKey(peer);
-    }
+    /// <summary>An operation to that peer would overtake one that is here; null for receives.</summary>
+    public bool HoldsUp(RmaDriverPeer? peer) => !IsEmpty && (peer is null ? Volatile.Read(ref _receives) : peer.Queued) != 0;
 
     public void Add(OperationSlot slot)
     {
@@ -89,13 +82,12 @@ internal sealed class RetryQueue
             next.PreviousRetry = slot;
     }
 
-    private void Count_NeedsLock(ulong peer, int step)
+    private void Count_NeedsLock(RmaDriverPeer? peer, int step)
     {
-        int count = _countByPeer.GetValueOrDefault(peer) + step;
-        if (count == 0)
-            _countByPeer.Remove(peer);
+        if (peer is null)
+            Volatile.Write(ref _receives, _receives + step);
         else
-            _countByPeer[peer] = count;
+            peer.Queued += step;
         Volatile.Write(ref _count, _count + step);
     }
 }

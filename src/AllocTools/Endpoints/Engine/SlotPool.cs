@@ -1,6 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Interop;
-using AllocTools.Libfabric;
 
 namespace AllocTools.Endpoints.Engine;
 
@@ -51,7 +50,7 @@ internal sealed class SlotPool
     {
         lock (_gate)
         {
-            ObjectDisposedException.ThrowIf(_closed, typeof(LibfabricEndpoint));
+            ObjectDisposedException.ThrowIf(_closed, typeof(IRmaEndpoint));
             LinkedListNode<WaitingOperation> node = _waiting.AddLast(operation);
             Interlocked.Increment(ref _waitingCount);
             Fence.AfterInterlocked();

@@ -1,5 +1,4 @@
 using AllocTools.Diagnostics;
-using AllocTools.Libfabric;
 
 namespace AllocTools.Endpoints.Engine;
 
@@ -25,8 +24,7 @@ internal sealed class StuckTurnWatch : IDisposable
     private static readonly TimeSpan Limit = (LooksToReport - 1) * Period;
 
     private readonly EndpointProgress _progress;
-    private readonly LibfabricContext _context;
-    private readonly TimeProvider _time;
+    private readonly EndpointHealth _health;
     private readonly Lock _gate = new();
     private bool _ended;
     private long _turn = ProgressTurn.Nobody;
@@ -34,12 +32,11 @@ internal sealed class StuckTurnWatch : IDisposable
     private int _looks;
     private int _said;
 
-    public StuckTurnWatch(EndpointProgress progress, LibfabricContext context, TimeProvider time)
+    public StuckTurnWatch(EndpointProgress progress, EndpointHealth health)
     {
         _progress = progress;
-        _context = context;
-        _time = time;
-        context.StuckTurns.Add(this);
+        _health = health;
+        health.StuckTurns.Add(this);
     }
 
     /// <summary>A call into the transport has not returned.</summary>
@@ -48,7 +45,7 @@ internal sealed class StuckTurnWatch : IDisposable
     /// <summary>Ends it, and waits for a look that runs: it waits for nobody.</summary>
     public void Dispose()
     {
-        _context.StuckTurns.Remove(this);
+        _health.StuckTurns.Remove(this);
         lock (_gate)
             _ended = true;
     }
@@ -57,7 +54,7 @@ internal sealed class StuckTurnWatch : IDisposable
     public void Settle()
     {
         if (Interlocked.Exchange(ref _said, 0) == 1)
-            _context.ReportStuck(isStuck: false);
+            _health.ReportStuck(isStuck: false);
     }
 
     /// <returns>Somebody has the turn, which may be stuck.</returns>
@@ -74,8 +71,8 @@ internal sealed class StuckTurnWatch : IDisposable
                 return _turn != ProgressTurn.Nobody;
             if (_looks >= LooksToReport && Interlocked.Exchange(ref _said, 1) == 0)
             {
-                _context.ReportStuck(isStuck: true);
-                Log.ProgressStuck(_context.Logger, _context.Traits.ProviderName, Limit.TotalMilliseconds);
+                _health.ReportStuck(isStuck: true);
+                Log.ProgressStuck(_health.Logger, _health.Provider, Limit.TotalMilliseconds);
             }
             _progress.EndOverdueWithoutTurn();
             return true;
@@ -83,7 +80,7 @@ internal sealed class StuckTurnWatch : IDisposable
         catch (Exception e)
         {
             // Of whatever kind: on a timer's thread it would end the process.
-            _context.ReportUnexpected("looking after its thread", e);
+            _health.ReportUnexpected("looking after its thread", e);
             return true;
         }
         finally
@@ -98,7 +95,7 @@ internal sealed class StuckTurnWatch : IDisposable
     /// </summary>
     private bool HasStuckTurn()
     {
-        long now = _time.GetTimestamp();
+        long now = _health.Time.GetTimestamp();
         long turn = _progress.TurnStart;
         if (turn == ProgressTurn.Nobody || turn != _turn)
         {
@@ -108,7 +105,7 @@ internal sealed class StuckTurnWatch : IDisposable
             Settle();
             return false;
         }
-        if (_time.GetElapsedTime(_lastLook, now) >= Period / 2)
+        if (_health.Time.GetElapsedTime(_lastLook, now) >= Period / 2)
         {
             _looks++;
             _lastLook = now;

@@ -1,9 +1,8 @@
-using AllocTools.Libfabric;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>An operation that waits for a slot. It holds its buffer already, and its time runs.</summary>
 internal sealed class WaitingOperation(in RmaOperation operation, RmaHold hold, long started, long deadline, CancellationToken cancellationToken)
-    : TaskCompletionSource<long>(TaskCreationOptions.RunContinuationsAsynchronously)
+    : TaskCompletionSource<RmaReceiveResult>(TaskCreationOptions.RunContinuationsAsynchronously)
 {
     public RmaOperation Operation { get; } = operation;
 

@@ -1,7 +1,6 @@
-using AllocTools.Interop;
-using AllocTools.Libfabric;
+using AllocTools.Endpoints.Engine;
 
-namespace AllocTools.Endpoints.Engine;
+namespace AllocTools.Libfabric;
 
 /// <summary>Waits for a peer to ring, where there is no descriptor.</summary>
 internal sealed class BellWaker(Doorbell bell) : IWaker

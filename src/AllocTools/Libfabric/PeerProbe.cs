@@ -2,11 +2,9 @@ using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
-using AllocTools.Diagnostics;
-using AllocTools.Libfabric;
 using AllocTools.Libfabric.Interop;
 
-namespace AllocTools.Endpoints.Engine;
+namespace AllocTools.Libfabric;
 
 /// <summary>Finds out which peers of an endpoint are lost.</summary>
 /// <remarks>
@@ -15,7 +13,7 @@ namespace AllocTools.Endpoints.Engine;
 /// connection to the peer's address that is closed at once: refused means that nothing listens there any more; a process
 /// that is busy or stopped still has its port. Any thread may call this.
 /// </remarks>
-internal sealed class PeerLosses(LibfabricContext context, PeerTable peers, EndpointCounters counters, TimeProvider time)
+internal sealed class PeerProbe(LibfabricDriver driver, LibfabricContext context)
 {
     /// <summary>How long the transport takes nothing for a peer before the system is asked.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
@@ -25,78 +23,56 @@ internal sealed class PeerLosses(LibfabricContext context, PeerTable peers, Endp
 
     private readonly string _provider = context.Traits.ProviderName;
     private readonly bool _isTcp = IsTcp(context.Traits.ProviderName);
+    private readonly TimeProvider _time = context.Health.Time;
 
-    /// <summary>Called when a peer was found to be lost: whoever makes progress ends what is outstanding with it.</summary>
-    public Action Found { private get; set; } = static () => { };
-
-    /// <summary>An operation has failed.</summary>
-    /// <param name="slot">The operation.</param>
-    /// <param name="status">libfabric's code, of either sign.</param>
-    /// <returns>The operation's error where its peer is lost; null where it is not, or nothing tells yet.</returns>
-    public RmaPeerLostException? Note(OperationSlot slot, int status)
+    /// <summary>Why an error means that the peer is lost; null where it does not, or nothing tells yet.</summary>
+    public string? FindLoss(LibfabricPeer peer, int error)
     {
-        if (peers.Find(slot) is not { } entry)
-            return null;
-        int error = Math.Abs(status);
         // sockets keeps no connection to a peer that is gone, and finds none for the next operation.
         if (LibfabricErrors.IsLoss(error) || (error == FiErrno.FI_ENOENT && _provider == "sockets"))
-            Lose(slot.Peer, entry, $"the transport says {FiErrno.NameOf(error)} ({context.Library.StrError(error)})", error);
-        else if (error == FiErrno.FI_ECANCELED)
-            Probe(slot.Peer, entry);
-        return peers.FindLoss(slot);
+            return $"the transport says {FiErrno.NameOf(error)} ({context.Library.StrError(error)})";
+        if (error == FiErrno.FI_ECANCELED)
+            Probe(peer);
+        return null;
     }
 
-    /// <summary>The transport still takes nothing of an operation.</summary>
-    public void NoteRefused(OperationSlot slot)
+    /// <summary>The transport takes nothing of an operation.</summary>
+    /// <param name="peer">The operation's peer.</param>
+    /// <param name="elapsed">For how long; null where the caller has to try it again.</param>
+    public void OnFull(LibfabricPeer peer, TimeSpan? elapsed)
     {
-        if (_isTcp && time.GetElapsedTime(slot.Started) >= Patience && peers.Find(slot) is { } entry)
-            Probe(slot.Peer, entry);
+        if (_isTcp && (elapsed is { } time ? time >= Patience : peer.IsRefusedFor(_time.GetTimestamp(), Patience, _time)))
+            Probe(peer);
     }
 
-    /// <summary>The transport took nothing of an operation that is not tried again here; the caller may.</summary>
-    public void NoteRefusedOnce(OperationSlot slot)
+    /// <summary>Looks at the files of peers, where they have files.</summary>
+    public void LookAtFiles(IEnumerable<LibfabricPeer> peers)
     {
-        if (_isTcp && peers.Find(slot) is { } entry && entry.IsRefusedFor(time.GetTimestamp(), Patience, time))
-            Probe(slot.Peer, entry);
-    }
-
-    /// <summary>Looks at the files of all peers, where they have files.</summary>
-    public void LookAtFiles()
-    {
-        foreach ((ulong handle, PeerEntry entry) in peers.Present)
+        foreach (LibfabricPeer peer in peers)
         {
-            if (entry.File?.FindLoss() is string reason)
-                Lose(handle, entry, reason, FiErrno.FI_ECONNRESET);
+            if (peer.File?.FindLoss() is string reason)
+                driver.ReportLost(peer, reason, FiErrno.FI_ECONNRESET);
         }
     }
 
-    /// <summary>Nothing reaches a peer any more.</summary>
-    public void Lose(ulong handle, PeerEntry entry, string reason, int error)
+    private void Probe(LibfabricPeer peer)
     {
-        if (!peers.TryLose(handle, entry, new PeerLoss(reason, error)))
+        if (!_isTcp || !TryParse(peer.Address.Span, out IPEndPoint? address) || !peer.TryProbe(_time.GetTimestamp(), ProbePeriod, _time))
             return;
-        counters.LostPeer();
-        Found();
+        _ = ProbeAsync(peer, address);
     }
 
-    private void Probe(ulong handle, PeerEntry entry)
-    {
-        if (!_isTcp || !TryParse(entry.Address, out IPEndPoint? address) || !entry.TryProbe(time.GetTimestamp(), ProbePeriod, time))
-            return;
-        _ = ProbeAsync(handle, entry, address);
-    }
-
-    private async Task ProbeAsync(ulong handle, PeerEntry entry, IPEndPoint address)
+    private async Task ProbeAsync(LibfabricPeer peer, IPEndPoint address)
     {
         try
         {
-            using var limit = new CancellationTokenSource(ProbePeriod, time);
+            using var limit = new CancellationTokenSource(ProbePeriod, _time);
             using var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
             await socket.ConnectAsync(address, limit.Token).ConfigureAwait(false);
         }
         catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionRefused)
         {
-            Lose(handle, entry, "nothing listens at its address any more", FiErrno.FI_ECONNREFUSED);
+            driver.ReportLost(peer, "nothing listens at its address any more", FiErrno.FI_ECONNREFUSED);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
         {

@@ -1,0 +1,81 @@
+using System.Diagnostics.CodeAnalysis;
+using AllocTools.Providers;
+
+namespace AllocTools.Endpoints;
+
+/// <summary>What became of an operation that was to be posted.</summary>
+[Experimental(ExperimentalId.Providers)]
+public readonly record struct RmaPostResult
+{
+    private RmaPostResult(RmaPostStatus status, int error, long length)
+    {
+        Status = status;
+        Error = error;
+        Length = length;
+    }
+
+    /// <summary>The transport has it; its completion will be reported.</summary>
+    public static RmaPostResult Posted => default;
+
+    /// <summary>The transport takes nothing now; the endpoint tries again, in the order of the calls.</summary>
+    public static RmaPostResult Full => new(RmaPostStatus.Full, 0, 0);
+
+    /// <summary>What became of it.</summary>
+    public RmaPostStatus Status { get; }
+
+    /// <summary>The transport's code, for <see cref="RmaPostStatus.Refused"/>.</summary>
+    public int Error { get; }
+
+    /// <summary>Bytes, for <see cref="RmaPostStatus.Done"/>.</summary>
+    public long Length { get; }
+
+    /// <summary>It is done already; no completion will be reported.</summary>
+    /// <param name="length">The bytes that were moved.</param>
+    public static RmaPostResult Done(long length) => new(RmaPostStatus.Done, 0, length);
+
+    /// <summary>The transport refused it.</summary>
+    /// <param name="error">The transport's code, positive.</param>
+    public static RmaPostResult Refused(int error) => new(RmaPostStatus.Refused, error, 0);
+}
+
+/// <summary>What became of an operation that was to be posted.</summary>
+[Experimental(ExperimentalId.Providers)]
+public enum RmaPostStatus
+{
+    /// <summary>The transport has it.</summary>
+    Posted = 0,
+
+    /// <summary>The transport takes nothing now.</summary>
+    Full = 1,
+
+    /// <summary>It is done.</summary>
+    Done = 2,
+
+    /// <summary>The transport refused it.</summary>
+    Refused = 3,
+}
+
+/// <summary>What a read of completions found.</summary>
+[Experimental(ExperimentalId.Providers)]
+public enum RmaReadResult
+{
+    /// <summary>Nothing was there.</summary>
+    Nothing = 0,
+
+    /// <summary>Something was there.</summary>
+    Something = 1,
+}
+
+/// <summary>Whether an endpoint's thread may wait for the wait descriptor.</summary>
+[Experimental(ExperimentalId.Providers)]
+public enum RmaWaitState
+{
+    /// <summary>It may.</summary>
+    Ready = 0,
+
+    /// <summary>Completions may be there already: read them first.</summary>
+    ReadFirst = 1,
+
+    /// <summary>It can't be waited for any more.</summary>
+    Broken = 2,
+}

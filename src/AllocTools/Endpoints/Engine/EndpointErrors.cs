@@ -1,0 +1,125 @@
+using AllocTools.Interop;
+
+namespace AllocTools.Endpoints.Engine;
+
+/// <summary>What failures of an endpoint's operations say, whatever the transport.</summary>
+internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver driver, string provider)
+{
+    /// <summary>EIO. These codes are the same with all transports.</summary>
+    public const int IoError = 5;
+
+    /// <summary>ECANCELED.</summary>
+    public const int Canceled = 125;
+
+    private const int ConnectionAborted = 103;
+    private const int TimedOut = 110;
+
+    /// <summary>FI_ETRUNC, which the system has not.</summary>
+    private const int TruncatedMessage = 265;
+
+    private const string TruncatedName = "FI_ETRUNC";
+
+    /// <summary>What the transport says of an operation that failed; with that its peer is lost, where it is.</summary>
+    /// <param name="slot">The operation.</param>
+    /// <param name="error">The transport's code.</param>
+    /// <param name="detail">What the transport says besides; null where it took nothing of the operation.</param>
+    public RmaOperationException Failed(OperationSlot slot, int error, string? detail)
+    {
+        if (slot.Peer is { IsRemoved: false } peer && driver.FindLoss(slot, error) is { } reason)
+            endpoint.Lose(peer, new PeerLoss(reason, error));
+        if (FindLoss(slot) is { } lost)
+            return lost;
+        // Transports have many codes for a key that is refused.
+        string cause = detail is not null && slot.Kind is RmaOperationKind.Write or RmaOperationKind.Read
+            ? " Likely causes: the peer's exposure has ended, does not cover these bytes, or does not grant this; or the peer is gone."
+            : "";
+        string text = driver.TextOf(error);
+        return new RmaOperationException(
+            $"{slot.Kind} of {slot.WholeLength} bytes failed with {driver.NameOf(error)}{(text.Length == 0 ? "" : $" ({text})")} on provider '{provider}'.{cause}{(string.IsNullOrEmpty(detail) ? "" : $" The provider says: {detail}.")} {SystemShortage.Explain(error)}{SystemShortage.ExplainPort(error)}".TrimEnd(),
+            slot.Kind,
+            error,
+            driver.NameOf(error));
+    }
+
+    /// <summary>A message was longer than its receive.</summary>
+    /// <param name="room">The receive's length in bytes.</param>
+    /// <param name="messageLength">The message's length in bytes; null where the transport does not report it.</param>
+    public RmaMessageTruncatedException Truncated(long room, long? messageLength) => new(
+        $"Receive of {room} bytes failed with {TruncatedName}: a peer has sent a longer message{(messageLength is null ? "" : $", {messageLength} bytes")}, on provider '{provider}'. "
+        + "The message is lost; post the next receive. Post buffers as long as the longest message that peers send, and set Provider:Endpoint:MaxMessageLength to that on all sides.",
+        room,
+        messageLength,
+        TruncatedMessage,
+        TruncatedName);
+
+    public RmaTimeoutException Timeout(OperationSlot slot, TimeSpan elapsed, bool wasPosted) => new(
+        $"{slot.Kind} of {slot.WholeLength} bytes did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
+        + (driver.ExplainTimeout(slot, wasPosted)
+            ?? (slot.Kind == RmaOperationKind.Receive ? "no message has come for it. " : "the peer is gone, hangs, or makes no progress. "))
+        + (wasPosted ? "The buffer is quarantined until the completion arrives or the endpoint is closed."
+            : "The transport has given the operation up, and its buffer is free."),
+        slot.Kind,
+        TimedOut,
+        driver.NameOf(TimedOut));
+
+    public RmaTimeoutException NoSlot(RmaOperationKind kind, long length, TimeSpan elapsed, int maxOutstanding, int abandoned) => new(
+        $"{kind} of {length} bytes was not started within {elapsed.TotalSeconds:0.###} s on provider '{provider}': all {maxOutstanding} operations that "
+        + $"Provider:Endpoint:MaxOutstanding allows are outstanding, {abandoned} of them timed out before. Raise it, await operations sooner, or open the endpoint anew.",
+        kind,
+        TimedOut,
+        driver.NameOf(TimedOut));
+
+    /// <summary>The endpoint's completions can't be read any more.</summary>
+    public RmaOperationException NoProgress(RmaOperationKind kind, long length, RmaException failure) => new(
+        $"{kind} of {length} bytes was ended or refused: its endpoint makes no progress any more on provider '{provider}'. {failure.Message} Close the endpoint and open another.",
+        kind,
+        failure.ErrorCode == 0 ? IoError : failure.ErrorCode,
+        failure.ErrorCode == 0 ? driver.NameOf(IoError) : failure.ErrorName,
+        failure);
+
+    public RmaOperationException EndpointClosed(RmaOperationKind kind, long length) => new(
+        $"{kind} of {length} bytes was ended by closing the endpoint on provider '{provider}'.",
+        kind,
+        Canceled,
+        driver.NameOf(Canceled));
+
+    /// <summary>An operation that will never be known to have completed, because another peer was lost before.</summary>
+    public RmaOperationException HeldUp(OperationSlot slot, string by) => new(
+        $"{slot.Kind} of {slot.WholeLength} bytes was ended on provider '{provider}': its completion was held up behind an operation to {by}, which is lost. It may have been done. "
+        + "Its own peer is not lost, and later operations to it go on; the buffer is quarantined until the endpoint is closed.",
+        slot.Kind,
+        ConnectionAborted,
+        driver.NameOf(ConnectionAborted))
+    {
+        IsTransient = true,
+    };
+
+    /// <summary>The error of an operation whose peer is lost; null where it is not, or was removed.</summary>
+    public RmaPeerLostException? FindLoss(OperationSlot slot) =>
+        slot.Peer is { IsRemoved: false, Loss: { } loss } peer ? PeerLost(slot.Kind, slot.WholeLength, PeerOf(peer)!.Value, loss) : null;
+
+    /// <summary>Why an operation can't go to its peer: the peer was removed, or is lost. Null where it can.</summary>
+    public Exception? FindReasonAgainst(in RmaOperation operation)
+    {
+        if (operation.Kind == RmaOperationKind.Receive)
+            return null;
+        RmaPeer peer = operation.Destination;
+        return peer.Entry is not { IsRemoved: false } entry ? Removed(operation.Kind == RmaOperationKind.Send ? "peer" : null)
+            : entry.Loss is { } loss ? PeerLost(operation.Kind, operation.Local.Length, peer, loss)
+            : null;
+    }
+
+    public static ArgumentException Removed(string? parameter) => new(
+        "This RmaPeer is not at the endpoint: it was removed, or is from before the peer was inserted again. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.",
+        parameter);
+
+    /// <summary>A peer, as users have it.</summary>
+    public RmaPeer? PeerOf(RmaDriverPeer? peer) => peer is null ? null : new RmaPeer(endpoint, peer);
+
+    private RmaPeerLostException PeerLost(RmaOperationKind kind, long length, RmaPeer peer, PeerLoss loss) => new(
+        $"{kind} of {length} bytes failed: {peer} is lost on provider '{provider}': {loss.Reason}. Operations to it fail at once until it is inserted again; import its memory again, too.",
+        kind,
+        peer,
+        loss.Error,
+        driver.NameOf(loss.Error));
+}

@@ -1,0 +1,517 @@
+using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
+using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Engine;
+using AllocTools.Providers;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools;
+
+/// <summary>
+/// An endpoint of any transport: RMA and messages between rented buffers and peers' memory. The transport is a
+/// <see cref="RmaEndpointDriver"/>; all else is done here. Opened by <see cref="IRmaContext.OpenEndpoint"/>.
+/// </summary>
+/// <remarks>
+/// Every operation has a slot and holds its buffer until the completion
+/// was read. One that the transport does not take waits in a queue that keeps the order and is never longer
+/// than there are slots. Whoever makes progress (the endpoint's thread, or the caller of <see cref="Poll"/>) reads
+/// completions, posts what waits, and ends what is overdue. Cancelling asks the transport to give up (advice, which may not
+/// reach RMA) and ends the await after <see cref="OverdueOperations.CancelGrace"/> at the latest.
+/// All members are safe to call from any thread.
+/// </remarks>
+public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
+{
+    /// <summary>How long closing waits for what a transport is asked to give up: many times what one takes that will.</summary>
+    private static readonly TimeSpan RecallTime = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long closing waits for calls into the transport: many times what one takes that is not stuck.</summary>
+    private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long closing waits for its own calls; taking a connection down may take seconds.</summary>
+    private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(10);
+
+    /// <summary>All of these.</summary>
+    private static readonly TimeSpan MostCloseTime = (2 * StopTime) + CloseTime;
+
+    private readonly RmaContext _context;
+    private readonly RmaEndpointDriver _driver;
+    private readonly RmaEndpointOptions _options;
+    private readonly IDisposable _contextLease;
+    private readonly TransportDescription _description;
+    private readonly PeerTable _peers;
+    private readonly CallGate _gate = new();
+    private readonly CompletionRing _completions;
+    private readonly EndpointCounters _counters = new();
+    private readonly EndpointErrors _errors;
+    private readonly OperationStarter _starter;
+    private readonly long _maxMessageLength;
+    private int _withoutTask;
+
+    /// <summary>Makes an endpoint of a transport. It closes the driver when it is closed; where this throws the caller does.</summary>
+    /// <param name="context">The context it belongs to, which is kept open until it is closed.</param>
+    /// <param name="driver">The transport.</param>
+    /// <param name="options">Its options.</param>
+    [Experimental(ExperimentalId.Providers)]
+    public RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options)
+        : this(context, driver, options, Copy(context))
+    {
+    }
+
+    /// <param name="context">The context it belongs to.</param>
+    /// <param name="driver">The transport.</param>
+    /// <param name="options">Its options.</param>
+    /// <param name="description">What its address says; the longest message is added.</param>
+    private protected RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options, TransportDescription description)
+    {
+        _context = context;
+        _driver = driver;
+        _options = options;
+        _contextLease = context.Retain();
+        try
+        {
+            _maxMessageLength = Math.Min(options.MaxMessageLength, Math.Min(driver.MaxMessageLength, context.Traits.MaxMessageSize));
+            _description = description;
+            _description.MaxMessageLength = _maxMessageLength;
+            Address = EndpointAddress.Compose(driver.Address.Span, _description);
+            _peers = new PeerTable(driver, _description, context.Health.Logger);
+            _completions = new CompletionRing(options.MaxOutstanding);
+            _errors = new EndpointErrors(this, driver, context.Traits.ProviderName);
+            // The thread that this starts reads completions at once.
+            driver.Attach(this);
+            _starter = new OperationStarter(context, driver, _errors, _completions, _counters, options);
+        }
+        catch
+        {
+            _contextLease.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public IRmaContext Context => _context;
+
+    EndpointCounters IMeteredEndpoint.Counters => _counters;
+
+    ILogger IMeteredEndpoint.Logger => _context.Health.Logger;
+
+    /// <inheritdoc/>
+    public ReadOnlyMemory<byte> Address { get; }
+
+    /// <inheritdoc/>
+    public RmaPeer InsertPeer(ReadOnlySpan<byte> address)
+    {
+        Enter();
+        try
+        {
+            return _errors.PeerOf(_peers.Insert(address, _starter.Slots))!.Value;
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void RemovePeer(RmaPeer peer)
+    {
+        Check(peer);
+        Enter();
+        try
+        {
+            _peers.Remove(peer.Entry!, _starter.Slots);
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <inheritdoc/>
+    public IAsyncEnumerable<RmaPeerLost> ReadLostPeersAsync(CancellationToken cancellationToken = default) => _peers.Lost.ReadAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    public RemoteRegion Import(RmaPeer peer, RemoteMemory memory)
+    {
+        Check(peer);
+        EndpointChecks.ThrowIfGrantsNothing(memory);
+        Enter();
+        try
+        {
+            EndpointChecks.ThrowIfNotOfTransport(memory, _description, peer.Entry!.IsRemoved ? null : peer.Entry.Transport);
+            if (!memory.IsRaw)
+                return new RemoteRegion(peer, memory, memory.Key, unmap: null);
+            // The key may live in the context, which must be there when it is unmapped.
+            IDisposable kept = _context.Retain();
+            try
+            {
+                ulong key = _driver.MapKey(memory, out Action? unmap);
+                return new RemoteRegion(peer, memory, key, () =>
+                {
+                    unmap?.Invoke();
+                    kept.Dispose();
+                });
+            }
+            catch
+            {
+                kept.Dispose();
+                throw;
+            }
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <inheritdoc/>
+    public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        StartWithoutResult(RmaOperation.Write(source, destination), timeout, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        StartWithoutResult(RmaOperation.Read(destination, source), timeout, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        StartWithoutResult(RmaOperation.Send(message, peer), timeout, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<RmaReceiveResult> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
+    {
+        RmaOperation operation = RmaOperation.Receive(buffer);
+        return RmaActivities.OperationsAreTraced
+            ? Trace(operation, timeout, cancellationToken)
+            : StartWithResult(operation, timeout, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public RmaEndpointStatistics GetStatistics()
+    {
+        RmaEndpointStatistics now = _starter.Snapshot();
+        return _gate.IsClosed ? now with { State = RmaEndpointState.Closed } : now;
+    }
+
+    /// <inheritdoc/>
+    public bool TryPost(in RmaOperation operation)
+    {
+        Enter();
+        try
+        {
+            CheckOperation(operation);
+            bool posted = false;
+            // Counted until Poll has taken its end, so that the completions have room for it.
+            int count = Interlocked.Increment(ref _withoutTask);
+            try
+            {
+                if (count > _options.MaxOutstanding)
+                    return false;
+                if (IsEmptyTransfer(operation))
+                {
+                    _completions.Add(new RmaCompletion(operation.Context, operation.Kind, 0, 0));
+                    return posted = true;
+                }
+                posted = _starter.TryPost(operation, _options.OperationTimeout);
+            }
+            finally
+            {
+                if (!posted)
+                    Interlocked.Decrement(ref _withoutTask);
+            }
+            return posted;
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <inheritdoc/>
+    public int Poll(Span<RmaCompletion> completions)
+    {
+        Enter();
+        try
+        {
+            int taken = _completions.Take(completions);
+            if (_starter.Loop is null && (taken < completions.Length || completions.IsEmpty))
+            {
+                _starter.RunOrBreak();
+                taken += _completions.Take(completions[taken..]);
+            }
+            if (taken > 0)
+                Interlocked.Add(ref _withoutTask, -taken);
+            return taken;
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <summary>
+    /// Closes the endpoint. Operations that are outstanding fail, and their buffers are free once this returns: closing
+    /// drops them. Where a call into the transport does not return, this gives up: after 2 s for a caller's, 2 s for one
+    /// of the endpoint's thread, 10 s for those that close it. It says so in the log, and closing goes on once they have
+    /// returned; until then the buffers are quarantined. A second call does nothing; never throws.
+    /// </summary>
+    public void Dispose()
+    {
+        GC.SuppressFinalize(this);
+        if (TryBeginClosing(out Task? closed) && !closed.Wait(MostCloseTime))
+            Log.EndpointStuck(_context.Health.Logger, _context.Traits.ProviderName);
+    }
+
+    /// <inheritdoc cref="Dispose"/>
+    public async ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        if (!TryBeginClosing(out Task? closed))
+            return;
+        try
+        {
+            await closed.WaitAsync(MostCloseTime).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            Log.EndpointStuck(_context.Health.Logger, _context.Traits.ProviderName);
+        }
+    }
+
+    /// <summary>Closes on a thread of its own, which may have to wait for ever.</summary>
+    /// <param name="closed">Completes when the endpoint is closed, or something is stuck and the owners of operations were notified.</param>
+    /// <returns>False: it was closed before.</returns>
+    private bool TryBeginClosing([NotNullWhen(true)] out Task? closed)
+    {
+        closed = null;
+        if (!_gate.TryClose())
+            return false;
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        closed = done.Task;
+        _peers.Lost.Close();
+        Thread closing = new(() =>
+        {
+            try
+            {
+                Close(done);
+            }
+            catch (Exception e)
+            {
+                // Of whatever kind: on a thread of its own it would end the process.
+                _context.Health.ReportUnexpected("closing", e);
+            }
+            finally
+            {
+                done.TrySetResult();
+            }
+        }) { IsBackground = true, Name = "AllocTools closing" };
+        closing.Start();
+        return true;
+    }
+
+    private ValueTask StartWithoutResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
+    {
+        if (RmaActivities.OperationsAreTraced)
+            return WithoutResult(Trace(operation, timeout, cancellationToken));
+        return Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
+            ? new ValueTask(slot!, slot!.Version)
+            : WithoutResult(later);
+    }
+
+    private ValueTask<RmaReceiveResult> StartWithResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken) =>
+        Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
+            ? new ValueTask<RmaReceiveResult>(slot!, slot!.Version)
+            : later;
+
+    /// <summary>As without a span, which allocates nothing; this does.</summary>
+    private ValueTask<RmaReceiveResult> Trace(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
+    {
+        Activity? callers = Activity.Current;
+        RmaSpan span = RmaActivities.StartOperation(operation.Kind, _context.Traits.ProviderName, operation.Local.Length, _context.Health.Logger);
+        try
+        {
+            return EndAsync(span, StartWithResult(operation, timeout, cancellationToken));
+        }
+        catch (Exception e)
+        {
+            // Thrown at once, as without a span.
+            span.Fail(e);
+            span.Dispose();
+            throw;
+        }
+        finally
+        {
+            Activity.Current = callers;
+        }
+    }
+
+    private static async ValueTask<RmaReceiveResult> EndAsync(RmaSpan span, ValueTask<RmaReceiveResult> running)
+    {
+        using (span)
+        {
+            try
+            {
+                return await running.ConfigureAwait(false);
+            }
+            catch (Exception e)
+            {
+                span.Fail(e);
+                throw;
+            }
+        }
+    }
+
+    /// <summary>Starts an operation with a task.</summary>
+    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is it.</returns>
+    private bool Start(
+        in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
+    {
+        slot = null;
+        later = default;
+        if (cancellationToken.IsCancellationRequested)
+        {
+            later = ValueTask.FromCanceled<RmaReceiveResult>(cancellationToken);
+            return false;
+        }
+        Enter();
+        try
+        {
+            TimeSpan limit = timeout ?? _options.OperationTimeout;
+            EndpointChecks.ThrowIfInvalidTimeout(limit);
+            CheckOperation(operation);
+            if (IsEmptyTransfer(operation))
+                return false;
+            return _starter.Start(operation, limit, cancellationToken, out slot, out later);
+        }
+        catch (RmaException e)
+        {
+            // Errors of use are thrown at once; what the transport or memory refuses is the task's.
+            later = ValueTask.FromException<RmaReceiveResult>(e);
+            return false;
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <summary>
+    /// A read or write of nothing is done at once, by nobody: shm (libfabric 1.17) never completes one. The buffer is
+    /// checked all the same.
+    /// </summary>
+    private bool IsEmptyTransfer(in RmaOperation operation)
+    {
+        if (operation.Local.Length != 0 || operation.Kind is not (RmaOperationKind.Write or RmaOperationKind.Read))
+            return false;
+        operation.Local.Hold().Release();
+        _counters.Succeeded(operation.Kind, 0);
+        return true;
+    }
+
+    private void CheckOperation(in RmaOperation operation)
+    {
+        if (_starter.Progress.Failure is { } failure)
+            throw _errors.NoProgress(operation.Kind, operation.Local.Length, failure);
+        long length = operation.Local.Length;
+        switch (operation.Kind)
+        {
+            case RmaOperationKind.Write or RmaOperationKind.Read:
+                RemoteRegion region = operation.Remote.Region
+                    ?? throw new ArgumentException("The remote memory is the default value; import it at this endpoint.", nameof(operation));
+                Check(region.Peer);
+                if (length > operation.Remote.Length)
+                    throw new ArgumentException($"{length} bytes do not fit into {operation.Remote.Length} bytes of the peer's memory.", nameof(operation));
+                EndpointChecks.ThrowIfNotExposedFor(operation.Kind, region.Memory);
+                EndpointChecks.ThrowIfReadOnly(operation);
+                break;
+            case RmaOperationKind.Send:
+                Check(operation.Peer);
+                ThrowIfTooLong(length, operation.Peer);
+                break;
+            case RmaOperationKind.Receive:
+                EndpointChecks.ThrowIfReadOnly(operation);
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(operation), operation.Kind, "There is no such operation.");
+        }
+    }
+
+    private void ThrowIfTooLong(long length, RmaPeer peer)
+    {
+        long theirs = peer.Entry!.Transport?.MaxMessageLength ?? long.MaxValue;
+        if (length <= Math.Min(_maxMessageLength, theirs))
+            return;
+        string limit = theirs < _maxMessageLength
+            ? $"than the peer takes, {theirs} bytes (its Endpoint:MaxMessageLength)"
+            : _maxMessageLength < _options.MaxMessageLength
+            ? $"than the provider '{_context.Traits.ProviderName}' can send, {_maxMessageLength} bytes"
+            : $"than Endpoint:MaxMessageLength, {_maxMessageLength} bytes";
+        throw new ArgumentException($"A message of {length} bytes is longer {limit}. Send parts, or write by RMA.", nameof(length));
+    }
+
+    private void Check(RmaPeer peer)
+    {
+        if (!ReferenceEquals(peer.Owner, this) || peer.Entry is null)
+            throw new ArgumentException("The peer was not inserted at this endpoint.", nameof(peer));
+    }
+
+    /// <summary>Nothing reaches a peer any more: operations to it fail from now on. Any thread may call this.</summary>
+    internal void Lose(RmaDriverPeer peer, PeerLoss loss)
+    {
+        if (peer.IsRemoved || !peer.TryLose(loss))
+            return;
+        // What is not seen in its slot by whoever ends what is outstanding sees the loss.
+        Interop.Fence.Full();
+        _counters.LostPeer();
+        Log.PeerLost(_context.Health.Logger, _context.Traits.ProviderName, peer.Number, loss.Reason);
+        _peers.Lost.Report(new RmaPeerLost(_errors.PeerOf(peer)!.Value, loss.Reason));
+        _starter.OnPeerLost();
+    }
+
+    internal void WakeForCompletions() => Volatile.Read(in _starter)?.WakeForCompletions();
+
+    /// <summary>A peer of this endpoint.</summary>
+    private protected RmaDriverPeer Entry(RmaPeer peer)
+    {
+        Check(peer);
+        return peer.Entry!;
+    }
+
+    private static TransportDescription Copy(RmaContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        return context.Description.Copy();
+    }
+
+    private void Close(TaskCompletionSource stuck)
+    {
+        bool isIdle = _gate.Empty.Wait(StopTime);
+        _starter.EndWaiting();
+        ProgressLoop? loop = _starter.Loop;
+        bool hasStopped = loop is null || loop.TryStop(StopTime);
+        // Owners are notified whatever closing takes.
+        _starter.Progress.FailAll(fabricIsDone: false);
+        if (!isIdle || !hasStopped)
+        {
+            Log.EndpointStuck(_context.Health.Logger, _context.Traits.ProviderName);
+            stuck.SetResult();
+        }
+        Task.WhenAll(_gate.Empty, loop?.Ended ?? Task.CompletedTask).Wait();
+        bool isRecalled = _driver.MustRecallBeforeClosing && _starter.Progress.TryRecall(RecallTime);
+        _peers.Close();
+        bool isDone = _driver.Close(isRecalled);
+        _starter.Progress.FailAll(fabricIsDone: isDone);
+        if (isDone)
+            _starter.Progress.Completions.ReleaseKept();
+        // Last: until an operation is ended its cancellation may wake the loop.
+        _starter.Dispose();
+        _contextLease.Dispose();
+    }
+
+    private void Enter() => ObjectDisposedException.ThrowIf(!_gate.TryEnter(), this);
+
+    private static ValueTask WithoutResult(ValueTask<RmaReceiveResult> task)
+    {
+        return task.IsCompletedSuccessfully ? ValueTask.CompletedTask : new ValueTask(task.AsTask());
+    }
+}

@@ -1,0 +1,256 @@
+using System.Collections.Concurrent;
+using System.Text;
+using AllocTools.Endpoints;
+
+namespace AllocTools.HostMemory;
+
+/// <summary>Moves memory inside the process. Reads and writes are done when the call returns; a send waits for its receive.</summary>
+/// <remarks>
+/// What a peer may do is checked as a fabric does it: by key, bounds and access of the registration, at the moment of
+/// the operation. An address is 8 bytes of a tag and 16 random ones. Each send meets the oldest receive of its peer; of the two
+/// queues at most one has entries. Messages are copied under the receiver's lock, so that neither buffer is given up meanwhile.
+/// </remarks>
+internal sealed class HostDriver : RmaEndpointDriver
+{
+    private const int PermissionDenied = 13;
+    private const int ConnectionReset = 104;
+    private const int Canceled = 125;
+    private const int IdLength = 16;
+
+    private readonly Guid _id = Guid.NewGuid();
+    private readonly byte[] _address;
+    private readonly Lock _gate = new();
+    private readonly LinkedList<(HostDriver Sender, RmaDriverOperation Operation)> _sends = new();
+    private readonly LinkedList<RmaDriverOperation> _receives = new();
+    private readonly ConcurrentQueue<Completion> _completions = new();
+    private readonly ConcurrentDictionary<HostDriver, HostPeer> _peers = new();
+
+    // Wherever a send of ours may wait; peers that were removed stay in.
+    private readonly ConcurrentDictionary<HostDriver, bool> _sentTo = new();
+    private readonly Dictionary<HostDriver, ulong> _numbers = [];
+    private ulong _lastNumber;
+    private bool _closed;
+
+    public HostDriver()
+    {
+        _address = [.. AddressTag, .. _id.ToByteArray()];
+        HostFabric.Add(_id, this);
+    }
+
+    public override ReadOnlyMemory<byte> Address => _address;
+
+    public override bool WakesForCompletions => true;
+
+    private static ReadOnlySpan<byte> AddressTag => "RMAHOST1"u8;
+
+    public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address)
+    {
+        if (address.Length != AddressTag.Length + IdLength || !address.StartsWith(AddressTag))
+            throw new RmaProviderException($"The peer's address of {address.Length} bytes can't be used with provider '{HostContext.ProviderName}': an address has {AddressTag.Length + IdLength} bytes before its trailer, and starts with '{Encoding.ASCII.GetString(AddressTag)}'. Both sides need the same provider; pass the peer endpoint's Address as it is.");
+        if (!HostFabric.TryFind(new Guid(address[AddressTag.Length..]), out HostDriver? peer))
+            throw new RmaProviderException($"The peer is closed, or in another process: the provider '{HostContext.ProviderName}' works inside one process only.");
+        return new HostPeer(address.ToArray(), peer);
+    }
+
+    public override ulong InsertPeer(RmaDriverPeer peer)
+    {
+        HostDriver driver = ((HostPeer)peer).Driver;
+        // Never a number that another had.
+        if (!_numbers.TryGetValue(driver, out ulong number))
+            _numbers[driver] = number = ++_lastNumber;
+        return number;
+    }
+
+    public override bool TryRemovePeer(ulong number)
+    {
+        foreach ((HostDriver driver, ulong its) in _numbers)
+        {
+            if (its == number)
+            {
+                _numbers.Remove(driver);
+                break;
+            }
+        }
+        return true;
+    }
+
+    public override RmaPostResult Post(RmaDriverOperation operation) => operation.Kind switch
+    {
+        RmaOperationKind.Send => Send(operation, ((HostPeer)operation.Peer!).Driver),
+        RmaOperationKind.Receive => Receive(operation),
+        _ => Copy(operation),
+    };
+
+    public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
+    {
+        var result = RmaReadResult.Nothing;
+        // Those that are here now: what comes meanwhile is the next turn's.
+        for (int left = _completions.Count; left > 0 && _completions.TryDequeue(out Completion completion); left--)
+        {
+            result = RmaReadResult.Something;
+            if (completion.Error == 0)
+                completions.Complete(completion.Index, completion.Length, completion.Sender);
+            else
+                completions.Fail(completion.Index, completion.Error, "");
+        }
+        return result;
+    }
+
+    public override void Cancel(RmaDriverOperation operation)
+    {
+        HostDriver at = operation.Peer is HostPeer peer ? peer.Driver : this;
+        lock (at._gate)
+        {
+            if (operation.Kind == RmaOperationKind.Receive ? !at._receives.Remove(operation) : !at._sends.Remove((this, operation)))
+                return;
+        }
+        Report(new Completion(operation.Index, 0, Canceled, null));
+    }
+
+    public override string? FindLoss(RmaDriverOperation operation, int error) => error == ConnectionReset ? ClosedReason : null;
+
+    public override string TextOf(int error) => error switch
+    {
+        PermissionDenied => "the peer's memory is not registered any more, not for this access, or shorter",
+        ConnectionReset => ClosedReason,
+        _ => "",
+    };
+
+    public override bool Close(bool isRecalled)
+    {
+        HostFabric.Remove(_id);
+        List<(HostDriver Sender, RmaDriverOperation Operation)> left;
+        lock (_gate)
+        {
+            _closed = true;
+            left = [.. _sends];
+            _sends.Clear();
+            _receives.Clear();
+        }
+        foreach ((HostDriver sender, RmaDriverOperation operation) in left)
+        {
+            if (sender != this)
+                sender.Report(new Completion(operation.Index, 0, ConnectionReset, null));
+        }
+        // Waits for a copy from a buffer of ours.
+        foreach (HostDriver at in _sentTo.Keys)
+        {
+            lock (at._gate)
+            {
+                for (LinkedListNode<(HostDriver Sender, RmaDriverOperation)>? node = at._sends.First, next; node is not null; node = next)
+                {
+                    next = node.Next;
+                    if (node.Value.Sender == this)
+                        at._sends.Remove(node);
+                }
+            }
+        }
+        foreach (HostDriver other in HostFabric.All())
+        {
+            if (other._peers.TryGetValue(this, out HostPeer? peer))
+                other.ReportLost(peer, ClosedReason, ConnectionReset);
+        }
+        return true;
+    }
+
+    internal override void OnPeerInserted(RmaDriverPeer peer) => _peers[((HostPeer)peer).Driver] = (HostPeer)peer;
+
+    internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<HostDriver, HostPeer>(((HostPeer)peer).Driver, (HostPeer)peer));
+
+    private const string ClosedReason = "its endpoint was closed";
+
+    /// <summary>Copies to or from a peer's memory, as its registration allows.</summary>
+    private static unsafe RmaPostResult Copy(RmaDriverOperation operation)
+    {
+        if (((HostPeer)operation.Peer!).Driver.IsClosed)
+            return RmaPostResult.Refused(ConnectionReset);
+        if (!HostFabric.TryFind(operation.Key, out HostRegistration? registration) || !registration.TryEnter())
+            return RmaPostResult.Refused(PermissionDenied);
+        try
+        {
+            bool isWrite = operation.Kind == RmaOperationKind.Write;
+            RmaAccess needed = isWrite ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
+            long length = operation.Length;
+            ulong end = (ulong)registration.Length;
+            if ((registration.Access & needed) == 0 || operation.RemoteAddress > end || (ulong)length > end - operation.RemoteAddress)
+                return RmaPostResult.Refused(PermissionDenied);
+            void* there = (byte*)registration.Address + operation.RemoteAddress;
+            void* here = (void*)operation.Address;
+            Buffer.MemoryCopy(isWrite ? here : there, isWrite ? there : here, length, length);
+            return RmaPostResult.Done(length);
+        }
+        finally
+        {
+            registration.Exit();
+        }
+    }
+
+    private bool IsClosed
+    {
+        get
+        {
+            lock (_gate)
+                return _closed;
+        }
+    }
+
+    private RmaPostResult Send(RmaDriverOperation send, HostDriver at)
+    {
+        lock (at._gate)
+        {
+            if (at._closed)
+                return RmaPostResult.Refused(ConnectionReset);
+            if (at._receives.First is not { } first)
+            {
+                _sentTo[at] = true;
+                at._sends.AddLast((this, send));
+                return RmaPostResult.Posted;
+            }
+            at._receives.RemoveFirst();
+            at.Deliver(this, send, first.Value);
+            return RmaPostResult.Done(send.Length);
+        }
+    }
+
+    private RmaPostResult Receive(RmaDriverOperation receive)
+    {
+        lock (_gate)
+        {
+            if (_sends.First is not { } first)
+            {
+                _receives.AddLast(receive);
+                return RmaPostResult.Posted;
+            }
+            _sends.RemoveFirst();
+            (HostDriver sender, RmaDriverOperation send) = first.Value;
+            long length = send.Length;
+            int index = send.Index;
+            Deliver(sender, send, receive);
+            sender.Report(new Completion(index, length, 0, null));
+            return RmaPostResult.Posted;
+        }
+    }
+
+    /// <summary>Copies a message to a receive of this endpoint.</summary>
+    private unsafe void Deliver(HostDriver sender, RmaDriverOperation send, RmaDriverOperation receive)
+    {
+        long length = send.Length;
+        if (length <= receive.Length)
+            Buffer.MemoryCopy((void*)send.Address, (void*)receive.Address, receive.Length, length);
+        Report(new Completion(receive.Index, length, 0, _peers.GetValueOrDefault(sender)));
+    }
+
+    private void Report(in Completion completion)
+    {
+        _completions.Enqueue(completion);
+        Wake();
+    }
+
+    private readonly record struct Completion(int Index, long Length, int Error, HostPeer? Sender);
+}
+
+/// <summary>A peer in this process.</summary>
+internal sealed class HostPeer(byte[] address, HostDriver driver) : RmaDriverPeer(address)
+{
+    public HostDriver Driver => driver;
+}

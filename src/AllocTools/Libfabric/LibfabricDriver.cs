@@ -1,0 +1,275 @@
+using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
+using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Engine;
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>libfabric's part of an endpoint: a reliable-datagram endpoint (FI_EP_RDM), its completion queue and address vector.</summary>
+/// <remarks>Every operation has a native context of its own (FI_CONTEXT2), by whose place its completion is known.</remarks>
+internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
+{
+    /// <summary>How many looks in a row an endpoint that waits for no peer leaves out.</summary>
+    private const int MostLooksLeftOut = 3;
+
+    private readonly LibfabricContext _context;
+    private readonly LibfabricEndpointResources _resources;
+    private readonly bool _ownsResources;
+    private readonly bool _isShared;
+    private readonly int _maxUnreceivedMessages;
+    private readonly PeerAddressFormat _format;
+    private readonly PeerReach _reach;
+    private readonly DeliveryGauge? _gauge;
+    private readonly ReceiveOverflow? _overflow;
+    private readonly fi_context2* _contexts;
+    private readonly LibfabricPoster _poster;
+    private readonly CompletionReader _reader;
+    private readonly TransmitLanes _lanes;
+    private readonly PeerProbe _probe;
+    private readonly ConcurrentDictionary<ulong, LibfabricPeer> _peers = new();
+    private readonly Lock _vectorGate = new();
+    private int _looksLeftOut;
+    private bool _wasRefusalLogged;
+
+    /// <summary>With <paramref name="ownsResources"/> it takes over the resources; not where it throws.</summary>
+    public LibfabricDriver(LibfabricContext context, LibfabricEndpointResources resources, bool ownsResources, LibfabricOptions provider)
+    {
+        LibfabricEndpointOptions options = provider.Endpoint;
+        _context = context;
+        _resources = resources;
+        _ownsResources = ownsResources;
+        _isShared = LibfabricDiscovery.IsSharedMemory(context.Traits.ProviderName);
+        _maxUnreceivedMessages = options.MaxUnreceivedMessages;
+        fi_addr_format format = context.Info.Info->addr_format;
+        byte[] advertised = AdvertisedAddress.Of(resources.Address, format, provider);
+        Address = advertised;
+        Description = context.Description.Copy();
+        // Where an address of another's choice is reached from is not known here.
+        if (string.IsNullOrEmpty(provider.AdvertisedNode) || Description.IsSharedMemory)
+            Description.Place = PeerPlace.FindOwn();
+        _format = new PeerAddressFormat(format, resources.Address);
+        _reach = new PeerReach(format, resources.Address, advertised, Description.Place);
+        _gauge = DeliveryGauge.TryOpen(context, options.MaxOutstanding);
+        Description.Gauge = _gauge?.Remote;
+        _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
+        NativeMemory.Clear(_contexts, (nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2));
+        _overflow = ReceiveOverflow.TryMap(context.Info, context.Traits, Math.Min(options.MaxMessageLength, context.Traits.MaxMessageSize), context.Health.Logger);
+        _resources.Endpoint.Acquire();
+        _resources.Queue.Acquire();
+        var posted = new PostedOperation[options.MaxOutstanding];
+        _lanes = new TransmitLanes(this, context, resources, posted);
+        _poster = new LibfabricPoster(_lanes, context.Traits, posted, _contexts, _overflow, _gauge);
+        _reader = new CompletionReader(context, resources.Queue, posted, _contexts, this, _overflow, _gauge);
+        _probe = new PeerProbe(this, context);
+    }
+
+    /// <summary>What the endpoint's address says of the transport.</summary>
+    public TransportDescription Description { get; }
+
+    public override ReadOnlyMemory<byte> Address { get; }
+
+    /// <summary>
+    /// shm of libfabric 1.x looks for a receive and queues an unexpected message in two steps: a receive that is posted
+    /// between them, while another thread makes progress, never meets its message. And a turn may close the native
+    /// endpoint (<see cref="TransmitLanes"/>) that another operation is just posted to.
+    /// </summary>
+    public override bool PostsBesideProgress => !_isShared;
+
+    /// <summary>shm's processes lock each other's memory. One that is killed there leaves the lock behind, and whoever posts to it spins for ever.</summary>
+    public override bool MayHangOnDeadPeers => _isShared;
+
+    public override int WaitDescriptor => _resources.WaitDescriptor;
+
+    public override bool WatchesPeers => _resources.HasFile;
+
+    /// <summary>Registrations may keep the native endpoint open, and then closing drops nothing.</summary>
+    public override bool MustRecallBeforeClosing => !_ownsResources;
+
+    /// <summary>Those that are in and not lost.</summary>
+    public IEnumerable<LibfabricPeer> PresentPeers => _peers.Values.Where(static p => p.IsPresent);
+
+    /// <summary>The peer with a number; null where none is in.</summary>
+    public LibfabricPeer? FindPeer(ulong number) => _peers.GetValueOrDefault(number);
+
+    /// <summary>Whether the bytes of sends to a peer can be known to have arrived.</summary>
+    public static bool ConfirmsSendsTo(RmaDriverPeer peer) => ((LibfabricPeer)peer).Flow is not null;
+
+    public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address) => OpenPeer(address, null);
+
+    internal override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address, TransportDescription? transport)
+    {
+        string? error = _format.FindReasonAgainst(address) is { } format
+            ? format + ". Both sides need the same provider; pass the peer endpoint's Address as it is"
+            : _reach.FindReasonAgainst(address, transport?.Place);
+        if (error is not null)
+        {
+            throw new RmaProviderException(
+                $"The peer's address of {address.Length} bytes can't be used with provider '{_context.Traits.ProviderName}': {error}.",
+                FiErrno.FI_EINVAL,
+                nameof(FiErrno.FI_EINVAL));
+        }
+        SharedMemoryFile.PeerFile? file = _resources.HasFile ? SharedMemoryFile.OpenPeer(address) : null;
+        PeerFlow? flow = _gauge is not null && transport?.Gauge is var (gauge, key) ? new PeerFlow(gauge, key, _maxUnreceivedMessages) : null;
+        return new LibfabricPeer(address.ToArray(), file, flow);
+    }
+
+    public override ulong InsertPeer(RmaDriverPeer peer)
+    {
+        ReadOnlySpan<byte> address = peer.Address.Span;
+        ulong number;
+        int status;
+        lock (_vectorGate)
+            status = _resources.Vector.Insert(address, out number);
+        // 1 is the number of addresses that were inserted.
+        if (status == 1 && number != FiConstants.FI_ADDR_NOTAVAIL)
+            return number;
+        status = status < 0 ? status : -FiErrno.FI_EINVAL;
+        throw LibfabricErrors.Provider(
+            _context.Library,
+            _context.Traits.ProviderName,
+            $"fi_av_insert of a peer's address of {address.Length} bytes",
+            status,
+            status == -FiErrno.FI_EINVAL ? $" It is no address of this provider (pass the peer endpoint's Address as it is), or there are as many peers as the transport takes; {_peers.Count} are in." : "");
+    }
+
+    internal override void OnPeerInserted(RmaDriverPeer peer) => _peers[peer.Number] = (LibfabricPeer)peer;
+
+    internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<ulong, LibfabricPeer>(peer.Number, (LibfabricPeer)peer));
+
+    /// <remarks>
+    /// Versions differ in what they refuse: sockets of libfabric 2.x is said to give FI_EINVAL for a peer that is in and was
+    /// never connected to (see libfabric's pull request 11689; not run here). For this side a peer is removed in any case, so that is no error of the caller's.
+    /// </remarks>
+    public override bool TryRemovePeer(ulong number)
+    {
+        int status;
+        lock (_vectorGate)
+            status = _resources.Vector.Remove(number);
+        if (status != 0 && !_wasRefusalLogged)
+        {
+            _wasRefusalLogged = true;
+            Log.PeerNotForgotten(_context.Health.Logger, _context.Traits.ProviderName, FiErrno.NameOf(status));
+        }
+        // It is not there, whatever it was.
+        return status == 0 || status == -FiErrno.FI_EINVAL;
+    }
+
+    public override ulong MapKey(in RemoteMemory memory, out Action? unmap)
+    {
+        LibfabricContext context = _context;
+        ulong key = context.MapRawKey(memory.RawBase, memory.RawKey);
+        unmap = () => context.UnmapRawKey(key);
+        return key;
+    }
+
+    public override RmaPostResult Post(RmaDriverOperation operation)
+    {
+        int status = (int)_poster.Post(operation);
+        return status == 0 ? RmaPostResult.Posted
+            : status == -FiErrno.FI_EAGAIN ? RmaPostResult.Full
+            : RmaPostResult.Refused(Math.Abs(status));
+    }
+
+    public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
+    {
+        bool happened = _reader.Read(completions, clearSignal);
+        // A completion that has not been read yet may be of what the look would give up.
+        if (_reader.WasEmptied)
+            _lanes.LookIfDue(completions);
+        return happened ? RmaReadResult.Something : RmaReadResult.Nothing;
+    }
+
+    public override void Cancel(RmaDriverOperation operation) => _resources.Endpoint.Cancel(&_contexts[operation.Index]);
+
+    public override RmaWaitState PrepareToWait(out string? reason)
+    {
+        int status = _context.Fabric.TryWait(_resources.Queue);
+        reason = status == 0 ? null : $"fi_trywait failed with {FiErrno.NameOf(status)}";
+        return status == 0 ? RmaWaitState.Ready : status == -FiErrno.FI_EAGAIN ? RmaWaitState.ReadFirst : RmaWaitState.Broken;
+    }
+
+    public override bool LookAfterPeers()
+    {
+        bool needsLook = _lanes.NeedsLook();
+        // Each peer's file costs some system calls.
+        if (needsLook || _looksLeftOut++ == MostLooksLeftOut)
+        {
+            _looksLeftOut = 0;
+            _probe.LookAtFiles(PresentPeers);
+        }
+        if (needsLook)
+            _lanes.NoteLook();
+        return needsLook;
+    }
+
+    public override string? FindLoss(RmaDriverOperation operation, int error) => _probe.FindLoss((LibfabricPeer)operation.Peer!, error);
+
+    public override void OnFull(RmaDriverOperation operation, TimeSpan? elapsed)
+    {
+        if (operation.Peer is LibfabricPeer { IsRemoved: false } peer)
+            _probe.OnFull(peer, elapsed);
+    }
+
+    public override bool HoldsBack(RmaDriverOperation operation, bool isQueued) => _poster.HoldsBack(operation, isQueued);
+
+    public override string NameOf(int error) => FiErrno.NameOf(error);
+
+    public override string TextOf(int error) => _context.Library.StrError(error);
+
+    public override string? ExplainTimeout(RmaDriverOperation operation, bool wasPosted) =>
+        wasPosted ? _lanes.ExplainTimeout(operation) : LibfabricPoster.ExplainTimeout(operation);
+
+    public override bool Close(bool isRecalled)
+    {
+        _resources.Endpoint.DangerousRelease();
+        _resources.Queue.DangerousRelease();
+        bool lanesAreClosed = _lanes.Close();
+        if (_ownsResources)
+            _resources.Dispose();
+        bool isDone = isRecalled || (lanesAreClosed && _resources.IsEndpointClosed);
+        if (isDone)
+        {
+            NativeMemory.AlignedFree(_contexts);
+            _overflow?.Unmap();
+        }
+        _gauge?.Close(isDone);
+        return isDone;
+    }
+
+    internal override IWaker? CreateWaker() => _resources.Bell is { } bell ? new BellWaker(bell) : null;
+
+    /// <summary>Opens one more native endpoint with the same peers, while none is inserted or removed.</summary>
+    public TransmitLane OpenLane()
+    {
+        lock (_vectorGate)
+            return _resources.OpenLane();
+    }
+}
+
+/// <summary>What libfabric knows of an operation that was given to it.</summary>
+internal struct PostedOperation
+{
+    /// <summary>Its completion has not been read.</summary>
+    public bool IsOutstanding;
+
+    public bool IsReceive;
+
+    public LibfabricPeer? Peer;
+
+    /// <summary>Which use of the operation's object the rest is of (<see cref="RmaDriverOperation.Use"/>).</summary>
+    public long Use;
+
+    /// <summary>What is known of how a send's peer takes messages; null where nothing is, and for other operations.</summary>
+    public PeerFlow? Flow;
+
+    /// <summary>Where a send with a <see cref="Flow"/> is.</summary>
+    public SendStage Stage;
+
+    /// <summary>Through which native endpoint it was posted; null where there is only one.</summary>
+    public TransmitLane? Lane;
+
+    /// <summary>Which of all that were posted it was.</summary>
+    public long Order;
+}
