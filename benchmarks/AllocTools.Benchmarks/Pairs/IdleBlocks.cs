@@ -17,11 +17,11 @@ internal static class IdleBlocks
             if (magazines[number] is null)
             {
                 magazines[number] = new Magazine(number, Magazine.MaxCapacity, Magazine.MaxCapacity);
-                magazines[number]!.TryPush(1, ref mode);
+                magazines[number]!.TryPush(new FreeBlock(1, 0), ref mode);
             }
             for (int i = 0; i < operations; i++)
             {
-                if (Own(magazines) is { } from && from.TryPop(out ulong block) && Own(magazines) is { } to)
+                if (Own(magazines) is { } from && from.TryPop(out FreeBlock block) && Own(magazines) is { } to)
                     to.TryPush(block, ref mode);
             }
         });

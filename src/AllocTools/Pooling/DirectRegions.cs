@@ -84,7 +84,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
     /// <summary>Idle bytes. Read without the lock.</summary>
     public long IdleBytes => Volatile.Read(ref _idleBytes);
 
-    private protected override void TakeBack(Slab slab, int index)
+    private protected override void TakeBack(Slab slab, int index, ulong nextLease)
     {
         Engine.Scrubber.Scrub(slab, index);
         bool isKept = slab.Region.Length <= maxIdleBytes;

@@ -1,15 +1,41 @@
 namespace AllocTools.Pooling;
 
+/// <summary>A free block of a size class, and the lease that its next rent gets.</summary>
+/// <remarks>
+/// Whoever returns a block knows its next lease, and notes it beside the number: a rent touches no state word, so that the
+/// word's cache line stays with the threads that use and return the block.
+/// Invariant: while a block is free, its state word = Lease, whose hold count is 0.
+/// </remarks>
+internal readonly struct FreeBlock(ulong number, ulong lease)
+{
+    /// <summary>The slab's number in its class in the upper half, the block's index there in the lower.</summary>
+    public readonly ulong Number = number;
+
+    public readonly ulong Lease = lease;
+
+    public FreeBlock(int slab, int index, ulong lease)
+        : this(((ulong)(uint)slab << 32) | (uint)index, lease)
+    {
+    }
+
+    public int Slab => (int)(Number >> 32);
+
+    public int Index => (int)(uint)Number;
+}
+
 /// <summary>The free blocks of one slab, last in, first out; and its place among the slabs of its class. Guarded by the class's lock.</summary>
 internal sealed class FreeBlocks
 {
+    // Of a free block, at the same place: its index, and its next lease. That of a block that was never rented is 0.
     private readonly int[] _indices;
+    private readonly ulong[] _leases;
 
     public FreeBlocks(Slab slab, int number)
     {
         Slab = slab;
         Number = number;
         _indices = new int[slab.BlockCount];
+        _leases = new ulong[slab.BlockCount];
         Count = _indices.Length;
         // Low addresses are handed out first.
         for (int i = 0; i < _indices.Length; i++)
@@ -42,7 +68,27 @@ internal sealed class FreeBlocks
     /// <inheritdoc cref="Shelf"/>
     public FreeBlocks? Next { get; set; }
 
-    public int Pop() => _indices[--Count];
+    /// <summary>Takes as many as fit; there are so many.</summary>
+    public void Pop(Span<FreeBlock> blocks)
+    {
+        int first = Count - blocks.Length;
+        ReadOnlySpan<int> indices = _indices.AsSpan(first, blocks.Length);
+        ReadOnlySpan<ulong> leases = _leases.AsSpan(first, blocks.Length);
+        // The last one that was put comes first.
+        for (int i = 0, from = blocks.Length - 1; i < blocks.Length; i++, from--)
+            blocks[i] = new FreeBlock(Number, indices[from], leases[from]);
+        Count = first;
+    }
 
-    public void Push(int index) => _indices[Count++] = index;
+    public void Push(ReadOnlySpan<FreeBlock> blocks)
+    {
+        Span<int> indices = _indices.AsSpan(Count, blocks.Length);
+        Span<ulong> leases = _leases.AsSpan(Count, blocks.Length);
+        for (int i = 0; i < blocks.Length; i++)
+        {
+            indices[i] = blocks[i].Index;
+            leases[i] = blocks[i].Lease;
+        }
+        Count += blocks.Length;
+    }
 }

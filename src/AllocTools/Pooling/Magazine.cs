@@ -68,7 +68,7 @@ internal sealed class Magazine
 
     /// <summary>Takes a block. Only the owning thread may call this.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool TryPop(out ulong block)
+    public bool TryPop(out FreeBlock block)
     {
         Volatile.Write(ref _state.Busy, 1);
         if (Volatile.Read(ref _state.Revoked) == 0)
@@ -84,7 +84,7 @@ internal sealed class Magazine
             }
         }
         Volatile.Write(ref _state.Busy, 0);
-        block = 0;
+        block = default;
         return false;
     }
 
@@ -92,7 +92,7 @@ internal sealed class Magazine
     /// <param name="block">The block.</param>
     /// <param name="mode">Read while busy: whoever changed it and then passed the barrier finds the block here, or it is refused.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool TryPush(ulong block, ref int mode)
+    public bool TryPush(FreeBlock block, ref int mode)
     {
         Volatile.Write(ref _state.Busy, 1);
         if ((Volatile.Read(ref _state.Revoked) | Volatile.Read(ref mode)) == 0)
@@ -110,32 +110,37 @@ internal sealed class Magazine
         return false;
     }
 
-    /// <summary>Puts several, unless somebody else wants blocks. Only the owning thread may call this.</summary>
-    /// <returns>How many it took, from the start.</returns>
-    public int Fill(ReadOnlySpan<ulong> blocks, ref int mode)
+    /// <summary>Takes half of what it holds at the most, and gives one of them to the caller, unless somebody else wants blocks. Only the owning thread may call this, with the lock of the shelves held.</summary>
+    /// <returns>False where it took nothing.</returns>
+    public bool TryFill(SlabShelves shelves, ref int mode, out FreeBlock block)
     {
-        int filled = 0;
+        int count = 0;
+        block = default;
         Volatile.Write(ref _state.Busy, 1);
         if ((Volatile.Read(ref _state.Revoked) | Volatile.Read(ref mode)) == 0)
         {
-            filled = Math.Min(blocks.Length, _capacity - _state.Count);
-            blocks[..filled].CopyTo(Blocks[_state.Count..]);
-            _state.Count += filled;
+            int top = _state.Count;
+            count = shelves.Take(Blocks.Slice(top, Math.Min(_capacity / 2, _capacity - top)));
+            if (count != 0)
+            {
+                _state.Count = top + count - 1;
+                block = BlockAt(_state.Count);
+            }
         }
         Volatile.Write(ref _state.Busy, 0);
-        return filled;
+        return count != 0;
     }
 
-    /// <summary>Takes the blocks that were put first. Only the owning thread may call this.</summary>
+    /// <summary>Puts back half of what it holds at the most, those that were put first. Only the owning thread may call this, with the lock of the shelves held.</summary>
     /// <returns>How many.</returns>
-    public int Spill(Span<ulong> into)
+    public int Spill(SlabShelves shelves)
     {
         int count = 0;
         Volatile.Write(ref _state.Busy, 1);
         if (Volatile.Read(ref _state.Revoked) == 0)
         {
-            count = Math.Min(into.Length, _state.Count);
-            Blocks[..count].CopyTo(into);
+            count = Math.Min(_capacity / 2, _state.Count);
+            shelves.Put(Blocks[..count]);
             // What was put last is warm in the cache, and stays.
             Blocks[count.._state.Count].CopyTo(Blocks);
             _state.Count -= count;
@@ -150,7 +155,7 @@ internal sealed class Magazine
     public void EndRevocation() => Volatile.Write(ref _state.Revoked, 0);
 
     /// <summary>Takes all blocks of one that is revoked, where its owner is not in the middle of something.</summary>
-    public bool TryTakeAll(List<ulong> into)
+    public bool TryTakeAll(List<FreeBlock> into)
     {
         if (Volatile.Read(ref _state.Busy) != 0)
             return false;
@@ -164,14 +169,14 @@ internal sealed class Magazine
     [Conditional("ALLOCTOOLS_COUNTERS")]
     private void CountRent() => _state.Rents++;
 
-    private Span<ulong> Blocks => MemoryMarshal.CreateSpan(ref _state.First, _capacity);
+    private Span<FreeBlock> Blocks => MemoryMarshal.CreateSpan(ref _state.First, _capacity);
 
     /// <summary>Within the capacity: its callers have looked.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private ref ulong BlockAt(int index) => ref Unsafe.Add(ref _state.First, (nint)(uint)index);
+    private ref FreeBlock BlockAt(int index) => ref Unsafe.Add(ref _state.First, (nint)(uint)index);
 
     /// <summary>Alone on its cache lines, and its neighbours', which are fetched in pairs. The blocks stand in it: one load less to get at them.</summary>
-    [StructLayout(LayoutKind.Explicit, Size = 160 + (MaxCapacity * sizeof(ulong)) + 128)]
+    [StructLayout(LayoutKind.Explicit, Size = 160 + (MaxCapacity * 16) + 128)]
     private struct State
     {
         [FieldOffset(128)]
@@ -188,6 +193,6 @@ internal sealed class Magazine
 
         /// <summary>The first of <see cref="MaxCapacity"/> blocks.</summary>
         [FieldOffset(160)]
-        public ulong First;
+        public FreeBlock First;
     }
 }

@@ -10,7 +10,7 @@ namespace AllocTools.Pooling;
 /// </remarks>
 internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publish)
 {
-    private const long MaxBytes = 16L << 20;
+    private const long MaxBytes = 64L << 20;
     private const int ShareOfRest = 8;
 
     private readonly Lock _gate = new();
@@ -106,9 +106,9 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
 
     /// <summary>Empties what was revoked, behind the barrier; a live owner's stays and fills again, a dead one's is gone.</summary>
     /// <returns>What was in them.</returns>
-    public List<ulong> Collect(MagazinesToCollect which)
+    public List<FreeBlock> Collect(MagazinesToCollect which)
     {
-        List<ulong> blocks = [];
+        List<FreeBlock> blocks = [];
         lock (_gate)
         {
             if (which == MagazinesToCollect.AllAndShrink && _revoked.Count != 0)
@@ -145,9 +145,9 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
 
     /// <summary>The pool is closed, and returns go elsewhere: no thread uses a magazine any more.</summary>
     /// <returns>What was in them.</returns>
-    public List<ulong> Close()
+    public List<FreeBlock> Close()
     {
-        List<ulong> blocks = [];
+        List<FreeBlock> blocks = [];
         lock (_gate)
         {
             _closed = true;
@@ -164,7 +164,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
     }
 
     // The owner is busy for a few nanoseconds, or was put off its processor there: it gets on by itself.
-    private static void Take(Magazine magazine, List<ulong> blocks)
+    private static void Take(Magazine magazine, List<FreeBlock> blocks)
     {
         SpinWait spin = default;
         while (!magazine.TryTakeAll(blocks))

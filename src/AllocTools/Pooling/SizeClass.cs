@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -17,8 +18,6 @@ internal sealed class SizeClass : SlabOwner
 {
     private const long FirstGrowthBytes = 1L << 20;
 
-    private const int MaxBatch = Magazine.MaxCapacity / 2;
-
     private readonly Lock _gate = new();
     private readonly SlabShelves _shelves;
     private readonly MagazineSet _magazines;
@@ -29,8 +28,10 @@ internal sealed class SizeClass : SlabOwner
 
     // A copy of the detector's, one load away on the warm path.
     private long _leakMask;
-    private long _hits;
-    private long _misses;
+
+    // The slabs by number, looked up without the lock: of a block that is out of the shelves, the slab is there.
+    private Slab?[] _slabs = [];
+    private Counts _counts;
 
     public SizeClass(PoolEngine engine, long blockSize, int initialBlocks, TimeProvider time)
         : base(engine)
@@ -72,7 +73,7 @@ internal sealed class SizeClass : SlabOwner
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryTakeWarm(long length, out RmaBuffer buffer)
     {
-        if (OwnMagazine() is { } magazine && magazine.TryPop(out ulong block))
+        if (OwnMagazine() is { } magazine && magazine.TryPop(out FreeBlock block))
         {
             buffer = ToBuffer(block, length);
             if ((magazine.OwnRents & _leakMask) == 0)
@@ -133,7 +134,7 @@ internal sealed class SizeClass : SlabOwner
         if (slab is null)
             return 0;
         lock (_gate)
-            _shelves.Add(slab, isInitial: true);
+            Add_NeedsLock(slab, isInitial: true);
         Engine.Memory.InTransit.Leave(slab.Region.Length);
         Engine.SignalWaiters();
         return slab.BlockCount * BlockSize;
@@ -152,7 +153,7 @@ internal sealed class SizeClass : SlabOwner
     {
         lock (_gate)
         {
-            ReadOnlySpan<ulong> blocks = CollectionsMarshal.AsSpan(_magazines.Collect(which));
+            ReadOnlySpan<FreeBlock> blocks = CollectionsMarshal.AsSpan(_magazines.Collect(which));
             _shelves.Put(blocks);
             return !blocks.IsEmpty;
         }
@@ -195,7 +196,7 @@ internal sealed class SizeClass : SlabOwner
     /// <summary>Takes an idle block of those that are kept from the start.</summary>
     public bool TryTakeInitial(long length, out RmaBuffer buffer)
     {
-        ulong block;
+        FreeBlock block;
         lock (_gate)
         {
             if (!_shelves.TryTakeInitial(out block))
@@ -203,7 +204,7 @@ internal sealed class SizeClass : SlabOwner
                 buffer = default;
                 return false;
             }
-            _hits++;
+            _counts.Hits++;
         }
         buffer = ToBuffer(block, length);
         return true;
@@ -252,8 +253,8 @@ internal sealed class SizeClass : SlabOwner
                 Slabs = _shelves.Count,
                 RegisteredBytes = _shelves.Bytes,
                 IdleBytes = _shelves.Bytes - ((_shelves.Total - idle) * BlockSize),
-                Hits = _hits + _magazines.Rents,
-                Misses = _misses,
+                Hits = _counts.Hits + _magazines.Rents,
+                Misses = _counts.Misses,
                 TotalBuffers = _shelves.Total,
                 IdleBuffers = idle,
                 QuarantinedBuffers = Quarantined,
@@ -261,10 +262,10 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
-    private protected override void TakeBack(Slab slab, int index)
+    private protected override void TakeBack(Slab slab, int index, ulong nextLease)
     {
         Engine.Scrubber.Scrub(slab, index);
-        ulong block = SlabShelves.NumberOf(slab.Number, index);
+        FreeBlock block = new(slab.Number, index, nextLease);
         if (Volatile.Read(ref Mode) < SlowMode)
         {
             Magazine? magazine = OwnMagazine() ?? _magazines.Create();
@@ -282,19 +283,12 @@ internal sealed class SizeClass : SlabOwner
     }
 
     /// <summary>Makes room in a magazine of more than one block, by putting back half of it.</summary>
-    [SkipLocalsInit]
     private bool Spill(Magazine magazine)
     {
-        int half = magazine.Capacity / 2;
-        if (half == 0)
-            return false;
-        Span<ulong> blocks = stackalloc ulong[MaxBatch];
         lock (_gate)
         {
-            int count = magazine.Spill(blocks[..half]);
-            if (count == 0)
+            if (magazine.Spill(_shelves) == 0)
                 return false;
-            _shelves.Put(blocks[..count]);
         }
         AfterPut();
         return true;
@@ -317,7 +311,7 @@ internal sealed class SizeClass : SlabOwner
     private bool TryTakeFree(long length, bool isHit, out RmaBuffer buffer)
     {
         Magazine? magazine = MagazineToFill();
-        ulong block;
+        FreeBlock block;
         lock (_gate)
         {
             if (!TryTake_NeedsLock(magazine, isHit, out block))
@@ -333,34 +327,28 @@ internal sealed class SizeClass : SlabOwner
     /// <summary>The thread's magazine; none while callers wait or the pool closes.</summary>
     private Magazine? MagazineToFill() => Volatile.Read(ref Mode) < SlowMode ? OwnMagazine() ?? _magazines.Create() : null;
 
-    [SkipLocalsInit]
-    private bool TryTake_NeedsLock(Magazine? magazine, bool isHit, out ulong block)
+    private bool TryTake_NeedsLock(Magazine? magazine, bool isHit, out FreeBlock block)
     {
-        Span<ulong> blocks = stackalloc ulong[MaxBatch];
         // Half of what a magazine holds, the caller's among them: as many as it holds in flight come and go without the slabs.
-        int taken = _shelves.Take(blocks[..Math.Max(1, (magazine?.Capacity ?? 0) / 2)]);
-        if (taken == 0)
+        if (magazine is null || !magazine.TryFill(_shelves, ref Slow, out block))
         {
-            block = 0;
-            return false;
+            block = default;
+            if (_shelves.Take(new Span<FreeBlock>(ref block)) == 0)
+                return false;
         }
         if (isHit)
-            _hits++;
+            _counts.Hits++;
         else
-            _misses++;
-        Span<ulong> others = blocks[1..taken];
-        int filled = magazine?.Fill(others, ref Slow) ?? 0;
-        _shelves.Put(others[filled..]);
-        block = blocks[0];
+            _counts.Misses++;
         return true;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private RmaBuffer ToBuffer(ulong block, long length)
+    private RmaBuffer ToBuffer(FreeBlock block, long length)
     {
-        Slab slab = _shelves.ByNumber[(uint)(block >> 32)]!;
-        int index = (int)(uint)block;
-        return new RmaBuffer(slab, index, slab.Lease(index), (uint)(slab.BlockSize - length));
+        Slab slab = _slabs[block.Slab]!;
+        Debug.Assert(slab.State(block.Index) == block.Lease, "a free block's state word is its next lease");
+        return new RmaBuffer(slab, block.Index, block.Lease, (uint)(slab.BlockSize - length));
     }
 
     /// <summary>
@@ -408,16 +396,22 @@ internal sealed class SizeClass : SlabOwner
     {
         _magazines.Restore();
         Magazine? magazine = MagazineToFill();
-        ulong block;
+        FreeBlock block;
         lock (_gate)
         {
-            _shelves.Add(slab);
+            Add_NeedsLock(slab, isInitial: false);
             _nextGrowthBytes = Math.Min(Math.Max(slab.Region.Length * 2, FirstGrowthBytes), Engine.MaxSlabBytes);
             // Before any other thread sees the slab: they may take all the rest of it.
             TryTake_NeedsLock(magazine, isHit: false, out block);
         }
         Engine.Memory.InTransit.Leave(slab.Region.Length);
         return ToBuffer(block, length);
+    }
+
+    private void Add_NeedsLock(Slab slab, bool isInitial)
+    {
+        _shelves.Add(slab, isInitial);
+        Volatile.Write(ref _slabs, _shelves.ByNumber);
     }
 
     /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
@@ -491,5 +485,16 @@ internal sealed class SizeClass : SlabOwner
             Engine.Memory.InTransit.Leave(length);
         }
         return true;
+    }
+
+    /// <summary>Written at each fill: away from the fields above, which every rent and return reads.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct Counts
+    {
+        [FieldOffset(128)]
+        public long Hits;
+
+        [FieldOffset(136)]
+        public long Misses;
     }
 }

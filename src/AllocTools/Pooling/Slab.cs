@@ -8,8 +8,8 @@ namespace AllocTools.Pooling;
 /// Each block has a state word: the upper 56 bits are a generation, the lower 8 count holds (operations, exposures, pins).
 /// A lease is the word as it was when the block was rented. A return is one compare-and-swap from the lease to the next
 /// generation: it fails when the lease has ended and when anything holds the block, and of two threads that return
-/// copies of one lease exactly one succeeds. The generation of a free block is one that no lease has yet, so a rent
-/// reads it and writes nothing. A generation never restarts: 2^56 rents of one block take longer than machines live.
+/// copies of one lease exactly one succeeds. The generation of a free block is one that no lease has yet; it
+/// stands beside the block's number where the block is free (<see cref="FreeBlock"/>), so a rent neither reads nor writes the word. A generation never restarts: 2^56 rents of one block take longer than machines live.
 /// More than 254 holds at a time, pins, holds of operations that timed out, and those of a block whose lease has ended
 /// are counted by the <see cref="HoldLedger"/>.
 /// State words of large blocks are on cache lines of their own (128 bytes from 64 KiB on, 64 from 16 KiB): two threads
@@ -90,7 +90,7 @@ internal sealed unsafe class Slab
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool IsRented(int index, ulong lease) => (Volatile.Read(ref State(index)) & ~HoldMask) == lease;
 
-    /// <summary>The lease of a block that the caller has taken out of its free list.</summary>
+    /// <summary>The next lease of a block that is free, or about to be.</summary>
     public ulong Lease(int index) => Volatile.Read(ref State(index));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -100,7 +100,7 @@ internal sealed unsafe class Slab
     public void Return(int index, ulong lease)
     {
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) == lease || TryEndHeld(index, lease, isStrict: false))
-            TakeBack(index);
+            TakeBack(index, lease + GenerationUnit);
     }
 
     /// <summary>Ends a lease as <see cref="RmaBuffer.Return"/> does: what holds the block is an error.</summary>
@@ -109,16 +109,16 @@ internal sealed unsafe class Slab
         // Read first: this very return may be what closing waits for.
         bool isLate = Owner.Engine.IsClosed;
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) == lease || TryEndHeld(index, lease, isStrict: true))
-            TakeBack(index);
+            TakeBack(index, lease + GenerationUnit);
         if (isLate)
             LeaseErrors.ThrowLateReturn(Owner.Engine.Name);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void TakeBack(int index)
+    private void TakeBack(int index, ulong nextLease)
     {
         _tracker?.Dispose();
-        Owner.OnReturned(_origin, index, _tracker);
+        Owner.OnReturned(_origin, index, nextLease, _tracker);
     }
 
     /// <summary>Ends the lease of a block that is held, or was a moment ago.</summary>
@@ -147,7 +147,7 @@ internal sealed unsafe class Slab
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) != lease)
             LeaseErrors.ThrowReturned();
         _tracker?.Dispose();
-        Owner.OnGivenBack(_origin, index);
+        Owner.OnGivenBack(_origin, index, lease + GenerationUnit);
     }
 
     public void Hold(int index, ulong lease)
@@ -191,7 +191,7 @@ internal sealed unsafe class Slab
             if (kind != HoldKind.Counted || (seen & HoldMask) == HoldsInLedger)
             {
                 if (Owner.Engine.Ledger.Release(_origin, index, kind))
-                    Owner.OnLeftQuarantine(_origin, index);
+                    Owner.OnLeftQuarantine(_origin, index, Lease(index));
                 return;
             }
             // One less would borrow from the generation.

@@ -36,16 +36,16 @@ internal abstract class SlabOwner(PoolEngine engine)
 
     /// <summary>A lease has ended and nothing holds the block.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void OnReturned(Slab slab, int index, LeaseTracker? tracker)
+    public void OnReturned(Slab slab, int index, ulong nextLease, LeaseTracker? tracker)
     {
-        if (OwnMagazine() is not { } magazine || !magazine.TryPush(SlabShelves.NumberOf(slab.Number, index), ref Mode))
-            PutCold(slab, index, tracker);
+        if (OwnMagazine() is not { } magazine || !magazine.TryPush(new FreeBlock(slab.Number, index, nextLease), ref Mode))
+            PutCold(slab, index, nextLease, tracker);
     }
 
     /// <summary>A lease that no caller has got is taken back.</summary>
-    public void OnGivenBack(Slab slab, int index)
+    public void OnGivenBack(Slab slab, int index, ulong nextLease)
     {
-        TakeBack(slab, index);
+        TakeBack(slab, index, nextLease);
         Engine.AfterRelease();
     }
 
@@ -79,15 +79,15 @@ internal abstract class SlabOwner(PoolEngine engine)
         Engine.AfterRelease();
     }
 
-    public void OnLeftQuarantine(Slab slab, int index)
+    public void OnLeftQuarantine(Slab slab, int index, ulong nextLease)
     {
         Interlocked.Decrement(ref _quarantined);
-        TakeBack(slab, index);
+        TakeBack(slab, index, nextLease);
         Engine.AfterRelease();
     }
 
     /// <summary>Puts a block where it can be rented again, or gives its memory back where the pool is closed.</summary>
-    private protected abstract void TakeBack(Slab slab, int index);
+    private protected abstract void TakeBack(Slab slab, int index, ulong nextLease);
 
     /// <summary>The current thread's magazine; null where it has none.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -99,11 +99,11 @@ internal abstract class SlabOwner(PoolEngine engine)
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private void PutCold(Slab slab, int index, LeaseTracker? tracker)
+    private void PutCold(Slab slab, int index, ulong nextLease, LeaseTracker? tracker)
     {
         // Read first: this very return may be what closing waits for.
         bool isLate = Engine.IsClosed;
-        TakeBack(slab, index);
+        TakeBack(slab, index, nextLease);
         Engine.AfterRelease();
         if (isLate)
             Engine.Incidents.LateReturn(slab.BlockSize, tracker);

@@ -6,7 +6,6 @@ namespace AllocTools.Pooling;
 /// <summary>The slabs of a size class on shelves by how full they are, so that the fullest that has a free block is found at once.</summary>
 /// <remarks>
 /// Blocks are taken from the fullest slab, so that the others drain and can be given back. Guarded by the class's lock.
-/// A block's number is its slab's number in the upper half and its index there in the lower.
 /// Invariant: Free = Σ free blocks of the slabs; a slab is on the shelf of its fill, and on none when it has no free block.
 /// </remarks>
 internal sealed class SlabShelves(TimeProvider time)
@@ -37,15 +36,11 @@ internal sealed class SlabShelves(TimeProvider time)
 
     private long _idleBytes;
 
-    /// <summary>The slabs by number, for looking up without the lock: of a block that is out, its slab is there.</summary>
-    public Slab?[] ByNumber => Volatile.Read(ref _byNumber);
-
-    private Slab?[] _byNumber = [];
-
-    public static ulong NumberOf(int slab, int index) => ((ulong)(uint)slab << 32) | (uint)index;
+    /// <summary>The slabs by number. One that has grown is another array.</summary>
+    public Slab?[] ByNumber { get; private set; } = [];
 
     /// <summary>Takes free blocks, as many as there are and fit.</summary>
-    public int Take(Span<ulong> blocks)
+    public int Take(Span<FreeBlock> blocks)
     {
         int taken = 0;
         while (taken < blocks.Length && _notEmpty != 0)
@@ -54,30 +49,32 @@ internal sealed class SlabShelves(TimeProvider time)
             // The slab that is idle for the longest stays so, and can be given back.
             FreeBlocks slab = shelf == 0 ? _last[0]! : _first[shelf]!;
             int count = Math.Min(slab.Count, blocks.Length - taken);
-            for (int i = 0; i < count; i++)
-                blocks[taken++] = NumberOf(slab.Number, slab.Pop());
+            slab.Pop(blocks.Slice(taken, count));
+            taken += count;
             Free -= count;
             Place(slab);
         }
         return taken;
     }
 
-    public void Put(ReadOnlySpan<ulong> blocks)
+    public void Put(ReadOnlySpan<FreeBlock> blocks)
     {
-        int i = 0;
-        while (i < blocks.Length)
+        Free += blocks.Length;
+        while (!blocks.IsEmpty)
         {
             // Neighbours in a magazine are mostly of one slab, which changes its shelf once.
-            int number = (int)(blocks[i] >> 32);
+            int number = blocks[0].Slab;
+            int count = 1;
+            while (count < blocks.Length && blocks[count].Slab == number)
+                count++;
             FreeBlocks slab = _slabs[number]!;
-            while (i < blocks.Length && (int)(blocks[i] >> 32) == number)
-                slab.Push((int)(uint)blocks[i++]);
+            slab.Push(blocks[..count]);
             Place(slab);
+            blocks = blocks[count..];
         }
-        Free += blocks.Length;
     }
 
-    public void Add(Slab slab, bool isInitial = false)
+    public void Add(Slab slab, bool isInitial)
     {
         if (!_freeNumbers.TryPop(out int number))
         {
@@ -86,15 +83,15 @@ internal sealed class SlabShelves(TimeProvider time)
             {
                 int length = Math.Max(4, _slabs.Length * 2);
                 Array.Resize(ref _slabs, length);
-                Slab?[] byNumber = _byNumber;
+                Slab?[] byNumber = ByNumber;
                 Array.Resize(ref byNumber, length);
-                Volatile.Write(ref _byNumber, byNumber);
+                ByNumber = byNumber;
             }
         }
         slab.Number = number;
         FreeBlocks free = new(slab, number) { Shelf = NoShelf, IsInitial = isInitial };
         _slabs[number] = free;
-        Volatile.Write(ref _byNumber[number], slab);
+        ByNumber[number] = slab;
         Count++;
         Volatile.Write(ref _bytes, _bytes + slab.Region.Length);
         Total += slab.BlockCount;
@@ -131,7 +128,7 @@ internal sealed class SlabShelves(TimeProvider time)
         Debug.Assert(idle.IsIdle, "only an idle slab is given back");
         Unlink(idle);
         _slabs[idle.Number] = null;
-        _byNumber[idle.Number] = null;
+        ByNumber[idle.Number] = null;
         _freeNumbers.Push(idle.Number);
         Count--;
         Volatile.Write(ref _bytes, _bytes - idle.Slab.Region.Length);
@@ -140,7 +137,7 @@ internal sealed class SlabShelves(TimeProvider time)
     }
 
     /// <summary>Takes a free block of a slab that was there from the start.</summary>
-    public bool TryTakeInitial(out ulong block)
+    public bool TryTakeInitial(out FreeBlock block)
     {
         for (int shelf = ShelfCount - 1; shelf >= 0; shelf--)
         {
@@ -148,13 +145,14 @@ internal sealed class SlabShelves(TimeProvider time)
             {
                 if (!slab.IsInitial)
                     continue;
-                block = NumberOf(slab.Number, slab.Pop());
+                block = default;
+                slab.Pop(new Span<FreeBlock>(ref block));
                 Free--;
                 Place(slab);
                 return true;
             }
         }
-        block = 0;
+        block = default;
         return false;
     }
 

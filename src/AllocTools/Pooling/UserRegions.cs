@@ -93,7 +93,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         SystemErrors.BadAddress,
         SystemErrors.NameOf(SystemErrors.BadAddress));
 
-    private protected override void TakeBack(Slab slab, int index)
+    private protected override void TakeBack(Slab slab, int index, ulong nextLease)
     {
         MemoryHandle pin;
         lock (_gate)
