@@ -415,7 +415,7 @@ public sealed class EndpointTests
         using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
         Assert.Contains("another context", Assert.Throws<ArgumentException>(() => { _ = pair.Left.Endpoint.WriteAsync(others, remote, cancellationToken: Token).AsTask(); }).Message, StringComparison.Ordinal);
         Assert.Contains("not inserted", Assert.Throws<ArgumentException>(() => { _ = pair.Right.Endpoint.WriteAsync(others, remote, cancellationToken: Token).AsTask(); }).Message, StringComparison.Ordinal);
-        Assert.Contains("100 bytes do not fit into 50", Assert.Throws<ArgumentException>(() => { _ = pair.Left.Endpoint.WriteAsync(own, remote.Slice(0, 50), cancellationToken: Token).AsTask(); }).Message, StringComparison.Ordinal);
+        Assert.Contains("A write of 100 bytes exceeds the 50 bytes of the peer's memory.", Assert.Throws<ArgumentException>(() => { _ = pair.Left.Endpoint.WriteAsync(own, remote.Slice(0, 50), cancellationToken: Token).AsTask(); }).Message, StringComparison.Ordinal);
         Assert.Contains("default", Assert.Throws<ArgumentException>(() => { _ = pair.Left.Endpoint.WriteAsync(own, default, cancellationToken: Token).AsTask(); }).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => remote.Slice(51, 50));
         RmaProviderException peer = Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer([]));

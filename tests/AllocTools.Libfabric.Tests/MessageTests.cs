@@ -76,8 +76,9 @@ public sealed class MessageTests
         using RmaBuffer source = pair.Left.Pool.Rent(101);
         ArgumentException error = await Assert.ThrowsAnyAsync<ArgumentException>(
             async () => await pair.Left.Endpoint.SendAsync(source, pair.Left.Peer, cancellationToken: Token));
-        Assert.Contains("A message of 101 bytes is longer than Endpoint:MaxMessageLength, 100 bytes.", error.Message, StringComparison.Ordinal);
-        Assert.ThrowsAny<ArgumentException>(() => pair.Left.Endpoint.TryPost(RmaOperation.Send(source, pair.Left.Peer)));
+        Assert.Contains("A message of 101 bytes is longer than Provider:Endpoint:MaxMessageLength, 100 bytes.", error.Message, StringComparison.Ordinal);
+        Assert.Equal("message", error.ParamName);
+        Assert.Equal("operation", Assert.ThrowsAny<ArgumentException>(() => pair.Left.Endpoint.TryPost(RmaOperation.Send(source, pair.Left.Peer))).ParamName);
 
         // A receive may be longer, and so may what RMA moves.
         using RmaBuffer room = pair.Right.Pool.Rent(300);

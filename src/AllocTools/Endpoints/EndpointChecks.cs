@@ -1,4 +1,5 @@
 using AllocTools.Interop;
+using AllocTools.Regions;
 
 namespace AllocTools;
 
@@ -6,6 +7,81 @@ namespace AllocTools;
 internal static class EndpointChecks
 {
     private static readonly TimeSpan Longest = TimeSpan.FromHours(24);
+
+    /// <summary>
+    /// Finds what is wrong with an operation before anything is done for it: each mistake is the same exception whatever the
+    /// transport, and names the parameter of the method that takes the operation with a task. <see cref="AsPosted"/>
+    /// makes it that of <see cref="IRmaEndpoint.TryPost"/>.
+    /// </summary>
+    /// <param name="endpoint">The endpoint.</param>
+    /// <param name="context">Its context.</param>
+    /// <param name="operation">The operation.</param>
+    /// <exception cref="ArgumentException">The memory, or the peer, is not one that the endpoint can use, or too short.</exception>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the peer did not expose its memory for that.</exception>
+    /// <exception cref="RmaOperationException">It would write to memory that the process may only read.</exception>
+    public static void ThrowIfInvalid(IRmaEndpoint endpoint, IRmaContext context, in RmaOperation operation)
+    {
+        RmaOperationKind kind = operation.Kind;
+        switch (kind)
+        {
+            case RmaOperationKind.Write or RmaOperationKind.Read:
+                RemoteRegion region = operation.Remote.Region
+                    ?? throw new ArgumentException("The remote memory is the default value; import it at this endpoint.", RemoteNameOf(kind));
+                ThrowIfNotInsertedAt(endpoint, region.Peer, RemoteNameOf(kind));
+                if (operation.Local.Length > operation.Remote.Length)
+                {
+                    throw new ArgumentException(
+                        $"A {(kind == RmaOperationKind.Write ? "write" : "read")} of {operation.Local.Length} bytes exceeds the {operation.Remote.Length} bytes of the peer's memory. Pass a shorter slice.", LocalNameOf(kind));
+                }
+                ThrowIfNotExposedFor(kind, region.Memory);
+                ThrowIfReadOnly(operation);
+                break;
+            case RmaOperationKind.Send:
+                ThrowIfNotInsertedAt(endpoint, operation.Peer, RemoteNameOf(kind));
+                break;
+            case RmaOperationKind.Receive:
+                ThrowIfReadOnly(operation);
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(operation), kind, "There is no such operation.");
+        }
+        if (!ReferenceEquals(operation.Local.Buffer.Context, context))
+            throw new ArgumentException("The buffer is of a pool on another context than this endpoint's; an endpoint takes buffers of its own context only.", LocalNameOf(kind));
+    }
+
+    /// <summary>The parameter that an operation's own memory is.</summary>
+    public static string LocalNameOf(RmaOperationKind kind) => kind switch
+    {
+        RmaOperationKind.Write => "source",
+        RmaOperationKind.Read => "destination",
+        RmaOperationKind.Send => "message",
+        _ => "buffer",
+    };
+
+    /// <summary>The parameter that an operation's peer, or the peer's memory, is.</summary>
+    public static string RemoteNameOf(RmaOperationKind kind) => kind switch
+    {
+        RmaOperationKind.Write => "destination",
+        RmaOperationKind.Read => "source",
+        _ => "peer",
+    };
+
+    /// <summary>The same mistake in a posted operation, which is one parameter.</summary>
+    /// <param name="error">The error, by the name of another parameter.</param>
+    /// <param name="parameter">The parameter.</param>
+    public static ArgumentException AsPosted(ArgumentException error, string parameter)
+    {
+        string suffix = $" (Parameter '{error.ParamName}')";
+        string message = error.Message.EndsWith(suffix, StringComparison.Ordinal) ? error.Message[..^suffix.Length] : error.Message;
+        return new ArgumentException(message, parameter, error);
+    }
+
+    /// <exception cref="ArgumentException">The peer is another endpoint's, or the default value.</exception>
+    public static void ThrowIfNotInsertedAt(IRmaEndpoint endpoint, RmaPeer peer, string parameter)
+    {
+        if (!ReferenceEquals(peer.Owner, endpoint) || peer.Entry is null)
+            throw new ArgumentException("The peer was not inserted at this endpoint; insert it, and import its memory here.", parameter);
+    }
 
     /// <exception cref="ArgumentException">Nothing can be done with the memory.</exception>
     public static void ThrowIfGrantsNothing(in RemoteMemory memory)
@@ -31,7 +107,7 @@ internal static class EndpointChecks
     }
 
     /// <exception cref="InvalidOperationException">The peer did not expose its memory for that.</exception>
-    public static void ThrowIfNotExposedFor(RmaOperationKind kind, in RemoteMemory memory)
+    private static void ThrowIfNotExposedFor(RmaOperationKind kind, in RemoteMemory memory)
     {
         RmaAccess needed = kind == RmaOperationKind.Write ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
         if ((memory.Access & needed) == 0)
@@ -39,7 +115,7 @@ internal static class EndpointChecks
     }
 
     /// <exception cref="RmaOperationException">It would write to memory that the process may only read.</exception>
-    public static void ThrowIfReadOnly(in RmaOperation operation)
+    private static void ThrowIfReadOnly(in RmaOperation operation)
     {
         if (operation.Kind is RmaOperationKind.Read or RmaOperationKind.Receive && operation.Local.Buffer.IsReadOnly)
         {

@@ -221,6 +221,10 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             }
             return posted;
         }
+        catch (ArgumentException e) when (e.ParamName != nameof(operation))
+        {
+            throw EndpointChecks.AsPosted(e, nameof(operation));
+        }
         finally
         {
             _gate.Exit();
@@ -412,28 +416,9 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         if (_starter.Progress.Failure is { } failure)
             throw _errors.NoProgress(operation.Kind, operation.Local.Length, failure);
-        long length = operation.Local.Length;
-        switch (operation.Kind)
-        {
-            case RmaOperationKind.Write or RmaOperationKind.Read:
-                RemoteRegion region = operation.Remote.Region
-                    ?? throw new ArgumentException("The remote memory is the default value; import it at this endpoint.", nameof(operation));
-                Check(region.Peer);
-                if (length > operation.Remote.Length)
-                    throw new ArgumentException($"{length} bytes do not fit into {operation.Remote.Length} bytes of the peer's memory.", nameof(operation));
-                EndpointChecks.ThrowIfNotExposedFor(operation.Kind, region.Memory);
-                EndpointChecks.ThrowIfReadOnly(operation);
-                break;
-            case RmaOperationKind.Send:
-                Check(operation.Peer);
-                ThrowIfTooLong(length, operation.Peer);
-                break;
-            case RmaOperationKind.Receive:
-                EndpointChecks.ThrowIfReadOnly(operation);
-                break;
-            default:
-                throw new ArgumentOutOfRangeException(nameof(operation), operation.Kind, "There is no such operation.");
-        }
+        EndpointChecks.ThrowIfInvalid(this, _context, operation);
+        if (operation.Kind == RmaOperationKind.Send)
+            ThrowIfTooLong(operation.Local.Length, operation.Peer);
     }
 
     private void ThrowIfTooLong(long length, RmaPeer peer)
@@ -442,18 +427,14 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         if (length <= Math.Min(_maxMessageLength, theirs))
             return;
         string limit = theirs < _maxMessageLength
-            ? $"than the peer takes, {theirs} bytes (its Endpoint:MaxMessageLength)"
+            ? $"than the peer takes, {theirs} bytes (its Provider:Endpoint:MaxMessageLength)"
             : _maxMessageLength < _options.MaxMessageLength
             ? $"than the provider '{_context.Traits.ProviderName}' can send, {_maxMessageLength} bytes"
-            : $"than Endpoint:MaxMessageLength, {_maxMessageLength} bytes";
-        throw new ArgumentException($"A message of {length} bytes is longer {limit}. Send parts, or write by RMA.", nameof(length));
+            : $"than Provider:Endpoint:MaxMessageLength, {_maxMessageLength} bytes";
+        throw new ArgumentException($"A message of {length} bytes is longer {limit}. Send parts, or write by RMA.", EndpointChecks.LocalNameOf(RmaOperationKind.Send));
     }
 
-    private void Check(RmaPeer peer)
-    {
-        if (!ReferenceEquals(peer.Owner, this) || peer.Entry is null)
-            throw new ArgumentException("The peer was not inserted at this endpoint.", nameof(peer));
-    }
+    private void Check(RmaPeer peer) => EndpointChecks.ThrowIfNotInsertedAt(this, peer, nameof(peer));
 
     /// <summary>Nothing reaches a peer any more: operations to it fail from now on. Any thread may call this.</summary>
     internal void Lose(RmaDriverPeer peer, PeerLoss loss)

@@ -9,7 +9,7 @@ public sealed class EveryModeTests
 {
     private static readonly MethodInfo[] Suite =
     [
-        .. new[] { typeof(TransferTests), typeof(EndpointTests), typeof(PeerTests), typeof(MessageTests) }
+        .. new[] { typeof(TransferTests), typeof(EndpointTests), typeof(PeerTests), typeof(MessageTests), typeof(MistakeTests) }
             .SelectMany(t => t.GetMethods())
             .Where(m => m.GetCustomAttribute<MemberDataAttribute>()?.MemberName == nameof(TransferTests.Fabrics)),
     ];

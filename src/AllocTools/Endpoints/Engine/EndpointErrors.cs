@@ -104,12 +104,12 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         if (operation.Kind == RmaOperationKind.Receive)
             return null;
         RmaPeer peer = operation.Destination;
-        return peer.Entry is not { IsRemoved: false } entry ? Removed(operation.Kind == RmaOperationKind.Send ? "peer" : null)
+        return peer.Entry is not { IsRemoved: false } entry ? Removed(EndpointChecks.RemoteNameOf(operation.Kind))
             : entry.Loss is { } loss ? PeerLost(operation.Kind, operation.Local.Length, peer, loss)
             : null;
     }
 
-    public static ArgumentException Removed(string? parameter) => new(
+    public static ArgumentException Removed(string parameter) => new(
         "This RmaPeer is not at the endpoint: it was removed, or is from before the peer was inserted again. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.",
         parameter);
 

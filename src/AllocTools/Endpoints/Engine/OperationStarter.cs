@@ -315,13 +315,11 @@ internal sealed class OperationStarter : IDisposable
     }
 
     /// <summary>Holds what the operation uses: the buffer, and a mapped key.</summary>
-    private RmaHold Hold(in RmaOperation operation)
+    private static RmaHold Hold(in RmaOperation operation)
     {
         RmaHold hold = operation.Local.Hold();
         try
         {
-            if (!ReferenceEquals(operation.Local.Buffer.Context, _context))
-                throw new ArgumentException("The buffer is of a pool on another context than this endpoint's; an endpoint takes buffers of its own context only.", nameof(operation));
             operation.Remote.Region?.AddUse();
             return hold;
         }
