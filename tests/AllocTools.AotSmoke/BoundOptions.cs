@@ -58,6 +58,7 @@ internal static class BoundOptions
         Expect.Equal(33, fabric.Endpoint.MaxOutstanding);
         Expect.Equal(3 << 20, fabric.Endpoint.MaxMessageLength);
         Expect.Equal(44, fabric.Endpoint.MaxUnreceivedMessages);
+        Expect.Equal(55, fabric.Endpoint.MaxNotifications);
         Expect.Equal(TimeSpan.FromMicroseconds(100), fabric.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(20), fabric.Endpoint.LongestPause);
     }

@@ -60,6 +60,7 @@ public sealed class BindingTests
                 "MaxOutstanding": 33,
                 "MaxMessageLength": "3 MiB",
                 "MaxUnreceivedMessages": 44,
+                "MaxNotifications": 55,
                 "SpinTime": "00:00:00.0001",
                 "LongestPause": "20 ms"
               }
@@ -133,6 +134,7 @@ public sealed class BindingTests
         Assert.Equal(33, options.MaxOutstanding);
         Assert.Equal(3 << 20, options.MaxMessageLength);
         Assert.Equal(44, options.MaxUnreceivedMessages);
+        Assert.Equal(55, options.MaxNotifications);
         Assert.Equal(TimeSpan.FromMicroseconds(100), options.SpinTime);
         Assert.Equal(TimeSpan.FromMilliseconds(20), options.LongestPause);
     }

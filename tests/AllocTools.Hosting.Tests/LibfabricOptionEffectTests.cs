@@ -171,6 +171,22 @@ public sealed class LibfabricOptionEffectTests
     }
 
     [Fact]
+    [EffectOf("Provider:Endpoint:MaxNotifications")]
+    public async Task Max_notifications()
+    {
+        using IHost host = await StartAsync(Tcp + ", \"Endpoint\": { \"MaxNotifications\": 1 }");
+        LibfabricEndpoint endpoint = EndpointOf(host);
+        using RmaBuffer buffer = PoolOf(host).Rent(10);
+        using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+        await endpoint.WriteAsync(buffer.Slice(0, 1), remote, 7, cancellationToken: Cancelled);
+        await endpoint.WriteAsync(buffer.Slice(0, 1), remote, 8, cancellationToken: Cancelled);
+        Assert.True(SpinWait.SpinUntil(() => endpoint.GetStatistics().LostNotifications == 1, TimeSpan.FromSeconds(30)));
+        Assert.Contains("because 1 others had not been read", Assert.Throws<RmaNotificationsLostException>(() => endpoint.PollNotifications(new RmaNotification[4])).Message, StringComparison.Ordinal);
+        endpoint.Dispose();
+    }
+
+    [Fact]
     [EffectOf("Provider:Endpoint:CompletionLevel")]
     public async Task Completion_level()
     {
@@ -236,13 +252,13 @@ public sealed class LibfabricOptionEffectTests
         return new IPEndPoint(new IPAddress(address[4..8]), BinaryPrimitives.ReadUInt16BigEndian(address[2..]));
     }
 
-    private static IEnumerable<string> ThreadNames() => Tasks().Select(task => File.ReadAllText(Path.Combine(task, "comm")).Trim());
+    private static IEnumerable<string> ThreadNames() => Tasks().Select(NameOf).OfType<string>();
 
     /// <summary>The kernel keeps 15 letters of a thread's name.</summary>
     private static TimeSpan ProgressThreadTime()
     {
         TimeSpan sum = TimeSpan.Zero;
-        foreach (string task in Tasks().Where(t => File.ReadAllText(Path.Combine(t, "comm")).Trim() == "AllocTools prog"))
+        foreach (string task in Tasks().Where(t => NameOf(t) == "AllocTools prog"))
         {
             // proc_pid_stat(5): user and system time are fields 14 and 15, in ticks of 10 ms.
             string[] fields = File.ReadAllText(Path.Combine(task, "stat")).Split(") ")[^1].Split(' ');
@@ -252,8 +268,21 @@ public sealed class LibfabricOptionEffectTests
     }
 
     private static long ProgressThreadWaits() => Tasks()
-        .Where(t => File.ReadAllText(Path.Combine(t, "comm")).Trim() == "AllocTools prog")
+        .Where(t => NameOf(t) == "AllocTools prog")
         .Sum(t => long.Parse(File.ReadAllLines(Path.Combine(t, "status")).Single(l => l.StartsWith("voluntary_ctxt_switches:", StringComparison.Ordinal)).Split(':')[1], null));
+
+    /// <summary>A thread's name; null where it has ended meanwhile.</summary>
+    private static string? NameOf(string task)
+    {
+        try
+        {
+            return File.ReadAllText(Path.Combine(task, "comm")).Trim();
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
 
     private static string[] Tasks() => Directory.GetDirectories("/proc/self/task");
 

@@ -21,7 +21,7 @@ public sealed class MetricsTests
     private static readonly HashSet<string> StatesOfNow =
     [
         "rma.pool.registered", "rma.pool.limit", "rma.pool.buffer.count", "rma.pool.pending_requests", "rma.pool.quarantined", "rma.pool.configuration.valid", "rma.pool.stranded",
-        "rma.endpoint.outstanding", "rma.endpoint.limit", "rma.endpoint.pending_operations", "rma.endpoint.held_back_sends", "rma.endpoint.count",
+        "rma.endpoint.outstanding", "rma.endpoint.limit", "rma.endpoint.pending_operations", "rma.endpoint.held_back_sends", "rma.endpoint.unread_notifications", "rma.endpoint.count",
     ];
 
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;

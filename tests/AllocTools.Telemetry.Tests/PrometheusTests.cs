@@ -67,7 +67,7 @@ public sealed partial class PrometheusTests
         foreach ((string expression, double expected) in new[]
         {
             ("rma_endpoint_outstanding{rma_state=\"running\"}", 5d), ("rma_endpoint_outstanding{rma_state=\"abandoned\"}", 0), ("rma_endpoint_outstanding{rma_state=\"unclaimed\"}", 0),
-            ("rma_endpoint_lost_peers_total", 0), ("rma_endpoint_limit", 16), ("rma_endpoint_pending_operations", 0), ("rma_endpoint_held_back_sends", 0), ("rma_endpoint_count{rma_state=\"open\"}", 1), ("rma_endpoint_count{rma_state!=\"open\"} > 0 or vector(0)", 0),
+            ("rma_endpoint_lost_peers_total", 0), ("rma_endpoint_lost_notifications_total", 0), ("rma_endpoint_unread_notifications", 0), ("rma_endpoint_limit", 16), ("rma_endpoint_pending_operations", 0), ("rma_endpoint_held_back_sends", 0), ("rma_endpoint_count{rma_state=\"open\"}", 1), ("rma_endpoint_count{rma_state!=\"open\"} > 0 or vector(0)", 0),
             ("rma_pool_reloads_total{rma_pool_name=\"default\",rma_outcome=\"accepted\"}", 3), ("rma_pool_reloads_total{rma_pool_name=\"default\",rma_outcome=\"rejected\"}", 1),
             ("rma_pool_configuration_valid{rma_pool_name=\"default\"}", 0), ("rma_pool_configuration_valid{rma_pool_name=\"locked\"}", 1),
         })

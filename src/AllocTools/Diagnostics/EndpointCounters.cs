@@ -7,6 +7,7 @@ internal sealed class EndpointCounters
     private readonly long[] _bytes = new long[Kinds.Length];
     private readonly ErrorCounts[] _failures = [.. Kinds.Select(_ => new ErrorCounts())];
     private long _lostPeers;
+    private long _lostNotifications;
     private EndpointInstruments? _instruments;
 
     public static RmaOperationKind[] Kinds { get; } = Enum.GetValues<RmaOperationKind>();
@@ -45,12 +46,16 @@ internal sealed class EndpointCounters
         return errorType;
     }
 
+    /// <summary>A notification found no room.</summary>
+    public void LostNotification() => Interlocked.Increment(ref _lostNotifications);
+
     /// <summary>A peer was found to be lost.</summary>
     public void LostPeer() => Interlocked.Increment(ref _lostPeers);
 
     public RmaEndpointStatistics Snapshot() => new()
     {
         LostPeers = Volatile.Read(ref _lostPeers),
+        LostNotifications = Volatile.Read(ref _lostNotifications),
         Operations =
         [
             .. Kinds.Select(kind => new RmaOperationStatistics

@@ -94,4 +94,7 @@ internal static partial class Log
 
     [LoggerMessage(53, LogLevel.Error, "Peer {Peer} holds up an endpoint of provider '{Provider}', and no further native endpoint can be opened; there are {Lanes}. Operations to all peers time out until it answers.")]
     public static partial void NoLane(ILogger logger, string provider, ulong? peer, int lanes, Exception? exception);
+
+    [LoggerMessage(54, LogLevel.Warning, "An endpoint of provider '{Provider}' loses notifications of peers' writes: {Room} have not been read. The next read reports how many.")]
+    public static partial void NotificationsLost(ILogger logger, string provider, int room);
 }

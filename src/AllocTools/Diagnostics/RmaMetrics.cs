@@ -60,6 +60,10 @@ public sealed class RmaMetrics
         meter.CreateObservableCounter("rma.endpoint.io", Bytes, "By", "Bytes that successful operations of the pool's endpoints moved.");
         meter.CreateObservableCounter(
             "rma.endpoint.lost_peers", LostPeers, "{peer}", "Peers of the pool's endpoints that were found to be lost: operations to one fail at once until it is inserted again.");
+        meter.CreateObservableCounter(
+            "rma.endpoint.lost_notifications", LostNotifications, "{notification}", "Notifications of peers' writes that found no room, because the application had not read as many as MaxNotifications.");
+        meter.CreateObservableUpDownCounter(
+            "rma.endpoint.unread_notifications", () => LiveEndpoints(e => e.UnreadNotifications), "{notification}", "Notifications of peers' writes that wait to be read by the application.");
         meter.CreateObservableUpDownCounter(
             "rma.endpoint.outstanding", Outstanding, "{operation}", "Operations that count against the limit of the pool's endpoints: running, abandoned by their caller, or ended without anybody taking the result (unclaimed).");
         meter.CreateObservableUpDownCounter(
@@ -182,6 +186,9 @@ public sealed class RmaMetrics
                          RmaTags.Tag(RmaTags.ErrorType, error.Key)));
         return all;
     }
+
+    private List<Measurement<long>> LostNotifications() =>
+        [.. from endpoints in _endpoints.ObserveCounters() select endpoints.Measure(endpoints.Now.LostNotifications)];
 
     private List<Measurement<long>> LostPeers() =>
         [.. from endpoints in _endpoints.ObserveCounters() select endpoints.Measure(endpoints.Now.LostPeers)];

@@ -86,6 +86,49 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// </example>
     ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
+    /// <summary>
+    /// Writes to a peer's memory, and brings the peer a number with the bytes: it arrives there once all of them are in its
+    /// memory, never before (<see cref="ReadNotificationsAsync"/>).
+    /// </summary>
+    /// <param name="source">What to write, 1 byte or more.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="notification">The number; it must fit into the traits' <see cref="RmaProviderTraits.NotificationSize"/> bytes.</param>
+    /// <param name="timeout">Instead of the endpoint's own time-out.</param>
+    /// <param name="cancellationToken">Advice: the operation may still happen.</param>
+    /// <exception cref="NotSupportedException">The transport has no such writes.</exception>
+    /// <exception cref="RmaOperationException">It failed.</exception>
+    /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
+    /// <example>
+    /// <code>
+    /// // Block 17 is complete.
+    /// await endpoint.WriteAsync(buffer, remote.Slice(17 * 4096, 4096), notification: 17, cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
+    ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, ulong notification, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        throw new NotSupportedException("This endpoint has no writes that bring a number.");
+
+    /// <summary>
+    /// Reads the numbers that peers' writes have brought (<see cref="WriteAsync(RmaSlice, RemoteSlice, ulong, TimeSpan?, CancellationToken)"/>),
+    /// in the order of their arrival, until the endpoint is closed. The bytes of a write are in memory when its number is read.
+    /// Several readers share what comes. Where progress is the caller's they come by <see cref="PollNotifications"/> only.
+    /// </summary>
+    /// <param name="cancellationToken">Ends the reader.</param>
+    /// <exception cref="RmaNotificationsLostException">Some found no room, because they were not read in time. What was kept can be read after this.</exception>
+    /// <example>
+    /// <code>
+    /// await foreach (RmaNotification done in endpoint.ReadNotificationsAsync(cancellationToken))
+    ///     Console.WriteLine($"{done.Sender} has written block {done.Value}");
+    /// </code>
+    /// </example>
+    IAsyncEnumerable<RmaNotification> ReadNotificationsAsync(CancellationToken cancellationToken = default) =>
+        throw new NotSupportedException("This endpoint has no writes that bring a number.");
+
+    /// <summary>Takes notifications that are there; as <see cref="ReadNotificationsAsync"/>, without waiting. Where progress is the caller's, makes progress.</summary>
+    /// <param name="notifications">Room for them.</param>
+    /// <returns>How many were taken.</returns>
+    /// <exception cref="RmaNotificationsLostException">Some found no room, because they were not read in time.</exception>
+    int PollNotifications(Span<RmaNotification> notifications) => throw new NotSupportedException("This endpoint has no writes that bring a number.");
+
     /// <summary>Reads a peer's memory.</summary>
     /// <param name="destination">Where to.</param>
     /// <param name="source">What to read; at least as long.</param>

@@ -43,6 +43,7 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly PeerTable _peers;
     private readonly CallGate _gate = new();
     private readonly CompletionRing _completions;
+    private readonly NotificationQueue _notifications;
     private readonly EndpointCounters _counters = new();
     private readonly EndpointErrors _errors;
     private readonly OperationStarter _starter;
@@ -77,10 +78,12 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             Address = EndpointAddress.Compose(driver.Address.Span, _description);
             _peers = new PeerTable(driver, _description, context.Health.Logger);
             _completions = new CompletionRing(options.MaxOutstanding);
+            _notifications = new NotificationQueue(
+                options.MaxNotifications, _counters, () => Log.NotificationsLost(context.Health.Logger, context.Traits.ProviderName, options.MaxNotifications));
             _errors = new EndpointErrors(this, driver, context.Traits.ProviderName);
             // The thread that this starts reads completions at once.
             driver.Attach(this);
-            _starter = new OperationStarter(context, driver, _errors, _completions, _counters, options);
+            _starter = new OperationStarter(context, driver, _errors, _completions, _notifications, _counters, options);
         }
         catch
         {
@@ -170,6 +173,34 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         StartWithoutResult(RmaOperation.Write(source, destination), timeout, cancellationToken);
 
     /// <inheritdoc/>
+    public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, ulong notification, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        StartWithoutResult(RmaOperation.WriteAndNotify(source, destination, notification), timeout, cancellationToken);
+
+    /// <inheritdoc/>
+    public IAsyncEnumerable<RmaNotification> ReadNotificationsAsync(CancellationToken cancellationToken = default) =>
+        _notifications.ReadAsync(static _ => false, cancellationToken);
+
+    /// <inheritdoc/>
+    public int PollNotifications(Span<RmaNotification> notifications)
+    {
+        Enter();
+        try
+        {
+            int taken = _notifications.Take(notifications);
+            if (_starter.Loop is null && (taken < notifications.Length || notifications.IsEmpty))
+            {
+                _starter.RunOrBreak();
+                taken += _notifications.Take(notifications[taken..]);
+            }
+            return taken;
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <inheritdoc/>
     public ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
         StartWithoutResult(RmaOperation.Read(destination, source), timeout, cancellationToken);
 
@@ -189,7 +220,7 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <inheritdoc/>
     public RmaEndpointStatistics GetStatistics()
     {
-        RmaEndpointStatistics now = _starter.Snapshot();
+        RmaEndpointStatistics now = _starter.Snapshot() with { UnreadNotifications = _notifications.Count };
         return _gate.IsClosed ? now with { State = RmaEndpointState.Closed } : now;
     }
 
@@ -419,6 +450,19 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         EndpointChecks.ThrowIfInvalid(this, _context, operation);
         if (operation.Kind == RmaOperationKind.Send)
             ThrowIfTooLong(operation.Local.Length, operation.Peer);
+        if (operation.Notification is { } notification)
+            ThrowIfNotifiesNobody(operation.Local, notification);
+    }
+
+    private void ThrowIfNotifiesNobody(RmaSlice source, ulong notification)
+    {
+        int size = _context.Traits.NotificationSize;
+        if (size == 0)
+            throw new NotSupportedException($"The provider '{_context.Traits.ProviderName}' has no writes that bring a number (the traits' NotificationSize is 0). Send a message once the write has completed.");
+        if (size < sizeof(ulong) && notification >> (8 * size) != 0)
+            throw new ArgumentOutOfRangeException(nameof(notification), notification, $"A notification has {size} bytes on provider '{_context.Traits.ProviderName}'.");
+        if (source.Length == 0)
+            throw new ArgumentException("A write with a notification must have at least one byte.", nameof(source));
     }
 
     private void ThrowIfTooLong(long length, RmaPeer peer)
@@ -482,6 +526,7 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         _peers.Close();
         bool isDone = _driver.Close(isRecalled);
         _starter.Progress.FailAll(fabricIsDone: isDone);
+        _notifications.Close();
         if (isDone)
             _starter.Progress.Completions.ReleaseKept();
         // Last: until an operation is ended its cancellation may wake the loop.

@@ -32,6 +32,13 @@ public class RmaEndpointOptions
     public long MaxMessageLength { get; set; } = 64L << 20;
 
     /// <summary>
+    /// How many notifications of peers' writes are kept for the application to read. Further ones are lost, which the next
+    /// read reports. Range: 1 to 16,777,216. Default: 65,536.
+    /// </summary>
+    [OptionRange(1, 1 << 24, "notifications")]
+    public int MaxNotifications { get; set; } = 65536;
+
+    /// <summary>
     /// How long the progress loop goes on reading the completion queue after the last completion before it waits.
     /// Range: 0 to 1 s. Default: 50 µs.
     /// </summary>

@@ -11,6 +11,12 @@ public sealed record RmaEndpointStatistics
     /// <summary>How often a peer was found to be lost (<see cref="RmaPeerLostException"/>).</summary>
     public long LostPeers { get; init; }
 
+    /// <summary>Notifications of peers' writes that found no room (<see cref="RmaNotificationsLostException"/>).</summary>
+    public long LostNotifications { get; init; }
+
+    /// <summary>Notifications that wait to be read.</summary>
+    public int UnreadNotifications { get; init; }
+
     /// <summary>Whether its operations can complete.</summary>
     public RmaEndpointState State { get; init; }
 
@@ -51,6 +57,7 @@ public sealed record RmaEndpointStatistics
     internal static RmaEndpointStatistics SumOfCounters(IReadOnlyCollection<RmaEndpointStatistics> endpoints) => new()
     {
         LostPeers = endpoints.Sum(e => e.LostPeers),
+        LostNotifications = endpoints.Sum(e => e.LostNotifications),
         Operations =
         [
             .. from operation in endpoints.SelectMany(e => e.Operations)

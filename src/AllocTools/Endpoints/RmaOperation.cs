@@ -3,13 +3,14 @@ namespace AllocTools;
 /// <summary>An operation to be posted without a task (<see cref="IRmaEndpoint.TryPost"/>).</summary>
 public readonly struct RmaOperation
 {
-    private RmaOperation(RmaOperationKind kind, RmaSlice local, RemoteSlice remote, RmaPeer peer, ulong context)
+    private RmaOperation(RmaOperationKind kind, RmaSlice local, RemoteSlice remote, RmaPeer peer, ulong context, ulong? notification = null)
     {
         Kind = kind;
         Local = local;
         Remote = remote;
         Peer = peer;
         Context = context;
+        Notification = notification;
     }
 
     /// <summary>What to do.</summary>
@@ -30,12 +31,23 @@ public readonly struct RmaOperation
     /// <summary>The caller's own number; comes back in <see cref="RmaCompletion.Context"/>.</summary>
     public ulong Context { get; }
 
+    /// <summary>The number that a write brings its target; null for none.</summary>
+    public ulong? Notification { get; }
+
     /// <summary>Writes local memory to a peer's.</summary>
     /// <param name="source">What to write.</param>
     /// <param name="destination">Where to; at least as long.</param>
     /// <param name="context">The caller's own number.</param>
     public static RmaOperation Write(RmaSlice source, RemoteSlice destination, ulong context = 0) =>
         new(RmaOperationKind.Write, source, destination, default, context);
+
+    /// <summary>Writes local memory to a peer's, and brings the peer a number once the bytes are there.</summary>
+    /// <param name="source">What to write, 1 byte or more.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="notification">The number; it must fit into the traits' <see cref="Regions.RmaProviderTraits.NotificationSize"/> bytes.</param>
+    /// <param name="context">The caller's own number.</param>
+    public static RmaOperation WriteAndNotify(RmaSlice source, RemoteSlice destination, ulong notification, ulong context = 0) =>
+        new(RmaOperationKind.Write, source, destination, default, context, notification);
 
     /// <summary>Reads a peer's memory into local memory.</summary>
     /// <param name="destination">Where to.</param>

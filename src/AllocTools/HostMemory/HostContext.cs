@@ -23,6 +23,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         DeliveryComplete = true,
         SendAfterWriteOrdered = true,
         SendersAreKnown = true,
+        NotificationSize = sizeof(ulong),
         LocksPages = locking == PageLocking.Required,
     };
 

@@ -17,6 +17,9 @@ internal sealed class HostDriver : RmaEndpointDriver
     private const int Canceled = 125;
     private const int IdLength = 16;
 
+    /// <summary>The index of what is no operation of this endpoint, but a peer's number.</summary>
+    private const int Notification = -1;
+
     private readonly Guid _id = Guid.NewGuid();
     private readonly byte[] _address;
     private readonly Lock _gate = new();
@@ -78,7 +81,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     {
         RmaOperationKind.Send => Send(operation, ((HostPeer)operation.Peer!).Driver),
         RmaOperationKind.Receive => Receive(operation),
-        _ => Copy(operation),
+        _ => CopyAndNotify(operation),
     };
 
     public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
@@ -88,7 +91,9 @@ internal sealed class HostDriver : RmaEndpointDriver
         for (int left = _completions.Count; left > 0 && _completions.TryDequeue(out Completion completion); left--)
         {
             result = RmaReadResult.Something;
-            if (completion.Error == 0)
+            if (completion.Index == Notification)
+                completions.Notify((ulong)completion.Length, completion.Sender);
+            else if (completion.Error == 0)
                 completions.Complete(completion.Index, completion.Length, completion.Sender);
             else
                 completions.Fail(completion.Index, completion.Error, "");
@@ -158,6 +163,16 @@ internal sealed class HostDriver : RmaEndpointDriver
     internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<HostDriver, HostPeer>(((HostPeer)peer).Driver, (HostPeer)peer));
 
     private const string ClosedReason = "its endpoint was closed";
+
+    private RmaPostResult CopyAndNotify(RmaDriverOperation operation)
+    {
+        HostDriver target = ((HostPeer)operation.Peer!).Driver;
+        ulong? notification = operation.Notification;
+        RmaPostResult result = Copy(operation);
+        if (result.Status == RmaPostStatus.Done && notification is { } value)
+            target.Report(new Completion(Notification, (long)value, 0, target._peers.GetValueOrDefault(this)));
+        return result;
+    }
 
     /// <summary>Copies to or from a peer's memory, as its registration allows.</summary>
     private static unsafe RmaPostResult Copy(RmaDriverOperation operation)

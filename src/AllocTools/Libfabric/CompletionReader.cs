@@ -6,7 +6,7 @@ namespace AllocTools.Libfabric;
 
 /// <summary>Reads the completion queue and reports what it finds. The caller must hold the progress turn.</summary>
 internal sealed unsafe class CompletionReader(
-    LibfabricContext context, CqHandle queue, PostedOperation[] posted, fi_context2* contexts, LibfabricDriver driver, ReceiveOverflow? overflow, DeliveryGauge? gauge)
+    LibfabricContext context, CqHandle queue, PostedOperation[] posted, fi_context2* contexts, LibfabricDriver driver, ReceiveOverflow? overflow, DeliveryGauge? gauge, TaggedNotifications? tags)
 {
     private const int BatchSize = 64;
 
@@ -37,7 +37,7 @@ internal sealed unsafe class CompletionReader(
     [SkipLocalsInit]
     public bool Read(RmaDriverCompletions completions, bool clearSignal)
     {
-        fi_cq_msg_entry* entries = stackalloc fi_cq_msg_entry[BatchSize];
+        fi_cq_tagged_entry* entries = stackalloc fi_cq_tagged_entry[BatchSize];
         ulong* senders = stackalloc ulong[BatchSize];
         bool happened = false;
         WasEmptied = true;
@@ -74,8 +74,19 @@ internal sealed unsafe class CompletionReader(
         return true;
     }
 
-    private void OnCompletion(RmaDriverCompletions completions, in fi_cq_msg_entry entry, ulong sender)
+    private void OnCompletion(RmaDriverCompletions completions, in fi_cq_tagged_entry entry, ulong sender)
     {
+        // A peer's write that brings a number. It has no operation here, and transports leave anything for its context.
+        if ((entry.flags & FiFlags.FI_REMOTE_CQ_DATA) != 0 && (entry.flags & FiCaps.FI_RECV) == 0)
+        {
+            completions.Notify(entry.data, FindPeer(sender));
+            return;
+        }
+        if (tags is not null && tags.TryTake(entry))
+        {
+            completions.Notify(entry.tag, FindPeer(sender));
+            return;
+        }
         // A completion may come twice.
         int index = IndexOf(entry.op_context);
         if (index < 0 || !End(ref posted[index], index))
@@ -87,13 +98,21 @@ internal sealed unsafe class CompletionReader(
             long room = completions[index].Length;
             if (length > room)
                 overflow?.OnUsed(length - room);
-            completions.Complete(index, length, sender == FiConstants.FI_ADDR_NOTAVAIL ? null : driver.FindPeer(sender));
+            completions.Complete(index, length, FindPeer(sender));
+        }
+        else if (tags is not null && operation.Stage == SendStage.Send && completions[index] is { Notification: not null })
+        {
+            operation.Stage = SendStage.Notify;
+            if (!completions.TryContinue(index, isNext: true))
+                completions.Cancelled(index);
         }
         else if (operation.Flow is null || !GoOn(completions, ref operation, index))
         {
             completions.Complete(index, 0);
         }
     }
+
+    private LibfabricPeer? FindPeer(ulong number) => number == FiConstants.FI_ADDR_NOTAVAIL ? null : driver.FindPeer(number);
 
     /// <summary>The fabric is done with what was posted. False: it had nothing.</summary>
     private bool End(ref PostedOperation operation, int index)
@@ -145,6 +164,9 @@ internal sealed unsafe class CompletionReader(
             return;
         if (read < 0)
             throw LibfabricErrors.Provider(context.Library, _provider, "fi_cq_readerr", (int)read);
+        // A receive of a number that has failed, such as of one with bytes by a program in C: post it again.
+        if (tags is not null && tags.TryTake(new fi_cq_tagged_entry { op_context = entry.op_context }))
+            return;
         int index = IndexOf(entry.op_context);
         if (index < 0 || !End(ref posted[index], index))
             return;

@@ -52,6 +52,9 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     public ILogger Logger { get; }
 
+    /// <summary>A write's number follows it by a message of its own.</summary>
+    public bool NotifiesByTags => Traits.NotificationSize != 0 && TaggedNotifications.AreNeeded(Info.Info, Traits.ProviderName);
+
     public FabricHandle Fabric => _fabric;
 
     public DomainHandle Domain => _domain;

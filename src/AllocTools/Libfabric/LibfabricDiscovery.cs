@@ -23,19 +23,38 @@ internal static unsafe class LibfabricDiscovery
     {
         bool wantsDelivery = options.Endpoint.CompletionLevel == LibfabricCompletionLevel.Delivery;
         bool byAddress = IsByAddress(options);
-        InfoHandle? found = TryFind(library, options, byAddress, wantsDelivery ? FiFlags.FI_DELIVERY_COMPLETE : 0, out int status);
-        // Any other error is not about what was asked for.
-        if (found is null && wantsDelivery && status == -FiErrno.FI_ENODATA)
-            found = TryFind(library, options, byAddress, 0, out status);
-        return found ?? throw NothingFound(library, options, status);
+        int status = 0;
+        foreach (ulong level in wantsDelivery ? [FiFlags.FI_DELIVERY_COMPLETE, 0UL] : (ReadOnlySpan<ulong>)[0])
+        {
+            // That a receive says who has sent is not worth a level.
+            foreach (ulong caps in (ReadOnlySpan<ulong>)[FiCaps.FI_SOURCE, 0])
+            {
+                if (TryFind(library, options, byAddress, level, caps, out status) is { } found)
+                    return TaggedNotifications.AreNeeded(found.Info, found.ProviderName) ? WithTags(found) : found;
+
+                InfoHandle WithTags(InfoHandle found)
+                {
+                    InfoHandle? tagged = TryFind(library, options, byAddress, level, caps | FiCaps.FI_TAGGED, out _);
+                    if (tagged is not null)
+                        found.Dispose();
+                    return tagged ?? found;
+                }
+
+                // Any other error is not about what was asked for.
+                if (status != -FiErrno.FI_ENODATA)
+                    throw NothingFound(library, options, status);
+            }
+        }
+        throw NothingFound(library, options, status);
     }
 
     /// <summary>shm takes a node for its own name.</summary>
     private static bool IsByAddress(LibfabricOptions options) => !string.IsNullOrEmpty(options.Node) && !IsSharedMemory(options.Provider);
 
-    private static InfoHandle? TryFind(LibfabricLibrary library, LibfabricOptions options, bool byAddress, ulong operationFlags, out int status)
+    private static InfoHandle? TryFind(LibfabricLibrary library, LibfabricOptions options, bool byAddress, ulong operationFlags, ulong caps, out int status)
     {
         using InfoHandle hints = MakeHints(library, options, operationFlags);
+        hints.Info->caps |= caps;
         // The name that shm makes itself is the process number, under which a killed process has left a file that a later
         // one of that number can't open (FI_EBUSY).
         string? node = IsSharedMemory(options.Provider) ? SharedMemoryFile.NewName() : byAddress ? NodeOf(options) : null;
@@ -181,7 +200,7 @@ internal static unsafe class LibfabricDiscovery
     {
         try
         {
-            using InfoHandle? found = TryFind(library, options, byAddress: false, 0, out _);
+            using InfoHandle? found = TryFind(library, options, byAddress: false, 0, 0, out _);
             return found is not null;
         }
         catch (RmaProviderException)

@@ -23,6 +23,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     private readonly PeerReach _reach;
     private readonly DeliveryGauge? _gauge;
     private readonly ReceiveOverflow? _overflow;
+    private readonly TaggedNotifications? _tags;
     private readonly fi_context2* _contexts;
     private readonly LibfabricPoster _poster;
     private readonly CompletionReader _reader;
@@ -59,9 +60,11 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         _resources.Endpoint.Acquire();
         _resources.Queue.Acquire();
         var posted = new PostedOperation[options.MaxOutstanding];
+        if (context.NotifiesByTags)
+            _tags = new TaggedNotifications(resources.Endpoint);
         _lanes = new TransmitLanes(this, context, resources, posted);
-        _poster = new LibfabricPoster(_lanes, context.Traits, posted, _contexts, _overflow, _gauge);
-        _reader = new CompletionReader(context, resources.Queue, posted, _contexts, this, _overflow, _gauge);
+        _poster = new LibfabricPoster(_lanes, context.Traits, posted, _contexts, _overflow, _gauge, _tags);
+        _reader = new CompletionReader(context, resources.Queue, posted, _contexts, this, _overflow, _gauge, _tags);
         _probe = new PeerProbe(this, context);
     }
 
@@ -175,6 +178,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
     {
         bool happened = _reader.Read(completions, clearSignal);
+        _tags?.PostReceives();
         // A completion that has not been read yet may be of what the look would give up.
         if (_reader.WasEmptied)
             _lanes.LookIfDue(completions);
@@ -233,6 +237,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         {
             NativeMemory.AlignedFree(_contexts);
             _overflow?.Unmap();
+            _tags?.Free();
         }
         _gauge?.Close(isDone);
         return isDone;

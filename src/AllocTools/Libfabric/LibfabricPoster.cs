@@ -10,7 +10,7 @@ namespace AllocTools.Libfabric;
 /// endpoint was opened with, and then completes before the bytes are there.
 /// </remarks>
 internal sealed unsafe class LibfabricPoster(
-    TransmitLanes lanes, RmaProviderTraits traits, PostedOperation[] posted, fi_context2* contexts, ReceiveOverflow? overflow, DeliveryGauge? gauge)
+    TransmitLanes lanes, RmaProviderTraits traits, PostedOperation[] posted, fi_context2* contexts, ReceiveOverflow? overflow, DeliveryGauge? gauge, TaggedNotifications? tags)
 {
     private readonly fi_context2* _contexts = contexts;
     private readonly ulong _levelFlags = FiFlags.FI_COMPLETION | (traits.DeliveryComplete ? FiFlags.FI_DELIVERY_COMPLETE : 0);
@@ -37,6 +37,7 @@ internal sealed unsafe class LibfabricPoster(
         void* context = &_contexts[index];
         nint status = operation.Kind switch
         {
+            RmaOperationKind.Write when state.Stage == SendStage.Notify => tags!.Send(operation.Notification!.Value, operation.Peer!.Number, context),
             RmaOperationKind.Write => Write(endpoint, operation, context),
             RmaOperationKind.Read => endpoint.Read((void*)operation.Address, (nuint)operation.Length, (void*)operation.LocalDescriptor, operation.Peer!.Number, operation.RemoteAddress, operation.Key, context),
             RmaOperationKind.Send when state.Flow is { } flow => SendWithin(endpoint, flow, ref state, operation, context),
@@ -79,8 +80,9 @@ internal sealed unsafe class LibfabricPoster(
             rma_iov = &to,
             rma_iov_count = 1,
             context = context,
+            data = operation.Notification ?? 0,
         };
-        return endpoint.WriteMsg(&message, FlagsOf(operation));
+        return endpoint.WriteMsg(&message, FlagsOf(operation) | (operation.Notification is null || tags is not null ? 0 : FiFlags.FI_REMOTE_CQ_DATA));
     }
 
     private nint Send(EndpointHandle endpoint, RmaDriverOperation operation, void* context)

@@ -36,6 +36,8 @@ internal static unsafe class LibfabricTraits
             SendsAreConfirmed = IsRxmOverSockets(provider) && (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
             UnreceivedMessagesPileUp = IsRxmOverSockets(provider) || provider == "sockets",
             SendAfterWriteOrdered = (info->tx_attr->msg_order & FiOrder.FI_ORDER_SAW) != 0,
+            SendersAreKnown = (info->caps & FiCaps.FI_SOURCE) != 0,
+            NotificationSize = NotificationSizeOf(info, provider),
             MaxMessageSize = (long)Math.Min(info->ep_attr->max_msg_size, long.MaxValue),
             NumaNode = FabricDevice.NumaNodeOf(info),
             // What must be there before it is registered is pinned there.
@@ -45,6 +47,15 @@ internal static unsafe class LibfabricTraits
                 ? RxmOverVerbsPinnedBytes
                 : 0,
         };
+    }
+
+    private static int NotificationSizeOf(fi_info* info, string provider)
+    {
+        if (!TaggedNotifications.AreNeeded(info, provider))
+            return info->domain_attr->cq_data_size < sizeof(ulong) ? sizeof(uint) : sizeof(ulong);
+        // A message must not overtake the write.
+        bool isOrdered = (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0 || (info->tx_attr->msg_order & FiOrder.FI_ORDER_SAW) != 0;
+        return (info->caps & FiCaps.FI_TAGGED) != 0 && isOrdered ? sizeof(ulong) : 0;
     }
 
     private static bool IsRxmOverSockets(string provider) =>

@@ -1,7 +1,7 @@
 using AllocTools.Endpoints.Engine;
 namespace AllocTools.Libfabric;
 
-/// <summary>How a send goes on with a peer that has a <see cref="DeliveryGauge"/>.</summary>
+/// <summary>How an operation goes on that takes more than one call: a send to a peer that has a <see cref="DeliveryGauge"/>, or a write with a number.</summary>
 internal enum SendStage
 {
     /// <summary>The message is posted as far as the peer's window allows.</summary>
@@ -15,6 +15,9 @@ internal enum SendStage
 
     /// <summary>The message was sent, and the peer is being read, which it answers after it has taken the message.</summary>
     Confirm = 3,
+
+    /// <summary>The bytes of a write are there, and its number is being sent (<see cref="TaggedNotifications"/>).</summary>
+    Notify = 4,
 }
 
 /// <summary>What this endpoint knows of how a peer takes its messages.</summary>

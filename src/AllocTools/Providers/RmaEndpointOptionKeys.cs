@@ -19,6 +19,7 @@ public static class RmaEndpointOptionKeys
             .Duration(nameof(RmaEndpointOptions.OperationTimeout), (o, v) => o.OperationTimeout = v)
             .Integer(nameof(RmaEndpointOptions.MaxOutstanding), (o, v) => o.MaxOutstanding = v)
             .Size(nameof(RmaEndpointOptions.MaxMessageLength), (o, v) => o.MaxMessageLength = v)
+            .Integer(nameof(RmaEndpointOptions.MaxNotifications), (o, v) => o.MaxNotifications = v)
             .Duration(nameof(RmaEndpointOptions.SpinTime), (o, v) => o.SpinTime = v)
             .Duration(nameof(RmaEndpointOptions.LongestPause), (o, v) => o.LongestPause = v);
     }

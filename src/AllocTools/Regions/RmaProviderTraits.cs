@@ -65,6 +65,9 @@ public sealed record RmaProviderTraits
     /// <summary>A receive says which peer has sent its message (FI_SOURCE).</summary>
     public bool SendersAreKnown { get; init; }
 
+    /// <summary>How many bytes of a number a write can bring its target (<see cref="IRmaEndpoint.ReadNotificationsAsync"/>): 8 or 4; 0 where it can't.</summary>
+    public int NotificationSize { get; init; }
+
     /// <summary>The longest single message or RMA operation, in bytes. Endpoints split longer RMA operations.</summary>
     public long MaxMessageSize { get; init; } = long.MaxValue;
 

@@ -22,6 +22,7 @@ public sealed class LayoutTests(NativeProgramFixture fixture) : IClassFixture<Na
         [nameof(fi_ops_ep)] = "a table, which says its size",
         [nameof(fi_ops_cm)] = "a table, which says its size",
         [nameof(fi_ops_msg)] = "a table, which says its size",
+        [nameof(fi_ops_tagged)] = "a table, which says its size",
         [nameof(fi_ops_rma)] = "a table, which says its size",
     };
 

@@ -25,6 +25,7 @@ internal static class NativeProgram
         #include <rdma/fi_eq.h>
         #include <rdma/fi_errno.h>
         #include <rdma/fi_rma.h>
+        #include <rdma/fi_tagged.h>
 
         """;
 

@@ -18,7 +18,7 @@ public sealed unsafe class TransferTests
         Assert.Equal(0, fabric!.OpenDomain(info, out DomainHandle? domain));
         fi_av_attr avAttr = new() { type = fi_av_type.FI_AV_TABLE };
         Assert.Equal(0, domain!.OpenAv(&avAttr, out AvHandle? vector));
-        fi_cq_attr cqAttr = new() { format = fi_cq_format.FI_CQ_FORMAT_DATA, wait_obj = fi_wait_obj.FI_WAIT_FD };
+        fi_cq_attr cqAttr = new() { format = fi_cq_format.FI_CQ_FORMAT_TAGGED, wait_obj = fi_wait_obj.FI_WAIT_FD };
         Assert.Equal(0, domain.OpenCq(&cqAttr, out CqHandle? queue));
         Assert.Equal(0, domain.OpenEndpoint(info, out EndpointHandle? endpoint));
         library.FreeInfo(info);
@@ -43,7 +43,7 @@ public sealed unsafe class TransferTests
         fi_context2* received = sent + 1;
         fi_msg_rma* message = stackalloc fi_msg_rma[1];
         void** descriptors = stackalloc void*[] { descriptor };
-        fi_cq_data_entry entry;
+        fi_cq_tagged_entry entry;
 
         // send and receive
         iovec range = new() { iov_base = local + 64, iov_len = 8 };
@@ -69,7 +69,7 @@ public sealed unsafe class TransferTests
 
         // a write with data for the target's queue, and a read; this provider addresses by offset
         Post(() => endpoint.WriteData(local, 8, descriptor, 0xFEEDUL, self, 128, key, sent), queue!);
-        fi_cq_data_entry arrived = Both(queue!, sent, null);
+        fi_cq_tagged_entry arrived = Both(queue!, sent, null);
         Assert.Equal(FiFlags.FI_REMOTE_CQ_DATA | FiCaps.FI_REMOTE_WRITE, arrived.flags & (FiFlags.FI_REMOTE_CQ_DATA | FiCaps.FI_REMOTE_WRITE));
         Assert.Equal(0xFEEDUL, arrived.data);
         Post(() => endpoint.Read(local + 256, 8, descriptor, self, 128, key, sent), queue!);
@@ -142,9 +142,9 @@ public sealed unsafe class TransferTests
 
     /// <summary>Reads two completions, in either order: the initiator's and the target's.</summary>
     /// <returns>The target's.</returns>
-    private static fi_cq_data_entry Both(CqHandle queue, void* initiator, void* target)
+    private static fi_cq_tagged_entry Both(CqHandle queue, void* initiator, void* target)
     {
-        fi_cq_data_entry first, second;
+        fi_cq_tagged_entry first, second;
         Next(queue, &first);
         Next(queue, &second);
         if (first.op_context != initiator)
@@ -154,7 +154,7 @@ public sealed unsafe class TransferTests
         return second;
     }
 
-    private static nint PollFrom(CqHandle queue, fi_cq_data_entry* entry, ulong* source)
+    private static nint PollFrom(CqHandle queue, fi_cq_tagged_entry* entry, ulong* source)
     {
         Stopwatch watch = Stopwatch.StartNew();
         nint read;
@@ -163,9 +163,9 @@ public sealed unsafe class TransferTests
         return read;
     }
 
-    private static void Next(CqHandle queue, fi_cq_data_entry* entry) => Assert.Equal(1, Poll(queue, entry));
+    private static void Next(CqHandle queue, fi_cq_tagged_entry* entry) => Assert.Equal(1, Poll(queue, entry));
 
-    private static nint Poll(CqHandle queue, fi_cq_data_entry* entry)
+    private static nint Poll(CqHandle queue, fi_cq_tagged_entry* entry)
     {
         Stopwatch watch = Stopwatch.StartNew();
         nint read;

@@ -16,14 +16,16 @@ public sealed class RmaDriverCompletions
     private readonly OperationDispatch _dispatch;
     private readonly OperationEnding _ending;
     private readonly EndpointErrors _errors;
+    private readonly NotificationQueue _notifications;
     private readonly List<RmaHold> _kept = [];
 
-    internal RmaDriverCompletions(OperationSlot[] slots, OperationDispatch dispatch, OperationEnding ending, EndpointErrors errors)
+    internal RmaDriverCompletions(OperationSlot[] slots, OperationDispatch dispatch, OperationEnding ending, EndpointErrors errors, NotificationQueue notifications)
     {
         _slots = slots;
         _dispatch = dispatch;
         _ending = ending;
         _errors = errors;
+        _notifications = notifications;
     }
 
     /// <summary>The operation with an index.</summary>
@@ -117,6 +119,11 @@ public sealed class RmaDriverCompletions
             OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
         }
     }
+
+    /// <summary>A peer's write has brought a number: its bytes are there.</summary>
+    /// <param name="value">The number.</param>
+    /// <param name="sender">Whose write it was; null where that isn't known.</param>
+    public void Notify(ulong value, RmaDriverPeer? sender) => _notifications.Add(value, _errors.PeerOf(sender));
 
     /// <summary>No completion of an operation will come, because another peer is lost: it ends.</summary>
     /// <param name="index">The operation.</param>

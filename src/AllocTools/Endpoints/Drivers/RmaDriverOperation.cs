@@ -39,7 +39,10 @@ public abstract class RmaDriverOperation
     /// <summary>The key of the memory there, of a read or write.</summary>
     public ulong Key { get; private protected set; }
 
-    /// <summary>The number that is to arrive at the peer after the bytes of a write; null for none.</summary>
+    /// <summary>
+    /// The number that is to arrive at the peer with the bytes of a write, and never before; null for none. Where a transport
+    /// has no such writes, <see cref="RmaDriverCompletions.TryContinue"/> lets it send the number once the bytes are there.
+    /// </summary>
     public ulong? Notification { get; private protected set; }
 
     /// <summary>Another operation is posted right after this one, so the transport may wait for it before it sends (FI_MORE).</summary>

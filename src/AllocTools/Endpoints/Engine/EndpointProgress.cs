@@ -26,7 +26,7 @@ internal sealed class EndpointProgress
     private RmaException? _failure;
 
     public EndpointProgress(
-        EndpointHealth health, RmaEndpointDriver driver, EndpointErrors errors, long longestPart, OperationSlot[] slots, CompletionRing completions, EndpointCounters counters, bool hasOwnThread)
+        EndpointHealth health, RmaEndpointDriver driver, EndpointErrors errors, long longestPart, OperationSlot[] slots, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, bool hasOwnThread)
     {
         _health = health;
         _driver = driver;
@@ -39,7 +39,7 @@ internal sealed class EndpointProgress
         _ending = new OperationEnding(errors, retries, completions, _earliest, counters, _time);
         _overdue = new OverdueOperations(slots, driver, errors, _ending, _earliest, _time);
         Dispatch = new OperationDispatch(driver, errors, longestPart, retries, _ending, _overdue, _turn, hasOwnThread, _time);
-        Completions = new RmaDriverCompletions(slots, Dispatch, _ending, errors);
+        Completions = new RmaDriverCompletions(slots, Dispatch, _ending, errors, notifications);
     }
 
     public OperationDispatch Dispatch { get; }

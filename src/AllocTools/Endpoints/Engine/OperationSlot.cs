@@ -31,6 +31,7 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
 
     private nint _address;
     private ulong _remoteAddress;
+    private ulong? _notification;
 
     public OperationSlot(OperationStarter starter, int index)
         : base(index) => _starter = starter;
@@ -120,6 +121,7 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
         _region = operation.Remote.Region;
         _remoteAddress = _region is null ? 0 : operation.Remote.Address;
         Key = _region is null ? 0 : _region.Key;
+        _notification = operation.Notification;
         _cancellationToken = cancellationToken;
         // Before the state: whoever ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
@@ -140,6 +142,8 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
         Address = _address + (nint)Transferred;
         RemoteAddress = _remoteAddress + (ulong)Transferred;
         Length = Kind is RmaOperationKind.Write or RmaOperationKind.Read ? Math.Min(rest, longest) : rest;
+        // With the last part: the others are there before it is posted.
+        Notification = Length == rest ? _notification : null;
     }
 
     /// <summary>Takes a preparation back that nobody else has ended, before anything was posted. The holds are the caller's again.</summary>

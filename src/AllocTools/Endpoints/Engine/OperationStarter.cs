@@ -25,9 +25,10 @@ internal sealed class OperationStarter : IDisposable
     /// <param name="driver">The transport.</param>
     /// <param name="errors">What failures say.</param>
     /// <param name="completions">Takes the ends of operations without a task.</param>
+    /// <param name="notifications">Takes what peers' writes bring.</param>
     /// <param name="counters">The endpoint's counters.</param>
     /// <param name="options">The endpoint's options.</param>
-    public OperationStarter(RmaContext context, RmaEndpointDriver driver, EndpointErrors errors, CompletionRing completions, EndpointCounters counters, RmaEndpointOptions options)
+    public OperationStarter(RmaContext context, RmaEndpointDriver driver, EndpointErrors errors, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, RmaEndpointOptions options)
     {
         _context = context;
         _health = context.Health;
@@ -42,7 +43,7 @@ internal sealed class OperationStarter : IDisposable
             _slots[i] = new OperationSlot(this, i);
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == RmaProgress.Endpoint;
-        _progress = new EndpointProgress(_health, driver, errors, context.Traits.MaxMessageSize, _slots, completions, counters, hasOwnThread);
+        _progress = new EndpointProgress(_health, driver, errors, context.Traits.MaxMessageSize, _slots, completions, notifications, counters, hasOwnThread);
         if (hasOwnThread)
             _loop = new ProgressLoop(_progress, Break, _health, driver, options);
         if (driver.WatchesPeers)

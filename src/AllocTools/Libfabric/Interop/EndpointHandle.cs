@@ -88,6 +88,24 @@ internal sealed unsafe class EndpointHandle : FidHandle
             : -FiErrno.FI_ENOSYS;
     }
 
+    /// <summary>fi_trecv of a message without bytes, whatever its tag. fi_tagged(3).</summary>
+    public nint ReceiveTag(void* context)
+    {
+        fid_ep* endpoint = Pointer;
+        fi_ops_tagged* ops = endpoint->tagged;
+        return ops != null && FiOps.Has(ops, &ops->recv)
+            ? ops->recv(endpoint, null, 0, null, FiConstants.FI_ADDR_UNSPEC, 0, ulong.MaxValue, context)
+            : -FiErrno.FI_ENOSYS;
+    }
+
+    /// <summary>fi_tsend of a message without bytes. fi_tagged(3).</summary>
+    public nint SendTag(ulong destination, ulong tag, void* context)
+    {
+        fid_ep* endpoint = Pointer;
+        fi_ops_tagged* ops = endpoint->tagged;
+        return ops != null && FiOps.Has(ops, &ops->send) ? ops->send(endpoint, null, 0, null, destination, tag, context) : -FiErrno.FI_ENOSYS;
+    }
+
     /// <summary>fi_writemsg. fi_rma(3).</summary>
     public nint WriteMsg(fi_msg_rma* message, ulong flags)
     {

@@ -9,7 +9,7 @@ internal unsafe struct fid_ep
     public fi_ops_cm* cm;
     public fi_ops_msg* msg;
     public fi_ops_rma* rma;
-    public void* tagged;
+    public fi_ops_tagged* tagged;
     public void* atomic;
     public void* collective;
 }

@@ -62,22 +62,15 @@ internal enum fi_cq_wait_cond
     FI_CQ_COND_THRESHOLD = 1,
 }
 
-/// <summary>A completion, <see cref="fi_cq_format.FI_CQ_FORMAT_MSG"/>. fi_cq(3).</summary>
-internal unsafe struct fi_cq_msg_entry
-{
-    public void* op_context;
-    public ulong flags;
-    public nuint len;
-}
-
-/// <summary>A completion, <see cref="fi_cq_format.FI_CQ_FORMAT_DATA"/>. fi_cq(3).</summary>
-internal unsafe struct fi_cq_data_entry
+/// <summary>A completion, <see cref="fi_cq_format.FI_CQ_FORMAT_TAGGED"/>. fi_cq(3).</summary>
+internal unsafe struct fi_cq_tagged_entry
 {
     public void* op_context;
     public ulong flags;
     public nuint len;
     public void* buf;
     public ulong data;
+    public ulong tag;
 }
 
 /// <summary>A failed operation. Later versions append to it: <see cref="CqHandle.ReadErr"/> gives the library more room. fi_cq(3).</summary>

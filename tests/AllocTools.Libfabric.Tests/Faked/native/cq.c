@@ -108,10 +108,10 @@ static ssize_t cq_read(struct fid_cq *cq, void *into, size_t count) {
     size_t taken = 0;
     if (!error) {
         fake_progress(world);
-        struct fi_cq_msg_entry *entries = into;
+        struct fi_cq_tagged_entry *entries = into;
         while (taken < count && self->first && self->first->error == 0) {
             struct event *event = take(self);
-            entries[taken++] = (struct fi_cq_msg_entry){ event->context, event->flags, event->length };
+            entries[taken++] = (struct fi_cq_tagged_entry){ .op_context = event->context, .flags = event->flags, .len = event->length, .data = event->data };
             free(event);
         }
         if (taken == 0)
@@ -171,7 +171,7 @@ int fake_cq_open(struct fid_domain *domain, struct fi_cq_attr *attr, struct fid_
     if (error)
         return error;
     error = fake_check(&parent->object, "fi_cq_open");
-    if (!error && attr->format != FI_CQ_FORMAT_MSG)
+    if (!error && attr->format != FI_CQ_FORMAT_TAGGED)
         error = fake_misused(world, -FI_ENOSYS, "fi_cq_open with another format than the one that is read");
     if (!error && attr->wait_obj != FI_WAIT_NONE && attr->wait_obj != FI_WAIT_FD)
         error = fake_misused(world, -FI_ENOSYS, "fi_cq_open with a wait object that is not waited for");
@@ -191,11 +191,22 @@ int fake_cq_open(struct fid_domain *domain, struct fi_cq_attr *attr, struct fid_
     return error;
 }
 
+static void append(struct cq *cq, struct event *event) {
+    *(cq->last ? &cq->last->next : &cq->first) = event;
+    cq->last = event;
+    wake(cq);
+}
+
+// A peer's write with data has no context here.
+void fake_notify(struct cq *cq, uint64_t data) {
+    struct event *event = calloc(1, sizeof *event);
+    *event = (struct event){ .flags = FI_RMA | FI_REMOTE_WRITE | FI_REMOTE_CQ_DATA, .data = data };
+    append(cq, event);
+}
+
 void fake_complete(struct cq *cq, const struct op *op, uint64_t length, int error) {
     static const uint64_t flags[] = { FI_RMA | FI_WRITE, FI_RMA | FI_READ, FI_MSG | FI_SEND, FI_MSG | FI_RECV };
     struct event *event = calloc(1, sizeof *event);
     *event = (struct event){ .context = op->context, .flags = flags[op->kind], .length = length, .error = error };
-    *(cq->last ? &cq->last->next : &cq->first) = event;
-    cq->last = event;
-    wake(cq);
+    append(cq, event);
 }

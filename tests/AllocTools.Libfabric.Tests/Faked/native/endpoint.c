@@ -124,7 +124,8 @@ static ssize_t ep_writemsg(struct fid_ep *ep, const struct fi_msg_rma *message, 
         fake_leave(self->object.world);
         return error;
     }
-    struct op op = { .kind = OP_WRITE, .local = from->iov_base, .length = from->iov_len, .remote = to->addr, .key = to->key, .context = message->context };
+    struct op op = { .kind = OP_WRITE, .local = from->iov_base, .length = from->iov_len, .remote = to->addr, .key = to->key, .context = message->context,
+                     .has_data = (flags & FI_REMOTE_CQ_DATA) != 0, .data = message->data };
     return post(self, "fi_writemsg", op, message->addr, message->desc ? *message->desc : NULL, FI_WRITE, flags);
 }
 

@@ -59,12 +59,13 @@ struct mapped { struct mapped *next; uint64_t key; uint8_t raw[FAKE_RAW_KEY_SIZE
 enum op_kind { OP_WRITE, OP_READ, OP_SEND, OP_RECEIVE };
 
 struct op { struct op *next; enum op_kind kind; struct ep *ep, *peer; struct mr *mr; uint8_t *local; uint64_t length, remote, key; void *context;
-            uint8_t *more; uint64_t more_length; }; // What a receive has behind its first range
+            uint8_t *more; uint64_t more_length; // What a receive has behind its first range
+            bool has_data; uint64_t data; };      // What a write's target gets with it
 
 // A message that nobody waits for yet.
 struct message { struct message *next; uint64_t length; uint8_t bytes[]; };
 
-struct event { struct event *next; void *context; uint64_t flags, length, excess; int error; };
+struct event { struct event *next; void *context; uint64_t flags, length, excess, data; int error; };
 
 // What happens to a call, its k-th from now: it fails, or it is held until the next release.
 struct plan { struct plan *next; char call[32]; int countdown; int error; };
@@ -116,6 +117,7 @@ bool fake_covers(const struct mr *mr, const uint8_t *address, uint64_t length);
 int fake_local(struct ep *ep, void *desc, const void *address, uint64_t length, uint64_t access, const char *call, struct mr **mr);
 int fake_reach(const struct op *op, uint8_t **at); // The target's memory, or a positive error
 void fake_complete(struct cq *cq, const struct op *op, uint64_t length, int error);
+void fake_notify(struct cq *cq, uint64_t data);
 void fake_post(struct op *op);
 void fake_deliver(struct ep *to, const uint8_t *bytes, uint64_t length);
 void fake_progress(struct world *world);

@@ -102,6 +102,8 @@ int fi_getinfo(uint32_t api, const char *node, const char *service, uint64_t fla
         made->domain_attr->mr_mode = (int)config->mr_mode;
         made->domain_attr->mr_key_size = config->key_size;
         made->domain_attr->mr_cnt = 1024;
+        made->domain_attr->cq_data_size = 8;
+        made->caps &= ~FI_SOURCE;
         made->domain_attr->av_type = FI_AV_TABLE;
         made->ep_attr->max_msg_size = config->max_message;
         made->tx_attr->msg_order = FI_ORDER_SAS | FI_ORDER_SAW;

@@ -21,9 +21,11 @@ static int execute(struct op *op) {
     int error = fake_reach(op, &there);
     if (error)
         return error;
-    if (op->kind == OP_WRITE)
+    if (op->kind == OP_WRITE) {
         memcpy(there, op->local, op->length);
-    else
+        if (op->has_data)
+            fake_notify(op->peer->cq, op->data);
+    } else
         memcpy(op->local, there, op->length);
     return 0;
 }

@@ -1,0 +1,82 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
+using AllocTools.Diagnostics;
+
+namespace AllocTools.Endpoints.Engine;
+
+/// <summary>The notifications that peers' writes have brought, until the application reads them.</summary>
+/// <remarks>
+/// It is bounded. A transport has no way to refuse a write because of its number, so what finds no room is lost, counted, and
+/// reported to whoever reads next: nobody goes on as if nothing were missing.
+/// </remarks>
+internal sealed class NotificationQueue
+{
+    private readonly Channel<RmaNotification> _queue;
+    private readonly EndpointCounters _counters;
+    private readonly int _room;
+    private readonly Action _onLost;
+    private long _lost;
+
+    /// <param name="room">How many are kept.</param>
+    /// <param name="counters">Where lost ones are counted.</param>
+    /// <param name="onLost">Called when one is lost while none was before, or since the last report.</param>
+    public NotificationQueue(int room, EndpointCounters counters, Action onLost)
+    {
+        _room = room;
+        _counters = counters;
+        _onLost = onLost;
+        _queue = Channel.CreateBounded<RmaNotification>(new BoundedChannelOptions(room) { FullMode = BoundedChannelFullMode.Wait, SingleWriter = true });
+    }
+
+    /// <summary>How many wait to be read.</summary>
+    public int Count => _queue.Reader.Count;
+
+    /// <summary>The caller must hold the progress turn.</summary>
+    public void Add(ulong value, RmaPeer? sender)
+    {
+        if (_queue.Writer.TryWrite(new RmaNotification(value, sender)))
+            return;
+        _counters.LostNotification();
+        if (Interlocked.Increment(ref _lost) == 1)
+            _onLost();
+    }
+
+    /// <exception cref="RmaNotificationsLostException">Some were lost since the last report.</exception>
+    public int Take(Span<RmaNotification> into)
+    {
+        ThrowIfLost();
+        int taken = 0;
+        while (taken < into.Length && _queue.Reader.TryRead(out into[taken]))
+            taken++;
+        return taken;
+    }
+
+    /// <summary>Reads until the endpoint is closed.</summary>
+    /// <param name="help">Makes progress for a while before the reader rests; false where it is of no use.</param>
+    /// <param name="cancellationToken">Ends the reader.</param>
+    public async IAsyncEnumerable<RmaNotification> ReadAsync(Func<ChannelReader<RmaNotification>, bool> help, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        ChannelReader<RmaNotification> reader = _queue.Reader;
+        while (true)
+        {
+            ThrowIfLost();
+            while (reader.TryRead(out RmaNotification notification))
+                yield return notification;
+            cancellationToken.ThrowIfCancellationRequested();
+            if (!help(reader) && !await reader.WaitToReadAsync(cancellationToken).ConfigureAwait(false))
+            {
+                ThrowIfLost();
+                yield break;
+            }
+        }
+    }
+
+    /// <summary>Nothing comes any more; what is there can still be read.</summary>
+    public void Close() => _queue.Writer.TryComplete();
+
+    private void ThrowIfLost()
+    {
+        if (Volatile.Read(ref _lost) != 0 && Interlocked.Exchange(ref _lost, 0) is > 0 and long lost)
+            throw new RmaNotificationsLostException(lost, _room);
+    }
+}

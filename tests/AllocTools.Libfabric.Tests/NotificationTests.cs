@@ -1,0 +1,99 @@
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Libfabric.Tests;
+
+/// <summary>Writes that bring their target a number.</summary>
+public sealed class NotificationTests
+{
+    private const int Length = 4096;
+    private const int Slots = 64;
+
+    public static TheoryData<string> Fabrics => [.. Fabric.All];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task ANumberIsNeverThereBeforeTheBytes(string fabric)
+    {
+        const int Count = 10_000;
+        await using var pair = new EndpointPair(fabric);
+        using RmaBuffer target = pair.Right.Pool.Rent(Slots * Length);
+        using RmaBuffer source = pair.Left.Pool.Rent(Slots * Length);
+        target.Span.Clear();
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        using var room = new SemaphoreSlim(Slots);
+        Task writing = Task.Run(
+            async () =>
+            {
+                Task[] running = [.. Enumerable.Repeat(Task.CompletedTask, Slots)];
+                for (int i = 0; i < Count; i++)
+                {
+                    int slot = i % Slots;
+                    await room.WaitAsync(Token);
+                    await running[slot];
+                    source.GetSpan(slot * Length, Length).Fill(PatternOf(i));
+                    running[slot] = pair.Left.Endpoint.WriteAsync(source.Slice(slot * Length, Length), remote.Slice(slot * Length, Length), (ulong)i, cancellationToken: Token).AsTask();
+                }
+                foreach (Task write in running)
+                    await write;
+            },
+            Token);
+        var seen = new bool[Count];
+        int left = Count;
+        await foreach (RmaNotification notification in pair.Right.Endpoint.ReadNotificationsAsync(Token))
+        {
+            int i = (int)notification.Value;
+            Assert.False(target.GetSpan(i % Slots * Length, Length).ContainsAnyExcept(PatternOf(i)), $"number {i} came before its bytes");
+            Assert.False(seen[i]);
+            seen[i] = true;
+            if (notification.Sender is { } sender)
+                Assert.Equal(pair.Right.Peer, sender);
+            room.Release();
+            if (--left == 0)
+                break;
+        }
+        await writing;
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task WhatFindsNoRoomIsReportedAndTheRestCanBeRead(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxNotifications = 3);
+        using RmaBuffer target = pair.Right.Pool.Rent(Length);
+        using RmaBuffer source = pair.Left.Pool.Rent(Length);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        for (ulong i = 0; i < 5; i++)
+            await pair.Left.Endpoint.WriteAsync(source, remote, i, cancellationToken: Token);
+        Assert.True(SpinWait.SpinUntil(() => pair.Right.Endpoint.GetStatistics().LostNotifications == 2, TestTime.Seconds(30)));
+        Assert.Equal(3, pair.Right.Endpoint.GetStatistics().UnreadNotifications);
+        var room = new RmaNotification[8];
+        Assert.Equal(2, Assert.Throws<RmaNotificationsLostException>(() => pair.Right.Endpoint.PollNotifications(room)).Count);
+        Assert.Equal(3, pair.Right.Endpoint.PollNotifications(room));
+        Assert.Equal([0UL, 1, 2], room[..3].Select(n => n.Value));
+        Assert.Equal(0, pair.Right.Endpoint.PollNotifications(room));
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AReaderEndsWithItsEndpointAndWhenItIsCancelled(string fabric)
+    {
+        await using var pair = new EndpointPair(fabric);
+        using var cancel = new CancellationTokenSource();
+        Task<int> cancelled = ReadAsync(pair.Right.Endpoint, cancel.Token);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled);
+        Task<int> closed = ReadAsync(pair.Right.Endpoint, Token);
+        await pair.Right.Endpoint.DisposeAsync();
+        Assert.Equal(0, await closed);
+
+        static async Task<int> ReadAsync(IRmaEndpoint endpoint, CancellationToken token) =>
+            await endpoint.ReadNotificationsAsync(token).CountAsync(token);
+    }
+
+    private static byte PatternOf(int i) => (byte)(1 + (i % 255));
+}
