@@ -16,7 +16,6 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
     where TProvider : class, IRmaProvider
 {
     private readonly PoolKey _key = registration.Key;
-    private readonly TimeProvider _time = services.GetService<TimeProvider>() ?? TimeProvider.System;
     private readonly CancellationTokenSource _stopping = new();
     private RmaMemoryPool<TProvider>? _pool;
     private Task _warmUp = Task.CompletedTask;
@@ -109,11 +108,16 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
     {
         TimeSpan timeout = pool.Options.DrainTimeout;
         long rented = pool.GetStatistics().RentedBuffers;
-        using var deadline = new CancellationTokenSource(timeout, _time);
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
-        ValueTask<bool> drained = pool.DrainAsync(end.Token);
+        ValueTask<bool> drained = pool.DrainAsync(timeout, cancellationToken);
         if (rented != 0)
             HostingLog.Draining(logger, _key.DisplayName, timeout, rented);
-        await drained.ConfigureAwait(false);
+        try
+        {
+            await drained.ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The host's own deadline: what is still out stays mapped.
+        }
     }
 }

@@ -19,11 +19,12 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <remarks>
     /// It does not wait for buffers that others have rented. At the cap it does wait, for 2 s at the most, where memory that
     /// other threads are registering or giving back at this moment may make room. Where more memory must be registered it
-    /// takes as long as the provider does, also where another thread is already registering it for the same size class.
+    /// takes as long as the provider does. Where another thread is already registering it for the same size class it waits for
+    /// that, for <see cref="RmaMemoryPoolOptions.RentTimeout"/> at the most where that is more than 0.
     /// </remarks>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
-    /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The cap leaves no room, or another thread's registration took too long.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     /// <example>
@@ -34,7 +35,7 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// </example>
     RmaBuffer Rent(long length);
 
-    /// <summary>As <see cref="Rent"/>, but says false where the cap leaves no room. It waits as long as that.</summary>
+    /// <summary>As <see cref="Rent"/>, but says false where that throws <see cref="RmaPoolExhaustedException"/>. It waits as long as that.</summary>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <param name="buffer">The buffer, or the default value.</param>
     /// <returns>True when a buffer was rented.</returns>
@@ -43,8 +44,13 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     bool TryRent(long length, out RmaBuffer buffer);
 
-    /// <summary>As <see cref="Rent"/>, but waits its turn at the cap, for <see cref="RmaMemoryPoolOptions.RentTimeout"/> at the most.</summary>
-    /// <remarks>A bad length and a pool that was closed before are thrown by the call itself, everything else by the task.</remarks>
+    /// <summary>As <see cref="Rent"/>, but blocks nobody, and waits its turn at the cap, for <see cref="RmaMemoryPoolOptions.RentTimeout"/> at the most.</summary>
+    /// <remarks>
+    /// An idle block is there at once. Where memory must be registered, or given back first, a thread of the pool's does it, or
+    /// another thread's registration for the same size class is awaited; RentTimeout ends that wait, too, unless it is 0. What
+    /// comes after the wait was ended stays with the pool.
+    /// A bad length and a pool that was closed before are thrown by the call itself, everything else by the task.
+    /// </remarks>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
@@ -103,20 +109,24 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// </example>
     void Return(RmaBuffer buffer);
 
-    /// <summary>Registers each size class's initial blocks. Calling it again registers what is missing.</summary>
+    /// <summary>Registers each size class's initial blocks, on threads of the thread pool. Calling it again registers what is missing.</summary>
+    /// <remarks>A pool that was closed before is thrown by the call itself, everything else by the task.</remarks>
     /// <param name="cancellationToken">Ends it between two slabs.</param>
     /// <exception cref="RmaPoolExhaustedException">The initial blocks do not fit below the cap.</exception>
     /// <exception cref="RmaRegistrationException">The provider refused.</exception>
     Task WarmUpAsync(CancellationToken cancellationToken = default);
 
-    /// <summary>Stops renting, fails the waiters, and waits until nothing is out or the token is cancelled.</summary>
+    /// <summary>Stops renting, fails the waiters, and waits until nothing is out or the time is up.</summary>
     /// <remarks>
-    /// What was returned and is quarantined is not out: it comes back when the endpoint that holds it is closed. On a pool
+    /// The pool stays closed for rents also where the wait is cancelled. What was returned and is quarantined is not out: it comes back when the endpoint that holds it is closed. On a pool
     /// that is disposed it waits for nothing, and disposing the pool meanwhile ends the wait.
     /// </remarks>
-    /// <param name="cancellationToken">The deadline.</param>
-    /// <returns>True when nothing is out any more.</returns>
-    ValueTask<bool> DrainAsync(CancellationToken cancellationToken = default);
+    /// <param name="timeout">How long it waits; 0: it only looks; <see cref="Timeout.InfiniteTimeSpan"/>: without a limit.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>True when nothing is out any more; false when the time was up before.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The time is negative or longer than a timer takes.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled before either.</exception>
+    ValueTask<bool> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken = default);
 
     /// <summary>A snapshot of the pool's statistics. Totals are exact when nothing rents or returns meanwhile.</summary>
     RmaPoolStatistics GetStatistics();

@@ -144,17 +144,27 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     }
 
     /// <inheritdoc/>
-    public Task WarmUpAsync(CancellationToken cancellationToken = default) => Task.Run(
-        () =>
-        {
-            _engine.WarmUp(cancellationToken);
-            RmaPoolStatistics now = GetStatistics();
-            Log.WarmedUp(_engine.Logger, Name, now.RegisteredBytes, now.Registrations, Context.Traits.ProviderName);
-        },
-        cancellationToken);
+    public Task WarmUpAsync(CancellationToken cancellationToken = default)
+    {
+        _engine.CheckOpen();
+        return Task.Run(
+            () =>
+            {
+                _engine.WarmUp(cancellationToken);
+                RmaPoolStatistics now = GetStatistics();
+                Log.WarmedUp(_engine.Logger, Name, now.RegisteredBytes, now.Registrations, Context.Traits.ProviderName);
+            },
+            cancellationToken);
+    }
 
     /// <inheritdoc/>
-    public ValueTask<bool> DrainAsync(CancellationToken cancellationToken = default) => _engine.DrainAsync(cancellationToken);
+    public ValueTask<bool> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
+    {
+        // As Task.Delay: the longest that a timer takes.
+        if (timeout != Timeout.InfiniteTimeSpan && (timeout < TimeSpan.Zero || timeout.TotalMilliseconds > uint.MaxValue - 1))
+            throw new ArgumentOutOfRangeException(nameof(timeout), timeout, "The time must be 0 or more and less than 50 days, or Timeout.InfiniteTimeSpan.");
+        return _engine.DrainAsync(timeout, cancellationToken);
+    }
 
     /// <summary>Idle bytes in the threads' magazines, for tests.</summary>
     internal long MagazineBytes => _engine.MagazineBytes;
@@ -183,11 +193,12 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
 
     /// <summary>
     /// Waits for what is out, for <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then deregisters what is
-    /// idle. What is still out stays registered and mapped until it is returned. Never throws; a second call does nothing.
+    /// idle, on a thread of its own: the caller is not blocked. What is still out stays registered and mapped until it is
+    /// returned. Never throws; a second call does nothing.
     /// </summary>
     public ValueTask DisposeAsync() => _engine.CloseAsync(Volatile.Read(ref _options).DrainTimeout);
 
-    /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out.</summary>
+    /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out, and on the caller's thread.</summary>
     public void Dispose() => _engine.Dispose();
 
     private static void WarnOfCap(RmaMemoryPoolOptions options, RmaProviderTraits traits, string name, ILogger logger)

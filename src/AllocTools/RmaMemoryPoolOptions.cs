@@ -105,7 +105,9 @@ public sealed class RmaMemoryPoolOptions
     public RmaIsolation Isolation { get; set; } = RmaIsolation.Shared;
 
     /// <summary>
-    /// How long <see cref="IRmaMemoryPool.RentAsync"/> waits at the cap before it fails.
+    /// How long <see cref="IRmaMemoryPool.RentAsync"/> waits at the cap, or for memory to be registered, before it fails, and how long
+    /// <see cref="IRmaMemoryPool.Rent"/> waits for memory that another thread registers. 0: nobody waits at the cap, and
+    /// registrations take as long as the provider does.
     /// Range: 0 to 24 h, or -1 ms for no limit. Default: 30 s.
     /// </summary>
     [OptionTimeRange(0, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]

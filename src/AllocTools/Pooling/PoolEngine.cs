@@ -31,6 +31,7 @@ internal sealed class PoolEngine : IDisposable
     private readonly UserRegions _user;
     private readonly SlabOwner[] _owners;
     private readonly WaiterQueue _waiters;
+    private readonly Registrar _registrar;
     private readonly TimeProvider _time;
     private readonly bool _hasDefaultClasses;
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -83,6 +84,7 @@ internal sealed class PoolEngine : IDisposable
         _user = new UserRegions(this);
         _owners = [.. _classes, _direct, _user];
         _waiters = new WaiterQueue(this);
+        _registrar = new Registrar(this, _waiters);
         UpdateMode();
         _context = context.Retain();
         _trimmer = new PoolTrimmer(this, options.TrimInterval, options.IdleRetention, time);
@@ -113,6 +115,9 @@ internal sealed class PoolEngine : IDisposable
         get => Volatile.Read(ref _instruments);
         set => Volatile.Write(ref _instruments, value);
     }
+
+    /// <summary>How long requests wait.</summary>
+    public TimeSpan RentTimeout => TimeSpan.FromTicks(Volatile.Read(ref _rentTimeoutTicks));
 
     /// <summary>The clock.</summary>
     public TimeProvider Time => _time;
@@ -173,48 +178,91 @@ internal sealed class PoolEngine : IDisposable
     [MethodImpl(MethodImplOptions.NoInlining)]
     private RmaBuffer RentCold(long length)
     {
-        if (TryRentCold(length, out RmaBuffer buffer))
-            return buffer;
-        throw NeverFits(length) ? DoesNotFit(length) : Exhausted(length, $"{length} bytes", "Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.");
+        CheckRequest(length);
+        if (TryTakeAtOnce(length, out RmaBuffer buffer, out bool isLate))
+            return Leaks.Sample(buffer);
+        CountRefusal(isLate);
+        throw isLate ? LateFor(length, RentTimeout)
+            : NeverFits(length) ? DoesNotFit(length)
+            : Exhausted(length, $"{length} bytes", "Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.");
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private bool TryRentCold(long length, out RmaBuffer buffer)
     {
         CheckRequest(length);
-        if (TryTakeAtOnce(length, out buffer))
+        if (TryTakeAtOnce(length, out buffer, out bool isLate))
         {
             buffer = Leaks.Sample(buffer);
             return true;
         }
-        Interlocked.Increment(ref Counters.Rejections);
+        CountRefusal(isLate);
         buffer = default;
         return false;
     }
 
+    /// <summary>Takes what is idle. Whatever calls the provider is done by another thread: the caller is never blocked.</summary>
     private ValueTask<RmaBuffer> RentColdAsync(long length, CancellationToken cancellationToken)
     {
         CheckRequest(length);
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled<RmaBuffer>(cancellationToken);
-        TimeSpan timeout = TimeSpan.FromTicks(Volatile.Read(ref _rentTimeoutTicks));
+        TimeSpan timeout = RentTimeout;
+        bool isImpatient = timeout == TimeSpan.Zero;
+        bool mayRegister;
         try
         {
-            // Where it does not wait it is as a rent.
-            if (timeout == TimeSpan.Zero ? TryTakeAtOnce(length, out RmaBuffer buffer) : TryTakeAsNewcomer(length, out buffer))
+            if (TryTakeIdleAsNewcomer(length, out RmaBuffer buffer, out mayRegister))
                 return new ValueTask<RmaBuffer>(Leaks.Sample(buffer));
-            if (NeverFits(length))
-            {
-                Interlocked.Increment(ref Counters.Rejections);
-                throw DoesNotFit(length);
-            }
+            // What is in transit may make room; one that does not wait in line looks again as a rent does.
+            mayRegister |= isImpatient && _waiters.Count == 0 && Memory.InTransit.Bytes != 0;
+            if (!mayRegister && (isImpatient || NeverFits(length)))
+                throw Refused(length);
         }
         catch (Exception e)
         {
-            // Only what the caller did wrong is thrown at once; what the provider or the system refuses is the task's.
+            // Only what the caller did wrong is thrown at once; that the pool is closed meanwhile, or has no room, is the task's.
             return ValueTask.FromException<RmaBuffer>(e);
         }
-        return WaitAsync(length, timeout, cancellationToken);
+        Waiter waiter = new(length, ClassOf(length), BytesFor(length), _time.GetTimestamp())
+        {
+            Timeout = isImpatient ? Timeout.InfiniteTimeSpan : timeout,
+            IsImpatient = isImpatient,
+        };
+        _waiters.Add(waiter, cancellationToken);
+        if (mayRegister)
+        {
+            // Closing fails those that wait once.
+            if (!IsOpen)
+                _waiters.FailAll(NotOpen);
+            _registrar.Add(waiter);
+        }
+        else
+        {
+            Wait(waiter);
+        }
+        // The task itself is the waiter's: whoever blocks on it is let go by the thread that makes room, though the thread
+        // pool has no thread left.
+        return new ValueTask<RmaBuffer>(waiter.Task);
+    }
+
+    /// <summary>Has a request wait in line for room.</summary>
+    public void Wait(Waiter waiter)
+    {
+        _waiters.Enqueue(waiter);
+        // Look once more: a return may have read "nobody waits" just before. The state, too: draining fails waiters once.
+        if (!IsOpen)
+            _waiters.FailAll(NotOpen);
+        _waiters.Signal();
+    }
+
+    /// <summary>For the <see cref="Registrar"/>: takes as a rent does. False: the request is to wait in line.</summary>
+    public bool TryTakeByRegistering(Waiter waiter, out RmaBuffer buffer)
+    {
+        long length = waiter.Length;
+        if (waiter.IsImpatient ? TryTakeAtOnce(length, out buffer, out _) : TryTakeAsNewcomer(length, out buffer))
+            return true;
+        return waiter.IsImpatient || NeverFits(length) ? throw Refused(length) : false;
     }
 
     /// <summary>Takes for a waiter whose turn it is: an idle block, or what is registered for it. The caller must check <see cref="IsOpen"/> after.</summary>
@@ -232,10 +280,25 @@ internal sealed class PoolEngine : IDisposable
     /// <summary>A request's time is up.</summary>
     public RmaPoolExhaustedException TimedOut(long length, TimeSpan timeout)
     {
+        CountRefusal(isLate: true);
+        return LateFor(length, timeout);
+    }
+
+    private RmaPoolExhaustedException LateFor(long length, TimeSpan timeout) =>
+        Exhausted(length, $"{length} bytes within RentTimeout ({timeout})", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout.");
+
+    private void CountRefusal(bool isLate)
+    {
         // First: nobody sees more time-outs than refusals.
         Interlocked.Increment(ref Counters.Rejections);
-        Interlocked.Increment(ref Counters.RentTimeouts);
-        return Exhausted(length, $"{length} bytes within RentTimeout ({timeout})", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout.");
+        if (isLate)
+            Interlocked.Increment(ref Counters.RentTimeouts);
+    }
+
+    private RmaPoolExhaustedException Refused(long length)
+    {
+        CountRefusal(isLate: false);
+        return NeverFits(length) ? DoesNotFit(length) : Exhausted(length, $"{length} bytes", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout to wait.");
     }
 
     /// <summary>Registers memory of the caller's. The pin is taken over, also where it fails.</summary>
@@ -377,6 +440,11 @@ internal sealed class PoolEngine : IDisposable
         Memory.GiveBackExcess();
         if (_waiters.Count != 0)
             _waiters.Signal();
+        NoteDrained();
+    }
+
+    private void NoteDrained()
+    {
         if (Volatile.Read(ref _state) != Open && Rented == 0)
             _drained.TrySetResult();
     }
@@ -398,7 +466,9 @@ internal sealed class PoolEngine : IDisposable
             Incidents.Guard("releasing its context", _context.Dispose);
     }
 
-    public async ValueTask<bool> DrainAsync(CancellationToken cancellationToken)
+    /// <summary>Stops renting, and waits until nothing is out.</summary>
+    /// <returns>False when the time is up before.</returns>
+    public async ValueTask<bool> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         int before = Interlocked.CompareExchange(ref _state, Draining, Open);
         if (before == Open)
@@ -406,20 +476,40 @@ internal sealed class PoolEngine : IDisposable
             UpdateMode();
             _waiters.FailAll(NotOpen);
         }
-        AfterRelease();
+        // The state must be visible before what is out is read; see AfterRelease.
+        Fence.Full();
+        NoteDrained();
         // Whoever disposes the pool has given up on what is out; one that is disposed meanwhile ends the wait.
         if (before != Closed && !_drained.Task.IsCompleted)
-            await _drained.Task.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        {
+            try
+            {
+                await _drained.Task.WaitAsync(timeout, _time, cancellationToken).ConfigureAwait(false);
+            }
+            catch (TimeoutException)
+            {
+                return Rented == 0;
+            }
+        }
         return Rented == 0;
     }
 
     public async ValueTask CloseAsync(TimeSpan drainTimeout)
     {
-        if (Volatile.Read(ref _state) == Closed)
+        if (IsClosed)
             return;
-        using (var deadline = new CancellationTokenSource(drainTimeout, _time))
-            await DrainAsync(deadline.Token).ConfigureAwait(false);
-        Dispose();
+        await DrainAsync(drainTimeout, CancellationToken.None).ConfigureAwait(false);
+        // What is idle is given back by a thread of its own: the provider may take long, and the caller must not be blocked.
+        TaskCompletionSource closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        OnDemandThread closer = new($"{Name} closes", () =>
+        {
+            Incidents.Guard("closing the pool", Dispose);
+            closed.TrySetResult();
+            return Timeout.InfiniteTimeSpan;
+        });
+        closer.Signal();
+        closer.End();
+        await closed.Task.ConfigureAwait(false);
     }
 
     /// <summary>Closes without waiting for what is out.</summary>
@@ -432,6 +522,7 @@ internal sealed class PoolEngine : IDisposable
         if (before == Open)
             _waiters.FailAll(NotOpen);
         _waiters.Close();
+        _registrar.Close();
         _trimmer.Dispose();
         foreach (SlabOwner owner in _owners)
             Incidents.Guard("giving back idle memory", owner.ReleaseIdle);
@@ -453,7 +544,7 @@ internal sealed class PoolEngine : IDisposable
     public long MagazineBytes => _classes.Sum(c => c.MagazineBytes);
 
     /// <summary>Memory is being registered for waiters, or is about to be.</summary>
-    public bool ServesWaiters => _waiters.IsAtWork;
+    public bool ServesWaiters => _waiters.IsAtWork || _registrar.IsAtWork;
 
     public RmaPoolStatistics GetStatistics() => new()
     {
@@ -485,27 +576,56 @@ internal sealed class PoolEngine : IDisposable
     /// For requests that don't wait their turn: what is in transit and may be what is missing is waited for, as it is for
     /// the caller's own registrations. Nobody is refused for what is only passing.
     /// </summary>
-    private bool TryTakeAtOnce(long length, out RmaBuffer buffer)
+    /// <param name="length">Bytes.</param>
+    /// <param name="buffer">The memory.</param>
+    /// <param name="isLate">It was refused after a wait for <see cref="RentTimeout"/>, where that is a limit.</param>
+    private bool TryTakeAtOnce(long length, out RmaBuffer buffer, out bool isLate)
     {
+        TimeSpan most = RentTimeout;
+        long lateFrom = most > TimeSpan.Zero ? Environment.TickCount64 + (long)most.TotalMilliseconds : long.MaxValue;
+        isLate = false;
         long until = 0;
         for (int looks = 0; ; looks++)
         {
             long ended = Memory.InTransit.Ended;
             if (TryTakeAsNewcomer(length, out buffer))
                 return true;
+            isLate = Environment.TickCount64 >= lateFrom;
             // Where callers wait they are the ones who get what comes free. Bounded, so that one among many who register
             // and give back all the time is refused at last.
-            if (_waiters.Count != 0 || looks == MaxLooks || !Memory.IsWorthAnotherLook(BytesFor(length), OwnerOf(length), ended, ref until))
+            if (isLate || _waiters.Count != 0 || looks == MaxLooks || !Memory.IsWorthAnotherLook(BytesFor(length), OwnerOf(length), ended, ref until))
                 return false;
             CheckOpen();
         }
     }
 
     /// <summary>
+    /// As <see cref="TryTakeAsNewcomer"/>, without a call into the provider: registers nothing, gives nothing back, and waits
+    /// for nobody who does.
+    /// </summary>
+    /// <param name="length">Bytes.</param>
+    /// <param name="buffer">The memory.</param>
+    /// <param name="mayRegister">Where it is refused: there may be room to register memory for it.</param>
+    private bool TryTakeIdleAsNewcomer(long length, out RmaBuffer buffer, out bool mayRegister)
+    {
+        int index = ClassOf(length);
+        if (_waiters.Count != 0)
+        {
+            mayRegister = SparesRoomFor(length);
+            return TryTakeAsNewcomer(length, out buffer, mayRegister: false);
+        }
+        bool isTaken = index == _classes.Length ? _direct.TryTakeIdle(length, out buffer) : _classes[index].TryTakeWithoutGrowth(length, out buffer);
+        mayRegister = !isTaken && Memory.MayHaveRoomFor(BytesFor(length), OwnerOf(length));
+        for (int larger = index + 1; !isTaken && !mayRegister && larger < _classes.Length; larger++)
+            isTaken = _classes[larger].TryTakeIdle(length, fromOthers: true, out buffer);
+        return isTaken && CheckStillOpen(buffer);
+    }
+
+    /// <summary>
     /// Waiters go first. While others wait for the same class a newcomer gets nothing; while others wait for another one
     /// it gets an idle block, but only so often, and beyond that only what none of them misses.
     /// </summary>
-    private bool TryTakeAsNewcomer(long length, out RmaBuffer buffer)
+    private bool TryTakeAsNewcomer(long length, out RmaBuffer buffer, bool mayRegister = true)
     {
         if (_waiters.Count == 0)
             return TryTake(length, out buffer);
@@ -516,7 +636,7 @@ internal sealed class PoolEngine : IDisposable
         List<Waiter> older = _waiters.Heads();
         if (_waiters.MayOvertake(older) && TryTakeIdleOf(index, length, out buffer))
             _waiters.MarkOvertaken(older);
-        else if (!TryTakeUnneeded(length, older, mayRegister: true, out buffer))
+        else if (!TryTakeUnneeded(length, older, mayRegister, out buffer))
             return false;
         return CheckStillOpen(buffer);
     }
@@ -603,18 +723,6 @@ internal sealed class PoolEngine : IDisposable
         ? _direct.TryTakeIdle(length, out buffer)
         : _classes[index].TryTakeIdle(length, fromOthers: false, out buffer);
 
-    /// <summary>The task itself is the waiter's: whoever blocks on it is let go by the thread that makes room, though the thread pool has no thread left.</summary>
-    private ValueTask<RmaBuffer> WaitAsync(long length, TimeSpan timeout, CancellationToken cancellationToken)
-    {
-        Waiter waiter = new(length, ClassOf(length), BytesFor(length), _time.GetTimestamp()) { Timeout = timeout };
-        _waiters.Enqueue(waiter, cancellationToken);
-        // Look once more: a return may have read "nobody waits" just before. The state, too: draining fails waiters once.
-        if (Volatile.Read(ref _state) != Open)
-            _waiters.FailAll(NotOpen);
-        _waiters.Signal();
-        return new ValueTask<RmaBuffer>(waiter.Task);
-    }
-
     /// <summary>The class that serves a length; the number of classes stands for the direct regions.</summary>
     public int ClassOf(long length) => length > _classIndex.Largest ? _classes.Length : _classIndex.Of(length).Index;
 
@@ -632,7 +740,8 @@ internal sealed class PoolEngine : IDisposable
         CheckOpen();
     }
 
-    private void CheckOpen()
+    /// <exception cref="ObjectDisposedException">It is draining or closed.</exception>
+    public void CheckOpen()
     {
         if (Volatile.Read(ref _state) != Open)
             throw NotOpen();

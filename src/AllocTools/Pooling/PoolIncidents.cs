@@ -81,6 +81,14 @@ internal sealed class PoolIncidents(PoolEngine engine)
         }
     }
 
+    /// <summary>What a thread of the pool's own does: nothing it throws may end the process. It is tried again in a second, for others may wait behind what failed.</summary>
+    public Func<TimeSpan> Guarded(string what, Func<TimeSpan> work) => () =>
+    {
+        TimeSpan next = TimeSpan.FromSeconds(1);
+        Guard(what, () => next = work());
+        return next;
+    };
+
     private static string OwnerOf(LeaseTracker? tracker) => tracker?.Owner ?? LeaseTracker.UnknownOwner;
 
     private bool MayLog(ref long last, LeaseTracker? tracker)

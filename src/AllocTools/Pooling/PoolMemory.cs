@@ -95,6 +95,9 @@ internal sealed class PoolMemory
     /// <summary>Whether a request could be served by registering memory, if need be in place of idle memory. While callers wait, for then nothing is in magazines.</summary>
     public bool HasRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: false);
 
+    /// <summary>As <see cref="HasRoomFor"/>, while nobody waits: idle memory may be in magazines.</summary>
+    public bool MayHaveRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true);
+
     /// <summary>
     /// Whether it makes no difference to a waiter that a younger request takes an idle block of another class, or the
     /// region of a direct request, and has so many bytes registered for it.

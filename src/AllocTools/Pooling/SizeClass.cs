@@ -88,31 +88,78 @@ internal sealed class SizeClass : SlabOwner
     public bool TryTakeIdle(long length, bool fromOthers, out RmaBuffer buffer) =>
         TryTakeFree(length, isHit: true, out buffer) || fromOthers && Gather(MagazinesToCollect.All) && TryTakeFree(length, isHit: true, out buffer);
 
-    /// <summary>Takes an idle block, or registers more memory for one.</summary>
+    /// <summary>Takes an idle block, also of other threads' magazines, unless one has the class grow and looks there itself. Calls no provider and waits for none.</summary>
+    public bool TryTakeWithoutGrowth(long length, out RmaBuffer buffer)
+    {
+        if (TryTakeFree(length, isHit: true, out buffer))
+            return true;
+        if (TryBeginGrowth(out _) is not { } own)
+            return false;
+        try
+        {
+            return TryReuse(length, out buffer);
+        }
+        finally
+        {
+            EndGrowth(own, hasGrown: false);
+        }
+    }
+
+    /// <summary>Takes an idle block, or registers more memory for one. Another thread's registration is waited for, for <see cref="PoolEngine.RentTimeout"/> at the most where that is a limit.</summary>
     /// <param name="length">Bytes.</param>
     /// <param name="buffer">The block.</param>
     /// <param name="growth">So many bytes at the most, and in place of nothing else; 0: as much as the class likes, if need be in place of idle memory.</param>
-    /// <returns>False when the cap leaves no room.</returns>
+    /// <returns>False when the cap leaves no room, or the wait was too long.</returns>
     public bool TryTake(long length, out RmaBuffer buffer, long growth = 0)
     {
         bool hasGrown = false;
+        long until = 0;
         while (true)
         {
             if (TryTakeFree(length, isHit: !hasGrown, out buffer))
                 return true;
-            TaskCompletionSource<bool>? othersGrowth;
-            TaskCompletionSource<bool>? ownGrowth = null;
-            lock (_gate)
-            {
-                othersGrowth = _growth;
-                if (othersGrowth is null)
-                    _growth = ownGrowth = new TaskCompletionSource<bool>();
-            }
-            if (ownGrowth is not null)
+            if (TryBeginGrowth(out Task<bool>? othersGrowth) is { } ownGrowth)
                 return GrowAndTake(ownGrowth, length, growth, out buffer);
-            // Set by a thread that is in the provider now; it needs no thread of the pool to get on.
-            hasGrown |= othersGrowth!.Task.GetAwaiter().GetResult();
+            if (!IsOver(othersGrowth!, ref until))
+                return TryTakeIdle(length, fromOthers: true, out buffer);
+            hasGrown |= othersGrowth!.Result;
         }
+    }
+
+    /// <summary>Has this thread be the one that has the class grow. Null: another one is.</summary>
+    private TaskCompletionSource<bool>? TryBeginGrowth(out Task<bool>? othersGrowth)
+    {
+        lock (_gate)
+        {
+            othersGrowth = _growth?.Task;
+            return othersGrowth is null ? _growth = new TaskCompletionSource<bool>() : null;
+        }
+    }
+
+    private void EndGrowth(TaskCompletionSource<bool> growth, bool hasGrown)
+    {
+        lock (_gate)
+            _growth = null;
+        growth.SetResult(hasGrown);
+    }
+
+    /// <summary>Waits for another thread that is in the provider now; it needs no thread of the pool to get on.</summary>
+    /// <param name="growth">Its growth.</param>
+    /// <param name="until">When the caller's patience ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first wait.</param>
+    private bool IsOver(Task<bool> growth, ref long until)
+    {
+        TimeSpan most = Engine.RentTimeout;
+        if (most <= TimeSpan.Zero)
+            return growth.Wait(Timeout.InfiniteTimeSpan);
+        if (until == 0)
+            until = Environment.TickCount64 + (long)most.TotalMilliseconds;
+        // A wait may end a little before its time.
+        while (!growth.Wait(TimeSpan.FromMilliseconds(Math.Max(0, until - Environment.TickCount64))))
+        {
+            if (Environment.TickCount64 >= until)
+                return false;
+        }
+        return true;
     }
 
     /// <summary>The slabs, in blocks, that the class still lacks for its initial blocks.</summary>
@@ -386,9 +433,7 @@ internal sealed class SizeClass : SlabOwner
         }
         finally
         {
-            lock (_gate)
-                _growth = null;
-            growth.SetResult(hasGrown);
+            EndGrowth(growth, hasGrown);
         }
     }
 

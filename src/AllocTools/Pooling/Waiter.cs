@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace AllocTools.Pooling;
 
-/// <summary>A request that waits for room at the cap.</summary>
+/// <summary>A request that waits for memory to be registered for it, or for room at the cap.</summary>
 internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
 {
     // Who awaits goes on elsewhere; who blocks is let go by whoever completes it.
@@ -13,7 +13,7 @@ internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
         ClassIndex = classIndex;
         Bytes = bytes;
         Since = since;
-        PlaceInClass = new LinkedListNode<Waiter>(this);
+        Place = new LinkedListNode<Waiter>(this);
         PlaceInTime = new LinkedListNode<Waiter>(this);
     }
 
@@ -31,11 +31,14 @@ internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
     /// <summary>How long it waits.</summary>
     public required TimeSpan Timeout { get; init; }
 
-    /// <summary>Its place among all that came; set by the queue.</summary>
+    /// <summary>Where there is no room it is refused, as a rent that does not wait.</summary>
+    public bool IsImpatient { get; init; }
+
+    /// <summary>Its place among all that came in line; set by the queue. 0: it was never in line.</summary>
     public long Number { get; set; }
 
-    /// <summary>Its place among the waiters of its class; in no list when it waits no longer. Guarded by the queue's lock.</summary>
-    public LinkedListNode<Waiter> PlaceInClass { get; }
+    /// <summary>Its place in line among the waiters of its class, or among those that the <see cref="Registrar"/> serves; in no list when it waits no longer. Guarded by the queue's lock.</summary>
+    public LinkedListNode<Waiter> Place { get; }
 
     /// <summary>Its place among the waiters by their <see cref="Deadline"/>. Guarded by the queue's lock.</summary>
     public LinkedListNode<Waiter> PlaceInTime { get; }

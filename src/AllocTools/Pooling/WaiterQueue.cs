@@ -14,8 +14,8 @@ namespace AllocTools.Pooling;
 /// No wake-up is lost: a waiter enqueues and then signals once itself; a return makes its block visible and then reads
 /// the count of waiters, with a full fence between; so either the return sees the waiter, or the waiter's own round
 /// sees the block.
-/// Time-outs are kept by a second thread, since the system's timers call back on the thread pool. Another clock (a
-/// test's) calls back by itself.
+/// A request for which the <see cref="Registrar"/> has memory registered stands here, too, but not in line: it holds back
+/// nobody, and is not counted.
 /// </remarks>
 internal sealed class WaiterQueue
 {
@@ -28,12 +28,9 @@ internal sealed class WaiterQueue
     // Held while idle blocks are handed out; before all other locks. What has to be given back is, after it.
     private readonly Lock _rounds = new();
     private readonly LinkedList<Waiter>[] _byClass;
-    private readonly LinkedList<Waiter> _byDeadline = new();
+    private readonly LinkedList<Waiter> _atRegistrar = new();
     private readonly OnDemandThread _server;
-    private readonly OnDemandThread? _clock;
-
-    // When the clock looks next. While it sleeps there may be no deadline any more: the next one need not wake it.
-    private long _clockLooksAt = long.MaxValue;
+    private readonly WaiterClock _clock;
     private Waiter? _beingServed;
     private long _lastNumber;
     private int _count;
@@ -42,8 +39,8 @@ internal sealed class WaiterQueue
     {
         _engine = engine;
         _byClass = [.. Enumerable.Range(0, engine.ClassCount).Select(_ => new LinkedList<Waiter>())];
-        _server = new OnDemandThread($"{engine.Name} waiters", Guarded("serving waiters", ServeByRegistering));
-        _clock = engine.Time == TimeProvider.System ? new OnDemandThread($"{engine.Name} time-outs", Guarded("timing waiters out", ExpireOverdue)) : null;
+        _server = new OnDemandThread($"{engine.Name} waiters", engine.Incidents.Guarded("serving waiters", ServeByRegistering));
+        _clock = new WaiterClock(engine, _gate, Expire);
     }
 
     public int Count => Volatile.Read(ref _count);
@@ -91,23 +88,50 @@ internal sealed class WaiterQueue
             older.ForEach(w => w.Overtaken++);
     }
 
-    /// <summary>From here on it may be served, failed, timed out or cancelled.</summary>
-    public void Enqueue(Waiter waiter, CancellationToken cancellationToken)
+    /// <summary>From here on it may fail, time out or be cancelled; it is not in line yet.</summary>
+    public void Add(Waiter waiter, CancellationToken cancellationToken)
     {
-        bool wakesClock;
+        lock (_gate)
+            _atRegistrar.AddLast(waiter.Place);
+        _clock.Add(waiter);
+        CancellationTokenRegistration cancellation = cancellationToken.UnsafeRegister((cancelled, token) => Cancel((Waiter)cancelled!, token), waiter);
         lock (_gate)
         {
+            if (waiter.Place.List is not null)
+            {
+                waiter.Cancellation = cancellation;
+                return;
+            }
+        }
+        cancellation.Unregister();
+    }
+
+    /// <summary>From here on it may be served, in its turn.</summary>
+    public void Enqueue(Waiter waiter)
+    {
+        lock (_gate)
+        {
+            if (waiter.Place.List is null)
+                return;
+            _atRegistrar.Remove(waiter.Place);
             waiter.Number = ++_lastNumber;
-            _byClass[waiter.ClassIndex].AddLast(waiter.PlaceInClass);
+            _byClass[waiter.ClassIndex].AddLast(waiter.Place);
             Volatile.Write(ref _count, _count + 1);
-            wakesClock = _clock is not null && waiter.Timeout != Timeout.InfiniteTimeSpan && AddDeadline_NeedsLock(waiter);
         }
         // The count must be visible before this thread reads what is idle or free, see PoolEngine.AfterRelease.
         Fence.Full();
         _engine.UpdateMode();
-        if (wakesClock)
-            _clock!.Signal();
-        Watch(waiter, cancellationToken);
+    }
+
+    /// <summary>Ends the wait of one that is not in line. A buffer that comes too late goes back.</summary>
+    public void Complete(Waiter waiter, RmaBuffer buffer, Exception? error)
+    {
+        if (!TryRemove(waiter))
+            buffer.GiveBack();
+        else if (error is null)
+            Succeed(waiter, buffer);
+        else
+            Fail(waiter, error);
     }
 
     /// <summary>There may be room: hands out what is idle, and has registered for waiters what fits.</summary>
@@ -121,10 +145,10 @@ internal sealed class WaiterQueue
     /// <summary>Fails every waiter.</summary>
     public void FailAll(Func<Exception> error)
     {
-        while (Heads() is [{ } oldest, ..])
+        while ((Heads() is [{ } oldest, ..] ? oldest : FirstAtRegistrar()) is { } waiter)
         {
-            if (TryRemove(oldest))
-                Fail(oldest, error());
+            if (TryRemove(waiter))
+                Fail(waiter, error());
         }
     }
 
@@ -132,16 +156,8 @@ internal sealed class WaiterQueue
     public void Close()
     {
         _server.End();
-        _clock?.End();
+        _clock.Close();
     }
-
-    /// <summary>What a thread of the queue's own does: nothing it throws may end the process. It is tried again in a second, for others may wait behind what failed.</summary>
-    private Func<TimeSpan> Guarded(string what, Func<TimeSpan> work) => () =>
-    {
-        TimeSpan next = TimeSpan.FromSeconds(1);
-        _engine.Incidents.Guard(what, () => next = work());
-        return next;
-    };
 
     /// <summary>Gives idle blocks to waiters.</summary>
     private void HandOut()
@@ -331,7 +347,11 @@ internal sealed class WaiterQueue
         Signal();
     }
 
-    private void Record(Waiter waiter, string? errorType) => _engine.Instruments?.RecordWait(_engine.Time.GetElapsedTime(waiter.Since), errorType);
+    private void Record(Waiter waiter, string? errorType)
+    {
+        if (waiter.Number != 0)
+            _engine.Instruments?.RecordWait(_engine.Time.GetElapsedTime(waiter.Since), errorType);
+    }
 
     /// <summary>With the owner's name and the span of the caller that waits, not of the thread that serves it.</summary>
     private static void InContextOf(Waiter waiter, Action action)
@@ -342,72 +362,17 @@ internal sealed class WaiterQueue
             action();
     }
 
-    /// <summary>Has the wait end by the clock that is not the system's, and by the token.</summary>
-    private void Watch(Waiter waiter, CancellationToken cancellationToken)
-    {
-        ITimer? timer = _clock is null && waiter.Timeout != Timeout.InfiniteTimeSpan
-            ? _engine.Time.CreateTimer(late => Expire((Waiter)late!), waiter, waiter.Timeout, Timeout.InfiniteTimeSpan)
-            : null;
-        CancellationTokenRegistration cancellation = cancellationToken.UnsafeRegister((cancelled, token) => Cancel((Waiter)cancelled!, token), waiter);
-        lock (_gate)
-        {
-            if (waiter.PlaceInClass.List is not null)
-            {
-                waiter.Timer = timer;
-                waiter.Cancellation = cancellation;
-                return;
-            }
-        }
-        timer?.Dispose();
-        cancellation.Unregister();
-    }
-
-    /// <summary>Fails those whose time is up.</summary>
-    /// <returns>The time until the next one's is.</returns>
-    private TimeSpan ExpireOverdue()
-    {
-        while (true)
-        {
-            Waiter first;
-            lock (_gate)
-            {
-                _clockLooksAt = long.MaxValue;
-                if (_byDeadline.First is not { } earliest)
-                    return Timeout.InfiniteTimeSpan;
-                first = earliest.Value;
-                long now = _engine.Time.GetTimestamp();
-                if (first.Deadline > now)
-                {
-                    _clockLooksAt = first.Deadline;
-                    return _engine.Time.GetElapsedTime(now, first.Deadline);
-                }
-            }
-            Expire(first);
-        }
-    }
-
-    /// <summary>Nearly all wait for the same time: a new deadline is the last.</summary>
-    /// <returns>True where the clock would look too late.</returns>
-    private bool AddDeadline_NeedsLock(Waiter waiter)
-    {
-        waiter.Deadline = waiter.Since + (long)(waiter.Timeout.TotalSeconds * _engine.Time.TimestampFrequency);
-        LinkedListNode<Waiter>? before = _byDeadline.Last;
-        while (before is not null && before.Value.Deadline > waiter.Deadline)
-            before = before.Previous;
-        if (before is null)
-            _byDeadline.AddFirst(waiter.PlaceInTime);
-        else
-            _byDeadline.AddAfter(before, waiter.PlaceInTime);
-        if (waiter.Deadline >= _clockLooksAt)
-            return false;
-        _clockLooksAt = waiter.Deadline;
-        return true;
-    }
-
-    private bool IsWaiting(Waiter waiter)
+    /// <summary>It has not ended, and no thread is about to end it.</summary>
+    public bool IsWaiting(Waiter waiter)
     {
         lock (_gate)
-            return waiter.PlaceInClass.List is not null;
+            return waiter.Place.List is not null;
+    }
+
+    private Waiter? FirstAtRegistrar()
+    {
+        lock (_gate)
+            return _atRegistrar.First?.Value;
     }
 
     /// <summary>Takes a waiter out. False: it was served or failed meanwhile.</summary>
@@ -425,11 +390,12 @@ internal sealed class WaiterQueue
     {
         lock (_gate)
         {
-            if (waiter.PlaceInClass.List is not { } waiters)
+            if (waiter.Place.List is not { } waiters)
                 return false;
-            waiters.Remove(waiter.PlaceInClass);
-            waiter.PlaceInTime.List?.Remove(waiter.PlaceInTime);
-            Volatile.Write(ref _count, _count - 1);
+            waiters.Remove(waiter.Place);
+            WaiterClock.Remove_NeedsLock(waiter);
+            if (waiters != _atRegistrar)
+                Volatile.Write(ref _count, _count - 1);
             return true;
         }
     }

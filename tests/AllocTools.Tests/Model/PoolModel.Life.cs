@@ -69,7 +69,7 @@ internal sealed partial class PoolModel
 
     public void Drain()
     {
-        ValueTask<bool> drain = Pool.DrainAsync(new CancellationToken(canceled: true));
+        ValueTask<bool> drain = Pool.DrainAsync(TimeSpan.Zero);
         if (Life == LifeState.Open)
             Life = LifeState.Draining;
         Assert.Equal(Out.Count == 0, drain.AsTask().GetAwaiter().GetResult());

@@ -106,10 +106,10 @@ public sealed class ClosingTests
         var test = new TestPool();
         RmaBuffer held = test.Pool.Rent(1);
         test.Pool.Dispose();
-        Assert.False(await test.Pool.DrainAsync(Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
+        Assert.False(await test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
         string late = Assert.Throws<ObjectDisposedException>(held.Return).Message;
         Assert.Contains("taken back all the same", late, StringComparison.Ordinal);
-        Assert.True(await test.Pool.DrainAsync(Token));
+        Assert.True(await test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, Token));
     }
 
     [Theory]
@@ -119,7 +119,7 @@ public sealed class ClosingTests
     {
         var test = new TestPool();
         RmaBuffer held = test.Pool.Rent(1);
-        Task<bool> draining = test.Pool.DrainAsync(Token).AsTask();
+        Task<bool> draining = test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, Token).AsTask();
         Assert.False(draining.IsCompleted);
         if (asynchronously)
             await test.DisposeAsync();
@@ -139,13 +139,15 @@ public sealed class ClosingTests
         });
         RmaBuffer held = test.Pool.Rent(1);
         Task<RmaBuffer> waiting = test.Pool.RentAsync(1, Token).AsTask();
-        using var deadline = new CancellationTokenSource();
-        ValueTask<bool> draining = test.Pool.DrainAsync(deadline.Token);
+        using var cancel = new CancellationTokenSource();
+        Task<bool> draining = test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, cancel.Token).AsTask();
         await Assert.ThrowsAsync<ObjectDisposedException>(() => waiting);
-        await deadline.CancelAsync();
-        Assert.False(await draining);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => draining);
+        Assert.False(await test.Pool.DrainAsync(TimeSpan.FromMilliseconds(1), Token));
+        Assert.Throws<ArgumentOutOfRangeException>(() => { _ = test.Pool.DrainAsync(TimeSpan.FromSeconds(-1), Token).AsTask(); });
         held.Dispose();
-        Assert.True(await test.Pool.DrainAsync(Token));
+        Assert.True(await test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, Token));
     }
 
     [Fact]
@@ -156,7 +158,7 @@ public sealed class ClosingTests
         var test = new TestPool(context, o => o.DrainTimeout = TimeSpan.FromMinutes(5), blocks: blocks);
         RmaBuffer buffer = test.Pool.Rent(1000);
         RmaHold hold = buffer.Hold();
-        ValueTask<bool> draining = test.Pool.DrainAsync(Token);
+        ValueTask<bool> draining = test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, Token);
         Assert.False(draining.IsCompleted);
         hold.Quarantine();
         buffer.Dispose();

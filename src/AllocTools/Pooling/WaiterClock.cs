@@ -1,0 +1,109 @@
+namespace AllocTools.Pooling;
+
+/// <summary>Ends waits whose time is up.</summary>
+/// <remarks>
+/// By a thread of its own, since the system's timers call back on the thread pool, all of whose threads blocked callers may
+/// hold. It looks at least every 10 s whether a time-out is left. Another clock (a test's) calls back by itself.
+/// </remarks>
+internal sealed class WaiterClock
+{
+    private readonly TimeProvider _time;
+    private readonly Lock _gate;
+    private readonly Action<Waiter> _expire;
+    private readonly LinkedList<Waiter> _byDeadline = new();
+    private readonly OnDemandThread? _thread;
+
+    // When the thread looks next. While it sleeps there may be no deadline any more: the next one need not wake it.
+    private long _looksAt = long.MaxValue;
+
+    /// <param name="engine">The pool's.</param>
+    /// <param name="gate">The queue's lock.</param>
+    /// <param name="expire">Ends a wait, if it has not ended.</param>
+    public WaiterClock(PoolEngine engine, Lock gate, Action<Waiter> expire)
+    {
+        _time = engine.Time;
+        _gate = gate;
+        _expire = expire;
+        if (_time == TimeProvider.System)
+            _thread = new OnDemandThread($"{engine.Name} time-outs", engine.Incidents.Guarded("timing waiters out", ExpireOverdue));
+    }
+
+    /// <summary>Has the wait end in time. The waiter must stand in the queue.</summary>
+    public void Add(Waiter waiter)
+    {
+        if (waiter.Timeout == Timeout.InfiniteTimeSpan)
+            return;
+        if (_thread is null)
+        {
+            AddTimer(waiter);
+            return;
+        }
+        bool wakes;
+        lock (_gate)
+            wakes = waiter.Place.List is not null && AddDeadline_NeedsLock(waiter);
+        if (wakes)
+            _thread.Signal();
+    }
+
+    /// <summary>The wait has ended.</summary>
+    public static void Remove_NeedsLock(Waiter waiter) => waiter.PlaceInTime.List?.Remove(waiter.PlaceInTime);
+
+    /// <summary>Nobody will wait any more.</summary>
+    public void Close() => _thread?.End();
+
+    private void AddTimer(Waiter waiter)
+    {
+        ITimer timer = _time.CreateTimer(late => _expire((Waiter)late!), waiter, waiter.Timeout, Timeout.InfiniteTimeSpan);
+        lock (_gate)
+        {
+            if (waiter.Place.List is not null)
+            {
+                waiter.Timer = timer;
+                return;
+            }
+        }
+        timer.Dispose();
+    }
+
+    /// <summary>Fails those whose time is up.</summary>
+    /// <returns>The time until the next one's is.</returns>
+    private TimeSpan ExpireOverdue()
+    {
+        while (true)
+        {
+            Waiter first;
+            lock (_gate)
+            {
+                _looksAt = long.MaxValue;
+                if (_byDeadline.First is not { } earliest)
+                    return Timeout.InfiniteTimeSpan;
+                first = earliest.Value;
+                long now = _time.GetTimestamp();
+                if (first.Deadline > now)
+                {
+                    _looksAt = first.Deadline;
+                    return _time.GetElapsedTime(now, first.Deadline);
+                }
+            }
+            _expire(first);
+        }
+    }
+
+    /// <summary>Nearly all wait for the same time: a new deadline is the last.</summary>
+    /// <returns>True where the thread would look too late.</returns>
+    private bool AddDeadline_NeedsLock(Waiter waiter)
+    {
+        waiter.Deadline = waiter.Since + (long)(waiter.Timeout.TotalSeconds * _time.TimestampFrequency);
+        LinkedListNode<Waiter>? before = _byDeadline.Last;
+        while (before is not null && before.Value.Deadline > waiter.Deadline)
+            before = before.Previous;
+        if (before is null)
+            _byDeadline.AddFirst(waiter.PlaceInTime);
+        else
+            _byDeadline.AddAfter(before, waiter.PlaceInTime);
+        if (waiter.Deadline >= _looksAt)
+            return false;
+        _looksAt = waiter.Deadline;
+        return true;
+    }
+}
