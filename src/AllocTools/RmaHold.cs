@@ -32,6 +32,14 @@ internal struct RmaHold
     /// <summary>The local descriptor of the buffer's registration.</summary>
     public readonly nint LocalDescriptor => _slab?.Region.LocalDescriptor ?? 0;
 
+    /// <summary>Takes another hold of the same buffer, while this one is active; the buffer may have been disposed meanwhile.</summary>
+    public readonly RmaHold Again()
+    {
+        Slab slab = _slab!;
+        slab.HoldAgain(_index);
+        return new RmaHold(slab, _index);
+    }
+
     /// <summary>
     /// The operation timed out, or its exposure could not be ended, and the memory may still be touched. From now on the
     /// buffer may be returned, but it is not handed out again before <see cref="Release"/>.

@@ -49,6 +49,19 @@ internal static class RmaActivities
         return new RmaSpan(span, logger);
     }
 
+    /// <summary>Begins the span of a batch of operations.</summary>
+    public static RmaSpan StartBatch(string provider, int count, long length, ILogger logger)
+    {
+        Activity? span = Begin(Operations, "rma.batch", ActivityKind.Client, logger);
+        if (span is { IsAllDataRequested: true })
+        {
+            span.SetTag(RmaTags.Provider, provider);
+            span.SetTag(RmaTags.Count, count);
+            span.SetTag(RmaTags.Length, length);
+        }
+        return new RmaSpan(span, logger);
+    }
+
     private static Activity? Begin(ActivitySource source, string name, ActivityKind kind, ILogger logger)
     {
         Activity? callers = Activity.Current;

@@ -16,6 +16,9 @@ internal static class RmaTags
     /// <summary>Bytes of a span.</summary>
     public const string Length = "rma.length";
 
+    /// <summary>Operations of a batch's span.</summary>
+    public const string Count = "rma.batch.count";
+
     public const string Rented = "rented";
     public const string Idle = "idle";
     public const string Running = "running";

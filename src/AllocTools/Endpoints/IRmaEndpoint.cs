@@ -188,6 +188,22 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// </example>
     ValueTask<RmaReceiveResult> ReceiveAsync(RmaSlice buffer, TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
+    /// <summary>
+    /// Makes an empty batch: operations that are prepared once, posted together as often as is needed, and awaited at once. It
+    /// costs less than as many single operations, and needs no <see cref="ValueTask"/> of each.
+    /// </summary>
+    /// <param name="capacity">How many operations it has room for at first; it grows.</param>
+    /// <exception cref="NotSupportedException">This endpoint has no batches; those of <see cref="RmaEndpoint"/> do.</exception>
+    /// <example>
+    /// <code>
+    /// RmaBatch batch = endpoint.CreateBatch();
+    /// for (int i = 0; i &lt; 100; i++)
+    ///     batch.Write(buffer.Slice(i * 4096, 4096), remote.Slice(i * 65536, 4096));
+    /// await batch.RunAsync(cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
+    RmaBatch CreateBatch(int capacity = 64) => throw new NotSupportedException($"{GetType()} has no batches.");
+
     /// <summary>Posts an operation without a task; its end comes from <see cref="Poll"/>.</summary>
     /// <param name="operation">The operation.</param>
     /// <returns>False when the transport or the endpoint is full: poll, then try again.</returns>

@@ -67,7 +67,7 @@ public sealed class RemoteRegion : IDisposable
     /// <exception cref="ObjectDisposedException">The region is disposed.</exception>
     internal void AddUse()
     {
-        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+        ThrowIfDisposed();
         if (_unmap is null)
             return;
         int seen = Volatile.Read(ref _uses);
@@ -79,6 +79,16 @@ public sealed class RemoteRegion : IDisposable
                 return;
             seen = before;
         }
+    }
+
+    /// <exception cref="ObjectDisposedException">The region is disposed.</exception>
+    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+
+    /// <summary>Keeps a mapped key that an <see cref="AddUse"/> keeps already; the region may have been disposed meanwhile.</summary>
+    internal void AddUseAgain()
+    {
+        if (_unmap is not null)
+            Interlocked.Increment(ref _uses);
     }
 
     /// <summary>Ends what <see cref="AddUse"/> began.</summary>

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Diagnostics;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Batches;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Providers;
 using AllocTools.Regions;
@@ -218,6 +219,13 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     }
 
     /// <inheritdoc/>
+    public RmaBatch CreateBatch(int capacity = 64)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(capacity);
+        return new RmaBatch(this, new BatchRun(_starter, capacity));
+    }
+
+    /// <inheritdoc/>
     public RmaEndpointStatistics GetStatistics()
     {
         RmaEndpointStatistics now = _starter.Snapshot() with { UnreadNotifications = _notifications.Count };
@@ -430,6 +438,38 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         }
     }
 
+    /// <summary>Checks an operation that is added to a batch, as if it were started.</summary>
+    internal void CheckForBatch(in RmaOperation operation)
+    {
+        ObjectDisposedException.ThrowIf(_gate.IsClosed, this);
+        ThrowIfInvalid(operation);
+        if (_errors.FindReasonAgainst(operation) is ArgumentException mistake)
+            throw mistake;
+        operation.Remote.Region?.ThrowIfDisposed();
+    }
+
+    /// <summary>Runs a batch.</summary>
+    internal ValueTask Run(BatchRun batch, TimeSpan? timeout, CancellationToken cancellationToken)
+    {
+        if (cancellationToken.IsCancellationRequested)
+            return ValueTask.FromCanceled(cancellationToken);
+        Enter();
+        try
+        {
+            TimeSpan limit = timeout ?? _options.OperationTimeout;
+            EndpointChecks.ThrowIfInvalidTimeout(limit);
+            _starter.Start(batch, limit, cancellationToken);
+            return new ValueTask(batch, batch.Version);
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <summary>Begins the span of a run.</summary>
+    internal RmaSpan StartBatchSpan(BatchList batch) => RmaActivities.StartBatch(_context.Traits.ProviderName, batch.Count, batch.Length, _context.Health.Logger);
+
     /// <summary>
     /// A read or write of nothing is done at once, by nobody: shm (libfabric 1.17) never completes one. The buffer is
     /// checked all the same.
@@ -447,6 +487,11 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         if (_starter.Progress.Failure is { } failure)
             throw _errors.NoProgress(operation.Kind, operation.Local.Length, failure);
+        ThrowIfInvalid(operation);
+    }
+
+    private void ThrowIfInvalid(in RmaOperation operation)
+    {
         EndpointChecks.ThrowIfInvalid(this, _context, operation);
         if (operation.Kind == RmaOperationKind.Send)
             ThrowIfTooLong(operation.Local.Length, operation.Peer);

@@ -15,13 +15,16 @@ internal sealed class HoldLedger
     private readonly Dictionary<(Slab, int), Entry> _entries = [];
 
     /// <summary>Adds a hold to a block that has 254 or more. False: it has fewer by now, count it in the word.</summary>
-    public bool TryAddHold(Slab slab, int index, ulong lease)
+    /// <param name="slab">The block's slab.</param>
+    /// <param name="index">The block's number there.</param>
+    /// <param name="lease">The lease, which must not have ended; null for who has a hold already.</param>
+    public bool TryAddHold(Slab slab, int index, ulong? lease)
     {
         lock (_gate)
         {
             ref ulong state = ref slab.State(index);
             ulong seen = Volatile.Read(ref state);
-            if ((seen & ~Slab.HoldMask) != lease)
+            if (lease is { } expected && (seen & ~Slab.HoldMask) != expected)
                 LeaseErrors.ThrowReturned();
             ulong holds = seen & Slab.HoldMask;
             if (holds < Slab.HoldsInLedger - 1)

@@ -170,6 +170,27 @@ internal sealed unsafe class Slab
         }
     }
 
+    /// <summary>Adds a hold to a block that is held, for who has one of its holds; the lease may have ended.</summary>
+    public void HoldAgain(int index)
+    {
+        ref ulong state = ref State(index);
+        while (true)
+        {
+            ulong seen = Volatile.Read(ref state);
+            if ((seen & HoldMask) == 0)
+                LeaseErrors.ThrowNotHeld();
+            if ((seen & HoldMask) >= HoldsInLedger - 1)
+            {
+                if (Owner.Engine.Ledger.TryAddHold(_origin, index, lease: null))
+                    return;
+            }
+            else if (Interlocked.CompareExchange(ref state, seen + 1, seen) == seen)
+            {
+                return;
+            }
+        }
+    }
+
     /// <summary>Holds a block for a caller who has pinned it, and must end that before it can be returned.</summary>
     public void Pin(int index, ulong lease)
     {

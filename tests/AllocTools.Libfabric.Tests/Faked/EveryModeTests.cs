@@ -9,7 +9,7 @@ public sealed class EveryModeTests
 {
     private static readonly MethodInfo[] Suite =
     [
-        .. new[] { typeof(TransferTests), typeof(EndpointTests), typeof(PeerTests), typeof(MessageTests), typeof(MistakeTests) }
+        .. new[] { typeof(TransferTests), typeof(EndpointTests), typeof(PeerTests), typeof(MessageTests), typeof(MistakeTests), typeof(BatchTests) }
             .SelectMany(t => t.GetMethods())
             .Where(m => m.GetCustomAttribute<MemberDataAttribute>()?.MemberName == nameof(TransferTests.Fabrics)),
     ];
@@ -21,7 +21,7 @@ public sealed class EveryModeTests
     public async Task WhatHoldsOnAFabricHoldsInEachMode(string mode)
     {
         FakeMode demanded = FakeMode.Parse(mode);
-        Assert.True(Suite.Length >= 22);
+        Assert.True(Suite.Length >= 26);
         // A context has but one endpoint where registrations are bound to it.
         MethodInfo[] tests =
         [

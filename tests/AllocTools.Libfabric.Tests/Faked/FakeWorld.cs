@@ -31,10 +31,11 @@ internal sealed class FakeWorld : IDisposable
     /// <param name="hasSmallTables">Whether tables of functions end after the last that is needed.</param>
     /// <param name="hasWaitObjects">Whether a completion queue has a descriptor to wait on.</param>
     /// <param name="isStrict">Whether its address vector forgets only peers that were used, as that of sockets in libfabric 2.x.</param>
+    /// <param name="flushesOnError">Whether a call that takes nothing starts what was posted with FI_MORE, as fi_msg(3) demands since libfabric 2.5.</param>
     /// <param name="progress">Who makes progress for the endpoints that are opened.</param>
     /// <param name="library">The library it is in; null for the default one.</param>
     public FakeWorld(
-        FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false, bool hasWaitObjects = true, bool isStrict = false, RmaProgress progress = RmaProgress.Endpoint, FakeLibrary? library = null)
+        FakeMode mode, long maxMessage = 1 << 20, long depth = 1 << 20, long limit = long.MaxValue, bool delivers = true, bool hasSmallTables = false, bool hasWaitObjects = true, bool isStrict = false, bool flushesOnError = true, RmaProgress progress = RmaProgress.Endpoint, FakeLibrary? library = null)
     {
         _library = library ?? FakeLibrary.Default;
         Mode = mode;
@@ -42,7 +43,7 @@ internal sealed class FakeWorld : IDisposable
         Name = string.Create(CultureInfo.InvariantCulture, $"w{Interlocked.Increment(ref s_worlds)}");
         _text = string.Create(
             CultureInfo.InvariantCulture,
-            $"{Name}:mr={mode.MrMode};key={mode.KeySize};msg={maxMessage};depth={depth};limit={limit};delivery={(delivers ? 1 : 0)};small={(hasSmallTables ? 1 : 0)};wait={(hasWaitObjects ? 1 : 0)};strict={(isStrict ? 1 : 0)}");
+            $"{Name}:mr={mode.MrMode};key={mode.KeySize};msg={maxMessage};depth={depth};limit={limit};delivery={(delivers ? 1 : 0)};small={(hasSmallTables ? 1 : 0)};wait={(hasWaitObjects ? 1 : 0)};strict={(isStrict ? 1 : 0)};flush={(flushesOnError ? 1 : 0)}");
         Worlds[Name] = this;
         Current.Value = this;
     }

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints.Batches;
 using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;
@@ -108,6 +109,12 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
             : entry.Loss is { } loss ? PeerLost(operation.Kind, operation.Local.Length, peer, loss)
             : null;
     }
+
+    /// <inheritdoc cref="FindReasonAgainst(in RmaOperation)"/>
+    public Exception? FindReasonAgainst(in BatchEntry entry) =>
+        entry.Peer.IsRemoved ? Removed(EndpointChecks.RemoteNameOf(entry.Kind))
+        : entry.Peer.Loss is { } loss ? PeerLost(entry.Kind, entry.Length, PeerOf(entry.Peer)!.Value, loss)
+        : null;
 
     public static ArgumentException Removed(string parameter) => new(
         "This RmaPeer is not at the endpoint: it was removed, or is from before the peer was inserted again. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.",

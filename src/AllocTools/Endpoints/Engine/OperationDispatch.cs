@@ -1,3 +1,5 @@
+using AllocTools.Endpoints.Batches;
+
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Posts operations, at once or by a later turn, and keeps the order of those to one peer.</summary>
@@ -91,6 +93,19 @@ internal sealed class OperationDispatch
         return error is null ? false : throw error;
     }
 
+    /// <summary>Posts an operation of a batch.</summary>
+    /// <param name="slot">The operation.</param>
+    /// <param name="inTurn">The caller holds the progress turn.</param>
+    /// <returns>What became of it. <see cref="RmaPostStatus.Full"/> where it must wait for others, too: queue it.</returns>
+    public RmaPostStatus PostOfBatch(OperationSlot slot, bool inTurn)
+    {
+        long use = slot.Use;
+        RmaPostResult result = !inTurn ? PostNow(slot) : _retries.HoldsUp(slot.Peer) ? RmaPostResult.Full : PostPart(slot);
+        if (result.Status is RmaPostStatus.Done or RmaPostStatus.Refused)
+            OnPosted(slot, use, result);
+        return result.Status;
+    }
+
     /// <summary>Leaves an operation to a later turn, behind those that wait already.</summary>
     public void Queue(OperationSlot slot, long use) => Queue(slot, use, first: false);
 
@@ -109,6 +124,8 @@ internal sealed class OperationDispatch
                 NoteFull(slot.Peer);
                 continue;
             }
+            BatchRun? batch = slot.Batch;
+            long ticket = slot.Ticket;
             RmaPostResult result = PostPart(slot);
             bool isFull = result.Status == RmaPostStatus.Full;
             if (isFull && slot.TryChange(use, OperationState.Posted, OperationState.Queued))
@@ -125,6 +142,7 @@ internal sealed class OperationDispatch
                 _ending.LeaveToTurn(slot, use);
             else if (result.Status != RmaPostStatus.Posted)
                 OnPosted(slot, use, result);
+            batch?.OnLeftQueue(ticket);
         }
         _round.Clear();
         _full.Clear();
@@ -135,6 +153,7 @@ internal sealed class OperationDispatch
     /// <summary>Goes on with one that is longer than the transport's messages. The caller must hold the progress turn.</summary>
     public void PostNextPart(OperationSlot slot, long use)
     {
+        slot.EndMore();
         RmaPostResult result = PostPart(slot);
         if (result.Status == RmaPostStatus.Full)
             Queue(slot, use, first: true);
@@ -180,6 +199,7 @@ internal sealed class OperationDispatch
 
     private void Queue(OperationSlot slot, long use, bool first)
     {
+        slot.EndMore();
         if (first)
             _retries.AddFirst(slot);
         else

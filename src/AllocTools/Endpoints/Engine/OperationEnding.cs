@@ -13,6 +13,13 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
         counters.Succeeded(slot.Kind, transferred);
         if (counters.IsTimed)
             counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), null);
+        if (slot.Batch is { } batch)
+        {
+            // The slot first: the batch goes on with it.
+            slot.ReleaseByFabric();
+            batch.OnSucceeded();
+            return;
+        }
         if (!slot.HasTask)
         {
             RmaCompletion completion = new(slot.Context, slot.Kind, transferred, 0) { Sender = slot.Sender?.Number };
@@ -32,6 +39,14 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     public void Fail(OperationSlot slot, Exception error)
     {
         slot.EndHold();
+        if (slot.Batch is { } batch)
+        {
+            long ticket = slot.Ticket;
+            Count(slot, error);
+            slot.ReleaseByFabric();
+            batch.OnFailed(ticket, error);
+            return;
+        }
         Tell(slot, error);
         slot.ReleaseByFabric();
     }
@@ -115,12 +130,19 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
         : errors.FindLoss(slot) as Exception
         ?? errors.Timeout(slot, time.GetElapsedTime(slot.Started, slot.Deadline), isHeld);
 
-    private void Tell(OperationSlot slot, Exception error)
+    private void Count(OperationSlot slot, Exception error)
     {
         string errorType = counters.Failed(slot.Kind, error);
         if (counters.IsTimed)
             counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), errorType);
-        if (slot.HasTask)
+    }
+
+    private void Tell(OperationSlot slot, Exception error)
+    {
+        Count(slot, error);
+        if (slot.Batch is { } batch)
+            batch.OnFailed(slot.Ticket, error);
+        else if (slot.HasTask)
             slot.SetException(error);
         else
             completions.Add(new RmaCompletion(slot.Context, slot.Kind, error is RmaMessageTruncatedException { MessageLength: { } length } ? length : 0, error is RmaException { ErrorCode: > 0 and int code } ? code : EndpointErrors.IoError));

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Threading.Tasks.Sources;
+using AllocTools.Endpoints.Batches;
 using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;
@@ -7,7 +8,8 @@ namespace AllocTools.Endpoints.Engine;
 /// <summary>One outstanding operation. Slots are made once and used again, so that an operation allocates nothing.</summary>
 /// <remarks>
 /// A slot has two users: the fabric, until the completion was read or is known never to come, and whoever awaits the
-/// task, until the result was taken. The second to let go frees it. An operation without a task has the first only.
+/// task, until the result was taken. The second to let go frees it. An operation without a task, and one of a batch, has the
+/// first only.
 /// The state is one word with the number of the use, so that nobody changes a later use by what it saw of an earlier
 /// one. Who acts on a slot has changed its state first; all else it holds is written before it is posted.
 /// </remarks>
@@ -48,6 +50,12 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
     /// <summary>Somebody awaits it; else its end goes to the completions.</summary>
     public bool HasTask { get; private set; }
 
+    /// <summary>The run of the batch that it is of, which its end is reported to; null for others.</summary>
+    public BatchRun? Batch { get; private set; }
+
+    /// <summary>Which operation of the batch it is (<see cref="BatchRun.IndexOf"/>).</summary>
+    public long Ticket { get; private set; }
+
     /// <summary>Bytes whose completion was read; RMA that is longer than the transport's messages goes in parts.</summary>
     public long Transferred { get; set; }
 
@@ -70,9 +78,9 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
 
     public short Version => _task.Version;
 
-    public bool CancelRequested => _cancelRequested;
+    public bool CancelRequested => _cancelRequested || Batch is { IsCancelRequested: true };
 
-    public CancellationToken CancellationToken => _cancellationToken;
+    public CancellationToken CancellationToken => Batch is { } batch ? batch.CancellationToken : _cancellationToken;
 
     /// <summary>The state and the number of the use.</summary>
     public long Word => Volatile.Read(ref _word);
@@ -99,14 +107,10 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
     public void Prepare(
         in RmaOperation operation, RmaHold hold, bool hasTask, long started, long deadline, CancellationToken cancellationToken, TaskCompletionSource<RmaReceiveResult>? waiter = null)
     {
-        Debug.Assert(State == OperationState.Free, "a slot is filled once at a time");
-        long use = Use + 1;
         _hold = hold;
         _waiter = waiter;
         // One that waited for its slot has a task of its own; nobody takes the result from here.
         _users = hasTask && waiter is null ? 2 : 1;
-        _cancelRequested = false;
-        CancelRequests = 0;
         Kind = operation.Kind;
         // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.
         _address = hold.Address + (nint)operation.Local.Offset;
@@ -114,25 +118,68 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
         WholeLength = operation.Local.Length;
         Context = operation.Context;
         HasTask = hasTask;
-        Transferred = 0;
-        Started = started;
-        Deadline = deadline;
         Peer = operation.Destination.Entry;
         _region = operation.Remote.Region;
         _remoteAddress = _region is null ? 0 : operation.Remote.Address;
         Key = _region is null ? 0 : _region.Key;
         _notification = operation.Notification;
         _cancellationToken = cancellationToken;
+        _cancelRequested = false;
         // Before the state: whoever ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
-        Interlocked.Exchange(ref _word, (use << StateBits) | (long)OperationState.Posted);
+        SetPosted(started, deadline);
+    }
+
+    /// <summary>Fills the slot with an operation of a batch, which keeps what the operation uses.</summary>
+    /// <param name="entry">The operation.</param>
+    /// <param name="batch">The batch.</param>
+    /// <param name="ticket">Which of the batch's operations it is.</param>
+    /// <param name="hasMore">The next one follows at once.</param>
+    /// <param name="started">When it starts.</param>
+    public void Prepare(in BatchEntry entry, BatchRun batch, long ticket, bool hasMore, long started)
+    {
+        _users = 1;
+        Kind = entry.Kind;
+        _address = entry.Address;
+        LocalDescriptor = entry.LocalDescriptor;
+        WholeLength = entry.Length;
+        HasTask = false;
+        Peer = entry.Peer;
+        _remoteAddress = entry.RemoteAddress;
+        Key = entry.Region is null ? 0 : entry.Region.Key;
+        _notification = entry.Notification;
+        HasMore = hasMore;
+        Batch = batch;
+        Ticket = ticket;
+        SetPosted(started, batch.Deadline);
+    }
+
+    /// <summary>As <see cref="Prepare(in BatchEntry, BatchRun, long, bool, long)"/>, for one that has waited for its slot and keeps what it uses.</summary>
+    public void Prepare(in RmaOperation operation, RmaHold hold, BatchRun batch, long ticket, long started)
+    {
+        Batch = batch;
+        Ticket = ticket;
+        Prepare(operation, hold, hasTask: false, started, batch.Deadline, CancellationToken.None);
+    }
+
+    private void SetPosted(long started, long deadline)
+    {
+        Debug.Assert(State == OperationState.Free, "a slot is filled once at a time");
+        CancelRequests = 0;
+        Transferred = 0;
+        Started = started;
+        Deadline = deadline;
+        Interlocked.Exchange(ref _word, ((Use + 1) << StateBits) | (long)OperationState.Posted);
         // Whoever does not see this has not done yet what is looked at from here on: noted a cancellation, begun a round of
         // the deadlines, closed or broken the endpoint, removed the peer.
         Fence.AfterInterlocked();
         // A callback that ran before was seen by no turn.
-        if (_cancelRequested)
+        if (CancelRequested)
             _starter.OnCancelRequested();
     }
+
+    /// <summary>What was to follow does not, or not at once: a later call of the driver posts it.</summary>
+    public void EndMore() => HasMore = false;
 
     /// <summary>Makes the next part of it what the driver is to post.</summary>
     /// <param name="longest">The bytes that the transport moves at once, for a read or a write.</param>
@@ -156,6 +203,8 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
         _region = null;
         _waiter = null;
         _users = 0;
+        Batch = null;
+        HasMore = false;
         SetFree();
         return true;
     }
@@ -181,8 +230,13 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
             _waiter.TrySetException(error);
     }
 
-    /// <summary>The fabric may still touch the buffer, though the caller has been told.</summary>
-    public void Quarantine() => _hold.Quarantine();
+    /// <summary>The fabric may still touch the buffer, though the caller has been told. Said before that: until then a batch keeps all of its buffers.</summary>
+    public void Quarantine()
+    {
+        if (Batch is { } batch && !_hold.IsActive)
+            _hold = batch.HoldAgain(Ticket, out _region);
+        _hold.Quarantine();
+    }
 
     /// <summary>Takes its hold over, for a buffer that has to be held longer than the slot.</summary>
     public RmaHold TakeHold()
@@ -201,6 +255,8 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
         _hold.Release();
         _region?.EndUse();
         _region = null;
+        Batch = null;
+        HasMore = false;
         SetFree();
         Release();
     }

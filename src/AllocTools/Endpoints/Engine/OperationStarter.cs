@@ -4,9 +4,9 @@ using AllocTools.Regions;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Gives operations their slots, now or when one comes free, and has them posted.</summary>
-internal sealed class OperationStarter : IDisposable
+internal sealed partial class OperationStarter : IDisposable
 {
-    private readonly IRmaContext _context;
+    private readonly RmaContext _context;
     private readonly EndpointHealth _health;
     private readonly RmaEndpointDriver _driver;
     private readonly EndpointErrors _errors;
@@ -265,15 +265,21 @@ internal sealed class OperationStarter : IDisposable
     /// <summary>Gives a slot to an operation that waited for one. False: it has failed, such as when its peer was removed meanwhile.</summary>
     private bool TryGive(WaitingOperation waiting, OperationSlot slot)
     {
-        slot.Prepare(
-            waiting.Operation, waiting.Hold, hasTask: true, waiting.Started, waiting.Deadline, waiting.CancellationToken, waiting);
+        if (waiting.Batch is { } batch)
+            slot.Prepare(waiting.Operation, waiting.Hold, batch, waiting.Ticket, waiting.Started);
+        else
+            slot.Prepare(waiting.Operation, waiting.Hold, hasTask: true, waiting.Started, waiting.Deadline, waiting.CancellationToken, waiting);
         if (FindReasonAgainst(waiting.Operation) is { } reason && slot.TryUnprepare())
         {
             EndWaiting(waiting, reason);
             return false;
         }
         _progress.NoteDeadline(waiting.Deadline);
-        _progress.Dispatch.Queue(slot, slot.Use);
+        long use = slot.Use;
+        // The end of the wait is all that a batch takes from here.
+        if (waiting.Batch is not null)
+            waiting.TrySetResult(default);
+        _progress.Dispatch.Queue(slot, use);
         _loop?.WakeIfWaiting();
         return true;
     }

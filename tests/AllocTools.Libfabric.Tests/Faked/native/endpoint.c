@@ -79,8 +79,13 @@ static int ep_getname(fid_t fid, void *into, size_t *length) {
 static int begin(struct ep *self, const char *call) {
     struct world *world = self->object.world;
     int error = fake_enter(world, call);
-    if (error)
+    if (error) {
+        pthread_mutex_lock(&world->lock);
+        if (world->config.flush)
+            fake_flush(self);
+        pthread_mutex_unlock(&world->lock);
         return error;
+    }
     error = fake_check(&self->object, call);
     if (!error && !self->is_enabled)
         error = fake_misused(world, -FI_EOPBADSTATE, "%s before fi_enable", call);
@@ -105,9 +110,15 @@ static int post(struct ep *self, const char *call, struct op op, fi_addr_t peer,
     if (!error) {
         op.ep = self;
         op.peer = self->av->peers[peer];
+        op.is_deferred = flags & FI_MORE;
+        if (op.is_deferred)
+            fake_count(world, "FI_MORE");
         self->av->is_used[peer] = true;
         fake_post(memcpy(malloc(sizeof op), &op, sizeof op));
     }
+    // As fi_msg(3) demands since 2.5, or as efa did before.
+    if (error ? world->config.flush : !op.is_deferred)
+        fake_flush(self);
     fake_leave(world);
     return error;
 }

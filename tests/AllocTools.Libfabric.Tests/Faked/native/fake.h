@@ -27,7 +27,7 @@ enum completion { COMPLETE_AT_ONCE, COMPLETE_HELD, COMPLETE_FAILED, COMPLETE_BLI
 
 #define SELF(type, member, pointer) ((type *)((char *)(pointer) - offsetof(type, member)))
 
-struct config { uint64_t mr_mode, key_size, max_message, depth, limit, delivery, small, wait, strict; };
+struct config { uint64_t mr_mode, key_size, max_message, depth, limit, delivery, small, wait, strict, flush; };
 
 // The head of each object, after libfabric's own. Objects are never freed before their world, so that a call on one that
 // is closed is seen.
@@ -60,7 +60,8 @@ enum op_kind { OP_WRITE, OP_READ, OP_SEND, OP_RECEIVE };
 
 struct op { struct op *next; enum op_kind kind; struct ep *ep, *peer; struct mr *mr; uint8_t *local; uint64_t length, remote, key; void *context;
             uint8_t *more; uint64_t more_length; // What a receive has behind its first range
-            bool has_data; uint64_t data; };      // What a write's target gets with it
+            bool has_data; uint64_t data;        // What a write's target gets with it
+            bool is_deferred; };                 // Was posted with FI_MORE, and nothing without it since
 
 // A message that nobody waits for yet.
 struct message { struct message *next; uint64_t length; uint8_t bytes[]; };
@@ -119,6 +120,8 @@ int fake_reach(const struct op *op, uint8_t **at); // The target's memory, or a 
 void fake_complete(struct cq *cq, const struct op *op, uint64_t length, int error);
 void fake_notify(struct cq *cq, uint64_t data);
 void fake_post(struct op *op);
+void fake_count(struct world *world, const char *call);
+void fake_flush(struct ep *ep); // What was posted with FI_MORE waits for nothing any more
 void fake_deliver(struct ep *to, const uint8_t *bytes, uint64_t length);
 void fake_progress(struct world *world);
 void fake_drop(struct ep *ep); // What is outstanding at an endpoint that is closed

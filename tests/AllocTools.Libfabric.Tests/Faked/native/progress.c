@@ -33,15 +33,26 @@ static int execute(struct op *op) {
 void fake_progress(struct world *world) {
     if (world->completion == COMPLETE_HELD)
         return;
-    while (world->ops) {
-        struct op *op = world->ops;
-        world->ops = op->next;
+    struct op **at = &world->ops;
+    while (*at) {
+        struct op *op = *at;
+        if (op->is_deferred) {
+            at = &op->next;
+            continue;
+        }
+        *at = op->next;
         world->outstanding--;
         int error = world->completion == COMPLETE_FAILED ? world->completion_error : execute(op);
         fake_complete(op->ep->cq, op, 0, world->completion == COMPLETE_BLINDLY ? 0 : error);
         free(op);
     }
-    world->last_op = &world->ops;
+    world->last_op = at;
+}
+
+void fake_flush(struct ep *ep) {
+    for (struct op *op = ep->object.world->ops; op; op = op->next)
+        if (op->ep == ep)
+            op->is_deferred = false;
 }
 
 void fake_drop(struct ep *ep) {

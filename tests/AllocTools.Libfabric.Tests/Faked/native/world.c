@@ -7,11 +7,11 @@ static pthread_mutex_t worlds_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct world *worlds;
 
 static void parse(struct config *config, const char *text) {
-    *config = (struct config){ .key_size = 8, .max_message = 1 << 20, .depth = 1 << 20, .limit = UINT64_MAX, .delivery = 1, .wait = 1 };
+    *config = (struct config){ .key_size = 8, .max_message = 1 << 20, .depth = 1 << 20, .limit = UINT64_MAX, .delivery = 1, .wait = 1, .flush = 1 };
     struct { const char *name; uint64_t *value; } fields[] = {
         { "mr=", &config->mr_mode }, { "key=", &config->key_size }, { "msg=", &config->max_message }, { "depth=", &config->depth },
         { "limit=", &config->limit }, { "delivery=", &config->delivery }, { "small=", &config->small },
-        { "wait=", &config->wait }, { "strict=", &config->strict },
+        { "wait=", &config->wait }, { "strict=", &config->strict }, { "flush=", &config->flush },
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const char *at = strstr(text, fields[i].name);
@@ -45,7 +45,7 @@ struct world *fake_find(const char *text) {
     return world;
 }
 
-static void count(struct world *world, const char *call) {
+void fake_count(struct world *world, const char *call) {
     struct tally *tally = world->tallies;
     while (tally && strcmp(tally->call, call) != 0)
         tally = tally->next;
@@ -60,7 +60,7 @@ static void count(struct world *world, const char *call) {
 
 int fake_enter(struct world *world, const char *call) {
     pthread_mutex_lock(&world->lock);
-    count(world, call);
+    fake_count(world, call);
     int error = 0;
     bool is_held = false;
     for (struct plan **at = &world->plans; *at;) {

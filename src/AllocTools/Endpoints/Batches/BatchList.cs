@@ -1,0 +1,152 @@
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Endpoints.Batches;
+
+/// <summary>The operations of a batch, and what all of them use: buffers, peers' memory, peers, each once.</summary>
+internal sealed class BatchList
+{
+    private readonly List<BatchEntry> _entries;
+    private readonly List<RmaBuffer> _buffers = [];
+    private readonly List<RmaHold> _holds = [];
+    private readonly List<RemoteRegion> _regions = [];
+    private readonly List<RmaDriverPeer> _peers = [];
+    private readonly Dictionary<RmaBuffer, int> _bufferNumbers = [];
+    private readonly HashSet<RemoteRegion> _knownRegions = [];
+    private readonly HashSet<RmaDriverPeer> _knownPeers = [];
+
+    public BatchList(int capacity) => _entries = new List<BatchEntry>(capacity);
+
+    public int Count => _entries.Count;
+
+    /// <summary>Bytes of all operations.</summary>
+    public long Length { get; private set; }
+
+    public ReadOnlySpan<BatchEntry> Entries => CollectionsMarshal.AsSpan(_entries);
+
+    /// <summary>Whom it has operations with.</summary>
+    public ReadOnlySpan<RmaDriverPeer> Peers => CollectionsMarshal.AsSpan(_peers);
+
+    /// <returns>The operation's index.</returns>
+    public int Add(in RmaOperation operation)
+    {
+        RmaBuffer buffer = operation.Local.Buffer;
+        if (!_bufferNumbers.TryGetValue(buffer, out int number))
+        {
+            _bufferNumbers.Add(buffer, number = _buffers.Count);
+            _buffers.Add(buffer);
+            _holds.Add(default);
+        }
+        if (operation.Remote.Region is { } region && _knownRegions.Add(region))
+            _regions.Add(region);
+        if (operation.Destination.Entry is { } peer && _knownPeers.Add(peer))
+            _peers.Add(peer);
+        Length += operation.Local.Length;
+        _entries.Add(new BatchEntry(operation, number));
+        return _entries.Count - 1;
+    }
+
+    public void Clear()
+    {
+        _entries.Clear();
+        _buffers.Clear();
+        _holds.Clear();
+        _regions.Clear();
+        _peers.Clear();
+        _bufferNumbers.Clear();
+        _knownRegions.Clear();
+        _knownPeers.Clear();
+        Length = 0;
+    }
+
+    /// <summary>Holds all buffers, and keeps all mapped keys.</summary>
+    /// <exception cref="InvalidOperationException">A buffer was returned.</exception>
+    /// <exception cref="ObjectDisposedException">A region is disposed.</exception>
+    public void Hold()
+    {
+        int held = 0, used = 0;
+        Span<RmaHold> holds = CollectionsMarshal.AsSpan(_holds);
+        try
+        {
+            for (; held < holds.Length; held++)
+                holds[held] = _buffers[held].Hold();
+            for (; used < _regions.Count; used++)
+                _regions[used].AddUse();
+        }
+        catch
+        {
+            LetGo(held, used);
+            throw;
+        }
+    }
+
+    public void LetGo() => LetGo(_holds.Count, _regions.Count);
+
+    /// <summary>Gives one operation a hold of its own, while <see cref="Hold"/> is in force: it may end after the batch.</summary>
+    public RmaHold HoldAgain(int index) => CollectionsMarshal.AsSpan(_holds)[_entries[index].Buffer].Again();
+
+    /// <summary>An operation as a single one, which keeps its buffer and its key by itself; while <see cref="Hold"/> is in force.</summary>
+    public RmaOperation TakeOut(int index, RmaPeer peer, out RmaHold hold)
+    {
+        BatchEntry entry = _entries[index];
+        hold = HoldAgain(index);
+        entry.Region?.AddUseAgain();
+        RmaSlice local = new(_buffers[entry.Buffer], entry.Address - hold.Address, entry.Length);
+        return entry.Kind switch
+        {
+            RmaOperationKind.Write when entry.Notification is { } notification => RmaOperation.WriteAndNotify(local, entry.Remote, notification),
+            RmaOperationKind.Write => RmaOperation.Write(local, entry.Remote),
+            RmaOperationKind.Read => RmaOperation.Read(local, entry.Remote),
+            _ => RmaOperation.Send(local, peer),
+        };
+    }
+
+    private void LetGo(int held, int used)
+    {
+        foreach (ref RmaHold hold in CollectionsMarshal.AsSpan(_holds)[..held])
+            hold.Release();
+        for (int i = 0; i < used; i++)
+            _regions[i].EndUse();
+    }
+}
+
+/// <summary>An operation of a batch, as a slot takes it: where its memory is doesn't change while its buffer is rented.</summary>
+internal readonly struct BatchEntry
+{
+    public BatchEntry(in RmaOperation operation, int buffer)
+    {
+        Kind = operation.Kind;
+        Buffer = buffer;
+        Notification = operation.Notification;
+        Address = operation.Local.Address;
+        Length = operation.Local.Length;
+        LocalDescriptor = operation.Local.Buffer.LocalDescriptor;
+        Region = operation.Remote.Region;
+        Peer = operation.Destination.Entry!;
+        RemoteAddress = Region is null ? 0 : operation.Remote.Address;
+    }
+
+    public RmaOperationKind Kind { get; }
+
+    /// <summary>The number of its buffer in the list.</summary>
+    public int Buffer { get; }
+
+    public nint Address { get; }
+
+    public long Length { get; }
+
+    public nint LocalDescriptor { get; }
+
+    /// <summary>The peer's memory; null for a send.</summary>
+    public RemoteRegion? Region { get; }
+
+    public RmaDriverPeer Peer { get; }
+
+    public ulong RemoteAddress { get; }
+
+    public ulong? Notification { get; }
+
+    public RemoteSlice Remote => new(Region!, (long)(RemoteAddress - Region!.Memory.Address), Length);
+
+    /// <summary>Nothing is to be moved, and the transport is not asked: shm (libfabric 1.17) never completes that.</summary>
+    public bool IsEmptyTransfer => Length == 0 && Kind != RmaOperationKind.Send;
+}

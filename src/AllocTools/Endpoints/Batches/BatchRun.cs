@@ -1,0 +1,354 @@
+using System.Threading.Tasks.Sources;
+using AllocTools.Endpoints.Engine;
+
+namespace AllocTools.Endpoints.Batches;
+
+/// <summary>One run of a batch after the other: posts its operations, and ends when all that were posted have ended.</summary>
+/// <remarks>
+/// Whoever starts the run, and whoever ends one of its operations, posts what comes next, one thread at a time: a word counts
+/// what is left of the run and who has asked for more to be posted. The first to ask posts for all; it has finished when
+/// nobody has asked meanwhile. If nothing is left then, it ends the run. So an operation's end is one addition, and whoever was
+/// not the first touches the run no more.
+/// The next operation waits at one of two places, and the run with it: in the queue, where the transport takes nothing, or
+/// for a slot, where others have all of them. Then it is <see cref="_heldUp"/>, which counts among what is left, too, and is
+/// taken away by whoever finds it gone from there. Where a slot is missing and others of the run are outstanding, their ends ask.
+/// FI_MORE is a promise: a provider may send nothing before something without it is posted. So it is given only where the
+/// next operation has its slot and goes to the same queue, and is then kept, also where one has failed meanwhile. Where the
+/// transport refuses that one, fi_msg(3) has the provider send what waits, since libfabric 2.5; for others one more is posted.
+/// </remarks>
+internal sealed class BatchRun : IValueTaskSource
+{
+    /// <summary>One who asks for more to be posted. Below it: what is left.</summary>
+    private const long Ask = 1L << 32;
+
+    private const long None = -1;
+
+    /// <summary>
+    /// How many operations in a row are posted with FI_MORE: fewer than fit into a queue of any provider. Those of efa below
+    /// libfabric 2.5 take nothing more when theirs is full of such operations, and send none of them.
+    /// </summary>
+    private const int MostFollowed = 15;
+
+    /// <summary>So that a turn ends under any load, as with completions.</summary>
+    private const int MostPostsPerTurn = 1024;
+
+    private static readonly Action<object?> CancelCallback = static run => ((BatchRun)run!).RequestCancel();
+
+    private readonly OperationStarter _starter;
+    private readonly Lock _failureGate = new();
+    private ManualResetValueTaskSourceCore<bool> _task = new() { RunContinuationsAsynchronously = true };
+    private CancellationTokenRegistration _cancellation;
+    private volatile bool _cancelRequested;
+    private int _isRunning;
+    private int _runs;
+
+    // What is left, and who asks.
+    private long _word;
+    private long _heldUp = None;
+
+    // Of whoever posts.
+    private int _next;
+    private int _followed;
+    private int _left;
+    private long _started;
+
+    // Under the gate while the run goes on.
+    private Exception? _error;
+    private int _errorIndex;
+    private int _failures;
+    private volatile bool _hasFailed;
+
+    public BatchRun(OperationStarter starter, int capacity)
+    {
+        _starter = starter;
+        List = new BatchList(capacity);
+    }
+
+    public BatchList List { get; }
+
+    public short Version => _task.Version;
+
+    /// <summary>The timestamp at which the run times out; <see cref="long.MaxValue"/> for never.</summary>
+    public long Deadline { get; private set; }
+
+    public CancellationToken CancellationToken { get; private set; }
+
+    public bool IsCancelRequested => _cancelRequested;
+
+    /// <summary>Which of the batch's operations a ticket is; it has the number of the run, too.</summary>
+    public static int IndexOf(long ticket) => (int)ticket;
+
+    /// <exception cref="InvalidOperationException">It runs, or its last run was not awaited.</exception>
+    public void ThrowIfRunning()
+    {
+        if (Volatile.Read(ref _isRunning) != 0)
+            ThrowRunning();
+    }
+
+    /// <summary>Starts a run, by a caller of the endpoint.</summary>
+    /// <exception cref="InvalidOperationException">It runs already, or a buffer was returned.</exception>
+    public void Start(long started, long deadline, CancellationToken cancellationToken)
+    {
+        if (Interlocked.Exchange(ref _isRunning, 1) != 0)
+            ThrowRunning();
+        try
+        {
+            List.Hold();
+        }
+        catch
+        {
+            Volatile.Write(ref _isRunning, 0);
+            throw;
+        }
+        _runs++;
+        _next = 0;
+        _followed = 0;
+        _left = 0;
+        _started = started;
+        _error = null;
+        _failures = 0;
+        _hasFailed = false;
+        Deadline = deadline;
+        CancellationToken = cancellationToken;
+        _cancelRequested = false;
+        _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
+        Serve(Ask + List.Count, inTurn: false);
+    }
+
+    /// <summary>One of its operations has succeeded, and its slot is free. By whoever holds the turn, or posts for this run.</summary>
+    public void OnSucceeded() => Serve(Ask - 1, inTurn: true);
+
+    /// <summary>One of its operations has failed. Any thread may call this.</summary>
+    public void OnFailed(long ticket, Exception error)
+    {
+        NoteFailure(IndexOf(ticket), error);
+        bool wasHeldUp = TryTakeHeldUp(ticket);
+        Serve(Ask - (wasHeldUp ? 2 : 1), inTurn: false);
+    }
+
+    /// <summary>An operation has left the queue, because it was posted or has ended. The caller must hold the progress turn.</summary>
+    public void OnLeftQueue(long ticket)
+    {
+        if (TryTakeHeldUp(ticket))
+            Serve(Ask - 1, inTurn: true);
+    }
+
+    /// <summary>What an operation needs that may end after the run. The run must have a part of it left.</summary>
+    public RmaHold HoldAgain(long ticket, out RemoteRegion? region)
+    {
+        int index = IndexOf(ticket);
+        region = List.Entries[index].Region;
+        region?.AddUseAgain();
+        return List.HoldAgain(index);
+    }
+
+    public ValueTaskSourceStatus GetStatus(short token) => _task.GetStatus(token);
+
+    public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _task.OnCompleted(continuation, state, token, flags);
+
+    public void GetResult(short token)
+    {
+        // Throws for a token of an earlier run, before the next one may begin; so does this for a result that isn't there.
+        if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
+            throw new InvalidOperationException("The batch has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
+        try
+        {
+            _task.GetResult(token);
+        }
+        finally
+        {
+            // From here on a second await of the same task throws.
+            _task.Reset();
+            Volatile.Write(ref _isRunning, 0);
+        }
+    }
+
+    private static void ThrowRunning() =>
+        throw new InvalidOperationException("The batch runs, or its last run was not awaited. Await the ValueTask of RunAsync before the batch is changed or run again; for runs at the same time make several batches.");
+
+    private void RequestCancel()
+    {
+        _cancelRequested = true;
+        _starter.OnCancelRequested();
+    }
+
+    private void Serve(long change, bool inTurn)
+    {
+        long word = Interlocked.Add(ref _word, change);
+        if (word >> 32 != 1)
+            return;
+        while (true)
+        {
+            Post(inTurn);
+            long now = Volatile.Read(ref _word);
+            // An operation may also end, or be posted by a turn, while others are counted here.
+            while (now >> 32 == word >> 32)
+            {
+                long before = Interlocked.CompareExchange(ref _word, (uint)now, now);
+                if (before == now)
+                {
+                    if ((uint)now == 0)
+                        End();
+                    return;
+                }
+                now = before;
+            }
+            word = now;
+        }
+    }
+
+    /// <summary>Posts as much as there are slots for and the transport takes.</summary>
+    private void Post(bool inTurn)
+    {
+        ReadOnlySpan<BatchEntry> entries = List.Entries;
+        OperationSlot? slot = null;
+        // Something was posted with FI_MORE last.
+        bool isOwed = false;
+        int posts = 0;
+        while (_next < entries.Length)
+        {
+            bool mustStop = MustStop();
+            if (mustStop && !isOwed)
+            {
+                if (slot is not null)
+                    _starter.FreeSlot(slot);
+                Stop(entries.Length);
+                return;
+            }
+            if (Volatile.Read(ref _heldUp) != None)
+                return;
+            if (entries[_next].IsEmptyTransfer)
+            {
+                _starter.CountEmpty(entries[_next++].Kind);
+                Interlocked.Decrement(ref _word);
+                continue;
+            }
+            if (slot is null && !_starter.TryTakeSlot(out slot))
+            {
+                WaitForSlot(entries.Length);
+                return;
+            }
+            OperationSlot? following = null;
+            _followed = MayFollow(entries, _next + 1) && _starter.TryTakeSlot(out following) ? _followed + 1 : 0;
+            RmaPostStatus status = Post(slot, entries[_next++], hasMore: following is not null, inTurn, isLate: inTurn && posts++ == MostPostsPerTurn);
+            if (status == RmaPostStatus.Full)
+            {
+                if (following is not null)
+                    _starter.FreeSlot(following);
+                return;
+            }
+            // Of one that was refused nothing is promised; what was before it stays so, for one more.
+            isOwed = status == RmaPostStatus.Refused ? isOwed && !mustStop : following is not null;
+            slot = following;
+        }
+    }
+
+    /// <summary>Whether an operation can be promised to follow at once, to the same queue of the transport.</summary>
+    private bool MayFollow(ReadOnlySpan<BatchEntry> entries, int index)
+    {
+        if (index >= entries.Length || _followed == MostFollowed || MustStop())
+            return false;
+        ref readonly BatchEntry one = ref entries[index - 1];
+        ref readonly BatchEntry other = ref entries[index];
+        return one.Kind == other.Kind && one.Peer == other.Peer && !other.IsEmptyTransfer && one.Notification is null && one.Length <= _starter.LongestPart;
+    }
+
+    /// <returns>What became of it; <see cref="RmaPostStatus.Full"/> where it is in the queue now.</returns>
+    private RmaPostStatus Post(OperationSlot slot, in BatchEntry entry, bool hasMore, bool inTurn, bool isLate)
+    {
+        long ticket = TicketOf(_next - 1);
+        slot.Prepare(entry, this, ticket, hasMore, _starter.StartOfBatched(_started));
+        if (!_starter.TryAdmit(slot, entry, out Exception? reason))
+        {
+            // Else it has ended by itself, and says so.
+            if (reason is not null)
+            {
+                NoteFailure(_next - 1, reason);
+                Interlocked.Decrement(ref _word);
+            }
+            return RmaPostStatus.Refused;
+        }
+        long use = slot.Use;
+        RmaPostStatus status = isLate ? RmaPostStatus.Full : _starter.Progress.Dispatch.PostOfBatch(slot, inTurn);
+        if (status == RmaPostStatus.Full)
+        {
+            // First: a turn may post it at once.
+            HoldUp(ticket);
+            _starter.Progress.Dispatch.Queue(slot, use);
+        }
+        return status;
+    }
+
+    /// <summary>No slot is free. Where the run has some, their ends ask; else it waits in line, as single operations do.</summary>
+    private void WaitForSlot(int count)
+    {
+        if ((uint)Volatile.Read(ref _word) > count - _next)
+            return;
+        long ticket = TicketOf(_next++);
+        HoldUp(ticket);
+        _starter.StartLater(this, ticket, _started);
+    }
+
+    private bool MustStop() => _hasFailed || _cancelRequested;
+
+    /// <summary>Posts nothing more.</summary>
+    private void Stop(int count)
+    {
+        if (!_hasFailed)
+        {
+            NoteFailure(_next++, new OperationCanceledException(CancellationToken));
+            Interlocked.Decrement(ref _word);
+        }
+        _left = count - _next;
+        _next = count;
+        Interlocked.Add(ref _word, -_left);
+    }
+
+    private void HoldUp(long ticket)
+    {
+        Interlocked.Increment(ref _word);
+        Volatile.Write(ref _heldUp, ticket);
+    }
+
+    private bool TryTakeHeldUp(long ticket) => Interlocked.CompareExchange(ref _heldUp, None, ticket) == ticket;
+
+    private long TicketOf(int index) => ((long)(_runs & int.MaxValue) << 32) | (uint)index;
+
+    private void NoteFailure(int index, Exception error)
+    {
+        lock (_failureGate)
+        {
+            _failures++;
+            if (_error is null || index < _errorIndex)
+            {
+                _error = error;
+                _errorIndex = index;
+            }
+        }
+        _hasFailed = true;
+    }
+
+    private void End()
+    {
+        // Waits for a callback that runs: it must not reach the next run.
+        _cancellation.Dispose();
+        // Before whoever awaits goes on, who may return the buffers at once.
+        List.LetGo();
+        if (_error is null)
+            _task.SetResult(true);
+        else
+            _task.SetException(_error is OperationCanceledException ? _error : Failure(_error));
+    }
+
+    private RmaBatchException Failure(Exception error)
+    {
+        int completed = List.Count - _left - _failures;
+        string rest = _failures > 1 ? $" {_failures - 1} more have failed." : "";
+        return new RmaBatchException(
+            $"Operation {_errorIndex} of a batch of {List.Count} failed: {error.Message}{rest} {completed} have completed, {_left} were not started.",
+            _errorIndex,
+            completed,
+            error);
+    }
+}

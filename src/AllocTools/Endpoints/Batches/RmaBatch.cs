@@ -1,0 +1,146 @@
+using System.Diagnostics;
+using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Batches;
+
+namespace AllocTools;
+
+/// <summary>
+/// A prepared list of operations of one endpoint, which are posted together and awaited at once: built once, run as often as
+/// is needed. Made by <see cref="IRmaEndpoint.CreateBatch"/>.
+/// </summary>
+/// <remarks>
+/// <para>
+/// Operations to one peer are posted in the order in which they were added, as closely as the transport takes them; where it
+/// can, it is told that more follows (FI_MORE). A batch may have more operations than may be outstanding
+/// (<c>Endpoint:MaxOutstanding</c>): the rest follows as its own end. Operations that are started by other calls while it runs
+/// may be posted between its own.
+/// </para>
+/// <para>
+/// While it runs it holds all of its buffers, so <see cref="RmaBuffer.Return"/> throws, and a buffer that is disposed comes back
+/// when it has ended. A run allocates nothing, but where as many operations as may be are outstanding when it begins.
+/// </para>
+/// <para>It is built by one thread at a time. Running a batch that runs, or changing it then, throws.</para>
+/// </remarks>
+public sealed class RmaBatch
+{
+    private readonly RmaEndpoint _endpoint;
+    private readonly BatchRun _run;
+
+    internal RmaBatch(RmaEndpoint endpoint, BatchRun run)
+    {
+        _endpoint = endpoint;
+        _run = run;
+    }
+
+    /// <summary>How many operations it has.</summary>
+    public int Count => _run.List.Count;
+
+    /// <summary>Adds a write to a peer's memory.</summary>
+    /// <param name="source">What to write.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
+    /// <exception cref="ArgumentException">The buffer is of another context, the memory is another endpoint's, or shorter than the source.</exception>
+    /// <exception cref="InvalidOperationException">The batch runs, the buffer was returned, or the peer did not expose its memory for writing.</exception>
+    public int Write(RmaSlice source, RemoteSlice destination) => Add(RmaOperation.Write(source, destination));
+
+    /// <summary>Adds a write to a peer's memory that brings the peer a number once the bytes are there.</summary>
+    /// <param name="source">What to write, 1 byte or more.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="notification">The number; it must fit into the traits' <see cref="Regions.RmaProviderTraits.NotificationSize"/> bytes.</param>
+    /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
+    /// <exception cref="ArgumentException">As for <see cref="Write"/>; or the number does not fit, or there are no bytes.</exception>
+    /// <exception cref="InvalidOperationException">The batch runs, the buffer was returned, or the peer did not expose its memory for writing.</exception>
+    /// <exception cref="NotSupportedException">The transport has no writes that bring a number.</exception>
+    public int WriteAndNotify(RmaSlice source, RemoteSlice destination, ulong notification) => Add(RmaOperation.WriteAndNotify(source, destination, notification));
+
+    /// <summary>Adds a read of a peer's memory.</summary>
+    /// <param name="destination">Where to.</param>
+    /// <param name="source">What to read; at least as long.</param>
+    /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
+    /// <exception cref="ArgumentException">The buffer is of another context, the memory is another endpoint's, or shorter than the destination.</exception>
+    /// <exception cref="InvalidOperationException">The batch runs, the buffer was returned, or the peer did not expose its memory for reading.</exception>
+    /// <exception cref="RmaOperationException">The destination is read-only memory of the caller's.</exception>
+    public int Read(RmaSlice destination, RemoteSlice source) => Add(RmaOperation.Read(destination, source));
+
+    /// <summary>Adds a message.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="peer">To whom.</param>
+    /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
+    /// <exception cref="ArgumentException">The buffer is of another context, the peer is another endpoint's, or the message is too long.</exception>
+    /// <exception cref="InvalidOperationException">The batch runs, or the buffer was returned.</exception>
+    public int Send(RmaSlice message, RmaPeer peer) => Add(RmaOperation.Send(message, peer));
+
+    /// <summary>Removes all operations, and keeps the room that they had.</summary>
+    /// <exception cref="InvalidOperationException">The batch runs.</exception>
+    public void Clear()
+    {
+        _run.ThrowIfRunning();
+        _run.List.Clear();
+    }
+
+    /// <summary>
+    /// Posts all operations, and completes when all have ended. After the first that fails no more are posted, but for one that
+    /// the transport was told to expect, and it completes when those have ended that were. Awaited once, as any <see cref="ValueTask"/>, and before the next run.
+    /// </summary>
+    /// <param name="timeout">For the whole run, instead of the endpoint's own time-out: 0 to 24 hours, or <see cref="Timeout.InfiniteTimeSpan"/>.</param>
+    /// <param name="cancellationToken">Advice: operations that were posted may still happen.</param>
+    /// <exception cref="RmaBatchException">An operation failed, or did not complete in time; which one and why is in the exception.</exception>
+    /// <exception cref="InvalidOperationException">It runs already, a buffer was returned, or a peer removed.</exception>
+    /// <exception cref="ObjectDisposedException">The endpoint, or a <see cref="RemoteRegion"/>, is disposed.</exception>
+    /// <example>
+    /// <code>
+    /// RmaBatch batch = endpoint.CreateBatch();
+    /// for (int i = 0; i &lt; 1_000; i++)
+    ///     batch.Write(buffer.Slice(i * 4096, 4096), remote.Slice(offsets[i], 4096));
+    /// while (await Fill(buffer, cancellationToken))
+    ///     await batch.RunAsync(cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
+    public ValueTask RunAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        RmaActivities.OperationsAreTraced ? Trace(timeout, cancellationToken) : _endpoint.Run(_run, timeout, cancellationToken);
+
+    /// <summary>As without a span, which allocates nothing; this does.</summary>
+    private ValueTask Trace(TimeSpan? timeout, CancellationToken cancellationToken)
+    {
+        Activity? callers = Activity.Current;
+        RmaSpan span = _endpoint.StartBatchSpan(_run.List);
+        try
+        {
+            return EndAsync(span, _endpoint.Run(_run, timeout, cancellationToken));
+        }
+        catch (Exception e)
+        {
+            // Thrown at once, as without a span.
+            span.Fail(e);
+            span.Dispose();
+            throw;
+        }
+        finally
+        {
+            Activity.Current = callers;
+        }
+    }
+
+    private static async ValueTask EndAsync(RmaSpan span, ValueTask running)
+    {
+        using (span)
+        {
+            try
+            {
+                await running.ConfigureAwait(false);
+            }
+            catch (Exception e)
+            {
+                span.Fail(e);
+                throw;
+            }
+        }
+    }
+
+    private int Add(in RmaOperation operation)
+    {
+        _run.ThrowIfRunning();
+        _endpoint.CheckForBatch(operation);
+        return _run.List.Add(operation);
+    }
+}
