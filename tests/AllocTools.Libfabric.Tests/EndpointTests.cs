@@ -53,7 +53,7 @@ public sealed class EndpointTests
             received += pair.Right.Endpoint.Poll(completions.AsSpan(3 + received, 1 - received));
         }
         Assert.Equal(new RmaCompletion(12, RmaOperationKind.Send, 64, 0), completions[0]);
-        Assert.Equal(new RmaCompletion(4711, RmaOperationKind.Receive, 64, 0), completions[3]);
+        Assert.Equal(new RmaCompletion(4711, RmaOperationKind.Receive, 64, 0) { Sender = pair.Right.Peer.Handle }, completions[3]);
         Assert.Contains(
             "Write: 100 done, 6,400 bytes, 0 failed; Read: 0 done, 0 bytes, 0 failed; Send: 1 done, 64 bytes, 0 failed; Receive: 0 done, 0 bytes, 0 failed",
             pair.Left.Endpoint.GetStatistics().ToString(),

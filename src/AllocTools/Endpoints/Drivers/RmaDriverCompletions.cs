@@ -52,7 +52,7 @@ public sealed class RmaDriverCompletions
                 _dispatch.PostNextPart(slot, OperationSlot.UseOf(word));
                 return;
             }
-            if (slot.TryChange(word, OperationState.Ended))
+            if (slot.TryEnd(word))
             {
                 if (isReceive && slot.Transferred > slot.WholeLength)
                     _ending.Fail(slot, _errors.Truncated(slot.WholeLength, slot.Transferred));
@@ -157,7 +157,7 @@ public sealed class RmaDriverCompletions
 
     private void End(OperationSlot slot, long word, Exception error)
     {
-        if (OperationSlot.StateOf(word) is OperationState.Posted or OperationState.Cancelling && slot.TryChange(word, OperationState.Ended))
+        if (OperationSlot.StateOf(word) is OperationState.Posted or OperationState.Cancelling && slot.TryEnd(word))
             _ending.Fail(slot, error);
         else
             OperationEnding.LetGo(slot, OperationSlot.UseOf(word));

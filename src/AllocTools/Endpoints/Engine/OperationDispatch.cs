@@ -84,7 +84,7 @@ internal sealed class OperationDispatch
             _driver.OnFull(slot, null);
         else
             error = _errors.Failed(slot, result.Error, null);
-        if (!slot.TryChange(use, OperationState.Posted, OperationState.Ended))
+        if (!slot.TryEndUnposted(use))
         {
             _ending.LeaveToTurn(slot, use);
             return true;
@@ -119,7 +119,7 @@ internal sealed class OperationDispatch
             // One whose poster has not said yet that it is here is next turn's; it must not be overtaken either.
             if (IsFull(slot.Peer))
                 continue;
-            if (!slot.TryChange(use, OperationState.Queued, OperationState.Posted))
+            if (!slot.TryRepost(use))
             {
                 NoteFull(slot.Peer);
                 continue;
@@ -128,7 +128,7 @@ internal sealed class OperationDispatch
             long ticket = slot.Ticket;
             RmaPostResult result = PostPart(slot);
             bool isFull = result.Status == RmaPostStatus.Full;
-            if (isFull && slot.TryChange(use, OperationState.Posted, OperationState.Queued))
+            if (isFull && slot.TryQueue(use))
             {
                 // The peer's later ones must not overtake it; other peers may have room.
                 NoteFull(slot.Peer);
@@ -173,7 +173,7 @@ internal sealed class OperationDispatch
             slot.Transferred += isReceive ? result.Length : slot.Length;
             if (isReceive || slot.Transferred == slot.WholeLength)
             {
-                if (slot.TryChange(use, OperationState.Posted, OperationState.Ended))
+                if (slot.TryEndUnposted(use))
                     _ending.Succeed(slot);
                 else
                     _ending.LeaveToTurn(slot, use);
@@ -204,7 +204,7 @@ internal sealed class OperationDispatch
             _retries.AddFirst(slot);
         else
             _retries.Add(slot);
-        if (slot.TryChange(use, OperationState.Posted, OperationState.Queued))
+        if (slot.TryQueue(use))
             return;
         _retries.Remove(slot);
         _ending.LeaveToTurn(slot, use);

@@ -54,7 +54,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     /// <summary>The transport refused it: whoever posted it says so.</summary>
     public void FailUnposted(OperationSlot slot, long use, Exception error)
     {
-        if (slot.TryChange(use, OperationState.Posted, OperationState.Ended))
+        if (slot.TryEndUnposted(use))
             Fail(slot, error);
         else
             LeaveToTurn(slot, use);
@@ -63,7 +63,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     /// <summary>Ends one that is queued, where it still is.</summary>
     public void TryFailQueued(OperationSlot slot, long word, Exception error)
     {
-        if (!slot.TryChange(word, OperationState.Ended))
+        if (!slot.TryEndQueued(word))
             return;
         retries.Remove(slot);
         Fail(slot, error);
@@ -75,21 +75,19 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     /// </summary>
     public void TryAbandon(OperationSlot slot, long word, Exception error)
     {
-        if (!slot.TryChange(word, OperationState.Ending))
+        if (!slot.TryBeginEnding(word))
             return;
         // First: whoever is told may return the buffer at once.
         slot.Quarantine();
         Tell(slot, error);
-        if (!slot.TryChange(OperationSlot.UseOf(word), OperationState.Ending, OperationState.Abandoned))
+        if (!slot.TryAbandon(OperationSlot.UseOf(word)))
             slot.ReleaseByFabric();
     }
 
     /// <summary>The fabric is done with one that somebody else has ended, or is about to. The caller must hold the progress turn.</summary>
     public static void LetGo(OperationSlot slot, long use)
     {
-        if (slot.TryChange(use, OperationState.Ending, OperationState.Late))
-            return;
-        if (slot.TryChange(use, OperationState.Abandoned, OperationState.Ended) || slot.TryChange(use, OperationState.Refused, OperationState.Ended))
+        if (slot.TryLetGo(use))
             slot.ReleaseByFabric();
     }
 
@@ -100,8 +98,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     public void LeaveToTurn(OperationSlot slot, long use)
     {
         SpinWait spin = default;
-        while (!slot.TryChange(use, OperationState.Cancelling, OperationState.Unposted)
-            && !slot.TryChange(use, OperationState.Abandoned, OperationState.Refused))
+        while (!slot.TryLeaveUnposted(use))
         {
             // Its owner is being told.
             spin.SpinOnce();
@@ -112,11 +109,11 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     /// <summary>Tells the owner of one that the transport did not take, and leaves the slot to a turn.</summary>
     public void TryTellUnposted(OperationSlot slot, long word, Exception error)
     {
-        if (!slot.TryChange(word, OperationState.Ending))
+        if (!slot.TryBeginEnding(word))
             return;
         slot.EndHold();
         Tell(slot, error);
-        if (slot.TryChange(OperationSlot.UseOf(word), OperationState.Ending, OperationState.Refused))
+        if (slot.TryRefuse(OperationSlot.UseOf(word)))
             earliest.NoteNow();
         else
             slot.ReleaseByFabric();

@@ -10,15 +10,12 @@ namespace AllocTools.Endpoints.Engine;
 /// A slot has two users: the fabric, until the completion was read or is known never to come, and whoever awaits the
 /// task, until the result was taken. The second to let go frees it. An operation without a task, and one of a batch, has the
 /// first only.
-/// The state is one word with the number of the use, so that nobody changes a later use by what it saw of an earlier
-/// one. Who acts on a slot has changed its state first; all else it holds is written before it is posted.
+/// Its state is changed by the named transitions in OperationState.cs only. Who acts on a slot has changed its state first;
+/// all else it holds is written before it is posted.
 /// </remarks>
-internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IValueTaskSource<RmaReceiveResult>
+internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSource, IValueTaskSource<RmaReceiveResult>
 {
     private static readonly Action<object?> CancelCallback = static slot => ((OperationSlot)slot!).RequestCancel();
-
-    private const int StateBits = 4;
-    private const long StateMask = (1 << StateBits) - 1;
 
     private readonly OperationStarter _starter;
     private ManualResetValueTaskSourceCore<RmaReceiveResult> _task = new() { RunContinuationsAsynchronously = true };
@@ -27,7 +24,6 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
     private RmaHold _hold;
     private TaskCompletionSource<RmaReceiveResult>? _waiter;
     private RemoteRegion? _region;
-    private long _word;
     private int _users;
     private volatile bool _cancelRequested;
 
@@ -82,26 +78,8 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
 
     public CancellationToken CancellationToken => Batch is { } batch ? batch.CancellationToken : _cancellationToken;
 
-    /// <summary>The state and the number of the use.</summary>
-    public long Word => Volatile.Read(ref _word);
-
-    /// <summary>How many times the slot was filled.</summary>
-    public override long Use => UseOf(Word);
-
-    public OperationState State => StateOf(Word);
-
     /// <summary>The fabric is done with it, and nobody has taken the result.</summary>
     public bool IsUnclaimed => State == OperationState.Free && Volatile.Read(ref _users) > 0;
-
-    public static OperationState StateOf(long word) => (OperationState)(word & StateMask);
-
-    public static long UseOf(long word) => word >> StateBits;
-
-    /// <summary>Changes the state, where the word is still the one that was read.</summary>
-    public bool TryChange(long word, OperationState to) =>
-        Interlocked.CompareExchange(ref _word, (word & ~StateMask) | (long)to, word) == word;
-
-    public bool TryChange(long use, OperationState from, OperationState to) => TryChange((use << StateBits) | (long)from, to);
 
     /// <summary>Fills the slot. The holds are taken over.</summary>
     public void Prepare(
@@ -169,7 +147,7 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
         Transferred = 0;
         Started = started;
         Deadline = deadline;
-        Interlocked.Exchange(ref _word, ((Use + 1) << StateBits) | (long)OperationState.Posted);
+        Begin();
         // Whoever does not see this has not done yet what is looked at from here on: noted a cancellation, begun a round of
         // the deadlines, closed or broken the endpoint, removed the peer.
         Fence.AfterInterlocked();
@@ -196,7 +174,7 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
     /// <summary>Takes a preparation back that nobody else has ended, before anything was posted. The holds are the caller's again.</summary>
     public bool TryUnprepare()
     {
-        if (!TryChange(Use, OperationState.Posted, OperationState.Ended))
+        if (!TryEndUnposted(Use))
             return false;
         _cancellation.Dispose();
         _hold = default;
@@ -290,8 +268,6 @@ internal sealed class OperationSlot : RmaDriverOperation, IValueTaskSource, IVal
         _cancelRequested = true;
         _starter.OnCancelRequested();
     }
-
-    private void SetFree() => Volatile.Write(ref _word, Word & ~StateMask);
 
     private void Release()
     {

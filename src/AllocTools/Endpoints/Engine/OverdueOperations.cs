@@ -123,7 +123,7 @@ internal sealed class OverdueOperations(
                 continue;
             if (state == OperationState.Queued)
                 ending.TryFailQueued(slot, word, error);
-            else if (slot.TryChange(word, OperationState.Cancelling))
+            else if (slot.TryCancel(word))
                 AskWithGrace(slot, now);
             else
                 NoteLoss();
@@ -147,7 +147,7 @@ internal sealed class OverdueOperations(
 
     private void Cancel(OperationSlot slot, long word, long now)
     {
-        if (!slot.TryChange(word, OperationState.Cancelling))
+        if (!slot.TryCancel(word))
         {
             // Its poster is about to queue it, or it was ended; if it is there next time it is dealt with then.
             NoteCancel();
