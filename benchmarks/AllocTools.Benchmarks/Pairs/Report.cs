@@ -10,7 +10,7 @@ internal static class Report
     private const int Direct = 4 << 20;
 
     public static int Print(bool isQuick, string only) =>
-        Print(isQuick, Comparisons(isQuick).Where(c => $"{c.Name} against {c.PeerName}".Contains(only, StringComparison.Ordinal)));
+        Print(isQuick, Comparisons(isQuick).Where(c => only.Split('|').Any(text => $"{c.Name} against {c.PeerName}".Contains(text, StringComparison.Ordinal))));
 
     /// <summary>Those of one fabric. It may be in an emulated machine, where the first row pays for all code: that one is run twice.</summary>
     public static int Print(FabricRegistrations fabric) => Print(isQuick: false, fabric.Comparisons(), warmUp: fabric.Comparisons().First());
