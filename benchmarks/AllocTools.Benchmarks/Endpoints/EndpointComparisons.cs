@@ -31,6 +31,7 @@ internal static class EndpointComparisons
             yield return InC("64 tasks, a write each", new(provider, LoopKind.WriteByTasks, Small), LoopKind.Write, null);
             yield return InC($"a batch of {LoopArguments.BatchLength:N0} writes", new(provider, LoopKind.Batch, Page), LoopKind.Batch, 1.1);
             yield return InC("ping-pong by tasks", new(provider, LoopKind.PingPongAsync, Small), LoopKind.PingPongAsync, provider == Tcp ? 1.3 : 1.5);
+            yield return InC("ping-pong by notified writes", new(provider, LoopKind.NotifiedPingPong, Small), LoopKind.PingPongAsync, null);
         }
     }
 
@@ -50,6 +51,7 @@ internal static class EndpointComparisons
                 yield return Socket("ping-pong", new(provider, LoopKind.PingPong, size), null);
             foreach (int size in sizes)
                 yield return Socket("ping-pong by tasks", new(provider, LoopKind.PingPongAsync, size), size != Small ? null : provider == Tcp ? 0.7 : 0.1);
+            yield return Socket("ping-pong by notified writes", new(provider, LoopKind.NotifiedPingPong, Small), null);
             LoopArguments pingPong = new(provider, LoopKind.PingPongAsync, Small);
             yield return Socket("ping-pong by tasks, processors busy", pingPong, null) with { Beside = () => new BusyProcessors() };
             yield return new Comparison(

@@ -28,6 +28,7 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
         ["awaited-write"] = LoopKind.AwaitedWrite,
         ["write-by-tasks"] = LoopKind.WriteByTasks,
         ["batch"] = LoopKind.Batch,
+        ["ping-pong-notified"] = LoopKind.NotifiedPingPong,
     };
 
     /// <summary>An initiator.</summary>
@@ -36,12 +37,12 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
     {
     }
 
-    public bool IsPingPong => Kind is LoopKind.PingPong or LoopKind.PingPongAsync;
+    public bool IsPingPong => Kind is LoopKind.PingPong or LoopKind.PingPongAsync or LoopKind.NotifiedPingPong;
 
     public bool IsAsync => Kind is not (LoopKind.Write or LoopKind.Read or LoopKind.PingPong);
 
     /// <summary>The target awaits, too, or leaves progress to its endpoint; else it polls, as the one in C does.</summary>
-    public bool TargetAwaits => Kind is LoopKind.PingPongAsync or LoopKind.AwaitedWrite;
+    public bool TargetAwaits => Kind is LoopKind.PingPongAsync or LoopKind.NotifiedPingPong or LoopKind.AwaitedWrite;
 
     /// <summary>The process makes progress itself, on its main thread.</summary>
     public bool Polls => IsTarget ? !TargetAwaits : !IsAsync;

@@ -73,6 +73,8 @@ internal sealed class LoopEndpoint : IDisposable
 
     public ValueTask WriteAsync(int slot) => Endpoint.WriteAsync(Buffers[slot], Remote(slot));
 
+    public ValueTask NotifyAsync(int slot) => Endpoint.WriteAsync(Buffers[slot], Remote(slot), notification: 1);
+
     public ValueTask SendAsync(int slot) => Endpoint.SendAsync(Buffers[slot], _peer);
 
     public ValueTask<RmaReceiveResult> ReceiveAsync(int slot, TimeSpan? timeout = null) => Endpoint.ReceiveAsync(Buffers[slot], timeout);

@@ -26,4 +26,7 @@ internal enum LoopKind
 
     /// <summary>Writes as many as the window is wide, and awaits the end of all of them.</summary>
     Batch = 7,
+
+    /// <summary>As <see cref="PingPongAsync"/>, by writes that bring a notification.</summary>
+    NotifiedPingPong = 8,
 }

@@ -22,7 +22,12 @@ internal sealed class LoopProcess(LoopArguments arguments)
         if (arguments.Polls)
             PollAsTold(new TargetLoop(endpoint, arguments.IsPingPong));
         else
-            AwaitAsTold(arguments.IsPingPong ? tasks.AnswerAsync() : null);
+            AwaitAsTold(arguments.Kind switch
+            {
+                LoopKind.PingPongAsync => tasks.AnswerAsync(),
+                LoopKind.NotifiedPingPong => tasks.AnswerNotificationsAsync(),
+                _ => null,
+            });
         return 0;
     }
 
@@ -31,6 +36,7 @@ internal sealed class LoopProcess(LoopArguments arguments)
         LoopKind.PingPong => Polled(new PingPongLoop(endpoint).Run),
         LoopKind.WriteAsync => tasks.WriteAsync,
         LoopKind.PingPongAsync => tasks.PingPongAsync,
+        LoopKind.NotifiedPingPong => tasks.NotifiedPingPongAsync,
         LoopKind.AwaitedWrite => tasks.AwaitedWriteAsync,
         LoopKind.WriteByTasks => tasks.WriteByTasksAsync,
         LoopKind.Batch => tasks.BatchAsync,

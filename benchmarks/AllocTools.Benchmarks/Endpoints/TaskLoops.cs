@@ -8,6 +8,7 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
     // The first awaits that may suspend are behind it: a run's own task, some 200 bytes, is allocated.
     private readonly int _settled = 2 * window;
     private long _before;
+    private IAsyncEnumerator<RmaNotification>? _notifications;
 
     /// <summary>Bytes that the operations of the last run have allocated, on all threads.</summary>
     public long AllocatedBytes { get; private set; }
@@ -47,6 +48,27 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
             Latencies.Add();
         }
         CountTo(operations);
+    }
+
+    public async Task NotifiedPingPongAsync(int operations)
+    {
+        _notifications ??= endpoint.Endpoint.ReadNotificationsAsync().GetAsyncEnumerator();
+        Latencies.Start(operations);
+        for (int i = 0; i < operations; i++)
+        {
+            CountFrom(i);
+            await endpoint.NotifyAsync(PingPongLoop.SendSlot).ConfigureAwait(false);
+            await _notifications.MoveNextAsync().ConfigureAwait(false);
+            Latencies.Add();
+        }
+        CountTo(operations);
+    }
+
+    /// <summary>Answers each notification, until the endpoint is closed.</summary>
+    public async Task AnswerNotificationsAsync()
+    {
+        await foreach (RmaNotification _ in endpoint.Endpoint.ReadNotificationsAsync().ConfigureAwait(false))
+            await endpoint.NotifyAsync(PingPongLoop.SendSlot).ConfigureAwait(false);
     }
 
     /// <summary>Answers each message, until the endpoint is closed.</summary>
