@@ -83,6 +83,13 @@ internal static class BoundOptions
         Expect.Equal(true, pool.PoisonOnReturn);
         Expect.Equal(RmaWarmUp.Background, pool.WarmUp);
         Expect.Equal(PageLocking.None, host.Locking);
+        Expect.Equal(RmaProgress.Endpoint, host.Endpoint.Progress);
+        Expect.Equal(TimeSpan.FromSeconds(25), host.Endpoint.OperationTimeout);
+        Expect.Equal(55, host.Endpoint.MaxOutstanding);
+        Expect.Equal(5 << 20, host.Endpoint.MaxMessageLength);
+        Expect.Equal(66, host.Endpoint.MaxNotifications);
+        Expect.Equal(TimeSpan.FromMicroseconds(7), host.Endpoint.SpinTime);
+        Expect.Equal(TimeSpan.FromMilliseconds(30), host.Endpoint.LongestPause);
     }
 
     private static void CheckThird(ThirdPartyOptions options)

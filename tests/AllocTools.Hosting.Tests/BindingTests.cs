@@ -34,7 +34,18 @@ public sealed class BindingTests
             "WarmUp": "Background",
             "ClearOnReturn": true,
             "PoisonOnReturn": "true",
-            "Provider": { "Locking": "Required" }
+            "Provider": {
+              "Locking": "Required",
+              "Endpoint": {
+                "Progress": "caller",
+                "OperationTimeout": "2 min",
+                "MaxOutstanding": 55,
+                "MaxMessageLength": "5 MiB",
+                "MaxNotifications": 66,
+                "SpinTime": "7 us",
+                "LongestPause": "30 ms"
+              }
+            }
           }
         }
         """;
@@ -100,6 +111,14 @@ public sealed class BindingTests
 
         AssertEveryPropertyIsSet(options, new HostProviderOptions());
         Assert.Equal(PageLocking.Required, options.Locking);
+        AssertEveryPropertyIsSet(options.Endpoint, new RmaEndpointOptions());
+        Assert.Equal(RmaProgress.Caller, options.Endpoint.Progress);
+        Assert.Equal(TimeSpan.FromMinutes(2), options.Endpoint.OperationTimeout);
+        Assert.Equal(55, options.Endpoint.MaxOutstanding);
+        Assert.Equal(5 << 20, options.Endpoint.MaxMessageLength);
+        Assert.Equal(66, options.Endpoint.MaxNotifications);
+        Assert.Equal(TimeSpan.FromMicroseconds(7), options.Endpoint.SpinTime);
+        Assert.Equal(TimeSpan.FromMilliseconds(30), options.Endpoint.LongestPause);
     }
 
     [Fact]

@@ -26,4 +26,65 @@ public sealed class HostProviderOptionEffectTests
             Assert.Equal(locked, Mapping.FlagsOf(buffer.Address).Contains(" lo", StringComparison.Ordinal));
         await host.StopAsync(Cancelled);
     }
+
+    [Fact]
+    [EffectOf("Provider:Endpoint:OperationTimeout", "Provider:Endpoint:MaxOutstanding", "Provider:Endpoint:MaxMessageLength")]
+    public async Task What_the_endpoint_may_do()
+    {
+        using IHost host = await StartAsync("""{ "OperationTimeout": "50 ms", "MaxOutstanding": 2, "MaxMessageLength": 100 }""");
+        IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
+        using RmaBuffer buffer = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(200);
+        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+        var late = await Assert.ThrowsAsync<RmaTimeoutException>(() => endpoint.ReceiveAsync(buffer, cancellationToken: Cancelled).AsTask());
+        Assert.Contains("within 0.05", late.Message, StringComparison.Ordinal);
+        var tooLong = Assert.ThrowsAny<ArgumentException>(() => endpoint.TryPost(RmaOperation.Send(buffer.Slice(0, 101), self)));
+        Assert.Contains("Endpoint:MaxMessageLength, 100 bytes", tooLong.Message, StringComparison.Ordinal);
+        Assert.True(endpoint.TryPost(RmaOperation.Receive(buffer)));
+        Assert.True(endpoint.TryPost(RmaOperation.Receive(buffer)));
+        Assert.False(endpoint.TryPost(RmaOperation.Receive(buffer)));
+        await endpoint.DisposeAsync();
+    }
+
+    /// <summary>A receive ends at its time only where somebody makes progress.</summary>
+    [Theory]
+    [EffectOf("Provider:Endpoint:Progress")]
+    [InlineData("Endpoint", true)]
+    [InlineData("Caller", false)]
+    public async Task Who_makes_progress(string progress, bool endsByItself)
+    {
+        using IHost host = await StartAsync($$"""{ "Progress": "{{progress}}" }""");
+        IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
+        using RmaBuffer buffer = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(200);
+        Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(1), Cancelled).AsTask();
+        if (!endsByItself)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(200), Cancelled);
+            Assert.False(receiving.IsCompleted);
+            while (!receiving.IsCompleted)
+                endpoint.Poll([]);
+        }
+        await Assert.ThrowsAsync<RmaTimeoutException>(() => receiving);
+    }
+
+    [Fact]
+    public async Task What_the_endpoint_may_not_be_told_fails_the_start()
+    {
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => StartAsync("""{ "MaxOutstanding": 0, "SpinTime": "2 s", "MaxOutstandin": 1, "CompletionLevel": "Transmit" }"""));
+        Assert.Equal(
+            [
+                "Pool:Provider:Endpoint:MaxOutstanding is 0; it must be between 1 and 65,536 operations.",
+                "Pool:Provider:Endpoint:SpinTime is 2 seconds; it must be between 0 and 1 second.",
+                "Unknown option Pool:Provider:Endpoint:MaxOutstandin. Did you mean MaxOutstanding?",
+            ],
+            error.Failures.Order(StringComparer.Ordinal));
+    }
+
+    private static async Task<IHost> StartAsync(string endpoint)
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder($$"""{ "Pool": { "MaxRegisteredBytes": "2 MiB", "Provider": { "Endpoint": {{endpoint}} } } }""");
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("Pool"));
+        IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+        return host;
+    }
 }

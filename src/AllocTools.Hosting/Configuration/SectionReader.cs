@@ -24,7 +24,7 @@ internal sealed class SectionReader
     /// <summary>Reads a section.</summary>
     /// <param name="section">The section; one that is not there is empty.</param>
     /// <param name="keys">The keys it may have.</param>
-    /// <param name="others">Keys that it may have besides, which are somebody else's to read.</param>
+    /// <param name="others">Keys that it may have besides, which are somebody else's to read; with their path where they stand below one of its own, such as <c>Endpoint:Port</c>.</param>
     /// <param name="allowsUnknownKeys">Unknown keys are ignored.</param>
     /// <returns>What is wrong, each with its path, the value and what would be right; and the values that can be bound.</returns>
     public static (IReadOnlyList<string> Failures, IConfiguration Values) Read(
@@ -73,19 +73,19 @@ internal sealed class SectionReader
         {
             RmaOptionKey? key = keys.FirstOrDefault(k => k.Name.Equals(child.Key, StringComparison.OrdinalIgnoreCase));
             if (key is not null)
-                ReadKey(child, key);
+                ReadKey(child, key, others);
             else if (!_allowsUnknownKeys && !others.Contains(child.Key, StringComparer.OrdinalIgnoreCase))
                 _failures.Add($"Unknown option {child.Path}. {Suggest(child.Key, keys, others)}");
         }
     }
 
-    private void ReadKey(IConfigurationSection section, RmaOptionKey key)
+    private void ReadKey(IConfigurationSection section, RmaOptionKey key, IReadOnlyCollection<string> others)
     {
         switch (key.Kind)
         {
             case RmaOptionKind.Section:
                 if (IsSection(section, "an object with options"))
-                    ReadSection(section, key.Keys, []);
+                    ReadSection(section, key.Keys, Below(key.Name, others));
                 break;
             case RmaOptionKind.List:
                 if (!IsSection(section, "a list of objects"))
@@ -138,11 +138,15 @@ internal sealed class SectionReader
         return false;
     }
 
+    /// <summary>Those of the paths that stand below a key, as they are called there.</summary>
+    private static string[] Below(string key, IReadOnlyCollection<string> others) =>
+        [.. others.Where(o => o.StartsWith(key + ":", StringComparison.OrdinalIgnoreCase)).Select(o => o[(key.Length + 1)..])];
+
     private static string DidYouMean(string? suggestion) => suggestion is null ? "" : $" Did you mean {suggestion}?";
 
     private static string Suggest(string name, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others)
     {
-        string[] known = [.. keys.Select(k => k.Name), .. others];
+        string[] known = [.. keys.Select(k => k.Name).Union(others.Where(o => !o.Contains(':', StringComparison.Ordinal)), StringComparer.OrdinalIgnoreCase)];
         string nearest = known.MinBy(k => Distance(k, name))!;
         return Distance(nearest, name) <= Math.Max(2, name.Length / 3)
             ? $"Did you mean {nearest}?"

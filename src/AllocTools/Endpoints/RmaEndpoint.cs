@@ -7,6 +7,7 @@ using AllocTools.Endpoints.Engine;
 using AllocTools.Providers;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 
 namespace AllocTools;
 
@@ -54,7 +55,8 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <summary>Makes an endpoint of a transport. It closes the driver when it is closed; where this throws the caller does.</summary>
     /// <param name="context">The context it belongs to, which is kept open until it is closed.</param>
     /// <param name="driver">The transport.</param>
-    /// <param name="options">Its options.</param>
+    /// <param name="options">Its options; read here.</param>
+    /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
     [Experimental(ExperimentalId.Providers)]
     public RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options)
         : this(context, driver, options, Copy(context))
@@ -67,9 +69,10 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <param name="description">What its address says; the longest message is added.</param>
     private protected RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options, TransportDescription description)
     {
+        RmaEndpointOptionsValidator.ThrowIfInvalid(options);
         _context = context;
         _driver = driver;
-        _options = options;
+        _options = options = options.Copy();
         _contextLease = context.Retain();
         try
         {

@@ -57,4 +57,7 @@ public class RmaEndpointOptions
     /// </summary>
     [OptionTimeRange(1, 1000)]
     public TimeSpan LongestPause { get; set; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>A copy, of the same type.</summary>
+    internal RmaEndpointOptions Copy() => (RmaEndpointOptions)MemberwiseClone();
 }

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 namespace AllocTools.HostMemory;
 
 /// <summary>Registers memory by locking its pages and giving it a key in the process.</summary>
-internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaContext(logger)
+internal sealed class HostContext(HostProviderOptions options, ILogger logger) : RmaContext(logger)
 {
     public const string ProviderName = "host";
 
@@ -24,7 +24,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         SendAfterWriteOrdered = true,
         SendersAreKnown = true,
         NotificationSize = sizeof(ulong),
-        LocksPages = locking == PageLocking.Required,
+        LocksPages = options.Locking == PageLocking.Required,
     };
 
     public override IRmaRegistration Register(nint address, long length, RmaAccess access)
@@ -32,7 +32,7 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
         ArgumentOutOfRangeException.ThrowIfZero(address);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         ObjectDisposedException.ThrowIf(IsClosed, this);
-        bool locked = locking != PageLocking.None && TryLock(address, length);
+        bool locked = options.Locking != PageLocking.None && TryLock(address, length);
         return HostFabric.Add(Description, address, length, access, locked);
     }
 
@@ -49,19 +49,14 @@ internal sealed class HostContext(PageLocking locking, ILogger logger) : RmaCont
             throw Failed("munlock", host.Length, error);
     }
 
-    public override IRmaEndpoint OpenEndpoint() => new RmaEndpoint(this, new HostDriver(), new RmaEndpointOptions());
-
-    protected override void Close()
-    {
-        // What it registered is closed by then, and an endpoint holds a reference of its own.
-    }
+    public override IRmaEndpoint OpenEndpoint() => new RmaEndpoint(this, new HostDriver(), options.Endpoint);
 
     private bool TryLock(nint address, long length)
     {
         int error = PageLockTable.Lock(address, length);
         if (error == 0)
             return true;
-        if (locking == PageLocking.Required)
+        if (options.Locking == PageLocking.Required)
             throw Failed("mlock", length, error);
         if (Interlocked.Exchange(ref _shortfallLogged, 1) == 0)
             Log.LockingFellShort(Health.Logger, length, SystemPages.Describe(error), MemoryLockLimit.Describe(), MemoryLockLimit.HowToRaise());

@@ -39,8 +39,9 @@ public sealed class HostProvider : IRmaProvider
     /// <inheritdoc/>
     public IRmaContext Open()
     {
-        HostProviderOptionsValidator.ThrowIfInvalid(_options);
+        HostProviderOptions options = _options.Copy();
+        HostProviderOptionsValidator.ThrowIfInvalid(options);
         using RmaSpan span = RmaActivities.StartOpen(HostContext.ProviderName, _logger);
-        return new HostContext(_options.Locking, _logger);
+        return new HostContext(options, _logger);
     }
 }

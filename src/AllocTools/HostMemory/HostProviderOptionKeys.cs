@@ -6,5 +6,6 @@ namespace AllocTools.HostMemory;
 internal static class HostProviderOptionKeys
 {
     public static RmaOptionKeys<HostProviderOptions> All { get; } = new RmaOptionKeys<HostProviderOptions>()
-        .Choice<PageLocking>(nameof(HostProviderOptions.Locking), (o, v) => o.Locking = v);
+        .Choice<PageLocking>(nameof(HostProviderOptions.Locking), (o, v) => o.Locking = v)
+        .Section(nameof(HostProviderOptions.Endpoint), o => o.Endpoint, new RmaOptionKeys<RmaEndpointOptions>().EndpointOptions());
 }

@@ -1,4 +1,5 @@
 using AllocTools.Validation;
+using Microsoft.Extensions.Options;
 
 namespace AllocTools.HostMemory;
 
@@ -11,4 +12,16 @@ public sealed class HostProviderOptions
     /// </summary>
     [OptionChoice(typeof(PageLocking))]
     public PageLocking Locking { get; set; } = PageLocking.BestEffort;
+
+    /// <summary>Options of the endpoint.</summary>
+    [ValidateObjectMembers(typeof(RmaEndpointOptionsRanges))]
+    public RmaEndpointOptions Endpoint { get; private set; } = new();
+
+    /// <summary>A copy that shares nothing with these options.</summary>
+    internal HostProviderOptions Copy()
+    {
+        var copy = (HostProviderOptions)MemberwiseClone();
+        copy.Endpoint = Endpoint.Copy();
+        return copy;
+    }
 }

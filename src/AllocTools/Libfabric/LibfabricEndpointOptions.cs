@@ -16,6 +16,4 @@ public sealed class LibfabricEndpointOptions : RmaEndpointOptions
     /// </summary>
     [OptionRange(0, 1 << 20, "messages", LeastMeans = "no limit")]
     public int MaxUnreceivedMessages { get; set; } = 1024;
-
-    internal LibfabricEndpointOptions Copy() => (LibfabricEndpointOptions)MemberwiseClone();
 }

@@ -70,7 +70,7 @@ public sealed class LibfabricOptions
     {
         var copy = (LibfabricOptions)MemberwiseClone();
         copy.Settings = new Dictionary<string, string>(Settings, StringComparer.Ordinal);
-        copy.Endpoint = Endpoint.Copy();
+        copy.Endpoint = (LibfabricEndpointOptions)Endpoint.Copy();
         return copy;
     }
 }

@@ -6,7 +6,10 @@ namespace AllocTools.Providers;
 /// <summary>The keys of all providers of this library: an application may choose one when it runs, over one section.</summary>
 internal static class LibraryProviders
 {
-    /// <summary>Their names.</summary>
+    /// <summary>Their names; those in subsections with their path.</summary>
     public static IReadOnlyCollection<string> Keys { get; } =
-        [.. LibfabricOptionKeys.All.Select(k => k.Name).Union(HostProviderOptionKeys.All.Select(k => k.Name), StringComparer.OrdinalIgnoreCase)];
+        [.. PathsOf("", LibfabricOptionKeys.All).Union(PathsOf("", HostProviderOptionKeys.All), StringComparer.OrdinalIgnoreCase)];
+
+    private static IEnumerable<string> PathsOf(string section, IEnumerable<RmaOptionKey> keys) =>
+        keys.SelectMany(k => PathsOf($"{section}{k.Name}:", k.Keys).Prepend(section + k.Name));
 }

@@ -41,7 +41,7 @@ public abstract class RmaProviderDescriptor
 
     /// <summary>
     /// Keys that may stand in the section and are another provider's, for an application that chooses the provider when it
-    /// runs. Default: none; each key that is not the provider's own is a mistake.
+    /// runs; with their path where they stand in a subsection that both have, such as <c>Endpoint:Port</c>. Default: none; each key that is not the provider's own is a mistake.
     /// </summary>
     public IReadOnlyCollection<string> ForeignKeys { get; init; } = [];
 

@@ -1,0 +1,7 @@
+using Microsoft.Extensions.Options;
+
+namespace AllocTools;
+
+/// <summary>The ranges of <see cref="RmaEndpointOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class RmaEndpointOptionsRanges : IValidateOptions<RmaEndpointOptions>;

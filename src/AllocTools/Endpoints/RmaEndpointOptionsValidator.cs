@@ -1,0 +1,29 @@
+using System.Diagnostics.CodeAnalysis;
+using AllocTools.Providers;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools;
+
+/// <summary>
+/// The rules of <see cref="RmaEndpointOptions"/>, for the validator of a provider's options that have some:
+/// <c>[ValidateObjectMembers(typeof(RmaEndpointOptionsValidator))]</c> where it is compiled from attributes.
+/// </summary>
+[Experimental(ExperimentalId.Providers)]
+public sealed class RmaEndpointOptionsValidator : IValidateOptions<RmaEndpointOptions>
+{
+    /// <summary>Checks the range of each option. All failures at once.</summary>
+    /// <param name="name">Where they are, such as <c>CardOptions.Endpoint</c>: a failure starts with what follows the first dot, here <c>Endpoint:SpinTime</c>. Null: it starts with the option.</param>
+    /// <param name="options">The options.</param>
+    public ValidateOptionsResult Validate(string? name, RmaEndpointOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return new RmaEndpointOptionsRanges().Validate(name, options);
+    }
+
+    internal static void ThrowIfInvalid(RmaEndpointOptions options)
+    {
+        ValidateOptionsResult result = new RmaEndpointOptionsValidator().Validate(null, options);
+        if (result.Failed)
+            throw new OptionsValidationException(nameof(RmaEndpointOptions), options.GetType(), result.Failures);
+    }
+}
