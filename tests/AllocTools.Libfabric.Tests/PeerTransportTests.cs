@@ -34,8 +34,6 @@ public sealed class PeerTransportTests
         using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
         RemoteMemory own = RemoteMemory.Read(exposure.Remote.ToArray());
         AssertRefused(d => d.Protocol = (4711, 3), "protocol 4711 version 3");
-        AssertRefused(d => d.Words = (TransportDescription.ByteOrder.BigEndian, 8), "big-endian");
-        AssertRefused(d => d.Keys = (d.Keys!.Value.Addressing, d.Keys.Value.IsRaw, 3), "keys have 3 bytes");
         using RemoteRegion fits = pair.Left.Endpoint.Import(pair.Left.Peer, own);
 
         void AssertRefused(Action<TransportDescription> change, string says)
@@ -44,41 +42,6 @@ public sealed class PeerTransportTests
             change(description);
             Assert.Contains(says, Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.Import(pair.Left.Peer, own.Of(description))).Message, StringComparison.Ordinal);
         }
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task MemoryOfAnotherPeerIsRefused(string fabric)
-    {
-        await using var pair = new EndpointPair(fabric);
-        await using var other = new EndpointPair(fabric);
-        using RmaBuffer buffer = other.Right.Pool.Rent(64);
-        using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
-        Assert.Contains("another endpoint", Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote)).Message, StringComparison.Ordinal);
-        RmaPeer owner = pair.Left.Endpoint.InsertPeer(other.Right.Endpoint.Address.Span);
-        using RemoteRegion fits = pair.Left.Endpoint.Import(owner, exposure.Remote);
-    }
-
-    // As a program in C has it, from fi_getname.
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task ATransportsOwnAddressIsTakenWithoutATrailer(string fabric)
-    {
-        await using var pair = new EndpointPair(fabric);
-        await using var other = new EndpointPair(fabric);
-        byte[] own = EndpointAddress.Parse(other.Right.Endpoint.Address.Span, out _, out _).ToArray();
-        await SendAsync(pair.Left, pair.Left.Endpoint.InsertPeer(own), other.Right);
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task EachCutOfAnAddressIsRefused(string fabric)
-    {
-        await using var pair = new EndpointPair(fabric);
-        byte[] address = pair.Right.Endpoint.Address.ToArray();
-        int own = EndpointAddress.Parse(address, out _, out _).Length;
-        foreach (int length in Enumerable.Range(0, address.Length).Where(l => l != own))
-            Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(address.AsSpan(0, length)));
     }
 
     [Fact]

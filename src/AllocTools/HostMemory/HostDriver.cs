@@ -158,9 +158,9 @@ internal sealed class HostDriver : RmaEndpointDriver
         return true;
     }
 
-    internal override void OnPeerInserted(RmaDriverPeer peer) => _peers[((HostPeer)peer).Driver] = (HostPeer)peer;
+    protected internal override void OnPeerInserted(RmaDriverPeer peer) => _peers[((HostPeer)peer).Driver] = (HostPeer)peer;
 
-    internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<HostDriver, HostPeer>(((HostPeer)peer).Driver, (HostPeer)peer));
+    protected internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<HostDriver, HostPeer>(((HostPeer)peer).Driver, (HostPeer)peer));
 
     private const string ClosedReason = "its endpoint was closed";
 

@@ -19,8 +19,6 @@ internal sealed class HostRegistration(TransportDescription transport, nint addr
 
     public bool IsLocked => isLocked;
 
-    public nint LocalDescriptor => 0;
-
     public RemoteMemory Describe(long offset, long partLength, RmaAccess granted)
     {
         RangeCheck.ThrowIfOutside(offset, partLength, length);

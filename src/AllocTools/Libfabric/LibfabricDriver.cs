@@ -137,9 +137,9 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
             status == -FiErrno.FI_EINVAL ? $" It is no address of this provider (pass the peer endpoint's Address as it is), or there are as many peers as the transport takes; {_peers.Count} are in." : "");
     }
 
-    internal override void OnPeerInserted(RmaDriverPeer peer) => _peers[peer.Number] = (LibfabricPeer)peer;
+    protected internal override void OnPeerInserted(RmaDriverPeer peer) => _peers[peer.Number] = (LibfabricPeer)peer;
 
-    internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<ulong, LibfabricPeer>(peer.Number, (LibfabricPeer)peer));
+    protected internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<ulong, LibfabricPeer>(peer.Number, (LibfabricPeer)peer));
 
     /// <remarks>
     /// Versions differ in what they refuse: sockets of libfabric 2.x is said to give FI_EINVAL for a peer that is in and was

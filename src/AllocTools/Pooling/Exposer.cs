@@ -29,11 +29,11 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
         try
         {
             if (isolation == RmaIsolation.Shared)
-                return new RmaExposure(slab.Region.Registration.Describe(slab.OffsetOf(index) + offset, length, remote), hold, null);
+                return new RmaExposure(Describe(slab.Region.Registration, slab.OffsetOf(index) + offset, length, remote), hold, null);
             ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote, slab.Region.IsWritable);
             try
             {
-                return new RmaExposure(own.Registration.Describe(0, length, remote), hold, own);
+                return new RmaExposure(Describe(own.Registration, 0, length, remote), hold, own);
             }
             catch
             {
@@ -49,6 +49,13 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
                 hold.Release();
             throw;
         }
+    }
+
+    /// <summary>What a peer needs, with what it says of the transport where the provider says nothing.</summary>
+    private RemoteMemory Describe(IRmaRegistration registration, long offset, long length, RmaAccess access)
+    {
+        RemoteMemory memory = registration.Describe(offset, length, access);
+        return memory.Transport is null && engine.Context is RmaContext context ? memory.Of(context.Description) : memory;
     }
 
     private ExposureRegistration Register(nint address, long length, RmaAccess access, bool isWritable)

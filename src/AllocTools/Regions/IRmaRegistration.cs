@@ -4,7 +4,7 @@ namespace AllocTools.Regions;
 public interface IRmaRegistration
 {
     /// <summary>The local descriptor that this process's operations pass (fi_mr_desc); 0 where there is none.</summary>
-    nint LocalDescriptor { get; }
+    nint LocalDescriptor => 0;
 
     /// <summary>What a peer needs to reach a part of it.</summary>
     /// <param name="offset">Bytes from the start of the registration.</param>

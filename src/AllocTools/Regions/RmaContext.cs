@@ -79,8 +79,10 @@ public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = nu
     /// <summary>True once the last reference was released.</summary>
     protected bool IsClosed => Volatile.Read(ref _references) <= 0;
 
-    /// <summary>Closes what was opened. Called once; must not throw.</summary>
-    protected abstract void Close();
+    /// <summary>Closes what was opened: by then its registrations are undone and its endpoints closed. Called once; must not throw.</summary>
+    protected virtual void Close()
+    {
+    }
 
     private void Release()
     {

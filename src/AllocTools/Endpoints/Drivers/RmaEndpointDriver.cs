@@ -159,13 +159,18 @@ public abstract class RmaEndpointDriver
     /// <summary>What the endpoint's thread waits on, instead of the wait descriptor; null for that.</summary>
     internal virtual IWaker? CreateWaker() => null;
 
-    /// <summary>A peer is in, with its number, and is no other's.</summary>
-    internal virtual void OnPeerInserted(RmaDriverPeer peer)
+    /// <summary>
+    /// A peer is in, with its number: the one to report as the sender of its messages. Called under a lock, also for one
+    /// that comes back before its last operations have ended, which is not inserted once more.
+    /// </summary>
+    /// <param name="peer">The peer.</param>
+    protected internal virtual void OnPeerInserted(RmaDriverPeer peer)
     {
     }
 
-    /// <summary>A peer is not in any more.</summary>
-    internal virtual void OnPeerRemoved(RmaDriverPeer peer)
+    /// <summary>A peer is not in any more; its operations may still run. Called under a lock.</summary>
+    /// <param name="peer">The peer.</param>
+    protected internal virtual void OnPeerRemoved(RmaDriverPeer peer)
     {
     }
 

@@ -1,20 +1,17 @@
 using System.Security.Cryptography;
-using AllocTools.Testing;
 using Xunit;
 
-namespace AllocTools.Libfabric.Tests;
+namespace AllocTools.Testing.Conformance;
 
-public sealed class TransferTests
+/// <summary>Writes and reads, on each transport.</summary>
+public abstract class TransferConformance<TTransport> : EndpointConformance<TTransport>
+    where TTransport : IConformingTransport
 {
-    public static TheoryData<string> Fabrics => [.. Fabric.All];
-
-    private static CancellationToken Token => TestContext.Current.CancellationToken;
-
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task WriteReachesOnlyTheBlockThatWasExposed(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task WriteReachesOnlyTheBlockThatWasExposed(string mode)
     {
-        await using var pair = new EndpointPair(fabric);
+        await using var pair = new ConformingPair<TTransport>(mode);
         RmaBuffer[] blocks = [.. Enumerable.Range(0, 8).Select(_ => pair.Right.Pool.Rent(16 << 10))];
         foreach (RmaBuffer block in blocks)
             block.Span.Fill(0x11);
@@ -24,7 +21,7 @@ public sealed class TransferTests
             RandomNumberGenerator.Fill(source.Span);
             using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
             await pair.Left.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
-            Assert.True(source.Span.SequenceEqual(blocks[3].Span));
+            await pair.AssertWrittenAsync(source, blocks[3]);
         }
         for (int i = 0; i < blocks.Length; i++)
         {
@@ -35,10 +32,10 @@ public sealed class TransferTests
     }
 
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task WriteAndReadAtOddOffsets(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task WriteAndReadAtOddOffsets(string mode)
     {
-        await using var pair = new EndpointPair(fabric);
+        await using var pair = new ConformingPair<TTransport>(mode);
         using RmaBuffer target = pair.Right.Pool.Rent(64 << 10);
         target.Span.Clear();
         using RmaExposure exposure = target.Expose(13, 50_001, RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
@@ -47,7 +44,7 @@ public sealed class TransferTests
         using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, RemoteMemory.Read(exposure.Remote.ToArray()));
 
         await pair.Left.Endpoint.WriteAsync(source.Slice(7, 4097), remote.Slice(101, 4097), cancellationToken: Token);
-        Assert.True(target.GetSpan(114, 4097).SequenceEqual(source.GetSpan(7, 4097)));
+        await pair.AssertWrittenAsync(source.Slice(7, 4097), target.Slice(114, 4097));
         Assert.False(target.GetSpan(0, 114).ContainsAnyExcept((byte)0));
         Assert.False(target.GetSpan(114 + 4097, target.Length - 114 - 4097).ContainsAnyExcept((byte)0));
 
@@ -56,30 +53,31 @@ public sealed class TransferTests
         await pair.Left.Endpoint.ReadAsync(back.Slice(33, 4001), remote.Slice(103, 4001), cancellationToken: Token);
         Assert.True(back.GetSpan(33, 4001).SequenceEqual(source.GetSpan(9, 4001)));
         Assert.False(back.GetSpan(0, 33).ContainsAnyExcept((byte)0));
+        Assert.False(back.GetSpan(33 + 4001, 100).ContainsAnyExcept((byte)0));
     }
 
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task MessagesArriveInOrderWithTheirLengths(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task EmptyWritesAndReadsComplete(string mode)
     {
-        await using var pair = new EndpointPair(fabric);
-        using RmaBuffer receive = pair.Right.Pool.Rent(4096);
-        using RmaBuffer send = pair.Left.Pool.Rent(4096);
-        for (int i = 1; i <= 20; i++)
-        {
-            send.Span[..i].Fill((byte)i);
-            ValueTask<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(receive, cancellationToken: Token);
-            await pair.Left.Endpoint.SendAsync(send.Slice(0, i), pair.Left.Peer, cancellationToken: Token);
-            Assert.Equal(i, (await receiving).Length);
-            Assert.False(receive.Span[..i].ContainsAnyExcept((byte)i));
-        }
+        await using var pair = new ConformingPair<TTransport>(mode, o => o.OperationTimeout = TestTime.Seconds(5));
+        using RmaBuffer target = pair.Right.Pool.Rent(64);
+        target.Span.Fill(3);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
+        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        using RmaBuffer source = pair.Left.Pool.Rent(64);
+        source.Span.Clear();
+        await pair.Left.Endpoint.WriteAsync(source.Slice(0, 0), remote, cancellationToken: Token);
+        await pair.Left.Endpoint.ReadAsync(source.Slice(64, 0), remote, cancellationToken: Token);
+        Assert.False(target.Span.ContainsAnyExcept((byte)3));
+        Assert.False(source.Span.ContainsAnyExcept((byte)0));
     }
 
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task ManyOperationsInFlightAllArrive(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task ManyOperationsInFlightAllArrive(string mode)
     {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 32);
+        await using var pair = new ConformingPair<TTransport>(mode, o => o.MaxOutstanding = 32);
         const int Count = 200;
         const int Size = 8 << 10;
         using RmaBuffer target = pair.Right.Pool.Rent(Count * Size);
@@ -93,18 +91,18 @@ public sealed class TransferTests
         }));
         for (int i = 0; i < Count; i++)
         {
-            Assert.False(target.GetSpan((long)i * Size, Size).ContainsAnyExcept((byte)i), $"write {i} is incomplete");
+            await pair.AssertWrittenAsync(sources[i], target.Slice((long)i * Size, Size));
             sources[i].Dispose();
         }
-        Assert.Equal(0, pair.Left.Pool.GetStatistics().RentedBuffers);
+        Assert.Equal(0, pair.Left.BuffersOut);
     }
 
-    // Of the caller's memory no page is there yet; a region of its own is longer than the largest class.
+    // Longer than many transports move at once, and than the largest size class. Of the caller's memory no page is there yet.
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task TheCallersMemoryAndRegionsOfTheirOwnAreSourceAndTarget(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task TheCallersMemoryAndRegionsOfTheirOwnAreSourceAndTargetInAsManyPartsAsItTakes(string mode)
     {
-        await using var pair = new EndpointPair(fabric);
+        await using var pair = new ConformingPair<TTransport>(mode);
         const int Length = (1 << 20) + 4099;
         byte[] untouched = GC.AllocateUninitializedArray<byte>(Length, pinned: true);
         using RmaBuffer own = pair.Left.Pool.Register(untouched.AsMemory(3));
@@ -118,27 +116,32 @@ public sealed class TransferTests
         RandomNumberGenerator.Fill(large.Span);
         using (RmaExposure exposure = own.Expose(17, Length - 20, RmaAccess.RemoteWrite))
         using (RemoteRegion remote = pair.Right.Endpoint.Import(pair.Right.Peer, exposure.Remote))
+        {
             await pair.Right.Endpoint.WriteAsync(large.Slice(5, Length - 30), remote.Slice(4, Length - 30), cancellationToken: Token);
-        Assert.True(untouched.AsSpan(24, Length - 30).SequenceEqual(large.GetSpan(5, Length - 30)));
+            await pair.AssertWrittenAsync(large.Slice(5, Length - 30), own.Slice(21, Length - 30));
+        }
     }
 
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task EmptyWritesReadsAndMessagesComplete(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task NothingReachesMemoryWhoseExposureHasEnded(string mode)
     {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.OperationTimeout = TestTime.Seconds(5));
-        using RmaBuffer target = pair.Right.Pool.Rent(64);
-        target.Span.Fill(3);
-        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
-        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
-        using RmaBuffer source = pair.Left.Pool.Rent(64);
-        source.Span.Clear();
-        await pair.Left.Endpoint.WriteAsync(source.Slice(0, 0), remote, cancellationToken: Token);
-        await pair.Left.Endpoint.ReadAsync(source.Slice(64, 0), remote, cancellationToken: Token);
-        Assert.False(target.Span.ContainsAnyExcept((byte)3));
-        Assert.False(source.Span.ContainsAnyExcept((byte)0));
-        Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(target, cancellationToken: Token).AsTask();
-        await pair.Left.Endpoint.SendAsync(source.Slice(0, 0), pair.Left.Peer, cancellationToken: Token);
-        Assert.Equal(0, (await receiving).Length);
+        await using var pair = new ConformingPair<TTransport>(mode, o => o.OperationTimeout = TestTime.Seconds(5), o => o.Isolation = RmaIsolation.PerExposure);
+        if (!pair.Traits.RemoteAccessEnforced)
+            return;
+        using RmaBuffer target = pair.Right.Pool.Rent(1000);
+        target.Span.Fill(1);
+        using RmaBuffer source = pair.Left.Pool.Rent(1000);
+        source.Span.Fill(2);
+        RemoteRegion remote;
+        using (RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite))
+            remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        using (remote)
+        {
+            Exception? error = await Record.ExceptionAsync(() => pair.Left.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
+            if (pair.Traits.DeliveryComplete)
+                Assert.IsAssignableFrom<RmaOperationException>(error);
+        }
+        Assert.False(target.Span.ContainsAnyExcept((byte)1));
     }
 }

@@ -2,7 +2,7 @@ using AllocTools.HostMemory;
 using AllocTools.Regions;
 using Xunit;
 
-namespace AllocTools.Testing;
+namespace AllocTools.Testing.Conformance;
 
 /// <summary>
 /// What users of an endpoint do wrong, and the exception that each mistake is, with the parameter that it names: the same

@@ -1,0 +1,42 @@
+using AllocTools.Libfabric.Tests.Faked;
+using AllocTools.Regions;
+using AllocTools.Testing;
+using AllocTools.Testing.Conformance;
+
+namespace AllocTools.Libfabric.Tests;
+
+public sealed class FabricTransfers : TransferConformance<FabricTransport>;
+
+public sealed class FabricMessages : MessageConformance<FabricTransport>;
+
+public sealed class FabricWindows : WindowConformance<FabricTransport>;
+
+public sealed class FabricEndings : EndingConformance<FabricTransport>;
+
+public sealed class FabricPeers : PeerConformance<FabricTransport>;
+
+public sealed class FabricMistakes : MistakeConformance<FabricTransport>;
+
+/// <summary>libfabric: each fabric with an endpoint's thread, with callers who make progress, and at the level Transmit; and the worlds of the fake, by their names.</summary>
+public sealed class FabricTransport : IConformingTransport
+{
+    private const string ByCaller = " by its caller";
+    private const string AtTransmit = " at Transmit";
+
+    public static IEnumerable<string> Modes => new[] { "", ByCaller, AtTransmit }.SelectMany(how => Fabric.All.Select(fabric => fabric + how));
+
+    public static IRmaContext Open(string mode, Action<RmaEndpointOptions> configure)
+    {
+        if (FakeWorld.Find(mode) is { } world)
+            return world.Open(o => configure(o.Endpoint));
+        bool isByCaller = mode.EndsWith(ByCaller, StringComparison.Ordinal);
+        bool isAtTransmit = mode.EndsWith(AtTransmit, StringComparison.Ordinal);
+        string fabric = isByCaller ? mode[..^ByCaller.Length] : isAtTransmit ? mode[..^AtTransmit.Length] : mode;
+        return Fabric.Open(fabric, o =>
+        {
+            o.Endpoint.Progress = isByCaller ? RmaProgress.Caller : RmaProgress.Endpoint;
+            o.Endpoint.CompletionLevel = isAtTransmit ? LibfabricCompletionLevel.Transmit : LibfabricCompletionLevel.Delivery;
+            configure(o.Endpoint);
+        });
+    }
+}

@@ -1,0 +1,33 @@
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing.Conformance;
+
+namespace AllocTools.Tests.HostMemory;
+
+public sealed class HostTransfers : TransferConformance<HostTransport>;
+
+public sealed class HostMessages : MessageConformance<HostTransport>;
+
+public sealed class HostWindows : WindowConformance<HostTransport>;
+
+public sealed class HostEndings : EndingConformance<HostTransport>;
+
+public sealed class HostPeers : PeerConformance<HostTransport>;
+
+public sealed class HostClosedPeers : ClosedPeerConformance<HostTransport>;
+
+public sealed class HostMistakes : MistakeConformance<HostTransport>;
+
+/// <summary>Memory of the process.</summary>
+public sealed class HostTransport : IConformingTransport
+{
+    public static IEnumerable<string> Modes => Enum.GetNames<RmaProgress>();
+
+    public static IRmaContext Open(string mode, Action<RmaEndpointOptions> configure)
+    {
+        HostProviderOptions options = new() { Locking = PageLocking.None };
+        options.Endpoint.Progress = Enum.Parse<RmaProgress>(mode);
+        configure(options.Endpoint);
+        return new HostProvider(options).Open();
+    }
+}

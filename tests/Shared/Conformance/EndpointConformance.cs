@@ -1,0 +1,15 @@
+using System.Diagnostics.CodeAnalysis;
+using Xunit;
+
+namespace AllocTools.Testing.Conformance;
+
+/// <summary>What holds of endpoints on each transport, in each of its modes. The suite is the classes that derive from this.</summary>
+/// <typeparam name="TTransport">The transport.</typeparam>
+public abstract class EndpointConformance<TTransport>
+    where TTransport : IConformingTransport
+{
+    [SuppressMessage("Design", "CA1000", Justification = "xunit finds the rows of a theory by a static member.")]
+    public static TheoryData<string> Modes => [.. TTransport.Modes];
+
+    protected static CancellationToken Token => TestContext.Current.CancellationToken;
+}

@@ -1,0 +1,20 @@
+using Xunit;
+
+namespace AllocTools.Testing.Conformance;
+
+/// <summary>Each mistake is the same exception on each transport, and names the same parameter.</summary>
+public abstract class MistakeConformance<TTransport> : EndpointConformance<TTransport>
+    where TTransport : IConformingTransport
+{
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task EachMistakeIsTheSameException(string mode)
+    {
+        await using var mistakes = new EndpointMistakes(() => TTransport.Open(mode, static _ => { }));
+        mistakes.CheckOperations();
+        mistakes.CheckTimeouts();
+        mistakes.CheckCancelled();
+        mistakes.CheckPeersAndMemory();
+        mistakes.CheckClosed();
+    }
+}
