@@ -52,7 +52,6 @@ public abstract class MessageConformance<TTransport> : EndpointConformance<TTran
         await using var pair = new ConformingPair<TTransport>(mode);
         await using var others = new ConformingPair<TTransport>(mode);
         IRmaEndpoint here = pair.Right.Endpoint;
-        bool isKnown = pair.Traits.SendersAreKnown;
         RmaPeer other = here.InsertPeer(others.Left.Endpoint.Address.Span);
         // Known to the receiver is the first, which it has from the beginning, and the second; not the third.
         (ConformingSide Side, RmaPeer To, RmaPeer? Peer)[] senders =
@@ -69,11 +68,11 @@ public abstract class MessageConformance<TTransport> : EndpointConformance<TTran
                 using RmaBuffer message = side.Pool.Rent(16);
                 Task<RmaReceiveResult> receiving = here.ReceiveAsync(received, cancellationToken: Token).AsTask();
                 await side.Endpoint.SendAsync(message, to, cancellationToken: Token);
-                Assert.Equal(isKnown ? peer : null, (await receiving).Sender);
+                pair.AssertSender(peer?.Handle, (await receiving).Sender?.Handle);
 
                 Assert.True(here.TryPost(RmaOperation.Receive(received)));
                 await side.Endpoint.SendAsync(message, to, cancellationToken: Token);
-                Assert.Equal(isKnown ? peer?.Handle : null, (await TakeAsync(here)).Sender);
+                pair.AssertSender(peer?.Handle, (await TakeAsync(here)).Sender);
             }
         }
         here.RemovePeer(other);
