@@ -15,7 +15,6 @@ internal sealed class CourierContext(RmaEndpointOptions endpoint) : RmaContext
     private readonly Dictionary<ulong, CourierRegistration> _registrations = [];
     private ulong _lastKey;
 
-    // One after the other, in order.
     public TaskFactory Courier { get; } = new(new ConcurrentExclusiveSchedulerPair().ExclusiveScheduler);
 
     public override RmaProviderTraits Traits { get; } = new()
@@ -27,19 +26,19 @@ internal sealed class CourierContext(RmaEndpointOptions endpoint) : RmaContext
         DeliveryComplete = true,
         SendAfterWriteOrdered = true,
         SendersAreKnown = true,
+        NotificationSize = sizeof(ulong),
         MaxMessageSize = 64 << 10,
     };
 
     public override IRmaRegistration Register(nint address, long length, RmaAccess access)
     {
         var registration = new CourierRegistration(Interlocked.Increment(ref _lastKey), address, length, access);
-        Courier.StartNew(() => _registrations.Add(registration.Key, registration)).Wait();
+        Courier.StartNew(() => _registrations.Add(registration.Key, registration));
         return registration;
     }
 
     // Once this returns nothing is copied to or from the memory: the courier is the one who copies.
-    public override void Deregister(IRmaRegistration registration) =>
-        Courier.StartNew(() => _registrations.Remove(((CourierRegistration)registration).Key)).Wait();
+    public override void Deregister(IRmaRegistration registration) => Courier.StartNew(() => _registrations.Remove(((CourierRegistration)registration).Key)).Wait();
 
     public override IRmaEndpoint OpenEndpoint() => new RmaEndpoint(this, new CourierDriver(this), endpoint);
 
@@ -67,14 +66,12 @@ internal sealed class CourierPeer(byte[] address, CourierDriver driver) : RmaDri
 internal sealed class CourierDriver : RmaEndpointDriver
 {
     private const int PermissionDenied = 13, ConnectionReset = 104, Canceled = 125;
-
     private static readonly ConcurrentDictionary<Guid, CourierDriver> Drivers = new();
 
     private readonly CourierContext _context;
     private readonly Guid _id = Guid.NewGuid();
-    private readonly ConcurrentQueue<(int Index, long Length, int Error, RmaDriverPeer? Sender)> _done = new();
+    private readonly ConcurrentQueue<Action<RmaDriverCompletions>> _done = new();
     private readonly ConcurrentDictionary<CourierDriver, RmaDriverPeer> _peers = new();
-
     // Used by the courier: messages without a receive, and receives without a message. One of the two is empty.
     private readonly LinkedList<(CourierDriver From, RmaDriverOperation Send)> _messages = new();
     private readonly LinkedList<RmaDriverOperation> _receives = new();
@@ -109,13 +106,8 @@ internal sealed class CourierDriver : RmaEndpointDriver
     public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
     {
         int count = _done.Count;
-        for (int i = 0; i < count && _done.TryDequeue(out var done); i++)
-        {
-            if (done.Error == 0)
-                completions.Complete(done.Index, done.Length, done.Sender);
-            else
-                completions.Fail(done.Index, done.Error, "");
-        }
+        for (int i = 0; i < count && _done.TryDequeue(out Action<RmaDriverCompletions>? report); i++)
+            report(completions);
         return count > 0 ? RmaReadResult.Something : RmaReadResult.Nothing;
     }
 
@@ -127,19 +119,18 @@ internal sealed class CourierDriver : RmaEndpointDriver
         at._context.Courier.StartNew(() =>
         {
             if (operation.Use == use && (at._receives.Remove(operation) || at._messages.Remove((this, operation))))
-                Report(operation, 0, Canceled);
+                Fail(operation.Index, Canceled);
         });
     }
 
     public override string? FindLoss(RmaDriverOperation operation, int error) => error == ConnectionReset ? "its endpoint was closed" : null;
-
     public override bool Close(bool isRecalled)
     {
         _context.Courier.StartNew(() =>
         {
             _isClosed = true;
             foreach ((CourierDriver from, RmaDriverOperation send) in _messages)
-                from.Report(send, 0, ConnectionReset);
+                from.Fail(send.Index, ConnectionReset);
             _messages.Clear();
         }).Wait();
         Drivers.TryRemove(_id, out _);
@@ -154,18 +145,19 @@ internal sealed class CourierDriver : RmaEndpointDriver
     }
 
     private CourierDriver At(RmaDriverOperation operation) => (operation.Peer as CourierPeer)?.Driver ?? this;
-
     private void Carry(CourierDriver from, RmaDriverOperation operation)
     {
         bool isSend = operation.Kind == RmaOperationKind.Send;
         if (_isClosed)
-            from.Report(operation, 0, ConnectionReset);
+            from.Fail(operation.Index, ConnectionReset);
         else if (isSend && _receives.First is { } receive)
             Deliver(from, operation, receive.Value);
         else if (isSend)
             _messages.AddLast((from, operation));
+        else if (operation.Kind != RmaOperationKind.Receive && _context.Find(operation) is var there and not 0)
+            Transfer(from, operation, there);
         else if (operation.Kind != RmaOperationKind.Receive)
-            from.Report(operation, operation.Length, Copy(operation, _context.Find(operation)));
+            from.Fail(operation.Index, PermissionDenied);
         else if (_messages.First is { } message)
             Deliver(message.Value.From, message.Value.Send, operation);
         else
@@ -178,22 +170,30 @@ internal sealed class CourierDriver : RmaEndpointDriver
         _messages.Remove((from, send));
         if (send.Length <= receive.Length)
             Copy(send, receive.Address);
-        Report(receive, send.Length, 0, _peers.GetValueOrDefault(from));
-        from.Report(send, send.Length, 0);
+        Complete(receive.Index, send.Length, _peers.GetValueOrDefault(from));
+        from.Complete(send.Index, send.Length, null);
     }
 
-    private static unsafe int Copy(RmaDriverOperation operation, nint there)
+    private void Transfer(CourierDriver from, RmaDriverOperation operation, nint there)
     {
-        if (there == 0)
-            return PermissionDenied;
+        Copy(operation, there);
+        if (operation.Notification is { } number)
+            Report(c => c.Notify(number, _peers.GetValueOrDefault(from)));
+        from.Complete(operation.Index, operation.Length, null);
+    }
+
+    private static unsafe void Copy(RmaDriverOperation operation, nint there)
+    {
         bool isRead = operation.Kind == RmaOperationKind.Read;
         Buffer.MemoryCopy((void*)(isRead ? there : operation.Address), (void*)(isRead ? operation.Address : there), operation.Length, operation.Length);
-        return 0;
     }
 
-    private void Report(RmaDriverOperation operation, long length, int error, RmaDriverPeer? sender = null)
+    // Once it is reported its object may be another operation's.
+    private void Complete(int index, long length, RmaDriverPeer? sender) => Report(c => c.Complete(index, length, sender));
+    private void Fail(int index, int error) => Report(c => c.Fail(index, error, ""));
+    private void Report(Action<RmaDriverCompletions> report)
     {
-        _done.Enqueue((operation.Index, length, error, sender));
+        _done.Enqueue(report);
         Wake();
     }
 }

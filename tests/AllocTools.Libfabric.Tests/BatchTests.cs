@@ -1,131 +1,12 @@
-using System.Security.Cryptography;
 using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
+/// <summary>What a batch costs; what it does is held by the suite.</summary>
 public sealed class BatchTests
 {
     public static TheoryData<string> Fabrics => [.. Fabric.All];
-
-    /// <summary>Also one whose provider builds reliable datagrams of unreliable ones.</summary>
-    public static TheoryData<string> MoreFabrics => [.. Fabric.All, .. Fabric.Named is null ? ["udp;ofi_rxd"] : Array.Empty<string>()];
-
-    /// <summary>Those that report what they refuse. shm of 1.17 completes nothing of the kind, or, with virtual addresses, refuses nothing.</summary>
-    public static TheoryData<string> Refusing => [.. Fabric.All.Where(f => f is not (Fabric.SharedMemoryByAddress or Fabric.SharedMemoryByOffset))];
-
-    private static CancellationToken Token => TestContext.Current.CancellationToken;
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task ABatchIsBuiltOnceAndRunManyTimes(string fabric)
-    {
-        await using var pair = new EndpointPair(fabric);
-        await RunsManyTimes(pair, count: 200, length: 1000);
-    }
-
-    [Theory]
-    [MemberData(nameof(MoreFabrics))]
-    public async Task ABatchOfManyMoreThanMayBeOutstandingMovesThemAll(string fabric)
-    {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 64);
-        await RunsManyTimes(pair, count: 5000, length: 48);
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task BatchesAndSingleOperationsRunAtTheSameTime(string fabric)
-    {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 16);
-        const int Count = 300;
-        const int Length = 64;
-        using RmaBuffer target = pair.Right.Pool.Rent(3 * Count * Length);
-        target.Span.Clear();
-        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
-        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
-        using RmaBuffer source = pair.Left.Pool.Rent(3 * Count * Length);
-        RandomNumberGenerator.Fill(source.Span);
-        RmaBatch[] batches = [pair.Left.Endpoint.CreateBatch(), pair.Left.Endpoint.CreateBatch(capacity: Count)];
-        for (int i = 0; i < 2 * Count; i++)
-            batches[i % 2].Write(source.Slice(i * Length, Length), remote.Slice(i * Length, Length));
-        Task[] running = [.. batches.Select(b => b.RunAsync(cancellationToken: Token).AsTask())];
-        for (int i = 2 * Count; i < 3 * Count; i++)
-            await pair.Left.Endpoint.WriteAsync(source.Slice(i * Length, Length), remote.Slice(i * Length, Length), cancellationToken: Token);
-        await Task.WhenAll(running);
-        Assert.True(source.Span.SequenceEqual(target.Span));
-        Assert.Equal(3 * Count, pair.Left.Endpoint.GetStatistics().Operations[(int)RmaOperationKind.Write].Succeeded);
-        Assert.Equal((0, 0), (pair.Left.Endpoint.GetStatistics().Outstanding, pair.Left.Endpoint.GetStatistics().Pending));
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task ABatchMixesMessagesReadsWritesAndNothing(string fabric)
-    {
-        await using var pair = new EndpointPair(fabric);
-        const int Length = 500;
-        using RmaBuffer target = pair.Right.Pool.Rent(2 * Length);
-        RandomNumberGenerator.Fill(target.Span);
-        byte[] theirs = target.GetSpan(0, Length).ToArray();
-        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
-        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
-        using RmaBuffer source = pair.Left.Pool.Rent(Length);
-        RandomNumberGenerator.Fill(source.Span);
-        using RmaBuffer back = pair.Left.Pool.Rent(Length);
-        RmaBatch batch = pair.Left.Endpoint.CreateBatch();
-        Assert.Equal(0, batch.Write(source.Slice(0, 0), remote.Slice(0, 0)));
-        Assert.Equal(1, batch.Read(back, remote.Slice(0, Length)));
-        Assert.Equal(2, batch.Write(source, remote.Slice(Length, Length)));
-        Assert.Equal(3, batch.Send(source.Slice(0, 100), pair.Left.Peer));
-        Assert.Equal(4, batch.Send(source.Slice(100, 100), pair.Left.Peer));
-        Assert.Equal(5, batch.Read(back.Slice(0, 0), remote.Slice(0, 0)));
-        Assert.Equal(6, batch.Count);
-        for (int run = 0; run < 3; run++)
-        {
-            back.Span.Clear();
-            using RmaBuffer first = pair.Right.Pool.Rent(Length);
-            using RmaBuffer second = pair.Right.Pool.Rent(Length);
-            Task<RmaReceiveResult> receivesFirst = pair.Right.Endpoint.ReceiveAsync(first, cancellationToken: Token).AsTask();
-            Task<RmaReceiveResult> receivesSecond = pair.Right.Endpoint.ReceiveAsync(second, cancellationToken: Token).AsTask();
-            await batch.RunAsync(cancellationToken: Token);
-            Assert.True(back.Span.SequenceEqual(theirs));
-            Assert.True(target.GetSpan(Length, Length).SequenceEqual(source.Span));
-            Assert.Equal((100, 100), ((await receivesFirst).Length, (await receivesSecond).Length));
-            Assert.True(first.GetSpan(0, 100).SequenceEqual(source.GetSpan(0, 100)));
-            Assert.True(second.GetSpan(0, 100).SequenceEqual(source.GetSpan(100, 100)));
-        }
-        batch.Clear();
-        Assert.Equal(0, batch.Count);
-        await batch.RunAsync(cancellationToken: Token);
-    }
-
-    [Theory]
-    [MemberData(nameof(Refusing))]
-    public async Task TheFirstThatFailsIsNamedWhicheverItIs(string fabric)
-    {
-        const int Count = 5;
-        for (int k = 0; k < Count; k++)
-        {
-            // One after the other: where a target closes the connection, what else is outstanding would fail with it.
-            await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxOutstanding = 1, p => p.Isolation = RmaIsolation.PerExposure);
-            using RmaBuffer target = pair.Right.Pool.Rent(64);
-            using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
-            using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
-            using RmaBuffer other = pair.Right.Pool.Rent(64);
-            RmaExposure ended = other.Expose(RmaAccess.RemoteWrite);
-            using RemoteRegion gone = pair.Left.Endpoint.Import(pair.Left.Peer, ended.Remote);
-            ended.Dispose();
-            using RmaBuffer source = pair.Left.Pool.Rent(64);
-            RmaBatch batch = pair.Left.Endpoint.CreateBatch();
-            for (int i = 0; i < Count; i++)
-                batch.Write(source, i == k ? gone : remote);
-            RmaBatchException error = await Assert.ThrowsAsync<RmaBatchException>(() => batch.RunAsync(cancellationToken: Token).AsTask());
-            Assert.Equal((k, k), (error.Index, error.Completed));
-            RmaOperationException inner = Assert.IsAssignableFrom<RmaOperationException>(error.InnerException);
-            Assert.Equal((inner.ErrorCode, inner.ErrorName, inner.IsTransient), (error.ErrorCode, error.ErrorName, error.IsTransient));
-            Assert.StartsWith($"Operation {k} of a batch of {Count} failed: Write of 64 bytes failed", error.Message, StringComparison.Ordinal);
-            Assert.EndsWith($" {k} have completed, {Count - k - 1} were not started.", error.Message, StringComparison.Ordinal);
-        }
-    }
 
     [Theory]
     [MemberData(nameof(Fabrics))]
@@ -174,33 +55,5 @@ public sealed class BatchTests
             }
             run.GetAwaiter().GetResult();
         }
-    }
-
-    private static async Task RunsManyTimes(EndpointPair pair, int count, int length)
-    {
-        using RmaBuffer target = pair.Right.Pool.Rent(count * length);
-        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
-        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
-        using RmaBuffer source = pair.Left.Pool.Rent(count * length);
-        using RmaBuffer back = pair.Left.Pool.Rent(count * length);
-        RmaBatch writes = pair.Left.Endpoint.CreateBatch();
-        RmaBatch reads = pair.Left.Endpoint.CreateBatch();
-        // From the back of the one to the front of the other.
-        for (int i = 0; i < count; i++)
-        {
-            writes.Write(source.Slice((count - 1 - i) * length, length), remote.Slice(i * length, length));
-            reads.Read(back.Slice((count - 1 - i) * length, length), remote.Slice(i * length, length));
-        }
-        for (int run = 0; run < 3; run++)
-        {
-            RandomNumberGenerator.Fill(source.Span);
-            await writes.RunAsync(cancellationToken: Token);
-            for (int i = 0; i < count; i++)
-                Assert.True(target.GetSpan(i * length, length).SequenceEqual(source.GetSpan((count - 1 - i) * length, length)), $"operation {i} of run {run}");
-            await reads.RunAsync(cancellationToken: Token);
-            Assert.True(back.Span.SequenceEqual(source.Span), $"run {run}");
-        }
-        RmaOperationStatistics written = pair.Left.Endpoint.GetStatistics().Operations[(int)RmaOperationKind.Write];
-        Assert.Equal((3L * count, 3L * count * length, 0L), (written.Succeeded, written.Bytes, written.Failed));
     }
 }

@@ -5,23 +5,18 @@ internal static class ReceiveLoop
 {
     public delegate void Handler(ReadOnlySpan<byte> message);
 
-    public static async Task RunAsync(RmaMemoryPool<LibfabricProvider> pool, IRmaEndpoint endpoint, int longest, Handler handle, Action<string> log, CancellationToken stop)
+    public static async Task RunAsync(IRmaMemoryPool pool, IRmaEndpoint endpoint, int longest, Handler handle, Action<string> log, CancellationToken stop)
     {
-        using RmaBuffer buffer = await pool.RentAsync(longest, cancellationToken: stop);
-        while (true)
+        await foreach (RmaMessage message in endpoint.ReceiveAllAsync(pool, bufferLength: longest, posted: 16, stop))
         {
-            long length;
-            try
-            {
-                length = await endpoint.ReceiveAsync(buffer, Timeout.InfiniteTimeSpan, stop);
-            }
-            catch (RmaMessageTruncatedException e)
+            using (message)
             {
                 // One message was too long and is lost. The endpoint and its peers are as before.
-                log(e.Message);
-                continue;
+                if (message.IsTruncated)
+                    log(message.Truncation.Message);
+                else
+                    handle(message.Span);
             }
-            handle(buffer.Span[..(int)length]);
         }
     }
 }

@@ -16,6 +16,12 @@ public sealed class HostPeers : PeerConformance<HostTransport>;
 
 public sealed class HostClosedPeers : ClosedPeerConformance<HostTransport>;
 
+public sealed class HostNotifications : NotificationConformance<HostTransport>;
+
+public sealed class HostReceiveLoops : ReceiveLoopConformance<HostTransport>;
+
+public sealed class HostBatches : BatchConformance<HostTransport>;
+
 public sealed class HostMistakes : MistakeConformance<HostTransport>;
 
 /// <summary>Memory of the process.</summary>

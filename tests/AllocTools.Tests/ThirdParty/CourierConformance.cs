@@ -16,6 +16,12 @@ public sealed class CourierPeers : PeerConformance<CourierTransport>;
 
 public sealed class CourierClosedPeers : ClosedPeerConformance<CourierTransport>;
 
+public sealed class CourierNotifications : NotificationConformance<CourierTransport>;
+
+public sealed class CourierReceiveLoops : ReceiveLoopConformance<CourierTransport>;
+
+public sealed class CourierBatches : BatchConformance<CourierTransport>;
+
 public sealed class CourierMistakes : MistakeConformance<CourierTransport>;
 
 /// <summary>The third driver, of docs/providers.md.</summary>

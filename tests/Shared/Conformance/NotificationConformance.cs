@@ -1,24 +1,20 @@
-using AllocTools.Testing;
 using Xunit;
 
-namespace AllocTools.Libfabric.Tests;
+namespace AllocTools.Testing.Conformance;
 
-/// <summary>Writes that bring their target a number.</summary>
-public sealed class NotificationTests
+/// <summary>Writes that bring their target a number, on each transport.</summary>
+public abstract class NotificationConformance<TTransport> : EndpointConformance<TTransport>
+    where TTransport : IConformingTransport
 {
     private const int Length = 4096;
     private const int Slots = 64;
 
-    public static TheoryData<string> Fabrics => [.. Fabric.All];
-
-    private static CancellationToken Token => TestContext.Current.CancellationToken;
-
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task ANumberIsNeverThereBeforeTheBytes(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task ANumberIsNeverThereBeforeTheBytes(string mode)
     {
         const int Count = 10_000;
-        await using var pair = new EndpointPair(fabric);
+        await using var pair = new ConformingPair<TTransport>(mode);
         using RmaBuffer target = pair.Right.Pool.Rent(Slots * Length);
         using RmaBuffer source = pair.Left.Pool.Rent(Slots * Length);
         target.Span.Clear();
@@ -59,10 +55,10 @@ public sealed class NotificationTests
     }
 
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task WhatFindsNoRoomIsReportedAndTheRestCanBeRead(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task WhatFindsNoRoomIsReportedAndTheRestCanBeRead(string mode)
     {
-        await using var pair = new EndpointPair(fabric, o => o.Endpoint.MaxNotifications = 3);
+        await using var pair = new ConformingPair<TTransport>(mode, o => o.MaxNotifications = 3);
         using RmaBuffer target = pair.Right.Pool.Rent(Length);
         using RmaBuffer source = pair.Left.Pool.Rent(Length);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
@@ -79,10 +75,10 @@ public sealed class NotificationTests
     }
 
     [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task AReaderEndsWithItsEndpointAndWhenItIsCancelled(string fabric)
+    [MemberData(nameof(Modes))]
+    public async Task AReaderEndsWithItsEndpointAndWhenItIsCancelled(string mode)
     {
-        await using var pair = new EndpointPair(fabric);
+        await using var pair = new ConformingPair<TTransport>(mode);
         using var cancel = new CancellationTokenSource();
         Task<int> cancelled = ReadAsync(pair.Right.Endpoint, cancel.Token);
         await cancel.CancelAsync();

@@ -1,0 +1,64 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace AllocTools;
+
+/// <summary>
+/// A message of <see cref="RmaEndpointExtensions.ReceiveAllAsync"/>, in a rented buffer of its own. Dispose it, once, to return
+/// the buffer.
+/// </summary>
+/// <remarks>
+/// One that was too long for its buffer is lost, and is reported in its place. Code that does not ask
+/// <see cref="IsTruncated"/> gets the exception from <see cref="Length"/>, <see cref="Span"/> and <see cref="Memory"/>, so that
+/// it is not taken for an empty one.
+/// </remarks>
+[SuppressMessage("Performance", "CA1815", Justification = "A message is handed out once; there are no two to compare.")]
+public readonly struct RmaMessage : IDisposable
+{
+    private readonly long _length;
+
+    internal RmaMessage(RmaBuffer buffer, RmaReceiveResult result)
+    {
+        Buffer = buffer;
+        _length = result.Length;
+        Sender = result.Sender;
+    }
+
+    internal RmaMessage(RmaMessageTruncatedException truncation) => Truncation = truncation;
+
+    /// <summary>The buffer that it is in, which may be longer; the default value where <see cref="IsTruncated"/> holds.</summary>
+    public RmaBuffer Buffer { get; }
+
+    /// <summary>Who sent it; null where the transport can't tell, for a peer that isn't inserted, and where <see cref="IsTruncated"/> holds.</summary>
+    public RmaPeer? Sender { get; }
+
+    /// <summary>It was longer than its buffer, and is lost.</summary>
+    [MemberNotNullWhen(true, nameof(Truncation))]
+    public bool IsTruncated => Truncation is not null;
+
+    /// <summary>What is known of a message that was too long; null where it was received.</summary>
+    public RmaMessageTruncatedException? Truncation { get; }
+
+    /// <summary>Its length, in bytes.</summary>
+    /// <exception cref="RmaMessageTruncatedException">It was too long, and is lost.</exception>
+    public long Length => Truncation is null ? _length : throw Truncation;
+
+    /// <summary>Its bytes. They must not be used after it was disposed.</summary>
+    /// <exception cref="RmaMessageTruncatedException">It was too long, and is lost.</exception>
+    /// <exception cref="InvalidOperationException">It was disposed.</exception>
+    public Span<byte> Span => Buffer.GetSpan(0, Length);
+
+    /// <summary>Its bytes. They must not be used after it was disposed.</summary>
+    /// <exception cref="RmaMessageTruncatedException">It was too long, and is lost.</exception>
+    /// <exception cref="InvalidOperationException">It was disposed.</exception>
+    public Memory<byte> Memory
+    {
+        get
+        {
+            int length = checked((int)Length);
+            return Buffer.Memory[..length];
+        }
+    }
+
+    /// <summary>Returns the buffer.</summary>
+    public void Dispose() => Buffer.Dispose();
+}
