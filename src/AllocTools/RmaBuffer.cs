@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using AllocTools.Diagnostics;
 using AllocTools.Pooling;
 using AllocTools.Regions;
+using AllocTools.Validation;
 
 namespace AllocTools;
 
@@ -282,7 +283,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     [DoesNotReturn]
     private static void ThrowTooLong(long length) => throw new InvalidOperationException(
-        $"{length} bytes are more than a span or memory can hold ({int.MaxValue}); take parts of it with GetSpan(offset, length).");
+        $"{InWords.Size(length)} are more than a span or memory can hold ({InWords.Number(int.MaxValue)}); take parts of it with GetSpan(offset, length).");
 
     /// <summary>True when both are the same lease.</summary>
     /// <param name="other">Another buffer.</param>

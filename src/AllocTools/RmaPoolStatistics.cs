@@ -1,4 +1,5 @@
 using System.Globalization;
+using AllocTools.Validation;
 
 namespace AllocTools;
 
@@ -104,6 +105,6 @@ public sealed record RmaPoolStatistics
         string classes = string.Join(", ", SizeClasses.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Name}: {c.IdleBuffers:N0} of {c.TotalBuffers:N0} idle")));
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"{RegisteredBytes:N0} of {LimitBytes:N0} bytes registered, {RentedBuffers:N0} buffers out, {QuarantinedBuffers:N0} quarantined, {PendingRequests:N0} requests waiting; {Hits:N0} hits, {Misses:N0} misses, {Rejections:N0} rejections; {Registrations:N0} registrations, {RegistrationFailures:N0} refused, {Deregistrations:N0} deregistrations; {classes}");
+            $"{RegisteredBytes:N0} of {LimitBytes:N0} bytes registered, {InWords.Count(RentedBuffers, "buffer", "buffers")} out, {QuarantinedBuffers:N0} quarantined, {InWords.Count(PendingRequests, "request", "requests")} waiting; {InWords.Count(Hits, "hit", "hits")}, {InWords.Count(Misses, "miss", "misses")}, {InWords.Count(Rejections, "rejection", "rejections")}; {InWords.Count(Registrations, "registration", "registrations")}, {RegistrationFailures:N0} refused, {InWords.Count(Deregistrations, "deregistration", "deregistrations")}; {classes}");
     }
 }

@@ -40,7 +40,7 @@ public sealed class HealthTests
         RmaBuffer last = PoolOf(host).Rent(1);
         HealthReportEntry entry = await CheckAsync(host);
         Assert.Equal(HealthStatus.Degraded, entry.Status);
-        Assert.Equal("Pool 'default': 262144 of 262144 bytes are out (100 %). Return buffers sooner, or raise MaxRegisteredBytes.", entry.Description);
+        Assert.Equal("Pool 'default': 256 KiB (262,144 bytes) of 256 KiB (262,144 bytes) are out (100 %). Return buffers sooner, or raise MaxRegisteredBytes.", entry.Description);
         last.Dispose();
         foreach (RmaBuffer buffer in rented)
             buffer.Dispose();
@@ -64,7 +64,7 @@ public sealed class HealthTests
         Assert.Equal(HealthStatus.Healthy, (await CheckAsync(host)).Status);
         _time.Advance(TimeSpan.FromSeconds(4));
         HealthReportEntry entry = await CheckAsync(host);
-        Assert.Equal((HealthStatus.Degraded, "Pool 'default': 1 requests wait for room, the oldest for 00:00:04."), (entry.Status, entry.Description));
+        Assert.Equal((HealthStatus.Degraded, "Pool 'default': 1 request waits for room, the oldest for 00:00:04."), (entry.Status, entry.Description));
         big.Dispose();
         (await waiter.WaitAsync(TestHost.Patience, Cancelled)).Dispose();
         Assert.Equal(HealthStatus.Healthy, (await CheckAsync(host)).Status);

@@ -151,7 +151,7 @@ public sealed class LibfabricOptionEffectTests
         using RmaBuffer buffer = PoolOf(host).Rent(1025);
         RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
         ArgumentException error = Assert.ThrowsAny<ArgumentException>(() => endpoint.TryPost(RmaOperation.Send(buffer, self)));
-        Assert.Contains("Endpoint:MaxMessageLength, 1024 bytes", error.Message, StringComparison.Ordinal);
+        Assert.Contains("than Provider:Endpoint:MaxMessageLength, 1 KiB (1,024 bytes).", error.Message, StringComparison.Ordinal);
         endpoint.Dispose();
     }
 

@@ -37,7 +37,7 @@ public sealed class OptionEffectTests
 
         using RmaBuffer all = Pool(host).Rent(65536);
         var error = Assert.Throws<RmaPoolExhaustedException>(() => Pool(host).Rent(1));
-        Assert.Contains("65536", error.Message, StringComparison.Ordinal);
+        Assert.Contains("64 KiB (65,536 bytes)", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -202,7 +202,7 @@ public sealed class OptionEffectTests
         using IHost host = await StartAsync(options, log: log);
         Pool(host).Rent(1);
         await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
-        Assert.Equal([$"Pool 'default' waits up to {waited} for 1 buffers that are still out."], log.MessagesOf(LogRecorder.Draining));
+        Assert.Equal([$"Pool 'default' waits up to {waited} for the buffers that are still out: 1."], log.MessagesOf(LogRecorder.Draining));
         Assert.Equal(named, log.MessagesOf(LogRecorder.StillOut).Length);
     }
 

@@ -32,7 +32,7 @@ public sealed class ReloadTests : IAsyncLifetime
 
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "128 KiB" """);
         (await waiter.WaitAsync(TestHost.Patience, Cancelled)).Dispose();
-        Assert.Equal("Pool 'default' took over changed options: MaxRegisteredBytes from 65536 to 131072.", await _log.Logged(LogRecorder.Reloaded));
+        Assert.Equal("Pool 'default' took over changed options: MaxRegisteredBytes from 64 KiB (65,536 bytes) to 128 KiB (131,072 bytes).", await _log.Logged(LogRecorder.Reloaded));
         Assert.Equal(131072, Pool.GetStatistics().LimitBytes);
     }
 
@@ -58,7 +58,7 @@ public sealed class ReloadTests : IAsyncLifetime
     [InlineData("\"RentTimeout\": \"00:00:01.5\"", "RentTimeout from 00:00:30 to 00:00:01.5000000")]
     [InlineData("\"DrainTimeout\": \"00:00:07\"", "DrainTimeout from 00:00:05 to 00:00:07")]
     [InlineData("\"LeakDetection\": \"All\"", "LeakDetection from Off to All")]
-    [InlineData("\"MaxRegisteredBytes\": \"2 MiB\", \"LeakDetection\": \"Sampled\"", "MaxRegisteredBytes from 1073741824 to 2097152, LeakDetection from Off to Sampled")]
+    [InlineData("\"MaxRegisteredBytes\": \"2 MiB\", \"LeakDetection\": \"Sampled\"", "MaxRegisteredBytes from 1 GiB (1,073,741,824 bytes) to 2 MiB (2,097,152 bytes), LeakDetection from Off to Sampled")]
     public async Task Each_live_option_is_taken_over(string option, string change)
     {
         await StartAsync(OneBlock);
@@ -90,7 +90,7 @@ public sealed class ReloadTests : IAsyncLifetime
             Pool.Rent(1);
         await _host!.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
-        Assert.Equal(["Pool 'default' waits up to 00:00:00.0100000 for 2 buffers that are still out."], _log.MessagesOf(LogRecorder.Draining));
+        Assert.Equal(["Pool 'default' waits up to 00:00:00.0100000 for the buffers that are still out: 2."], _log.MessagesOf(LogRecorder.Draining));
         // Only what was rented since is known by its owner.
         Assert.Contains("rented by ingest", Assert.Single(_log.MessagesOf(LogRecorder.StillOut)), StringComparison.Ordinal);
         Assert.Throws<ObjectDisposedException>(leaked.Return);
@@ -204,7 +204,7 @@ public sealed class ReloadTests : IAsyncLifetime
 
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
         await _log.Logged(LogRecorder.Reloaded);
-        Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2097152 to 4194304."], _log.MessagesOf(LogRecorder.Reloaded));
+        Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes)."], _log.MessagesOf(LogRecorder.Reloaded));
     }
 
     [Fact]
@@ -221,7 +221,7 @@ public sealed class ReloadTests : IAsyncLifetime
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
         await _log.Logged(LogRecorder.Reloaded);
         Assert.Equal(
-            ["Pool 'default' took over changed options: MaxRegisteredBytes from 2097152 to 4194304, RentTimeout from 00:00:30 to 00:00:09."],
+            ["Pool 'default' took over changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes), RentTimeout from 00:00:30 to 00:00:09."],
             _log.MessagesOf(LogRecorder.Reloaded));
         Assert.Single(_log.MessagesOf(LogRecorder.FileBroken));
     }
@@ -246,7 +246,7 @@ public sealed class ReloadTests : IAsyncLifetime
         await _log.Logged(LogRecorder.FileBroken);
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
         await _log.Logged(LogRecorder.Reloaded);
-        Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2097152 to 4194304."], _log.MessagesOf(LogRecorder.Reloaded));
+        Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes)."], _log.MessagesOf(LogRecorder.Reloaded));
         Assert.Contains(nameof(InvalidDataException), handled);
 
         await _host!.StopAsync(Cancelled);

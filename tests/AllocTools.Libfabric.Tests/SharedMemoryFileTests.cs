@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using AllocTools.Interop;
 using AllocTools.Testing;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Win32.SafeHandles;
 using Xunit;
@@ -24,8 +25,8 @@ public sealed class SharedMemoryFileTests
     {
         string said = await InSmallFolderAsync("256k", "\"$0\" endpoints shm 1");
         Assert.Contains("refused after 0", said, StringComparison.Ordinal);
-        Assert.Contains("/dev/shm has a size of 0.25 MiB", said, StringComparison.Ordinal);
-        Assert.Contains($"{LeastSize} MiB", said, StringComparison.Ordinal);
+        Assert.Contains("/dev/shm has a size of 256 KiB", said, StringComparison.Ordinal);
+        Assert.Contains(InWords.About((long)LeastSize << 20), said, StringComparison.Ordinal);
         Assert.Contains("--shm-size", said, StringComparison.Ordinal);
     }
 
@@ -35,7 +36,7 @@ public sealed class SharedMemoryFileTests
         string said = await InSmallFolderAsync($"{LeastSize + (2 * FileSize)}m", "\"$0\" endpoints shm 200; echo status $?; ls /dev/shm | wc -l");
         Assert.Contains("refused after ", said, StringComparison.Ordinal);
         Assert.DoesNotContain("refused after 0", said, StringComparison.Ordinal);
-        Assert.Contains($"/dev/shm has a size of {LeastSize + (2 * FileSize)} MiB", said, StringComparison.Ordinal);
+        Assert.Contains($"/dev/shm has a size of {InWords.About((LeastSize + (2L * FileSize)) << 20)}", said, StringComparison.Ordinal);
         Assert.Contains("--shm-size", said, StringComparison.Ordinal);
         Assert.EndsWith("status 0\n0\n", said, StringComparison.Ordinal);
     }

@@ -49,7 +49,7 @@ public sealed partial class MemoryLockTests : IDisposable
         Assert.StartsWith("ok", await peer.AskAsync("rent 1048576"), StringComparison.Ordinal);
         string direct = await peer.AskAsync($"rent {32 << 20}");
         AssertExplains(direct, 8 << 20);
-        Assert.Contains("33554432 bytes", direct, StringComparison.Ordinal);
+        Assert.Contains("32 MiB (33,554,432 bytes)", direct, StringComparison.Ordinal);
         string user = await peer.AskAsync($"user {16 << 20}");
         AssertExplains(user, 8 << 20);
         AssertBooksHold(user);
@@ -121,7 +121,7 @@ public sealed partial class MemoryLockTests : IDisposable
     private static void AssertExplains(string message, long limit)
     {
         TestContext.Current.TestOutputHelper!.WriteLine(message);
-        foreach (string part in new[] { $"RLIMIT_MEMLOCK is {limit} bytes", "ulimit -l", "LimitMEMLOCK", "--ulimit memlock=-1", "Kubernetes" })
+        foreach (string part in new[] { FormattableString.Invariant($"RLIMIT_MEMLOCK is {limit:N0} bytes"), "ulimit -l", "LimitMEMLOCK", "--ulimit memlock=-1", "Kubernetes" })
             Assert.Contains(part, message, StringComparison.Ordinal);
     }
 

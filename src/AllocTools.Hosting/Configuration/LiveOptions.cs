@@ -1,4 +1,5 @@
 using System.Globalization;
+using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Configuration;
 
@@ -22,5 +23,7 @@ internal static class LiveOptions
     public static IEnumerable<string> Changes(RmaMemoryPoolOptions before, RmaMemoryPoolOptions after) =>
         from option in All
         where !option.Value(before).Equals(option.Value(after))
-        select string.Create(CultureInfo.InvariantCulture, $"{option.Name} from {option.Value(before)} to {option.Value(after)}");
+        select $"{option.Name} from {InText(option.Value(before))} to {InText(option.Value(after))}";
+
+    private static string InText(object value) => value is long bytes ? InWords.Size(bytes) : string.Create(CultureInfo.InvariantCulture, $"{value}");
 }

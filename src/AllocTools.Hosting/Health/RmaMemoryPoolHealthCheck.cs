@@ -1,4 +1,5 @@
 using AllocTools.Regions;
+using AllocTools.Validation;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace AllocTools.Hosting.Health;
@@ -36,9 +37,9 @@ internal sealed class RmaMemoryPoolHealthCheck(IRmaMemoryPool pool, PoolWarmUpSt
             yield return hindrance;
         double share = (double)now.RentedBytes / now.LimitBytes;
         if (share >= options.MaxRentedShare)
-            yield return FormattableString.Invariant($"{now.RentedBytes} of {now.LimitBytes} bytes are out ({share:P0}). Return buffers sooner, or raise MaxRegisteredBytes");
+            yield return FormattableString.Invariant($"{InWords.Size(now.RentedBytes)} of {InWords.Size(now.LimitBytes)} are out ({share:P0}). Return buffers sooner, or raise MaxRegisteredBytes");
         if (now.PendingRequests != 0 && now.OldestPendingRequest >= options.MaxWait)
-            yield return $"{now.PendingRequests} requests wait for room, the oldest for {now.OldestPendingRequest}";
+            yield return $"{InWords.Count(now.PendingRequests, "request waits", "requests wait")} for room, the oldest for {now.OldestPendingRequest}";
         if (now.LastRegistrationFailure is { } failure && time.GetUtcNow() - failure.Time < options.RegistrationFailurePeriod)
             yield return $"a registration failed at {failure.Time:O}: {failure.Message}";
     }

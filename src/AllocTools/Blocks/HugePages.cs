@@ -1,4 +1,5 @@
 using System.Globalization;
+using AllocTools.Validation;
 
 namespace AllocTools.Blocks;
 
@@ -15,7 +16,7 @@ internal static class HugePages
 
     /// <summary>Why memory in huge pages could not be had, and what to do.</summary>
     public static string Missing(long length, int pageSize) =>
-        $"HugePages is Explicit, and {length} bytes need {length / pageSize} huge pages of {pageSize} bytes: {Read("HugePages_Free:") ?? 0} of {Read("HugePages_Total:") ?? 0} are free. "
+        $"HugePages is Explicit, and {InWords.Size(length)} need {InWords.Count(length / pageSize, "huge page", "huge pages")} of {InWords.Size(pageSize)}: {Read("HugePages_Free:") ?? 0} of {Read("HugePages_Total:") ?? 0} are free. "
         + "Reserve more (sysctl vm.nr_hugepages=COUNT), or set HugePages to Transparent.";
 
     private static long? Read(string name)

@@ -1,4 +1,5 @@
 using AllocTools.Interop;
+using AllocTools.Validation;
 
 namespace AllocTools.Blocks;
 
@@ -69,7 +70,7 @@ public sealed class PageAllocator : IBlockAllocator
     {
         int error = TryFree(address, length);
         if (error != 0)
-            throw new ArgumentException($"{length} bytes could not be unmapped: {SystemPages.Describe(error)}. They were not allocated here, or were freed before.", nameof(address));
+            throw new ArgumentException($"{InWords.Size(length)} could not be unmapped: {SystemPages.Describe(error)}. They were not allocated here, or were freed before.", nameof(address));
     }
 
     /// <summary>
@@ -129,7 +130,7 @@ public sealed class PageAllocator : IBlockAllocator
             : SystemPages.Map((nuint)length, out address);
         return error == 0
             ? address
-            : throw new InsufficientMemoryException($"The system has no {length} bytes of memory for the pool: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
+            : throw new InsufficientMemoryException($"The system has no {InWords.Size(length)} of memory for the pool: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
     }
 
     /// <summary>In this order: the node and the size of the pages are settled before the first one is there.</summary>
@@ -141,7 +142,7 @@ public sealed class PageAllocator : IBlockAllocator
         if (_options.HugePages == RmaHugePages.Transparent && IsAligned(length))
             SystemPages.AdviseHugePages(address, (nuint)length);
         if (populate && (error = SystemPages.Populate(address, (nuint)length)) != 0)
-            throw new InsufficientMemoryException($"The system can't back {length} bytes of the pool with memory: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
+            throw new InsufficientMemoryException($"The system can't back {InWords.Size(length)} of the pool with memory: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
     }
 
     private static bool IsAligned(long length) => length % TransparentSize == 0;

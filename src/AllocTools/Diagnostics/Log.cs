@@ -1,3 +1,4 @@
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
@@ -5,20 +6,20 @@ namespace AllocTools.Diagnostics;
 /// <summary>Every message of the core, with stable event ids. Never an address or a key.</summary>
 internal static partial class Log
 {
-    [LoggerMessage(1, LogLevel.Information, "Pool '{Pool}' is warm: {Registered} bytes in {Registrations} registrations with provider '{Provider}'.")]
-    public static partial void WarmedUp(ILogger logger, string pool, long registered, long registrations, string provider);
+    [LoggerMessage(1, LogLevel.Information, "Pool '{Pool}' is warm: {Registered} are registered with provider '{Provider}' (registrations: {Registrations}).")]
+    public static partial void WarmedUp(ILogger logger, string pool, ByteCount registered, long registrations, string provider);
 
-    [LoggerMessage(2, LogLevel.Warning, "Pool '{Pool}' was closed with {Buffers} buffers still out; {Bytes} bytes stay registered until they are returned.")]
-    public static partial void ClosedWithBuffersOut(ILogger logger, string pool, long buffers, long bytes);
+    [LoggerMessage(2, LogLevel.Warning, "Pool '{Pool}' was closed with buffers still out ({Buffers}); {Bytes} stay registered until they are returned.")]
+    public static partial void ClosedWithBuffersOut(ILogger logger, string pool, long buffers, ByteCount bytes);
 
-    [LoggerMessage(3, LogLevel.Error, "Pool '{Pool}' could not deregister {Length} bytes; they stay mapped.")]
-    public static partial void DeregistrationFailed(ILogger logger, string pool, long length, Exception exception);
+    [LoggerMessage(3, LogLevel.Error, "Pool '{Pool}' could not deregister {Length}; they stay mapped.")]
+    public static partial void DeregistrationFailed(ILogger logger, string pool, ByteCount length, Exception exception);
 
     [LoggerMessage(4, LogLevel.Warning, "Pool '{Pool}': provider '{Provider}' does not enforce remote access. Any process that can reach this endpoint can read and write this process's memory; use it among trusted processes only.")]
     public static partial void RemoteAccessNotEnforced(ILogger logger, string pool, string provider);
 
-    [LoggerMessage(5, LogLevel.Warning, "Memory could not be locked and may be paged out: mlock of {Length} bytes failed with {Error}; {Limit}. {HowToRaise}. This is said once.")]
-    public static partial void LockingFellShort(ILogger logger, long length, string error, string limit, string howToRaise);
+    [LoggerMessage(5, LogLevel.Warning, "Memory could not be locked and may be paged out: mlock of {Length} failed with {Error}; {Limit}. {HowToRaise}. This is said once.")]
+    public static partial void LockingFellShort(ILogger logger, ByteCount length, string error, string limit, string howToRaise);
 
     [LoggerMessage(6, LogLevel.Information, "Opened provider '{Provider}' on domain '{Domain}' (libfabric {Version}): {Addressing} addressing, {KeySize}-byte keys.")]
     public static partial void LibfabricOpened(ILogger logger, string provider, string domain, string version, string addressing, int keySize);
@@ -41,14 +42,14 @@ internal static partial class Log
     [LoggerMessage(12, LogLevel.Error, "An endpoint of provider '{Provider}' can't be closed: a call into it does not return. Its buffers and native objects stay as they are until it does.")]
     public static partial void EndpointStuck(ILogger logger, string provider);
 
-    [LoggerMessage(13, LogLevel.Information, "Pool '{Pool}' is warming up: {Done} of {Total} bytes registered.")]
-    public static partial void WarmingUp(ILogger logger, string pool, long done, long total);
+    [LoggerMessage(13, LogLevel.Information, "Pool '{Pool}' is warming up: {Done} of {Total} registered.")]
+    public static partial void WarmingUp(ILogger logger, string pool, ByteCount done, ByteCount total);
 
-    [LoggerMessage(14, LogLevel.Error, "A buffer of {Length} bytes of pool '{Pool}' was never returned, and nothing refers to it any more. It was rented by {Owner}:\n{Stack}")]
-    public static partial void Leaked(ILogger logger, string pool, long length, string owner, string stack);
+    [LoggerMessage(14, LogLevel.Error, "A buffer of {Length} of pool '{Pool}' was never returned, and nothing refers to it any more. It was rented by {Owner}:\n{Stack}")]
+    public static partial void Leaked(ILogger logger, string pool, ByteCount length, string owner, string stack);
 
-    [LoggerMessage(15, LogLevel.Warning, "Pool '{Pool}' was closed while a buffer of {Length} bytes was out. It was rented by {Owner}:\n{Stack}")]
-    public static partial void StillOut(ILogger logger, string pool, long length, string owner, string stack);
+    [LoggerMessage(15, LogLevel.Warning, "Pool '{Pool}' was closed while a buffer of {Length} was out. It was rented by {Owner}:\n{Stack}")]
+    public static partial void StillOut(ILogger logger, string pool, ByteCount length, string owner, string stack);
 
     [LoggerMessage(16, LogLevel.Warning, "Pool '{Pool}' can't be sure to grow to its cap: {Reason}")]
     public static partial void CapOutOfReach(ILogger logger, string pool, string reason);
@@ -59,20 +60,20 @@ internal static partial class Log
     [LoggerMessage(18, LogLevel.Error, "A listener to the meters or spans threw an exception. What it listens to goes on without it; this is said once.")]
     public static partial void ListenerFailed(ILogger logger, Exception exception);
 
-    [LoggerMessage(30, LogLevel.Warning, "A buffer of {Length} bytes of pool '{Pool}', rented by {Owner}, was disposed while {Holds} operation(s) or exposure(s) held it. It comes back when the last of them ends. {Count} were so far.")]
-    public static partial void ReturnDeferred(ILogger logger, long length, string pool, string owner, int holds, long count);
+    [LoggerMessage(30, LogLevel.Warning, "A buffer of {Length} of pool '{Pool}', rented by {Owner}, was disposed while operations or exposures held it ({Holds}). It comes back when the last of them ends. So far: {Count}.")]
+    public static partial void ReturnDeferred(ILogger logger, ByteCount length, string pool, string owner, int holds, long count);
 
-    [LoggerMessage(31, LogLevel.Warning, "A buffer of {Length} bytes, rented by {Owner}, was returned after its pool '{Pool}' was disposed. Its memory is given back all the same; return buffers before DrainTimeout ends. {Count} were so far.")]
-    public static partial void ReturnedLate(ILogger logger, long length, string pool, string owner, long count);
+    [LoggerMessage(31, LogLevel.Warning, "A buffer of {Length}, rented by {Owner}, was returned after its pool '{Pool}' was disposed. Its memory is given back all the same; return buffers before DrainTimeout ends. So far: {Count}.")]
+    public static partial void ReturnedLate(ILogger logger, ByteCount length, string pool, string owner, long count);
 
-    [LoggerMessage(32, LogLevel.Error, "Pool '{Pool}' could not unmap {Length} bytes; they stay mapped and count against the cap. {Stranded} bytes could not be given back so far.")]
-    public static partial void UnmapFailed(ILogger logger, string pool, long length, long stranded, Exception exception);
+    [LoggerMessage(32, LogLevel.Error, "Pool '{Pool}' could not unmap {Length}; they stay mapped and count against the cap. {Stranded} could not be given back so far.")]
+    public static partial void UnmapFailed(ILogger logger, string pool, ByteCount length, ByteCount stranded, Exception exception);
 
     [LoggerMessage(33, LogLevel.Error, "Pool '{Pool}' failed at {What} by an unexpected error, and goes on.")]
     public static partial void UnexpectedError(ILogger logger, string pool, string what, Exception exception);
 
-    [LoggerMessage(34, LogLevel.Error, "A socket was given the memory of a buffer of {Length} bytes of pool '{Pool}' that was returned since. Its operation fails with 'Bad address' (EFAULT). Return a buffer after the operations that use it.")]
-    public static partial void SocketUsesReturned(ILogger logger, long length, string pool);
+    [LoggerMessage(34, LogLevel.Error, "A socket was given the memory of a buffer of {Length} of pool '{Pool}' that was returned since. Its operation fails with 'Bad address' (EFAULT). Return a buffer after the operations that use it.")]
+    public static partial void SocketUsesReturned(ILogger logger, ByteCount length, string pool);
 
     [LoggerMessage(35, LogLevel.Error, "An endpoint of provider '{Provider}' failed at {What} by an unexpected error. The process goes on; health checks report it.")]
     public static partial void UnexpectedEndpointError(ILogger logger, string provider, string what, Exception exception);
@@ -80,13 +81,13 @@ internal static partial class Log
     [LoggerMessage(40, LogLevel.Warning, "Provider '{Provider}' refused to forget a peer that was removed: fi_av_remove failed with {Error}. Nothing can be started with that peer any more; the transport may keep its address until the endpoint is closed. This is said once for an endpoint.")]
     public static partial void PeerNotForgotten(ILogger logger, string provider, string error);
 
-    [LoggerMessage(41, LogLevel.Warning, "An endpoint of provider '{Provider}' has no room for messages that are longer than their receives: {Length} bytes of address space could not be reserved, {Error}. Such a message may hang the transport; lower Endpoint:MaxMessageLength.")]
-    public static partial void NoReceiveOverflow(ILogger logger, string provider, long length, string error);
+    [LoggerMessage(41, LogLevel.Warning, "An endpoint of provider '{Provider}' has no room for messages that are longer than their receives: {Length} of address space could not be reserved, {Error}. Such a message may hang the transport; lower Provider:Endpoint:MaxMessageLength.")]
+    public static partial void NoReceiveOverflow(ILogger logger, string provider, ByteCount length, string error);
 
     [LoggerMessage(50, LogLevel.Warning, "Peer {Peer} of an endpoint on provider '{Provider}' is lost: {Reason}. Operations to it fail at once until it is inserted again.")]
     public static partial void PeerLost(ILogger logger, string provider, ulong peer, string reason);
 
-    [LoggerMessage(51, LogLevel.Information, "Removed {Count} files of ended processes from /dev/shm.")]
+    [LoggerMessage(51, LogLevel.Information, "Removed files of ended processes from /dev/shm: {Count}.")]
     public static partial void SharedMemoryRemoved(ILogger logger, int count);
 
     [LoggerMessage(52, LogLevel.Warning, "Peer {Peer} of an endpoint on provider '{Provider}' does not answer, which holds up the completions of all peers there. Other peers are served by another native endpoint from now on.")]
@@ -97,4 +98,12 @@ internal static partial class Log
 
     [LoggerMessage(54, LogLevel.Warning, "An endpoint of provider '{Provider}' loses notifications of peers' writes: {Room} have not been read. The next read reports how many.")]
     public static partial void NotificationsLost(ILogger logger, string provider, int room);
+
+    /// <summary>A number of bytes, which messages have as <see cref="InWords.Size"/> writes it.</summary>
+    internal readonly struct ByteCount(long bytes)
+    {
+        public static implicit operator ByteCount(long bytes) => new(bytes);
+
+        public override string ToString() => InWords.Size(bytes);
+    }
 }

@@ -1,5 +1,6 @@
 using AllocTools.Interop;
 using AllocTools.Regions;
+using AllocTools.Validation;
 
 namespace AllocTools;
 
@@ -31,7 +32,7 @@ internal static class EndpointChecks
                 if (operation.Local.Length > operation.Remote.Length)
                 {
                     throw new ArgumentException(
-                        $"A {(kind == RmaOperationKind.Write ? "write" : "read")} of {operation.Local.Length} bytes exceeds the {operation.Remote.Length} bytes of the peer's memory. Pass a shorter slice.", LocalNameOf(kind));
+                        $"A {(kind == RmaOperationKind.Write ? "write" : "read")} of {InWords.Size(operation.Local.Length)} exceeds the {InWords.Size(operation.Remote.Length)} of the peer's memory. Pass a shorter slice.", LocalNameOf(kind));
                 }
                 ThrowIfNotExposedFor(kind, region.Memory);
                 ThrowIfReadOnly(operation);
@@ -120,7 +121,7 @@ internal static class EndpointChecks
         if (operation.Kind is RmaOperationKind.Read or RmaOperationKind.Receive && operation.Local.Buffer.IsReadOnly)
         {
             throw new RmaOperationException(
-                $"{operation.Kind} of {operation.Local.Length} bytes would write to memory that was read-only when it was registered. Use writable memory, and register it after it was made so.",
+                $"{operation.Kind} of {InWords.Size(operation.Local.Length)} would write to memory that was read-only when it was registered. Use writable memory, and register it after it was made so.",
                 operation.Kind,
                 SystemErrors.AccessDenied,
                 SystemErrors.NameOf(SystemErrors.AccessDenied));

@@ -6,6 +6,7 @@ using AllocTools.Endpoints.Batches;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Providers;
 using AllocTools.Regions;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -519,11 +520,11 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         if (length <= Math.Min(_maxMessageLength, theirs))
             return;
         string limit = theirs < _maxMessageLength
-            ? $"than the peer takes, {theirs} bytes (its Provider:Endpoint:MaxMessageLength)"
+            ? $"than the peer takes, {InWords.Size(theirs)} (its Provider:Endpoint:MaxMessageLength)"
             : _maxMessageLength < _options.MaxMessageLength
-            ? $"than the provider '{_context.Traits.ProviderName}' can send, {_maxMessageLength} bytes"
-            : $"than Provider:Endpoint:MaxMessageLength, {_maxMessageLength} bytes";
-        throw new ArgumentException($"A message of {length} bytes is longer {limit}. Send parts, or write by RMA.", EndpointChecks.LocalNameOf(RmaOperationKind.Send));
+            ? $"than the provider '{_context.Traits.ProviderName}' can send, {InWords.Size(_maxMessageLength)}"
+            : $"than Provider:Endpoint:MaxMessageLength, {InWords.Size(_maxMessageLength)}";
+        throw new ArgumentException($"A message of {InWords.Size(length)} is longer {limit}. Send parts, or write by RMA.", EndpointChecks.LocalNameOf(RmaOperationKind.Send));
     }
 
     private void Check(RmaPeer peer) => EndpointChecks.ThrowIfNotInsertedAt(this, peer, nameof(peer));

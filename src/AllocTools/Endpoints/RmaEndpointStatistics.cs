@@ -20,7 +20,7 @@ public sealed record RmaEndpointStatistics
     /// <summary>Whether its operations can complete.</summary>
     public RmaEndpointState State { get; init; }
 
-    /// <summary>How many operations may be outstanding at once (<c>Endpoint:MaxOutstanding</c>); 0 where an endpoint does not say.</summary>
+    /// <summary>How many operations may be outstanding at once (<c>Provider:Endpoint:MaxOutstanding</c>); 0 where an endpoint does not say.</summary>
     public int Limit { get; init; }
 
     /// <summary>Operations that were started and have not ended.</summary>
@@ -43,7 +43,7 @@ public sealed record RmaEndpointStatistics
 
     /// <summary>
     /// Sends among the running ones that wait because their peer has as many messages which it has not received as
-    /// <c>Endpoint:MaxUnreceivedMessages</c> allows.
+    /// <c>Provider:Endpoint:MaxUnreceivedMessages</c> allows.
     /// </summary>
     public int HeldBackSends { get; init; }
 

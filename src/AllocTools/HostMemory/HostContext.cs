@@ -2,6 +2,7 @@ using AllocTools.Diagnostics;
 using AllocTools.Endpoints;
 using AllocTools.Interop;
 using AllocTools.Regions;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 
 namespace AllocTools.HostMemory;
@@ -64,7 +65,7 @@ internal sealed class HostContext(HostProviderOptions options, ILogger logger) :
     }
 
     private static RmaRegistrationException Failed(string operation, long length, int error) => new(
-        $"{operation} of {length} bytes failed with {SystemPages.Describe(error)} (provider '{ProviderName}'). {MemoryLockLimit.Explain(error)}".TrimEnd(),
+        $"{operation} of {InWords.Size(length)} failed with {SystemPages.Describe(error)} (provider '{ProviderName}'). {MemoryLockLimit.Explain(error)}".TrimEnd(),
         operation,
         length,
         ProviderName,

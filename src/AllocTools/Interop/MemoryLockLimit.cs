@@ -17,9 +17,9 @@ internal static unsafe partial class MemoryLockLimit
     /// <summary>The soft limit in bytes, or null where there is none or the system doesn't say.</summary>
     public static long? Bytes => ResourceLimits.MemoryLock.Soft;
 
-    /// <summary>The limit in words, such as <c>RLIMIT_MEMLOCK is 8388608 bytes</c>.</summary>
+    /// <summary>The limit in words, such as <c>RLIMIT_MEMLOCK is 8,388,608 bytes</c>.</summary>
     public static string Describe() => Bytes is long bytes
-        ? $"RLIMIT_MEMLOCK is {bytes.ToString(CultureInfo.InvariantCulture)} bytes"
+        ? $"RLIMIT_MEMLOCK is {bytes.ToString("N0", CultureInfo.InvariantCulture)} bytes"
         : "RLIMIT_MEMLOCK is unlimited";
 
     /// <summary>The limit does not bind this process.</summary>
@@ -61,7 +61,7 @@ internal static unsafe partial class MemoryLockLimit
         {
             (_, null) => "`ulimit -l unlimited` in the shell",
             ({ } soft, { } hard) when soft < hard =>
-                $"`ulimit -l {hard / 1024}` in the shell as far as the hard limit ({hard} bytes), beyond it as root `prlimit --memlock=unlimited --pid PID`",
+                $"`ulimit -l {hard / 1024}` in the shell as far as the hard limit ({hard.ToString("N0", CultureInfo.InvariantCulture)} bytes), beyond it as root `prlimit --memlock=unlimited --pid PID`",
             _ => "as root `ulimit -l unlimited` in the shell or `prlimit --memlock=unlimited --pid PID`",
         };
         return $"{why}Raise it: {shell}, /etc/security/limits.conf for logins, LimitMEMLOCK=infinity in a systemd unit, `--ulimit memlock=-1` for docker run; {kubernetes}";

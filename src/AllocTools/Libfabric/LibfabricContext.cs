@@ -153,7 +153,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         {
             throw new RmaProviderException(
                 $"The provider '{Traits.ProviderName}' can't tell when bytes have arrived (FI_DELIVERY_COMPLETE). "
-                + "Set Endpoint:CompletionLevel to Transmit, and tell peers by a message where the traits say that its order is kept.");
+                + "Set Provider:Endpoint:CompletionLevel to Transmit, and tell peers by a message where the traits say that its order is kept.");
         }
         if (_boundEndpoint is not null && Interlocked.Exchange(ref _boundEndpointTaken, 1) != 0)
         {

@@ -1,5 +1,6 @@
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Validation;
 
 namespace AllocTools.Libfabric;
 
@@ -22,7 +23,7 @@ internal static class LibfabricErrors
             : error == FiErrno.FI_ENOSPC ? "The device has no room for more registrations."
             : SystemShortage.Explain(error);
         return new RmaRegistrationException(
-            $"{operation} of {length} bytes failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'. {advice}".TrimEnd(),
+            $"{operation} of {InWords.Size(length)} failed with {FiErrno.NameOf(error)} ({library.StrError(error)}) on provider '{provider}'. {advice}".TrimEnd(),
             operation,
             length,
             provider,

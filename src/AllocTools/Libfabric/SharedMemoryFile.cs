@@ -3,6 +3,7 @@ using System.Text;
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 
@@ -101,7 +102,7 @@ internal sealed class SharedMemoryFile : IDisposable
         // libfabric looks for as much as an endpoint for each processor would take.
         long needed = Length * ConfiguredProcessors;
         return !Directory.Exists(Folder) ? $" There is no {Folder}, which shm needs."
-            : Free < needed ? $" {Describe()}; libfabric 1.17 offers shm only while {Bytes(needed)} are free, {Bytes(Length)} for each of the machine's {ConfiguredProcessors} processors. {HowToEnlarge}{DescribeOthers()}"
+            : Free < needed ? $" {Describe()}; libfabric 1.17 offers shm only while {InWords.About(needed)} are free, {InWords.About(Length)} for each of the machine's {ConfiguredProcessors} processors. {HowToEnlarge}{DescribeOthers()}"
             : "";
     }
 
@@ -136,16 +137,14 @@ internal sealed class SharedMemoryFile : IDisposable
         $"Make it larger: `--shm-size=1g` for docker run, an emptyDir volume of medium Memory at {Folder} in Kubernetes, `mount -o remount,size=1g {Folder}` as root.";
 
     private static RmaProviderException NoRoom() => new(
-        $"{Describe()}; an endpoint of shm takes {Bytes(Length)}. {HowToEnlarge}{DescribeOthers()}",
+        $"{Describe()}; an endpoint of shm takes {InWords.About(Length)}. {HowToEnlarge}{DescribeOthers()}",
         FileLocks.NoSpace,
         nameof(FiErrno.FI_ENOSPC))
     {
         IsTransient = true,
     };
 
-    private static string Describe() => $"{Folder} has a size of {Bytes(new DriveInfo(Folder).TotalSize)}, of which {Bytes(Free)} are free";
-
-    private static string Bytes(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes / (double)(1 << 20):0.##} MiB");
+    private static string Describe() => $"{Folder} has a size of {InWords.About(new DriveInfo(Folder).TotalSize)}, of which {InWords.About(Free)} are free";
 
     /// <summary>Files that this process can't judge.</summary>
     private static string DescribeOthers()

@@ -1,5 +1,6 @@
 using AllocTools.Interop;
 using AllocTools.Regions;
+using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
@@ -16,7 +17,7 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
         if ((remote & RmaAccess.RemoteWrite) != 0 && !slab.Region.IsWritable)
         {
             throw new RmaRegistrationException(
-                $"The {length} bytes can't be exposed for {remote}: the memory was read-only when it was registered with the pool '{engine.Name}'. Expose it for RemoteRead, or register writable memory.",
+                $"The {InWords.Size(length)} can't be exposed for {remote}: the memory was read-only when it was registered with the pool '{engine.Name}'. Expose it for RemoteRead, or register writable memory.",
                 "expose",
                 length,
                 engine.Context.Traits.ProviderName,
@@ -61,7 +62,7 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
     private ExposureRegistration Register(nint address, long length, RmaAccess access, bool isWritable)
     {
         if (!engine.Memory.TryReserveWhole(length))
-            throw engine.Exhausted(length, $"an exposure of {length} bytes with a registration of its own");
+            throw engine.Exhausted(length, $"an exposure of {InWords.Size(length)} with a registration of its own");
         try
         {
             return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local, isWritable), length);

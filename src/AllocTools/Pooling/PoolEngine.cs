@@ -184,7 +184,7 @@ internal sealed class PoolEngine : IDisposable
         CountRefusal(isLate);
         throw isLate ? LateFor(length, RentTimeout)
             : NeverFits(length) ? DoesNotFit(length)
-            : Exhausted(length, $"{length} bytes", "Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.");
+            : Exhausted(length, InWords.Size(length), "Return buffers sooner, raise MaxRegisteredBytes, or use RentAsync to wait.");
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -272,7 +272,7 @@ internal sealed class PoolEngine : IDisposable
         if (length > Budget.Limit)
         {
             Interlocked.Increment(ref Counters.Rejections);
-            throw Exhausted(length, $"{length} bytes, after the cap was lowered");
+            throw Exhausted(length, $"{InWords.Size(length)}, after the cap was lowered");
         }
         return mayRegister ? TryTakeAnywhere(length, out buffer) : TryTakeIdle(length, out buffer);
     }
@@ -285,7 +285,7 @@ internal sealed class PoolEngine : IDisposable
     }
 
     private RmaPoolExhaustedException LateFor(long length, TimeSpan timeout) =>
-        Exhausted(length, $"{length} bytes within RentTimeout ({timeout})", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout.");
+        Exhausted(length, $"{InWords.Size(length)} within RentTimeout ({timeout})", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout.");
 
     private void CountRefusal(bool isLate)
     {
@@ -298,7 +298,7 @@ internal sealed class PoolEngine : IDisposable
     private RmaPoolExhaustedException Refused(long length)
     {
         CountRefusal(isLate: false);
-        return NeverFits(length) ? DoesNotFit(length) : Exhausted(length, $"{length} bytes", "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout to wait.");
+        return NeverFits(length) ? DoesNotFit(length) : Exhausted(length, InWords.Size(length), "Return buffers sooner, raise MaxRegisteredBytes, or raise RentTimeout to wait.");
     }
 
     /// <summary>Registers memory of the caller's. The pin is taken over, also where it fails.</summary>
@@ -339,7 +339,7 @@ internal sealed class PoolEngine : IDisposable
         }
         // Of classes that nobody asked for, what doesn't fit comes on demand.
         if (!_hasDefaultClasses && warmUp.Incomplete is { } incomplete)
-            throw Exhausted(incomplete.InitialBlocks * incomplete.BlockSize, $"the {incomplete.InitialBlocks} initial blocks of size class {incomplete.BlockSize}", "Raise MaxRegisteredBytes, or lower InitialBlocks.");
+            throw Exhausted(incomplete.InitialBlocks * incomplete.BlockSize, $"the {InWords.Count(incomplete.InitialBlocks, "initial block", "initial blocks")} of size class {InWords.Bytes(incomplete.BlockSize)}", "Raise MaxRegisteredBytes, or lower InitialBlocks.");
     }
 
     /// <summary>What was registered at start and is kept for its class.</summary>
@@ -349,17 +349,17 @@ internal sealed class PoolEngine : IDisposable
     {
         RmaPoolStatistics now = GetStatistics();
         return new RmaPoolExhaustedException(
-            $"The pool '{Name}' can't serve {what}: MaxRegisteredBytes is {Budget.Limit}, {now.RegisteredBytes} bytes are registered, "
-            + $"{now.RentedBuffers} buffers are out and {now.PendingRequests} requests wait."
-            + $"{(Memory.InTransit.Bytes is > 0 and long passing ? $" {passing} bytes are being registered or given back." : "")}"
-            + $"{(now.StrandedBytes == 0 ? "" : $" {now.StrandedBytes} bytes could not be given back to the system; see the log.")} {advice}",
+            $"The pool '{Name}' can't serve {what}: MaxRegisteredBytes is {InWords.Size(Budget.Limit)}, {InWords.Size(now.RegisteredBytes)} are registered, "
+            + $"{InWords.Count(now.RentedBuffers, "buffer is", "buffers are")} out and {InWords.Count(now.PendingRequests, "request waits", "requests wait")}."
+            + $"{(Memory.InTransit.Bytes is > 0 and long passing ? $" {InWords.Size(passing)} are being registered or given back." : "")}"
+            + $"{(now.StrandedBytes == 0 ? "" : $" {InWords.Size(now.StrandedBytes)} could not be given back to the system; see the log.")} {advice}",
             length,
             Budget.Limit);
     }
 
     private RmaPoolExhaustedException DoesNotFit(long length) => Exhausted(
         length,
-        $"{length} bytes beside the {InitialRegions.Sum(r => r.Length)} bytes of its InitialBlocks, which stay with their size classes",
+        $"{InWords.Size(length)} beside the {InWords.Size(InitialRegions.Sum(r => r.Length))} of its InitialBlocks, which stay with their size classes",
         "Raise MaxRegisteredBytes, or lower InitialBlocks.");
 
     /// <summary>Nothing that anybody returns makes room for it: what was registered at start stays with its classes.</summary>
@@ -752,7 +752,7 @@ internal sealed class PoolEngine : IDisposable
 
     [DoesNotReturn]
     private void ThrowLength(long length) => throw new ArgumentOutOfRangeException(
-        nameof(length), length, $"A request of the pool '{Name}' is 1 to {Budget.Limit} bytes long (its option MaxRegisteredBytes).");
+        nameof(length), length, $"A request of the pool '{Name}' must be between 1 byte and {InWords.Size(Budget.Limit)} long (its option MaxRegisteredBytes).");
 
     private void CheckRemoteAccess(RmaProviderTraits traits)
     {

@@ -1,6 +1,7 @@
 using System.Buffers;
 using AllocTools.Interop;
 using AllocTools.Regions;
+using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
@@ -45,7 +46,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{Engine.Context.Traits.ProviderName}' registers no other.");
         ulong[] states = Slab.AllocateStates(length, 1);
         if (!Engine.Memory.TryReserveWhole(length))
-            throw Engine.Exhausted(length, $"{length} bytes of the caller's memory");
+            throw Engine.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
         RmaAccess access = rights.IsWritable ? Engine.SlabAccess : Engine.SlabAccess & ~RmaAccess.RemoteWrite;
         Slab slab;
         try
@@ -74,7 +75,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         if (error == 0)
             return;
         var failure = new RmaRegistrationException(
-            $"The {length} bytes of the caller's memory can't be backed with pages, as the provider '{Engine.Context.Traits.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. The system has no memory left, or the end of a mapped file was passed.",
+            $"The {InWords.Size(length)} of the caller's memory can't be backed with pages, as the provider '{Engine.Context.Traits.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. The system has no memory left, or the end of a mapped file was passed.",
             "madvise",
             length,
             Engine.Context.Traits.ProviderName,
@@ -86,7 +87,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
     }
 
     private RmaRegistrationException Unusable(long length, string why) => new(
-        $"The {length} bytes of the caller's memory can't be registered with the pool '{Engine.Name}': {why}.",
+        $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{Engine.Name}': {why}.",
         "register",
         length,
         Engine.Context.Traits.ProviderName,

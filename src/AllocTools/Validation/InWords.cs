@@ -7,13 +7,19 @@ internal static class InWords
 {
     private static readonly string[] Units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
+    /// <summary>For people and for programs, such as <c>64 MiB (67,108,864 bytes)</c>, <c>512 bytes</c>, <c>1 byte</c>.</summary>
+    public static string Size(long bytes) => Math.Abs(bytes) < 1024 ? Count(bytes, "byte", "bytes") : $"{About(bytes)} ({Number(bytes)} bytes)";
+
+    /// <summary>A number and what is counted, such as <c>1 buffer</c>, <c>1,024 buffers</c>.</summary>
+    public static string Count(long number, string one, string many) => $"{Number(number)} {(number == 1 ? one : many)}";
+
     /// <summary>In the largest unit of which it is a whole number, such as <c>64 KiB</c>; else in bytes.</summary>
     public static string Bytes(Int128 bytes)
     {
         int unit = -1;
         for (; bytes != 0 && bytes % 1024 == 0 && unit < Units.Length - 1; unit++)
             bytes /= 1024;
-        return unit < 0 ? $"{Number((long)bytes)} bytes" : $"{Number((long)bytes)} {Units[unit]}";
+        return unit < 0 ? Count((long)bytes, "byte", "bytes") : $"{Number((long)bytes)} {Units[unit]}";
     }
 
     /// <summary>Rounded to one place of the largest unit, such as <c>23.4 GiB</c>: for what was measured.</summary>
@@ -23,7 +29,7 @@ internal static class InWords
         int unit = -1;
         for (; amount >= 1024 && unit < Units.Length - 1; unit++)
             amount /= 1024;
-        return unit < 0 ? $"{bytes} bytes" : string.Create(CultureInfo.InvariantCulture, $"{amount:0.#} {Units[unit]}");
+        return unit < 0 ? Count(bytes, "byte", "bytes") : string.Create(CultureInfo.InvariantCulture, $"{amount:#,0.#} {Units[unit]}");
     }
 
     /// <summary>With commas between thousands.</summary>

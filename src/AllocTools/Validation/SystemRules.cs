@@ -46,8 +46,8 @@ internal static class SystemRules
         if (traits is { LocksPages: true } && limits.MemoryLock is { } locked && cap > locked - traits.TransportPinnedBytes)
         {
             string besides = traits.TransportPinnedBytes == 0 ? "" : $" and provider '{traits.ProviderName}' pins about {InWords.Bytes(traits.TransportPinnedBytes)} besides";
-            string lower = locked > traits.TransportPinnedBytes ? $" Or lower MaxRegisteredBytes to {locked - traits.TransportPinnedBytes}." : "";
-            return $"{found}{besides}, but RLIMIT_MEMLOCK is {locked} bytes. {MemoryLockLimit.HowToRaise()}.{lower}";
+            string lower = locked > traits.TransportPinnedBytes ? $" Or lower MaxRegisteredBytes to {InWords.Size(locked - traits.TransportPinnedBytes)}." : "";
+            return $"{found}{besides}, but RLIMIT_MEMLOCK is {InWords.Size(locked)}. {MemoryLockLimit.HowToRaise()}.{lower}";
         }
         return null;
     }

@@ -99,7 +99,7 @@ public sealed class PageAllocatorTests
             Assert.Equal($"KernelPageSize: {Huge >> 10} kB", string.Join(' ', MappingOf(buffer.Address, "smaps", "KernelPageSize:").Split(' ', StringSplitOptions.RemoveEmptyEntries)));
         }
         RmaRegistrationException e = Assert.Throws<RmaRegistrationException>(() => test.Pool.Rent(512 << 20));
-        Assert.Contains("536870912 bytes need 256 huge pages of 2097152 bytes", e.Message, StringComparison.Ordinal);
+        Assert.Contains("512 MiB (536,870,912 bytes) need 256 huge pages of 2 MiB (2,097,152 bytes)", e.Message, StringComparison.Ordinal);
         Assert.Contains("vm.nr_hugepages", e.Message, StringComparison.Ordinal);
         Assert.Equal(reserved.Count > 0 ? Huge : 0, test.Statistics.RegisteredBytes);
     }

@@ -17,7 +17,7 @@ public sealed class MemoryLockTests
     {
         string output = await RunAsync("BestEffort");
         Assert.Equal(1, output.Split('\n').Count(l => l.StartsWith("log 5:", StringComparison.Ordinal)));
-        Assert.Contains("RLIMIT_MEMLOCK is 65536 bytes", output, StringComparison.Ordinal);
+        Assert.Contains("RLIMIT_MEMLOCK is 65,536 bytes", output, StringComparison.Ordinal);
         Assert.Contains("LimitMEMLOCK=infinity", output, StringComparison.Ordinal);
         Assert.Contains("rented 2097152", output, StringComparison.Ordinal);
         Assert.Contains("failures 0", output, StringComparison.Ordinal);
@@ -28,8 +28,8 @@ public sealed class MemoryLockTests
     public async Task RequiredRefusesWhatDoesNotFitServesWhatDoesAndLeavesNothingLocked()
     {
         string output = await RunAsync("Required");
-        Assert.Contains("refused 1048576: ENOMEM: mlock of 1048576 bytes", output, StringComparison.Ordinal);
-        Assert.Contains("RLIMIT_MEMLOCK is 65536 bytes", output, StringComparison.Ordinal);
+        Assert.Contains("refused 1048576: ENOMEM: mlock of 1 MiB (1,048,576 bytes)", output, StringComparison.Ordinal);
+        Assert.Contains("RLIMIT_MEMLOCK is 65,536 bytes", output, StringComparison.Ordinal);
         Assert.Contains("rented 4096", output, StringComparison.Ordinal);
         Assert.Contains("refused 2097152", output, StringComparison.Ordinal);
         Assert.Contains("registered 16384", output, StringComparison.Ordinal);
@@ -57,7 +57,7 @@ public sealed class MemoryLockTests
         const ulong ipcLock = 1UL << 14;
         const ulong containers = 0xA804_25FB;
         string ordinary = MemoryLockLimit.HowToRaise(new ProcessRights { Bounding = all, UserId = "1000" }, (65536, 131072));
-        Assert.StartsWith("Raise it: `ulimit -l 128` in the shell as far as the hard limit (131072 bytes), beyond it as root", ordinary, StringComparison.Ordinal);
+        Assert.StartsWith("Raise it: `ulimit -l 128` in the shell as far as the hard limit (131,072 bytes), beyond it as root", ordinary, StringComparison.Ordinal);
         Assert.Contains("add the capability IPC_LOCK to a container that runs as root", ordinary, StringComparison.Ordinal);
 
         string granted = MemoryLockLimit.HowToRaise(new ProcessRights { Bounding = containers | ipcLock, UserId = "1000", NoNewPrivileges = true }, (65536, 65536));
@@ -77,7 +77,7 @@ public sealed class MemoryLockTests
     {
         await using var process = new PeerProcess([.. Limited, "unshare", "-Ur"], ["memlock", "BestEffort"]);
         string output = await process.ReadToEndAsync();
-        Assert.Contains("RLIMIT_MEMLOCK is 65536 bytes", output, StringComparison.Ordinal);
+        Assert.Contains("RLIMIT_MEMLOCK is 65,536 bytes", output, StringComparison.Ordinal);
         Assert.Contains("The process has CAP_IPC_LOCK, but in a user namespace, where it has no effect", output, StringComparison.Ordinal);
     }
 

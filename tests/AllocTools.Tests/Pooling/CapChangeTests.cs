@@ -65,7 +65,7 @@ public sealed class CapChangeTests
         ValueTask<RmaBuffer> waiting = test.Pool.RentAsync(4 << 20, Token);
         test.Pool.SetLimit(2 << 20);
         RmaPoolExhaustedException e = await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => waiting.AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
-        Assert.Contains("4194304 bytes, after the cap was lowered: MaxRegisteredBytes is 2097152", e.Message, StringComparison.Ordinal);
+        Assert.Contains("4 MiB (4,194,304 bytes), after the cap was lowered: MaxRegisteredBytes is 2 MiB (2,097,152 bytes)", e.Message, StringComparison.Ordinal);
         foreach (RmaBuffer buffer in buffers)
             buffer.Dispose();
         AssertWarm(test);

@@ -19,8 +19,8 @@ public sealed class CapTests
         Assert.False(test.Pool.TryRent(1, out RmaBuffer none));
         Assert.Equal(default, none);
         RmaPoolExhaustedException error = Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(1));
-        Assert.Contains("MaxRegisteredBytes is 4096", error.Message, StringComparison.Ordinal);
-        Assert.Contains("1 buffers are out", error.Message, StringComparison.Ordinal);
+        Assert.Contains("MaxRegisteredBytes is 4 KiB (4,096 bytes)", error.Message, StringComparison.Ordinal);
+        Assert.Contains("1 buffer is out and 0 requests wait.", error.Message, StringComparison.Ordinal);
         Assert.Equal(Block, error.Limit);
         Assert.Equal(2, test.Statistics.Rejections);
         Assert.Equal(Block, test.Statistics.RegisteredBytes);
@@ -135,7 +135,7 @@ public sealed class CapTests
             blocks.Add(block);
         Assert.Equal(8, blocks.Count);
         RmaPoolExhaustedException error = Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(600 << 10));
-        Assert.Contains("614400 bytes beside the 524288 bytes of its InitialBlocks", error.Message, StringComparison.Ordinal);
+        Assert.Contains("600 KiB (614,400 bytes) beside the 512 KiB (524,288 bytes) of its InitialBlocks", error.Message, StringComparison.Ordinal);
         // It would wait in vain.
         await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => test.Pool.RentAsync(600 << 10, TestContext.Current.CancellationToken).AsTask());
         Assert.Equal(0, test.Statistics.RentTimeouts);

@@ -58,7 +58,7 @@ public sealed class ClosingTests
         // Memory of the caller's own is not watched, so nobody knows its owner.
         FakeLogRecord[] late = [.. logs.GetSnapshot().Where(l => l.Id.Id == 31)];
         Assert.Equal(3, late.Length);
-        Assert.Contains("1000 bytes, rented by gradients", late[0].Message, StringComparison.Ordinal);
+        Assert.Contains("1,000 bytes, rented by gradients", late[0].Message, StringComparison.Ordinal);
         Assert.Throws<InvalidOperationException>(pooled.Dispose);
     }
 
@@ -88,7 +88,7 @@ public sealed class ClosingTests
         RmaBuffer direct = test.Pool.Rent(5 << 20);
         RmaBuffer mine = test.Pool.Register(new byte[10]);
         await test.DisposeAsync();
-        Assert.Contains(logs.GetSnapshot(), l => l.Id.Id == 2 && l.Message.Contains("3 buffers", StringComparison.Ordinal));
+        Assert.Contains(logs.GetSnapshot(), l => l.Id.Id == 2 && l.Message.Contains("(3)", StringComparison.Ordinal));
         Assert.False(context.WasClosed);
         pooled.Span.Fill(1);
         Assert.Throws<ObjectDisposedException>(pooled.Return);

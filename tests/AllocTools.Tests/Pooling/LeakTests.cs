@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Testing;
 using Xunit;
@@ -22,7 +23,7 @@ public sealed class LeakTests
         FakeLogRecord record = await FindAsync(log, 14);
         Assert.Contains("gradients", record.Message, StringComparison.Ordinal);
         Assert.Contains(nameof(LeakOne), record.Message, StringComparison.Ordinal);
-        Assert.Contains($"{size} bytes", record.Message, StringComparison.Ordinal);
+        Assert.Contains(InWords.Size(size), record.Message, StringComparison.Ordinal);
         // It may still be used through a span: it stays out.
         Assert.Equal(1, test.Statistics.RentedBuffers);
     }

@@ -89,7 +89,7 @@ public sealed class PoolOptionsTests
         ValidateOptionsResult result = Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = (48 << 20) + 1 }, limits, verbs);
         Assert.Equal(
             [
-                $"MaxRegisteredBytes is 50,331,649 bytes and provider 'verbs;ofi_rxm' pins about 16 MiB besides, but RLIMIT_MEMLOCK is 67108864 bytes. {MemoryLockLimit.HowToRaise()}. Or lower MaxRegisteredBytes to 50331648.",
+                $"MaxRegisteredBytes is 50,331,649 bytes and provider 'verbs;ofi_rxm' pins about 16 MiB besides, but RLIMIT_MEMLOCK is 64 MiB (67,108,864 bytes). {MemoryLockLimit.HowToRaise()}. Or lower MaxRegisteredBytes to 48 MiB (50,331,648 bytes).",
             ],
             result.Failures);
         Assert.True(Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = 48 << 20 }, limits, verbs).Succeeded);
@@ -123,4 +123,19 @@ public sealed class PoolOptionsTests
     [InlineData(1, "1 hour")]
     [InlineData(48, "48 hours")]
     public void TimesAreSaidInWords(int hours, string expected) => Assert.Equal(expected, InWords.Time(TimeSpan.FromHours(hours)));
+
+    [Theory]
+    [InlineData(0, "0 bytes")]
+    [InlineData(1, "1 byte")]
+    [InlineData(1023, "1,023 bytes")]
+    [InlineData(67108864, "64 MiB (67,108,864 bytes)")]
+    [InlineData(5000, "4.9 KiB (5,000 bytes)")]
+    [InlineData(long.MaxValue, "8 EiB (9,223,372,036,854,775,807 bytes)")]
+    public void SizesAreSaidInWords(long bytes, string expected) => Assert.Equal(expected, InWords.Size(bytes));
+
+    [Theory]
+    [InlineData(0, "0 misses")]
+    [InlineData(1, "1 miss")]
+    [InlineData(1024, "1,024 misses")]
+    public void CountsAreSaidInWords(long count, string expected) => Assert.Equal(expected, InWords.Count(count, "miss", "misses"));
 }

@@ -1,6 +1,7 @@
 using AllocTools.Blocks;
 using AllocTools.Regions;
 using AllocTools.Testing;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Testing;
 using Microsoft.Extensions.Time.Testing;
@@ -70,7 +71,7 @@ public sealed class UnmapTests : IDisposable
         test.Pool.Rent(Direct).Dispose();
         test.Pool.Rent(Direct).Dispose();
         RmaPoolExhaustedException error = Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(Direct));
-        Assert.Contains($"{2 * Direct} bytes could not be given back", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"{InWords.Size(2 * Direct)} could not be given back", error.Message, StringComparison.Ordinal);
         Assert.Equal(2 * Direct, _blocks.Mapped);
     }
 

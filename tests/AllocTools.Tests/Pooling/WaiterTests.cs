@@ -37,7 +37,7 @@ public sealed class WaiterTests
         Task<RmaPoolExhaustedException> refused = Task.Run(() => Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(Block)), Token);
         Task<RmaPoolExhaustedException> notRegistered = Task.Run(() => Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Register(new byte[Block])), Token);
         foreach (Task<RmaPoolExhaustedException> error in new[] { refused, notRegistered })
-            Assert.Contains(" 8192 bytes are being registered or given back.", (await error.WaitAsync(TimeSpan.FromMinutes(1), Token)).Message, StringComparison.Ordinal);
+            Assert.Contains(" 8 KiB (8,192 bytes) are being registered or given back.", (await error.WaitAsync(TimeSpan.FromMinutes(1), Token)).Message, StringComparison.Ordinal);
         released.Set();
         (await hanging).Dispose();
     }

@@ -1,5 +1,6 @@
 using AllocTools.Endpoints.Batches;
 using AllocTools.Interop;
+using AllocTools.Validation;
 
 namespace AllocTools.Endpoints.Engine;
 
@@ -36,7 +37,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
             : "";
         string text = driver.TextOf(error);
         return new RmaOperationException(
-            $"{slot.Kind} of {slot.WholeLength} bytes failed with {driver.NameOf(error)}{(text.Length == 0 ? "" : $" ({text})")} on provider '{provider}'.{cause}{(string.IsNullOrEmpty(detail) ? "" : $" The provider says: {detail}.")} {SystemShortage.Explain(error)}{SystemShortage.ExplainPort(error)}".TrimEnd(),
+            $"{slot.Kind} of {InWords.Size(slot.WholeLength)} failed with {driver.NameOf(error)}{(text.Length == 0 ? "" : $" ({text})")} on provider '{provider}'.{cause}{(string.IsNullOrEmpty(detail) ? "" : $" The provider says: {detail}.")} {SystemShortage.Explain(error)}{SystemShortage.ExplainPort(error)}".TrimEnd(),
             slot.Kind,
             error,
             driver.NameOf(error));
@@ -46,7 +47,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
     /// <param name="room">The receive's length in bytes.</param>
     /// <param name="messageLength">The message's length in bytes; null where the transport does not report it.</param>
     public RmaMessageTruncatedException Truncated(long room, long? messageLength) => new(
-        $"Receive of {room} bytes failed with {TruncatedName}: a peer has sent a longer message{(messageLength is null ? "" : $", {messageLength} bytes")}, on provider '{provider}'. "
+        $"Receive of {InWords.Size(room)} failed with {TruncatedName}: a peer has sent a longer message{(messageLength is null ? "" : $", {InWords.Size(messageLength.Value)}")}, on provider '{provider}'. "
         + "The message is lost; post the next receive. Post buffers as long as the longest message that peers send, and set Provider:Endpoint:MaxMessageLength to that on all sides.",
         room,
         messageLength,
@@ -54,7 +55,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         TruncatedName);
 
     public RmaTimeoutException Timeout(OperationSlot slot, TimeSpan elapsed, bool wasPosted) => new(
-        $"{slot.Kind} of {slot.WholeLength} bytes did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
+        $"{slot.Kind} of {InWords.Size(slot.WholeLength)} did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
         + (driver.ExplainTimeout(slot, wasPosted)
             ?? (slot.Kind == RmaOperationKind.Receive ? "no message has come for it. " : "the peer is gone, hangs, or makes no progress. "))
         + (wasPosted ? "The buffer is quarantined until the completion arrives or the endpoint is closed."
@@ -64,7 +65,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         driver.NameOf(TimedOut));
 
     public RmaTimeoutException NoSlot(RmaOperationKind kind, long length, TimeSpan elapsed, int maxOutstanding, int abandoned) => new(
-        $"{kind} of {length} bytes was not started within {elapsed.TotalSeconds:0.###} s on provider '{provider}': all {maxOutstanding} operations that "
+        $"{kind} of {InWords.Size(length)} was not started within {elapsed.TotalSeconds:0.###} s on provider '{provider}': all {maxOutstanding} operations that "
         + $"Provider:Endpoint:MaxOutstanding allows are outstanding, {abandoned} of them timed out before. Raise it, await operations sooner, or open the endpoint anew.",
         kind,
         TimedOut,
@@ -72,21 +73,21 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
 
     /// <summary>The endpoint's completions can't be read any more.</summary>
     public RmaOperationException NoProgress(RmaOperationKind kind, long length, RmaException failure) => new(
-        $"{kind} of {length} bytes was ended or refused: its endpoint makes no progress any more on provider '{provider}'. {failure.Message} Close the endpoint and open another.",
+        $"{kind} of {InWords.Size(length)} was ended or refused: its endpoint makes no progress any more on provider '{provider}'. {failure.Message} Close the endpoint and open another.",
         kind,
         failure.ErrorCode == 0 ? IoError : failure.ErrorCode,
         failure.ErrorCode == 0 ? driver.NameOf(IoError) : failure.ErrorName,
         failure);
 
     public RmaOperationException EndpointClosed(RmaOperationKind kind, long length) => new(
-        $"{kind} of {length} bytes was ended by closing the endpoint on provider '{provider}'.",
+        $"{kind} of {InWords.Size(length)} was ended by closing the endpoint on provider '{provider}'.",
         kind,
         Canceled,
         driver.NameOf(Canceled));
 
     /// <summary>An operation that will never be known to have completed, because another peer was lost before.</summary>
     public RmaOperationException HeldUp(OperationSlot slot, string by) => new(
-        $"{slot.Kind} of {slot.WholeLength} bytes was ended on provider '{provider}': its completion was held up behind an operation to {by}, which is lost. It may have been done. "
+        $"{slot.Kind} of {InWords.Size(slot.WholeLength)} was ended on provider '{provider}': its completion was held up behind an operation to {by}, which is lost. It may have been done. "
         + "Its own peer is not lost, and later operations to it go on; the buffer is quarantined until the endpoint is closed.",
         slot.Kind,
         ConnectionAborted,
@@ -124,7 +125,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
     public RmaPeer? PeerOf(RmaDriverPeer? peer) => peer is null ? null : new RmaPeer(endpoint, peer);
 
     private RmaPeerLostException PeerLost(RmaOperationKind kind, long length, RmaPeer peer, PeerLoss loss) => new(
-        $"{kind} of {length} bytes failed: {peer} is lost on provider '{provider}': {loss.Reason}. Operations to it fail at once until it is inserted again; import its memory again, too.",
+        $"{kind} of {InWords.Size(length)} failed: {peer} is lost on provider '{provider}': {loss.Reason}. Operations to it fail at once until it is inserted again; import its memory again, too.",
         kind,
         peer,
         loss.Error,

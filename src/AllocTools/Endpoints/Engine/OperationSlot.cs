@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
 using System.Threading.Tasks.Sources;
 using AllocTools.Endpoints.Batches;
 using AllocTools.Interop;
@@ -239,10 +240,17 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Release();
     }
 
-    public ValueTaskSourceStatus GetStatus(short token) => _task.GetStatus(token);
+    public ValueTaskSourceStatus GetStatus(short token)
+    {
+        CheckToken(token);
+        return _task.GetStatus(token);
+    }
 
-    public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+    public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
+    {
+        CheckToken(token);
         _task.OnCompleted(continuation, state, token, flags);
+    }
 
     RmaReceiveResult IValueTaskSource<RmaReceiveResult>.GetResult(short token) => GetResult(token);
 
@@ -250,7 +258,8 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
 
     private RmaReceiveResult GetResult(short token)
     {
-        // Throws for a token of an earlier use, before anything is let go; so does this for a result that isn't there.
+        // Before anything is let go; so is this for a result that isn't there.
+        CheckToken(token);
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The operation has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
         try
@@ -262,6 +271,17 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
             Release();
         }
     }
+
+    /// <exception cref="InvalidOperationException">The token is of an earlier use.</exception>
+    private void CheckToken(short token)
+    {
+        if (token != _task.Version)
+            ThrowAwaitedBefore();
+    }
+
+    [DoesNotReturn]
+    private static void ThrowAwaitedBefore() => throw new InvalidOperationException(
+        "The ValueTask of this operation was awaited before, or its result was taken. Await it once; to await it several times, or to keep it, turn it into a Task with AsTask() first.");
 
     private void RequestCancel()
     {
