@@ -4,7 +4,7 @@
 
 enum { BATCH = 64 };  // completions that are read at a time, as in CompletionReader
 
-// OperationPoster: what completes has been delivered, said with each call.
+// LibfabricPoster: a write that completes has been delivered, said with each call. That a message has, its answer says.
 static const uint64_t level = FI_COMPLETION | FI_DELIVERY_COMPLETE;
 
 static ssize_t post_write(const struct loop *l, unsigned slot, uint64_t more)
@@ -37,7 +37,7 @@ static ssize_t post_send(const struct loop *l, unsigned slot)
     struct iovec from = {.iov_base = f->memory + slot * l->size, .iov_len = l->size};
     struct fi_msg message = {
         .msg_iov = &from, .desc = &f->descriptor, .iov_count = 1, .addr = f->peer, .context = &f->contexts[slot]};
-    return fi_sendmsg(f->ep, &message, level);
+    return fi_sendmsg(f->ep, &message, FI_COMPLETION);
 }
 
 static ssize_t post_receive(const struct loop *l, unsigned slot)

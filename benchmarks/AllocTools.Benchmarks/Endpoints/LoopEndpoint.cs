@@ -20,6 +20,9 @@ internal sealed class LoopEndpoint : IDisposable
     {
         LibfabricOptions fabric = new() { Provider = arguments.Provider, Node = "127.0.0.1" };
         fabric.Endpoint.Progress = arguments.Polls ? RmaProgress.Caller : RmaProgress.Endpoint;
+        // The answer says that a message has arrived. With Delivery each send on ofi_rxm would ask the peer, which C does not.
+        if (arguments.Kind is LoopKind.PingPong or LoopKind.PingPongAsync)
+            fabric.Endpoint.CompletionLevel = LibfabricCompletionLevel.Transmit;
         if (arguments.SpinTime is int spinTime)
             fabric.Endpoint.SpinTime = TimeSpan.FromMicroseconds(spinTime);
         _context = new LibfabricProvider(fabric).Open();
@@ -78,6 +81,15 @@ internal sealed class LoopEndpoint : IDisposable
     public ValueTask SendAsync(int slot) => Endpoint.SendAsync(Buffers[slot], _peer);
 
     public ValueTask<RmaReceiveResult> ReceiveAsync(int slot, TimeSpan? timeout = null) => Endpoint.ReceiveAsync(Buffers[slot], timeout);
+
+    /// <summary>A write from each of so many buffers.</summary>
+    public RmaBatch CreateBatch(int count)
+    {
+        RmaBatch batch = Endpoint.CreateBatch(count);
+        for (int slot = 0; slot < count; slot++)
+            batch.Write(Buffers[slot], Remote(slot));
+        return batch;
+    }
 
     /// <summary>Takes the ends of operations, all of which must have succeeded.</summary>
     public int Poll(Span<RmaCompletion> completions)

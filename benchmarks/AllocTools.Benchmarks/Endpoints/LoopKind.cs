@@ -24,7 +24,7 @@ internal enum LoopKind
     /// <summary>As many tasks as the window is wide, each of which awaits one write after the other.</summary>
     WriteByTasks = 6,
 
-    /// <summary>Writes as many as the window is wide, and awaits the end of all of them.</summary>
+    /// <summary>Runs a batch of as many writes as the window is wide, again and again.</summary>
     Batch = 7,
 
     /// <summary>As <see cref="PingPongAsync"/>, by writes that bring a notification.</summary>

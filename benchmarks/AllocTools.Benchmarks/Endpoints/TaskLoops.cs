@@ -8,6 +8,7 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
     // The first awaits that may suspend are behind it: a run's own task, some 200 bytes, is allocated.
     private readonly int _settled = 2 * window;
     private long _before;
+    private RmaBatch? _batch;
     private IAsyncEnumerator<RmaNotification>? _notifications;
 
     /// <summary>Bytes that the operations of the last run have allocated, on all threads.</summary>
@@ -111,9 +112,10 @@ internal sealed class TaskLoops(LoopEndpoint endpoint, int window)
     /// <summary>An operation is a batch.</summary>
     public async Task BatchAsync(int operations)
     {
+        _batch ??= endpoint.CreateBatch(window);
         _before = GC.GetTotalAllocatedBytes(precise: true);
         for (int i = 0; i < operations; i++)
-            await WriteAsync(window).ConfigureAwait(false);
+            await _batch.RunAsync().ConfigureAwait(false);
         AllocatedBytes = GC.GetTotalAllocatedBytes(precise: true) - _before;
     }
 
