@@ -62,6 +62,10 @@ public sealed class ArchitectureTests
         CheckReferences(n => n == "AllocTools.HostMemory", n => !n.StartsWith("AllocTools.Libfabric", StringComparison.Ordinal) && n != "AllocTools.Pooling");
     }
 
+    [Fact]
+    public void EndpointsKnowNoTransport() =>
+        CheckReferences(n => n.StartsWith("AllocTools.Endpoints", StringComparison.Ordinal), n => !n.StartsWith("AllocTools.Libfabric", StringComparison.Ordinal) && n != "AllocTools.HostMemory");
+
     private const BindingFlags All = BindingFlags.Instance | BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
 
     private static bool IsInterop(Type type) => type.Namespace?.EndsWith(".Interop", StringComparison.Ordinal) == true || (type.DeclaringType is { } outer && IsInterop(outer));

@@ -70,6 +70,7 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <param name="description">What its address says; the longest message is added.</param>
     private protected RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options, TransportDescription description)
     {
+        ArgumentNullException.ThrowIfNull(driver);
         RmaEndpointOptionsValidator.ThrowIfInvalid(options);
         _context = context;
         _driver = driver;
@@ -565,6 +566,7 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         bool hasStopped = loop is null || loop.TryStop(StopTime);
         // Owners are notified whatever closing takes.
         _starter.Progress.FailAll(fabricIsDone: false);
+        _notifications.Close();
         if (!isIdle || !hasStopped)
         {
             Log.EndpointStuck(_context.Health.Logger, _context.Traits.ProviderName);
@@ -572,10 +574,9 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         }
         Task.WhenAll(_gate.Empty, loop?.Ended ?? Task.CompletedTask).Wait();
         bool isRecalled = _driver.MustRecallBeforeClosing && _starter.Progress.TryRecall(RecallTime);
-        _peers.Close();
         bool isDone = _driver.Close(isRecalled);
+        _peers.Close();
         _starter.Progress.FailAll(fabricIsDone: isDone);
-        _notifications.Close();
         if (isDone)
             _starter.Progress.Completions.ReleaseKept();
         // Last: until an operation is ended its cancellation may wake the loop.

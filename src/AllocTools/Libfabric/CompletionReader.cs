@@ -44,14 +44,14 @@ internal sealed unsafe class CompletionReader(
         for (int i = 0; i < MostBatches; i++)
         {
             bool mayWait = clearSignal && _signalMayStay && i == 0;
-            bool knowsSenders = _sendersAreKnown && !mayWait;
-            nint read = mayWait ? queue.SRead(entries, BatchSize, null, ShortestRead)
-                : knowsSenders ? queue.ReadFrom(entries, BatchSize, senders)
+            nint read = mayWait && _sendersAreKnown ? queue.SReadFrom(entries, BatchSize, senders, null, ShortestRead)
+                : mayWait ? queue.SRead(entries, BatchSize, null, ShortestRead)
+                : _sendersAreKnown ? queue.ReadFrom(entries, BatchSize, senders)
                 : queue.Read(entries, BatchSize);
             if (read > 0)
             {
                 for (int j = 0; j < read; j++)
-                    OnCompletion(completions, entries[j], knowsSenders ? senders[j] : FiConstants.FI_ADDR_NOTAVAIL);
+                    OnCompletion(completions, entries[j], _sendersAreKnown ? senders[j] : FiConstants.FI_ADDR_NOTAVAIL);
                 happened = true;
                 if (read < BatchSize)
                     return true;

@@ -237,8 +237,10 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         {
             NativeMemory.AlignedFree(_contexts);
             _overflow?.Unmap();
-            _tags?.Free();
         }
+        // Its receives come back by closing only.
+        if (lanesAreClosed && _resources.IsEndpointClosed)
+            _tags?.Free();
         _gauge?.Close(isDone);
         return isDone;
     }

@@ -148,7 +148,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     {
         var attributes = new fi_cq_attr
         {
-            size = (nuint)options.MaxOutstanding + 1,
+            size = (nuint)options.MaxOutstanding + TaggedNotifications.Receives + 1,
             format = fi_cq_format.FI_CQ_FORMAT_TAGGED,
             wait_obj = fi_wait_obj.FI_WAIT_FD,
         };

@@ -13,7 +13,7 @@ namespace AllocTools.Libfabric;
 internal sealed unsafe class TaggedNotifications
 {
     /// <summary>How many receives wait; what comes meanwhile waits in the transport.</summary>
-    private const int Receives = 64;
+    public const int Receives = 64;
 
     private readonly EndpointHandle _endpoint;
     private readonly fi_context2* _contexts;

@@ -239,7 +239,7 @@ internal sealed class BatchRun : IValueTaskSource
                 return;
             }
             // Of one that was refused nothing is promised; what was before it stays so, for one more.
-            isOwed = status == RmaPostStatus.Refused ? isOwed && !mustStop : following is not null;
+            isOwed = status == RmaPostStatus.Refused ? isOwed && !mustStop && SharesQueue(entries, _next) : following is not null;
             slot = following;
         }
     }
@@ -250,9 +250,12 @@ internal sealed class BatchRun : IValueTaskSource
         if (index >= entries.Length || _followed == MostFollowed || MustStop())
             return false;
         ref readonly BatchEntry one = ref entries[index - 1];
-        ref readonly BatchEntry other = ref entries[index];
-        return one.Kind == other.Kind && one.Peer == other.Peer && !other.IsEmptyTransfer && one.Notification is null && one.Length <= _starter.LongestPart;
+        return SharesQueue(entries, index) && !entries[index].IsEmptyTransfer && one.Notification is null && one.Length <= _starter.LongestPart;
     }
+
+    /// <summary>An operation goes to the same queue of the transport as the one before it, which its posting flushes.</summary>
+    private static bool SharesQueue(ReadOnlySpan<BatchEntry> entries, int index) =>
+        index < entries.Length && entries[index - 1].Kind == entries[index].Kind && entries[index - 1].Peer == entries[index].Peer;
 
     /// <returns>What became of it; <see cref="RmaPostStatus.Full"/> where it is in the queue now.</returns>
     private RmaPostStatus Post(OperationSlot slot, in BatchEntry entry, bool hasMore, bool inTurn, bool isLate)
@@ -275,7 +278,9 @@ internal sealed class BatchRun : IValueTaskSource
         {
             // First: a turn may post it at once.
             HoldUp(ticket);
-            _starter.Progress.Dispatch.Queue(slot, use);
+            // It may have ended meanwhile, before it was known to be held up.
+            if (!_starter.Progress.Dispatch.Queue(slot, use) && TryTakeHeldUp(ticket))
+                Interlocked.Decrement(ref _word);
         }
         return status;
     }

@@ -6,8 +6,15 @@ namespace AllocTools.Endpoints;
 
 /// <summary>Takes what a driver reads: the ends of operations, and notifications of peers. Valid during <see cref="RmaEndpointDriver.ReadCompletions"/> only.</summary>
 /// <remarks>
-/// A completion may be reported before the call that posted its operation has returned. One that is reported twice, or of an
-/// operation that has ended, changes nothing.
+/// <para>
+/// Each operation that was posted is reported exactly once, also where it has ended for its caller; a completion may be
+/// reported before the call that posted its operation has returned. Operations are used again: one that is reported twice
+/// ends another operation while the transport still has its buffer.
+/// </para>
+/// <para>
+/// A report may post before it returns: the next part of the operation, its next stage, or the next operation of a batch. So a
+/// driver must not hold a lock that <see cref="RmaEndpointDriver.Post"/> takes, nor go on with a list that posting changes.
+/// </para>
 /// </remarks>
 [Experimental(ExperimentalId.Providers)]
 public sealed class RmaDriverCompletions

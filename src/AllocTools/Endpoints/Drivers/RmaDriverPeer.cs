@@ -31,7 +31,7 @@ public class RmaDriverPeer(ReadOnlyMemory<byte> address)
     {
     }
 
-    /// <summary>Gives back what it holds: it was removed, or the endpoint is closed. Must not throw.</summary>
+    /// <summary>Gives back what it holds, once no operation uses it any more: it was removed, or the endpoint is closed, after the driver. Must not throw.</summary>
     protected internal virtual void Close()
     {
     }
@@ -58,9 +58,5 @@ public class RmaDriverPeer(ReadOnlyMemory<byte> address)
         set => Volatile.Write(ref _queued, value);
     }
 
-    internal void Remove()
-    {
-        _isRemoved = true;
-        Close();
-    }
+    internal void Remove() => _isRemoved = true;
 }

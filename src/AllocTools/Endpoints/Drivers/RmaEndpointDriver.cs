@@ -14,7 +14,7 @@ namespace AllocTools.Endpoints;
 /// <para>
 /// Calls: <see cref="Post"/> comes from any thread, also while completions are read, unless <see cref="PostsBesideProgress"/> is
 /// false; <see cref="ReadCompletions"/> and <see cref="Cancel"/> come from one thread at a time, which holds the progress
-/// turn; peers are inserted and removed by one thread at a time; the rest as each member says.
+/// turn; peers are inserted and removed by one thread at a time, and opened by several; the rest as each member says.
 /// </para>
 /// <para>
 /// An operation that was posted is the transport's until its completion was reported. Once <see cref="Post"/> has handed it to
@@ -134,7 +134,7 @@ public abstract class RmaEndpointDriver
     /// <param name="isQueued">It waits to be posted.</param>
     public virtual bool HoldsBack(RmaDriverOperation operation, bool isQueued) => false;
 
-    /// <summary>The name of an error code, such as ECONNRESET.</summary>
+    /// <summary>The name of an error code, such as ECONNRESET. Any thread may call this, also after the endpoint was closed; so it is with <see cref="TextOf"/> and <see cref="HoldsBack"/>.</summary>
     /// <param name="error">The transport's code.</param>
     public virtual string NameOf(int error) => SystemErrors.NameOf(error);
 

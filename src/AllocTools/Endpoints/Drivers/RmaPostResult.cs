@@ -29,7 +29,7 @@ public readonly record struct RmaPostResult
     /// <summary>Bytes, for <see cref="RmaPostStatus.Done"/>.</summary>
     public long Length { get; }
 
-    /// <summary>It is done already; no completion will be reported.</summary>
+    /// <summary>It is done already; no completion will be reported. Not for a receive, whose completion says who has sent.</summary>
     /// <param name="length">The bytes that were moved.</param>
     public static RmaPostResult Done(long length) => new(RmaPostStatus.Done, 0, length);
 

@@ -47,6 +47,9 @@ internal sealed class OperationDispatch
         _callersTakeTurn = !hasOwnThread && !driver.PostsBesideProgress;
     }
 
+    /// <summary>Called with what a driver has thrown: the endpoint can't go on.</summary>
+    public Action<Exception> OnDriverFailed { private get; set; } = static _ => { };
+
     /// <summary>Something waits to be posted, and needs turns to get on.</summary>
     public bool HasRetries => !_retries.IsEmpty;
 
@@ -107,7 +110,8 @@ internal sealed class OperationDispatch
     }
 
     /// <summary>Leaves an operation to a later turn, behind those that wait already.</summary>
-    public void Queue(OperationSlot slot, long use) => Queue(slot, use, first: false);
+    /// <returns>False: it has ended meanwhile.</returns>
+    public bool Queue(OperationSlot slot, long use) => Queue(slot, use, first: false);
 
     /// <summary>Posts what waits, as far as the transport takes it. The caller must hold the progress turn.</summary>
     public bool PostRetries()
@@ -197,7 +201,7 @@ internal sealed class OperationDispatch
             _full.Add(peer);
     }
 
-    private void Queue(OperationSlot slot, long use, bool first)
+    private bool Queue(OperationSlot slot, long use, bool first)
     {
         slot.EndMore();
         if (first)
@@ -205,15 +209,25 @@ internal sealed class OperationDispatch
         else
             _retries.Add(slot);
         if (slot.TryQueue(use))
-            return;
+            return true;
         _retries.Remove(slot);
         _ending.LeaveToTurn(slot, use);
+        return false;
     }
 
     private RmaPostResult PostPart(OperationSlot slot)
     {
         slot.SelectPart(_longestPart);
-        return _driver.Post(slot);
+        try
+        {
+            return _driver.Post(slot);
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: nobody knows what the transport has got. What is outstanding ends, and this operation with it.
+            OnDriverFailed(e);
+            return RmaPostResult.Refused(EndpointErrors.IoError);
+        }
     }
 
     private RmaPostResult PostNow(OperationSlot slot)

@@ -25,6 +25,12 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     private RmaHold _hold;
     private TaskCompletionSource<RmaReceiveResult>? _waiter;
     private RemoteRegion? _region;
+    /// <summary>The users that a slot may have.</summary>
+    private const int FabricUses = 1;
+
+    /// <inheritdoc cref="FabricUses"/>
+    private const int OwnerUses = 2;
+
     private int _users;
     private volatile bool _cancelRequested;
 
@@ -89,7 +95,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _hold = hold;
         _waiter = waiter;
         // One that waited for its slot has a task of its own; nobody takes the result from here.
-        _users = hasTask && waiter is null ? 2 : 1;
+        _users = hasTask && waiter is null ? FabricUses | OwnerUses : FabricUses;
         Kind = operation.Kind;
         // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.
         _address = hold.Address + (nint)operation.Local.Offset;
@@ -117,7 +123,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     /// <param name="started">When it starts.</param>
     public void Prepare(in BatchEntry entry, BatchRun batch, long ticket, bool hasMore, long started)
     {
-        _users = 1;
+        _users = FabricUses;
         Kind = entry.Kind;
         _address = entry.Address;
         LocalDescriptor = entry.LocalDescriptor;
@@ -145,6 +151,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     {
         Debug.Assert(State == OperationState.Free, "a slot is filled once at a time");
         CancelRequests = 0;
+        Sender = null;
         Transferred = 0;
         Started = started;
         Deadline = deadline;
@@ -237,7 +244,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Batch = null;
         HasMore = false;
         SetFree();
-        Release();
+        Release(FabricUses);
     }
 
     public ValueTaskSourceStatus GetStatus(short token)
@@ -262,14 +269,20 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         CheckToken(token);
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The operation has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
+        RmaReceiveResult result;
         try
         {
-            return _task.GetResult(token);
+            result = _task.GetResult(token);
         }
-        finally
+        catch
         {
-            Release();
+            Release(OwnerUses);
+            throw;
         }
+        // A second one may come before the fabric has let go.
+        if (!Release(OwnerUses))
+            ThrowAwaitedBefore();
+        return result;
     }
 
     /// <exception cref="InvalidOperationException">The token is of an earlier use.</exception>
@@ -289,13 +302,17 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _starter.OnCancelRequested();
     }
 
-    private void Release()
+    /// <returns>False: that user has let go before.</returns>
+    private bool Release(int user)
     {
-        if (Interlocked.Decrement(ref _users) != 0)
-            return;
-        // From here on a second await of the same task throws.
-        _task.Reset();
-        _waiter = null;
-        _starter.FreeSlot(this);
+        int before = Interlocked.And(ref _users, ~user);
+        if (before == user)
+        {
+            // From here on a second await of the same task throws.
+            _task.Reset();
+            _waiter = null;
+            _starter.FreeSlot(this);
+        }
+        return (before & user) != 0;
     }
 }

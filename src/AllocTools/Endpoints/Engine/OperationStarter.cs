@@ -44,6 +44,7 @@ internal sealed partial class OperationStarter : IDisposable
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == RmaProgress.Endpoint;
         _progress = new EndpointProgress(_health, driver, errors, context.Traits.MaxMessageSize, _slots, completions, notifications, counters, hasOwnThread);
+        _progress.Dispatch.OnDriverFailed = Break;
         if (hasOwnThread)
             _loop = new ProgressLoop(_progress, Break, _health, driver, options);
         if (driver.WatchesPeers)
@@ -172,17 +173,19 @@ internal sealed partial class OperationStarter : IDisposable
         {
             _progress.TryRun();
         }
-        catch (RmaException e)
+        catch (Exception e)
         {
-            Log.ProgressFailed(_health.Logger, _health.Provider, e);
-            _health.ReportFailure(e);
+            // Of whatever kind, from a driver: the caller's operations get it.
             Break(e);
         }
     }
 
     /// <summary>Progress is impossible: fails what is outstanding and what waits.</summary>
-    private void Break(RmaException failure)
+    private void Break(Exception e)
     {
+        Log.ProgressFailed(_health.Logger, _health.Provider, e);
+        RmaException failure = e as RmaException ?? new RmaException($"An endpoint of provider '{_health.Provider}' failed: {e.Message}", innerException: e);
+        _health.ReportFailure(failure);
         _progress.Break(failure);
         foreach (WaitingOperation waiting in _free.TakeWaiting())
             EndWaiting(waiting, NoProgress(waiting.Operation, failure));

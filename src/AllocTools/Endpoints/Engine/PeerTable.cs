@@ -21,6 +21,9 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     private readonly Dictionary<string, RmaDriverPeer> _byAddress = [];
     private readonly Dictionary<string, ulong> _left = [];
 
+    // Those that were removed and that an operation may still use.
+    private readonly List<RmaDriverPeer> _closing = [];
+
     /// <summary>Inserts a peer, or counts once more one that is there.</summary>
     public RmaDriverPeer Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots)
     {
@@ -101,7 +104,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     {
         lock (_gate)
         {
-            foreach (RmaDriverPeer peer in _peers.Values)
+            foreach (RmaDriverPeer peer in _peers.Values.Concat(_closing))
                 peer.Close();
         }
     }
@@ -114,11 +117,23 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     {
         foreach (OperationSlot slot in slots)
         {
-            if (slot.State is not (OperationState.Free or OperationState.Ended) && slot.Peer?.Number == number)
+            if (MayRun(slot) && slot.Peer?.Number == number)
                 return true;
         }
         return false;
     }
+
+    private static bool IsUsed(RmaDriverPeer peer, ReadOnlySpan<OperationSlot> slots)
+    {
+        foreach (OperationSlot slot in slots)
+        {
+            if (MayRun(slot) && slot.Peer == peer)
+                return true;
+        }
+        return false;
+    }
+
+    private static bool MayRun(OperationSlot slot) => slot.State is not (OperationState.Free or OperationState.Ended);
 
     /// <summary>Takes one out. Where something of it still runs the transport keeps it.</summary>
     private void Forget_NeedsLock(string text, RmaDriverPeer peer, ReadOnlySpan<OperationSlot> slots)
@@ -128,6 +143,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         // Transports crash on operations with a peer that they have forgotten. First nothing new is let in, then what
         // runs is looked for; an operation does it the other way round, with a fence between.
         peer.Remove();
+        _closing.Add(peer);
         driver.OnPeerRemoved(peer);
         Fence.Full();
         LetGoOfLeft_NeedsLock(slots);
@@ -135,9 +151,16 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
             _left[text] = peer.Number;
     }
 
-    /// <summary>Has the transport forget those whose operations have ended. One that it won't forget is tried again later.</summary>
+    /// <summary>Has the transport forget those whose operations have ended, and closes them. One that it won't forget is tried again later.</summary>
     private void LetGoOfLeft_NeedsLock(ReadOnlySpan<OperationSlot> slots)
     {
+        for (int i = _closing.Count - 1; i >= 0; i--)
+        {
+            if (IsUsed(_closing[i], slots))
+                continue;
+            _closing[i].Close();
+            _closing.RemoveAt(i);
+        }
         foreach ((string address, ulong number) in _left.ToArray())
         {
             if (!IsUsed(number, slots) && TryForget(number))

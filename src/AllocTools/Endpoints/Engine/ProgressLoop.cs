@@ -28,7 +28,7 @@ internal sealed class ProgressLoop : IDisposable
     private const int MostEmptyWakes = 2;
 
     private readonly EndpointProgress _progress;
-    private readonly Action<RmaException> _fail;
+    private readonly Action<Exception> _fail;
     private readonly EndpointHealth _health;
     private readonly RmaEndpointDriver _driver;
     private readonly TimeSpan _spinTime;
@@ -45,7 +45,7 @@ internal sealed class ProgressLoop : IDisposable
     private int _emptyWakes;
     private bool _disposed;
 
-    public ProgressLoop(EndpointProgress progress, Action<RmaException> fail, EndpointHealth health, RmaEndpointDriver driver, RmaEndpointOptions options)
+    public ProgressLoop(EndpointProgress progress, Action<Exception> fail, EndpointHealth health, RmaEndpointDriver driver, RmaEndpointOptions options)
     {
         _progress = progress;
         _fail = fail;
@@ -127,11 +127,8 @@ internal sealed class ProgressLoop : IDisposable
         }
         catch (Exception e)
         {
-            // Whatever it is: who awaits an operation is told, and a thread's exception would end the process.
-            Log.ProgressFailed(_health.Logger, _health.Provider, e);
-            RmaException failure = e as RmaException ?? new RmaException($"The progress loop ended: {e.Message}", innerException: e);
-            _health.ReportFailure(failure);
-            _fail(failure);
+            // Whatever it is: the operations' owners get it, and a thread's exception would end the process.
+            _fail(e);
         }
         finally
         {

@@ -57,6 +57,16 @@ internal sealed unsafe class CqHandle : FidHandle
             : -FiErrno.FI_ENOSYS;
     }
 
+    /// <summary>As <see cref="SRead"/>, with who each came from; FI_ADDR_NOTAVAIL where that isn't known.</summary>
+    public nint SReadFrom(void* entries, nuint count, ulong* sources, void* condition, int milliseconds)
+    {
+        fid_cq* queue = Pointer;
+        fi_ops_cq* ops = queue->ops;
+        return ops != null && FiOps.Has(ops, &ops->sreadfrom)
+            ? ops->sreadfrom(queue, entries, count, sources, condition, milliseconds)
+            : -FiErrno.FI_ENOSYS;
+    }
+
     /// <summary>Reads one failed operation. The caller keeps the handle open.</summary>
     /// <param name="entry">
     /// Set <c>err_data_size</c> to 0 (and <c>err_data</c> is the provider's, until the next read), or give a buffer.

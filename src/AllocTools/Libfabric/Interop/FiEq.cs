@@ -16,7 +16,7 @@ internal unsafe struct fi_ops_cq
     public delegate* unmanaged[Cdecl]<fid_cq*, void*, nuint, ulong*, nint> readfrom;
     public delegate* unmanaged[Cdecl]<fid_cq*, fi_cq_err_entry*, ulong, nint> readerr;
     public delegate* unmanaged[Cdecl]<fid_cq*, void*, nuint, void*, int, nint> sread;
-    public void* sreadfrom;
+    public delegate* unmanaged[Cdecl]<fid_cq*, void*, nuint, ulong*, void*, int, nint> sreadfrom;
     public void* signal;
     public delegate* unmanaged[Cdecl]<fid_cq*, int, void*, byte*, nuint, byte*> strerror;
 }
