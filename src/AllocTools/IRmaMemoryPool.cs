@@ -121,12 +121,12 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// The pool stays closed for rents also where the wait is cancelled. What was returned and is quarantined is not out: it comes back when the endpoint that holds it is closed. On a pool
     /// that is disposed it waits for nothing, and disposing the pool meanwhile ends the wait.
     /// </remarks>
-    /// <param name="timeout">How long it waits; 0: it only looks; <see cref="Timeout.InfiniteTimeSpan"/>: without a limit.</param>
+    /// <param name="timeout">How long it waits; 0: it only looks; null or <see cref="Timeout.InfiniteTimeSpan"/>: without a limit.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>True when nothing is out any more; false when the time was up before.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The time is negative or longer than a timer takes.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled before either.</exception>
-    ValueTask<bool> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken = default);
+    ValueTask<bool> DrainAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
     /// <summary>A snapshot of the pool's statistics. Totals are exact when nothing rents or returns meanwhile.</summary>
     RmaPoolStatistics GetStatistics();

@@ -158,12 +158,13 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     }
 
     /// <inheritdoc/>
-    public ValueTask<bool> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
+    public ValueTask<bool> DrainAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
+        TimeSpan limit = timeout ?? Timeout.InfiniteTimeSpan;
         // As Task.Delay: the longest that a timer takes.
-        if (timeout != Timeout.InfiniteTimeSpan && (timeout < TimeSpan.Zero || timeout.TotalMilliseconds > uint.MaxValue - 1))
-            throw new ArgumentOutOfRangeException(nameof(timeout), timeout, "The time must be 0 or more and less than 50 days, or Timeout.InfiniteTimeSpan.");
-        return _engine.DrainAsync(timeout, cancellationToken);
+        if (limit != Timeout.InfiniteTimeSpan && (limit < TimeSpan.Zero || limit.TotalMilliseconds > uint.MaxValue - 1))
+            throw new ArgumentOutOfRangeException(nameof(timeout), limit, "The time must be 0 or more and less than 50 days, or Timeout.InfiniteTimeSpan.");
+        return _engine.DrainAsync(limit, cancellationToken);
     }
 
     /// <summary>Idle bytes in the threads' magazines, for tests.</summary>

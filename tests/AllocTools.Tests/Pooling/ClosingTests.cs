@@ -109,7 +109,7 @@ public sealed class ClosingTests
         Assert.False(await test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
         string late = Assert.Throws<ObjectDisposedException>(held.Return).Message;
         Assert.Contains("taken back all the same", late, StringComparison.Ordinal);
-        Assert.True(await test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, Token));
+        Assert.True(await test.Pool.DrainAsync(cancellationToken: Token));
     }
 
     [Theory]
@@ -147,7 +147,7 @@ public sealed class ClosingTests
         Assert.False(await test.Pool.DrainAsync(TimeSpan.FromMilliseconds(1), Token));
         Assert.Throws<ArgumentOutOfRangeException>(() => { _ = test.Pool.DrainAsync(TimeSpan.FromSeconds(-1), Token).AsTask(); });
         held.Dispose();
-        Assert.True(await test.Pool.DrainAsync(Timeout.InfiniteTimeSpan, Token));
+        Assert.True(await test.Pool.DrainAsync(cancellationToken: Token));
     }
 
     [Fact]
