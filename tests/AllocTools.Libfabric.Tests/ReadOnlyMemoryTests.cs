@@ -30,8 +30,8 @@ public sealed partial class ReadOnlyMemoryTests
             using RmaExposure exposure = other.Expose(RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
             using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
 
-            AssertRefused(() => pair.Left.Endpoint.ReadAsync(readOnly, remote, cancellationToken: Token).AsTask());
-            AssertRefused(() => pair.Left.Endpoint.ReceiveAsync(readOnly, cancellationToken: Token).AsTask());
+            await AssertRefusedAsync(() => pair.Left.Endpoint.ReadAsync(readOnly, remote, cancellationToken: Token).AsTask());
+            await AssertRefusedAsync(() => pair.Left.Endpoint.ReceiveAsync(readOnly, cancellationToken: Token).AsTask());
             AssertRefused(() => pair.Left.Endpoint.TryPost(RmaOperation.Read(readOnly, remote)));
             AssertRefused(() => pair.Left.Endpoint.TryPost(RmaOperation.Receive(readOnly)));
             Assert.Equal("EACCES", Assert.Throws<RmaRegistrationException>(() => readOnly.Expose(RmaAccess.RemoteWrite)).ErrorName);
@@ -55,6 +55,8 @@ public sealed partial class ReadOnlyMemoryTests
     private static unsafe void Fill(nint memory) => NativeMemory.Fill((void*)memory, Length, 7);
 
     private static void AssertRefused(Action start) => Assert.Equal("EACCES", Assert.Throws<RmaOperationException>(start).ErrorName);
+
+    private static async Task AssertRefusedAsync(Func<Task> start) => Assert.Equal("EACCES", (await Assert.ThrowsAsync<RmaOperationException>(start)).ErrorName);
 
     [LibraryImport("libc")]
     private static partial int mprotect(nint address, nuint length, int protection);
