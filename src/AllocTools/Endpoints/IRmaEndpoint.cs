@@ -100,7 +100,9 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <exception cref="RmaTimeoutException">It did not complete in time.</exception>
     /// <example>
     /// <code>
-    /// // Block 17 is complete.
+    /// using RmaBuffer buffer = pool.Rent(4096);
+    /// buffer.Span.Fill(42);
+    /// // The peer reads 17 once all bytes of block 17 are there.
     /// await endpoint.WriteAsync(buffer, remote.Slice(17 * 4096, 4096), notification: 17, cancellationToken: cancellationToken);
     /// </code>
     /// </example>

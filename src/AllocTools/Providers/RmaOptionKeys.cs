@@ -7,16 +7,10 @@ namespace AllocTools.Providers;
 /// <summary>
 /// The keys of a section of the configuration, each with the option that it sets: what the section is bound by, without
 /// reflection, and what a misspelt key is noticed by.
+/// docs/providers.md shows such a table.
 /// </summary>
 /// <typeparam name="TOptions">The options.</typeparam>
 /// <remarks>Add all keys, in the order in which they are to be listed, then only read it: then it is safe to use from any thread.</remarks>
-/// <example>
-/// <code>
-/// var keys = new RmaOptionKeys&lt;PipeOptions&gt;()
-///     .Text(nameof(PipeOptions.Path), (options, path) => options.Path = path)
-///     .Size(nameof(PipeOptions.Window), (options, bytes) => options.Window = bytes);
-/// </code>
-/// </example>
 [Experimental(ExperimentalId.Providers)]
 public sealed class RmaOptionKeys<TOptions> : IReadOnlyList<RmaOptionKey>
     where TOptions : class

@@ -85,7 +85,8 @@ internal sealed class WholeLife(FakeWorld world)
     {
         try
         {
-            await endpoint.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(5));
+            // Long enough to be posted in on a busy machine, so that a refusal is seen.
+            await endpoint.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(25));
             Assert.True(_failures.Count > 0, "a message has come that nobody sent and no receive has missed");
         }
         catch (RmaTimeoutException)
