@@ -112,7 +112,7 @@ public sealed class DeferredReturnTests : IAsyncDisposable
     {
         RmaExposure[] exposures = [.. Enumerable.Range(0, 3).Select(_ => ExposeAndDispose(Pool))];
         FakeLogRecord first = Assert.Single(Deferred);
-        Assert.Contains("1 operation(s) or exposure(s)", first.Message, StringComparison.Ordinal);
+        Assert.Contains("held it (1 ", first.Message, StringComparison.Ordinal);
         Assert.Equal(LogLevel.Warning, first.Level);
         _time.Advance(TimeSpan.FromMinutes(1));
         exposures = [.. exposures, ExposeAndDispose(Pool)];
