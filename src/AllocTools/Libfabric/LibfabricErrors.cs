@@ -18,7 +18,7 @@ internal static class LibfabricErrors
     public static RmaRegistrationException Registration(LibfabricLibrary library, string provider, string operation, long length, int status)
     {
         int error = Math.Abs(status);
-        string advice = error == FiErrno.FI_EFAULT ? "The memory is not mapped, or is read-only."
+        string advice = error == FiErrno.FI_EFAULT ? "The memory is not mapped, or is read-only; before Linux 6.2 a device pins no file that is mapped shared and read-only."
             : error == FiErrno.FI_ENOSPC ? "The device has no room for more registrations."
             : SystemShortage.Explain(error);
         return new RmaRegistrationException(
