@@ -18,10 +18,7 @@ internal static class IdleTimes
 
     public static async Task<int> PrintAsync(string[] providers)
     {
-        Table table = new();
-        table.Border(TableBorder.Markdown);
-        foreach (string column in new[] { "provider", "processor time, % of a core", "resident, MiB" })
-            table.AddColumn(new TableColumn(column).NoWrap());
+        Table table = MarkdownTable.Of("provider", "processor time, % of a core", "resident, MiB");
         foreach (string provider in providers.Length == 0 ? ["net", "sockets", "tcp;ofi_rxm", "shm"] : providers)
         {
             (double share, long resident) = await MeasureAsync(provider);
