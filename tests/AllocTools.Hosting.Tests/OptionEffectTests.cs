@@ -229,27 +229,18 @@ public sealed class OptionEffectTests
     [Fact]
     public async Task A_stop_ends_a_warm_up_in_the_background()
     {
-        using var registers = new SemaphoreSlim(0);
-        using var mayRegister = new ManualResetEventSlim();
-        var journal = new Journal
-        {
-            Registers = () =>
-            {
-                registers.Release();
-                mayRegister.Wait();
-            },
-        };
+        using var held = new HeldRegistrations();
         HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "Pool": { "WarmUp": "Background", "MaxSlabBytes": 65536, "SizeClasses": [ { "BlockSize": 65536, "InitialBlocks": 1000 } ] } }""");
-        builder.Services.AddSingleton(journal);
+        builder.Services.AddSingleton(held.Journal);
         builder.Services.AddRmaMemoryPool<RecordingProvider>(builder.Configuration.GetSection("Pool"));
-        builder.Services.AddHostedService(_ => new CallbackService(stop: mayRegister.Set));
+        builder.Services.AddHostedService(_ => new CallbackService(stop: held.LetGo));
         using IHost host = builder.Build();
         await host.StartAsync(Cancelled);
-        Assert.True(await registers.WaitAsync(TestHost.Patience, Cancelled));
+        Assert.True(await held.HasBegunAsync(Cancelled));
         await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
-        Assert.InRange(journal.Count("registered"), 1, 100);
-        Assert.Equal(journal.Count("registered"), journal.Count("deregistered"));
-        Assert.Equal(1, journal.Count("context closed"));
+        Assert.InRange(held.Journal.Count("registered"), 1, 100);
+        Assert.Equal(held.Journal.Count("registered"), held.Journal.Count("deregistered"));
+        Assert.Equal(1, held.Journal.Count("context closed"));
     }
 
     [Fact]

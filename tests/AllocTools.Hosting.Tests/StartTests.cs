@@ -221,27 +221,18 @@ public sealed class StartTests
     [Fact]
     public async Task A_stop_during_the_start_is_no_failure()
     {
-        using var registers = new SemaphoreSlim(0);
-        using var mayRegister = new ManualResetEventSlim();
-        var journal = new Journal
-        {
-            Registers = () =>
-            {
-                registers.Release();
-                mayRegister.Wait();
-            },
-        };
+        using var held = new HeldRegistrations();
         HostApplicationBuilder builder = TestHost.CreateBuilder();
-        builder.Services.AddSingleton(journal);
+        builder.Services.AddSingleton(held.Journal);
         builder.Services.AddRmaMemoryPool<RecordingProvider>(o => o.SizeClasses.Add(new() { BlockSize = 65_536, InitialBlocks = 1000 }));
         IHost host = builder.Build();
         Task running = Task.Run(() => host.RunAsync(Cancelled), Cancelled);
-        Assert.True(await registers.WaitAsync(TestHost.Patience, Cancelled));
+        Assert.True(await held.HasBegunAsync(Cancelled));
         host.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
-        mayRegister.Set();
+        held.LetGo();
         await running.WaitAsync(TestHost.Patience, Cancelled);
-        Assert.Equal(journal.Count("registered"), journal.Count("deregistered"));
-        Assert.Equal(1, journal.Count("context closed"));
+        Assert.Equal(held.Journal.Count("registered"), held.Journal.Count("deregistered"));
+        Assert.Equal(1, held.Journal.Count("context closed"));
     }
 
     [Fact]

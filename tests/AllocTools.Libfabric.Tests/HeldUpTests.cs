@@ -39,7 +39,11 @@ public sealed class HeldUpTests
             }
             Assert.Equal(Convert.ToHexString(second.Span), await other.AskAsync("peek 0 0 4096"));
             bool isOrdered = fabric.StartsWith("shm", StringComparison.Ordinal) && side.Pool.Context.Traits.LibraryVersion!.Major == 1;
-            Assert.Equal(isOrdered, side.Pool.Context.Hindrances.Any(h => h.Contains($"because of peer {side.Peer.Handle}", StringComparison.Ordinal)));
+            // From the second round on the others have a native endpoint of their own, and are served before the next look.
+            if (isOrdered)
+                Assert.True(SpinWait.SpinUntil(() => IsHindrance(side), TestTime.Seconds(60)), "The peer that holds up others is no hindrance.");
+            else
+                Assert.False(IsHindrance(side));
             side.Process.Resume();
             await waiting.WaitAsync(TestTime.Seconds(60), Token);
             await side.Endpoint.WriteAsync(source, stopped, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token);
@@ -131,6 +135,9 @@ public sealed class HeldUpTests
             }
         }
     }
+
+    private static bool IsHindrance(LocalSide side) =>
+        side.Pool.Context.Hindrances.Any(h => h.Contains($"because of peer {side.Peer.Handle}", StringComparison.Ordinal));
 
     private static Task<LocalSide> StartAsync(string fabric, RmaProgress progress = RmaProgress.Endpoint) => LocalSide.StartAsync(fabric, configure: o =>
     {

@@ -22,10 +22,7 @@ internal static class IdleTimes
 
     public static async Task<int> PrintAsync(string[] providers)
     {
-        Table table = new();
-        table.Border(TableBorder.Markdown);
-        foreach (string column in new[] { "provider", "endpoints", "processor time, % of a core", "goal", "", "resident, MiB" })
-            table.AddColumn(new TableColumn(column).NoWrap());
+        Table table = MarkdownTable.Of("provider", "endpoints", "processor time, % of a core", "goal", "", "resident, MiB");
         foreach (string provider in providers.Length == 0 ? ["net", "sockets", "tcp;ofi_rxm", "shm"] : providers)
         {
             foreach (int count in Counts)

@@ -15,10 +15,7 @@ internal static class SpinTimes
 
     public static async Task<int> PrintAsync()
     {
-        Table table = new();
-        table.Border(TableBorder.Markdown);
-        foreach (string column in new[] { "provider", "SpinTime", "processor time of both endpoints, % of a core", "median of a write, µs" })
-            table.AddColumn(new TableColumn(column).NoWrap());
+        Table table = MarkdownTable.Of("provider", "SpinTime", "processor time of both endpoints, % of a core", "median of a write, µs");
         foreach (string provider in new[] { "tcp;ofi_rxm", "shm" })
         {
             foreach (double milliseconds in new[] { 0, 0.05, 0.5, 5, 50 })

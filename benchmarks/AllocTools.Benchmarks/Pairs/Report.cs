@@ -21,11 +21,7 @@ internal static class Report
         if (warmUp is not null)
             runner.Run(warmUp);
         AnsiConsole.WriteLine($"{Environment.ProcessorCount} processors, .NET {Environment.Version}, {(isQuick ? "quick: " : "")}21 alternating pairs each; ratio: own time / peer's, median and its 95 % interval");
-        Table table = new();
-        table.Border(TableBorder.Markdown);
-        table.Expand = false;
-        foreach (string column in new[] { "what", "against", "own ns", "peer ns", "ratio", "95 % interval", "goal", "", "own B", "own p99", "peer p99" })
-            table.AddColumn(new TableColumn(column).NoWrap());
+        Table table = MarkdownTable.Of("what", "against", "own ns", "peer ns", "ratio", "95 % interval", "goal", "", "own B", "own p99", "peer p99");
         foreach (Comparison comparison in comparisons)
         {
             PairedResult result = runner.Run(comparison);

@@ -1,0 +1,31 @@
+namespace AllocTools.Hosting.Tests.Support;
+
+/// <summary>Holds each registration of a <see cref="RecordingProvider"/> up until it is let go.</summary>
+internal sealed class HeldRegistrations : IDisposable
+{
+    private readonly SemaphoreSlim _registers = new(0);
+    private readonly ManualResetEventSlim _mayRegister = new();
+
+    public HeldRegistrations() => Journal = new Journal
+    {
+        Registers = () =>
+        {
+            _registers.Release();
+            _mayRegister.Wait();
+        },
+    };
+
+    /// <summary>The provider's.</summary>
+    public Journal Journal { get; }
+
+    /// <summary>Waits until one has begun. False: none has in time.</summary>
+    public Task<bool> HasBegunAsync(CancellationToken cancellationToken) => _registers.WaitAsync(TestHost.Patience, cancellationToken);
+
+    public void LetGo() => _mayRegister.Set();
+
+    public void Dispose()
+    {
+        _registers.Dispose();
+        _mayRegister.Dispose();
+    }
+}
