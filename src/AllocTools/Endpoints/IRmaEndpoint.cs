@@ -196,6 +196,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <exception cref="NotSupportedException">This endpoint has no batches; those of <see cref="RmaEndpoint"/> do.</exception>
     /// <example>
     /// <code>
+    /// using RmaBuffer buffer = pool.Rent(100 * 4096);
     /// RmaBatch batch = endpoint.CreateBatch();
     /// for (int i = 0; i &lt; 100; i++)
     ///     batch.Write(buffer.Slice(i * 4096, 4096), remote.Slice(i * 65536, 4096));

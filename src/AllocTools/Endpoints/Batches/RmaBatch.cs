@@ -89,11 +89,22 @@ public sealed class RmaBatch
     /// <exception cref="ObjectDisposedException">The endpoint, or a <see cref="RemoteRegion"/>, is disposed.</exception>
     /// <example>
     /// <code>
+    /// using RmaBuffer buffer = pool.Rent(1000 * 4096);
     /// RmaBatch batch = endpoint.CreateBatch();
-    /// for (int i = 0; i &lt; 1_000; i++)
-    ///     batch.Write(buffer.Slice(i * 4096, 4096), remote.Slice(offsets[i], 4096));
-    /// while (await Fill(buffer, cancellationToken))
-    ///     await batch.RunAsync(cancellationToken: cancellationToken);
+    /// for (int i = 0; i &lt; 1000; i++)
+    ///     batch.Write(buffer.Slice(i * 4096, 4096), remote.Slice(i * 65536, 4096));
+    /// for (byte round = 0; round &lt; 10; round++)
+    /// {
+    ///     buffer.Span.Fill(round);
+    ///     try
+    ///     {
+    ///         await batch.RunAsync(TimeSpan.FromSeconds(5), cancellationToken);
+    ///     }
+    ///     catch (RmaBatchException failed) when (failed.IsTransient)
+    ///     {
+    ///         Console.Error.WriteLine($"Write {failed.Index} of round {round}: {failed.Message}");
+    ///     }
+    /// }
     /// </code>
     /// </example>
     public ValueTask RunAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
