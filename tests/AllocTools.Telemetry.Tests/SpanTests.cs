@@ -119,6 +119,35 @@ public sealed class SpanTests : IDisposable
         Assert.Equal(asked ? ["ETIMEDOUT"] : [], inVain.Select(s => s.GetTagItem("error.type")));
     }
 
+    [Fact]
+    public async Task A_batch_has_one_span_with_the_number_of_its_operations()
+    {
+        using TracerProvider tracing = Trace(endpointOperations: true);
+        using IRmaContext context = new HostProvider().Open();
+        await using var pool = new RmaMemoryPool<HostProvider>(context, Options(4 << 20), "spans");
+        await using IRmaEndpoint endpoint = context.OpenEndpoint();
+        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+        using RmaBuffer buffer = pool.Rent(200);
+        RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(self, exposure.Remote);
+        RmaBatch batch = endpoint.CreateBatch();
+        for (int i = 0; i < 5; i++)
+            batch.Write(buffer.Slice(0, 100), remote.Slice(100, 100));
+        using (Call("runs"))
+            await batch.RunAsync(cancellationToken: Cancelled);
+        exposure.Dispose();
+        batch.Clear();
+        batch.Send(buffer, self);
+        using (Call("runs in vain"))
+            await Assert.ThrowsAsync<RmaBatchException>(() => batch.RunAsync(TimeSpan.FromMilliseconds(5), Cancelled).AsTask());
+
+        Activity run = Assert.Single(ChildrenOf(tracing, "runs"));
+        Assert.Equal(("rma.batch", ActivityKind.Client, ActivityStatusCode.Unset), (run.OperationName, run.Kind, run.Status));
+        Assert.Equal(("host", (object)5, (object)500L), (run.GetTagItem("rma.provider"), run.GetTagItem("rma.batch.count"), run.GetTagItem("rma.length")));
+        Activity inVain = Assert.Single(ChildrenOf(tracing, "runs in vain"));
+        Assert.Equal(("ETIMEDOUT", ActivityStatusCode.Error), (inVain.GetTagItem("error.type"), inVain.Status));
+    }
+
     public void Dispose() => _callers.Dispose();
 
     private static RmaMemoryPoolOptions Options(long cap) => new()

@@ -80,6 +80,8 @@ public sealed class EndpointMistakes : IAsyncDisposable
         RmaOperation operation = mistake.Operation(this);
         AssertThrows(mistake.Error, mistake.Parameter, mistake.Name, () => Start(operation, null));
         AssertThrows(mistake.Error, mistake.Parameter is null ? null : "operation", mistake.Name + ", posted", () => _here.Endpoint.TryPost(operation));
+        if (operation.Kind != RmaOperationKind.Receive)
+            AssertThrows(mistake.Error, mistake.Parameter, mistake.Name + ", in a batch", () => Add(_here.Endpoint.CreateBatch(), operation));
         // Nothing is left of it.
         Assert.Equal(0, _here.Endpoint.Poll(new RmaCompletion[1]));
     });
@@ -158,6 +160,22 @@ public sealed class EndpointMistakes : IAsyncDisposable
         RmaOperationKind.Send => _here.Endpoint.SendAsync(operation.Local, operation.Peer, timeout, cancellationToken ?? Token),
         _ => new ValueTask(_here.Endpoint.ReceiveAsync(operation.Local, timeout, cancellationToken ?? Token).AsTask()),
     };
+
+    private static void Add(RmaBatch batch, in RmaOperation operation)
+    {
+        switch (operation.Kind)
+        {
+            case RmaOperationKind.Write:
+                batch.Write(operation.Local, operation.Remote);
+                break;
+            case RmaOperationKind.Read:
+                batch.Read(operation.Local, operation.Remote);
+                break;
+            default:
+                batch.Send(operation.Local, operation.Peer);
+                break;
+        }
+    }
 
     /// <summary>Thrown by the call itself, not by the task that it would return.</summary>
     private static void AssertThrows(Type type, string? parameter, string mistake, Action call) =>
