@@ -177,7 +177,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     internal long Barriers => _engine.Barriers;
 
     /// <summary>Whether a newcomer may have memory registered although others wait, for tests.</summary>
-    internal bool SparesRoomFor(long length) => _engine.SparesRoomFor(length);
+    internal bool SparesRoomFor(long length) => _engine.Requests.SparesRoomFor(length);
 
     /// <summary>Memory is being registered for waiters, or is about to be, for tests.</summary>
     internal bool ServesWaiters => _engine.ServesWaiters;

@@ -132,7 +132,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         while (TryRemoveOldest(0, out Slab? slab, idleSince))
         {
             Destroy(slab);
-            Engine.CountTrim(slab.Region.Length);
+            Engine.Counters.CountTrim(slab.Region.Length);
         }
     }
 

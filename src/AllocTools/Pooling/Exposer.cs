@@ -1,3 +1,4 @@
+using AllocTools.Diagnostics;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;
@@ -5,22 +6,40 @@ using AllocTools.Validation;
 namespace AllocTools.Pooling;
 
 /// <summary>Exposes buffers to peers, by the key of their slab or by a registration of their own.</summary>
-internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
+internal sealed class Exposer
 {
+    private readonly PoolEngine _engine;
+    private readonly RmaIsolation _isolation;
+
+    /// <exception cref="NotSupportedException">The provider can't give the access that the pool's options ask for.</exception>
+    public Exposer(PoolEngine engine, RmaIsolation isolation)
+    {
+        _engine = engine;
+        _isolation = isolation;
+        RmaProviderTraits traits = engine.Context.Traits;
+        RmaAccess remote = engine.Access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
+        if (remote == RmaAccess.None)
+            return;
+        if (!traits.RemoteAccess)
+            throw new NotSupportedException($"The pool '{engine.Name}' asks for {remote} by its option Access, but the provider '{traits.ProviderName}' gives no remote access: the transport has none, or the provider's own option Access leaves it out.");
+        if (!traits.RemoteAccessEnforced)
+            Log.RemoteAccessNotEnforced(engine.Logger, engine.Name, traits.ProviderName);
+    }
+
     public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access)
     {
         RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
         if (remote == RmaAccess.None)
             throw new ArgumentOutOfRangeException(nameof(access), access, "The access must be RemoteRead, RemoteWrite or both.");
-        if ((remote & ~engine.Access) != 0)
-            throw new InvalidOperationException($"The pool '{engine.Name}' is registered for {engine.Access}, so {remote} can't be granted. Set its option Access to \"{(engine.Access | remote) & ~RmaAccess.Local}\".");
+        if ((remote & ~_engine.Access) != 0)
+            throw new InvalidOperationException($"The pool '{_engine.Name}' is registered for {_engine.Access}, so {remote} can't be granted. Set its option Access to \"{(_engine.Access | remote) & ~RmaAccess.Local}\".");
         if ((remote & RmaAccess.RemoteWrite) != 0 && !slab.Region.IsWritable)
         {
             throw new RmaRegistrationException(
-                $"The {InWords.Size(length)} can't be exposed for {remote}: the memory was read-only when it was registered with the pool '{engine.Name}'. Expose it for RemoteRead, or register writable memory.",
+                $"The {InWords.Size(length)} can't be exposed for {remote}: the memory was read-only when it was registered with the pool '{_engine.Name}'. Expose it for RemoteRead, or register writable memory.",
                 "expose",
                 length,
-                engine.Context.Traits.ProviderName,
+                _engine.Context.Traits.ProviderName,
                 SystemErrors.AccessDenied,
                 SystemErrors.NameOf(SystemErrors.AccessDenied));
         }
@@ -29,7 +48,7 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
         bool isReachable = false;
         try
         {
-            if (isolation == RmaIsolation.Shared)
+            if (_isolation == RmaIsolation.Shared)
                 return new RmaExposure(Describe(slab.Region.Registration, slab.OffsetOf(index) + offset, length, remote), hold, null);
             ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote, slab.Region.IsWritable);
             try
@@ -56,20 +75,20 @@ internal sealed class Exposer(PoolEngine engine, RmaIsolation isolation)
     private RemoteMemory Describe(IRmaRegistration registration, long offset, long length, RmaAccess access)
     {
         RemoteMemory memory = registration.Describe(offset, length, access);
-        return memory.Transport is null && engine.Context is RmaContext context ? memory.Of(context.Description) : memory;
+        return memory.Transport is null && _engine.Context is RmaContext context ? memory.Of(context.Description) : memory;
     }
 
     private ExposureRegistration Register(nint address, long length, RmaAccess access, bool isWritable)
     {
-        if (!engine.Memory.TryReserveWhole(length))
-            throw engine.Exhausted(length, $"an exposure of {InWords.Size(length)} with a registration of its own");
+        if (!_engine.Memory.TryReserveWhole(length))
+            throw _engine.Refusals.Exhausted(length, $"an exposure of {InWords.Size(length)} with a registration of its own");
         try
         {
-            return new ExposureRegistration(engine, engine.Slabs.Register(address, length, access | RmaAccess.Local, isWritable), length);
+            return new ExposureRegistration(_engine, _engine.Slabs.Register(address, length, access | RmaAccess.Local, isWritable), length);
         }
         finally
         {
-            engine.Memory.InTransit.Leave(length);
+            _engine.Memory.InTransit.Leave(length);
         }
     }
 }

@@ -15,4 +15,17 @@ internal sealed class PoolCounters
     public long RentTimeouts;
     public long Trims;
     public long TrimmedBytes;
+
+    public void CountRegistrationFailure(Exception failure, TimeProvider time)
+    {
+        Interlocked.Increment(ref RegistrationFailures);
+        FailuresByError.Count(RmaTags.ErrorTypeOf(failure));
+        LastRegistrationFailure = new RmaRegistrationFailure(time.GetUtcNow(), failure.Message);
+    }
+
+    public void CountTrim(long bytes)
+    {
+        Interlocked.Increment(ref Trims);
+        Interlocked.Add(ref TrimmedBytes, bytes);
+    }
 }

@@ -17,12 +17,14 @@ internal sealed class Registrar
     private const int ThreadsForDirect = 4;
 
     private readonly PoolEngine _engine;
+    private readonly ColdRequests _requests;
     private readonly WaiterQueue _waiters;
     private readonly Desk[] _desks;
 
-    public Registrar(PoolEngine engine, WaiterQueue waiters)
+    public Registrar(PoolEngine engine, ColdRequests requests, WaiterQueue waiters)
     {
         _engine = engine;
+        _requests = requests;
         _waiters = waiters;
         _desks = [.. Enumerable.Range(1, engine.ClassCount).Select(n => new Desk(this, n == engine.ClassCount ? ThreadsForDirect : 1))];
     }
@@ -47,7 +49,7 @@ internal sealed class Registrar
         {
             // Listeners of Activity.CurrentChanged run here.
             Activity.Current = waiter.Span;
-            isTaken = _engine.TryTakeByRegistering(waiter, out buffer);
+            isTaken = _requests.TryTakeByRegistering(waiter, out buffer);
         }
         catch (Exception e)
         {
@@ -61,7 +63,7 @@ internal sealed class Registrar
         if (isTaken || error is not null)
             _waiters.Complete(waiter, buffer, error);
         else
-            _engine.Wait(waiter);
+            _requests.Wait(waiter);
     }
 
     /// <summary>The requests of one size class, or the direct ones, and the threads that serve them.</summary>

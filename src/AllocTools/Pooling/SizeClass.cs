@@ -9,22 +9,18 @@ namespace AllocTools.Pooling;
 /// <summary>The blocks of one size: magazines of threads over shelves of slabs.</summary>
 /// <remarks>
 /// A thread takes from and puts into its magazine; it fills and spills half of it at a time, under the lock of the
-/// shelves. There is no layer of whole magazines between: see docs/performance.md. Growth is single-flight: one thread
-/// registers, outside the lock, and the others wait for it. Each growth doubles the last one, up to the option's limit.
+/// shelves. There is no layer of whole magazines between: see docs/performance.md. Growth is single-flight: see
+/// <see cref="ClassGrowth"/>.
 /// Invariants: who has the lock finds every idle block on the shelves or in a magazine, so that the class never grows
 /// while one is idle, see <see cref="TryReuse"/>; at rest, free + in magazines + rented + quarantined = Σ blocks of the slabs.
 /// </remarks>
 internal sealed class SizeClass : SlabOwner
 {
-    private const long FirstGrowthBytes = 1L << 20;
-
     private readonly Lock _gate = new();
     private readonly SlabShelves _shelves;
     private readonly MagazineSet _magazines;
 
-    // Its result: whether memory was registered.
-    private TaskCompletionSource<bool>? _growth;
-    private long _nextGrowthBytes;
+    private readonly ClassGrowth _growth;
 
     // A copy of the detector's, one load away on the warm path.
     private long _leakMask;
@@ -41,7 +37,7 @@ internal sealed class SizeClass : SlabOwner
         _shelves = new SlabShelves(time);
         ReadLeakLevel();
         _magazines = new MagazineSet(this, magazines => Volatile.Write(ref Magazines, magazines));
-        _nextGrowthBytes = Math.Min(FirstGrowthBytes, engine.MaxSlabBytes);
+        _growth = new ClassGrowth(this);
     }
 
     /// <summary>The level of leak detection was changed.</summary>
@@ -93,7 +89,7 @@ internal sealed class SizeClass : SlabOwner
     {
         if (TryTakeFree(length, isHit: true, out buffer))
             return true;
-        if (TryBeginGrowth(out _) is not { } own)
+        if (_growth.TryBegin(out _) is not { } own)
             return false;
         try
         {
@@ -101,7 +97,7 @@ internal sealed class SizeClass : SlabOwner
         }
         finally
         {
-            EndGrowth(own, hasGrown: false);
+            _growth.End(own, hasGrown: false);
         }
     }
 
@@ -118,48 +114,12 @@ internal sealed class SizeClass : SlabOwner
         {
             if (TryTakeFree(length, isHit: !hasGrown, out buffer))
                 return true;
-            if (TryBeginGrowth(out Task<bool>? othersGrowth) is { } ownGrowth)
+            if (_growth.TryBegin(out Task<bool>? othersGrowth) is { } ownGrowth)
                 return GrowAndTake(ownGrowth, length, growth, out buffer);
-            if (!IsOver(othersGrowth!, ref until))
+            if (!_growth.IsOver(othersGrowth!, ref until))
                 return TryTakeIdle(length, fromOthers: true, out buffer);
             hasGrown |= othersGrowth!.Result;
         }
-    }
-
-    /// <summary>Has this thread be the one that has the class grow. Null: another one is.</summary>
-    private TaskCompletionSource<bool>? TryBeginGrowth(out Task<bool>? othersGrowth)
-    {
-        lock (_gate)
-        {
-            othersGrowth = _growth?.Task;
-            return othersGrowth is null ? _growth = new TaskCompletionSource<bool>() : null;
-        }
-    }
-
-    private void EndGrowth(TaskCompletionSource<bool> growth, bool hasGrown)
-    {
-        lock (_gate)
-            _growth = null;
-        growth.SetResult(hasGrown);
-    }
-
-    /// <summary>Waits for another thread that is in the provider now; it needs no thread of the pool to get on.</summary>
-    /// <param name="growth">Its growth.</param>
-    /// <param name="until">When the caller's patience ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first wait.</param>
-    private bool IsOver(Task<bool> growth, ref long until)
-    {
-        TimeSpan most = Engine.RentTimeout;
-        if (most <= TimeSpan.Zero)
-            return growth.Wait(Timeout.InfiniteTimeSpan);
-        if (until == 0)
-            until = Environment.TickCount64 + (long)most.TotalMilliseconds;
-        // A wait may end a little before its time.
-        while (!growth.Wait(TimeSpan.FromMilliseconds(Math.Max(0, until - Environment.TickCount64))))
-        {
-            if (Environment.TickCount64 >= until)
-                return false;
-        }
-        return true;
     }
 
     /// <summary>The slabs, in blocks, that the class still lacks for its initial blocks.</summary>
@@ -177,7 +137,7 @@ internal sealed class SizeClass : SlabOwner
     /// <returns>The number of bytes; 0 where the cap leaves no room for a block.</returns>
     public long AddInitialSlab(int blocks)
     {
-        Slab? slab = TryCreateSlab(blocks * BlockSize, mayReclaim: false);
+        Slab? slab = _growth.TryCreateSlab(blocks * BlockSize, mayReclaim: false);
         if (slab is null)
             return 0;
         lock (_gate)
@@ -258,7 +218,7 @@ internal sealed class SizeClass : SlabOwner
     }
 
     /// <summary>Bytes that it would grow by.</summary>
-    public long NextGrowth => Math.Max(Volatile.Read(ref _nextGrowthBytes) / BlockSize, 1) * BlockSize;
+    public long NextGrowth => _growth.Next;
 
     /// <summary>The slabs that were registered at start.</summary>
     public IReadOnlyList<MemoryRegion> InitialRegions
@@ -275,7 +235,7 @@ internal sealed class SizeClass : SlabOwner
         Gather(MagazinesToCollect.Idle);
         _magazines.Widen();
         while (TryDestroyIdle(s => s.FindIdle(idleSince, InitialBlocks), out long length))
-            Engine.CountTrim(length);
+            Engine.Counters.CountTrim(length);
     }
 
     public override void ReleaseIdle()
@@ -422,7 +382,7 @@ internal sealed class SizeClass : SlabOwner
         {
             if (TryReuse(length, out buffer))
                 return true;
-            Slab? slab = mostBytes == 0 ? TryGrow(NextGrowth, mayReclaim: true) : TryGrow(Math.Max(mostBytes / BlockSize, 1) * BlockSize, mayReclaim: false);
+            Slab? slab = mostBytes == 0 ? _growth.TryRegister(_growth.Next, mayReclaim: true) : _growth.TryRegister(Math.Max(mostBytes / BlockSize, 1) * BlockSize, mayReclaim: false);
             if (slab is null)
                 return TryTakeIdle(length, fromOthers: true, out buffer);
             hasGrown = true;
@@ -433,7 +393,7 @@ internal sealed class SizeClass : SlabOwner
         }
         finally
         {
-            EndGrowth(growth, hasGrown);
+            _growth.End(growth, hasGrown);
         }
     }
 
@@ -445,7 +405,7 @@ internal sealed class SizeClass : SlabOwner
         lock (_gate)
         {
             Add_NeedsLock(slab, isInitial: false);
-            _nextGrowthBytes = Math.Min(Math.Max(slab.Region.Length * 2, FirstGrowthBytes), Engine.MaxSlabBytes);
+            _growth.Double(slab.Region.Length);
             // Before any other thread sees the slab: they may take all the rest of it.
             TryTake_NeedsLock(magazine, isHit: false, out block);
         }
@@ -457,53 +417,6 @@ internal sealed class SizeClass : SlabOwner
     {
         _shelves.Add(slab, isInitial);
         Volatile.Write(ref _slabs, _shelves.ByNumber);
-    }
-
-    /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
-    private Slab? TryGrow(long preferred, bool mayReclaim)
-    {
-        try
-        {
-            return TryCreateSlab(preferred, mayReclaim);
-        }
-        catch (RmaRegistrationException e) when (preferred > BlockSize)
-        {
-            // A limit may leave room for one block where it leaves none for many.
-            try
-            {
-                return TryCreateSlab(BlockSize, mayReclaim);
-            }
-            catch (RmaRegistrationException)
-            {
-                throw e;
-            }
-        }
-    }
-
-    /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
-    private Slab? TryCreateSlab(long preferredBytes, bool mayReclaim)
-    {
-        SlabFactory slabs = Engine.Slabs;
-        long reserved = Engine.Memory.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(BlockSize), this, mayReclaim);
-        if (reserved == 0)
-            return null;
-        // Near the cap there may be room for a part of a block; that part is not taken.
-        int blocks = checked((int)(reserved / BlockSize));
-        long bytes = slabs.RoundToPages(blocks * BlockSize);
-        if (reserved != bytes)
-        {
-            Engine.Memory.Release(reserved - bytes);
-            Engine.Memory.InTransit.Leave(reserved - bytes);
-        }
-        try
-        {
-            return slabs.Create(this, bytes, BlockSize, blocks);
-        }
-        catch
-        {
-            Engine.Memory.InTransit.Leave(bytes);
-            throw;
-        }
     }
 
     private bool TryDestroyIdle(Func<SlabShelves, FreeBlocks?> choose, out long length)

@@ -78,7 +78,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         {
             span.Fail(e);
             engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), RmaTags.ErrorTypeOf(e));
-            engine.CountRegistrationFailure(e);
+            engine.Counters.CountRegistrationFailure(e, engine.Time);
             if (IsStillRegistered(e))
             {
                 // The transport may reach it for ever: it stays reserved, and keeps the context open.
@@ -155,7 +155,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         }
         catch (InsufficientMemoryException e)
         {
-            engine.CountRegistrationFailure(e);
+            engine.Counters.CountRegistrationFailure(e, engine.Time);
             throw new RmaRegistrationException(e.Message, "mmap", length, engine.Context.Traits.ProviderName, 12, "ENOMEM", e);
         }
     }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;
@@ -28,12 +29,31 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             return _regions.Keys.Sum(r => r.Region.Length >= atLeast ? r.Region.Length : 0);
     }
 
-    /// <summary>Registers memory. On failure the caller still owns the pin.</summary>
+    /// <summary>Registers memory. The pin is taken over, also where it fails.</summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes.</param>
     /// <param name="pin">Keeps it in place.</param>
     /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
     public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged)
+    {
+        try
+        {
+            if (address == 0)
+                throw new ArgumentOutOfRangeException(nameof(address), "The address must not be 0.");
+            Engine.CheckRequest(length);
+            return RegisterPinned(address, length, pin, isManaged);
+        }
+        catch (Exception e)
+        {
+            if (SlabFactory.IsStillRegistered(e))
+                PinsForGood.Keep(pin);
+            else
+                Engine.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
+            throw;
+        }
+    }
+
+    private RmaBuffer RegisterPinned(nint address, long length, MemoryHandle pin, bool isManaged)
     {
         // Where the system does not say, it is taken for what callers mostly have.
         MemoryRights rights = (isManaged ? null : MemoryMap.RightsOf(address, length)) ?? MemoryRights.All;
@@ -46,7 +66,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{Engine.Context.Traits.ProviderName}' registers no other.");
         ulong[] states = Slab.AllocateStates(length, 1);
         if (!Engine.Memory.TryReserveWhole(length))
-            throw Engine.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
+            throw Engine.Refusals.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
         RmaAccess access = rights.IsWritable ? Engine.SlabAccess : Engine.SlabAccess & ~RmaAccess.RemoteWrite;
         Slab slab;
         try
@@ -81,7 +101,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             Engine.Context.Traits.ProviderName,
             error,
             SystemErrors.NameOf(error));
-        Engine.CountRegistrationFailure(failure);
+        Engine.Counters.CountRegistrationFailure(failure, Engine.Time);
         Engine.Memory.Release(length);
         throw failure;
     }
@@ -133,5 +153,16 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
                 QuarantinedBuffers = Quarantined,
             };
         }
+    }
+
+    /// <summary>
+    /// What callers have pinned and a transport may reach for ever, since a registration could not be undone. Static: neither
+    /// the pool that pinned it nor its owner may be the last to refer to it, for then it would be freed.
+    /// </summary>
+    private static class PinsForGood
+    {
+        private static readonly ConcurrentQueue<MemoryHandle> Kept = [];
+
+        public static void Keep(MemoryHandle pin) => Kept.Enqueue(pin);
     }
 }

@@ -5,6 +5,9 @@ namespace AllocTools.Pooling;
 /// <summary>A request that waits for memory to be registered for it, or for room at the cap.</summary>
 internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
 {
+    // Of the caller: the owner's name and span of what is recorded for it.
+    private readonly ExecutionContext? _context = ExecutionContext.Capture();
+
     // Who awaits goes on elsewhere; who blocks is let go by whoever completes it.
     public Waiter(long length, int classIndex, long bytes, long since)
         : base(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -51,9 +54,6 @@ internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
 
     public CancellationTokenRegistration Cancellation { get; set; }
 
-    /// <summary>Of the caller: the owner's name and span of what is recorded for it.</summary>
-    public ExecutionContext? Context { get; } = ExecutionContext.Capture();
-
     /// <summary>The caller's span: what is registered for it is a child of that.</summary>
     public Activity? Span { get; } = Activity.Current;
 
@@ -65,5 +65,14 @@ internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
     {
         Timer?.Dispose();
         Cancellation.Unregister();
+    }
+
+    /// <summary>With the owner's name and the span of the caller that waits, not of the thread that serves it.</summary>
+    public void InContext(Action action)
+    {
+        if (_context is { } context)
+            ExecutionContext.Run(context, static run => ((Action)run!)(), action);
+        else
+            action();
     }
 }

@@ -138,7 +138,7 @@ internal sealed class WaiterQueue
     public void Signal()
     {
         HandOut();
-        if (Heads().Exists(w => _engine.Memory.HasRoomFor(w.Bytes, _engine.OwnerOf(w.Length))))
+        if (Heads().Exists(w => _engine.Memory.HasRoomFor(w.Bytes, _engine.Requests.OwnerOf(w.Length))))
             _server.Signal();
     }
 
@@ -268,8 +268,8 @@ internal sealed class WaiterQueue
             if (mayRegister)
                 Activity.Current = waiter.Span;
             bool isTaken = mayOvertake
-                ? _engine.TryTakeForWaiter(waiter.Length, mayRegister, out buffer)
-                : _engine.TryTakeUnneeded(waiter.Length, passed, mayRegister, out buffer);
+                ? _engine.Requests.TryTakeForWaiter(waiter.Length, mayRegister, out buffer)
+                : _engine.Requests.TryTakeUnneeded(waiter.Length, passed, mayRegister, out buffer);
             if (!isTaken)
                 return false;
         }
@@ -288,7 +288,7 @@ internal sealed class WaiterQueue
         {
             // Closed while memory was registered.
             unused.Add(buffer);
-            error = _engine.NotOpen();
+            error = _engine.Refusals.NotOpen();
             return TryTakeOut(waiter);
         }
         if (!TryTakeOut(waiter))
@@ -305,7 +305,7 @@ internal sealed class WaiterQueue
     private void Succeed(Waiter waiter, RmaBuffer buffer)
     {
         waiter.StopWatching();
-        InContextOf(waiter, () =>
+        waiter.InContext(() =>
         {
             buffer = _engine.Leaks.Sample(buffer);
             Record(waiter, null);
@@ -316,7 +316,7 @@ internal sealed class WaiterQueue
     private void Fail(Waiter waiter, Exception error)
     {
         waiter.StopWatching();
-        InContextOf(waiter, () => Record(waiter, RmaTags.ErrorTypeOf(error)));
+        waiter.InContext(() => Record(waiter, RmaTags.ErrorTypeOf(error)));
         waiter.SetException(error);
     }
 
@@ -325,7 +325,7 @@ internal sealed class WaiterQueue
         if (!TryRemove(waiter))
             return;
         waiter.StopWatching();
-        InContextOf(waiter, () => Record(waiter, "cancelled"));
+        waiter.InContext(() => Record(waiter, "cancelled"));
         waiter.SetCanceled(cancellationToken);
         // An older waiter that is gone no longer holds back the younger ones.
         Signal();
@@ -340,8 +340,8 @@ internal sealed class WaiterQueue
     private void FailLate(Waiter waiter)
     {
         waiter.StopWatching();
-        RmaPoolExhaustedException error = _engine.TimedOut(waiter.Length, waiter.Timeout);
-        InContextOf(waiter, () => Record(waiter, "timeout"));
+        RmaPoolExhaustedException error = _engine.Refusals.TimedOut(waiter.Length, waiter.Timeout);
+        waiter.InContext(() => Record(waiter, "timeout"));
         waiter.SetException(error);
         // A younger one that it held back may fit now.
         Signal();
@@ -351,15 +351,6 @@ internal sealed class WaiterQueue
     {
         if (waiter.Number != 0)
             _engine.Instruments?.RecordWait(_engine.Time.GetElapsedTime(waiter.Since), errorType);
-    }
-
-    /// <summary>With the owner's name and the span of the caller that waits, not of the thread that serves it.</summary>
-    private static void InContextOf(Waiter waiter, Action action)
-    {
-        if (waiter.Context is { } context)
-            ExecutionContext.Run(context, static run => ((Action)run!)(), action);
-        else
-            action();
     }
 
     /// <summary>It has not ended, and no thread is about to end it.</summary>

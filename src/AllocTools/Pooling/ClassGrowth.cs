@@ -1,0 +1,103 @@
+namespace AllocTools.Pooling;
+
+/// <summary>How a size class grows: by one thread at a time, outside of the class's lock, each time by twice as much up to the option's limit.</summary>
+internal sealed class ClassGrowth(SizeClass sizeClass)
+{
+    private const long FirstBytes = 1L << 20;
+
+    private readonly PoolEngine _engine = sizeClass.Engine;
+    private readonly Lock _gate = new();
+
+    // Its result: whether memory was registered.
+    private TaskCompletionSource<bool>? _running;
+    private long _nextBytes = Math.Min(FirstBytes, sizeClass.Engine.MaxSlabBytes);
+
+    /// <summary>Bytes that the class would grow by.</summary>
+    public long Next => Math.Max(Volatile.Read(ref _nextBytes) / sizeClass.BlockSize, 1) * sizeClass.BlockSize;
+
+    /// <summary>It has grown by so much.</summary>
+    public void Double(long bytes) => Volatile.Write(ref _nextBytes, Math.Min(Math.Max(bytes * 2, FirstBytes), _engine.MaxSlabBytes));
+
+    /// <summary>Has this thread be the one that has the class grow. Null: another one is.</summary>
+    public TaskCompletionSource<bool>? TryBegin(out Task<bool>? others)
+    {
+        lock (_gate)
+        {
+            others = _running?.Task;
+            return others is null ? _running = new TaskCompletionSource<bool>() : null;
+        }
+    }
+
+    public void End(TaskCompletionSource<bool> growth, bool hasGrown)
+    {
+        lock (_gate)
+            _running = null;
+        growth.SetResult(hasGrown);
+    }
+
+    /// <summary>Waits for another thread that is in the provider now; it needs no thread of the pool to get on.</summary>
+    /// <param name="growth">Its growth.</param>
+    /// <param name="until">When the caller's patience ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first wait.</param>
+    public bool IsOver(Task<bool> growth, ref long until)
+    {
+        TimeSpan most = _engine.RentTimeout;
+        if (most <= TimeSpan.Zero)
+            return growth.Wait(Timeout.InfiniteTimeSpan);
+        if (until == 0)
+            until = Environment.TickCount64 + (long)most.TotalMilliseconds;
+        // A wait may end a little before its time.
+        while (!growth.Wait(TimeSpan.FromMilliseconds(Math.Max(0, until - Environment.TickCount64))))
+        {
+            if (Environment.TickCount64 >= until)
+                return false;
+        }
+        return true;
+    }
+
+    /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
+    public Slab? TryRegister(long preferred, bool mayReclaim)
+    {
+        try
+        {
+            return TryCreateSlab(preferred, mayReclaim);
+        }
+        catch (RmaRegistrationException e) when (preferred > sizeClass.BlockSize)
+        {
+            // A limit may leave room for one block where it leaves none for many.
+            try
+            {
+                return TryCreateSlab(sizeClass.BlockSize, mayReclaim);
+            }
+            catch (RmaRegistrationException)
+            {
+                throw e;
+            }
+        }
+    }
+
+    /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
+    public Slab? TryCreateSlab(long preferredBytes, bool mayReclaim)
+    {
+        SlabFactory slabs = _engine.Slabs;
+        long reserved = _engine.Memory.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(sizeClass.BlockSize), sizeClass, mayReclaim);
+        if (reserved == 0)
+            return null;
+        // Near the cap there may be room for a part of a block; that part is not taken.
+        int blocks = checked((int)(reserved / sizeClass.BlockSize));
+        long bytes = slabs.RoundToPages(blocks * sizeClass.BlockSize);
+        if (reserved != bytes)
+        {
+            _engine.Memory.Release(reserved - bytes);
+            _engine.Memory.InTransit.Leave(reserved - bytes);
+        }
+        try
+        {
+            return slabs.Create(sizeClass, bytes, sizeClass.BlockSize, blocks);
+        }
+        catch
+        {
+            _engine.Memory.InTransit.Leave(bytes);
+            throw;
+        }
+    }
+}
