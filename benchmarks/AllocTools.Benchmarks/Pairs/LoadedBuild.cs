@@ -42,7 +42,8 @@ internal static class LoadedBuild
     private static Workload Load(string library, int size)
     {
         AssemblyLoadContext context = new(library);
-        context.Resolving += (own, name) => name.Name == "AllocTools" ? own.LoadFromAssemblyPath(library) : null;
+        // First: what the context does not have is looked for in the program's own, which has AllocTools, too.
+        context.LoadFromAssemblyPath(library);
         // This program once more, bound to that library.
         Assembly program = context.LoadFromAssemblyPath(typeof(LoadedBuild).Assembly.Location);
         object workload = program.GetType(typeof(OneInFlight).FullName!, throwOnError: true)!
