@@ -112,11 +112,11 @@ public sealed class DeferredReturnTests : IAsyncDisposable
     {
         RmaExposure[] exposures = [.. Enumerable.Range(0, 3).Select(_ => ExposeAndDispose(Pool))];
         FakeLogRecord first = Assert.Single(Deferred);
-        Assert.Contains("held it (1 ", first.Message, StringComparison.Ordinal);
+        Assert.Contains("held it (1).", first.Message, StringComparison.Ordinal);
         Assert.Equal(LogLevel.Warning, first.Level);
         _time.Advance(TimeSpan.FromMinutes(1));
         exposures = [.. exposures, ExposeAndDispose(Pool)];
-        Assert.Contains("4 were so far", Deferred[^1].Message, StringComparison.Ordinal);
+        Assert.Contains("So far: 4.", Deferred[^1].Message, StringComparison.Ordinal);
         Assert.Equal(2, Deferred.Length);
 
         await using var watched = new TestPool(o => (o.Access, o.LeakDetection) = (RmaAccess.RemoteWrite, RmaLeakDetection.All), _time, _logging);

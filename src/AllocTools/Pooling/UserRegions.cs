@@ -46,7 +46,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         catch (Exception e)
         {
             if (SlabFactory.IsStillRegistered(e))
-                PinsForGood.Keep(pin);
+                LastingPins.Keep(pin);
             else
                 Engine.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
             throw;
@@ -127,7 +127,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         if (Engine.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
             Engine.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
         else
-            PinsForGood.Keep(pin);
+            LastingPins.Keep(pin);
     }
 
     public override void ReleaseIdle()
@@ -159,7 +159,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
     /// What callers have pinned and a transport may reach for ever, since a registration could not be undone. Static: neither
     /// the pool that pinned it nor its owner may be the last to refer to it, for then it would be freed.
     /// </summary>
-    private static class PinsForGood
+    private static class LastingPins
     {
         private static readonly ConcurrentQueue<MemoryHandle> Kept = [];
 
