@@ -4,11 +4,14 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.HostMemory;
 
-/// <summary>Moves memory inside the process. Reads and writes are done when the call returns; a send waits for its receive.</summary>
+/// <summary>Moves memory inside the process. Short reads and writes are done when the call returns; a send waits for its receive.</summary>
 /// <remarks>
+/// A call copies up to <see cref="HostCopies.LongestInCall"/>. What is longer is copied by another thread, and what goes to the
+/// same peer after it waits for it.
 /// What a peer may do is checked as a fabric does it: by key, bounds and access of the registration, at the moment of
 /// the operation. An address is 8 bytes of a tag and 16 random ones. Each send meets the oldest receive of its peer; of the two
-/// queues at most one has entries. Messages are copied under the receiver's lock, so that neither buffer is given up meanwhile.
+/// queues at most one has entries. Short messages are copied under the receiver's lock, and long ones by the receiver's <see cref="HostCopies"/>, so that
+/// neither buffer is given up meanwhile: closing takes the lock, and waits for the copies.
 /// </remarks>
 internal sealed class HostDriver : RmaEndpointDriver
 {
@@ -31,11 +34,16 @@ internal sealed class HostDriver : RmaEndpointDriver
     // Wherever a send of ours may wait; peers that were removed stay in.
     private readonly ConcurrentDictionary<HostDriver, bool> _sentTo = new();
     private readonly Dictionary<HostDriver, ulong> _numbers = [];
+    private readonly HostCopies _copies;
+    private readonly Action? _onLongCopy;
     private ulong _lastNumber;
     private bool _closed;
 
-    public HostDriver()
+    /// <param name="onLongCopy">Called before each copy that another thread does, by that thread; for tests.</param>
+    public HostDriver(Action? onLongCopy = null)
     {
+        _onLongCopy = onLongCopy;
+        _copies = new HostCopies(Run);
         _address = [.. AddressTag, .. _id.ToByteArray()];
         HostFabric.Add(_id, this);
     }
@@ -77,12 +85,14 @@ internal sealed class HostDriver : RmaEndpointDriver
         return true;
     }
 
-    public override RmaPostResult Post(RmaDriverOperation operation) => operation.Kind switch
+    public override RmaPostResult Post(RmaDriverOperation operation)
     {
-        RmaOperationKind.Send => Send(operation, ((HostPeer)operation.Peer!).Driver),
-        RmaOperationKind.Receive => Receive(operation),
-        _ => CopyAndNotify(operation),
-    };
+        if (operation.Kind == RmaOperationKind.Receive)
+            return Receive(operation);
+        // A message is copied when it meets its receive.
+        long length = operation.Kind == RmaOperationKind.Send ? 0 : operation.Length;
+        return _copies.TryAdd(this, operation, null, ((HostPeer)operation.Peer!).Driver, length) ? RmaPostResult.Posted : PostNow(operation);
+    }
 
     public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
     {
@@ -104,12 +114,14 @@ internal sealed class HostDriver : RmaEndpointDriver
     public override void Cancel(RmaDriverOperation operation)
     {
         HostDriver at = operation.Peer is HostPeer peer ? peer.Driver : this;
+        // First: a send goes from there to its peer.
+        bool isTakenBack = _copies.TryCancel(operation);
         lock (at._gate)
         {
-            if (operation.Kind == RmaOperationKind.Receive ? !at._receives.Remove(operation) : !at._sends.Remove((this, operation)))
-                return;
+            isTakenBack |= operation.Kind == RmaOperationKind.Receive ? at._receives.Remove(operation) : at._sends.Remove((this, operation));
         }
-        Report(new Completion(operation.Index, 0, Canceled, null));
+        if (isTakenBack)
+            Report(new Completion(operation.Index, 0, Canceled, null));
     }
 
     public override string? FindLoss(RmaDriverOperation operation, int error) => error == ConnectionReset ? ClosedReason : null;
@@ -132,6 +144,7 @@ internal sealed class HostDriver : RmaEndpointDriver
             _sends.Clear();
             _receives.Clear();
         }
+        left.AddRange(_copies.Close().Where(c => c.Receive is not null).Select(c => (c.Sender, c.Operation)));
         foreach ((HostDriver sender, RmaDriverOperation operation) in left)
         {
             if (sender != this)
@@ -149,6 +162,7 @@ internal sealed class HostDriver : RmaEndpointDriver
                         at._sends.Remove(node);
                 }
             }
+            at._copies.WaitFor(this);
         }
         foreach (HostDriver other in HostFabric.All())
         {
@@ -163,6 +177,27 @@ internal sealed class HostDriver : RmaEndpointDriver
     protected internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<HostDriver, HostPeer>(((HostPeer)peer).Driver, (HostPeer)peer));
 
     private const string ClosedReason = "its endpoint was closed";
+
+    private RmaPostResult PostNow(RmaDriverOperation operation) => operation.Kind == RmaOperationKind.Send
+        ? Send(operation, ((HostPeer)operation.Peer!).Driver)
+        : CopyAndNotify(operation);
+
+    /// <summary>Does what calls have left to another thread, by that thread.</summary>
+    private void Run(HostCopy copy)
+    {
+        _onLongCopy?.Invoke();
+        int index = copy.Operation.Index;
+        if (copy.Receive is { } receive)
+        {
+            long length = copy.Operation.Length;
+            Deliver(copy.Sender, copy.Operation, receive);
+            copy.Sender.Report(new Completion(index, length, 0, null));
+            return;
+        }
+        RmaPostResult result = PostNow(copy.Operation);
+        if (result.Status != RmaPostStatus.Posted)
+            Report(new Completion(index, result.Length, result.Error, null));
+    }
 
     private RmaPostResult CopyAndNotify(RmaDriverOperation operation)
     {
@@ -215,6 +250,8 @@ internal sealed class HostDriver : RmaEndpointDriver
         {
             if (at._closed)
                 return RmaPostResult.Refused(ConnectionReset);
+            if (_copies.IsCancelled(send))
+                return RmaPostResult.Refused(Canceled);
             if (at._receives.First is not { } first)
             {
                 _sentTo[at] = true;
@@ -222,8 +259,10 @@ internal sealed class HostDriver : RmaEndpointDriver
                 return RmaPostResult.Posted;
             }
             at._receives.RemoveFirst();
-            at.Deliver(this, send, first.Value);
-            return RmaPostResult.Done(send.Length);
+            if (at.TryDeliver(this, send, first.Value))
+                return RmaPostResult.Done(send.Length);
+            _sentTo[at] = true;
+            return RmaPostResult.Posted;
         }
     }
 
@@ -240,10 +279,21 @@ internal sealed class HostDriver : RmaEndpointDriver
             (HostDriver sender, RmaDriverOperation send) = first.Value;
             long length = send.Length;
             int index = send.Index;
-            Deliver(sender, send, receive);
-            sender.Report(new Completion(index, length, 0, null));
+            if (TryDeliver(sender, send, receive))
+                sender.Report(new Completion(index, length, 0, null));
             return RmaPostResult.Posted;
         }
+    }
+
+    /// <summary>Copies a message to a receive of this endpoint. The caller must hold the lock.</summary>
+    /// <returns>False: another thread copies it, and reports both ends.</returns>
+    private bool TryDeliver(HostDriver sender, RmaDriverOperation send, RmaDriverOperation receive)
+    {
+        long length = send.Length <= receive.Length ? send.Length : 0;
+        if (_copies.TryAdd(sender, send, receive, _receives, length))
+            return false;
+        Deliver(sender, send, receive);
+        return true;
     }
 
     /// <summary>Copies a message to a receive of this endpoint.</summary>
