@@ -277,13 +277,21 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         if (_slab is null)
             LeaseErrors.ThrowDefault();
         if (!_slab.IsRented(_index, _lease))
-            LeaseErrors.ThrowReturned();
+            LeaseErrors.ThrowReturned(_slab);
         return _slab;
     }
+
+    /// <summary>For what has found that the lease has ended.</summary>
+    [DoesNotReturn]
+    internal void ThrowReturned() => LeaseErrors.ThrowReturned(_slab!);
 
     [DoesNotReturn]
     private static void ThrowTooLong(long length) => throw new InvalidOperationException(
         $"{InWords.Size(length)} are more than a span or memory can hold ({InWords.Number(int.MaxValue)}); take parts of it with GetSpan(offset, length).");
+
+    /// <summary>How long it is, of which pool, and whether it was returned.</summary>
+    public override string ToString() => _slab is null ? "no buffer"
+        : $"buffer of {InWords.Bytes(Length)} of pool '{_slab.Owner.Engine.Name}'{(IsRented ? "" : ", returned")}";
 
     /// <summary>True when both are the same lease.</summary>
     /// <param name="other">Another buffer.</param>

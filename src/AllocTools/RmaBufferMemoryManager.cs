@@ -48,7 +48,7 @@ internal sealed unsafe class RmaBufferMemoryManager(RmaBuffer buffer) : MemoryMa
     {
         nint address = IsAskedBySocket() ? UnreachableMemory.Address : 0;
         if (address == 0)
-            LeaseErrors.ThrowReturned();
+            buffer.ThrowReturned();
         buffer.ReportUseBySocket();
         return new Span<byte>((void*)address, (int)buffer.Length);
     }

@@ -1,3 +1,5 @@
+using AllocTools.Validation;
+
 namespace AllocTools;
 
 /// <summary>A part of a rented buffer: what an operation reads or fills.</summary>
@@ -57,6 +59,9 @@ public readonly struct RmaSlice
             return Slice(offset, length);
         }
     }
+
+    /// <summary>Which bytes of which buffer.</summary>
+    public override string ToString() => Buffer.IsDefault ? Buffer.ToString() : $"{InWords.Bytes(Length)} at offset {InWords.Number(Offset)} of a {Buffer}";
 
     /// <summary>The whole buffer as a slice.</summary>
     /// <param name="buffer">The buffer.</param>

@@ -53,7 +53,7 @@ public sealed class SlotPoolTests
                     continue;
                 }
                 WaitingOperation waiting = Waiting();
-                pool.Wait(waiting);
+                pool.TryWait(waiting);
                 Assert.True(waiting.Task.Wait(TimeSpan.FromSeconds(30)), "forgotten");
             }
         });
@@ -74,9 +74,9 @@ public sealed class SlotPoolTests
         });
         Assert.True(pool.TryTake(out OperationSlot? slot));
         WaitingOperation first = Waiting(), second = Waiting(), third = Waiting();
-        pool.Wait(first);
-        LinkedListNode<WaitingOperation> node = pool.Wait(second);
-        pool.Wait(third);
+        pool.TryWait(first);
+        LinkedListNode<WaitingOperation> node = pool.TryWait(second)!;
+        pool.TryWait(third);
         Assert.True(pool.TryRemove(node));
         Assert.False(pool.TryRemove(node));
         pool.Return(slot);
@@ -101,8 +101,8 @@ public sealed class SlotPoolTests
             Assert.False(pool.TryTake(out _));
             return given == 1;
         });
-        pool.Wait(Waiting());
-        pool.Wait(Waiting());
+        pool.TryWait(Waiting());
+        pool.TryWait(Waiting());
         Assert.Equal(2, given);
         Assert.Equal(2, TakeAll(pool).Count);
     }

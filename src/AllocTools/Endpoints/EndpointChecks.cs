@@ -47,7 +47,11 @@ internal static class EndpointChecks
                 throw new ArgumentOutOfRangeException(nameof(operation), kind, "There is no such operation.");
         }
         if (!ReferenceEquals(operation.Local.Buffer.Context, context))
-            throw new ArgumentException("The buffer is of a pool on another context than this endpoint's; an endpoint takes buffers of its own context only.", LocalNameOf(kind));
+        {
+            throw new ArgumentException(
+                $"The {operation.Local.Buffer} is on another context, of provider '{operation.Local.Buffer.Context.Traits.ProviderName}', than this endpoint of provider '{context.Traits.ProviderName}'. Rent from a pool on the endpoint's own context (IRmaEndpoint.Context), or open the endpoint on the pool's.",
+                LocalNameOf(kind));
+        }
     }
 
     /// <summary>The parameter that an operation's own memory is.</summary>
@@ -80,9 +84,19 @@ internal static class EndpointChecks
     /// <exception cref="ArgumentException">The peer is another endpoint's, or the default value.</exception>
     public static void ThrowIfNotInsertedAt(IRmaEndpoint endpoint, RmaPeer peer, string parameter)
     {
-        if (!ReferenceEquals(peer.Owner, endpoint) || peer.Entry is null)
-            throw new ArgumentException("The peer was not inserted at this endpoint; insert it, and import its memory here.", parameter);
+        if (peer.Entry is null)
+            throw new ArgumentException("The peer is the default value; insert it at this endpoint (InsertPeer).", parameter);
+        if (ReferenceEquals(peer.Owner, endpoint))
+            return;
+        // What is used is named: a write or read names memory that the other endpoint has imported.
+        string what = parameter is "source" or "destination" ? $"The remote memory was imported by another endpoint, as peer {peer.Handle}'s" : $"Peer {peer.Handle} was inserted at another endpoint";
+        throw new ArgumentException(
+            $"{what}: {Describe(peer.Owner)}. It can't be used at this one, {Describe(endpoint)}. Insert the peer here (InsertPeer), and import its memory here (Import).",
+            parameter);
     }
+
+    private static string Describe(IRmaEndpoint endpoint) =>
+        $"{(endpoint.GetStatistics().State == RmaEndpointState.Closed ? "closed, " : "")}of provider '{endpoint.Context.Traits.ProviderName}'";
 
     /// <exception cref="ArgumentException">Nothing can be done with the memory.</exception>
     public static void ThrowIfGrantsNothing(in RemoteMemory memory)

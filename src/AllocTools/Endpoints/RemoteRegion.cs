@@ -1,3 +1,5 @@
+using AllocTools.Validation;
+
 namespace AllocTools;
 
 /// <summary>
@@ -67,22 +69,42 @@ public sealed class RemoteRegion : IDisposable
     /// <exception cref="ObjectDisposedException">The region is disposed.</exception>
     internal void AddUse()
     {
-        ThrowIfDisposed();
+        if (!TryAddUse())
+            throw Disposed("");
+    }
+
+    /// <returns>False: the region is disposed.</returns>
+    internal bool TryAddUse()
+    {
+        if (IsDisposed)
+            return false;
         if (_unmap is null)
-            return;
+            return true;
         int seen = Volatile.Read(ref _uses);
-        while (true)
+        while (seen != 0)
         {
-            ObjectDisposedException.ThrowIf(seen == 0, this);
             int before = Interlocked.CompareExchange(ref _uses, seen + 1, seen);
             if (before == seen)
-                return;
+                return true;
             seen = before;
         }
+        return false;
     }
 
     /// <exception cref="ObjectDisposedException">The region is disposed.</exception>
-    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+    internal void ThrowIfDisposed()
+    {
+        if (IsDisposed)
+            throw Disposed("");
+    }
+
+    /// <param name="where">What the error begins with, such as which operation it is of.</param>
+    internal ObjectDisposedException Disposed(string where) => new(
+        nameof(RemoteRegion), $"{where}The RemoteRegion is disposed: {Describe()}. Import the peer's memory again, and dispose a region after the last operation with it.");
+
+    private bool IsDisposed => Volatile.Read(ref _disposed) != 0;
+
+    private string Describe() => $"{InWords.Bytes(Length)} of {Peer}";
 
     /// <summary>Keeps a mapped key that an <see cref="AddUse"/> keeps already; the region may have been disposed meanwhile.</summary>
     internal void AddUseAgain()
@@ -97,6 +119,9 @@ public sealed class RemoteRegion : IDisposable
         if (_unmap is not null && Interlocked.Decrement(ref _uses) == 0)
             _unmap();
     }
+
+    /// <summary>How long it is, whose, and what was granted.</summary>
+    public override string ToString() => $"{Describe()}, for {Memory.Access}{(IsDisposed ? ", disposed" : "")}";
 
     /// <summary>Lets go of it. A mapped key is unmapped once no operation uses it.</summary>
     public void Dispose()

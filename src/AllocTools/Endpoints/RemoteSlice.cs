@@ -1,3 +1,5 @@
+using AllocTools.Validation;
+
 namespace AllocTools;
 
 /// <summary>A part of a peer's memory: what a read or a write names.</summary>
@@ -48,6 +50,9 @@ public readonly struct RemoteSlice
             return Slice(offset, length);
         }
     }
+
+    /// <summary>Which bytes of which region.</summary>
+    public override string ToString() => Region is null ? "no remote memory" : $"{InWords.Bytes(Length)} at offset {InWords.Number(Offset)} of {Region}";
 
     /// <summary>The whole region as a slice.</summary>
     /// <param name="region">The region.</param>

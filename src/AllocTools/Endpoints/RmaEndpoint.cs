@@ -227,6 +227,7 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     public RmaBatch CreateBatch(int capacity = 64)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(capacity);
+        ThrowIfClosed();
         return new RmaBatch(this, new BatchRun(_starter, capacity));
     }
 
@@ -446,7 +447,7 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <summary>Checks an operation that is added to a batch, as if it were started.</summary>
     internal void CheckForBatch(in RmaOperation operation)
     {
-        ObjectDisposedException.ThrowIf(_gate.IsClosed, this);
+        ThrowIfClosed();
         ThrowIfInvalid(operation);
         if (_errors.FindReasonAgainst(operation) is ArgumentException mistake)
             throw mistake;
@@ -584,7 +585,17 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         _contextLease.Dispose();
     }
 
-    private void Enter() => ObjectDisposedException.ThrowIf(!_gate.TryEnter(), this);
+    private void Enter()
+    {
+        if (!_gate.TryEnter())
+            throw _errors.Disposed();
+    }
+
+    private void ThrowIfClosed()
+    {
+        if (_gate.IsClosed)
+            throw _errors.Disposed();
+    }
 
     private static ValueTask WithoutResult(ValueTask<RmaReceiveResult> task)
     {

@@ -21,6 +21,7 @@ public readonly record struct RmaPeer
     /// <summary>The peer itself: transports give numbers again.</summary>
     internal RmaDriverPeer? Entry { get; }
 
-    /// <summary>The number alone.</summary>
-    public override string ToString() => $"peer {Handle}";
+    /// <summary>Its number and its endpoint's provider, and whether it was removed or lost.</summary>
+    public override string ToString() => Entry is null ? "no peer"
+        : $"peer {Handle} of provider '{Owner.Context.Traits.ProviderName}'{(Entry.IsRemoved ? ", removed" : Entry.IsLost ? ", lost" : "")}";
 }

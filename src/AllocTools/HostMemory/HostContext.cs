@@ -32,7 +32,7 @@ internal sealed class HostContext(HostProviderOptions options, ILogger logger) :
     {
         ArgumentOutOfRangeException.ThrowIfZero(address);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        ObjectDisposedException.ThrowIf(IsClosed, this);
+        ThrowIfClosed();
         bool locked = options.Locking != PageLocking.None && TryLock(address, length);
         return HostFabric.Add(Description, address, length, access, locked);
     }
@@ -50,7 +50,20 @@ internal sealed class HostContext(HostProviderOptions options, ILogger logger) :
             throw Failed("munlock", host.Length, error);
     }
 
-    public override IRmaEndpoint OpenEndpoint() => new RmaEndpoint(this, new HostDriver(), options.Endpoint);
+    public override IRmaEndpoint OpenEndpoint()
+    {
+        ThrowIfClosed();
+        var driver = new HostDriver();
+        try
+        {
+            return new RmaEndpoint(this, driver, options.Endpoint);
+        }
+        catch
+        {
+            driver.Close(isRecalled: true);
+            throw;
+        }
+    }
 
     private bool TryLock(nint address, long length)
     {

@@ -110,7 +110,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         if ((access & ~_mostAccess) != 0)
             throw new NotSupportedException($"The provider's option Access is {_options.Access}, so memory can't be registered for {access & ~_mostAccess}.");
-        ObjectDisposedException.ThrowIf(IsClosed, this);
+        ThrowIfClosed();
         MrHandle handle = Open(address, length, local | RemoteFlags(access), out ulong? ownKey);
         try
         {
@@ -148,7 +148,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     public override IRmaEndpoint OpenEndpoint()
     {
-        ObjectDisposedException.ThrowIf(IsClosed, this);
+        ThrowIfClosed();
         if (_options.Endpoint.CompletionLevel == LibfabricCompletionLevel.Delivery && !Traits.DeliveryComplete)
         {
             throw new RmaProviderException(

@@ -25,7 +25,7 @@ internal sealed class HoldLedger
             ref ulong state = ref slab.State(index);
             ulong seen = Volatile.Read(ref state);
             if (lease is { } expected && (seen & ~Slab.HoldMask) != expected)
-                LeaseErrors.ThrowReturned();
+                LeaseErrors.ThrowReturned(slab);
             ulong holds = seen & Slab.HoldMask;
             if (holds < Slab.HoldsInLedger - 1)
                 return false;

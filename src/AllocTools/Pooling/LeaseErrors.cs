@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
@@ -10,8 +11,8 @@ internal static class LeaseErrors
         "This is the default RmaBuffer, not a rented one. Rent it from a pool first.");
 
     [DoesNotReturn]
-    public static void ThrowReturned() => throw new InvalidOperationException(
-        "This buffer was returned to its pool and may be somebody else's by now. Use a buffer only until it is disposed, and dispose it once.");
+    public static void ThrowReturned(Slab slab) => throw new InvalidOperationException(
+        $"This {Describe(slab)} was returned and may be somebody else's by now. Use a buffer only until it is disposed, and dispose it once.");
 
     [DoesNotReturn]
     public static void ThrowHeld(int holds) => throw new InvalidOperationException(
@@ -26,6 +27,13 @@ internal static class LeaseErrors
         "This hold was released before, through a copy of it. A hold is kept in one place and released once.");
 
     [DoesNotReturn]
-    public static void ThrowLateReturn(string pool) => throw new ObjectDisposedException(
-        nameof(IRmaMemoryPool), $"The buffer was returned after its pool '{pool}' was disposed. It was taken back all the same; return buffers before the pool's DrainTimeout ends.");
+    public static void ThrowLateReturn(Slab slab) => throw new ObjectDisposedException(
+        nameof(IRmaMemoryPool), $"The {Describe(slab)} was returned after the pool was disposed. It was taken back all the same; return buffers before the pool's DrainTimeout ends.");
+
+    /// <summary>A buffer's pool, with its length and who has rented it, where the lease is watched.</summary>
+    private static string Describe(Slab slab)
+    {
+        string pool = $"of pool '{slab.Owner.Engine.Name}'";
+        return slab.Tracker is { } tracker ? $"buffer of {InWords.Size(tracker.Length)} {pool}, rented by {tracker.Owner}," : $"buffer {pool}";
+    }
 }

@@ -53,7 +53,7 @@ internal sealed class Refusals(PoolEngine engine)
         engine.Requests.ClassOf(length) == engine.ClassCount - 1 && engine.Requests.BytesFor(length) > engine.Budget.Limit - engine.InitialRegions.Sum(r => r.Length);
 
     public ObjectDisposedException NotOpen() => new(
-        nameof(IRmaMemoryPool), $"The pool '{engine.Name}' is {(engine.IsClosed ? "disposed" : "draining")}: nothing can be rented any more.");
+        nameof(IRmaMemoryPool), $"The pool '{engine.Name}' is {(engine.IsClosed ? "disposed" : "draining, to be disposed")}: nothing can be rented any more. Stop what rents before the pool is drained or disposed.");
 
     [DoesNotReturn]
     public void ThrowLength(long length) => throw new ArgumentOutOfRangeException(

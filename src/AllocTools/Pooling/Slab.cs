@@ -70,6 +70,9 @@ internal sealed unsafe class Slab
     /// <summary>Bytes of a block.</summary>
     public long BlockSize { get; }
 
+    /// <summary>What watches the one lease that this copy goes with; null for all others.</summary>
+    public LeaseTracker? Tracker => _tracker;
+
     /// <summary>Its number in its class, while it is there.</summary>
     public int Number { get; set; }
 
@@ -111,7 +114,7 @@ internal sealed unsafe class Slab
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) == lease || TryEndHeld(index, lease, isStrict: true))
             TakeBack(index, lease + GenerationUnit);
         if (isLate)
-            LeaseErrors.ThrowLateReturn(Owner.Engine.Name);
+            LeaseErrors.ThrowLateReturn(this);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -129,7 +132,7 @@ internal sealed unsafe class Slab
         do
         {
             if (!IsRented(index, lease))
-                LeaseErrors.ThrowReturned();
+                LeaseErrors.ThrowReturned(this);
             if (Owner.Engine.Ledger.TryDeferReturn(_origin, index, lease, isStrict, out int holds))
             {
                 _tracker?.Dispose();
@@ -145,7 +148,7 @@ internal sealed unsafe class Slab
     public void GiveBack(int index, ulong lease)
     {
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) != lease)
-            LeaseErrors.ThrowReturned();
+            LeaseErrors.ThrowReturned(this);
         _tracker?.Dispose();
         Owner.OnGivenBack(_origin, index, lease + GenerationUnit);
     }
@@ -157,7 +160,7 @@ internal sealed unsafe class Slab
         {
             ulong seen = Volatile.Read(ref state);
             if ((seen & ~HoldMask) != lease)
-                LeaseErrors.ThrowReturned();
+                LeaseErrors.ThrowReturned(this);
             if ((seen & HoldMask) >= HoldsInLedger - 1)
             {
                 if (Owner.Engine.Ledger.TryAddHold(_origin, index, lease))
@@ -198,7 +201,7 @@ internal sealed unsafe class Slab
         if (Owner.Engine.Ledger.TryPin(_origin, index, lease))
             return;
         ReleaseHold(index, HoldKind.Counted);
-        LeaseErrors.ThrowReturned();
+        LeaseErrors.ThrowReturned(this);
     }
 
     public void QuarantineHold(int index) => Owner.Engine.Ledger.Quarantine(_origin, index);

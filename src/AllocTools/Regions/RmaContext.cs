@@ -47,7 +47,7 @@ public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = nu
                 return new RmaContextLease(Release);
             seen = before;
         }
-        throw new ObjectDisposedException(GetType().FullName, $"The context of provider '{Traits.ProviderName}' is closed.");
+        throw Closed();
     }
 
     /// <summary>Releases the opener's reference, once. The last reference closes.</summary>
@@ -76,6 +76,13 @@ public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = nu
         Context = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
     };
 
+    /// <exception cref="ObjectDisposedException">The last reference was released.</exception>
+    internal void ThrowIfClosed()
+    {
+        if (IsClosed)
+            throw Closed();
+    }
+
     /// <summary>True once the last reference was released.</summary>
     protected bool IsClosed => Volatile.Read(ref _references) <= 0;
 
@@ -83,6 +90,9 @@ public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = nu
     protected virtual void Close()
     {
     }
+
+    private ObjectDisposedException Closed() => new(
+        GetType().Name, $"The context of provider '{Traits.ProviderName}' is closed: it was disposed, as were all pools and endpoints on it. Open another one (IRmaProvider.Open).");
 
     private void Release()
     {

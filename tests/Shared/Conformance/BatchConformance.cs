@@ -122,6 +122,52 @@ public abstract class BatchConformance<TTransport> : EndpointConformance<TTransp
         }
     }
 
+    /// <summary>What was right when it was added, and no longer is when the batch is run.</summary>
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task ABatchThatCantBeStartedNamesTheOperation(string mode)
+    {
+        await using var pair = new ConformingPair<TTransport>(mode);
+        IRmaEndpoint endpoint = pair.Left.Endpoint;
+        using RmaBuffer target = pair.Right.Pool.Rent(64);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(pair.Left.Peer, exposure.Remote);
+        RmaBuffer source = pair.Left.Pool.Rent(64);
+
+        RmaBuffer returned = pair.Left.Pool.Rent(64);
+        RmaBatch batch = endpoint.CreateBatch();
+        batch.Write(source, remote);
+        batch.Write(returned, remote);
+        batch.Write(returned, remote);
+        returned.Dispose();
+        AssertNames<InvalidOperationException>(batch, "Operation 1 of a batch of 3 can't be started: This buffer of pool 'default' was returned");
+
+        RemoteRegion released = endpoint.Import(pair.Left.Peer, exposure.Remote);
+        batch.Clear();
+        batch.Write(source, remote);
+        batch.Write(source, remote);
+        batch.Write(source, released);
+        released.Dispose();
+        AssertNames<ObjectDisposedException>(batch, $"Operation 2 of a batch of 3 can't be started: The RemoteRegion is disposed: 64 bytes of {pair.Left.Peer}.");
+
+        RmaPeer itself = endpoint.InsertPeer(endpoint.Address.Span);
+        batch.Clear();
+        batch.Write(source, remote);
+        batch.Send(source, itself);
+        endpoint.RemovePeer(itself);
+        AssertNames<InvalidOperationException>(batch, $"Operation 1 of a batch of 2 can't be started: peer {itself.Handle} of provider '{pair.Traits.ProviderName}', removed.");
+
+        // Nothing is left held, and the batch can be used again.
+        batch.Clear();
+        batch.Write(source, remote);
+        await batch.RunAsync(cancellationToken: Token);
+        source.Return();
+    }
+
+    private static void AssertNames<TError>(RmaBatch batch, string start)
+        where TError : Exception =>
+        Assert.StartsWith(start, Assert.Throws<TError>(() => { _ = batch.RunAsync(cancellationToken: Token).AsTask(); }).Message, StringComparison.Ordinal);
+
     private static async Task RunsManyTimes(ConformingPair<TTransport> pair, int count, int length)
     {
         using RmaBuffer target = pair.Right.Pool.Rent(count * length);

@@ -117,20 +117,40 @@ public sealed class EndpointMistakes : IAsyncDisposable
         AssertThrows(typeof(ArgumentException), "operation", "posting nothing", () => endpoint.TryPost(default));
     }
 
+    /// <summary>What belongs to another endpoint is named, and both endpoints by their providers.</summary>
+    public void CheckStrangersAreNamed()
+    {
+        string provider = $"of provider '{_here.Endpoint.Context.Traits.ProviderName}'";
+        AssertSays("The remote memory was imported by another endpoint, as peer ", () => _here.Endpoint.WriteAsync(_buffer, _importedThere));
+        AssertSays($"'s: {provider}. It can't be used at this one, {provider}. Insert the peer here (InsertPeer), and import its memory here (Import).", () => _here.Endpoint.WriteAsync(_buffer, _importedThere));
+        AssertSays($"Peer {_there.Peer.Handle} was inserted at another endpoint: {provider}.", () => _here.Endpoint.SendAsync(_buffer, _there.Peer));
+        AssertSays($"is on another context, {provider}, than this endpoint {provider}.", () => _here.Endpoint.SendAsync(_foreign, _here.Peer));
+        AssertSays($"The RemoteRegion is disposed: 1,000 bytes of {_here.Peer}.", () => _here.Endpoint.WriteAsync(_buffer, _released));
+        AssertSays($"peer {_ofRemoved.Peer.Handle} {provider}, is not at the endpoint", () => _here.Endpoint.WriteAsync(_buffer, _ofRemoved));
+        _there.Endpoint.Dispose();
+        AssertSays($"'s: closed, {provider}.", () => _here.Endpoint.WriteAsync(_buffer, _importedThere));
+    }
+
     /// <summary>Closes the endpoint, so it comes last.</summary>
     public void CheckClosed()
     {
         IRmaEndpoint endpoint = _here.Endpoint;
+        RmaBatch batch = endpoint.CreateBatch();
         endpoint.Dispose();
         Assert.All(Usual(), operation =>
         {
-            AssertThrows(typeof(ObjectDisposedException), null, $"{operation.Kind} of a closed endpoint", () => Start(operation, null));
-            AssertThrows(typeof(ObjectDisposedException), null, $"{operation.Kind}, posted, of a closed endpoint", () => endpoint.TryPost(operation));
+            AssertClosed($"{operation.Kind}", () => Start(operation, null));
+            AssertClosed($"{operation.Kind}, posted", () => endpoint.TryPost(operation));
         });
-        AssertThrows(typeof(ObjectDisposedException), null, "polling a closed endpoint", () => endpoint.Poll([]));
-        AssertThrows(typeof(ObjectDisposedException), null, "inserting a peer at a closed endpoint", () => endpoint.InsertPeer(_there.Endpoint.Address.Span));
-        AssertThrows(typeof(ObjectDisposedException), null, "removing a peer of a closed endpoint", () => endpoint.RemovePeer(_here.Peer));
-        AssertThrows(typeof(ObjectDisposedException), null, "importing at a closed endpoint", () => endpoint.Import(_here.Peer, _exposure.Remote));
+        AssertClosed("writing with a notification", () => endpoint.WriteAsync(_buffer, _remote, notification: 1, cancellationToken: Token));
+        AssertClosed("polling", () => endpoint.Poll([]));
+        AssertClosed("polling notifications", () => endpoint.PollNotifications([]));
+        AssertClosed("inserting a peer", () => endpoint.InsertPeer(_there.Endpoint.Address.Span));
+        AssertClosed("removing a peer", () => endpoint.RemovePeer(_here.Peer));
+        AssertClosed("importing", () => endpoint.Import(_here.Peer, _exposure.Remote));
+        AssertClosed("making a batch", () => endpoint.CreateBatch());
+        AssertClosed("adding to a batch", () => batch.Write(_buffer, _remote));
+        AssertClosed("running a batch", () => batch.RunAsync(cancellationToken: Token));
     }
 
     public async ValueTask DisposeAsync()
@@ -191,6 +211,21 @@ public sealed class EndpointMistakes : IAsyncDisposable
         Assert.True(error?.GetType() == type, $"{mistake}: {error?.ToString() ?? "nothing was thrown"}");
         if (error is ArgumentException argument)
             Assert.True(argument.ParamName == parameter, $"{mistake}: {error}");
+    }
+
+    private static void AssertSays(string text, Func<ValueTask> call) =>
+        Assert.Contains(text, Assert.ThrowsAny<Exception>(() => { _ = call().AsTask(); }).Message, StringComparison.Ordinal);
+
+    private void AssertClosed(string call, Action made) => AssertClosed(call, () =>
+    {
+        made();
+        return ValueTask.CompletedTask;
+    });
+
+    private void AssertClosed(string call, Func<ValueTask> made)
+    {
+        AssertThrows(typeof(ObjectDisposedException), null, $"{call} at a closed endpoint", made);
+        AssertSays($"The endpoint of provider '{_here.Endpoint.Context.Traits.ProviderName}' is disposed.", made);
     }
 
     private T Keep<T>(T opened)

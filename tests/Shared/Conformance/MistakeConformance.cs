@@ -15,6 +15,7 @@ public abstract class MistakeConformance<TTransport> : EndpointConformance<TTran
         mistakes.CheckTimeouts();
         mistakes.CheckCancelled();
         mistakes.CheckPeersAndMemory();
+        mistakes.CheckStrangersAreNamed();
         mistakes.CheckClosed();
     }
 }

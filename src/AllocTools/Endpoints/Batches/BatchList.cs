@@ -59,8 +59,8 @@ internal sealed class BatchList
     }
 
     /// <summary>Holds all buffers, and keeps all mapped keys.</summary>
-    /// <exception cref="InvalidOperationException">A buffer was returned.</exception>
-    /// <exception cref="ObjectDisposedException">A region is disposed.</exception>
+    /// <exception cref="InvalidOperationException">A buffer was returned; the message names the first operation with it.</exception>
+    /// <exception cref="ObjectDisposedException">A region is disposed; the message names the first operation with it.</exception>
     public void Hold()
     {
         int held = 0, used = 0;
@@ -68,9 +68,13 @@ internal sealed class BatchList
         try
         {
             for (; held < holds.Length; held++)
-                holds[held] = _buffers[held].Hold();
+                holds[held] = HoldBuffer(held);
             for (; used < _regions.Count; used++)
-                _regions[used].AddUse();
+            {
+                RemoteRegion region = _regions[used];
+                if (!region.TryAddUse())
+                    throw region.Disposed(NameFirst(e => e.Region == region));
+            }
         }
         catch
         {
@@ -78,6 +82,9 @@ internal sealed class BatchList
             throw;
         }
     }
+
+    /// <summary>The first operation with a property, as an error's message begins with it.</summary>
+    public string NameFirst(Predicate<BatchEntry> match) => $"Operation {_entries.FindIndex(match)} of a batch of {Count} can't be started: ";
 
     public void LetGo() => LetGo(_holds.Count, _regions.Count);
 
@@ -98,6 +105,18 @@ internal sealed class BatchList
             RmaOperationKind.Read => RmaOperation.Read(local, entry.Remote),
             _ => RmaOperation.Send(local, peer),
         };
+    }
+
+    private RmaHold HoldBuffer(int number)
+    {
+        try
+        {
+            return _buffers[number].Hold();
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new InvalidOperationException(NameFirst(entry => entry.Buffer == number) + e.Message, e);
+        }
     }
 
     private void LetGo(int held, int used)

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using AllocTools.Diagnostics;
 using AllocTools.Endpoints.Batches;
+using AllocTools.Validation;
 
 namespace AllocTools;
 
@@ -85,8 +86,8 @@ public sealed class RmaBatch
     /// <param name="timeout">For the whole run, instead of the endpoint's own time-out: 0 to 24 hours, or <see cref="Timeout.InfiniteTimeSpan"/>.</param>
     /// <param name="cancellationToken">Advice: operations that were posted may still happen.</param>
     /// <exception cref="RmaBatchException">An operation failed, or did not complete in time; which one and why is in the exception.</exception>
-    /// <exception cref="InvalidOperationException">It runs already, a buffer was returned, or a peer removed.</exception>
-    /// <exception cref="ObjectDisposedException">The endpoint, or a <see cref="RemoteRegion"/>, is disposed.</exception>
+    /// <exception cref="InvalidOperationException">It runs already; or a buffer was returned, or a peer removed: the message says of which operation.</exception>
+    /// <exception cref="ObjectDisposedException">The endpoint is disposed; or a <see cref="RemoteRegion"/> is: the message says of which operation.</exception>
     /// <example>
     /// <code>
     /// using RmaBuffer buffer = pool.Rent(1000 * 4096);
@@ -147,6 +148,10 @@ public sealed class RmaBatch
             }
         }
     }
+
+    /// <summary>How many operations it has, of how many bytes, at which provider.</summary>
+    public override string ToString() =>
+        $"batch of {InWords.Count(Count, "operation", "operations")} of {InWords.Bytes(_run.List.Length)}, of provider '{_endpoint.Context.Traits.ProviderName}'";
 
     private int Add(in RmaOperation operation)
     {

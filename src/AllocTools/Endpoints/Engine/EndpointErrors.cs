@@ -79,6 +79,10 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         failure.ErrorCode == 0 ? driver.NameOf(IoError) : failure.ErrorName,
         failure);
 
+    /// <summary>A call of an endpoint that is closed. An operation that was accepted before ends with <see cref="EndpointClosed"/>.</summary>
+    public ObjectDisposedException Disposed() => new(
+        nameof(IRmaEndpoint), $"The endpoint of provider '{provider}' is disposed. Stop what uses it before, or open another one (IRmaContext.OpenEndpoint), insert its peers there, and import their memory there.");
+
     public RmaOperationException EndpointClosed(RmaOperationKind kind, long length) => new(
         $"{kind} of {InWords.Size(length)} was ended by closing the endpoint on provider '{provider}'.",
         kind,
@@ -106,26 +110,26 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         if (operation.Kind == RmaOperationKind.Receive)
             return null;
         RmaPeer peer = operation.Destination;
-        return peer.Entry is not { IsRemoved: false } entry ? Removed(EndpointChecks.RemoteNameOf(operation.Kind))
+        return peer.Entry is not { IsRemoved: false } entry ? Removed(peer.Handle, provider, EndpointChecks.RemoteNameOf(operation.Kind))
             : entry.Loss is { } loss ? PeerLost(operation.Kind, operation.Local.Length, peer, loss)
             : null;
     }
 
     /// <inheritdoc cref="FindReasonAgainst(in RmaOperation)"/>
     public Exception? FindReasonAgainst(in BatchEntry entry) =>
-        entry.Peer.IsRemoved ? Removed(EndpointChecks.RemoteNameOf(entry.Kind))
+        entry.Peer.IsRemoved ? Removed(entry.Peer.Number, provider, EndpointChecks.RemoteNameOf(entry.Kind))
         : entry.Peer.Loss is { } loss ? PeerLost(entry.Kind, entry.Length, PeerOf(entry.Peer)!.Value, loss)
         : null;
 
-    public static ArgumentException Removed(string parameter) => new(
-        "This RmaPeer is not at the endpoint: it was removed, or is from before the peer was inserted again. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.",
+    public static ArgumentException Removed(ulong peer, string provider, string parameter) => new(
+        $"This RmaPeer, peer {peer} of provider '{provider}', is not at the endpoint: it was removed, or is from before the peer was inserted again. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.",
         parameter);
 
     /// <summary>A peer, as users have it.</summary>
     public RmaPeer? PeerOf(RmaDriverPeer? peer) => peer is null ? null : new RmaPeer(endpoint, peer);
 
     private RmaPeerLostException PeerLost(RmaOperationKind kind, long length, RmaPeer peer, PeerLoss loss) => new(
-        $"{kind} of {InWords.Size(length)} failed: {peer} is lost on provider '{provider}': {loss.Reason}. Operations to it fail at once until it is inserted again; import its memory again, too.",
+        $"{kind} of {InWords.Size(length)} failed: peer {peer.Handle} is lost on provider '{provider}': {loss.Reason}. Operations to it fail at once until it is inserted again; import its memory again, too.",
         kind,
         peer,
         loss.Error,

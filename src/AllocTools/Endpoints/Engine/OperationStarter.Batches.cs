@@ -17,7 +17,7 @@ internal sealed partial class OperationStarter
         foreach (RmaDriverPeer peer in run.List.Peers)
         {
             if (peer.IsRemoved)
-                throw new InvalidOperationException($"{_errors.PeerOf(peer)} of the batch was removed. Clear the batch, and add operations with a peer that is inserted.");
+                throw new InvalidOperationException($"{run.List.NameFirst(e => e.Peer == peer)}{_errors.PeerOf(peer)}. Clear the batch, and add operations with a peer that is inserted.");
         }
         long now = _progress.StartOf(timeout);
         run.Start(now, DeadlineOf(now, timeout), cancellationToken);
@@ -61,12 +61,7 @@ internal sealed partial class OperationStarter
         int index = BatchRun.IndexOf(ticket);
         RmaOperation operation = run.List.TakeOut(index, _errors.PeerOf(run.List.Entries[index].Peer)!.Value, out RmaHold hold);
         var waiting = new WaitingOperation(operation, hold, started, run.Deadline, run.CancellationToken) { Batch = run, Ticket = ticket };
-        LinkedListNode<WaitingOperation> node;
-        try
-        {
-            node = _free.Wait(waiting);
-        }
-        catch (ObjectDisposedException)
+        if (_free.TryWait(waiting) is not { } node)
         {
             LetGo(operation, hold);
             run.OnFailed(ticket, _errors.EndpointClosed(operation.Kind, operation.Local.Length));

@@ -132,9 +132,9 @@ internal sealed partial class OperationStarter : IDisposable
             if (Prepare(operation, slot, hasTask: true, timeout, cancellationToken))
                 _progress.Dispatch.Post(slot);
         }
-        catch (RmaPeerLostException e)
+        catch (RmaOperationException e)
         {
-            // As other failures of the transport: by the task.
+            // The peer is lost, or the endpoint failed or was closed since the call began: by the task.
             later = Refuse(operation, e);
             return false;
         }
@@ -200,11 +200,11 @@ internal sealed partial class OperationStarter : IDisposable
     /// sees the other.
     /// </summary>
     private Exception? FindReasonAgainst(in RmaOperation operation) =>
-        _closed ? new ObjectDisposedException(nameof(IRmaEndpoint))
+        _closed ? _errors.EndpointClosed(operation.Kind, operation.Local.Length)
         : _progress.Failure is { } failure ? NoProgress(operation, failure)
         : _errors.FindReasonAgainst(operation);
 
-    private ValueTask<RmaReceiveResult> Refuse(in RmaOperation operation, RmaPeerLostException error)
+    private ValueTask<RmaReceiveResult> Refuse(in RmaOperation operation, RmaOperationException error)
     {
         _counters.Failed(operation.Kind, error);
         return ValueTask.FromException<RmaReceiveResult>(error);
@@ -221,19 +221,15 @@ internal sealed partial class OperationStarter : IDisposable
         RmaHold hold = Hold(operation);
         long now = _time.GetTimestamp();
         var waiting = new WaitingOperation(operation, hold, now, DeadlineOf(now, timeout), cancellationToken);
-        try
-        {
-            LinkedListNode<WaitingOperation> node = _free.Wait(waiting);
-            // It may have come after those that wait were ended.
-            if (_progress.Failure is { } failure && _free.TryRemove(node))
-                EndWaiting(waiting, NoProgress(operation, failure));
-            return AwaitAsync(node, timeout);
-        }
-        catch
+        if (_free.TryWait(waiting) is not { } node)
         {
             LetGo(operation, hold);
-            throw;
+            return Refuse(operation, _errors.EndpointClosed(operation.Kind, operation.Local.Length));
         }
+        // It may have come after those that wait were ended.
+        if (_progress.Failure is { } failure && _free.TryRemove(node))
+            EndWaiting(waiting, NoProgress(operation, failure));
+        return AwaitAsync(node, timeout);
     }
 
     private async ValueTask<RmaReceiveResult> AwaitAsync(LinkedListNode<WaitingOperation> node, TimeSpan timeout)

@@ -92,7 +92,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         lock (_gate)
         {
             if (peer.Insertions == 0)
-                throw EndpointErrors.Removed(nameof(peer));
+                throw EndpointErrors.Removed(peer.Number, own.Provider ?? "", nameof(peer));
             if (--peer.Insertions > 0 || peer.IsRemoved)
                 return;
             Forget_NeedsLock(Convert.ToHexString(peer.Address.Span), peer, slots);

@@ -46,11 +46,13 @@ internal sealed class SlotPool
     }
 
     /// <summary>Lets an operation wait for a slot; where one has come free meanwhile it has it at once.</summary>
-    public LinkedListNode<WaitingOperation> Wait(WaitingOperation operation)
+    /// <returns>Its place; null where nothing may wait any more, because the endpoint is closed.</returns>
+    public LinkedListNode<WaitingOperation>? TryWait(WaitingOperation operation)
     {
         lock (_gate)
         {
-            ObjectDisposedException.ThrowIf(_closed, typeof(IRmaEndpoint));
+            if (_closed)
+                return null;
             LinkedListNode<WaitingOperation> node = _waiting.AddLast(operation);
             Interlocked.Increment(ref _waitingCount);
             Fence.AfterInterlocked();
