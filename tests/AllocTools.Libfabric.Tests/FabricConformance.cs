@@ -15,6 +15,8 @@ public sealed class FabricEndings : EndingConformance<FabricTransport>;
 
 public sealed class FabricPeers : PeerConformance<FabricTransport>;
 
+public sealed class FabricClosedPeers : ClosedPeerConformance<FabricTransport>;
+
 public sealed class FabricNotifications : NotificationConformance<FabricTransport>;
 
 public sealed class FabricReceiveLoops : ReceiveLoopConformance<FabricTransport>;

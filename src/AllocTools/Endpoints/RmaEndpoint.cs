@@ -580,9 +580,26 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         _starter.Progress.FailAll(fabricIsDone: isDone);
         if (isDone)
             _starter.Progress.Completions.ReleaseKept();
+        else
+            _driver.WhenDone(ReleaseAll);
         // Last: until an operation is ended its cancellation may wake the loop.
         _starter.Dispose();
         _contextLease.Dispose();
+    }
+
+    /// <summary>Gives back what closing had to keep.</summary>
+    private void ReleaseAll()
+    {
+        try
+        {
+            _starter.Progress.FailAll(fabricIsDone: true);
+            _starter.Progress.Completions.ReleaseKept();
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: it would keep the endpoint that is just closed from closing.
+            _context.Health.ReportUnexpected("closing", e);
+        }
     }
 
     private void Enter()

@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace AllocTools.Interop;
 
-/// <summary>Whole-file locks that end with their process (flock(2)), whose file it is, and room for it. Linux only.</summary>
+/// <summary>Whole-file locks that end with their process (flock(2)), whose file it is, room for it, and its name. Linux only.</summary>
 /// <remarks>Opened by hand: <see cref="File.OpenHandle"/> takes a lock of its own on what it opens.</remarks>
 internal static unsafe partial class FileLocks
 {
@@ -33,6 +33,9 @@ internal static unsafe partial class FileLocks
     /// <summary>Locks it for this handle alone, where nobody else has a lock.</summary>
     public static bool TryLock(SafeFileHandle file) => flock(file, Exclusive | NonBlocking) == 0;
 
+    /// <summary>Gives a lock back. Closing the file does that only once nothing of it is mapped any more.</summary>
+    public static void Release(SafeFileHandle file) => _ = flock(file, Unlock);
+
     /// <summary>Somebody holds it locked for themselves, in whichever process or container.</summary>
     public static bool IsLocked(SafeFileHandle file)
     {
@@ -53,6 +56,9 @@ internal static unsafe partial class FileLocks
         return statx(CurrentFolder, path, 0, WithOwner, &status) == 0 ? status.Owner : null;
     }
 
+    /// <summary>Removes a file's name, where it has it still.</summary>
+    public static void Remove(string path) => _ = unlink(path);
+
     private static SafeFileHandle? Open(string path, int mode, out int error)
     {
         int descriptor = open(path, mode | CloseOnExec);
@@ -71,6 +77,9 @@ internal static unsafe partial class FileLocks
 
     [LibraryImport("libc")]
     private static partial uint geteuid();
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int unlink(string path);
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int statx(int folder, string path, int flags, uint mask, Status* status);

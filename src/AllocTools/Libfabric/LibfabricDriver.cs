@@ -31,8 +31,11 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     private readonly PeerProbe _probe;
     private readonly ConcurrentDictionary<ulong, LibfabricPeer> _peers = new();
     private readonly Lock _vectorGate = new();
+    private readonly Lock _closing = new();
+    private Action? _whenDone;
     private int _looksLeftOut;
     private bool _wasRefusalLogged;
+    private bool _isDone;
 
     /// <summary>With <paramref name="ownsResources"/> it takes over the resources; not where it throws.</summary>
     public LibfabricDriver(LibfabricContext context, LibfabricEndpointResources resources, bool ownsResources, LibfabricOptions provider)
@@ -85,10 +88,10 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
 
     public override int WaitDescriptor => _resources.WaitDescriptor;
 
-    public override bool WatchesPeers => _resources.HasFile;
+    public override bool WatchesPeers => _resources.InProcess is not null;
 
-    /// <summary>Registrations may keep the native endpoint open, and then closing drops nothing.</summary>
-    public override bool MustRecallBeforeClosing => !_ownsResources;
+    /// <summary>Registrations, or others of this process, may keep the native endpoint open, and then closing drops nothing.</summary>
+    public override bool MustRecallBeforeClosing => !_ownsResources || _resources.InProcess is { AreInUse: true };
 
     /// <summary>Those that are in and not lost.</summary>
     public IEnumerable<LibfabricPeer> PresentPeers => _peers.Values.Where(static p => p.IsPresent);
@@ -113,7 +116,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
                 FiErrno.FI_EINVAL,
                 nameof(FiErrno.FI_EINVAL));
         }
-        SharedMemoryFile.PeerFile? file = _resources.HasFile ? SharedMemoryFile.OpenPeer(address) : null;
+        SharedMemoryFile.PeerFile? file = _resources.InProcess is { } own ? SharedMemoryFile.OpenPeer(address, own) : null;
         PeerFlow? flow = _gauge is not null && transport?.Gauge is var (gauge, key) ? new PeerFlow(gauge, key, _maxUnreceivedMessages) : null;
         return new LibfabricPeer(address.ToArray(), file, flow);
     }
@@ -229,9 +232,32 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     {
         _resources.Endpoint.DangerousRelease();
         _resources.Queue.DangerousRelease();
+        _lanes.EndHindrance();
+        if (_ownsResources)
+            _resources.Leave(() => CloseNatively(isRecalled));
+        else
+            CloseNatively(isRecalled);
+        return isRecalled || Volatile.Read(ref _isDone);
+    }
+
+    internal override void WhenDone(Action done)
+    {
+        lock (_closing)
+        {
+            if (!_isDone)
+            {
+                _whenDone = done;
+                return;
+            }
+        }
+        done();
+    }
+
+    private void CloseNatively(bool isRecalled)
+    {
         bool lanesAreClosed = _lanes.Close();
         if (_ownsResources)
-            _resources.Dispose();
+            _resources.Close();
         bool isDone = isRecalled || (lanesAreClosed && _resources.IsEndpointClosed);
         if (isDone)
         {
@@ -242,7 +268,14 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         if (lanesAreClosed && _resources.IsEndpointClosed)
             _tags?.Free();
         _gauge?.Close(isDone);
-        return isDone;
+        Action? done = null;
+        lock (_closing)
+        {
+            _isDone = isDone;
+            if (isDone)
+                done = _whenDone;
+        }
+        done?.Invoke();
     }
 
     internal override IWaker? CreateWaker() => _resources.Bell is { } bell ? new BellWaker(bell) : null;

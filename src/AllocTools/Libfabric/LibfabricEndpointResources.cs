@@ -11,6 +11,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     private const string CloseQueue = "fi_close (completion queue)";
     private readonly ILogger _logger;
     private readonly SharedMemoryFile? _file;
+    private readonly InProcessPeers? _inProcess;
     private readonly Func<LibfabricEndpointResources, TransmitLane> _openLane;
 
     private LibfabricEndpointResources(EndpointHandle endpoint, CqHandle queue, AvHandle vector, byte[] address, int waitDescriptor, SharedMemoryFile? file, Func<LibfabricEndpointResources, TransmitLane> openLane, ILogger logger)
@@ -21,6 +22,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         Address = address;
         WaitDescriptor = waitDescriptor;
         _file = file;
+        _inProcess = file is null ? null : InProcessPeers.Enter(file.FullName);
         _openLane = openLane;
         _logger = logger;
     }
@@ -33,8 +35,8 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
 
     public byte[] Address { get; }
 
-    /// <summary>Peers reach it, and are reached, through files (<see cref="SharedMemoryFile"/>).</summary>
-    public bool HasFile => _file is not null;
+    /// <summary>The other endpoints of this process, where peers reach it, and are reached, through files (<see cref="SharedMemoryFile"/>); else null.</summary>
+    public InProcessPeers? InProcess => _inProcess;
 
     /// <summary>By which peers wake the endpoint's thread; null where they can't.</summary>
     public Doorbell? Bell => _file?.Bell;
@@ -133,8 +135,22 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     /// <summary>Opens one more native endpoint with the same address vector and completion queue.</summary>
     public TransmitLane OpenLane() => _openLane(this);
 
+    /// <summary>Peers are to know that it is closed, and no call of it runs or comes any more.</summary>
+    /// <param name="close">Closes it, at once or when no other of this process uses its memory any more. Must not throw.</param>
+    public void Leave(Action close)
+    {
+        _file?.Dispose();
+        if (_inProcess is null)
+            close();
+        else
+            _inProcess.Leave(close);
+    }
+
     /// <summary>Closes the endpoint, then what it used. Those that something still needs are closed later.</summary>
-    public void Dispose() => CloseAll(_logger, Endpoint, Queue, Vector, _file);
+    public void Close() => CloseAll(_logger, Endpoint, Queue, Vector, _file);
+
+    /// <summary>Closes what no driver has taken over.</summary>
+    public void Dispose() => Leave(Close);
 
     private static void CloseAll(ILogger logger, EndpointHandle? endpoint, CqHandle? queue, AvHandle? vector, SharedMemoryFile? file)
     {

@@ -11,7 +11,7 @@ namespace AllocTools.Libfabric;
 
 /// <summary>The file in /dev/shm of an endpoint of shm, through which its peers reach it.</summary>
 /// <remarks>
-/// libfabric removes the file when the endpoint is closed; a process that is killed leaves it. Whose file is still in use
+/// The file loses its name when the endpoint is closed; a process that is killed leaves it. Whose file is still in use
 /// is told by a lock (flock(2)) that its process holds while the endpoint is open and that the kernel takes away when the
 /// process ends: unlike a process id it is never somebody else's, and means the same in every container that shares
 /// /dev/shm. Only files with <see cref="Prefix"/> and <see cref="LockedMark"/> in their names are locked; of others nothing
@@ -33,11 +33,15 @@ internal sealed class SharedMemoryFile : IDisposable
 
     private readonly SafeFileHandle _locked;
 
-    private SharedMemoryFile(SafeFileHandle locked, Doorbell? bell)
+    private SharedMemoryFile(SafeFileHandle locked, string path, Doorbell? bell)
     {
         _locked = locked;
+        FullName = path;
         Bell = bell;
     }
+
+    /// <summary>Its path.</summary>
+    public string FullName { get; }
 
     /// <summary>By which peers wake the endpoint's thread; null where they can't.</summary>
     public Doorbell? Bell { get; }
@@ -77,7 +81,7 @@ internal sealed class SharedMemoryFile : IDisposable
             if (!FileLocks.TryLock(file) || FileLocks.OwnerOf(path) is null)
                 throw new RmaProviderException($"The endpoint's file {path} can't be locked: another process took it for one of a process that has ended.", FiErrno.FI_EAGAIN, nameof(FiErrno.FI_EAGAIN)) { IsTransient = true };
             isDone = true;
-            return new SharedMemoryFile(file, Doorbell.Append(file));
+            return new SharedMemoryFile(file, path, Doorbell.Append(file));
         }
         finally
         {
@@ -107,13 +111,16 @@ internal sealed class SharedMemoryFile : IDisposable
     }
 
     /// <summary>Opens a peer's file, and refuses a peer that is not there, or is another user's.</summary>
+    /// <param name="address">The peer's address.</param>
+    /// <param name="own">The endpoint that is to reach it, among those of this process.</param>
     /// <exception cref="RmaProviderException">It can't be reached from here.</exception>
-    public static PeerFile OpenPeer(ReadOnlySpan<byte> address)
+    public static PeerFile OpenPeer(ReadOnlySpan<byte> address, InProcessPeers own)
     {
         string path = PathOf(address);
         if (Path.GetDirectoryName(path) != Folder)
             throw new RmaProviderException($"The peer's address is none of shm's: '{path}' is no file of {Folder}. Pass the peer endpoint's Address as it is.", FiErrno.FI_EINVAL, nameof(FiErrno.FI_EINVAL));
-        if (FileLocks.OwnerOf(path) is not { } owner)
+        // One of this process that is closed meanwhile must not reach libfabric, which takes it to be there.
+        if (FileLocks.OwnerOf(path) is not { } owner || (!own.TryMeet(path) && FileLocks.OwnerOf(path) is null))
             throw new RmaProviderException($"The peer can't be reached: its file {path} is not there. Its endpoint is closed, or it sees another {Folder} than this process; containers must share it.", FileLocks.NotThere, nameof(FiErrno.FI_ENOENT)) { IsTransient = true };
         uint user = FileLocks.CurrentUser;
         // libfabric 1.17 opens this process's file in the peer when it is first written to; a peer that may not ends by SIGSEGV.
@@ -125,7 +132,16 @@ internal sealed class SharedMemoryFile : IDisposable
             IsMarked(Path.GetFileName(path)));
     }
 
-    public void Dispose() => _locked.Dispose();
+    /// <summary>Peers see from now on that the endpoint is closed, though libfabric may have it a while longer. Must not throw.</summary>
+    public void Dispose()
+    {
+        if (_locked.IsClosed)
+            return;
+        // The name goes first: a file with a name and without a lock is one of a process that has ended.
+        FileLocks.Remove(FullName);
+        FileLocks.Release(_locked);
+        _locked.Dispose();
+    }
 
     private static long Free => new DriveInfo(Folder).AvailableFreeSpace;
 

@@ -23,7 +23,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
     /// <summary>How many lanes there may be at a time; each takes a file in /dev/shm.</summary>
     private const int MaxLanes = 8;
 
-    private readonly bool _isUsed = resources.HasFile;
+    private readonly bool _isUsed = resources.InProcess is not null;
     private readonly TransmitLane _first = new(resources.Endpoint, null);
     private readonly List<TransmitLane> _lanes = [];
     private TransmitLane _current = null!;
@@ -91,12 +91,14 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
             : null);
     }
 
+    /// <summary>Nothing is posted any more, so nothing is held up.</summary>
+    public void EndHindrance() => context.Health.ReportHindrance(this, null);
+
     /// <summary>Closes all but the first lane. Nothing is posted any more.</summary>
     /// <returns>False: one can't be closed.</returns>
     public bool Close()
     {
         bool isDone = true;
-        context.Health.ReportHindrance(this, null);
         foreach (TransmitLane lane in _lanes.Where(l => l != _first))
             isDone &= lane.Close(context.Health.Logger);
         return isDone;
@@ -189,7 +191,8 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
             else
                 isEmpty = false;
         }
-        if (isEmpty && lane != _first && lane != _current && lane.Close(context.Health.Logger))
+        // Others of this process may have come to know it.
+        if (isEmpty && lane != _first && lane != _current && resources.InProcess is not { AreInUse: true } && lane.Close(context.Health.Logger))
             _lanes.Remove(lane);
     }
 }

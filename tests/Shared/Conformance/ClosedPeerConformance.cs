@@ -2,11 +2,14 @@ using Xunit;
 
 namespace AllocTools.Testing.Conformance;
 
-/// <summary>A peer whose endpoint is closed in this process. What a fabric sees of peers that are gone needs processes of their own.</summary>
+/// <summary>A peer whose endpoint is closed in this process.</summary>
 public abstract class ClosedPeerConformance<TTransport> : EndpointConformance<TTransport>
     where TTransport : IConformingTransport
 {
-    /// <summary>What goes to a peer that is closed ends, and what goes to others is not held up by it.</summary>
+    /// <summary>
+    /// What goes to a peer that is closed ends, and what goes to others is not held up by it; where a transport answers in order,
+    /// one that is behind may end with it, and says that those after it go on.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task AClosedPeerHoldsUpNobody(string mode)
@@ -19,8 +22,24 @@ public abstract class ClosedPeerConformance<TTransport> : EndpointConformance<TT
         await pair.Left.AssertReachesAsync(alive, other.Right);
         await pair.Right.Endpoint.DisposeAsync();
         Task gone = pair.Left.Endpoint.SendAsync(source, pair.Left.Peer, cancellationToken: Token).AsTask();
-        for (int i = 0; i < 10; i++)
-            await pair.Left.AssertReachesAsync(alive, other.Right);
+        using RmaBuffer received = other.Right.Pool.Rent(64);
+        List<Task<RmaReceiveResult>> receives = [];
+        bool hasEnded = false;
+        for (int sent = 0; sent < 10;)
+        {
+            receives.Add(other.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask());
+            try
+            {
+                await pair.Left.Endpoint.SendAsync(source, alive, cancellationToken: Token);
+                sent++;
+            }
+            catch (RmaOperationException e) when (!hasEnded && e.Message.Contains("later operations to it go on", StringComparison.Ordinal))
+            {
+                // It may have arrived; if so, the last receive stays.
+                hasEnded = true;
+            }
+        }
+        Assert.All(await Task.WhenAll(receives.Take(10)), static r => Assert.Equal(64, r.Length));
         Exception? error = await Record.ExceptionAsync(() => gone.WaitAsync(TestTime.Seconds(60), Token));
         if (error is RmaPeerLostException lost)
         {

@@ -153,6 +153,11 @@ public abstract class RmaEndpointDriver
     /// <returns>True where the transport touches no memory of any operation any more; else their buffers stay held.</returns>
     public abstract bool Close(bool isRecalled);
 
+    /// <summary>Calls back once the transport touches no memory of any operation any more, where <see cref="Close"/> has returned false. Maybe never.</summary>
+    internal virtual void WhenDone(Action done)
+    {
+    }
+
     /// <summary>As <see cref="OpenPeer(ReadOnlySpan{byte})"/>, with what the address said of the peer's transport.</summary>
     internal virtual RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address, TransportDescription? transport) => OpenPeer(address);
 
