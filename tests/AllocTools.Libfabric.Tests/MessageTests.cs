@@ -19,7 +19,7 @@ public sealed class MessageTests
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Token);
         List<long> handled = [];
         TaskCompletionSource enough = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        Task loop = Task.Run(() => ReceiveLoop.RunAsync(pair.Right.Pool, pair.Right.Endpoint, 64, Handle, TestContext.Current.TestOutputHelper!.WriteLine, stop.Token), Token);
+        Task loop = Task.Run(() => ReceiveLoop.ReceiveAsync(pair.Right.Pool, pair.Right.Endpoint, 64, Handle, TestContext.Current.TestOutputHelper!.WriteLine, stop.Token), Token);
         using RmaBuffer source = pair.Left.Pool.Rent(100);
         foreach (int length in new[] { 1, 100, 2, 65, 3 })
             await pair.Left.Endpoint.SendAsync(source.Slice(0, length), pair.Left.Peer, cancellationToken: Token);
@@ -28,8 +28,9 @@ public sealed class MessageTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => loop);
         Assert.Equal([1, 2, 3], handled);
 
-        void Handle(ReadOnlySpan<byte> message)
+        void Handle(RmaPeer? sender, ReadOnlySpan<byte> message)
         {
+            Assert.True(sender is null || sender == pair.Right.Peer, $"{sender}");
             handled.Add(message.Length);
             if (handled.Count == 3)
                 enough.SetResult();

@@ -3,9 +3,10 @@ namespace AllocTools.Libfabric.Tests;
 /// <summary>The receive loop of docs/messages.md, as it stands there.</summary>
 internal static class ReceiveLoop
 {
-    public delegate void Handler(ReadOnlySpan<byte> message);
+    public delegate void Handler(RmaPeer? sender, ReadOnlySpan<byte> message);
 
-    public static async Task RunAsync(IRmaMemoryPool pool, IRmaEndpoint endpoint, int longest, Handler handle, Action<string> log, CancellationToken stop)
+    // The endpoint is on the pool's context; longest is what peers may send, in bytes.
+    public static async Task ReceiveAsync(IRmaMemoryPool pool, IRmaEndpoint endpoint, int longest, Handler handle, Action<string> log, CancellationToken stop)
     {
         await foreach (RmaMessage message in endpoint.ReceiveAllAsync(pool, bufferLength: longest, posted: 16, stop))
         {
@@ -15,7 +16,7 @@ internal static class ReceiveLoop
                 if (message.IsTruncated)
                     log(message.Truncation.Message);
                 else
-                    handle(message.Span);
+                    handle(message.Sender, message.Span);
             }
         }
     }

@@ -9,7 +9,7 @@ using Xunit;
 
 namespace AllocTools.Sample.Tests;
 
-/// <summary>The programs of docs/guide.md are built and run as they stand there; the examples of the code's documentation are compiled.</summary>
+/// <summary>The programs of docs/guide.md and docs/operations.md are built and run as they stand there; the examples of the code's documentation are compiled.</summary>
 public sealed partial class GuideTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -55,6 +55,33 @@ public sealed partial class GuideTests
     }
 
     [Fact]
+    public async Task TheProgramsOfNotificationsAndBatchesRunAsTheyStandThere()
+    {
+        using TemporaryFolder folder = new();
+        string operations = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs", "operations.md"), Token);
+        Dictionary<string, string> files = NamedBlock().Matches(operations).ToDictionary(m => m.Groups["name"].Value, m => m.Groups["code"].Value);
+        string project = files["Notify/Notify.csproj"].Replace("../AllocTools/", Repository.Root + "/", StringComparison.Ordinal);
+        foreach ((string name, string rest) in new[] { ("Notify", UnnamedBlock().Match(operations).Groups["code"].Value), ("Batch", "") })
+        {
+            string home = Directory.CreateDirectory(Path.Combine(folder.Path, name)).FullName;
+            await File.WriteAllTextAsync(Path.Combine(home, name + ".csproj"), project, Token);
+            await File.WriteAllTextAsync(Path.Combine(home, "Program.cs"), files[name + "/Program.cs"], Token);
+            // What is no program of its own is compiled with one.
+            await File.WriteAllTextAsync(Path.Combine(home, "Rest.cs"), $"using AllocTools;\n\nstatic class Rest\n{{\n{rest.Replace("static int Take", "public static int Take", StringComparison.Ordinal)}}}\n", Token);
+            await Dotnet.BuildAsync(home, "built");
+        }
+
+        (int status, string output, string errors) = await Dotnet.RunAsync(Path.Combine(folder.Path, "Notify"), "built/Notify.dll");
+        Assert.True(status == 0, output + errors);
+        for (int block = 0; block < 16; block++)
+            Assert.Single(output.Split('\n'), line => line.EndsWith($" of provider 'tcp;ofi_rxm' has written block {block}: 65536 bytes", StringComparison.Ordinal));
+        (status, output, errors) = await Dotnet.RunAsync(Path.Combine(folder.Path, "Batch"), "built/Batch.dll");
+        Assert.True(status == 0, output + errors);
+        for (int round = 1; round <= 3; round++)
+            Assert.Contains($"Round {round}: 1048576 bytes in batch of 256 operations of 1 MiB, of provider 'tcp;ofi_rxm'\n", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task TheExamplesInTheDocumentationOfTheCodeCompile()
     {
         List<string> members = [];
@@ -86,7 +113,7 @@ public sealed partial class GuideTests
             }
         }
         code.AppendLine("}");
-        foreach (string first in new[] { "Rent(", "RentAsync(", "Return(", "Dispose(", "Span", "Memory", "Expose(", "Import(", "WriteAsync(", "ReadAsync(", "SendAsync(", "ReceiveAsync(", "AddRmaMemoryPool<", "AddAllocToolsInstrumentation(" })
+        foreach (string first in new[] { "Rent(", "RentAsync(", "Return(", "Dispose(", "Span", "Memory", "Expose(", "Import(", "WriteAsync(", "ReadAsync(", "SendAsync(", "ReceiveAsync(", "ReceiveAllAsync(", "ReadNotificationsAsync(", "CreateBatch(", "RunAsync(", "AddRmaMemoryPool<", "AddAllocToolsInstrumentation(" })
             Assert.Contains(members, m => m.Contains($" {first}", StringComparison.Ordinal) || m.EndsWith($" {first}", StringComparison.Ordinal));
 
         using TemporaryFolder folder = new();
@@ -106,9 +133,13 @@ public sealed partial class GuideTests
         return ((IPEndPoint)probe.LocalEndpoint).Port;
     }
 
-    /// <summary>A line that is nothing but a file's name and a colon, and the block below it.</summary>
-    [GeneratedRegex(@"^`(?<name>\w+/[\w.]+)`:\n\n```\w+\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    /// <summary>A line that begins with a file's name and ends with a colon, and the block below it.</summary>
+    [GeneratedRegex(@"^`(?<name>\w+/[\w.]+)`[^\n]*:\n\n```\w+\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex NamedBlock();
+
+    /// <summary>A block of C# that belongs to no file.</summary>
+    [GeneratedRegex(@"(?<!^`[\w/.]+`[^\n]*)\n\n```csharp\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex UnnamedBlock();
 
     [GeneratedRegex(@"^```xml\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex ProjectBlock();
