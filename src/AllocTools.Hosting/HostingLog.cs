@@ -10,9 +10,6 @@ internal static partial class HostingLog
     [LoggerMessage(101, LogLevel.Warning, "A second pool '{Pool}' lives in this process, in another host. Metrics of the two can't be told apart; name them differently.")]
     public static partial void SameNameInProcess(ILogger logger, string pool);
 
-    [LoggerMessage(102, LogLevel.Information, "Pool '{Pool}' waits up to {Timeout} for the buffers that are still out: {Buffers}.")]
-    public static partial void Draining(ILogger logger, string pool, TimeSpan timeout, long buffers);
-
     [LoggerMessage(103, LogLevel.Error, "Closing the endpoint of pool '{Pool}' failed.")]
     public static partial void EndpointCloseFailed(ILogger logger, string pool, Exception exception);
 

@@ -104,16 +104,11 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
     }
 
     /// <summary>Waits for what is out, until DrainTimeout or the host's own deadline.</summary>
-    private async Task DrainAsync(RmaMemoryPool<TProvider> pool, CancellationToken cancellationToken)
+    private static async Task DrainAsync(RmaMemoryPool<TProvider> pool, CancellationToken cancellationToken)
     {
-        TimeSpan timeout = pool.Options.DrainTimeout;
-        long rented = pool.GetStatistics().RentedBuffers;
-        ValueTask<bool> drained = pool.DrainAsync(timeout, cancellationToken);
-        if (rented != 0)
-            HostingLog.Draining(logger, _key.DisplayName, timeout, rented);
         try
         {
-            await drained.ConfigureAwait(false);
+            await pool.DrainAsync(pool.Options.DrainTimeout, cancellationToken).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {

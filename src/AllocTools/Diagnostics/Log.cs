@@ -60,6 +60,9 @@ internal static partial class Log
     [LoggerMessage(18, LogLevel.Error, "A listener to the meters or spans threw an exception. What it listens to goes on without it; this is said once.")]
     public static partial void ListenerFailed(ILogger logger, Exception exception);
 
+    [LoggerMessage(19, LogLevel.Information, "Pool '{Pool}' waits for the buffers that are still out, {Limit}: {Buffers}, rented by {Owners}.")]
+    public static partial void Draining(ILogger logger, string pool, string limit, long buffers, string owners);
+
     [LoggerMessage(30, LogLevel.Warning, "A buffer of {Length} of pool '{Pool}', rented by {Owner}, was disposed while operations or exposures held it ({Holds}). It comes back when the last of them ends. So far: {Count}.")]
     public static partial void ReturnDeferred(ILogger logger, ByteCount length, string pool, string owner, int holds, long count);
 

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using AllocTools.Diagnostics;
+using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
@@ -10,6 +11,9 @@ namespace AllocTools.Pooling;
 /// </remarks>
 internal sealed class LeakDetector(PoolEngine engine, RmaLeakDetection level)
 {
+    /// <summary>How many owners one line of the log names.</summary>
+    private const int MostNamed = 8;
+
     private long _mask = MaskOf(level);
     private readonly ConditionalWeakTable<LeaseTracker, object?> _out = [];
     private long _rents;
@@ -51,6 +55,28 @@ internal sealed class LeakDetector(PoolEngine engine, RmaLeakDetection level)
         // A logger is not for the finalizer's thread.
         ThreadPool.UnsafeQueueUserWorkItem(
             static lost => Log.Leaked(lost.engine.Logger, lost.engine.Name, lost.length, lost.owner, lost.stack), (engine, length, owner, stack), preferLocal: false);
+    }
+
+    /// <summary>Who has rented what is out, and how many each, such as <c>gradients (3), an unknown owner (1)</c>.</summary>
+    /// <param name="rented">How many buffers are out.</param>
+    public string OwnersOf(long rented)
+    {
+        Dictionary<string, long> owners = [];
+        long unknown = rented;
+        foreach ((LeaseTracker tracker, _) in _out)
+        {
+            if (tracker.Owner == LeaseTracker.UnknownOwner)
+                continue;
+            owners[tracker.Owner] = owners.GetValueOrDefault(tracker.Owner) + 1;
+            unknown--;
+        }
+        IEnumerable<string> named = owners.OrderByDescending(o => o.Value).ThenBy(o => o.Key, StringComparer.Ordinal).Take(MostNamed).Select(o => $"{o.Key} ({InWords.Number(o.Value)})");
+        if (owners.Count > MostNamed)
+            named = named.Append($"other owners ({InWords.Number(owners.Count - MostNamed)})");
+        // Some may have come back since they were counted.
+        if (unknown > 0)
+            named = named.Append($"{LeaseTracker.UnknownOwner} ({InWords.Number(unknown)}; LeakDetection and RmaOwner.Begin name owners)");
+        return string.Join(", ", named);
     }
 
     /// <summary>Says whose the watched buffers are that are still out.</summary>

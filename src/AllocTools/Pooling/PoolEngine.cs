@@ -308,6 +308,8 @@ internal sealed class PoolEngine : IDisposable
         // Whoever disposes the pool has given up on what is out; one that is disposed meanwhile ends the wait.
         if (before != Closed && !_drained.Task.IsCompleted)
         {
+            if (timeout != TimeSpan.Zero && Rented is > 0 and long rented)
+                Log.Draining(Logger, Name, timeout == Timeout.InfiniteTimeSpan ? "without a limit" : $"up to {InWords.Time(timeout)}", rented, Leaks.OwnersOf(rented));
             try
             {
                 await _drained.Task.WaitAsync(timeout, _time, cancellationToken).ConfigureAwait(false);

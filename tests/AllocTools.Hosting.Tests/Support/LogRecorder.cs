@@ -10,7 +10,7 @@ public sealed class LogRecorder : ILoggerProvider, ILogger
     public const int ClosedWithBuffersOut = 2;
     public const int StillOut = 15;
     public const int SameNameInProcess = 101;
-    public const int Draining = 102;
+    public const int Draining = 19;
     public const int EndpointCloseFailed = 103;
     public const int SectionMissing = 105;
     public const int WarmUpFailed = 106;

@@ -29,6 +29,30 @@ public sealed class LeakTests
     }
 
     [Fact]
+    public async Task ADrainSaysAtOnceForWhomItWaits()
+    {
+        FakeLogCollector log = new();
+        await using TestPool test = Pool(RmaLeakDetection.All, log);
+        List<RmaBuffer> rented = [test.Pool.Rent(Size)];
+        for (int owner = 0; owner < 10; owner++)
+        {
+            using (RmaOwner.Begin($"part {owner}"))
+            {
+                for (int i = 0; i <= owner; i++)
+                    rented.Add(test.Pool.Rent(Size));
+            }
+        }
+        Task<bool> drained = test.Pool.DrainAsync(cancellationToken: TestContext.Current.CancellationToken).AsTask();
+        Assert.False(drained.IsCompleted);
+        Assert.Equal(
+            "Pool 'test' waits for the buffers that are still out, without a limit: 56, rented by "
+            + "part 9 (10), part 8 (9), part 7 (8), part 6 (7), part 5 (6), part 4 (5), part 3 (4), part 2 (3), other owners (2), an unknown owner (1; LeakDetection and RmaOwner.Begin name owners).",
+            Assert.Single(log.GetSnapshot(), r => r.Id.Id == 19).Message);
+        rented.ForEach(b => b.Return());
+        Assert.True(await drained);
+    }
+
+    [Fact]
     public async Task OneIn128IsWatchedWhereSampled()
     {
         FakeLogCollector log = new();
