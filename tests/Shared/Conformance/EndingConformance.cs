@@ -135,7 +135,9 @@ public abstract class EndingConformance<TTransport> : EndpointConformance<TTrans
             .. Enumerable.Range(0, 4).SelectMany(_ => new[]
             {
                 CallAsync(b => endpoint.WriteAsync(b, remote, cancellationToken: Token)),
-                CallAsync(b => endpoint.WriteAsync(b, remote, notification: 1, cancellationToken: Token)),
+                CallAsync(b => pair.Traits.NotificationSize == 0
+                    ? endpoint.ReadAsync(b, remote, cancellationToken: Token)
+                    : endpoint.WriteAsync(b, remote, notification: 1, cancellationToken: Token)),
                 CallAsync(b => endpoint.ReadAsync(b, remote, cancellationToken: Token)),
                 CallAsync(b => RunBatch(b)),
             }),

@@ -71,9 +71,8 @@ internal sealed class BatchList
                 holds[held] = HoldBuffer(held);
             for (; used < _regions.Count; used++)
             {
-                RemoteRegion region = _regions[used];
-                if (!region.TryAddUse())
-                    throw region.Disposed(NameFirst(e => e.Region == region));
+                if (!_regions[used].TryAddUse())
+                    throw Disposed(_regions[used]);
             }
         }
         catch
@@ -83,8 +82,11 @@ internal sealed class BatchList
         }
     }
 
-    /// <summary>The first operation with a property, as an error's message begins with it.</summary>
-    public string NameFirst(Predicate<BatchEntry> match) => $"Operation {_entries.FindIndex(match)} of a batch of {Count} can't be started: ";
+    /// <summary>Why a batch can't be started that has operations with a peer that was removed.</summary>
+    /// <param name="peer">The peer, as the transport knows it.</param>
+    /// <param name="name">The peer, as users know it.</param>
+    public InvalidOperationException Removed(RmaDriverPeer peer, RmaPeer? name) =>
+        new($"{NameFirst(e => e.Peer == peer)}{name}. Clear the batch, and add operations with a peer that is inserted.");
 
     public void LetGo() => LetGo(_holds.Count, _regions.Count);
 
@@ -115,9 +117,17 @@ internal sealed class BatchList
         }
         catch (InvalidOperationException e)
         {
-            throw new InvalidOperationException(NameFirst(entry => entry.Buffer == number) + e.Message, e);
+            throw Returned(number, e);
         }
     }
+
+    // The errors are made by methods of their own, since a closure is allocated where its method begins.
+    private InvalidOperationException Returned(int buffer, InvalidOperationException error) => new(NameFirst(e => e.Buffer == buffer) + error.Message, error);
+
+    private ObjectDisposedException Disposed(RemoteRegion region) => region.Disposed(NameFirst(e => e.Region == region));
+
+    /// <summary>The first operation with a property, as an error's message begins with it.</summary>
+    private string NameFirst(Predicate<BatchEntry> match) => $"Operation {_entries.FindIndex(match)} of a batch of {Count} can't be started: ";
 
     private void LetGo(int held, int used)
     {

@@ -17,7 +17,7 @@ internal sealed partial class OperationStarter
         foreach (RmaDriverPeer peer in run.List.Peers)
         {
             if (peer.IsRemoved)
-                throw new InvalidOperationException($"{run.List.NameFirst(e => e.Peer == peer)}{_errors.PeerOf(peer)}. Clear the batch, and add operations with a peer that is inserted.");
+                throw run.List.Removed(peer, _errors.PeerOf(peer));
         }
         long now = _progress.StartOf(timeout);
         run.Start(now, DeadlineOf(now, timeout), cancellationToken);
