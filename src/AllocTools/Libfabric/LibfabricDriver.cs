@@ -55,20 +55,39 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
             Description.Place = PeerPlace.FindOwn();
         _format = new PeerAddressFormat(format, resources.Address);
         _reach = new PeerReach(format, resources.Address, advertised, Description.Place);
-        _gauge = DeliveryGauge.TryOpen(context, options.MaxOutstanding);
-        Description.Gauge = _gauge?.Remote;
-        _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
-        NativeMemory.Clear(_contexts, (nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2));
-        _overflow = ReceiveOverflow.TryMap(context.Info, context.Traits, Math.Min(options.MaxMessageLength, context.Traits.MaxMessageSize), context.Health.Logger);
-        _resources.Endpoint.Acquire();
-        _resources.Queue.Acquire();
-        var posted = new PostedOperation[options.MaxOutstanding];
-        if (context.NotifiesByTags)
-            _tags = new TaggedNotifications(resources.Endpoint);
-        _lanes = new TransmitLanes(this, context, resources, posted);
-        _poster = new LibfabricPoster(_lanes, context.Traits, posted, _contexts, _overflow, _gauge, _tags);
-        _reader = new CompletionReader(context, resources.Queue, posted, _contexts, this, _overflow, _gauge, _tags);
-        _probe = new PeerProbe(this, context);
+        int acquired = 0;
+        try
+        {
+            _gauge = DeliveryGauge.TryOpen(context, options.MaxOutstanding);
+            Description.Gauge = _gauge?.Remote;
+            _contexts = (fi_context2*)NativeMemory.AlignedAlloc((nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2), 64);
+            NativeMemory.Clear(_contexts, (nuint)options.MaxOutstanding * (nuint)sizeof(fi_context2));
+            _overflow = ReceiveOverflow.TryMap(context.Info, context.Traits, Math.Min(options.MaxMessageLength, context.Traits.MaxMessageSize), context.Health.Logger);
+            resources.Endpoint.Acquire();
+            acquired++;
+            resources.Queue.Acquire();
+            acquired++;
+            var posted = new PostedOperation[options.MaxOutstanding];
+            if (context.NotifiesByTags)
+                _tags = new TaggedNotifications(resources.Endpoint);
+            _lanes = new TransmitLanes(this, context, resources, posted);
+            _poster = new LibfabricPoster(_lanes, context.Traits, posted, _contexts, _overflow, _gauge, _tags);
+            _reader = new CompletionReader(context, resources.Queue, posted, _contexts, this, _overflow, _gauge, _tags);
+            _probe = new PeerProbe(this, context);
+        }
+        catch
+        {
+            // libfabric has got none of it yet.
+            _tags?.Free();
+            if (acquired > 1)
+                resources.Queue.DangerousRelease();
+            if (acquired > 0)
+                resources.Endpoint.DangerousRelease();
+            _overflow?.Unmap();
+            NativeMemory.AlignedFree(_contexts);
+            _gauge?.Close(fabricIsDone: true);
+            throw;
+        }
     }
 
     /// <summary>What the endpoint's address says of the transport.</summary>
@@ -137,7 +156,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
             _context.Traits.ProviderName,
             $"fi_av_insert of a peer's address of {address.Length} bytes",
             status,
-            status == -FiErrno.FI_EINVAL ? $" It is no address of this provider (pass the peer endpoint's Address as it is), or there are as many peers as the transport takes; {_peers.Count} are in." : "");
+            status == -FiErrno.FI_EINVAL ? $" It is no address of this provider (pass the peer endpoint's Address as it is), or there are as many peers as the transport takes; {_peers.Count} are in{(_isShared ? ", and those that were removed count until this endpoint is closed" : "")}." : "");
     }
 
     protected internal override void OnPeerInserted(RmaDriverPeer peer) => _peers[peer.Number] = (LibfabricPeer)peer;
@@ -147,9 +166,13 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     /// <remarks>
     /// Versions differ in what they refuse: sockets of libfabric 2.x is said to give FI_EINVAL for a peer that is in and was
     /// never connected to (see libfabric's pull request 11689; not run here). For this side a peer is removed in any case, so that is no error of the caller's.
+    /// shm keeps a peer until the endpoint is closed: libfabric 1.17 gives its place to the next one with all that it knew of
+    /// the connection, and what either then posts goes astray: it never completes, or ends the other's process by SIGSEGV.
     /// </remarks>
     public override bool TryRemovePeer(ulong number)
     {
+        if (_isShared)
+            return false;
         int status;
         lock (_vectorGate)
             status = _resources.Vector.Remove(number);
@@ -286,30 +309,4 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         lock (_vectorGate)
             return _resources.OpenLane();
     }
-}
-
-/// <summary>What libfabric knows of an operation that was given to it.</summary>
-internal struct PostedOperation
-{
-    /// <summary>Its completion has not been read.</summary>
-    public bool IsOutstanding;
-
-    public bool IsReceive;
-
-    public LibfabricPeer? Peer;
-
-    /// <summary>Which use of the operation's object the rest is of (<see cref="RmaDriverOperation.Use"/>).</summary>
-    public long Use;
-
-    /// <summary>What is known of how a send's peer takes messages; null where nothing is, and for other operations.</summary>
-    public PeerFlow? Flow;
-
-    /// <summary>Where a send with a <see cref="Flow"/> is.</summary>
-    public SendStage Stage;
-
-    /// <summary>Through which native endpoint it was posted; null where there is only one.</summary>
-    public TransmitLane? Lane;
-
-    /// <summary>Which of all that were posted it was.</summary>
-    public long Order;
 }

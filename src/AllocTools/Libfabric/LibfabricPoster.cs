@@ -164,3 +164,29 @@ internal sealed unsafe class LibfabricPoster(
         return endpoint.RecvMsg(&message, FiFlags.FI_COMPLETION);
     }
 }
+
+/// <summary>What libfabric knows of an operation that was given to it.</summary>
+internal struct PostedOperation
+{
+    /// <summary>Its completion has not been read.</summary>
+    public bool IsOutstanding;
+
+    public bool IsReceive;
+
+    public LibfabricPeer? Peer;
+
+    /// <summary>Which use of the operation's object the rest is of (<see cref="RmaDriverOperation.Use"/>).</summary>
+    public long Use;
+
+    /// <summary>What is known of how a send's peer takes messages; null where nothing is, and for other operations.</summary>
+    public PeerFlow? Flow;
+
+    /// <summary>Where a send with a <see cref="Flow"/> is.</summary>
+    public SendStage Stage;
+
+    /// <summary>Through which native endpoint it was posted; null where there is only one.</summary>
+    public TransmitLane? Lane;
+
+    /// <summary>Which of all that were posted it was.</summary>
+    public long Order;
+}

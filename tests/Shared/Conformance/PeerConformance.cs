@@ -18,6 +18,8 @@ public abstract class PeerConformance<TTransport> : EndpointConformance<TTranspo
         using RmaBuffer source = pair.Left.Pool.Rent(64);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion atOld = from.Import(old, exposure.Remote);
+        // What the transport knows of the old peer must not be taken for the next one's.
+        await from.WriteAsync(source, atOld, cancellationToken: Token);
         from.RemovePeer(old);
         RmaPeer next = from.InsertPeer(other.Right.Endpoint.Address.Span);
         Assert.NotEqual(old, next);
@@ -25,6 +27,9 @@ public abstract class PeerConformance<TTransport> : EndpointConformance<TTranspo
         await AssertRemovedAsync(() => from.WriteAsync(source, atOld, cancellationToken: Token));
         Assert.Throws<ArgumentException>(() => from.RemovePeer(old));
         await pair.Left.AssertReachesAsync(next, other.Right);
+        RmaPeer back = from.InsertPeer(pair.Right.Endpoint.Address.Span);
+        Assert.NotEqual(old, back);
+        await pair.Left.AssertReachesAsync(back, pair.Right);
     }
 
     [Theory]
