@@ -11,6 +11,8 @@ namespace AllocTools;
 /// A <see cref="ValueTask"/> that an operation returns is awaited once, and is not dropped: one that nobody awaits keeps
 /// its place among the operations that may be outstanding. A <c>timeout</c> is 0 to 24 hours, or
 /// <see cref="Timeout.InfiniteTimeSpan"/>; time spent waiting for such a place counts.
+/// When it is disposed, operations that were started end by their tasks with an <see cref="RmaOperationException"/> (ECANCELED),
+/// and later calls throw <see cref="ObjectDisposedException"/> at once.
 /// </remarks>
 public interface IRmaEndpoint : IAsyncDisposable, IDisposable
 {

@@ -39,7 +39,7 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
             return false;
         lock (_gate)
         {
-            if (!isLong && _running?.Order != order && !_waiting.Any(w => w.Order == order))
+            if (!isLong && !IsBusy_NeedsLock(order))
                 return false;
             _waiting.AddLast(new HostCopy(sender, operation, operation.Use, receive, order));
             if (_isServed)
@@ -103,6 +103,8 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
             return dropped;
         }
     }
+
+    private bool IsBusy_NeedsLock(object order) => _running?.Order == order || _waiting.Any(w => w.Order == order);
 
     void IThreadPoolWorkItem.Execute()
     {
