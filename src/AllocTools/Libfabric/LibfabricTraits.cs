@@ -36,8 +36,8 @@ internal static unsafe class LibfabricTraits
             SendsAreConfirmed = IsRxmOverSockets(provider) && (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
             UnreceivedMessagesPileUp = IsRxmOverSockets(provider) || provider == "sockets",
             SendAfterWriteOrdered = (info->tx_attr->msg_order & FiOrder.FI_ORDER_SAW) != 0,
-            // shm of 1.17 gives peers that aren't inserted the number of one that is.
-            SendersAreKnown = (info->caps & FiCaps.FI_SOURCE) != 0 && !isShm,
+            // shm and ofi_rxd of 1.17 give peers that aren't inserted the number of one that is.
+            SendersAreKnown = (info->caps & FiCaps.FI_SOURCE) != 0 && !isShm && !provider.EndsWith(";ofi_rxd", StringComparison.Ordinal),
             NotificationSize = NotificationSizeOf(info, provider),
             MaxMessageSize = (long)Math.Min(info->ep_attr->max_msg_size, long.MaxValue),
             NumaNode = FabricDevice.NumaNodeOf(info),
