@@ -15,7 +15,6 @@ namespace AllocTools.HostMemory;
 /// </remarks>
 internal sealed class HostDriver : RmaEndpointDriver
 {
-    private const int PermissionDenied = 13;
     private const int ConnectionReset = 104;
     private const int Canceled = 125;
     private const int IdLength = 16;
@@ -128,7 +127,7 @@ internal sealed class HostDriver : RmaEndpointDriver
 
     public override string TextOf(int error) => error switch
     {
-        PermissionDenied => "the peer's memory is not registered any more, not for this access, or shorter",
+        HostFabric.PermissionDenied => "the peer's memory is not registered any more, not for this access, or shorter",
         ConnectionReset => ClosedReason,
         _ => "",
     };
@@ -203,36 +202,10 @@ internal sealed class HostDriver : RmaEndpointDriver
     {
         HostDriver target = ((HostPeer)operation.Peer!).Driver;
         ulong? notification = operation.Notification;
-        RmaPostResult result = Copy(operation);
+        RmaPostResult result = target.IsClosed ? RmaPostResult.Refused(ConnectionReset) : HostFabric.Copy(operation);
         if (result.Status == RmaPostStatus.Done && notification is { } value)
             target.Report(new Completion(Notification, (long)value, 0, target._peers.GetValueOrDefault(this)));
         return result;
-    }
-
-    /// <summary>Copies to or from a peer's memory, as its registration allows.</summary>
-    private static unsafe RmaPostResult Copy(RmaDriverOperation operation)
-    {
-        if (((HostPeer)operation.Peer!).Driver.IsClosed)
-            return RmaPostResult.Refused(ConnectionReset);
-        if (!HostFabric.TryFind(operation.Key, out HostRegistration? registration) || !registration.TryEnter())
-            return RmaPostResult.Refused(PermissionDenied);
-        try
-        {
-            bool isWrite = operation.Kind == RmaOperationKind.Write;
-            RmaAccess needed = isWrite ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
-            long length = operation.Length;
-            ulong end = (ulong)registration.Length;
-            if ((registration.Access & needed) == 0 || operation.RemoteAddress > end || (ulong)length > end - operation.RemoteAddress)
-                return RmaPostResult.Refused(PermissionDenied);
-            void* there = (byte*)registration.Address + operation.RemoteAddress;
-            void* here = (void*)operation.Address;
-            Buffer.MemoryCopy(isWrite ? here : there, isWrite ? there : here, length, length);
-            return RmaPostResult.Done(length);
-        }
-        finally
-        {
-            registration.Exit();
-        }
     }
 
     private bool IsClosed
@@ -259,7 +232,7 @@ internal sealed class HostDriver : RmaEndpointDriver
                 return RmaPostResult.Posted;
             }
             at._receives.RemoveFirst();
-            if (at.TryDeliver(this, send, first.Value))
+            if (at.TryDeliver_NeedsLock(this, send, first.Value))
                 return RmaPostResult.Done(send.Length);
             _sentTo[at] = true;
             return RmaPostResult.Posted;
@@ -279,15 +252,15 @@ internal sealed class HostDriver : RmaEndpointDriver
             (HostDriver sender, RmaDriverOperation send) = first.Value;
             long length = send.Length;
             int index = send.Index;
-            if (TryDeliver(sender, send, receive))
+            if (TryDeliver_NeedsLock(sender, send, receive))
                 sender.Report(new Completion(index, length, 0, null));
             return RmaPostResult.Posted;
         }
     }
 
-    /// <summary>Copies a message to a receive of this endpoint. The caller must hold the lock.</summary>
+    /// <summary>Copies a message to a receive of this endpoint.</summary>
     /// <returns>False: another thread copies it, and reports both ends.</returns>
-    private bool TryDeliver(HostDriver sender, RmaDriverOperation send, RmaDriverOperation receive)
+    private bool TryDeliver_NeedsLock(HostDriver sender, RmaDriverOperation send, RmaDriverOperation receive)
     {
         long length = send.Length <= receive.Length ? send.Length : 0;
         if (_copies.TryAdd(sender, send, receive, _receives, length))

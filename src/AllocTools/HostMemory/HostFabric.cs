@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using AllocTools.Endpoints;
 
 namespace AllocTools.HostMemory;
 
@@ -9,6 +10,9 @@ namespace AllocTools.HostMemory;
 /// <remarks>Static because it is the process: two pools, two hosts, or two tests in it reach each other only by keys and addresses that they were given, which are random.</remarks>
 internal static class HostFabric
 {
+    /// <summary>EACCES: the code of an operation that a registration does not allow.</summary>
+    public const int PermissionDenied = 13;
+
     private static readonly ConcurrentDictionary<ulong, HostRegistration> Registrations = new();
     private static readonly ConcurrentDictionary<Guid, HostDriver> Endpoints = new();
 
@@ -27,8 +31,32 @@ internal static class HostFabric
     public static bool TryRemove(HostRegistration registration) =>
         Registrations.TryRemove(new KeyValuePair<ulong, HostRegistration>(registration.Key, registration));
 
-    public static bool TryFind(ulong key, [NotNullWhen(true)] out HostRegistration? registration) =>
+    private static bool TryFind(ulong key, [NotNullWhen(true)] out HostRegistration? registration) =>
         Registrations.TryGetValue(key, out registration);
+
+    /// <summary>Does a write or a read, as its registration allows.</summary>
+    public static unsafe RmaPostResult Copy(RmaDriverOperation operation)
+    {
+        if (!TryFind(operation.Key, out HostRegistration? registration) || !registration.TryEnter())
+            return RmaPostResult.Refused(PermissionDenied);
+        try
+        {
+            bool isWrite = operation.Kind == RmaOperationKind.Write;
+            RmaAccess needed = isWrite ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
+            long length = operation.Length;
+            ulong end = (ulong)registration.Length;
+            if ((registration.Access & needed) == 0 || operation.RemoteAddress > end || (ulong)length > end - operation.RemoteAddress)
+                return RmaPostResult.Refused(PermissionDenied);
+            void* there = (byte*)registration.Address + operation.RemoteAddress;
+            void* here = (void*)operation.Address;
+            Buffer.MemoryCopy(isWrite ? here : there, isWrite ? there : here, length, length);
+            return RmaPostResult.Done(length);
+        }
+        finally
+        {
+            registration.Exit();
+        }
+    }
 
     public static void Add(Guid address, HostDriver endpoint) => Endpoints[address] = endpoint;
 
