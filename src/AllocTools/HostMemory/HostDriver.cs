@@ -12,9 +12,13 @@ namespace AllocTools.HostMemory;
 /// the operation. An address is 8 bytes of a tag and 16 random ones. Each send meets the oldest receive of its peer; of the two
 /// queues at most one has entries. Short messages are copied under the receiver's lock, and long ones by the receiver's <see cref="HostCopies"/>, so that
 /// neither buffer is given up meanwhile: closing takes the lock, and waits for the copies.
+/// Numbers wait for their target to make progress; while as many wait as may, a write with one more waits, as for a full transport.
 /// </remarks>
 internal sealed class HostDriver : RmaEndpointDriver
 {
+    /// <summary>How many numbers may wait for the target to make progress before a write with one more waits.</summary>
+    public const int MostNotifications = 1024;
+
     private const int ConnectionReset = 104;
     private const int Canceled = 125;
     private const int IdLength = 16;
@@ -36,6 +40,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     private readonly HostCopies _copies;
     private readonly Action? _onLongCopy;
     private ulong _lastNumber;
+    private int _notifications;
     private bool _closed;
 
     /// <param name="onLongCopy">Called before each copy that another thread does, by that thread; for tests.</param>
@@ -88,9 +93,12 @@ internal sealed class HostDriver : RmaEndpointDriver
     {
         if (operation.Kind == RmaOperationKind.Receive)
             return Receive(operation);
+        HostDriver target = ((HostPeer)operation.Peer!).Driver;
+        if (operation.Notification is not null && Volatile.Read(ref target._notifications) >= MostNotifications && !target.IsClosed)
+            return RmaPostResult.Full;
         // A message is copied when it meets its receive.
         long length = operation.Kind == RmaOperationKind.Send ? 0 : operation.Length;
-        return _copies.TryAdd(this, operation, null, ((HostPeer)operation.Peer!).Driver, length) ? RmaPostResult.Posted : PostNow(operation);
+        return _copies.TryAdd(this, operation, null, target, length) ? RmaPostResult.Posted : PostNow(operation);
     }
 
     public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
@@ -101,7 +109,10 @@ internal sealed class HostDriver : RmaEndpointDriver
         {
             result = RmaReadResult.Something;
             if (completion.Index == Notification)
+            {
+                Interlocked.Decrement(ref _notifications);
                 completions.Notify((ulong)completion.Length, completion.Sender);
+            }
             else if (completion.Error == 0)
                 completions.Complete(completion.Index, completion.Length, completion.Sender);
             else
@@ -203,8 +214,11 @@ internal sealed class HostDriver : RmaEndpointDriver
         HostDriver target = ((HostPeer)operation.Peer!).Driver;
         ulong? notification = operation.Notification;
         RmaPostResult result = target.IsClosed ? RmaPostResult.Refused(ConnectionReset) : HostFabric.Copy(operation);
-        if (result.Status == RmaPostStatus.Done && notification is { } value)
-            target.Report(new Completion(Notification, (long)value, 0, target._peers.GetValueOrDefault(this)));
+        if (result.Status != RmaPostStatus.Done || notification is not { } value)
+            return result;
+        // First: the target may read it at once.
+        Interlocked.Increment(ref target._notifications);
+        target.Report(new Completion(Notification, (long)value, 0, target._peers.GetValueOrDefault(this)));
         return result;
     }
 
