@@ -118,6 +118,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// </summary>
     /// <param name="cancellationToken">Ends the reader.</param>
     /// <exception cref="RmaNotificationsLostException">Some found no room, because they were not read in time. What was kept can be read after this.</exception>
+    /// <exception cref="RmaException">The endpoint has failed, so nothing will come any more. What had come before can be read before this.</exception>
     /// <example>
     /// <code>
     /// await foreach (RmaNotification done in endpoint.ReadNotificationsAsync(cancellationToken))
@@ -131,6 +132,7 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     /// <param name="notifications">Room for them.</param>
     /// <returns>How many were taken.</returns>
     /// <exception cref="RmaNotificationsLostException">Some found no room, because they were not read in time.</exception>
+    /// <exception cref="RmaException">The endpoint has failed, and what had come before was taken.</exception>
     int PollNotifications(Span<RmaNotification> notifications) => throw new NotSupportedException("This endpoint has no writes that bring a number.");
 
     /// <summary>Reads a peer's memory.</summary>

@@ -192,11 +192,18 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         Enter();
         try
         {
+            _notifications.ThrowIfLost();
             int taken = _notifications.Take(notifications);
             if (_starter.Loop is null && (taken < notifications.Length || notifications.IsEmpty))
             {
                 _starter.RunOrBreak();
                 taken += _notifications.Take(notifications[taken..]);
+            }
+            // Not before: those that were taken would be lost.
+            if (taken == 0)
+            {
+                _notifications.ThrowIfLost();
+                _notifications.ThrowIfFailed();
             }
             return taken;
         }

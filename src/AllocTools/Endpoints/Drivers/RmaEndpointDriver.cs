@@ -122,7 +122,7 @@ public abstract class RmaEndpointDriver
     /// <returns>The reason, without a full stop; null where it isn't lost.</returns>
     public virtual string? FindLoss(RmaDriverOperation operation, int error) => null;
 
-    /// <summary>The transport takes nothing of an operation for the moment. Any thread may call this.</summary>
+    /// <summary>The transport was asked to take an operation, and takes nothing for the moment. Any thread may call this.</summary>
     /// <param name="operation">The operation.</param>
     /// <param name="elapsed">Since when it was started; null where the caller has to try it again.</param>
     public virtual void OnFull(RmaDriverOperation operation, TimeSpan? elapsed)

@@ -83,6 +83,13 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
     public ObjectDisposedException Disposed() => new(
         nameof(IRmaEndpoint), $"The endpoint of provider '{provider}' is disposed. Stop what uses it before, or open another one (IRmaContext.OpenEndpoint), insert its peers there, and import their memory there.");
 
+    /// <inheritdoc cref="NoProgress"/>
+    public RmaException NoNotifications(RmaException failure) => new(
+        $"No notification comes any more: the endpoint makes no progress any more on provider '{provider}'. {failure.Message} Close the endpoint and open another.",
+        failure.ErrorCode,
+        failure.ErrorName,
+        failure);
+
     public RmaOperationException EndpointClosed(RmaOperationKind kind, long length) => new(
         $"{kind} of {InWords.Size(length)} was ended by closing the endpoint on provider '{provider}'.",
         kind,

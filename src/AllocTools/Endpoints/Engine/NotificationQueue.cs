@@ -7,7 +7,8 @@ namespace AllocTools.Endpoints.Engine;
 /// <summary>The notifications that peers' writes have brought, until the application reads them.</summary>
 /// <remarks>
 /// It is bounded. A transport has no way to refuse a write because of its number, so what finds no room is lost, counted, and
-/// reported to whoever reads next: nobody goes on as if nothing were missing.
+/// reported to the next reader, who does not go on as if nothing were missing. Where the endpoint can make no progress any
+/// more, readers get that error once they have read what is there: what they wait for would never come.
 /// </remarks>
 internal sealed class NotificationQueue
 {
@@ -16,6 +17,7 @@ internal sealed class NotificationQueue
     private readonly int _room;
     private readonly Action _onLost;
     private long _lost;
+    private RmaException? _failure;
 
     /// <param name="room">How many are kept.</param>
     /// <param name="counters">Where lost ones are counted.</param>
@@ -41,10 +43,8 @@ internal sealed class NotificationQueue
             _onLost();
     }
 
-    /// <exception cref="RmaNotificationsLostException">Some were lost since the last report.</exception>
     public int Take(Span<RmaNotification> into)
     {
-        ThrowIfLost();
         int taken = 0;
         while (taken < into.Length && _queue.Reader.TryRead(out into[taken]))
             taken++;
@@ -63,6 +63,7 @@ internal sealed class NotificationQueue
             while (reader.TryRead(out RmaNotification notification))
                 yield return notification;
             cancellationToken.ThrowIfCancellationRequested();
+            ThrowIfFailed();
             if (!help(reader) && !await reader.WaitToReadAsync(cancellationToken).ConfigureAwait(false))
             {
                 ThrowIfLost();
@@ -74,7 +75,22 @@ internal sealed class NotificationQueue
     /// <summary>Nothing comes any more; what is there can still be read.</summary>
     public void Close() => _queue.Writer.TryComplete();
 
-    private void ThrowIfLost()
+    /// <summary>As <see cref="Close"/>, because the endpoint can make no progress any more.</summary>
+    public void Fail(RmaException failure)
+    {
+        Volatile.Write(ref _failure, failure);
+        _queue.Writer.TryComplete(failure);
+    }
+
+    /// <exception cref="RmaException">Nothing is there, and nothing will come: the endpoint has failed.</exception>
+    public void ThrowIfFailed()
+    {
+        if (Volatile.Read(ref _failure) is { } failure && Count == 0)
+            throw failure;
+    }
+
+    /// <exception cref="RmaNotificationsLostException">Some were lost since the last report.</exception>
+    public void ThrowIfLost()
     {
         if (Volatile.Read(ref _lost) != 0 && Interlocked.Exchange(ref _lost, 0) is > 0 and long lost)
             throw new RmaNotificationsLostException(lost, _room);

@@ -74,7 +74,9 @@ internal sealed class OperationDispatch
             Queue(slot, use, first: false);
             return true;
         }
-        RmaPostResult result = PostNow(slot);
+        // What waits before it has been reported as refused by itself; of this one the transport knows nothing.
+        bool isHeldUp = _retries.HoldsUp(slot.Peer);
+        RmaPostResult result = isHeldUp ? RmaPostResult.Full : PostUnqueued(slot);
         if (result.Status == RmaPostStatus.Posted)
             return true;
         if (result.Status == RmaPostStatus.Done)
@@ -83,10 +85,10 @@ internal sealed class OperationDispatch
             return true;
         }
         RmaOperationException? error = null;
-        if (result.Status == RmaPostStatus.Full)
-            _driver.OnFull(slot, null);
-        else
+        if (result.Status != RmaPostStatus.Full)
             error = _errors.Failed(slot, result.Error, null);
+        else if (!isHeldUp)
+            _driver.OnFull(slot, null);
         if (!slot.TryEndUnposted(use))
         {
             _ending.LeaveToTurn(slot, use);
@@ -140,7 +142,7 @@ internal sealed class OperationDispatch
                 continue;
             }
             happened = true;
-            // Its place is given up only now; nobody but the turn's holder frees a slot that was posted.
+            // Its place is given up only now; only the turn's holder frees a slot that was posted.
             _retries.Remove(slot);
             if (isFull)
                 _ending.LeaveToTurn(slot, use);
@@ -224,18 +226,16 @@ internal sealed class OperationDispatch
         }
         catch (Exception e)
         {
-            // Of whatever kind: nobody knows what the transport has got. What is outstanding ends, and this operation with it.
+            // Of whatever kind: what the transport has got is unknown. What is outstanding ends, and this operation with it.
             OnDriverFailed(e);
             return RmaPostResult.Refused(EndpointErrors.IoError);
         }
     }
 
-    private RmaPostResult PostNow(OperationSlot slot)
-    {
-        if (_turnPostsAll || _retries.HoldsUp(slot.Peer))
-            return RmaPostResult.Full;
-        return _callersTakeTurn ? PostInTurn(slot) : PostBesideTurn(slot);
-    }
+    private RmaPostResult PostNow(OperationSlot slot) =>
+        _turnPostsAll || _retries.HoldsUp(slot.Peer) ? RmaPostResult.Full : PostUnqueued(slot);
+
+    private RmaPostResult PostUnqueued(OperationSlot slot) => _callersTakeTurn ? PostInTurn(slot) : PostBesideTurn(slot);
 
     private RmaPostResult PostInTurn(OperationSlot slot)
     {

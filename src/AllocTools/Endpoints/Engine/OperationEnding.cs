@@ -2,7 +2,7 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Ends operations: tells whoever awaits them, and gives back what they held. Anybody's, at any time.</summary>
+/// <summary>Ends operations: notifies their owners, and gives back what they held. Any thread may call this, at any time.</summary>
 internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)
 {
     /// <summary>Its last completion was read.</summary>
@@ -27,7 +27,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             completions.Add(completion);
             return;
         }
-        // The hold first: whoever awaits may return the buffer at once.
+        // The hold first: its owner may return the buffer at once.
         slot.EndHold();
         slot.SetResult(new RmaReceiveResult(transferred, errors.PeerOf(slot.Sender)));
         slot.ReleaseByFabric();
@@ -35,7 +35,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
 
     /// <summary>It failed, and the fabric is done with it.</summary>
     /// <param name="slot">The operation, <see cref="OperationState.Ended"/>.</param>
-    /// <param name="error">What its owner is told.</param>
+    /// <param name="error">What its owner gets.</param>
     public void Fail(OperationSlot slot, Exception error)
     {
         slot.EndHold();
@@ -47,11 +47,11 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             batch.OnFailed(ticket, error);
             return;
         }
-        Tell(slot, error);
+        Notify(slot, error);
         slot.ReleaseByFabric();
     }
 
-    /// <summary>The transport refused it: whoever posted it says so.</summary>
+    /// <summary>The transport refused it, as its poster reports.</summary>
     public void FailUnposted(OperationSlot slot, long use, Exception error)
     {
         if (slot.TryEndUnposted(use))
@@ -70,16 +70,16 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     }
 
     /// <summary>
-    /// Tells the owner of one that was posted that it is over, where nobody else has. Its buffer is quarantined until
+    /// Notifies the owner of one that was posted that it is over, where no other thread has. Its buffer is quarantined until
     /// the completion comes or the endpoint is closed.
     /// </summary>
     public void TryAbandon(OperationSlot slot, long word, Exception error)
     {
         if (!slot.TryBeginEnding(word))
             return;
-        // First: whoever is told may return the buffer at once.
+        // First: once notified, its owner may return the buffer.
         slot.Quarantine();
-        Tell(slot, error);
+        Notify(slot, error);
         if (!slot.TryAbandon(OperationSlot.UseOf(word)))
             slot.ReleaseByFabric();
     }
@@ -100,19 +100,19 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
         SpinWait spin = default;
         while (!slot.TryLeaveUnposted(use))
         {
-            // Its owner is being told.
+            // Its owner is being notified.
             spin.SpinOnce();
         }
         earliest.NoteNow();
     }
 
-    /// <summary>Tells the owner of one that the transport did not take, and leaves the slot to a turn.</summary>
-    public void TryTellUnposted(OperationSlot slot, long word, Exception error)
+    /// <summary>Notifies the owner of one that the transport did not take, and leaves the slot to a turn.</summary>
+    public void TryNotifyUnposted(OperationSlot slot, long word, Exception error)
     {
         if (!slot.TryBeginEnding(word))
             return;
         slot.EndHold();
-        Tell(slot, error);
+        Notify(slot, error);
         if (slot.TryRefuse(OperationSlot.UseOf(word)))
             earliest.NoteNow();
         else
@@ -134,7 +134,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), errorType);
     }
 
-    private void Tell(OperationSlot slot, Exception error)
+    private void Notify(OperationSlot slot, Exception error)
     {
         Count(slot, error);
         if (slot.Batch is { } batch)

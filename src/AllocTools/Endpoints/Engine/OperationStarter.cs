@@ -10,6 +10,7 @@ internal sealed partial class OperationStarter : IDisposable
     private readonly EndpointHealth _health;
     private readonly RmaEndpointDriver _driver;
     private readonly EndpointErrors _errors;
+    private readonly NotificationQueue _notifications;
     private readonly EndpointCounters _counters;
     private readonly TimeProvider _time;
     private readonly TimeSpan _usualTimeout;
@@ -34,6 +35,7 @@ internal sealed partial class OperationStarter : IDisposable
         _health = context.Health;
         _driver = driver;
         _errors = errors;
+        _notifications = notifications;
         _counters = counters;
         _time = _health.Time;
         _usualTimeout = options.OperationTimeout;
@@ -189,6 +191,7 @@ internal sealed partial class OperationStarter : IDisposable
         _progress.Break(failure);
         foreach (WaitingOperation waiting in _free.TakeWaiting())
             EndWaiting(waiting, NoProgress(waiting.Operation, failure));
+        _notifications.Fail(_errors.NoNotifications(failure));
     }
 
     private RmaOperationException NoProgress(in RmaOperation operation, RmaException failure) =>

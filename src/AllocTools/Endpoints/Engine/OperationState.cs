@@ -11,7 +11,7 @@ namespace AllocTools.Endpoints.Engine;
 ///                      TryQueue |  | |   \ TryCancel      TryEnd (given up, or completed)          |
 ///                               v  | |    +-> Cancelling -----------------------------------------+
 ///             TryRepost         Queued        |      |                                            |
-///                               |    |        |      | LeaveUnposted (nothing was posted)         |
+///                               |    |        |      | TryLeaveUnposted (nothing was posted)      |
 ///                 TryEndQueued  |    |        |      v                                            |
 ///                               +----|--------|-- Unposted --TryEndQueued-------------------------+
 ///                                    |        |      |                                            |
@@ -19,14 +19,14 @@ namespace AllocTools.Endpoints.Engine;
 ///   notified; the fabric has it) ----+-&lt;Posted-+------+                                            |
 ///                                         v                                                       |
 ///                                      Ending --TryAbandon--> Abandoned --TryLetGo----------------+
-///                                       | |                      | LeaveUnposted                  |
+///                                       | |                      | TryLeaveUnposted               |
 ///                                       | +-----TryRefuse------> Refused --TryLetGo---------------+
 ///                                       +--TryLetGo--> Late --SetFree--> Free
 /// </code>
 /// </remarks>
 internal enum OperationState
 {
-    /// <summary>The slot is in nobody's use.</summary>
+    /// <summary>The slot is in no use.</summary>
     Free = 0,
 
     /// <summary>It is being posted, or was: its completion will come.</summary>
@@ -41,19 +41,19 @@ internal enum OperationState
     /// <summary>The transport took nothing, and the turn had begun to cancel it meanwhile: the next turn ends it.</summary>
     Unposted = 4,
 
-    /// <summary>Its owner is being told that it is over, and its completion has not come.</summary>
+    /// <summary>Its owner is being notified that it is over, and its completion has not come.</summary>
     Ending = 5,
 
-    /// <summary>As <see cref="Ending"/>, and its completion came meanwhile: who tells the owner frees the slot, too.</summary>
+    /// <summary>As <see cref="Ending"/>, and its completion came meanwhile: the thread that notifies the owner frees the slot, too.</summary>
     Late = 6,
 
-    /// <summary>Its owner was told that it is over; its completion has not come.</summary>
+    /// <summary>Its owner was notified that it is over; its completion has not come.</summary>
     Abandoned = 7,
 
-    /// <summary>The fabric is done with it. Whoever brought it here tells the owner and frees the slot.</summary>
+    /// <summary>The fabric is done with it. The thread that brought it here notifies the owner and frees the slot.</summary>
     Ended = 8,
 
-    /// <summary>The transport took nothing, and its owner was told already that it is over: the next turn frees the slot.</summary>
+    /// <summary>The transport took nothing, and its owner was notified already: the next turn frees the slot.</summary>
     Refused = 9,
 }
 
@@ -63,7 +63,7 @@ internal sealed partial class OperationSlot
     private const int StateBits = 4;
     private const long StateMask = (1 << StateBits) - 1;
 
-    // The state and the number of the use in one word, so that nobody changes a later use by what it saw of an earlier one.
+    // The state and the number of the use in one word, so that no thread changes a later use by what it saw of an earlier one.
     private long _word;
 
     /// <summary>The state and the number of the use, as it is now: what a transition is tried from.</summary>
@@ -79,59 +79,61 @@ internal sealed partial class OperationSlot
     public static long UseOf(long word) => word >> StateBits;
 
     /// <summary>The transport did not take it, or it ended before it was posted. The caller ends it.</summary>
-    public bool TryEndUnposted(long use) => TryChange(use, OperationState.Posted, OperationState.Ended);
+    public bool TryEndUnposted(long use) => TryMove(use, OperationState.Posted, OperationState.Ended);
 
-    /// <summary>The fabric is done with it, and nobody has ended it for its owner. The caller does.</summary>
+    /// <summary>The fabric is done with it, and no other thread has ended it for its owner. The caller does.</summary>
     public bool TryEnd(long word) => TryChange(word, OperationState.Ended, OperationState.Posted, OperationState.Cancelling);
 
     /// <summary>It waits to be posted: the caller has put it into the retry queue.</summary>
-    public bool TryQueue(long use) => TryChange(use, OperationState.Posted, OperationState.Queued);
+    public bool TryQueue(long use) => TryMove(use, OperationState.Posted, OperationState.Queued);
 
     /// <summary>It is being posted from the retry queue.</summary>
-    public bool TryRepost(long use) => TryChange(use, OperationState.Queued, OperationState.Posted);
+    public bool TryRepost(long use) => TryMove(use, OperationState.Queued, OperationState.Posted);
 
     /// <summary>It is over while it waits to be posted. The caller ends it.</summary>
     public bool TryEndQueued(long word) => TryChange(word, OperationState.Ended, OperationState.Queued, OperationState.Unposted);
 
     /// <summary>The transport is asked to give it up, by the turn's holder.</summary>
-    public bool TryCancel(long word) => TryChange(word, OperationState.Cancelling, OperationState.Posted, OperationState.Posted);
+    public bool TryCancel(long word) => TryChange(word, OperationState.Cancelling, OperationState.Posted);
 
     /// <summary>It is over for its owner, whom the caller notifies, while the fabric may have it.</summary>
     public bool TryBeginEnding(long word) => TryChange(word, OperationState.Ending, OperationState.Posted, OperationState.Cancelling, OperationState.Unposted);
 
     /// <summary>Its owner was notified. False: the fabric has let go meanwhile, and the caller frees it.</summary>
-    public bool TryAbandon(long use) => TryChange(use, OperationState.Ending, OperationState.Abandoned);
+    public bool TryAbandon(long use) => TryMove(use, OperationState.Ending, OperationState.Abandoned);
 
     /// <summary>As <see cref="TryAbandon"/>, of one that the transport did not take.</summary>
-    public bool TryRefuse(long use) => TryChange(use, OperationState.Ending, OperationState.Refused);
+    public bool TryRefuse(long use) => TryMove(use, OperationState.Ending, OperationState.Refused);
 
     /// <summary>The fabric has let go of one whose owner is notified, or was.</summary>
-    /// <returns>True: the caller frees it. False: whoever notifies the owner does, or it was no such one.</returns>
+    /// <returns>True: the caller frees it. False: the thread that notifies the owner does, or it was no such one.</returns>
     public bool TryLetGo(long use)
     {
-        if (TryChange(use, OperationState.Ending, OperationState.Late))
+        if (TryMove(use, OperationState.Ending, OperationState.Late))
             return false;
-        return TryChange(use, OperationState.Abandoned, OperationState.Ended) || TryChange(use, OperationState.Refused, OperationState.Ended);
+        return TryMove(use, OperationState.Abandoned, OperationState.Ended) || TryMove(use, OperationState.Refused, OperationState.Ended);
     }
 
     /// <summary>The transport took nothing of one that is being cancelled, or is over for its owner. A turn frees it.</summary>
     /// <returns>False: its owner is being notified; try again.</returns>
     public bool TryLeaveUnposted(long use) =>
-        TryChange(use, OperationState.Cancelling, OperationState.Unposted) || TryChange(use, OperationState.Abandoned, OperationState.Refused);
+        TryMove(use, OperationState.Cancelling, OperationState.Unposted) || TryMove(use, OperationState.Abandoned, OperationState.Refused);
 
     /// <summary>A new use begins, and is about to be posted.</summary>
     private void Begin() => Interlocked.Exchange(ref _word, ((Use + 1) << StateBits) | (long)OperationState.Posted);
 
-    /// <summary>After <see cref="OperationState.Ended"/> or <see cref="OperationState.Late"/>: nobody but the caller changes it.</summary>
+    /// <summary>After <see cref="OperationState.Ended"/> or <see cref="OperationState.Late"/>: only the caller changes it.</summary>
     private void SetFree() => Volatile.Write(ref _word, Word & ~StateMask);
 
+    /// <summary>Changes what was seen, in one of some states.</summary>
     private bool TryChange(long word, OperationState to, params ReadOnlySpan<OperationState> from)
     {
         Debug.Assert(from.Contains(StateOf(word)), $"there is no way from {StateOf(word)} to {to}");
         return Interlocked.CompareExchange(ref _word, (word & ~StateMask) | (long)to, word) == word;
     }
 
-    private bool TryChange(long use, OperationState from, OperationState to)
+    /// <summary>Changes a use that is in one state, and may be in another by now.</summary>
+    private bool TryMove(long use, OperationState from, OperationState to)
     {
         long word = (use << StateBits) | (long)from;
         return Interlocked.CompareExchange(ref _word, (use << StateBits) | (long)to, word) == word;

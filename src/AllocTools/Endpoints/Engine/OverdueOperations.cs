@@ -5,7 +5,7 @@ namespace AllocTools.Endpoints.Engine;
 /// <summary>Finds the operations whose time is over or that were cancelled, and ends them.</summary>
 /// <remarks>
 /// The turn first asks the transport to give a posted one up, and abandons it after the grace: a receive that stayed
-/// posted would swallow a later message. Where the turn is stuck in the transport, nobody is asked. A request may come
+/// posted would swallow a later message. Where the turn is stuck in the transport, it is not asked. A request may come
 /// before the call that posts, which then says so: the transport is asked once more.
 /// </remarks>
 internal sealed class OverdueOperations(
@@ -70,7 +70,7 @@ internal sealed class OverdueOperations(
         }
     }
 
-    /// <summary>Ends what is due while whoever has the turn is stuck. Any thread may call this.</summary>
+    /// <summary>Ends what is due while the turn is stuck. Any thread may call this.</summary>
     public void EndWithoutTurn(long now)
     {
         foreach (OperationSlot slot in slots)
@@ -87,7 +87,7 @@ internal sealed class OverdueOperations(
             else if (state is OperationState.Queued)
                 ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
             else if (state is OperationState.Unposted)
-                ending.TryTellUnposted(slot, word, ending.OverdueError(slot, isHeld: false));
+                ending.TryNotifyUnposted(slot, word, ending.OverdueError(slot, isHeld: false));
         }
         // When the turn comes back it asks the transport to give up what was abandoned here.
         earliest.NoteNow();
@@ -164,11 +164,11 @@ internal sealed class OverdueOperations(
         AskToGiveUp(slot);
     }
 
-    /// <summary>A receive that stayed posted would swallow a later message. Nobody frees the slot meanwhile: see <see cref="OperationEnding.LeaveToTurn"/>.</summary>
+    /// <summary>A receive that stayed posted would swallow a later message. No other thread frees the slot meanwhile: see <see cref="OperationEnding.LeaveToTurn"/>.</summary>
     private void AskToGiveUp(OperationSlot slot)
     {
         slot.CancelRequests++;
-        // Before the call, and only the turn's: whoever posts after it sees the number changed.
+        // Before the call, and written by the turn's holder only: a poster that comes after it sees the number changed.
         Volatile.Write(ref _requests, _requests + 1);
         driver.Cancel(slot);
     }

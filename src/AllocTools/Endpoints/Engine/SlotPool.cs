@@ -6,7 +6,7 @@ namespace AllocTools.Endpoints.Engine;
 /// <summary>The free slots of an endpoint, and the operations that wait for one, in the order they came.</summary>
 /// <remarks>
 /// Free slots are a stack without a lock (Treiber's), whose head counts its changes, so that one that was taken and
-/// came back is not taken for unchanged. While operations wait nobody else takes a slot: one that comes free is given to
+/// came back is not taken for unchanged. While operations wait no other takes a slot: one that comes free is given to
 /// the oldest, under the lock, by way of the callback, which queues it or says that it can't be served any more; so
 /// they are posted in the order of the calls. No slot is forgotten: a waiter says so first and then looks at the stack,
 /// who returns one does it the other way round, each with a fence between.
@@ -114,7 +114,7 @@ internal sealed class SlotPool
             _waiting.Remove(first);
             if (!_give(first.Value, slot))
                 Push(slot);
-            // Only now: while it is counted nobody else takes a slot, and from here on a later operation finds it queued.
+            // Only now: while it is counted no other takes a slot, and from here on a later operation finds it queued.
             Interlocked.Decrement(ref _waitingCount);
         }
     }

@@ -42,7 +42,7 @@ internal sealed class StuckTurnWatch : IDisposable
     /// <summary>A call into the transport has not returned.</summary>
     public bool IsStuck => Volatile.Read(ref _said) == 1;
 
-    /// <summary>Ends it, and waits for a look that runs: it waits for nobody.</summary>
+    /// <summary>Ends it, and waits for a look that runs: such a look is short.</summary>
     public void Dispose()
     {
         _health.StuckTurns.Remove(this);

@@ -1,0 +1,47 @@
+using AllocTools.Endpoints;
+using Xunit;
+
+namespace AllocTools.Tests.Engine;
+
+/// <summary>What the engine reports to a driver of operations that wait: only what the driver was asked to take and has not taken.</summary>
+public sealed class FullTransportTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task OneThatWaitsBehindAnotherIsNoRefusalOfTheTransport()
+    {
+        await using var side = new DrivenEndpoint();
+        using RmaBuffer buffer = side.Pool.Rent(64);
+        bool isFull = true;
+        side.Driver.OnPost = o => isFull ? RmaPostResult.Full : side.Driver.TakeAndComplete(o);
+        // Asked, and refused: the caller is to try again.
+        Assert.False(side.Endpoint.TryPost(RmaOperation.Send(buffer, side.Peer)));
+        Assert.Equal([(RmaOperationKind.Send, null)], side.Driver.Refusals);
+        side.Driver.Refusals.Clear();
+
+        Task queued = side.Endpoint.SendAsync(buffer.Slice(0, 1), side.Peer, cancellationToken: Token).AsTask();
+        Assert.Empty(side.Driver.Refusals);
+        long asked = side.Driver.Posts.Count;
+        // Not asked: it would overtake the other.
+        Assert.False(side.Endpoint.TryPost(RmaOperation.Send(buffer, side.Peer)));
+        Assert.Equal(asked, side.Driver.Posts.Count);
+        Assert.Empty(side.Driver.Refusals);
+        // Receives don't wait behind sends.
+        Assert.False(side.Endpoint.TryPost(RmaOperation.Receive(buffer)));
+        Assert.Equal([(RmaOperationKind.Receive, null)], side.Driver.Refusals);
+        side.Driver.Refusals.Clear();
+
+        // A turn asks for the one that is queued, and says since when it waits.
+        side.Endpoint.Poll([]);
+        (RmaOperationKind kind, TimeSpan? elapsed) = Assert.Single(side.Driver.Refusals);
+        Assert.Equal(RmaOperationKind.Send, kind);
+        Assert.NotNull(elapsed);
+        isFull = false;
+        await side.Await(queued);
+        Assert.True(side.Endpoint.TryPost(RmaOperation.Send(buffer, side.Peer, context: 1)));
+        var completions = new RmaCompletion[1];
+        side.AssertSoon(() => completions[0].Context == 1 || side.Endpoint.Poll(completions) == 1);
+        side.AssertIdle(rented: 1);
+    }
+}
