@@ -177,7 +177,12 @@ public sealed class HealthTests
         HostApplicationBuilder builder = TestHost.CreateBuilder(log: log);
         builder.Services.AddSingleton<TimeProvider>(_time);
         builder.Services.AddSingleton(journal ?? new Journal());
-        builder.Services.AddRmaMemoryPool<TProvider>(configure);
+        builder.Services.AddRmaMemoryPool<TProvider>(options =>
+        {
+            configure(options);
+            // By a clock that stands still the end of a test that has failed with a buffer out would be waited for permanently.
+            options.DrainTimeout = TimeSpan.Zero;
+        });
         builder.Services.AddHealthChecks().AddRmaMemoryPool(configure: health, failureStatus: failureStatus);
         IHost host = builder.Build();
         await host.StartAsync(Cancelled);

@@ -92,6 +92,22 @@ public sealed class EndpointMistakes : IAsyncDisposable
             AssertThrows(typeof(ArgumentOutOfRangeException), "timeout", $"{operation.Kind} with a time-out of {timeout}", () => Start(operation, timeout));
     });
 
+    /// <summary>Nobody else makes progress here, so this does.</summary>
+    public async Task CheckAwaitedTwiceAsync()
+    {
+        ValueTask write = _here.Endpoint.WriteAsync(_buffer, _remote, cancellationToken: Token);
+        while (!write.IsCompleted)
+        {
+            _here.Endpoint.Poll([]);
+            _there.Endpoint.Poll([]);
+            await Task.Yield();
+        }
+        await write;
+        var error = await Assert.ThrowsAsync<InvalidOperationException>(async () => await write);
+        Assert.Contains("was awaited before", error.Message, StringComparison.Ordinal);
+        Assert.Contains("AsTask()", error.Message, StringComparison.Ordinal);
+    }
+
     /// <summary>To be cancelled is no mistake: it is what comes of the task.</summary>
     public void CheckCancelled() => Assert.All(Usual(), operation =>
     {

@@ -14,6 +14,7 @@ public abstract class MistakeConformance<TTransport> : EndpointConformance<TTran
         mistakes.CheckOperations();
         mistakes.CheckTimeouts();
         mistakes.CheckCancelled();
+        await mistakes.CheckAwaitedTwiceAsync();
         mistakes.CheckPeersAndMemory();
         mistakes.CheckStrangersAreNamed();
         mistakes.CheckClosed();
