@@ -47,9 +47,11 @@ public sealed class SlotReuseTests
 
     // Its owner has its result before the slot is free: the first await may even have ended, and its buffer be returned.
     [Theory]
-    [InlineData(RmaProgress.Caller)]
-    [InlineData(RmaProgress.Endpoint)]
-    public async Task ASecondAwaitThrowsThoughTheFirstIsStillBeingDelivered(RmaProgress progress)
+    [InlineData(RmaProgress.Caller, false)]
+    [InlineData(RmaProgress.Caller, true)]
+    [InlineData(RmaProgress.Endpoint, false)]
+    [InlineData(RmaProgress.Endpoint, true)]
+    public async Task ASecondAwaitThrowsThoughTheFirstIsStillBeingDelivered(RmaProgress progress, bool fails)
     {
         await using var side = new DrivenEndpoint(progress, o => o.MaxOutstanding = 1);
         using RmaBuffer target = side.Pool.Rent(64);
@@ -70,10 +72,16 @@ public sealed class SlotReuseTests
             write = side.Endpoint.WriteAsync(source, region, cancellationToken: Token);
             region.Dispose();
             Task first = AwaitIt(write);
-            side.Driver.CompleteKept();
+            if (fails)
+                side.Driver.Report(c => c.Fail(0, error: 5, ""));
+            else
+                side.Driver.CompleteKept();
             Task turn = Task.Run(() => side.Endpoint.Poll([]), Token);
             Assert.True(unmapping.Wait(TestTime.Seconds(30), Token));
-            await first;
+            if (fails)
+                await Assert.ThrowsAsync<RmaOperationException>(() => first);
+            else
+                await first;
             InvalidOperationException error = await Assert.ThrowsAsync<InvalidOperationException>(() => AwaitIt(write));
             Assert.Contains("was awaited before", error.Message, StringComparison.Ordinal);
             Assert.Throws<InvalidOperationException>(() => write.GetAwaiter().GetResult());

@@ -276,13 +276,18 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         }
         catch
         {
-            Release(OwnerUses);
+            ReleaseByOwner();
             throw;
         }
-        // A second one may come before the fabric has let go.
+        ReleaseByOwner();
+        return result;
+    }
+
+    /// <exception cref="InvalidOperationException">The result was taken before, and the fabric has not let go yet.</exception>
+    private void ReleaseByOwner()
+    {
         if (!Release(OwnerUses))
             ThrowAwaitedBefore();
-        return result;
     }
 
     /// <exception cref="InvalidOperationException">The token is of an earlier use.</exception>
