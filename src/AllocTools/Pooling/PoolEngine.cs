@@ -16,12 +16,8 @@ namespace AllocTools.Pooling;
 /// Invariants: hits + misses + rejections = requests that were answered; each live registration and the pool itself
 /// hold the context, which is released with the last of them.
 /// </remarks>
-internal sealed class PoolEngine : IDisposable
+internal sealed partial class PoolEngine : IDisposable
 {
-    private const int Open = 0;
-    private const int Draining = 1;
-    private const int Closed = 2;
-
     private readonly SizeClass[] _classes;
     private readonly ClassIndex _classIndex;
     private readonly DirectRegions _direct;
@@ -30,19 +26,14 @@ internal sealed class PoolEngine : IDisposable
     private readonly WaiterQueue _waiters;
     private readonly TimeProvider _time;
     private readonly bool _hasDefaultClasses;
-    private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly IDisposable _context;
     private readonly PoolTrimmer _trimmer;
     private readonly Lock _modeGate = new();
     private PoolInstruments? _instruments;
-    private int _state;
     private bool? _isSlow;
 
     // Requests up to this length may be served from the thread's magazine: 0 while somebody waits, or once the pool closes.
     private long _warmLimit;
     private long _rentTimeoutTicks;
-
-    private int _liveRegions = 1;
 
     /// <summary>What the control group leaves for growth; null where it has no limit.</summary>
     public required MemoryRoom? Room { get; init; }
@@ -143,11 +134,6 @@ internal sealed class PoolEngine : IDisposable
 
     /// <summary>The size classes and the direct regions.</summary>
     public int ClassCount => _classes.Length + 1;
-
-    /// <summary>It is neither draining nor closed.</summary>
-    public bool IsOpen => Volatile.Read(ref _state) == Open;
-
-    public bool IsClosed => Volatile.Read(ref _state) == Closed;
 
     /// <summary>What is out: rented, registered by the caller, or quarantined.</summary>
     public long Outstanding => _owners.Sum(o => o.Outstanding);
@@ -269,12 +255,6 @@ internal sealed class PoolEngine : IDisposable
         NoteDrained();
     }
 
-    private void NoteDrained()
-    {
-        if (Volatile.Read(ref _state) != Open && Rented == 0)
-            _drained.TrySetResult();
-    }
-
     /// <summary>There may be room. Unlike a release of a block this gives nothing back itself, so that giving back may call it.</summary>
     public void SignalWaiters()
     {
@@ -282,87 +262,6 @@ internal sealed class PoolEngine : IDisposable
         Fence.Full();
         if (_waiters.Count != 0)
             _waiters.Signal();
-    }
-
-    public void AddRegion() => Interlocked.Increment(ref _liveRegions);
-
-    public void RemoveRegion()
-    {
-        if (Interlocked.Decrement(ref _liveRegions) == 0)
-            Incidents.Guard("releasing its context", _context.Dispose);
-    }
-
-    /// <summary>Stops renting, and waits until nothing is out.</summary>
-    /// <returns>False when the time is up before.</returns>
-    public async ValueTask<bool> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken)
-    {
-        int before = Interlocked.CompareExchange(ref _state, Draining, Open);
-        if (before == Open)
-        {
-            UpdateMode();
-            _waiters.FailAll(Refusals.NotOpen);
-        }
-        // The state must be visible before what is out is read; see AfterRelease.
-        Fence.Full();
-        NoteDrained();
-        // Whoever disposes the pool has given up on what is out; one that is disposed meanwhile ends the wait.
-        if (before != Closed && !_drained.Task.IsCompleted)
-        {
-            if (timeout != TimeSpan.Zero && Rented is > 0 and long rented)
-                Log.Draining(Logger, Name, timeout == Timeout.InfiniteTimeSpan ? "without a limit" : $"up to {InWords.Time(timeout)}", rented, Leaks.OwnersOf(rented));
-            try
-            {
-                await _drained.Task.WaitAsync(timeout, _time, cancellationToken).ConfigureAwait(false);
-            }
-            catch (TimeoutException)
-            {
-                return Rented == 0;
-            }
-        }
-        return Rented == 0;
-    }
-
-    public async ValueTask CloseAsync(TimeSpan drainTimeout)
-    {
-        if (IsClosed)
-            return;
-        await DrainAsync(drainTimeout, CancellationToken.None).ConfigureAwait(false);
-        // What is idle is given back by a thread of its own: the provider may take long, and the caller must not be blocked.
-        TaskCompletionSource closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        OnDemandThread closer = new($"{Name} closes", () =>
-        {
-            Incidents.Guard("closing the pool", Dispose);
-            closed.TrySetResult();
-            return Timeout.InfiniteTimeSpan;
-        });
-        closer.Signal();
-        closer.End();
-        await closed.Task.ConfigureAwait(false);
-    }
-
-    /// <summary>Closes without waiting for what is out.</summary>
-    public void Dispose()
-    {
-        int before = Interlocked.Exchange(ref _state, Closed);
-        if (before == Closed)
-            return;
-        UpdateMode();
-        if (before == Open)
-            _waiters.FailAll(Refusals.NotOpen);
-        _waiters.Close();
-        Requests.Close();
-        _trimmer.Dispose();
-        foreach (SlabOwner owner in _owners)
-            Incidents.Guard("giving back idle memory", owner.ReleaseIdle);
-        // What is still out is waited for no longer.
-        _drained.TrySetResult();
-        long outstanding = Outstanding;
-        if (outstanding != 0)
-        {
-            Log.ClosedWithBuffersOut(Logger, Name, outstanding, Budget.Reserved);
-            Leaks.ReportOut();
-        }
-        RemoveRegion();
     }
 
     /// <summary>Process-wide barriers that were passed to empty magazines.</summary>
@@ -406,12 +305,5 @@ internal sealed class PoolEngine : IDisposable
         if (length <= 0 || length > Budget.Limit)
             Refusals.ThrowLength(length);
         CheckOpen();
-    }
-
-    /// <exception cref="ObjectDisposedException">It is draining or closed.</exception>
-    public void CheckOpen()
-    {
-        if (Volatile.Read(ref _state) != Open)
-            throw Refusals.NotOpen();
     }
 }

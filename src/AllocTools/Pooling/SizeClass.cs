@@ -14,7 +14,7 @@ namespace AllocTools.Pooling;
 /// Invariants: who has the lock finds every idle block on the shelves or in a magazine, so that the class never grows
 /// while one is idle, see <see cref="TryReuse"/>; at rest, free + in magazines + rented + quarantined = Σ blocks of the slabs.
 /// </remarks>
-internal sealed class SizeClass : SlabOwner
+internal sealed partial class SizeClass : SlabOwner
 {
     private readonly Lock _gate = new();
     private readonly SlabShelves _shelves;
@@ -166,40 +166,6 @@ internal sealed class SizeClass : SlabOwner
         }
     }
 
-    /// <summary>Gives back idle slabs, those that are idle for the longest first, until so many bytes are free again.</summary>
-    /// <param name="bytes">Bytes.</param>
-    /// <param name="initialToo">Also those that were registered at start, which no other class gets.</param>
-    public long Reclaim(long bytes, bool initialToo)
-    {
-        long reclaimed = 0;
-        while (reclaimed < bytes && TryDestroyIdle(s => s.FindIdle(initialToo), out long length))
-            reclaimed += length;
-        return reclaimed;
-    }
-
-    /// <summary>Bytes of idle slabs that may be given back for others.</summary>
-    public long IdleBytes => _shelves.IdleBytes;
-
-    /// <summary>As <see cref="IdleBytes"/>, and what may join them when the magazines are emptied: no less than that.</summary>
-    public long IdleBytesWithMagazines
-    {
-        get
-        {
-            // Nothing is out of them, or there are none.
-            if (_shelves.Bytes == _shelves.IdleBytes)
-                return _shelves.IdleBytes;
-            lock (_gate)
-                return _magazines.Blocks is > 0 and long blocks ? _shelves.IdleBytesWith(blocks) : _shelves.IdleBytes;
-        }
-    }
-
-    /// <inheritdoc cref="SlabShelves.Weigh"/>
-    public void Weigh(long atLeast, ref long large, ref long kept)
-    {
-        lock (_gate)
-            _shelves.Weigh(atLeast, ref large, ref kept);
-    }
-
     /// <summary>Takes an idle block of those that are kept from the start.</summary>
     public bool TryTakeInitial(long length, out RmaBuffer buffer)
     {
@@ -228,24 +194,6 @@ internal sealed class SizeClass : SlabOwner
             lock (_gate)
                 return [.. _shelves.Slabs.Where(s => s.IsInitial).Select(s => s.Slab.Region)];
         }
-    }
-
-    public override void Trim(long idleSince)
-    {
-        Gather(MagazinesToCollect.Idle);
-        _magazines.Widen();
-        while (TryDestroyIdle(s => s.FindIdle(idleSince, InitialBlocks), out long length))
-            Engine.Counters.CountTrim(length);
-    }
-
-    public override void ReleaseIdle()
-    {
-        lock (Engine.Memory.Gathering)
-        {
-            lock (_gate)
-                _shelves.Put(CollectionsMarshal.AsSpan(_magazines.Close()));
-        }
-        AfterPut();
     }
 
     public override RmaSizeClassStatistics GetStatistics()
@@ -305,13 +253,6 @@ internal sealed class SizeClass : SlabOwner
     {
         ReclaimIfClosed();
         Engine.AfterRelease();
-    }
-
-    /// <summary>Nothing is kept for later any more.</summary>
-    public void ReclaimIfClosed()
-    {
-        if (Engine.IsClosed)
-            Reclaim(long.MaxValue, initialToo: true);
     }
 
     /// <summary>Takes a free block, and fills the thread's magazine with some more.</summary>
@@ -417,32 +358,6 @@ internal sealed class SizeClass : SlabOwner
     {
         _shelves.Add(slab, isInitial);
         Volatile.Write(ref _slabs, _shelves.ByNumber);
-    }
-
-    private bool TryDestroyIdle(Func<SlabShelves, FreeBlocks?> choose, out long length)
-    {
-        Slab slab;
-        lock (_gate)
-        {
-            if (choose(_shelves) is not { } idle)
-            {
-                length = 0;
-                return false;
-            }
-            slab = idle.Slab;
-            length = slab.Region.Length;
-            Engine.Memory.InTransit.Enter(length);
-            _shelves.Remove(idle);
-        }
-        try
-        {
-            Engine.Slabs.Destroy(slab);
-        }
-        finally
-        {
-            Engine.Memory.InTransit.Leave(length);
-        }
-        return true;
     }
 
     /// <summary>Written at each fill: away from the fields above, which every rent and return reads.</summary>

@@ -1,0 +1,92 @@
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Pooling;
+
+/// <content>What of the class's idle memory may be given back, and giving it back.</content>
+internal sealed partial class SizeClass
+{
+    /// <summary>Gives back idle slabs, those that are idle for the longest first, until so many bytes are free again.</summary>
+    /// <param name="bytes">Bytes.</param>
+    /// <param name="initialToo">Also those that were registered at start, which no other class gets.</param>
+    public long Reclaim(long bytes, bool initialToo)
+    {
+        long reclaimed = 0;
+        while (reclaimed < bytes && TryDestroyIdle(s => s.FindIdle(initialToo), out long length))
+            reclaimed += length;
+        return reclaimed;
+    }
+
+    /// <summary>Bytes of idle slabs that may be given back for others.</summary>
+    public long IdleBytes => _shelves.IdleBytes;
+
+    /// <summary>As <see cref="IdleBytes"/>, and what may join them when the magazines are emptied: no less than that.</summary>
+    public long IdleBytesWithMagazines
+    {
+        get
+        {
+            // Nothing is out of them, or there are none.
+            if (_shelves.Bytes == _shelves.IdleBytes)
+                return _shelves.IdleBytes;
+            lock (_gate)
+                return _magazines.Blocks is > 0 and long blocks ? _shelves.IdleBytesWith(blocks) : _shelves.IdleBytes;
+        }
+    }
+
+    /// <inheritdoc cref="SlabShelves.Weigh"/>
+    public void Weigh(long atLeast, ref long large, ref long kept)
+    {
+        lock (_gate)
+            _shelves.Weigh(atLeast, ref large, ref kept);
+    }
+
+    public override void Trim(long idleSince)
+    {
+        Gather(MagazinesToCollect.Idle);
+        _magazines.Widen();
+        while (TryDestroyIdle(s => s.FindIdle(idleSince, InitialBlocks), out long length))
+            Engine.Counters.CountTrim(length);
+    }
+
+    public override void ReleaseIdle()
+    {
+        lock (Engine.Memory.Gathering)
+        {
+            lock (_gate)
+                _shelves.Put(CollectionsMarshal.AsSpan(_magazines.Close()));
+        }
+        AfterPut();
+    }
+
+    /// <summary>Nothing is kept for later any more.</summary>
+    public void ReclaimIfClosed()
+    {
+        if (Engine.IsClosed)
+            Reclaim(long.MaxValue, initialToo: true);
+    }
+
+    private bool TryDestroyIdle(Func<SlabShelves, FreeBlocks?> choose, out long length)
+    {
+        Slab slab;
+        lock (_gate)
+        {
+            if (choose(_shelves) is not { } idle)
+            {
+                length = 0;
+                return false;
+            }
+            slab = idle.Slab;
+            length = slab.Region.Length;
+            Engine.Memory.InTransit.Enter(length);
+            _shelves.Remove(idle);
+        }
+        try
+        {
+            Engine.Slabs.Destroy(slab);
+        }
+        finally
+        {
+            Engine.Memory.InTransit.Leave(length);
+        }
+        return true;
+    }
+}
