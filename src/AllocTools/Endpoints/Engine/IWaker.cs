@@ -1,3 +1,5 @@
+using AllocTools.Interop;
+
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>What the progress loop waits on.</summary>
@@ -39,4 +41,37 @@ internal enum WaitEnd
 
     /// <summary>The completion queue's descriptor can't be waited on.</summary>
     Broken = 3,
+}
+
+/// <summary>Waits on the completion queue's descriptor and on an event of its own (Linux).</summary>
+internal sealed class DescriptorWaker(int queueDescriptor) : IWaker
+{
+    private readonly int _event = DescriptorWait.CreateEvent();
+
+    public void Wake() => DescriptorWait.Signal(_event);
+
+    public WaitEnd Wait(TimeSpan longest, bool forCompletions)
+    {
+        (bool isReady, bool isBroken, bool isSignalled) = DescriptorWait.Wait(forCompletions ? queueDescriptor : -1, _event, longest);
+        return isBroken ? WaitEnd.Broken : isSignalled ? WaitEnd.Woken : isReady ? WaitEnd.Ready : WaitEnd.TimedOut;
+    }
+
+    public void Dispose() => DescriptorWait.Close(_event);
+}
+
+/// <summary>Waits on an event only, where descriptors can't be waited on.</summary>
+internal sealed class EventWaker : IWaker
+{
+    private readonly AutoResetEvent _event = new(initialState: false);
+
+    public void Wake() => _event.Set();
+
+    public WaitEnd Wait(TimeSpan longest, bool forCompletions)
+    {
+        if (forCompletions)
+            return WaitEnd.Broken;
+        return _event.WaitOne(TimeSpan.FromMilliseconds(Math.Max(1, longest.TotalMilliseconds))) ? WaitEnd.Woken : WaitEnd.TimedOut;
+    }
+
+    public void Dispose() => _event.Dispose();
 }

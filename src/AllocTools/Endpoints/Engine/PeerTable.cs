@@ -183,3 +183,6 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         }
     }
 }
+
+/// <summary>Why a peer is lost.</summary>
+internal sealed record PeerLoss(string Reason, int Error);

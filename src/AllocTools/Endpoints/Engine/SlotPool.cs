@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Endpoints.Batches;
 using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;
@@ -152,4 +153,25 @@ internal sealed class SlotPool
     }
 
     private static ulong After(ulong head, int first) => (((head >> 32) + 1) << 32) | (uint)first;
+}
+
+/// <summary>An operation that waits for a slot. It holds its buffer already, and its time runs.</summary>
+internal sealed class WaitingOperation(in RmaOperation operation, RmaHold hold, long started, long deadline, CancellationToken cancellationToken)
+    : TaskCompletionSource<RmaReceiveResult>(TaskCreationOptions.RunContinuationsAsynchronously)
+{
+    public RmaOperation Operation { get; } = operation;
+
+    /// <summary>The run of the batch that it is of; null for others.</summary>
+    public BatchRun? Batch { get; init; }
+
+    /// <inheritdoc cref="OperationSlot.Ticket"/>
+    public long Ticket { get; init; }
+
+    public RmaHold Hold { get; } = hold;
+
+    public long Started => started;
+
+    public long Deadline => deadline;
+
+    public CancellationToken CancellationToken => cancellationToken;
 }
