@@ -24,7 +24,7 @@ namespace AllocTools;
 /// reach RMA) and ends the await after <see cref="OverdueOperations.CancelGrace"/> at the latest.
 /// All members are safe to call from any thread.
 /// </remarks>
-public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
+public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
 {
     /// <summary>How long closing waits for what a transport is asked to give up: many times what one takes that will.</summary>
     private static readonly TimeSpan RecallTime = TimeSpan.FromSeconds(2);
@@ -365,177 +365,6 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         return true;
     }
 
-    private ValueTask StartWithoutResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
-    {
-        if (RmaActivities.OperationsAreTraced)
-            return WithoutResult(Trace(operation, timeout, cancellationToken));
-        return Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
-            ? new ValueTask(slot!, slot!.Version)
-            : WithoutResult(later);
-    }
-
-    private ValueTask<RmaReceiveResult> StartWithResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken) =>
-        Start(operation, timeout, cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
-            ? new ValueTask<RmaReceiveResult>(slot!, slot!.Version)
-            : later;
-
-    /// <summary>As without a span, which allocates nothing; this does.</summary>
-    private ValueTask<RmaReceiveResult> Trace(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
-    {
-        Activity? callers = Activity.Current;
-        RmaSpan span = RmaActivities.StartOperation(operation.Kind, _context.Traits.ProviderName, operation.Local.Length, _context.Health.Logger);
-        try
-        {
-            return EndAsync(span, StartWithResult(operation, timeout, cancellationToken));
-        }
-        catch (Exception e)
-        {
-            // Thrown at once, as without a span.
-            span.Fail(e);
-            span.Dispose();
-            throw;
-        }
-        finally
-        {
-            Activity.Current = callers;
-        }
-    }
-
-    private static async ValueTask<RmaReceiveResult> EndAsync(RmaSpan span, ValueTask<RmaReceiveResult> running)
-    {
-        using (span)
-        {
-            try
-            {
-                return await running.ConfigureAwait(false);
-            }
-            catch (Exception e)
-            {
-                span.Fail(e);
-                throw;
-            }
-        }
-    }
-
-    /// <summary>Starts an operation with a task.</summary>
-    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is it.</returns>
-    private bool Start(
-        in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
-    {
-        slot = null;
-        later = default;
-        if (cancellationToken.IsCancellationRequested)
-        {
-            later = ValueTask.FromCanceled<RmaReceiveResult>(cancellationToken);
-            return false;
-        }
-        Enter();
-        try
-        {
-            TimeSpan limit = timeout ?? _options.OperationTimeout;
-            EndpointChecks.ThrowIfInvalidTimeout(limit);
-            CheckOperation(operation);
-            if (IsEmptyTransfer(operation))
-                return false;
-            return _starter.Start(operation, limit, cancellationToken, out slot, out later);
-        }
-        catch (RmaException e)
-        {
-            // Errors of use are thrown at once; what the transport or memory refuses is the task's.
-            later = ValueTask.FromException<RmaReceiveResult>(e);
-            return false;
-        }
-        finally
-        {
-            _gate.Exit();
-        }
-    }
-
-    /// <summary>Checks an operation that is added to a batch, as if it were started.</summary>
-    internal void CheckForBatch(in RmaOperation operation)
-    {
-        ThrowIfClosed();
-        ThrowIfInvalid(operation);
-        if (_errors.FindReasonAgainst(operation) is ArgumentException mistake)
-            throw mistake;
-        operation.Remote.Region?.ThrowIfDisposed();
-    }
-
-    /// <summary>Runs a batch.</summary>
-    internal ValueTask Run(BatchRun batch, TimeSpan? timeout, CancellationToken cancellationToken)
-    {
-        if (cancellationToken.IsCancellationRequested)
-            return ValueTask.FromCanceled(cancellationToken);
-        Enter();
-        try
-        {
-            TimeSpan limit = timeout ?? _options.OperationTimeout;
-            EndpointChecks.ThrowIfInvalidTimeout(limit);
-            _starter.Start(batch, limit, cancellationToken);
-            return new ValueTask(batch, batch.Version);
-        }
-        finally
-        {
-            _gate.Exit();
-        }
-    }
-
-    /// <summary>Begins the span of a run.</summary>
-    internal RmaSpan StartBatchSpan(BatchList batch) => RmaActivities.StartBatch(_context.Traits.ProviderName, batch.Count, batch.Length, _context.Health.Logger);
-
-    /// <summary>
-    /// A read or write of nothing is done at once, by nobody: shm (libfabric 1.17) never completes one. The buffer is
-    /// checked all the same.
-    /// </summary>
-    private bool IsEmptyTransfer(in RmaOperation operation)
-    {
-        if (operation.Local.Length != 0 || operation.Kind is not (RmaOperationKind.Write or RmaOperationKind.Read))
-            return false;
-        operation.Local.Hold().Release();
-        _counters.Succeeded(operation.Kind, 0);
-        return true;
-    }
-
-    private void CheckOperation(in RmaOperation operation)
-    {
-        if (_starter.Progress.Failure is { } failure)
-            throw _errors.NoProgress(operation.Kind, operation.Local.Length, failure);
-        ThrowIfInvalid(operation);
-    }
-
-    private void ThrowIfInvalid(in RmaOperation operation)
-    {
-        EndpointChecks.ThrowIfInvalid(this, _context, operation);
-        if (operation.Kind == RmaOperationKind.Send)
-            ThrowIfTooLong(operation.Local.Length, operation.Peer);
-        if (operation.Notification is { } notification)
-            ThrowIfNotifiesNobody(operation.Local, notification);
-    }
-
-    private void ThrowIfNotifiesNobody(RmaSlice source, ulong notification)
-    {
-        int size = _context.Traits.NotificationSize;
-        if (size == 0)
-            throw new NotSupportedException($"The provider '{_context.Traits.ProviderName}' has no writes that bring a number (the traits' NotificationSize is 0). Send a message once the write has completed.");
-        if (size < sizeof(ulong) && notification >> (8 * size) != 0)
-            throw new ArgumentOutOfRangeException(nameof(notification), notification, $"A notification has {size} bytes on provider '{_context.Traits.ProviderName}'.");
-        if (source.Length == 0)
-            throw new ArgumentException("A write with a notification must have at least one byte.", nameof(source));
-    }
-
-    private void ThrowIfTooLong(long length, RmaPeer peer)
-    {
-        long theirs = peer.Entry!.Transport?.MaxMessageLength ?? long.MaxValue;
-        if (length <= Math.Min(_maxMessageLength, theirs))
-            return;
-        string limit = theirs < _maxMessageLength
-            ? $"than the peer takes, {InWords.Size(theirs)} (its Provider:Endpoint:MaxMessageLength)"
-            : _maxMessageLength < _options.MaxMessageLength
-            ? $"than the provider '{_context.Traits.ProviderName}' can send, {InWords.Size(_maxMessageLength)}"
-            : $"than Provider:Endpoint:MaxMessageLength, {InWords.Size(_maxMessageLength)}";
-        throw new ArgumentException($"A message of {InWords.Size(length)} is longer {limit}. Send parts, or write by RMA.", EndpointChecks.LocalNameOf(RmaOperationKind.Send));
-    }
-
     private void Check(RmaPeer peer) => EndpointChecks.ThrowIfNotInsertedAt(this, peer, nameof(peer));
 
     /// <summary>Nothing reaches a peer any more: operations to it fail from now on. Any thread may call this.</summary>
@@ -619,10 +448,5 @@ public class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     {
         if (_gate.IsClosed)
             throw _errors.Disposed();
-    }
-
-    private static ValueTask WithoutResult(ValueTask<RmaReceiveResult> task)
-    {
-        return task.IsCompletedSuccessfully ? ValueTask.CompletedTask : new ValueTask(task.AsTask());
     }
 }
