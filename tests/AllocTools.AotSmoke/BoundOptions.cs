@@ -54,6 +54,7 @@ internal static class BoundOptions
         Expect.Equal(1, fabric.Settings.Count);
         Expect.Equal("16", fabric.Settings["FI_UNIVERSE_SIZE"]);
         Expect.Equal(RmaProgress.Endpoint, fabric.Endpoint.Progress);
+        Expect.Equal(RmaContinuations.Inline, fabric.Endpoint.Continuations);
         Expect.Equal(TimeSpan.FromSeconds(20), fabric.Endpoint.OperationTimeout);
         Expect.Equal(33, fabric.Endpoint.MaxOutstanding);
         Expect.Equal(3 << 20, fabric.Endpoint.MaxMessageLength);
@@ -84,6 +85,7 @@ internal static class BoundOptions
         Expect.Equal(RmaWarmUp.Background, pool.WarmUp);
         Expect.Equal(PageLocking.None, host.Locking);
         Expect.Equal(RmaProgress.Endpoint, host.Endpoint.Progress);
+        Expect.Equal(RmaContinuations.Inline, host.Endpoint.Continuations);
         Expect.Equal(TimeSpan.FromSeconds(25), host.Endpoint.OperationTimeout);
         Expect.Equal(55, host.Endpoint.MaxOutstanding);
         Expect.Equal(5 << 20, host.Endpoint.MaxMessageLength);

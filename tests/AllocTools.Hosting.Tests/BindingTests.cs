@@ -38,6 +38,7 @@ public sealed class BindingTests
               "Locking": "Required",
               "Endpoint": {
                 "Progress": "caller",
+                "Continuations": "inline",
                 "OperationTimeout": "2 min",
                 "MaxOutstanding": 55,
                 "MaxMessageLength": "5 MiB",
@@ -66,6 +67,7 @@ public sealed class BindingTests
               "Settings": { "FI_UNIVERSE_SIZE": "16", "FI_LOG_LEVEL": "warn" },
               "Endpoint": {
                 "Progress": "Caller",
+                "Continuations": "Inline",
                 "CompletionLevel": "transmit",
                 "OperationTimeout": "-00:00:00.001",
                 "MaxOutstanding": 33,
@@ -113,6 +115,7 @@ public sealed class BindingTests
         Assert.Equal(PageLocking.Required, options.Locking);
         AssertEveryPropertyIsSet(options.Endpoint, new RmaEndpointOptions());
         Assert.Equal(RmaProgress.Caller, options.Endpoint.Progress);
+        Assert.Equal(RmaContinuations.Inline, options.Endpoint.Continuations);
         Assert.Equal(TimeSpan.FromMinutes(2), options.Endpoint.OperationTimeout);
         Assert.Equal(55, options.Endpoint.MaxOutstanding);
         Assert.Equal(5 << 20, options.Endpoint.MaxMessageLength);
@@ -148,6 +151,7 @@ public sealed class BindingTests
 
         AssertEveryPropertyIsSet(options, new LibfabricEndpointOptions());
         Assert.Equal(RmaProgress.Caller, options.Progress);
+        Assert.Equal(RmaContinuations.Inline, options.Continuations);
         Assert.Equal(LibfabricCompletionLevel.Transmit, options.CompletionLevel);
         Assert.Equal(Timeout.InfiniteTimeSpan, options.OperationTimeout);
         Assert.Equal(33, options.MaxOutstanding);

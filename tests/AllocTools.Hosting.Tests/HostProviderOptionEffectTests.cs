@@ -66,6 +66,30 @@ public sealed class HostProviderOptionEffectTests
         await Assert.ThrowsAsync<RmaTimeoutException>(() => receiving);
     }
 
+    [Theory]
+    [EffectOf("Provider:Endpoint:Continuations")]
+    [InlineData("ThreadPool", false)]
+    [InlineData("Inline", true)]
+    public async Task Where_what_is_awaited_goes_on(string continuations, bool isInline)
+    {
+        using IHost host = await StartAsync($$"""{ "Continuations": "{{continuations}}", "SpinTime": 0 }""");
+        IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
+        using RmaBuffer buffer = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(200);
+        await Assert.ThrowsAsync<RmaTimeoutException>(ReceiveAsync);
+
+        async Task ReceiveAsync()
+        {
+            try
+            {
+                await endpoint.ReceiveAsync(buffer, TimeSpan.FromMilliseconds(20), Cancelled).ConfigureAwait(false);
+            }
+            finally
+            {
+                Assert.Equal(isInline, Thread.CurrentThread.Name == "AllocTools progress");
+            }
+        }
+    }
+
     [Fact]
     public async Task What_the_endpoint_may_not_be_told_fails_the_start()
     {

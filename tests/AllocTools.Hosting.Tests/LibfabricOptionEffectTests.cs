@@ -171,6 +171,26 @@ public sealed class LibfabricOptionEffectTests
     }
 
     [Fact]
+    [EffectOf("Provider:Endpoint:Continuations")]
+    public async Task Continuations()
+    {
+        using IHost host = await StartAsync(Tcp + ", \"Endpoint\": { \"Continuations\": \"Inline\" }");
+        using RmaBuffer buffer = PoolOf(host).Rent(100);
+        ValueTask<RmaReceiveResult> receiving = EndpointOf(host).ReceiveAsync(buffer, TimeSpan.FromMilliseconds(20), Cancelled);
+        string? name = null;
+        try
+        {
+            await receiving.ConfigureAwait(false);
+        }
+        catch (RmaTimeoutException)
+        {
+            name = Thread.CurrentThread.Name;
+        }
+        await Task.Yield();
+        Assert.Equal("AllocTools progress", name);
+    }
+
+    [Fact]
     [EffectOf("Provider:Endpoint:MaxNotifications")]
     public async Task Max_notifications()
     {

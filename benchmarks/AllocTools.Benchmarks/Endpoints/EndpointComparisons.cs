@@ -31,6 +31,7 @@ internal static class EndpointComparisons
             yield return InC("64 tasks, a write each", new(provider, LoopKind.WriteByTasks, Small), LoopKind.Write, null);
             yield return InC($"a batch of {LoopArguments.BatchLength:N0} writes", new(provider, LoopKind.Batch, Page), LoopKind.Batch, 1.1);
             yield return InC("ping-pong by tasks", new(provider, LoopKind.PingPongAsync, Small), LoopKind.PingPongAsync, provider == Tcp ? 1.3 : 1.5);
+            yield return InC("ping-pong by tasks, inline", new LoopArguments(provider, LoopKind.PingPongAsync, Small) with { IsInline = true }, LoopKind.PingPongAsync, provider == Tcp ? 1.3 : 1.5);
             yield return InC("ping-pong by notified writes", new(provider, LoopKind.NotifiedPingPong, Small), LoopKind.PingPongAsync, null);
         }
     }
@@ -51,6 +52,8 @@ internal static class EndpointComparisons
                 yield return Socket("ping-pong", new(provider, LoopKind.PingPong, size), null);
             foreach (int size in sizes)
                 yield return Socket("ping-pong by tasks", new(provider, LoopKind.PingPongAsync, size), size != Small ? null : provider == Tcp ? 0.7 : 0.1);
+            yield return Socket("ping-pong by tasks, inline", new LoopArguments(provider, LoopKind.PingPongAsync, Small) with { IsInline = true }, provider == Tcp ? 0.7 : 0.1);
+            yield return Socket("one awaited write after the other, inline", new LoopArguments(provider, LoopKind.AwaitedWrite, 64 << 10) with { IsInline = true }, 1);
             yield return Socket("ping-pong by notified writes", new(provider, LoopKind.NotifiedPingPong, Small), null);
             LoopArguments pingPong = new(provider, LoopKind.PingPongAsync, Small);
             yield return Socket("ping-pong by tasks, processors busy", pingPong, null) with { Beside = () => new BusyProcessors() };
@@ -68,13 +71,13 @@ internal static class EndpointComparisons
         Name(what, own),
         () => EndpointWorkload.Own(own),
         inC == LoopKind.Batch ? "the same loop in C with FI_MORE" : "the same loop in C",
-        () => EndpointWorkload.InC(own with { Kind = inC }),
+        () => EndpointWorkload.InC(own with { Kind = inC, IsInline = false }),
         goal);
 
     private static Comparison Socket(string what, LoopArguments own, double? goal)
     {
         string socket = own.Provider == Tcp ? SocketProcess.Tcp : SocketProcess.Unix;
-        return new(Name(what, own), () => EndpointWorkload.Own(own), $"a {socket}", () => EndpointWorkload.Own(own with { Provider = socket }), goal);
+        return new(Name(what, own), () => EndpointWorkload.Own(own), $"a {socket}", () => EndpointWorkload.Own(own with { Provider = socket, IsInline = false }), goal);
     }
 
     private static string Name(string what, LoopArguments own) => $"{what}, {own.Provider}, {ByteSize.Text(own.Size)}";

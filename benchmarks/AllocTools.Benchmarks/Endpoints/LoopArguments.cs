@@ -9,12 +9,14 @@ namespace AllocTools.Benchmarks.Endpoints;
 /// <param name="Size">Bytes of an operation.</param>
 /// <param name="Window">How many operations are outstanding at most.</param>
 /// <param name="SpinTime">Of the endpoint, µs; null: its default. Not for the program in C.</param>
-internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Kind, int Size, int Window, int? SpinTime = null)
+/// <param name="IsInline">What is awaited goes on by the endpoint's thread. Not for the program in C.</param>
+internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Kind, int Size, int Window, int? SpinTime = null, bool IsInline = false)
 {
     /// <summary>Writes in a batch.</summary>
     public const int BatchLength = 1_000;
 
     private const string Target = "target";
+    private const string Inline = "inline";
     private const int LargestWindow = 64;
     private const int LargestTransfer = 4 << 20;
 
@@ -53,7 +55,8 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
         Kinds[arguments[2]],
         int.Parse(arguments[3], CultureInfo.InvariantCulture),
         int.Parse(arguments[4], CultureInfo.InvariantCulture),
-        arguments.Length > 5 ? int.Parse(arguments[5], CultureInfo.InvariantCulture) : null);
+        arguments.Length > 5 && arguments[5] != Inline ? int.Parse(arguments[5], CultureInfo.InvariantCulture) : null,
+        arguments[^1] == Inline);
 
     public string[] ToArray() =>
     [
@@ -63,5 +66,6 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
         Size.ToString(CultureInfo.InvariantCulture),
         Window.ToString(CultureInfo.InvariantCulture),
         .. SpinTime is int spin ? [spin.ToString(CultureInfo.InvariantCulture)] : Array.Empty<string>(),
+        .. IsInline ? [Inline] : Array.Empty<string>(),
     ];
 }

@@ -25,6 +25,8 @@ internal sealed class LoopEndpoint : IDisposable
             fabric.Endpoint.CompletionLevel = LibfabricCompletionLevel.Transmit;
         if (arguments.SpinTime is int spinTime)
             fabric.Endpoint.SpinTime = TimeSpan.FromMicroseconds(spinTime);
+        if (arguments.IsInline)
+            fabric.Endpoint.Continuations = RmaContinuations.Inline;
         _context = new LibfabricProvider(fabric).Open();
         Endpoint = _context.OpenEndpoint();
         Size = arguments.Size;

@@ -89,7 +89,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             _errors = new EndpointErrors(this, driver, context.Traits.ProviderName);
             // The thread that this starts reads completions at once.
             driver.Attach(this);
-            _starter = new OperationStarter(context, driver, _errors, _completions, _notifications, _counters, options);
+            _starter = new OperationStarter(context, driver, _errors, _gate, _completions, _notifications, _counters, options);
         }
         catch
         {
@@ -184,7 +184,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     /// <inheritdoc/>
     public IAsyncEnumerable<RmaNotification> ReadNotificationsAsync(CancellationToken cancellationToken = default) =>
-        _notifications.ReadAsync(static _ => false, cancellationToken);
+        _notifications.ReadAsync(_starter, cancellationToken);
 
     /// <inheritdoc/>
     public int PollNotifications(Span<RmaNotification> notifications)
@@ -196,7 +196,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             int taken = _notifications.Take(notifications);
             if (_starter.Loop is null && (taken < notifications.Length || notifications.IsEmpty))
             {
-                _starter.RunOrBreak();
+                _starter.TryRunOrBreak();
                 taken += _notifications.Take(notifications[taken..]);
             }
             // Not before: those that were taken would be lost.
@@ -292,7 +292,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             int taken = _completions.Take(completions);
             if (_starter.Loop is null && (taken < completions.Length || completions.IsEmpty))
             {
-                _starter.RunOrBreak();
+                _starter.TryRunOrBreak();
                 taken += _completions.Take(completions[taken..]);
             }
             if (taken > 0)
@@ -345,6 +345,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         closed = done.Task;
         _peers.Lost.Close();
+        _starter.Loop?.LeaveIfCurrent();
         Thread closing = new(() =>
         {
             try

@@ -16,6 +16,7 @@ public static class RmaEndpointOptionKeys
         ArgumentNullException.ThrowIfNull(keys);
         return keys
             .Choice<RmaProgress>(nameof(RmaEndpointOptions.Progress), (o, v) => o.Progress = v)
+            .Choice<RmaContinuations>(nameof(RmaEndpointOptions.Continuations), (o, v) => o.Continuations = v)
             .Duration(nameof(RmaEndpointOptions.OperationTimeout), (o, v) => o.OperationTimeout = v)
             .Integer(nameof(RmaEndpointOptions.MaxOutstanding), (o, v) => o.MaxOutstanding = v)
             .Size(nameof(RmaEndpointOptions.MaxMessageLength), (o, v) => o.MaxMessageLength = v)

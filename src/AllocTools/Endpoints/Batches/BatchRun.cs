@@ -16,7 +16,7 @@ namespace AllocTools.Endpoints.Batches;
 /// next operation has its slot and goes to the same queue, and is then kept, also where one has failed meanwhile. Where the
 /// transport refuses that one, fi_msg(3) has the provider send what waits, since libfabric 2.5; for others one more is posted.
 /// </remarks>
-internal sealed class BatchRun : IValueTaskSource
+internal sealed class BatchRun : IValueTaskSource, IAwaited
 {
     /// <summary>One who asks for more to be posted. Below it: what is left.</summary>
     private const long Ask = 1L << 32;
@@ -36,7 +36,8 @@ internal sealed class BatchRun : IValueTaskSource
 
     private readonly OperationStarter _starter;
     private readonly Lock _failureGate = new();
-    private ManualResetValueTaskSourceCore<bool> _task = new() { RunContinuationsAsynchronously = true };
+    private ManualResetValueTaskSourceCore<bool> _task;
+    private Awaiting _awaiting;
     private CancellationTokenRegistration _cancellation;
     private volatile bool _cancelRequested;
     private int _isRunning;
@@ -61,6 +62,8 @@ internal sealed class BatchRun : IValueTaskSource
     public BatchRun(OperationStarter starter, int capacity)
     {
         _starter = starter;
+        _awaiting = new Awaiting(starter);
+        _task = _awaiting.CreateTask<bool>();
         List = new BatchList(capacity);
     }
 
@@ -100,6 +103,7 @@ internal sealed class BatchRun : IValueTaskSource
             Volatile.Write(ref _isRunning, 0);
             throw;
         }
+        _awaiting.Begin();
         _runs++;
         _next = 0;
         _followed = 0;
@@ -142,16 +146,28 @@ internal sealed class BatchRun : IValueTaskSource
         return List.HoldAgain(index);
     }
 
-    public ValueTaskSourceStatus GetStatus(short token) => _task.GetStatus(token);
+    /// <inheritdoc cref="OperationSlot.GetStatus"/>
+    public ValueTaskSourceStatus GetStatus(short token)
+    {
+        ValueTaskSourceStatus status = _task.GetStatus(token);
+        return status == ValueTaskSourceStatus.Pending && _awaiting.TryBeginHelp() && _starter.TryEnd(this, token) ? _task.GetStatus(token) : status;
+    }
 
-    public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
-        _task.OnCompleted(continuation, state, token, flags);
+    bool IAwaited.HasEnded(short token) => _task.GetStatus(token) != ValueTaskSourceStatus.Pending;
+
+    public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
+    {
+        // Throws for a token of an earlier run, before anything is counted.
+        _task.GetStatus(token);
+        _awaiting.OnCompleted(ref _task, continuation, state, token, flags);
+    }
 
     public void GetResult(short token)
     {
         // Throws for a token of an earlier run, before the next one may begin; so does this for a result that isn't there.
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The batch has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
+        _awaiting.End();
         try
         {
             _task.GetResult(token);

@@ -23,16 +23,18 @@ internal sealed class EndpointProgress
     private readonly OperationEnding _ending;
     private readonly OverdueOperations _overdue;
     private readonly CoarseClock? _clock;
+    private readonly bool _runsInline;
     private RmaException? _failure;
 
     public EndpointProgress(
-        EndpointHealth health, RmaEndpointDriver driver, EndpointErrors errors, long longestPart, OperationSlot[] slots, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, bool hasOwnThread)
+        EndpointHealth health, RmaEndpointDriver driver, EndpointErrors errors, long longestPart, OperationSlot[] slots, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, bool hasOwnThread, bool runsInline)
     {
         _health = health;
         _driver = driver;
         _errors = errors;
         _slots = slots;
         _counters = counters;
+        _runsInline = runsInline;
         _time = health.Time;
         _clock = hasOwnThread ? null : new CoarseClock(_time);
         RetryQueue retries = new();
@@ -50,11 +52,7 @@ internal sealed class EndpointProgress
     public void NoteLoss() => _overdue.NoteLoss();
 
     /// <summary>Why progress is impossible; null where it isn't.</summary>
-    public RmaException? Failure
-    {
-        get => Volatile.Read(ref _failure);
-        private set => Volatile.Write(ref _failure, value);
-    }
+    public RmaException? Failure => Volatile.Read(ref _failure);
 
     /// <summary>The earliest time at which something may be overdue, as a timestamp.</summary>
     public long NextDeadline => _earliest.Value;
@@ -77,19 +75,28 @@ internal sealed class EndpointProgress
         // Since when it has the turn is of use to who watches the endpoint's own thread.
         if (!_turn.TryTake(_clock is null ? _time.GetTimestamp() : 0))
             return false;
+        if (_runsInline)
+            InlineContinuation.BeginTurn();
         try
         {
-            bool happened = _driver.ReadCompletions(Completions, clearSignal) != RmaReadResult.Nothing;
-            if (Dispatch.HasRetries)
-                happened |= Dispatch.PostRetries();
-            // Read again: a long turn must not take from the grace of what it cancels.
-            _overdue.End(_clock is null ? _time.GetTimestamp() : _clock.Now());
-            return happened;
+            return RunTurn(clearSignal);
         }
         finally
         {
             _turn.Release();
+            if (_runsInline)
+                InlineContinuation.EndTurn();
         }
+    }
+
+    private bool RunTurn(bool clearSignal)
+    {
+        bool happened = _driver.ReadCompletions(Completions, clearSignal) != RmaReadResult.Nothing;
+        if (Dispatch.HasRetries)
+            happened |= Dispatch.PostRetries();
+        // Read again: a long turn must not take from the grace of what it cancels.
+        _overdue.End(_clock is null ? _time.GetTimestamp() : _clock.Now());
+        return happened;
     }
 
     /// <summary>When whoever has the turn took it, as a timestamp; <see cref="ProgressTurn.Nobody"/> where nobody has it.</summary>
@@ -99,11 +106,13 @@ internal sealed class EndpointProgress
     public void EndOverdueWithoutTurn() => _overdue.EndWithoutTurn(_time.GetTimestamp());
 
     /// <summary>Progress is impossible from now on: ends what is outstanding, and refuses what comes.</summary>
-    public void Break(RmaException failure)
+    /// <returns>False where that was known already.</returns>
+    public bool TryBreak(RmaException failure)
     {
-        Failure = failure;
+        if (Interlocked.CompareExchange(ref _failure, failure, null) is not null)
+            return false;
         // What is not seen in its slot here sees the failure.
-        Fence.Full();
+        Fence.AfterInterlocked();
         foreach (OperationSlot slot in _slots)
         {
             long word = slot.Word;
@@ -113,6 +122,7 @@ internal sealed class EndpointProgress
             else if (state is OperationState.Queued or OperationState.Unposted)
                 _ending.TryFailQueued(slot, word, _errors.NoProgress(slot.Kind, slot.WholeLength, failure));
         }
+        return true;
     }
 
     /// <summary>

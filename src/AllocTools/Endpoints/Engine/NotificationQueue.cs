@@ -10,7 +10,7 @@ namespace AllocTools.Endpoints.Engine;
 /// reported to the next reader, who does not go on as if nothing were missing. Where the endpoint can make no progress any
 /// more, readers get that error once they have read what is there: what they wait for would never come.
 /// </remarks>
-internal sealed class NotificationQueue
+internal sealed class NotificationQueue : IAwaited
 {
     private readonly Channel<RmaNotification> _queue;
     private readonly EndpointCounters _counters;
@@ -51,10 +51,13 @@ internal sealed class NotificationQueue
         return taken;
     }
 
+    /// <summary>Something is there to be read or reported, or nothing comes any more.</summary>
+    bool IAwaited.HasEnded(short token) => Count > 0 || Volatile.Read(ref _lost) != 0 || _queue.Reader.Completion.IsCompleted;
+
     /// <summary>Reads until the endpoint is closed.</summary>
-    /// <param name="help">Makes progress for a while before the reader rests; false where it is of no use.</param>
+    /// <param name="starter">Makes progress for a while before the reader suspends.</param>
     /// <param name="cancellationToken">Ends the reader.</param>
-    public async IAsyncEnumerable<RmaNotification> ReadAsync(Func<ChannelReader<RmaNotification>, bool> help, [EnumeratorCancellation] CancellationToken cancellationToken)
+    public async IAsyncEnumerable<RmaNotification> ReadAsync(OperationStarter starter, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         ChannelReader<RmaNotification> reader = _queue.Reader;
         while (true)
@@ -64,11 +67,23 @@ internal sealed class NotificationQueue
                 yield return notification;
             cancellationToken.ThrowIfCancellationRequested();
             ThrowIfFailed();
-            if (!help(reader) && !await reader.WaitToReadAsync(cancellationToken).ConfigureAwait(false))
-            {
-                ThrowIfLost();
-                yield break;
-            }
+            if (starter.TryEnd(this) || await WaitAsync(reader, starter, cancellationToken).ConfigureAwait(false))
+                continue;
+            ThrowIfLost();
+            yield break;
+        }
+    }
+
+    private static async ValueTask<bool> WaitAsync(ChannelReader<RmaNotification> reader, OperationStarter starter, CancellationToken cancellationToken)
+    {
+        starter.OnSuspending();
+        try
+        {
+            return await reader.WaitToReadAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            starter.OnResumed();
         }
     }
 

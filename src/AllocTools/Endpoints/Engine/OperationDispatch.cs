@@ -50,6 +50,9 @@ internal sealed class OperationDispatch
     /// <summary>Called with what a driver has thrown: the endpoint can't go on.</summary>
     public Action<Exception> OnDriverFailed { private get; set; } = static _ => { };
 
+    /// <summary>Only the endpoint's own thread may enter the transport.</summary>
+    public bool TurnPostsAll => _turnPostsAll;
+
     /// <summary>Something waits to be posted, and needs turns to get on.</summary>
     public bool HasRetries => !_retries.IsEmpty;
 

@@ -14,12 +14,12 @@ namespace AllocTools.Endpoints.Engine;
 /// Its state is changed by the named transitions in OperationState.cs only. Who acts on a slot has changed its state first;
 /// all else it holds is written before it is posted.
 /// </remarks>
-internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSource, IValueTaskSource<RmaReceiveResult>
+internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSource, IValueTaskSource<RmaReceiveResult>, IAwaited
 {
     private static readonly Action<object?> CancelCallback = static slot => ((OperationSlot)slot!).RequestCancel();
 
     private readonly OperationStarter _starter;
-    private ManualResetValueTaskSourceCore<RmaReceiveResult> _task = new() { RunContinuationsAsynchronously = true };
+    private ManualResetValueTaskSourceCore<RmaReceiveResult> _task;
     private CancellationTokenRegistration _cancellation;
     private CancellationToken _cancellationToken;
     private RmaHold _hold;
@@ -33,13 +33,19 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
 
     private int _users;
     private volatile bool _cancelRequested;
+    private Awaiting _awaiting;
 
     private nint _address;
     private ulong _remoteAddress;
     private ulong? _notification;
 
     public OperationSlot(OperationStarter starter, int index)
-        : base(index) => _starter = starter;
+        : base(index)
+    {
+        _starter = starter;
+        _awaiting = new Awaiting(starter);
+        _task = _awaiting.CreateTask<RmaReceiveResult>();
+    }
 
     /// <summary>The bytes of the whole operation, of which the driver may be given a part at a time.</summary>
     public long WholeLength { get; private set; }
@@ -96,6 +102,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _waiter = waiter;
         // One that waited for its slot has a task of its own; nobody takes the result from here.
         _users = hasTask && waiter is null ? FabricUses | OwnerUses : FabricUses;
+        _awaiting.Begin();
         Kind = operation.Kind;
         // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.
         _address = hold.Address + (nint)operation.Local.Offset;
@@ -247,16 +254,20 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Release(FabricUses);
     }
 
+    /// <summary>Whoever is about to suspend asks this first, and makes progress instead for a while.</summary>
     public ValueTaskSourceStatus GetStatus(short token)
     {
         CheckToken(token);
-        return _task.GetStatus(token);
+        ValueTaskSourceStatus status = _task.GetStatus(token);
+        return status == ValueTaskSourceStatus.Pending && _awaiting.TryBeginHelp() && _starter.TryEnd(this, token) ? _task.GetStatus(token) : status;
     }
+
+    bool IAwaited.HasEnded(short token) => _task.GetStatus(token) != ValueTaskSourceStatus.Pending;
 
     public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
     {
         CheckToken(token);
-        _task.OnCompleted(continuation, state, token, flags);
+        _awaiting.OnCompleted(ref _task, continuation, state, token, flags);
     }
 
     RmaReceiveResult IValueTaskSource<RmaReceiveResult>.GetResult(short token) => GetResult(token);
@@ -269,6 +280,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         CheckToken(token);
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The operation has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
+        _awaiting.End();
         RmaReceiveResult result;
         try
         {

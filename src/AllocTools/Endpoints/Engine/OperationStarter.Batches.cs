@@ -20,8 +20,9 @@ internal sealed partial class OperationStarter
                 throw run.List.Removed(peer, _errors.PeerOf(peer));
         }
         long now = _progress.StartOf(timeout);
-        run.Start(now, DeadlineOf(now, timeout), cancellationToken);
-        _loop?.WakeIfWaiting();
+        long deadline = DeadlineOf(now, timeout);
+        run.Start(now, deadline, cancellationToken);
+        WakeForNext(deadline);
     }
 
     public bool TryTakeSlot([NotNullWhen(true)] out OperationSlot? slot) => _free.TryTake(out slot);

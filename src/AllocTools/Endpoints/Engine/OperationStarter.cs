@@ -1,4 +1,5 @@
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Batches;
 using AllocTools.Regions;
 
 namespace AllocTools.Endpoints.Engine;
@@ -19,17 +20,19 @@ internal sealed partial class OperationStarter : IDisposable
     private readonly SlotPool _free;
     private readonly EndpointProgress _progress;
     private readonly ProgressLoop? _loop;
+    private readonly AwaitHelp? _help;
     private readonly Action? _look;
     private volatile bool _closed;
 
     /// <param name="context">The endpoint's context.</param>
     /// <param name="driver">The transport.</param>
     /// <param name="errors">What failures say.</param>
+    /// <param name="gate">Keeps the endpoint from being closed while it is used.</param>
     /// <param name="completions">Takes the ends of operations without a task.</param>
     /// <param name="notifications">Takes what peers' writes bring.</param>
     /// <param name="counters">The endpoint's counters.</param>
     /// <param name="options">The endpoint's options.</param>
-    public OperationStarter(RmaContext context, RmaEndpointDriver driver, EndpointErrors errors, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, RmaEndpointOptions options)
+    public OperationStarter(RmaContext context, RmaEndpointDriver driver, EndpointErrors errors, CallGate gate, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, RmaEndpointOptions options)
     {
         _context = context;
         _health = context.Health;
@@ -40,15 +43,21 @@ internal sealed partial class OperationStarter : IDisposable
         _time = _health.Time;
         _usualTimeout = options.OperationTimeout;
         _usualTime = Time(_usualTimeout);
+        RunsInline = options.Continuations == RmaContinuations.Inline;
         _slots = new OperationSlot[options.MaxOutstanding];
         for (int i = 0; i < _slots.Length; i++)
             _slots[i] = new OperationSlot(this, i);
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == RmaProgress.Endpoint;
-        _progress = new EndpointProgress(_health, driver, errors, context.Traits.MaxMessageSize, _slots, completions, notifications, counters, hasOwnThread);
+        _progress = new EndpointProgress(_health, driver, errors, context.Traits.MaxMessageSize, _slots, completions, notifications, counters, hasOwnThread, RunsInline);
         _progress.Dispatch.OnDriverFailed = Break;
         if (hasOwnThread)
-            _loop = new ProgressLoop(_progress, Break, _health, driver, options);
+        {
+            // A caller must not enter a transport that may not come back; where continuations run on the endpoint's thread that is not of use.
+            if (!_progress.Dispatch.TurnPostsAll && !RunsInline)
+                _help = new AwaitHelp(TryRunOrBreak, gate, options.SpinTime, _time);
+            _loop = new ProgressLoop(_progress, _help, Break, _health, driver, options);
+        }
         if (driver.WatchesPeers)
             _health.PeerWatch.Add(_look = LookAfterPeers);
     }
@@ -58,6 +67,9 @@ internal sealed partial class OperationStarter : IDisposable
 
     /// <summary>The endpoint's own thread; null where the caller makes progress.</summary>
     public ProgressLoop? Loop => _loop;
+
+    /// <summary>What is awaited goes on by the thread that makes progress.</summary>
+    public bool RunsInline { get; }
 
     /// <summary>A slot for each operation that may be outstanding.</summary>
     public ReadOnlySpan<OperationSlot> Slots => _slots;
@@ -105,6 +117,26 @@ internal sealed partial class OperationStarter : IDisposable
     /// <summary>Completions may be there to be read.</summary>
     public void WakeForCompletions() => _loop?.WakeIfWaiting();
 
+    /// <summary>An operation is about to be awaited: makes progress for it, for a while.</summary>
+    /// <returns>True where it has ended.</returns>
+    public bool TryEnd(OperationSlot slot, short token) => _help is not null && EndHelp(_help.TryEnd(slot, token));
+
+    /// <inheritdoc cref="TryEnd(OperationSlot, short)"/>
+    public bool TryEnd(BatchRun batch, short token) => _help is not null && EndHelp(_help.TryEnd(batch, token, AwaitHelp.BatchKind));
+
+    /// <inheritdoc cref="TryEnd(OperationSlot, short)"/>
+    public bool TryEnd(NotificationQueue notifications) => _help is not null && EndHelp(_help.TryEnd(notifications, 0, AwaitHelp.NotificationKind));
+
+    /// <summary>An await suspends: from here on the endpoint's thread makes progress for it.</summary>
+    public void OnSuspending()
+    {
+        _help?.Suspend();
+        _loop?.WakeIfPaused();
+    }
+
+    /// <summary>The result of an await that had suspended was taken.</summary>
+    public void OnResumed() => _help?.Resume();
+
     /// <summary>A peer is lost: a turn ends what is outstanding with it.</summary>
     public void OnPeerLost()
     {
@@ -129,9 +161,12 @@ internal sealed partial class OperationStarter : IDisposable
             later = StartLater(operation, timeout, cancellationToken);
             return false;
         }
+        _help?.NoteStart(slot);
+        long deadline;
         try
         {
-            if (Prepare(operation, slot, hasTask: true, timeout, cancellationToken))
+            bool isPrepared = Prepare(operation, slot, hasTask: true, timeout, cancellationToken, out deadline);
+            if (isPrepared)
                 _progress.Dispatch.Post(slot);
         }
         catch (RmaOperationException e)
@@ -140,8 +175,24 @@ internal sealed partial class OperationStarter : IDisposable
             later = Refuse(operation, e);
             return false;
         }
-        _loop?.WakeIfWaiting();
+        WakeForNext(deadline);
         return true;
+    }
+
+    /// <summary>What a turn has left for later is the thread's.</summary>
+    private bool EndHelp(bool hasEnded)
+    {
+        WakeForNext(_progress.NextDeadline);
+        return hasEnded;
+    }
+
+    /// <summary>Wakes the thread where it has to make progress: no await does, something waits to be posted, or it would come too late for a deadline.</summary>
+    private void WakeForNext(long deadline)
+    {
+        if (_help is null || _progress.Dispatch.HasRetries)
+            _loop?.WakeIfWaiting();
+        else
+            _loop?.WakeIfWaitingPast(deadline);
     }
 
     /// <summary>Starts an operation without a task.</summary>
@@ -150,7 +201,7 @@ internal sealed partial class OperationStarter : IDisposable
     {
         if (!_free.TryTake(out OperationSlot? slot))
             return false;
-        bool posted = !Prepare(operation, slot, hasTask: false, timeout, CancellationToken.None) || _progress.Dispatch.TryPost(slot);
+        bool posted = !Prepare(operation, slot, hasTask: false, timeout, CancellationToken.None, out _) || _progress.Dispatch.TryPost(slot);
         if (posted)
             _loop?.WakeIfWaiting();
         return posted;
@@ -167,28 +218,31 @@ internal sealed partial class OperationStarter : IDisposable
     }
 
     /// <summary>Makes progress for a caller; where that is impossible, fails what is outstanding and says so, as the endpoint's thread does.</summary>
-    public void RunOrBreak()
+    /// <returns>True when anything happened.</returns>
+    public bool TryRunOrBreak()
     {
         if (_progress.Failure is not null)
-            return;
+            return false;
         try
         {
-            _progress.TryRun();
+            return _progress.TryRun();
         }
         catch (Exception e)
         {
             // Of whatever kind, from a driver: the caller's operations get it.
             Break(e);
+            return true;
         }
     }
 
-    /// <summary>Progress is impossible: fails what is outstanding and what waits.</summary>
+    /// <summary>Progress is impossible: says so, and fails what is outstanding and what waits. Of several that find that out the first does.</summary>
     private void Break(Exception e)
     {
-        Log.ProgressFailed(_health.Logger, _health.Provider, e);
         RmaException failure = e as RmaException ?? new RmaException($"An endpoint of provider '{_health.Provider}' failed: {e.Message}", innerException: e);
+        if (!_progress.TryBreak(failure))
+            return;
+        Log.ProgressFailed(_health.Logger, _health.Provider, e);
         _health.ReportFailure(failure);
-        _progress.Break(failure);
         foreach (WaitingOperation waiting in _free.TakeWaiting())
             EndWaiting(waiting, NoProgress(waiting.Operation, failure));
         _notifications.Fail(_errors.NoNotifications(failure));
@@ -238,6 +292,7 @@ internal sealed partial class OperationStarter : IDisposable
     private async ValueTask<RmaReceiveResult> AwaitAsync(LinkedListNode<WaitingOperation> node, TimeSpan timeout)
     {
         WaitingOperation waiting = node.Value;
+        _help?.Suspend();
         try
         {
             return await waiting.Task.WaitAsync(timeout, _time, waiting.CancellationToken).ConfigureAwait(false);
@@ -261,6 +316,10 @@ internal sealed partial class OperationStarter : IDisposable
                 _slots.Count(s => s.State == OperationState.Abandoned));
             _counters.Failed(waiting.Operation.Kind, error);
             throw error;
+        }
+        finally
+        {
+            _help?.Resume();
         }
     }
 
@@ -295,7 +354,7 @@ internal sealed partial class OperationStarter : IDisposable
 
     /// <summary>Fills a slot.</summary>
     /// <returns>False: it was cancelled or its time was over at once, and it ends by itself.</returns>
-    private bool Prepare(in RmaOperation operation, OperationSlot slot, bool hasTask, TimeSpan timeout, CancellationToken cancellationToken)
+    private bool Prepare(in RmaOperation operation, OperationSlot slot, bool hasTask, TimeSpan timeout, CancellationToken cancellationToken, out long deadline)
     {
         RmaHold hold;
         try
@@ -308,7 +367,7 @@ internal sealed partial class OperationStarter : IDisposable
             throw;
         }
         long now = _progress.StartOf(timeout);
-        long deadline = DeadlineOf(now, timeout);
+        deadline = DeadlineOf(now, timeout);
         slot.Prepare(operation, hold, hasTask, now, deadline, cancellationToken);
         _progress.NoteDeadline(deadline);
         if (FindReasonAgainst(operation) is not { } reason)

@@ -8,8 +8,12 @@ namespace AllocTools.Endpoints.Engine;
 /// It waits on the completion queue's descriptor where the provider has one, and else in pauses: of a sixteenth of the time
 /// that nothing has happened, up to 1 ms, and of a hundredth of it later, up to <see cref="RmaEndpointOptions.LongestPause"/>.
 /// So the first message after an hour comes late by that option, one after a second by 10 ms at the most, and an
-/// endpoint that is idle costs next to nothing. In both cases an operation that is started wakes it. No wake-up is lost:
-/// it says that it waits, passes a fence, and looks at the queue once more before it does.
+/// endpoint that is idle costs next to nothing.
+/// While somebody who awaits makes progress (<see cref="AwaitHelp"/>) it keeps out of the way: it stands by, in pauses, and looks
+/// whether that is still so. So an operation that is started wakes it only where it would come too late otherwise: where the
+/// operation waits to be posted, where its deadline comes first, or where the thread has gone to sleep for long. Whoever
+/// suspends wakes it where it does not look at the queue. No wake-up is lost: the thread says that it waits, passes a fence, and
+/// looks once more before it does.
 /// </remarks>
 internal sealed class ProgressLoop : IDisposable
 {
@@ -17,6 +21,18 @@ internal sealed class ProgressLoop : IDisposable
 
     /// <summary>The longest of the pauses that grow as a sixteenth of the time that nothing has happened.</summary>
     private static readonly TimeSpan EarlyPause = TimeSpan.FromMilliseconds(1);
+
+    /// <summary>How long it stands by, at the most, while somebody else makes progress. So late are operations served that nobody awaits.</summary>
+    private static readonly TimeSpan StandByTime = TimeSpan.FromMilliseconds(1);
+
+    /// <summary>The same where somebody has suspended: he is served so late at the most once the other one is gone.</summary>
+    private static readonly TimeSpan ShortStandByTime = TimeSpan.FromMicroseconds(100);
+
+    /// <summary>What <see cref="_waitsUntil"/> says while the thread is awake.</summary>
+    private const long Awake = long.MinValue;
+
+    /// <summary>What <see cref="_waitsUntil"/> says while the thread sleeps for so long that any operation wakes it.</summary>
+    private const long Asleep = long.MaxValue;
 
     /// <summary>How long it waits for the descriptor at first, and at the most: a quarter of the time that nothing has happened.</summary>
     private static readonly TimeSpan FirstWait = TimeSpan.FromMilliseconds(100);
@@ -28,6 +44,7 @@ internal sealed class ProgressLoop : IDisposable
     private const int MostEmptyWakes = 2;
 
     private readonly EndpointProgress _progress;
+    private readonly AwaitHelp? _help;
     private readonly Action<Exception> _fail;
     private readonly EndpointHealth _health;
     private readonly RmaEndpointDriver _driver;
@@ -40,14 +57,17 @@ internal sealed class ProgressLoop : IDisposable
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread _thread;
     private volatile bool _stopping;
-    private int _waiting;
+    private long _waitsUntil = Awake;
+    private bool _isPaused;
+    private int _isNeeded;
     private bool _canWaitForCompletions;
     private int _emptyWakes;
     private bool _disposed;
 
-    public ProgressLoop(EndpointProgress progress, Action<Exception> fail, EndpointHealth health, RmaEndpointDriver driver, RmaEndpointOptions options)
+    public ProgressLoop(EndpointProgress progress, AwaitHelp? help, Action<Exception> fail, EndpointHealth health, RmaEndpointDriver driver, RmaEndpointOptions options)
     {
         _progress = progress;
+        _help = help;
         _fail = fail;
         _health = health;
         _driver = driver;
@@ -76,16 +96,46 @@ internal sealed class ProgressLoop : IDisposable
         }
     }
 
-    /// <summary>Wakes the thread where it waits.</summary>
+    /// <summary>Wakes the thread where it waits: there is work for it.</summary>
     public void WakeIfWaiting()
     {
+        Volatile.Write(ref _isNeeded, 1);
         Fence.Full();
-        if (Volatile.Read(ref _waiting) != 0)
+        if (Volatile.Read(ref _waitsUntil) != Awake)
+            Wake();
+    }
+
+    /// <summary>Wakes the thread where it sleeps for long, or past a deadline that has been noted.</summary>
+    public void WakeIfWaitingPast(long deadline)
+    {
+        Fence.Full();
+        if (deadline <= Volatile.Read(ref _waitsUntil))
+            Wake();
+    }
+
+    /// <summary>Wakes the thread where it waits and does not look at the queue meanwhile, or sleeps for long.</summary>
+    public void WakeIfPaused()
+    {
+        Fence.Full();
+        long until = Volatile.Read(ref _waitsUntil);
+        if (until == Asleep || (until != Awake && Volatile.Read(ref _isPaused)))
             Wake();
     }
 
     /// <summary>The thread has ended: it makes no call into the transport any more.</summary>
     public Task Ended => _ended.Task;
+
+    /// <summary>
+    /// The endpoint is disposed by what goes on after an await on this very thread (<see cref="RmaContinuations.Inline"/>), outside of a
+    /// turn: nothing waits for the thread, which makes no call any more.
+    /// </summary>
+    public void LeaveIfCurrent()
+    {
+        if (Thread.CurrentThread != _thread)
+            return;
+        _stopping = true;
+        _ended.TrySetResult();
+    }
 
     /// <summary>Ends the thread, after its current turn.</summary>
     /// <param name="limit">How long to wait for that.</param>
@@ -115,13 +165,16 @@ internal sealed class ProgressLoop : IDisposable
         try
         {
             long last = _time.GetTimestamp();
-            bool isAwake = true;
-            while (!_stopping)
+            bool spins = true;
+            // Somebody else may have found that progress is impossible.
+            while (!_stopping && _progress.Failure is null)
             {
-                if (isAwake && Spin())
+                if (spins && Spin())
                     _emptyWakes = 0;
-                isAwake = Wait(last);
-                if (isAwake)
+                if (_stopping)
+                    break;
+                spins = Wait(ref last);
+                if (spins)
                     last = _time.GetTimestamp();
             }
         }
@@ -132,7 +185,7 @@ internal sealed class ProgressLoop : IDisposable
         }
         finally
         {
-            _ended.SetResult();
+            _ended.TrySetResult();
         }
     }
 
@@ -143,7 +196,8 @@ internal sealed class ProgressLoop : IDisposable
         _waker.Listen();
         do
         {
-            if (_stopping)
+            // Beside whoever awaits, and beside the thread on which somebody goes on, it would take the processor from them.
+            if (_stopping || _help is { IsRunning: true } or { HasSuspended: true })
                 return any;
             if (_progress.TryRun())
             {
@@ -151,7 +205,7 @@ internal sealed class ProgressLoop : IDisposable
                 last = _time.GetTimestamp();
             }
         }
-        while (_time.GetElapsedTime(last) < _spinTime || HasRung(ref last));
+        while (!_stopping && (_time.GetElapsedTime(last) < _spinTime || HasRung(ref last)));
         return any;
     }
 
@@ -165,28 +219,48 @@ internal sealed class ProgressLoop : IDisposable
         return true;
     }
 
-    /// <param name="last">When something has happened, or somebody has woken the thread, last.</param>
-    /// <returns>False where nothing has happened, and nothing is expected right now.</returns>
-    private bool Wait(long last)
+    /// <param name="last">When something has happened, or the thread was woken, last.</param>
+    /// <returns>True where something has happened, or is expected right now.</returns>
+    private bool Wait(ref long last)
     {
-        Volatile.Write(ref _waiting, 1);
+        Volatile.Write(ref _isPaused, true);
+        // Whoever needs the thread from here on wakes it.
+        Volatile.Write(ref _waitsUntil, Asleep);
+        Volatile.Write(ref _isNeeded, 0);
         _waker.Prepare();
         Fence.Full();
         try
         {
+            if (_help is { IsRunning: true } && !_stopping && !_progress.Dispatch.HasRetries)
+                return StandBy(_help, ref last);
             if (_progress.TryRun())
                 _emptyWakes = 0;
             else if (!_stopping)
-                return WaitForSomething(last);
+                return WaitForSomething(ref last);
             return true;
         }
         finally
         {
-            Volatile.Write(ref _waiting, 0);
+            Volatile.Write(ref _waitsUntil, Awake);
         }
     }
 
-    private bool WaitForSomething(long last)
+    /// <summary>Leaves progress to those who await for as long as they go on. Then it makes a turn: one may have been without a processor.</summary>
+    private bool StandBy(AwaitHelp help, ref long last)
+    {
+        WaitEnd end;
+        int count;
+        do
+        {
+            count = help.Count;
+            last = _time.GetTimestamp();
+            end = Wait(last, help.HasSuspended ? ShortStandByTime : StandByTime, forCompletions: false);
+        }
+        while (end == WaitEnd.TimedOut && help.Count != count && !help.HasSuspended && !_stopping && !_progress.Dispatch.HasRetries);
+        return end == WaitEnd.Woken && Volatile.Read(ref _isNeeded) != 0;
+    }
+
+    private bool WaitForSomething(ref long last)
     {
         // What waits to be posted needs turns, whatever the queue says.
         bool hasRetries = _progress.Dispatch.HasRetries;
@@ -202,14 +276,32 @@ internal sealed class ProgressLoop : IDisposable
             return true;
         if (state == RmaWaitState.Broken)
             forCompletions = StopWaitingForCompletions(reason ?? "the transport refuses");
-        TimeSpan idle = _time.GetElapsedTime(last);
+        long now = _time.GetTimestamp();
+        TimeSpan idle = _time.GetElapsedTime(last, now);
         TimeSpan longest = forCompletions || (_driver.WakesForCompletions && !hasRetries) ? Min(Max(FirstWait, idle / 4), LongestWait)
             : Min(Max(ShortestPause, Max(Min(idle / 16, EarlyPause), idle / 100)), hasRetries ? EarlyPause : _longestPause);
-        WaitEnd end = _waker.Wait(Min(longest, UntilDeadline()), forCompletions);
+        WaitEnd end = Wait(now, longest, forCompletions);
         if (end == WaitEnd.Broken)
             StopWaitingForCompletions("ppoll finds an error on the completion queue's descriptor");
         _emptyWakes = end == WaitEnd.Ready ? _emptyWakes + 1 : 0;
-        return end != WaitEnd.TimedOut;
+        if (end != WaitEnd.Woken)
+            return end != WaitEnd.TimedOut;
+        last = _time.GetTimestamp();
+        // Whoever has suspended has spun before: the thread does not once more.
+        return Volatile.Read(ref _isNeeded) != 0;
+    }
+
+    /// <summary>Waits, and says until when and for what: an operation that can't wait for that wakes the thread.</summary>
+    private WaitEnd Wait(long now, TimeSpan longest, bool forCompletions)
+    {
+        if (longest <= (forCompletions ? FirstWait : EarlyPause))
+        {
+            Volatile.Write(ref _isPaused, !forCompletions);
+            Volatile.Write(ref _waitsUntil, now + (long)(longest.TotalSeconds * _time.TimestampFrequency));
+            // Whoever suspends, and whoever notes a deadline, has read what was said before, and woken the thread, or is seen here.
+            Fence.Full();
+        }
+        return _waker.Wait(Min(longest, UntilDeadline()), forCompletions);
     }
 
     /// <summary>From here on the queue is read in pauses.</summary>
