@@ -176,18 +176,13 @@ public sealed class LibfabricOptionEffectTests
     {
         using IHost host = await StartAsync(Tcp + ", \"Endpoint\": { \"Continuations\": \"Inline\" }");
         using RmaBuffer buffer = PoolOf(host).Rent(100);
-        ValueTask<RmaReceiveResult> receiving = EndpointOf(host).ReceiveAsync(buffer, TimeSpan.FromMilliseconds(20), Cancelled);
-        string? name = null;
-        try
+        Assert.Equal("AllocTools progress", await TimeOutAsync(EndpointOf(host).ReceiveAsync(buffer, TimeSpan.FromMilliseconds(20), Cancelled)));
+
+        static async Task<string?> TimeOutAsync(ValueTask<RmaReceiveResult> receiving)
         {
-            await receiving.ConfigureAwait(false);
+            Assert.IsType<RmaTimeoutException>(await Record.ExceptionAsync(async () => await receiving.ConfigureAwait(false)).ConfigureAwait(false));
+            return Thread.CurrentThread.Name;
         }
-        catch (RmaTimeoutException)
-        {
-            name = Thread.CurrentThread.Name;
-        }
-        await Task.Yield();
-        Assert.Equal("AllocTools progress", name);
     }
 
     [Fact]

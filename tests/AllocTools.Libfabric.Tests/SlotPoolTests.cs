@@ -107,7 +107,7 @@ public sealed class SlotPoolTests
         Assert.Equal(2, TakeAll(pool).Count);
     }
 
-    private static OperationSlot[] Make(int count) => [.. Enumerable.Range(0, count).Select(i => new OperationSlot(null!, i))];
+    private static OperationSlot[] Make(int count) => [.. Enumerable.Range(0, count).Select(i => new OperationSlot(null!, i, runsInline: false))];
 
     private static WaitingOperation Waiting() => new(default, default, 0, long.MaxValue, CancellationToken.None);
 

@@ -62,7 +62,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     public BatchRun(OperationStarter starter, int capacity)
     {
         _starter = starter;
-        _awaiting = new Awaiting(starter);
+        _awaiting = new Awaiting(starter, starter.RunsInline);
         _task = _awaiting.CreateTask<bool>();
         List = new BatchList(capacity);
     }

@@ -10,10 +10,10 @@ internal struct Awaiting
     private bool _hasHelped;
     private int _isSuspended;
 
-    public Awaiting(OperationStarter starter)
+    public Awaiting(OperationStarter starter, bool runsInline)
     {
         _starter = starter;
-        _inline = starter.RunsInline ? new InlineContinuation() : null;
+        _inline = runsInline ? new InlineContinuation() : null;
     }
 
     /// <summary>The source of the task.</summary>

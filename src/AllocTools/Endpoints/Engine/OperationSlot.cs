@@ -39,11 +39,14 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     private ulong _remoteAddress;
     private ulong? _notification;
 
-    public OperationSlot(OperationStarter starter, int index)
+    /// <param name="starter">Frees it.</param>
+    /// <param name="index">Its number.</param>
+    /// <param name="runsInline">What awaits it goes on by the thread that makes progress.</param>
+    public OperationSlot(OperationStarter starter, int index, bool runsInline)
         : base(index)
     {
         _starter = starter;
-        _awaiting = new Awaiting(starter);
+        _awaiting = new Awaiting(starter, runsInline);
         _task = _awaiting.CreateTask<RmaReceiveResult>();
     }
 

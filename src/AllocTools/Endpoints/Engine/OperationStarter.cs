@@ -46,7 +46,7 @@ internal sealed partial class OperationStarter : IDisposable
         RunsInline = options.Continuations == RmaContinuations.Inline;
         _slots = new OperationSlot[options.MaxOutstanding];
         for (int i = 0; i < _slots.Length; i++)
-            _slots[i] = new OperationSlot(this, i);
+            _slots[i] = new OperationSlot(this, i, RunsInline);
         _free = new SlotPool(_slots, TryGive);
         bool hasOwnThread = options.Progress == RmaProgress.Endpoint;
         _progress = new EndpointProgress(_health, driver, errors, context.Traits.MaxMessageSize, _slots, completions, notifications, counters, hasOwnThread, RunsInline);
