@@ -109,10 +109,6 @@ internal sealed class BatchList
         };
     }
 
-    private ObjectDisposedException Disposed(RemoteRegion region) => region.Disposed(NameFirst(e => e.Region == region));
-
-    private InvalidOperationException Returned(int buffer, InvalidOperationException e) => new(NameFirst(entry => entry.Buffer == buffer) + e.Message, e);
-
     private RmaHold HoldBuffer(int number)
     {
         try

@@ -25,9 +25,6 @@ internal sealed partial class OperationStarter
         WakeForNext(deadline);
     }
 
-    private InvalidOperationException Removed(BatchRun run, RmaDriverPeer peer) =>
-        new($"{run.List.NameFirst(e => e.Peer == peer)}{_errors.PeerOf(peer)}. Clear the batch, and add operations with a peer that is inserted.");
-
     public bool TryTakeSlot([NotNullWhen(true)] out OperationSlot? slot) => _free.TryTake(out slot);
 
     /// <summary>When an operation of a batch starts, as a timestamp: with its batch, where nobody times operations.</summary>
