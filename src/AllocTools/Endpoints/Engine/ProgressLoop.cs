@@ -49,6 +49,7 @@ internal sealed class ProgressLoop : IDisposable
     private readonly EndpointHealth _health;
     private readonly RmaEndpointDriver _driver;
     private readonly TimeSpan _spinTime;
+    private readonly bool _runsInline;
     private readonly TimeSpan _longestPause;
     private readonly TimeProvider _time;
     private readonly Lock _wakeGate = new();
@@ -74,6 +75,7 @@ internal sealed class ProgressLoop : IDisposable
         // With one processor, spinning keeps the peer or the kernel from running.
         _spinTime = Environment.ProcessorCount == 1 ? TimeSpan.Zero : options.SpinTime;
         _longestPause = options.LongestPause;
+        _runsInline = options.Continuations == RmaContinuations.Inline;
         _time = health.Time;
         _canWaitForCompletions = driver.WaitDescriptor >= 0;
         _waker = driver.CreateWaker() ?? (DescriptorWait.IsSupported ? new DescriptorWaker(driver.WaitDescriptor) : new EventWaker());
@@ -204,6 +206,9 @@ internal sealed class ProgressLoop : IDisposable
                 any = true;
                 last = _time.GetTimestamp();
             }
+            // What has ended goes on on another thread, which may wait for this very processor.
+            if (!_runsInline)
+                Thread.Yield();
         }
         while (!_stopping && (_time.GetElapsedTime(last) < _spinTime || HasRung(ref last)));
         return any;
