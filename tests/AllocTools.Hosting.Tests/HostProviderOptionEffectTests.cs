@@ -72,7 +72,7 @@ public sealed class HostProviderOptionEffectTests
     [InlineData("Inline", true)]
     public async Task Where_what_is_awaited_goes_on(string continuations, bool isInline)
     {
-        using IHost host = await StartAsync($$"""{ "Continuations": "{{continuations}}", "SpinTime": 0 }""");
+        using IHost host = await StartAsync($$"""{ "Continuations": "{{continuations}}", "SpinTime": "0 s" }""");
         IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
         using RmaBuffer buffer = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(200);
         await Assert.ThrowsAsync<RmaTimeoutException>(ReceiveAsync);

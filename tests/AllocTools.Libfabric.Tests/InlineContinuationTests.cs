@@ -83,6 +83,33 @@ public sealed class InlineContinuationTests
         }
     }
 
+    // Nothing of the endpoint moves meanwhile; but what is overdue ends, and the operator sees why.
+    [Fact]
+    public async Task CodeThatBlocksKeepsNoOtherOperationFromTimingOut()
+    {
+        await using EndpointPair pair = Open(Fabric.Tcp);
+        using RmaBuffer first = pair.Left.Pool.Rent(64);
+        using RmaBuffer other = pair.Left.Pool.Rent(64);
+        using ManualResetEventSlim isBlocking = new();
+        using ManualResetEventSlim goOn = new();
+        Task blocking = BlockAsync();
+        Assert.True(isBlocking.Wait(Patience, Token));
+        ValueTask<RmaReceiveResult> receiving = pair.Left.Endpoint.ReceiveAsync(other, TimeSpan.FromMilliseconds(50), Token);
+        Assert.IsType<RmaTimeoutException>(await Record.ExceptionAsync(() => receiving.AsTask().WaitAsync(Patience, Token)));
+        Assert.True(SpinWait.SpinUntil(() => pair.Left.Endpoint.GetStatistics().State == RmaEndpointState.Stuck, Patience));
+        goOn.Set();
+        await blocking.WaitAsync(Patience, Token);
+        Assert.True(SpinWait.SpinUntil(() => pair.Left.Endpoint.GetStatistics().State == RmaEndpointState.Open, Patience));
+
+        async Task BlockAsync()
+        {
+            while (Thread.CurrentThread.Name != ProgressThread)
+                await EndOfAsync(pair.Left.Endpoint.ReceiveAsync(first, TimeSpan.FromMilliseconds(20), Token)).ConfigureAwait(false);
+            isBlocking.Set();
+            goOn.Wait(Patience, Token);
+        }
+    }
+
     [Fact]
     public async Task WhereTheCallerMakesProgressItIsTheCallersThread()
     {

@@ -210,6 +210,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         finally
         {
             _gate.Exit();
+            InlineContinuation.RunDue();
         }
     }
 
@@ -302,6 +303,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         finally
         {
             _gate.Exit();
+            InlineContinuation.RunDue();
         }
     }
 

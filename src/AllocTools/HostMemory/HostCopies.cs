@@ -104,7 +104,17 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
         }
     }
 
-    private bool IsBusy_NeedsLock(object order) => _running?.Order == order || _waiting.Any(w => w.Order == order);
+    private bool IsBusy_NeedsLock(object order)
+    {
+        if (_running?.Order == order)
+            return true;
+        foreach (HostCopy waiting in _waiting)
+        {
+            if (waiting.Order == order)
+                return true;
+        }
+        return false;
+    }
 
     void IThreadPoolWorkItem.Execute()
     {

@@ -119,26 +119,6 @@ public sealed class AwaitingTests
             buffer.Dispose();
     }
 
-    // Nothing but the await makes progress, so it alone can see that the endpoint is closed.
-    [Fact]
-    public async Task AnAwaitThatSpinsEndsWhereTheEndpointIsClosed()
-    {
-        using var world = new FakeWorld(FakeMode.Tcp);
-        using IRmaContext context = world.Open(o => o.Endpoint.SpinTime = LongestSpinTime);
-        await using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
-        IRmaEndpoint endpoint = context.OpenEndpoint();
-        using RmaBuffer first = pool.Rent(64);
-        using RmaBuffer buffer = pool.Rent(64);
-        long before = world.Calls.GetValueOrDefault("fi_cq_read");
-        // The first of an endpoint is a sample, which does not spin.
-        Task sampled = endpoint.ReceiveAsync(first, cancellationToken: Token).AsTask();
-        Task<Exception?> awaiting = Task.Run(async () => await Record.ExceptionAsync(async () => await endpoint.ReceiveAsync(buffer, cancellationToken: Token)), Token);
-        Assert.True(SpinWait.SpinUntil(() => world.Calls["fi_cq_read"] > before + 1000, Patience));
-        await endpoint.DisposeAsync();
-        Assert.IsType<RmaOperationException>(await awaiting.WaitAsync(Patience, Token));
-        Assert.IsType<RmaOperationException>(await Record.ExceptionAsync(() => sampled));
-    }
-
     private static bool IsIdle(EndpointPair.Side side) => side.Endpoint.GetStatistics().Running == 0;
 
     /// <summary>Returns once the endpoint's thread is in a call that does not return, outside its turn.</summary>

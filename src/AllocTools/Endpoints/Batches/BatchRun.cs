@@ -103,7 +103,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
             Volatile.Write(ref _isRunning, 0);
             throw;
         }
-        _awaiting.Begin();
+        _awaiting.Begin(_task.Version);
         _runs++;
         _next = 0;
         _followed = 0;
@@ -167,7 +167,8 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         // Throws for a token of an earlier run, before the next one may begin; so does this for a result that isn't there.
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The batch has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
-        _awaiting.End();
+        if (!_awaiting.TryEnd(token))
+            throw new InvalidOperationException("The ValueTask of this run was awaited before. Await it once; to await it several times turn it into a Task with AsTask() first.");
         try
         {
             _task.GetResult(token);

@@ -104,7 +104,10 @@ public abstract class RmaEndpointDriver
     {
     }
 
-    /// <summary>Asks whether the wait descriptor can be waited for. Called by the endpoint's thread before each wait.</summary>
+    /// <summary>
+    /// Asks whether the wait descriptor can be waited for. Called by the endpoint's thread before each wait, outside of a turn:
+    /// awaits of callers may call <see cref="ReadCompletions"/> at the same time.
+    /// </summary>
     /// <param name="reason">Why it can't be any more, for <see cref="RmaWaitState.Broken"/>.</param>
     public virtual RmaWaitState PrepareToWait(out string? reason)
     {

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 
@@ -14,9 +15,9 @@ internal interface IAwaited
 /// <remarks>
 /// An await that finds its operation pending takes progress turns until the operation has ended: then it goes on without a hop to
 /// another thread. Where nothing happens for <see cref="SpinTimes"/> times <see cref="RmaEndpointOptions.SpinTime"/> it suspends, and
-/// the endpoint's thread goes on. It does so once an operation: to ask again whether it is completed costs one look. An await makes one turn only
+/// the endpoint's thread goes on. Only the first question for each operation makes progress. An await makes one turn only
 /// <list type="bullet">
-/// <item>where others queue for this thread of the pool, or as many spin already as there is room for,</item>
+/// <item>where others queue for this thread of the pool, or half the processors spin already in this process,</item>
 /// <item>mostly where the last ones of its kind have spun in vain: one that is long, or waits for what its caller has yet to send,</item>
 /// <item>where callers have other work. <see cref="ValueTask.AsTask"/> asks as an await does, and a window of such tasks would become
 /// one operation after the other. So one await in <see cref="SampleEach"/> suspends at once: where its thread starts another operation
@@ -47,16 +48,21 @@ internal sealed class AwaitHelp
     /// </summary>
     private const int SpinTimes = 10;
 
-    /// <summary>How much longer it spins, at the most, as long as something happens, such as ends of a batch's operations.</summary>
-    private const int MostSpinTimes = 20;
+    /// <summary>How long it spins at the most where nothing happens, whatever <see cref="RmaEndpointOptions.SpinTime"/> is: the caller's thread has other work.</summary>
+    private static readonly TimeSpan LongestSpin = TimeSpan.FromMilliseconds(1);
+
+    /// <summary>How long where something does, such as ends of a batch's operations.</summary>
+    private static readonly TimeSpan LongestBusySpin = TimeSpan.FromMilliseconds(2);
+
+    /// <summary>How many awaits of the process spin.</summary>
+    private static int s_spinning;
 
     /// <summary>How many turns there are to one look at the queue of the thread pool.</summary>
     private const int TurnsPerLook = 16;
 
     private readonly Func<bool> _run;
     private readonly CallGate _gate;
-    private readonly TimeProvider _time;
-    private readonly long _spinTime;
+    private readonly TimeSpan _spinTime;
     private readonly int _mostSpinning;
     private readonly int[] _inVain = new int[Kinds];
     private int _spinning;
@@ -74,14 +80,12 @@ internal sealed class AwaitHelp
     /// <param name="run">Makes progress, where nobody else does; true when anything happened.</param>
     /// <param name="gate">Keeps the endpoint from being closed meanwhile.</param>
     /// <param name="spinTime">How long an await spins.</param>
-    /// <param name="time">The clock.</param>
-    public AwaitHelp(Func<bool> run, CallGate gate, TimeSpan spinTime, TimeProvider time)
+    public AwaitHelp(Func<bool> run, CallGate gate, TimeSpan spinTime)
     {
         _run = run;
         _gate = gate;
-        _time = time;
         // With one processor, spinning keeps the peer or the kernel from running.
-        _spinTime = Environment.ProcessorCount == 1 ? 0 : (long)(SpinTimes * spinTime.TotalSeconds * time.TimestampFrequency);
+        _spinTime = Environment.ProcessorCount == 1 ? TimeSpan.Zero : SpinTimes * spinTime < LongestSpin ? SpinTimes * spinTime : LongestSpin;
         // Two threads of a process that spin on two processors leave none to the peer.
         _mostSpinning = Math.Max(1, Environment.ProcessorCount / 2);
     }
@@ -145,8 +149,8 @@ internal sealed class AwaitHelp
             ref int inVain = ref _inVain[kind];
             if (!maySpin)
                 return false;
-            bool ended = _spinTime > 0 && IsWorthIt(inVain) && !OthersQueue() && TrySpin(awaited, token);
-            inVain = ended ? 0 : inVain + 1;
+            bool ended = _spinTime > TimeSpan.Zero && IsWorthIt(inVain) && !OthersQueue() && TrySpin(awaited, token);
+            inVain = ended ? 0 : inVain == 2 * ProbeEach - 1 ? ProbeEach : inVain + 1;
             return ended;
         }
         finally
@@ -167,27 +171,30 @@ internal sealed class AwaitHelp
     {
         try
         {
-            return Interlocked.Increment(ref _spinning) <= _mostSpinning && Spin(awaited, token);
+            Interlocked.Increment(ref _spinning);
+            return Interlocked.Increment(ref s_spinning) <= _mostSpinning && Spin(awaited, token);
         }
         finally
         {
+            Interlocked.Decrement(ref s_spinning);
             Interlocked.Decrement(ref _spinning);
         }
     }
 
     private bool Spin(IAwaited awaited, short token)
     {
-        long start = _time.GetTimestamp();
+        // Real time: who would move another clock on may be this very thread.
+        long start = Stopwatch.GetTimestamp();
         long last = start;
         for (int turns = 1; !_gate.IsClosed; turns++)
         {
             bool happened = _run();
             if (awaited.HasEnded(token))
                 return true;
-            long now = _time.GetTimestamp();
+            long now = Stopwatch.GetTimestamp();
             if (happened)
                 last = now;
-            if (now - last >= _spinTime || now - start >= MostSpinTimes * _spinTime || (turns % TurnsPerLook == 0 && OthersQueue()))
+            if (Stopwatch.GetElapsedTime(last, now) >= _spinTime || Stopwatch.GetElapsedTime(start, now) >= LongestBusySpin || (turns % TurnsPerLook == 0 && OthersQueue()))
                 return false;
         }
         return false;

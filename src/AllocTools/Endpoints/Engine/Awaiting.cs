@@ -8,6 +8,7 @@ internal struct Awaiting
     private readonly OperationStarter _starter;
     private readonly InlineContinuation? _inline;
     private bool _hasHelped;
+    private int _owner;
     private int _isSuspended;
 
     public Awaiting(OperationStarter starter, bool runsInline)
@@ -20,7 +21,12 @@ internal struct Awaiting
     public readonly ManualResetValueTaskSourceCore<T> CreateTask<T>() => new() { RunContinuationsAsynchronously = _inline is null };
 
     /// <summary>Its task is used anew.</summary>
-    public void Begin() => _hasHelped = false;
+    /// <param name="version">The task's.</param>
+    public void Begin(short version)
+    {
+        _hasHelped = false;
+        Volatile.Write(ref _owner, OwnerOf(version));
+    }
 
     /// <summary>It is pending and about to be awaited.</summary>
     /// <returns>True: progress was not made for it yet, and the caller does that now.</returns>
@@ -34,13 +40,33 @@ internal struct Awaiting
         if (_inline is null || !_inline.TrySet(continuation, state, flags))
             task.OnCompleted(continuation, state, token, flags);
         else
-            task.OnCompleted(InlineContinuation.Due, _inline, token, ValueTaskSourceOnCompletedFlags.None);
+            OnCompletedInline(ref task, _inline, token);
+    }
+
+    private static void OnCompletedInline<T>(ref ManualResetValueTaskSourceCore<T> task, InlineContinuation inline, short token)
+    {
+        try
+        {
+            task.OnCompleted(InlineContinuation.Due, inline, token, ValueTaskSourceOnCompletedFlags.None);
+        }
+        catch
+        {
+            inline.Clear();
+            throw;
+        }
     }
 
     /// <summary>Its result is taken.</summary>
-    public void End()
+    /// <returns>False: it was taken before, maybe at the same time; the task may serve another use by now.</returns>
+    public bool TryEnd(short token)
     {
+        if (Interlocked.CompareExchange(ref _owner, 0, OwnerOf(token)) != OwnerOf(token))
+            return false;
         if (_isSuspended != 0 && Interlocked.Exchange(ref _isSuspended, 0) != 0)
             _starter.OnResumed();
+        return true;
     }
+
+    /// <summary>Who may take the result: whoever has this version; 0 for nobody.</summary>
+    private static int OwnerOf(short version) => (1 << 16) | (ushort)version;
 }

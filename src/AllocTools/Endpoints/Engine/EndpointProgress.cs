@@ -24,6 +24,7 @@ internal sealed class EndpointProgress
     private readonly OverdueOperations _overdue;
     private readonly CoarseClock? _clock;
     private readonly bool _runsInline;
+    private long _continuing = ProgressTurn.Nobody;
     private RmaException? _failure;
 
     public EndpointProgress(
@@ -75,18 +76,49 @@ internal sealed class EndpointProgress
         // Since when it has the turn is of use to who watches the endpoint's own thread.
         if (!_turn.TryTake(_clock is null ? _time.GetTimestamp() : 0))
             return false;
-        if (_runsInline)
-            InlineContinuation.BeginTurn();
+        if (!_runsInline)
+        {
+            try
+            {
+                return RunTurn(clearSignal);
+            }
+            finally
+            {
+                _turn.Release();
+            }
+        }
+        bool isDue = false;
+        bool happened;
+        InlineContinuation.BeginTurn();
         try
         {
-            return RunTurn(clearSignal);
+            happened = RunTurn(clearSignal);
+        }
+        catch
+        {
+            // Not on a thread that is about to break the endpoint.
+            InlineContinuation.HandOverDue();
+            throw;
         }
         finally
         {
             _turn.Release();
-            if (_runsInline)
-                InlineContinuation.EndTurn();
+            isDue = InlineContinuation.EndTurn();
         }
+        if (isDue && _clock is null)
+            RunContinuations();
+        return happened;
+    }
+
+    /// <summary>
+    /// On the endpoint's own thread: code of the application, which is watched as a turn is, for operations time out without it.
+    /// Callers who make progress run theirs once they have left the endpoint, which the code may close.
+    /// </summary>
+    private void RunContinuations()
+    {
+        Volatile.Write(ref _continuing, _time.GetTimestamp());
+        InlineContinuation.RunDue();
+        Volatile.Write(ref _continuing, ProgressTurn.Nobody);
     }
 
     private bool RunTurn(bool clearSignal)
@@ -99,8 +131,10 @@ internal sealed class EndpointProgress
         return happened;
     }
 
-    /// <summary>When whoever has the turn took it, as a timestamp; <see cref="ProgressTurn.Nobody"/> where nobody has it.</summary>
-    public long TurnStart => _turn.Start;
+    /// <summary>
+    /// Since when there is a turn, or what goes on inline runs on the endpoint's thread, as a timestamp; <see cref="ProgressTurn.Nobody"/> for neither.
+    /// </summary>
+    public long TurnStart => Math.Min(_turn.Start, Volatile.Read(ref _continuing));
 
     /// <summary>Ends what is overdue or cancelled while the turn is stuck.</summary>
     public void EndOverdueWithoutTurn() => _overdue.EndWithoutTurn(_time.GetTimestamp());
@@ -145,6 +179,7 @@ internal sealed class EndpointProgress
                     return false;
                 if (!TryRun())
                     spin.SpinOnce();
+                InlineContinuation.HandOverDue();
             }
             return true;
         }

@@ -23,25 +23,42 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     private object? _state;
     private ExecutionContext? _context;
 
-    /// <summary>This thread begins a turn: what is due in it waits for <see cref="EndTurn"/>.</summary>
+    /// <summary>This thread is inside a turn.</summary>
+    public static bool IsInTurn => t_turns > 0;
+
+    /// <summary>This thread begins a turn: what is due in it waits for its end.</summary>
     public static void BeginTurn() => t_turns++;
 
-    /// <summary>This thread has ended its turn: runs what is due. Where this is called by such a continuation, that has to end first.</summary>
-    public static void EndTurn()
+    /// <summary>This thread has ended its turn.</summary>
+    /// <returns>True: something is due, and the caller calls <see cref="RunDue"/>. Where such a continuation has made the turn, it has to end first.</returns>
+    public static bool EndTurn()
     {
         t_turns--;
+        return !t_isRunning && t_due is { Count: > 0 };
+    }
+
+    /// <summary>Runs what is due, one after the other.</summary>
+    public static void RunDue()
+    {
         if (t_isRunning || t_due is not { Count: > 0 } due)
             return;
+        // Theirs is none: what is to go on in a context is not here.
+        SynchronizationContext? context = SynchronizationContext.Current;
+        if (context is not null)
+            SynchronizationContext.SetSynchronizationContext(null);
         t_isRunning = true;
-        try
-        {
-            while (due.TryDequeue(out InlineContinuation? continuation))
-                continuation.Execute();
-        }
-        finally
-        {
-            t_isRunning = false;
-        }
+        while (due.TryDequeue(out InlineContinuation? continuation))
+            continuation.Execute();
+        t_isRunning = false;
+        if (context is not null)
+            SynchronizationContext.SetSynchronizationContext(context);
+    }
+
+    /// <summary>Leaves what is due to the thread pool.</summary>
+    public static void HandOverDue()
+    {
+        while (t_due is { } due && due.TryDequeue(out InlineContinuation? continuation))
+            ThreadPool.UnsafeQueueUserWorkItem(continuation, preferLocal: false);
     }
 
     /// <summary>Takes what is to go on.</summary>
@@ -49,7 +66,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     /// <exception cref="InvalidOperationException">The task is awaited already.</exception>
     public bool TrySet(Action<object?> continuation, object? state, ValueTaskSourceOnCompletedFlags flags)
     {
-        if (flags.HasFlag(ValueTaskSourceOnCompletedFlags.UseSchedulingContext) && (SynchronizationContext.Current is not null || TaskScheduler.Current != TaskScheduler.Default))
+        if (flags.HasFlag(ValueTaskSourceOnCompletedFlags.UseSchedulingContext) && HasSchedulingContext())
             return false;
         if (Interlocked.CompareExchange(ref _continuation, continuation, null) is not null)
             throw new InvalidOperationException("The ValueTask of this operation is awaited already. Await it once; to await it several times turn it into a Task with AsTask() first.");
@@ -57,6 +74,9 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
         _context = flags.HasFlag(ValueTaskSourceOnCompletedFlags.FlowExecutionContext) ? ExecutionContext.Capture() : null;
         return true;
     }
+
+    /// <summary>Takes it back: the task has refused it.</summary>
+    public void Clear() => Volatile.Write(ref _continuation, null);
 
     /// <inheritdoc/>
     public void Execute()
@@ -73,7 +93,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
             if (context is null)
                 continuation(state);
             else
-                ExecutionContext.Run(context, s => continuation(s), state);
+                ExecutionContext.Run(context, continuation.Invoke, state);
         }
         catch (Exception e)
         {
@@ -81,6 +101,10 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
             ThreadPool.UnsafeQueueUserWorkItem(static e => e.Throw(), ExceptionDispatchInfo.Capture(e), preferLocal: false);
         }
     }
+
+    /// <summary>As ManualResetValueTaskSourceCore looks for one: what it finds none for it would run at once, inside the turn.</summary>
+    private static bool HasSchedulingContext() =>
+        (SynchronizationContext.Current is { } context && context.GetType() != typeof(SynchronizationContext)) || TaskScheduler.Current != TaskScheduler.Default;
 
     private void Schedule()
     {

@@ -105,7 +105,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _waiter = waiter;
         // One that waited for its slot has a task of its own; nobody takes the result from here.
         _users = hasTask && waiter is null ? FabricUses | OwnerUses : FabricUses;
-        _awaiting.Begin();
+        _awaiting.Begin(_task.Version);
         Kind = operation.Kind;
         // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.
         _address = hold.Address + (nint)operation.Local.Offset;
@@ -283,26 +283,16 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         CheckToken(token);
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The operation has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
-        _awaiting.End();
-        RmaReceiveResult result;
+        if (!_awaiting.TryEnd(token))
+            ThrowAwaitedBefore();
         try
         {
-            result = _task.GetResult(token);
+            return _task.GetResult(token);
         }
-        catch
+        finally
         {
-            ReleaseByOwner();
-            throw;
+            Release(OwnerUses);
         }
-        ReleaseByOwner();
-        return result;
-    }
-
-    /// <exception cref="InvalidOperationException">The result was taken before, and the fabric has not let go yet.</exception>
-    private void ReleaseByOwner()
-    {
-        if (!Release(OwnerUses))
-            ThrowAwaitedBefore();
     }
 
     /// <exception cref="InvalidOperationException">The token is of an earlier use.</exception>
@@ -322,17 +312,13 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _starter.OnCancelRequested();
     }
 
-    /// <returns>False: that user has let go before.</returns>
-    private bool Release(int user)
+    private void Release(int user)
     {
-        int before = Interlocked.And(ref _users, ~user);
-        if (before == user)
-        {
-            // From here on a second await of the same task throws.
-            _task.Reset();
-            _waiter = null;
-            _starter.FreeSlot(this);
-        }
-        return (before & user) != 0;
+        if (Interlocked.And(ref _users, ~user) != user)
+            return;
+        // From here on a second await of the same task throws.
+        _task.Reset();
+        _waiter = null;
+        _starter.FreeSlot(this);
     }
 }

@@ -55,7 +55,7 @@ internal sealed partial class OperationStarter : IDisposable
         {
             // A caller must not enter a transport that may not come back; where continuations run on the endpoint's thread that is not of use.
             if (!_progress.Dispatch.TurnPostsAll && !RunsInline)
-                _help = new AwaitHelp(TryRunOrBreak, gate, options.SpinTime, _time);
+                _help = new AwaitHelp(TryRunOrBreak, gate, options.SpinTime);
             _loop = new ProgressLoop(_progress, _help, Break, _health, driver, options);
         }
         if (driver.WatchesPeers)
@@ -192,7 +192,7 @@ internal sealed partial class OperationStarter : IDisposable
         if (_help is null || _progress.Dispatch.HasRetries)
             _loop?.WakeIfWaiting();
         else
-            _loop?.WakeIfWaitingPast(deadline);
+            _loop?.WakeIfWaitingPast(Math.Min(deadline, _progress.NextDeadline));
     }
 
     /// <summary>Starts an operation without a task.</summary>
@@ -292,7 +292,7 @@ internal sealed partial class OperationStarter : IDisposable
     private async ValueTask<RmaReceiveResult> AwaitAsync(LinkedListNode<WaitingOperation> node, TimeSpan timeout)
     {
         WaitingOperation waiting = node.Value;
-        _help?.Suspend();
+        OnSuspending();
         try
         {
             return await waiting.Task.WaitAsync(timeout, _time, waiting.CancellationToken).ConfigureAwait(false);
@@ -319,7 +319,7 @@ internal sealed partial class OperationStarter : IDisposable
         }
         finally
         {
-            _help?.Resume();
+            OnResumed();
         }
     }
 

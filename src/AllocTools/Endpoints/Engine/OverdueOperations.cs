@@ -30,7 +30,12 @@ internal sealed class OverdueOperations(
     public void NoteLoss() => Interlocked.Exchange(ref _lossNoted, 1);
 
     /// <summary>An operation was posted, and <see cref="Requests"/> has changed meanwhile: that request may have been for it, and too early.</summary>
-    public void NotePost() => Interlocked.Exchange(ref _postNoted, 1);
+    public void NotePost()
+    {
+        Interlocked.Exchange(ref _postNoted, 1);
+        // A turn soon: nobody else wakes the endpoint's thread for it.
+        earliest.NoteNow();
+    }
 
     /// <summary>Ends what is due. The caller must hold the progress turn.</summary>
     public void End(long now)

@@ -81,7 +81,7 @@ internal sealed class ProgressLoop : IDisposable
         _waker = driver.CreateWaker() ?? (DescriptorWait.IsSupported ? new DescriptorWaker(driver.WaitDescriptor) : new EventWaker());
         _watch = new StuckTurnWatch(progress, health);
         _thread = new Thread(Run) { IsBackground = true, Name = "AllocTools progress" };
-        _thread.Start();
+        _thread.UnsafeStart();
     }
 
     /// <summary>A call of the thread into the transport does not return.</summary>
@@ -133,7 +133,8 @@ internal sealed class ProgressLoop : IDisposable
     /// </summary>
     public void LeaveIfCurrent()
     {
-        if (Thread.CurrentThread != _thread)
+        // Inside a turn it is in the driver, which has to come back first.
+        if (Thread.CurrentThread != _thread || InlineContinuation.IsInTurn)
             return;
         _stopping = true;
         _ended.TrySetResult();
@@ -198,8 +199,8 @@ internal sealed class ProgressLoop : IDisposable
         _waker.Listen();
         do
         {
-            // Beside whoever awaits, and beside the thread on which somebody goes on, it would take the processor from them.
-            if (_stopping || _help is { IsRunning: true } or { HasSuspended: true })
+            // Beside an await that makes progress it would take the turn and a processor from it.
+            if (_stopping || _help is { IsRunning: true })
                 return any;
             if (_progress.TryRun())
             {
@@ -262,6 +263,8 @@ internal sealed class ProgressLoop : IDisposable
             end = Wait(last, help.HasSuspended ? ShortStandByTime : StandByTime, forCompletions: false);
         }
         while (end == WaitEnd.TimedOut && help.Count != count && !help.HasSuspended && !_stopping && !_progress.Dispatch.HasRetries);
+        if (end == WaitEnd.TimedOut)
+            return _progress.TryRun();
         return end == WaitEnd.Woken && Volatile.Read(ref _isNeeded) != 0;
     }
 
