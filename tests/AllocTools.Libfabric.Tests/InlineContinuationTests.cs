@@ -99,6 +99,8 @@ public sealed class InlineContinuationTests
         Assert.True(SpinWait.SpinUntil(() => pair.Left.Endpoint.GetStatistics().State == RmaEndpointState.Stuck, Patience));
         goOn.Set();
         await blocking.WaitAsync(Patience, Token);
+        // The end of that task goes on on the endpoint's thread, too.
+        await Task.Yield();
         Assert.True(SpinWait.SpinUntil(() => pair.Left.Endpoint.GetStatistics().State == RmaEndpointState.Open, Patience));
 
         async Task BlockAsync()

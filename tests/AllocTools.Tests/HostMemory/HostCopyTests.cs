@@ -14,6 +14,7 @@ public sealed class HostCopyTests : IAsyncDisposable
     private const int Short = 100;
 
     private readonly SemaphoreSlim _mayCopy = new(0);
+    private readonly SemaphoreSlim _hasBegun = new(0);
     private readonly HostContext _context = new(new HostProviderOptions { Locking = PageLocking.None }, NullLogger.Instance);
     private readonly RmaMemoryPool<HostProvider> _pool;
     private readonly RmaEndpoint _here;
@@ -168,6 +169,7 @@ public sealed class HostCopyTests : IAsyncDisposable
     {
         Task first = _here.WriteAsync(_source, _remote, cancellationToken: Token).AsTask();
         Task second = _here.WriteAsync(_source, _remote, cancellationToken: Token).AsTask();
+        await _hasBegun.WaitAsync(Token);
         Task closing = _here.DisposeAsync().AsTask();
         Assert.Equal("ECANCELED", (await Assert.ThrowsAsync<RmaOperationException>(() => first)).ErrorName);
         Assert.Equal("ECANCELED", (await Assert.ThrowsAsync<RmaOperationException>(() => second)).ErrorName);
@@ -188,6 +190,7 @@ public sealed class HostCopyTests : IAsyncDisposable
         RmaBuffer received = _pool.Rent(Long);
         Task<RmaReceiveResult> receive = _there.ReceiveAsync(received, cancellationToken: Token).AsTask();
         Task send = _here.SendAsync(_source, _peer, cancellationToken: Token).AsTask();
+        await _hasBegun.WaitAsync(Token);
         Task closing = (closesSender ? _here : _there).DisposeAsync().AsTask();
         Assert.Equal("ECANCELED", (await Assert.ThrowsAsync<RmaOperationException>(() => closesSender ? send : receive)).ErrorName);
         Assert.False(closing.IsCompleted);
@@ -209,6 +212,7 @@ public sealed class HostCopyTests : IAsyncDisposable
         Task[] receives = [_there.ReceiveAsync(received, cancellationToken: Token).AsTask(), _there.ReceiveAsync(receivedNext, cancellationToken: Token).AsTask()];
         Task first = _here.SendAsync(_source, _peer, cancellationToken: Token).AsTask();
         Task second = _here.SendAsync(_source, _peer, cancellationToken: Token).AsTask();
+        await _hasBegun.WaitAsync(Token);
         Task closing = _there.DisposeAsync().AsTask();
         foreach (Task receive in receives)
             await Assert.ThrowsAsync<RmaOperationException>(() => receive);
@@ -232,8 +236,15 @@ public sealed class HostCopyTests : IAsyncDisposable
         await _pool.DisposeAsync();
         _context.Dispose();
         _mayCopy.Dispose();
+        _hasBegun.Dispose();
     }
 
     private RmaEndpoint Open() =>
-        new(_context, new HostDriver(() => Assert.True(_mayCopy.Wait(TestTime.Seconds(60)), "nobody let it copy")), new RmaEndpointOptions());
+        new(_context, new HostDriver(HoldUp), new RmaEndpointOptions());
+
+    private void HoldUp()
+    {
+        _hasBegun.Release();
+        Assert.True(_mayCopy.Wait(TestTime.Seconds(60)), "nobody let it copy");
+    }
 }
