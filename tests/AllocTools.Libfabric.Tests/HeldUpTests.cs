@@ -39,11 +39,12 @@ public sealed class HeldUpTests
             }
             Assert.Equal(Convert.ToHexString(second.Span), await other.AskAsync("peek 0 0 4096"));
             bool isOrdered = fabric.StartsWith("shm", StringComparison.Ordinal) && side.Pool.Context.Traits.LibraryVersion!.Major == 1;
-            // From the second round on the others have a native endpoint of their own, and are served before the next look.
-            if (isOrdered)
-                Assert.True(SpinWait.SpinUntil(() => IsHindrance(side), TestTime.Seconds(60)), "The peer that holds up others is no hindrance.");
-            else
+            // Later on the others may have a native endpoint of their own already, and are served before the next look; or the
+            // stopped peer has no connection to that one yet, waits for it, and holds up nothing.
+            if (!isOrdered)
                 Assert.False(IsHindrance(side));
+            else if (round == 0)
+                Assert.True(SpinWait.SpinUntil(() => IsHindrance(side), TestTime.Seconds(60)), "The peer that holds up others is no hindrance.");
             side.Process.Resume();
             await waiting.WaitAsync(TestTime.Seconds(60), Token);
             await side.Endpoint.WriteAsync(source, stopped, cancellationToken: Token).AsTask().WaitAsync(TestTime.Seconds(60), Token);
