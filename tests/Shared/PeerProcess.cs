@@ -136,7 +136,8 @@ internal sealed class PeerProcess : IAsyncDisposable
         StringBuilder text = new($"The threads of the peer {Id}, with their states and processor time (user, system):\n");
         foreach (string thread in Directory.EnumerateDirectories($"/proc/{_process.Id}/task"))
         {
-            string stat = File.ReadAllText(Path.Combine(thread, "stat"));
+            if (StatOf(thread) is not { } stat)
+                continue;
             string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
             text.AppendLine($"{stat[..(stat.LastIndexOf(')') + 1)]} {fields[0]} {fields[11]} {fields[12]}");
         }
@@ -144,10 +145,19 @@ internal sealed class PeerProcess : IAsyncDisposable
     }
 
     /// <summary>The state follows the name, which is in parentheses: proc(5).</summary>
-    private static bool IsRunning(string thread)
+    private static bool IsRunning(string thread) => StatOf(thread) is { } text && text[text.LastIndexOf(')') + 2] is not ('T' or 'Z');
+
+    /// <summary>What proc(5) says of a thread; null where it has ended.</summary>
+    private static string? StatOf(string thread)
     {
-        string text = File.ReadAllText(Path.Combine(thread, "stat"));
-        return text[text.LastIndexOf(')') + 2] is not ('T' or 'Z');
+        try
+        {
+            return File.ReadAllText(Path.Combine(thread, "stat"));
+        }
+        catch (IOException)
+        {
+            return null;
+        }
     }
 
     private void Signal(string signal)
