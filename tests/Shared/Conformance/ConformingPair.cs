@@ -112,6 +112,9 @@ public sealed class ConformingSide : IAsyncDisposable
     /// <summary>Buffers that are out or quarantined.</summary>
     public long BuffersOut => Pool.GetStatistics().RentedBuffers + Pool.GetStatistics().QuarantinedBuffers;
 
+    /// <summary>All buffers come back. One whose receive was given up is quarantined until the transport has let go of it.</summary>
+    public void AssertAllComeBack() => Assert.True(SpinWait.SpinUntil(() => BuffersOut == 0, TestTime.Seconds(30)), $"{BuffersOut} buffers are out");
+
     /// <summary>A message to the other side arrives.</summary>
     public async Task AssertReachesAsync(RmaPeer peer, ConformingSide to)
     {
