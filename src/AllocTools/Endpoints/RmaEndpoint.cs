@@ -404,6 +404,8 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         _starter.EndWaiting();
         ProgressLoop? loop = _starter.Loop;
         bool hasStopped = loop is null || loop.TryStop(StopTime);
+        if (hasStopped && isIdle && _driver.MustRecallBeforeClosing)
+            _starter.Progress.PostWaiting();
         // Owners are notified whatever closing takes.
         _starter.Progress.FailAll(fabricIsDone: false);
         _notifications.Close();

@@ -248,7 +248,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
             }
             OperationSlot? following = null;
             _followed = MayFollow(entries, _next + 1) && _starter.TryTakeSlot(out following) ? _followed + 1 : 0;
-            RmaPostStatus status = Post(slot, entries[_next++], hasMore: following is not null, inTurn, isLate: inTurn && posts++ == MostPostsPerTurn);
+            RmaPostStatus status = Post(slot, entries[_next++], hasMore: following is not null, isPromised: isOwed, inTurn, isLate: inTurn && posts++ == MostPostsPerTurn);
             if (status == RmaPostStatus.Full)
             {
                 if (following is not null)
@@ -264,7 +264,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     /// <summary>Whether an operation can be promised to follow at once, to the same queue of the transport.</summary>
     private bool MayFollow(ReadOnlySpan<BatchEntry> entries, int index)
     {
-        if (index >= entries.Length || _followed == MostFollowed || MustStop())
+        if (index >= entries.Length || _followed == MostFollowed || MustStop() || _starter.IsClosed)
             return false;
         ref readonly BatchEntry one = ref entries[index - 1];
         return SharesQueue(entries, index) && !entries[index].IsEmptyTransfer && one.Notification is null && one.Length <= _starter.LongestPart;
@@ -275,11 +275,11 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         index < entries.Length && entries[index - 1].Kind == entries[index].Kind && entries[index - 1].Peer == entries[index].Peer;
 
     /// <returns>What became of it; <see cref="RmaPostStatus.Full"/> where it is in the queue now.</returns>
-    private RmaPostStatus Post(OperationSlot slot, in BatchEntry entry, bool hasMore, bool inTurn, bool isLate)
+    private RmaPostStatus Post(OperationSlot slot, in BatchEntry entry, bool hasMore, bool isPromised, bool inTurn, bool isLate)
     {
         long ticket = TicketOf(_next - 1);
         slot.Prepare(entry, this, ticket, hasMore, _starter.StartOfBatched(_started));
-        if (!_starter.TryAdmit(slot, entry, out Exception? reason))
+        if (!_starter.TryAdmit(slot, entry, isPromised, out Exception? reason))
         {
             // Else it has ended by itself, and says so.
             if (reason is not null)

@@ -190,6 +190,26 @@ internal sealed class EndpointProgress
         }
     }
 
+    /// <summary>
+    /// Posts what waits, as far as some turns get: an operation that was posted with FI_MORE may not start without the next one, and where
+    /// closing drops nothing it would never come back. The endpoint has no thread any more, and no caller.
+    /// </summary>
+    public void PostWaiting()
+    {
+        try
+        {
+            for (int turns = 0; turns < FewestRecallTurns && Dispatch.HasRetries; turns++)
+            {
+                TryRun();
+                InlineContinuation.HandOverDue();
+            }
+        }
+        catch (RmaException e)
+        {
+            Log.ProgressFailed(_health.Logger, _health.Provider, e);
+        }
+    }
+
     private bool HasOutstanding()
     {
         foreach (OperationSlot slot in _slots)

@@ -25,6 +25,9 @@ internal sealed partial class OperationStarter
         WakeForNext(deadline);
     }
 
+    /// <summary>Nothing is started any more.</summary>
+    public bool IsClosed => _closed;
+
     public bool TryTakeSlot([NotNullWhen(true)] out OperationSlot? slot) => _free.TryTake(out slot);
 
     /// <summary>When an operation of a batch starts, as a timestamp: with its batch, where nobody times operations.</summary>
@@ -36,11 +39,15 @@ internal sealed partial class OperationStarter
     /// <summary>Whether an operation of a batch may be posted, whose slot is filled.</summary>
     /// <param name="slot">Its slot, which is free again where this gives a reason.</param>
     /// <param name="entry">The operation.</param>
+    /// <param name="isPromised">
+    /// The one before it was posted with FI_MORE, and may not start without this one: closing does not come between them, for it waits
+    /// for whoever posts.
+    /// </param>
     /// <param name="reason">Why it may not; null also where it was cancelled or its time was over, and it ends by itself.</param>
-    public bool TryAdmit(OperationSlot slot, in BatchEntry entry, out Exception? reason)
+    public bool TryAdmit(OperationSlot slot, in BatchEntry entry, bool isPromised, out Exception? reason)
     {
         _progress.NoteDeadline(slot.Deadline);
-        reason = FindReasonAgainst(entry);
+        reason = FindReasonAgainst(entry, isPromised);
         if (reason is null)
             return true;
         if (slot.TryUnprepare())
@@ -95,8 +102,8 @@ internal sealed partial class OperationStarter
         return rest > TimeSpan.Zero ? rest : TimeSpan.Zero;
     }
 
-    private Exception? FindReasonAgainst(in BatchEntry entry) =>
-        _closed ? _errors.EndpointClosed(entry.Kind, entry.Length)
+    private Exception? FindReasonAgainst(in BatchEntry entry, bool isPromised) =>
+        _closed && !isPromised ? _errors.EndpointClosed(entry.Kind, entry.Length)
         : _progress.Failure is { } failure ? _errors.NoProgress(entry.Kind, entry.Length, failure)
         : _errors.FindReasonAgainst(entry);
 }
