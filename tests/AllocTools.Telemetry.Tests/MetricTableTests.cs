@@ -78,7 +78,7 @@ public sealed class MetricTableTests
         using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.Required }).Open();
         using var pool = new RmaMemoryPool<HostProvider>(
             context,
-            new RmaMemoryPoolOptions { MaxRegisteredBytes = 64 << 10, SizeClasses = { new() { BlockSize = 64 << 10 } }, RentTimeout = TimeSpan.FromMilliseconds(1) },
+            new RmaMemoryPoolOptions { MaxRegisteredBytes = 64 << 10, SizeClasses = { new() { BlockSize = 64 << 10 } } },
             "all");
         await using IRmaEndpoint endpoint = context.OpenEndpoint();
         metrics.Add(pool);
@@ -86,8 +86,12 @@ public sealed class MetricTableTests
         using MissingPages pages = new();
         Assert.Throws<RmaRegistrationException>(() => pool.Register(pages.Address, MissingPages.Length));
         using RmaBuffer buffer = pool.Rent(64 << 10);
-        Task<RmaBuffer> waiting = pool.RentAsync(64 << 10).AsTask();
-        await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => waiting);
+        using var cancel = new CancellationTokenSource();
+        Task<RmaBuffer> waiting = pool.RentAsync(64 << 10, cancel.Token).AsTask();
+        // A wait is measured once it stands in line.
+        Assert.Equal(1, pool.GetStatistics().PendingRequests);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
         await Assert.ThrowsAsync<RmaTimeoutException>(() => endpoint.ReceiveAsync(buffer.Slice(0, 8), TimeSpan.FromMilliseconds(1)).AsTask());
         RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
         ValueTask<long> receiving = endpoint.ReceiveAsync(buffer.Slice(0, 8));
