@@ -28,7 +28,10 @@ public sealed class ChildProcessTests
         await pair.Left.Endpoint.SendAsync(sent, pair.Left.Peer, cancellationToken: Token);
         Assert.Equal(64, (await receiving).Length);
         // And the connection a little later; so are those that other tests open meanwhile.
-        Assert.True(SpinWait.SpinUntil(() => !Sockets("self").Any(s => !before.Contains(s.Value) && IsInheritable(s.Key)) && InheritedBy(before).Count == 0, TestTime.Seconds(30)));
+        List<string> inherited = [];
+        Assert.True(SpinWait.SpinUntil(
+            () => !Sockets("self").Any(s => !before.Contains(s.Value) && IsInheritable(s.Key)) && (inherited = InheritedBy(before)).Count == 0, TestTime.Seconds(30)), string.Join(", ", inherited));
+        Assert.Empty(inherited);
     }
 
     private static List<string> InheritedBy(HashSet<string> before)

@@ -22,8 +22,8 @@ public sealed class OwnMemoryTests
         for (int i = 0; i < buffers.Length; i++)
             buffers[i] = test.Pool.Rent(blockSize);
         double share = (double)(HeapBytes() - before) / test.Statistics.RegisteredBytes;
-        // The runtime's own garbage may go meanwhile: 80 KB were seen, a tenth of what is looked for.
-        Assert.InRange(share, -most, most);
+        // The runtime's own garbage may go meanwhile, some KB: that is much less than what is looked for.
+        Assert.InRange(share, -most / 10, most);
         foreach (RmaBuffer buffer in buffers)
             buffer.Dispose();
     }
