@@ -155,7 +155,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             IDisposable kept = _context.Retain();
             try
             {
-                ulong key = _driver.MapKey(memory, out Action? unmap);
+                ulong key = _driver.MapKey(peer.Entry!, memory, out Action? unmap);
                 return new RemoteRegion(peer, memory, key, () =>
                 {
                     unmap?.Invoke();

@@ -185,7 +185,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         return status == 0 || status == -FiErrno.FI_EINVAL;
     }
 
-    public override ulong MapKey(in RemoteMemory memory, out Action? unmap)
+    public override ulong MapKey(RmaDriverPeer peer, in RemoteMemory memory, out Action? unmap)
     {
         LibfabricContext context = _context;
         ulong key = context.MapRawKey(memory.RawBase, memory.RawKey);

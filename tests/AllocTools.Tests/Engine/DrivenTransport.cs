@@ -62,6 +62,9 @@ internal sealed class DrivenDriver : RmaEndpointDriver
     /// <summary>Called where a mapped key is given back.</summary>
     public Action OnUnmap { get; set; } = static () => { };
 
+    /// <summary>The peers whose keys were mapped, in order.</summary>
+    public ConcurrentQueue<RmaDriverPeer> Mapped { get; } = new();
+
     /// <summary>The lengths of what was posted, in order, whatever became of it.</summary>
     public ConcurrentQueue<long> Posts { get; } = new();
 
@@ -92,8 +95,9 @@ internal sealed class DrivenDriver : RmaEndpointDriver
 
     protected internal override void OnPeerRemoved(RmaDriverPeer peer) => Peers.TryRemove(new(peer.Number, peer));
 
-    public override ulong MapKey(in RemoteMemory memory, out Action? unmap)
+    public override ulong MapKey(RmaDriverPeer peer, in RemoteMemory memory, out Action? unmap)
     {
+        Mapped.Enqueue(peer);
         unmap = () => OnUnmap();
         return BitConverter.ToUInt32(memory.RawKey);
     }

@@ -31,6 +31,19 @@ public sealed class PeerTableTests
         }
     }
 
+    // UCX maps a key for one connection.
+    [Fact]
+    public async Task ADriverIsGivenThePeerWhoseKeyItMaps()
+    {
+        await using var side = new DrivenEndpoint();
+        RmaPeer other = side.Endpoint.InsertPeer([4, 5, 6]);
+        using RemoteRegion first = side.Endpoint.Import(other, MemoryOfSomebody());
+        using RemoteRegion second = side.Endpoint.Import(side.Peer, MemoryOfSomebody());
+        Assert.Equal([other.Handle, side.Peer.Handle], side.Driver.Mapped.Select(static p => p.Number));
+
+        static RemoteMemory MemoryOfSomebody() => new(0, 64, [1, 0, 0, 0], rawBase: 0, RmaAccess.RemoteWrite);
+    }
+
     // The transport keeps the peer as long as something of it runs.
     [Theory]
     [InlineData(RmaProgress.Caller)]

@@ -76,11 +76,12 @@ public abstract class RmaEndpointDriver
     public virtual bool TryRemovePeer(ulong number) => true;
 
     /// <summary>Makes a peer's raw key usable. Called where <see cref="Regions.RmaProviderTraits.RawKeys"/> says so.</summary>
+    /// <param name="peer">The peer, which is in.</param>
     /// <param name="memory">What the peer said of its memory.</param>
     /// <param name="unmap">Ends it; called once, from any thread, maybe after the endpoint was closed; must not throw.</param>
     /// <returns>The key that operations pass.</returns>
     /// <exception cref="RmaProviderException">The transport refused.</exception>
-    public virtual ulong MapKey(in RemoteMemory memory, out Action? unmap)
+    public virtual ulong MapKey(RmaDriverPeer peer, in RemoteMemory memory, out Action? unmap)
     {
         unmap = null;
         return memory.Key;
