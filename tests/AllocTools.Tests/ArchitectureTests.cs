@@ -49,22 +49,29 @@ public sealed class ArchitectureTests
 
     [Fact]
     public void InteropKnowsNothingElseOfTheCore() =>
-        CheckReferences(n => n.EndsWith(".Interop", StringComparison.Ordinal), n => n is "AllocTools.Interop" or "AllocTools.Libfabric.Interop");
+        CheckReferences(n => n.EndsWith(".Interop", StringComparison.Ordinal), n => n is "AllocTools.Interop" or "AllocTools.Libfabric.Interop" or "AllocTools.Ucx.Interop");
 
     [Fact]
     public void PoolingKnowsNoProvider() =>
-        CheckReferences(n => n == "AllocTools.Pooling", n => !n.StartsWith("AllocTools.Libfabric", StringComparison.Ordinal) && n != "AllocTools.HostMemory");
+        CheckReferences(n => n == "AllocTools.Pooling", n => !IsProvider(n));
 
     [Fact]
     public void AProviderKnowsNoOtherProviderAndNoPoolsInside()
     {
-        CheckReferences(n => n == "AllocTools.Libfabric", n => n is not ("AllocTools.HostMemory" or "AllocTools.Pooling"));
-        CheckReferences(n => n == "AllocTools.HostMemory", n => !n.StartsWith("AllocTools.Libfabric", StringComparison.Ordinal) && n != "AllocTools.Pooling");
+        foreach (string provider in Providers)
+        {
+            CheckReferences(
+                n => n == provider,
+                n => n != "AllocTools.Pooling" && (!IsProvider(n) || n == provider || n.StartsWith(provider + ".", StringComparison.Ordinal)));
+        }
     }
 
     [Fact]
-    public void EndpointsKnowNoTransport() =>
-        CheckReferences(n => n.StartsWith("AllocTools.Endpoints", StringComparison.Ordinal), n => !n.StartsWith("AllocTools.Libfabric", StringComparison.Ordinal) && n != "AllocTools.HostMemory");
+    public void EndpointsKnowNoTransport() => CheckReferences(n => n.StartsWith("AllocTools.Endpoints", StringComparison.Ordinal), n => !IsProvider(n));
+
+    private static readonly string[] Providers = ["AllocTools.Libfabric", "AllocTools.HostMemory", "AllocTools.Ucx"];
+
+    private static bool IsProvider(string name) => Providers.Any(p => name == p || name.StartsWith(p + ".", StringComparison.Ordinal));
 
     private const BindingFlags All = BindingFlags.Instance | BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
 

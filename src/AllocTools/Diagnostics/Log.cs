@@ -102,6 +102,12 @@ internal static partial class Log
     [LoggerMessage(54, LogLevel.Warning, "An endpoint of provider '{Provider}' loses notifications of peers' writes: {Room} have not been read. The next read reports how many.")]
     public static partial void NotificationsLost(ILogger logger, string provider, int room);
 
+    [LoggerMessage(60, LogLevel.Information, "Opened provider '{Provider}' (UCX {Version}) on {Transports}.")]
+    public static partial void UcxOpened(ILogger logger, string provider, string version, string transports);
+
+    [LoggerMessage(61, LogLevel.Information, "UCX's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
+    public static partial void UcxSettingKept(ILogger logger, string name, string value);
+
     /// <summary>A number of bytes, which messages have as <see cref="InWords.Size"/> writes it.</summary>
     internal readonly struct ByteCount(long bytes)
     {

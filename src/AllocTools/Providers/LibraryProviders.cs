@@ -1,5 +1,6 @@
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
+using AllocTools.Ucx;
 
 namespace AllocTools.Providers;
 
@@ -8,7 +9,8 @@ internal static class LibraryProviders
 {
     /// <summary>Their names; those in subsections with their path.</summary>
     public static IReadOnlyCollection<string> Keys { get; } =
-        [.. PathsOf("", LibfabricOptionKeys.All).Union(PathsOf("", HostProviderOptionKeys.All), StringComparer.OrdinalIgnoreCase)];
+        [.. new[] { PathsOf("", LibfabricOptionKeys.All), PathsOf("", HostProviderOptionKeys.All), PathsOf("", UcxOptionKeys.All) }
+            .SelectMany(static paths => paths).Distinct(StringComparer.OrdinalIgnoreCase)];
 
     private static IEnumerable<string> PathsOf(string section, IEnumerable<RmaOptionKey> keys) =>
         keys.SelectMany(k => PathsOf($"{section}{k.Name}:", k.Keys).Prepend(section + k.Name));

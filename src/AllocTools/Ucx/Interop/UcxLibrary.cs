@@ -1,0 +1,205 @@
+using System.Runtime.InteropServices;
+using AllocTools.Interop;
+
+namespace AllocTools.Ucx.Interop;
+
+/// <summary>A loaded UCX: the functions of libucp that are called, and of libucs, which it is linked with.</summary>
+/// <remarks>
+/// As libfabric's it is never unloaded, and its functions are looked up rather than imported. Some settings are read while it
+/// is loaded, so <see cref="SetBeforeLoading"/> comes first.
+/// </remarks>
+internal sealed unsafe partial class UcxLibrary
+{
+    /// <summary>The API that the binding is written for, which the library compares with its own.</summary>
+    public const uint ApiMajor = 1, ApiMinor = 11;
+
+    private static readonly Version MinimumVersion = new((int)ApiMajor, (int)ApiMinor);
+    private static readonly Lazy<(UcxLibrary? Library, string Reason)> DefaultLibrary = new(static () => (TryLoad(null, out string reason), reason));
+
+    private readonly UcxExports _exports;
+
+    private UcxLibrary(in UcxExports exports)
+    {
+        _exports = exports;
+        uint major, minor, release;
+        exports.ucp_get_version(&major, &minor, &release);
+        Version = new Version((int)major, (int)minor, (int)release);
+    }
+
+    /// <summary>The library under its default name; null where there is none.</summary>
+    public static UcxLibrary? Default => DefaultLibrary.Value.Library;
+
+    /// <summary>Why there is none, and what to install; null where there is one.</summary>
+    public static string? NotSupportedReason => Default is not null ? null : DefaultLibrary.Value.Reason;
+
+    /// <summary>The library's version. ucp_get_version.</summary>
+    public Version Version { get; }
+
+    /// <summary>The functions.</summary>
+    public ref readonly UcxExports Exports => ref _exports;
+
+    /// <summary>Loads a library.</summary>
+    /// <param name="path">A file of libucp; null or empty for the system's libucp.so.0.</param>
+    /// <param name="reason">What was missing, in one sentence; empty on success.</param>
+    public static UcxLibrary? TryLoad(string? path, out string reason)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            reason = "UCX runs on Linux only.";
+            return null;
+        }
+        SetBeforeLoading();
+        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
+        string name = string.IsNullOrEmpty(path) ? "libucp.so.0" : path;
+        if (!NativeLibrary.TryLoad(name, out nint module))
+        {
+            reason = string.IsNullOrEmpty(path)
+                ? $"UCX could not be loaded: looked for {name}; {InstallAdvice}."
+                : $"UCX could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}. Correct it; or leave it out, and {InstallAdvice}.";
+            return null;
+        }
+        if (!UcxExports.TryFind(module, out UcxExports exports, out string missing))
+        {
+            reason = $"{name} is not UCX of {MinimumVersion} or later: it has no function {missing}; {InstallAdvice}.";
+            NativeLibrary.Free(module);
+            return null;
+        }
+        UcxLibrary library = new(exports);
+        reason = library.Version < MinimumVersion ? $"{name} is UCX {library.Version}, and {MinimumVersion} or later is needed; {InstallAdvice}." : "";
+        return reason.Length == 0 ? library : null;
+    }
+
+    /// <summary>UCX's words for a status. ucs_status_string.</summary>
+    public string TextOf(sbyte status) => Marshal.PtrToStringUTF8((nint)_exports.ucs_status_string(status)) ?? "";
+
+    /// <summary>What UCX prints of a context; empty where there is no memory for it. ucp_context_print_info.</summary>
+    public string PrintInfo(void* context)
+    {
+        byte* text;
+        nuint length;
+        void* stream = open_memstream(&text, &length);
+        if (stream == null)
+            return "";
+        _exports.ucp_context_print_info(context, stream);
+        _ = fclose(stream);
+        string printed = Marshal.PtrToStringUTF8((nint)text, (int)length);
+        NativeMemory.Free(text);
+        return printed;
+    }
+
+    /// <summary>A pointer of ucs_status_ptr_t that carries an error.</summary>
+    public static bool IsError(void* result) => (nuint)result >= unchecked((nuint)(nint)UcsStatus.UCS_ERR_LAST);
+
+    /// <summary>The error that such a pointer carries.</summary>
+    public static sbyte StatusOf(void* result) => (sbyte)(nint)result;
+
+    /// <remarks>
+    /// UCX takes SIGSEGV, SIGBUS, SIGILL and SIGFPE to print a backtrace: a NullReferenceException, which begins as SIGSEGV, would
+    /// end the process. It changes the code of mmap and munmap to follow what is unmapped, which the pool does for its own memory by
+    /// deregistering it first. And it logs to standard output, which is the application's. What the environment says is kept.
+    /// </remarks>
+    private static void SetBeforeLoading()
+    {
+        NativeEnvironment.TrySet("UCX_ERROR_SIGNALS", "");
+        NativeEnvironment.TrySet("UCX_MEM_MMAP_HOOK_MODE", "none");
+        NativeEnvironment.TrySet("UCX_MEM_EVENTS", "n");
+        NativeEnvironment.TrySet("UCX_LOG_FILE", "stderr");
+    }
+
+    [LibraryImport("libc")]
+    private static partial void* open_memstream(byte** text, nuint* length);
+
+    [LibraryImport("libc")]
+    private static partial int fclose(void* stream);
+
+    private const string InstallAdvice = "install it with 'apt-get install libucx0' (Debian, Ubuntu) or 'dnf install ucx' (Fedora, RHEL)";
+}
+
+/// <summary>The functions that are called, by their names.</summary>
+internal unsafe struct UcxExports
+{
+    public delegate* unmanaged[Cdecl]<uint*, uint*, uint*, void> ucp_get_version;
+    public delegate* unmanaged[Cdecl]<byte*, byte*, void**, sbyte> ucp_config_read;
+    public delegate* unmanaged[Cdecl]<void*, byte*, byte*, sbyte> ucp_config_modify;
+    public delegate* unmanaged[Cdecl]<void*, void> ucp_config_release;
+    public delegate* unmanaged[Cdecl]<uint, uint, ucp_params*, void*, void**, sbyte> ucp_init_version;
+    public delegate* unmanaged[Cdecl]<void*, void> ucp_cleanup;
+    public delegate* unmanaged[Cdecl]<void*, ucp_context_attr*, sbyte> ucp_context_query;
+    public delegate* unmanaged[Cdecl]<void*, void*, void> ucp_context_print_info;
+    public delegate* unmanaged[Cdecl]<void*, ucp_mem_map_params*, void**, sbyte> ucp_mem_map;
+    public delegate* unmanaged[Cdecl]<void*, void*, sbyte> ucp_mem_unmap;
+    public delegate* unmanaged[Cdecl]<void*, void*, void**, nuint*, sbyte> ucp_rkey_pack;
+    public delegate* unmanaged[Cdecl]<void*, void> ucp_rkey_buffer_release;
+    public delegate* unmanaged[Cdecl]<void*, ucp_worker_params*, void**, sbyte> ucp_worker_create;
+    public delegate* unmanaged[Cdecl]<void*, void> ucp_worker_destroy;
+    public delegate* unmanaged[Cdecl]<void*, ucp_worker_attr*, sbyte> ucp_worker_query;
+    public delegate* unmanaged[Cdecl]<void*, void**, nuint*, sbyte> ucp_worker_get_address;
+    public delegate* unmanaged[Cdecl]<void*, void*, void> ucp_worker_release_address;
+    public delegate* unmanaged[Cdecl]<void*, int*, sbyte> ucp_worker_get_efd;
+    public delegate* unmanaged[Cdecl]<void*, sbyte> ucp_worker_arm;
+    public delegate* unmanaged[Cdecl]<void*, uint> ucp_worker_progress;
+    public delegate* unmanaged[Cdecl]<void*, ucp_ep_params*, void**, sbyte> ucp_ep_create;
+    public delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*> ucp_ep_close_nbx;
+    public delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*> ucp_ep_flush_nbx;
+    public delegate* unmanaged[Cdecl]<void*, void*, void**, sbyte> ucp_ep_rkey_unpack;
+    public delegate* unmanaged[Cdecl]<void*, void> ucp_rkey_destroy;
+    public delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, void*, ucp_request_param*, void*> ucp_put_nbx;
+    public delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, void*, ucp_request_param*, void*> ucp_get_nbx;
+    public delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, ucp_request_param*, void*> ucp_tag_send_nbx;
+    public delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, ulong, ucp_request_param*, void*> ucp_tag_recv_nbx;
+    public delegate* unmanaged[Cdecl]<void*, void*, void> ucp_request_cancel;
+    public delegate* unmanaged[Cdecl]<void*, void> ucp_request_free;
+    public delegate* unmanaged[Cdecl]<sbyte, byte*> ucs_status_string;
+
+    /// <summary>Looks all of them up.</summary>
+    /// <param name="module">libucp. What it is linked with is searched, too.</param>
+    /// <param name="exports">The functions.</param>
+    /// <param name="missing">The name of one that isn't there; empty where all are.</param>
+    public static bool TryFind(nint module, out UcxExports exports, out string missing)
+    {
+        string lacks = "";
+        exports = default;
+        exports.ucp_get_version = (delegate* unmanaged[Cdecl]<uint*, uint*, uint*, void>)Find(nameof(ucp_get_version));
+        exports.ucp_config_read = (delegate* unmanaged[Cdecl]<byte*, byte*, void**, sbyte>)Find(nameof(ucp_config_read));
+        exports.ucp_config_modify = (delegate* unmanaged[Cdecl]<void*, byte*, byte*, sbyte>)Find(nameof(ucp_config_modify));
+        exports.ucp_config_release = (delegate* unmanaged[Cdecl]<void*, void>)Find(nameof(ucp_config_release));
+        exports.ucp_init_version = (delegate* unmanaged[Cdecl]<uint, uint, ucp_params*, void*, void**, sbyte>)Find(nameof(ucp_init_version));
+        exports.ucp_cleanup = (delegate* unmanaged[Cdecl]<void*, void>)Find(nameof(ucp_cleanup));
+        exports.ucp_context_query = (delegate* unmanaged[Cdecl]<void*, ucp_context_attr*, sbyte>)Find(nameof(ucp_context_query));
+        exports.ucp_context_print_info = (delegate* unmanaged[Cdecl]<void*, void*, void>)Find(nameof(ucp_context_print_info));
+        exports.ucp_mem_map = (delegate* unmanaged[Cdecl]<void*, ucp_mem_map_params*, void**, sbyte>)Find(nameof(ucp_mem_map));
+        exports.ucp_mem_unmap = (delegate* unmanaged[Cdecl]<void*, void*, sbyte>)Find(nameof(ucp_mem_unmap));
+        exports.ucp_rkey_pack = (delegate* unmanaged[Cdecl]<void*, void*, void**, nuint*, sbyte>)Find(nameof(ucp_rkey_pack));
+        exports.ucp_rkey_buffer_release = (delegate* unmanaged[Cdecl]<void*, void>)Find(nameof(ucp_rkey_buffer_release));
+        exports.ucp_worker_create = (delegate* unmanaged[Cdecl]<void*, ucp_worker_params*, void**, sbyte>)Find(nameof(ucp_worker_create));
+        exports.ucp_worker_destroy = (delegate* unmanaged[Cdecl]<void*, void>)Find(nameof(ucp_worker_destroy));
+        exports.ucp_worker_query = (delegate* unmanaged[Cdecl]<void*, ucp_worker_attr*, sbyte>)Find(nameof(ucp_worker_query));
+        exports.ucp_worker_get_address = (delegate* unmanaged[Cdecl]<void*, void**, nuint*, sbyte>)Find(nameof(ucp_worker_get_address));
+        exports.ucp_worker_release_address = (delegate* unmanaged[Cdecl]<void*, void*, void>)Find(nameof(ucp_worker_release_address));
+        exports.ucp_worker_get_efd = (delegate* unmanaged[Cdecl]<void*, int*, sbyte>)Find(nameof(ucp_worker_get_efd));
+        exports.ucp_worker_arm = (delegate* unmanaged[Cdecl]<void*, sbyte>)Find(nameof(ucp_worker_arm));
+        exports.ucp_worker_progress = (delegate* unmanaged[Cdecl]<void*, uint>)Find(nameof(ucp_worker_progress));
+        exports.ucp_ep_create = (delegate* unmanaged[Cdecl]<void*, ucp_ep_params*, void**, sbyte>)Find(nameof(ucp_ep_create));
+        exports.ucp_ep_close_nbx = (delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*>)Find(nameof(ucp_ep_close_nbx));
+        exports.ucp_ep_flush_nbx = (delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*>)Find(nameof(ucp_ep_flush_nbx));
+        exports.ucp_ep_rkey_unpack = (delegate* unmanaged[Cdecl]<void*, void*, void**, sbyte>)Find(nameof(ucp_ep_rkey_unpack));
+        exports.ucp_rkey_destroy = (delegate* unmanaged[Cdecl]<void*, void>)Find(nameof(ucp_rkey_destroy));
+        exports.ucp_put_nbx = (delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, void*, ucp_request_param*, void*>)Find(nameof(ucp_put_nbx));
+        exports.ucp_get_nbx = (delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, void*, ucp_request_param*, void*>)Find(nameof(ucp_get_nbx));
+        exports.ucp_tag_send_nbx = (delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, ucp_request_param*, void*>)Find(nameof(ucp_tag_send_nbx));
+        exports.ucp_tag_recv_nbx = (delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, ulong, ucp_request_param*, void*>)Find(nameof(ucp_tag_recv_nbx));
+        exports.ucp_request_cancel = (delegate* unmanaged[Cdecl]<void*, void*, void>)Find(nameof(ucp_request_cancel));
+        exports.ucp_request_free = (delegate* unmanaged[Cdecl]<void*, void>)Find(nameof(ucp_request_free));
+        exports.ucs_status_string = (delegate* unmanaged[Cdecl]<sbyte, byte*>)Find(nameof(ucs_status_string));
+        missing = lacks;
+        return missing.Length == 0;
+
+        nint Find(string name)
+        {
+            if (NativeLibrary.TryGetExport(module, name, out nint address))
+                return address;
+            lacks = name;
+            return 0;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+using System.Runtime.InteropServices;
+using AllocTools.Endpoints;
+using AllocTools.Ucx.Interop;
+
+namespace AllocTools.Ucx;
+
+/// <summary>A peer that UCX may know.</summary>
+internal sealed class UcxPeer(byte[] address) : RmaDriverPeer(address)
+{
+    private UcxConnection? _connection;
+
+    /// <summary>The number that its messages bring.</summary>
+    public ulong Sender { get; } = UcxAddress.NumberOf(address);
+
+    /// <summary>Set before any operation is started with it.</summary>
+    public UcxConnection Connection
+    {
+        get => Volatile.Read(ref _connection)!;
+        set => Volatile.Write(ref _connection, value);
+    }
+}
+
+/// <summary>UCX's side of a peer (ucp_ep_h): the keys that were unpacked for it, and the writes that no flush covers yet.</summary>
+/// <remarks>
+/// A put ends when its source may be used again, which says nothing of the target: the bytes are there once a flush that was started
+/// after it has ended. So each write waits for a flush. One that is alone is flushed at once; those that are posted with more to come,
+/// or while a flush is under way, are flushed together by the next turn.
+/// </remarks>
+internal sealed unsafe class UcxConnection
+{
+    private readonly UcxContext _context;
+    private readonly Lock _gate = new();
+    private readonly HashSet<nint> _keys = [];
+    private readonly UcxRequests _failure;
+    private readonly UcxRequests _close;
+    private void* _closeRequest;
+    private readonly GCHandle _handle;
+    private List<int> _unflushed = [];
+    private int _flushes;
+    private bool _isDue;
+    private bool _areKeysGone;
+    private bool _isFreed;
+    private volatile bool _hasFailed;
+    private void* _endpoint;
+
+    public UcxConnection(UcxContext context, UcxMailbox* mailbox)
+    {
+        _context = context;
+        _handle = GCHandle.Alloc(this);
+        _failure = new UcxRequests(1, 0, UcxRequestKind.Failure, mailbox, GCHandle.ToIntPtr(_handle));
+        _close = new UcxRequests(1, 0, UcxRequestKind.Close, mailbox, GCHandle.ToIntPtr(_handle));
+    }
+
+    /// <summary>ucp_ep_h.</summary>
+    public void* Endpoint => _endpoint;
+
+    /// <summary>Who it is to, for reports; null before it is in.</summary>
+    public UcxPeer? Peer { get; set; }
+
+    /// <summary>UCX has said that the peer is gone.</summary>
+    public bool HasFailed
+    {
+        get => _hasFailed;
+        set => _hasFailed = value;
+    }
+
+    /// <summary>Opens it.</summary>
+    /// <param name="worker">The worker (ucp_worker_h).</param>
+    /// <param name="address">The address of the peer's worker.</param>
+    public sbyte Open(void* worker, ReadOnlySpan<byte> address)
+    {
+        // More than UCX reads where an address says that there is more to it than there is.
+        const int Room = 8192;
+        byte* copy = (byte*)NativeMemory.AllocZeroed((nuint)(address.Length + Room));
+        address.CopyTo(new Span<byte>(copy, address.Length));
+        ucp_ep_params parameters = new()
+        {
+            field_mask = UcpField.UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UcpField.UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UcpField.UCP_EP_PARAM_FIELD_ERR_HANDLER,
+            address = copy,
+            err_mode = _context.ErrorHandling == UcxErrorHandling.Peer ? UcpMode.UCP_ERR_HANDLING_MODE_PEER : UcpMode.UCP_ERR_HANDLING_MODE_NONE,
+            err_handler = new ucp_err_handler { cb = UcxRequest.Failed, arg = _failure[0] },
+        };
+        void* endpoint;
+        sbyte status = _context.Library.Exports.ucp_ep_create(worker, &parameters, &endpoint);
+        NativeMemory.Free(copy);
+        if (status == UcsStatus.UCS_OK)
+            _endpoint = endpoint;
+        return status;
+    }
+
+    /// <summary>Unpacks a key for it.</summary>
+    /// <exception cref="RmaProviderException">UCX refused, or the connection is closed.</exception>
+    public nint Unpack(ReadOnlySpan<byte> packed, Lock? calls)
+    {
+        // More than UCX reads of any key: one byte of length each for 64 devices.
+        const int Room = 64 * 256;
+        byte* copy = (byte*)NativeMemory.AllocZeroed((nuint)(packed.Length + Room));
+        packed.CopyTo(new Span<byte>(copy, packed.Length));
+        void* key = null;
+        sbyte status = UcsStatus.UCS_ERR_CANCELED;
+        // With the call: the worker must not be destroyed meanwhile.
+        lock (_gate)
+        {
+            if (!_areKeysGone)
+            {
+                using (new UcxCall(calls))
+                    status = _context.Library.Exports.ucp_ep_rkey_unpack(_endpoint, copy, &key);
+                if (status == UcsStatus.UCS_OK)
+                    _keys.Add((nint)key);
+            }
+        }
+        NativeMemory.Free(copy);
+        return status == UcsStatus.UCS_OK ? (nint)key : throw UcxErrors.Provider(_context.Library, $"ucp_ep_rkey_unpack of a key of {packed.Length} bytes", status);
+    }
+
+    /// <summary>Gives a key back, unless all were. Any thread may call this, at any time.</summary>
+    public void Destroy(nint key, Lock? calls)
+    {
+        // With the call, as above.
+        lock (_gate)
+        {
+            if (!_keys.Remove(key))
+                return;
+            using (new UcxCall(calls))
+                _context.Library.Exports.ucp_rkey_destroy((void*)key);
+        }
+    }
+
+    /// <summary>Gives all keys back, permanently.</summary>
+    public void DestroyKeys(Lock? calls)
+    {
+        lock (_gate)
+        {
+            _areKeysGone = true;
+            using (new UcxCall(calls))
+            {
+                foreach (nint key in _keys)
+                    _context.Library.Exports.ucp_rkey_destroy((void*)key);
+            }
+            _keys.Clear();
+        }
+    }
+
+    /// <summary>Notes a write whose put was posted.</summary>
+    /// <param name="index">The write.</param>
+    /// <param name="flush">Takes the writes that are to be flushed now; null where others follow at once.</param>
+    /// <param name="due">Is given this connection where a turn is to flush it.</param>
+    /// <returns>True: flush now.</returns>
+    public bool AddWrite(int index, UcxFlush? flush, UcxDueConnections due)
+    {
+        lock (_gate)
+        {
+            _unflushed.Add(index);
+            if (flush is not null && _flushes == 0)
+            {
+                TakeWrites_NeedsLock(flush);
+                return true;
+            }
+            // Within the lock: at the end of the flush that is under way a turn looks for it.
+            if (!_isDue)
+                due.Add(this);
+            _isDue = true;
+            return false;
+        }
+    }
+
+    /// <summary>Takes what a turn is to flush.</summary>
+    /// <returns>False: there is nothing.</returns>
+    public bool TryTakeWrites(UcxFlush flush)
+    {
+        lock (_gate)
+        {
+            _isDue = false;
+            if (_unflushed.Count == 0)
+                return false;
+            TakeWrites_NeedsLock(flush);
+            return true;
+        }
+    }
+
+    /// <summary>A flush has ended.</summary>
+    public void EndFlush()
+    {
+        lock (_gate)
+            _flushes--;
+    }
+
+    /// <summary>Starts to close it. The mailbox gets the end of it.</summary>
+    /// <param name="isForced">Without a word to the peer.</param>
+    /// <remarks>
+    /// The request is UCX's own: ucp_worker_destroy of UCX 1.13 aborts the process over one of ours that has not ended, which can't be
+    /// given back before.
+    /// </remarks>
+    public void BeginClose(bool isForced)
+    {
+        UcxRequest* end = _close[0];
+        ucp_request_param parameters = new()
+        {
+            op_attr_mask = UcpOp.UCP_OP_ATTR_FIELD_USER_DATA | UcpOp.UCP_OP_ATTR_FIELD_CALLBACK | UcpOp.UCP_OP_ATTR_FIELD_FLAGS,
+            flags = isForced ? UcpOp.UCP_EP_CLOSE_FLAG_FORCE : 0,
+            user_data = end,
+            cb = UcxRequest.Closed,
+        };
+        void* request = _context.Library.Exports.ucp_ep_close_nbx(_endpoint, &parameters);
+        if (request == null || UcxLibrary.IsError(request))
+            UcxMailbox.Put(end, UcxLibrary.StatusOf(request));
+        else
+            _closeRequest = request;
+    }
+
+    /// <summary>Gives the request of a close back that has not ended, before the worker is destroyed.</summary>
+    public void GiveUpClose()
+    {
+        if (_closeRequest != null)
+            _context.Library.Exports.ucp_request_free(_closeRequest);
+    }
+
+    /// <summary>Frees what UCX does not use any more.</summary>
+    public void Free()
+    {
+        if (_isFreed)
+            return;
+        _isFreed = true;
+        _failure.Free();
+        _close.Free();
+        _handle.Free();
+    }
+
+    private void TakeWrites_NeedsLock(UcxFlush flush)
+    {
+        _flushes++;
+        flush.Connection = this;
+        (_unflushed, flush.Writes) = (flush.Writes, _unflushed);
+    }
+}
+
+/// <summary>A flush (ucp_ep_flush_nbx), and the writes that are done with it.</summary>
+internal sealed unsafe class UcxFlush
+{
+    private readonly UcxRequests _request;
+    private readonly GCHandle _handle;
+
+    public UcxFlush(UcxContext context, UcxMailbox* mailbox)
+    {
+        _handle = GCHandle.Alloc(this);
+        _request = new UcxRequests(1, context.RequestSize, UcxRequestKind.Flush, mailbox, GCHandle.ToIntPtr(_handle));
+    }
+
+    public UcxRequest* Request => _request[0];
+
+    /// <summary>Whose writes they are.</summary>
+    public UcxConnection Connection { get; set; } = null!;
+
+    /// <summary>The writes, by their index.</summary>
+    public List<int> Writes { get; set; } = [];
+
+    /// <summary>Frees it, once UCX does not use it any more.</summary>
+    public void Free()
+    {
+        _request.Free();
+        _handle.Free();
+    }
+}

@@ -1,0 +1,362 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using AllocTools.Endpoints;
+using AllocTools.Ucx.Interop;
+
+namespace AllocTools.Ucx;
+
+/// <summary>UCX's part of an endpoint: a worker, and a connection for each peer.</summary>
+/// <remarks>
+/// Where UCX is built for threads any thread calls it; else a lock is taken for each call. Callbacks put requests into a mailbox,
+/// which the turn empties: reports may post, and must not do so inside a call of UCX. See <see cref="UcxConnection"/> for how a write
+/// gets to be done.
+/// </remarks>
+internal sealed unsafe class UcxDriver : RmaEndpointDriver
+{
+    /// <summary>How many calls of progress a turn makes at the most, and how many requests it looks at between them.</summary>
+    private const int MostProgress = 64;
+
+    /// <summary>How long closing waits for peers to take what was sent to them.</summary>
+    private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(2);
+
+    private readonly UcxContext _context;
+    private readonly Lock? _calls;
+    private readonly void* _worker;
+    private readonly UcxMailbox* _mailbox;
+    private readonly UcxPoster _poster;
+    private readonly UcxNotifications _notifications;
+    private readonly int _waitDescriptor = -1;
+    private readonly Lock _connectionsGate = new();
+    private readonly Dictionary<ulong, UcxConnection> _connections = [];
+    // With those that are being closed.
+    private readonly HashSet<UcxConnection> _allConnections = [];
+    private readonly ConcurrentDictionary<ulong, UcxPeer> _senders = new();
+    private ulong _lastNumber;
+    private int _closing;
+
+    public UcxDriver(UcxContext context, RmaEndpointOptions options)
+    {
+        _context = context;
+        UcxLibrary library = context.Library;
+        ucp_worker_params parameters = new() { field_mask = UcpField.UCP_WORKER_PARAM_FIELD_THREAD_MODE, thread_mode = context.ThreadMode };
+        void* worker;
+        Check(library.Exports.ucp_worker_create(context.Handle, &parameters, &worker), "ucp_worker_create");
+        _worker = worker;
+        try
+        {
+            ucp_worker_attr attributes = new() { field_mask = UcpField.UCP_WORKER_ATTR_FIELD_THREAD_MODE };
+            Check(library.Exports.ucp_worker_query(worker, &attributes), "ucp_worker_query");
+            _calls = context.Calls ?? (attributes.thread_mode == UcpMode.UCS_THREAD_MODE_MULTI ? null : new Lock());
+            ulong number = UcxTag.NewNumber();
+            Address = UcxAddress.Compose(number, context.ErrorHandling, ReadWorkerAddress());
+            if (options.Progress == RmaProgress.Endpoint)
+            {
+                int descriptor;
+                Check(library.Exports.ucp_worker_get_efd(worker, &descriptor), "ucp_worker_get_efd");
+                _waitDescriptor = descriptor;
+            }
+            _mailbox = (UcxMailbox*)NativeMemory.AllocZeroed((nuint)sizeof(UcxMailbox));
+            _poster = new UcxPoster(this, context, worker, _calls, _mailbox, options.MaxOutstanding, number);
+            _notifications = new UcxNotifications(context, worker, _calls, _mailbox);
+        }
+        catch
+        {
+            library.Exports.ucp_worker_destroy(worker);
+            NativeMemory.Free(_mailbox);
+            throw;
+        }
+
+        void Check(sbyte status, string operation)
+        {
+            if (status != UcsStatus.UCS_OK)
+                throw UcxErrors.Provider(library, operation, status);
+        }
+    }
+
+    public override ReadOnlyMemory<byte> Address { get; }
+
+    public override int WaitDescriptor => _waitDescriptor;
+
+    /// <summary>The worker goes on with what is outstanding until it is destroyed, and peers may still be sent what was taken for sent.</summary>
+    public override bool MustRecallBeforeClosing => true;
+
+    public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address) => UcxAddress.FindReasonAgainst(address, _context.ErrorHandling) is { } reason
+        ? throw new RmaProviderException($"The peer's address of {address.Length} bytes can't be used with provider '{UcxContext.ProviderName}': {reason}. Both sides need the same provider; pass the peer endpoint's Address as it is.")
+        : new UcxPeer(address.ToArray());
+
+    public override ulong InsertPeer(RmaDriverPeer peer)
+    {
+        UcxConnection connection = Connect(peer);
+        lock (_connectionsGate)
+        {
+            _connections.Add(++_lastNumber, connection);
+            return _lastNumber;
+        }
+    }
+
+    public override bool TryRemovePeer(ulong number)
+    {
+        UcxConnection? connection;
+        lock (_connectionsGate)
+        {
+            if (!_connections.Remove(number, out connection))
+                return true;
+        }
+        BeginClose(connection, connection.HasFailed);
+        return true;
+    }
+
+    public override ulong MapKey(RmaDriverPeer peer, in RemoteMemory memory, out Action? unmap)
+    {
+        UcxConnection connection = ((UcxPeer)peer).Connection;
+        nint key = connection.Unpack(memory.RawKey, _calls);
+        unmap = () => connection.Destroy(key, _calls);
+        return (ulong)key;
+    }
+
+    public override RmaPostResult Post(RmaDriverOperation operation)
+    {
+        RmaPostResult result = _poster.Post(operation);
+        // Something has ended inside the call: no event comes for it.
+        if (!_mailbox->IsEmpty)
+            Wake();
+        return result;
+    }
+
+    public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
+    {
+        bool happened = false;
+        for (int i = 0; i < MostProgress && Progress() != 0; i++)
+            happened = true;
+        happened |= TakeEnded(completions);
+        if (_poster.FlushDue())
+        {
+            happened = true;
+            TakeEnded(completions);
+        }
+        _notifications.PostReceives();
+        return happened ? RmaReadResult.Something : RmaReadResult.Nothing;
+    }
+
+    public override void Cancel(RmaDriverOperation operation)
+    {
+        // UCX gives up nothing else.
+        if (operation.Kind == RmaOperationKind.Receive)
+            _poster.Cancel(operation.Index);
+    }
+
+    public override RmaWaitState PrepareToWait(out string? reason)
+    {
+        reason = null;
+        if (!_mailbox->IsEmpty || _poster.HasDue)
+            return RmaWaitState.ReadFirst;
+        sbyte status;
+        using (new UcxCall(_calls))
+            status = _context.Library.Exports.ucp_worker_arm(_worker);
+        if (status is UcsStatus.UCS_OK or UcsStatus.UCS_ERR_BUSY)
+            return status == UcsStatus.UCS_OK ? RmaWaitState.Ready : RmaWaitState.ReadFirst;
+        reason = $"ucp_worker_arm failed: {_context.Library.TextOf(status)}";
+        return RmaWaitState.Broken;
+    }
+
+    public override string? FindLoss(RmaDriverOperation operation, int error) => UcxErrors.IsLoss(error) ? GoneReason : null;
+
+    public override bool Close(bool isRecalled)
+    {
+        _notifications.Cancel();
+        UcxConnection[] connections;
+        lock (_connectionsGate)
+        {
+            connections = [.. _connections.Values];
+            _connections.Clear();
+        }
+        bool mayForce = _context.ErrorHandling == UcxErrorHandling.Peer;
+        foreach (UcxConnection connection in connections)
+            BeginClose(connection, connection.HasFailed || (mayForce && _poster.IsOutstanding(connection)));
+        long start = Stopwatch.GetTimestamp();
+        SpinWait spin = default;
+        do
+        {
+            if (Progress() == 0)
+                spin.SpinOnce();
+            for (UcxRequest* request = _mailbox->TakeAll(), next; request != null; request = next)
+            {
+                next = request->Next;
+                if (request->Kind == UcxRequestKind.Close)
+                    EndClose(request);
+                else if (request->Kind == UcxRequestKind.Operation)
+                    _poster.Forget(request->Index);
+            }
+        }
+        while (Volatile.Read(ref _closing) > 0 && Stopwatch.GetElapsedTime(start) < CloseTime);
+        lock (_connectionsGate)
+            connections = [.. _allConnections];
+        foreach (UcxConnection connection in connections)
+        {
+            connection.DestroyKeys(_calls);
+            connection.GiveUpClose();
+        }
+        using (new UcxCall(_calls))
+            _context.Library.Exports.ucp_worker_destroy(_worker);
+        // Without error handling a peer may copy a message that it has been told of, to its memory or to ours, by itself.
+        bool isDone = isRecalled || mayForce || !_poster.HasMessages;
+        _poster.Free();
+        _notifications.Free();
+        foreach (UcxConnection connection in connections)
+            connection.Free();
+        NativeMemory.Free(_mailbox);
+        return isDone;
+    }
+
+    protected internal override void OnPeerInserted(RmaDriverPeer peer)
+    {
+        var own = (UcxPeer)peer;
+        UcxConnection connection = Renewed(peer);
+        connection.Peer = own;
+        own.Connection = connection;
+        _senders[own.Sender] = own;
+    }
+
+    protected internal override void OnPeerRemoved(RmaDriverPeer peer) => _senders.TryRemove(new KeyValuePair<ulong, UcxPeer>(((UcxPeer)peer).Sender, (UcxPeer)peer));
+
+    /// <summary>Who has sent a message; null where that is no peer that is in.</summary>
+    public UcxPeer? FindSender(UcxRequest* request) => _senders.GetValueOrDefault(request->Info.sender_tag & UcxTag.SenderMask);
+
+    /// <summary>Writes are to be flushed by a turn, which no event brings about.</summary>
+    public void WakeForDue() => Wake();
+
+    private const string GoneReason = "its process has ended, its endpoint was closed, or it can't be reached";
+
+    private uint Progress()
+    {
+        using (new UcxCall(_calls))
+            return _context.Library.Exports.ucp_worker_progress(_worker);
+    }
+
+    private bool TakeEnded(RmaDriverCompletions completions)
+    {
+        UcxRequest* request = _mailbox->TakeAll();
+        bool happened = request != null;
+        while (request != null)
+        {
+            // First: once it is reported it may be another operation's.
+            UcxRequest* next = request->Next;
+            switch (request->Kind)
+            {
+                case UcxRequestKind.Operation:
+                    _poster.End(completions, request);
+                    break;
+                case UcxRequestKind.Flush:
+                    _poster.EndFlush(completions, (UcxFlush)GCHandle.FromIntPtr(request->Owner).Target!);
+                    break;
+                case UcxRequestKind.NotificationReceive:
+                    if (_notifications.TryTake(request, out ulong number))
+                        completions.Notify(number, FindSender(request));
+                    break;
+                case UcxRequestKind.Failure:
+                    Fail((UcxConnection)GCHandle.FromIntPtr(request->Owner).Target!, request->Status);
+                    break;
+                default:
+                    EndClose(request);
+                    break;
+            }
+            request = next;
+        }
+        return happened;
+    }
+
+    private void Fail(UcxConnection connection, sbyte status)
+    {
+        connection.HasFailed = true;
+        if (connection.Peer is { } peer)
+            ReportLost(peer, $"{GoneReason} ({_context.Library.TextOf(status)})", UcxErrors.NumberOf(status));
+    }
+
+    private UcxConnection Connect(RmaDriverPeer peer)
+    {
+        UcxConnection connection = new(_context, _mailbox);
+        sbyte status;
+        using (new UcxCall(_calls))
+            status = connection.Open(_worker, UcxAddress.WorkerOf(peer.Address.Span));
+        if (status == UcsStatus.UCS_OK)
+        {
+            lock (_connectionsGate)
+                _allConnections.Add(connection);
+            return connection;
+        }
+        connection.Free();
+        throw UcxErrors.Provider(
+            _context.Library,
+            "ucp_ep_create",
+            status,
+            " No transport that both sides have reaches the peer. Up to UCX 1.13 shared memory works with ErrorHandling None only; Transports and Devices (or UCX_TLS and UCX_NET_DEVICES) must leave one that both have.");
+    }
+
+    /// <summary>The connection of a peer; a new one where a peer has come back whose operations had not ended when it was lost.</summary>
+    private UcxConnection Renewed(RmaDriverPeer peer)
+    {
+        UcxConnection connection;
+        lock (_connectionsGate)
+            connection = _connections[peer.Number];
+        if (!connection.HasFailed)
+            return connection;
+        UcxConnection next;
+        try
+        {
+            next = Connect(peer);
+        }
+        catch (RmaProviderException)
+        {
+            // Operations with the one that has failed say so.
+            return connection;
+        }
+        lock (_connectionsGate)
+            _connections[peer.Number] = next;
+        BeginClose(connection, isForced: true);
+        return next;
+    }
+
+    private void BeginClose(UcxConnection connection, bool isForced)
+    {
+        Interlocked.Increment(ref _closing);
+        // What is still under way uses its key.
+        if (!isForced)
+            connection.DestroyKeys(_calls);
+        using (new UcxCall(_calls))
+            connection.BeginClose(isForced);
+        Wake();
+    }
+
+    private void EndClose(UcxRequest* request)
+    {
+        var connection = (UcxConnection)GCHandle.FromIntPtr(request->Owner).Target!;
+        connection.DestroyKeys(_calls);
+        if (request->Native != null)
+        {
+            using (new UcxCall(_calls))
+                _context.Library.Exports.ucp_request_free(request->Native);
+        }
+        lock (_connectionsGate)
+            _allConnections.Remove(connection);
+        connection.Free();
+        Interlocked.Decrement(ref _closing);
+    }
+
+    private byte[] ReadWorkerAddress()
+    {
+        void* address;
+        nuint length;
+        sbyte status = _context.Library.Exports.ucp_worker_get_address(_worker, &address, &length);
+        if (status != UcsStatus.UCS_OK)
+            throw UcxErrors.Provider(_context.Library, "ucp_worker_get_address", status);
+        byte[] copy = new ReadOnlySpan<byte>(address, (int)length).ToArray();
+        _context.Library.Exports.ucp_worker_release_address(_worker, address);
+        return copy.Length <= MostWorkerAddress
+            ? copy
+            : throw new RmaProviderException($"An endpoint of provider '{UcxContext.ProviderName}' has an address of {copy.Length} bytes, and {MostWorkerAddress} is the most that peers take. Name fewer Devices.");
+    }
+
+    /// <summary>What is left of an address with the rest that goes into it.</summary>
+    private const int MostWorkerAddress = EndpointAddress.MaxLength - 256;
+}

@@ -1,0 +1,17 @@
+namespace AllocTools.Ucx;
+
+/// <summary>What becomes of operations whose peer is gone (ucp_err_handling_mode_t).</summary>
+public enum UcxErrorHandling
+{
+    /// <summary>
+    /// The peer is reported as lost, and operations with it fail. UCX then uses only transports that notice it: up to 1.13 those are
+    /// TCP and RDMA devices, not shared memory.
+    /// </summary>
+    Peer = 0,
+
+    /// <summary>
+    /// Nothing is reported: operations with a peer that is gone time out. All transports can be used, shared memory among them, which
+    /// has the shortest delays between processes of one machine.
+    /// </summary>
+    None = 1,
+}

@@ -1,0 +1,56 @@
+using AllocTools.Interop;
+using AllocTools.Ucx.Interop;
+using AllocTools.Validation;
+
+namespace AllocTools.Ucx;
+
+/// <summary>What failures of UCX say. Its statuses are reported by the system's error numbers, which mean the same with every provider.</summary>
+internal static class UcxErrors
+{
+    private const int IoError = 5, Busy = 16, NoDevice = 19, InvalidArgument = 22, NoSpace = 28, NotSupported = 95;
+    private const int ConnectionReset = 104, NotConnected = 107, TimedOut = 110, ConnectionRefused = 111, HostUnreachable = 113, Canceled = 125;
+
+    /// <summary>The system's error number that is nearest to a status.</summary>
+    public static int NumberOf(sbyte status) => status switch
+    {
+        UcsStatus.UCS_ERR_NO_MEMORY or UcsStatus.UCS_ERR_NO_RESOURCE => SystemErrors.NoMemory,
+        UcsStatus.UCS_ERR_INVALID_PARAM or UcsStatus.UCS_ERR_INVALID_ADDR => InvalidArgument,
+        UcsStatus.UCS_ERR_UNREACHABLE => HostUnreachable,
+        UcsStatus.UCS_ERR_NOT_IMPLEMENTED or UcsStatus.UCS_ERR_UNSUPPORTED => NotSupported,
+        UcsStatus.UCS_ERR_NO_DEVICE or UcsStatus.UCS_ERR_NO_ELEM => NoDevice,
+        UcsStatus.UCS_ERR_BUSY => Busy,
+        UcsStatus.UCS_ERR_CANCELED => Canceled,
+        UcsStatus.UCS_ERR_EXCEEDS_LIMIT => NoSpace,
+        UcsStatus.UCS_ERR_TIMED_OUT or UcsStatus.UCS_ERR_ENDPOINT_TIMEOUT => TimedOut,
+        UcsStatus.UCS_ERR_REJECTED => ConnectionRefused,
+        UcsStatus.UCS_ERR_NOT_CONNECTED => NotConnected,
+        UcsStatus.UCS_ERR_CONNECTION_RESET => ConnectionReset,
+        _ => IoError,
+    };
+
+    /// <summary>An error number that comes of a connection that is broken.</summary>
+    public static bool IsLoss(int error) => error is ConnectionReset or NotConnected or TimedOut or ConnectionRefused or HostUnreachable;
+
+    public static RmaProviderException Provider(UcxLibrary library, string operation, sbyte status, string detail = "")
+    {
+        int error = NumberOf(status);
+        return new RmaProviderException(
+            $"{operation} failed with {SystemErrors.NameOf(error)} ({library.TextOf(status)}) on provider '{UcxContext.ProviderName}'.{detail} {SystemShortage.Explain(error)}".TrimEnd(),
+            error,
+            SystemErrors.NameOf(error));
+    }
+
+    public static RmaRegistrationException Registration(UcxLibrary library, string operation, long length, sbyte status)
+    {
+        int error = NumberOf(status);
+        // A device that may lock no more says that its call has failed, and no more than that.
+        string advice = SystemShortage.Explain(status == UcsStatus.UCS_ERR_IO_ERROR ? SystemErrors.NoMemory : error);
+        return new RmaRegistrationException(
+            $"{operation} of {InWords.Size(length)} failed with {SystemErrors.NameOf(error)} ({library.TextOf(status)}) on provider '{UcxContext.ProviderName}'. {advice}".TrimEnd(),
+            operation,
+            length,
+            UcxContext.ProviderName,
+            error,
+            SystemErrors.NameOf(error));
+    }
+}

@@ -1,0 +1,56 @@
+using AllocTools.Validation;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Ucx;
+
+/// <summary>Options of the <see cref="UcxProvider"/>.</summary>
+public sealed class UcxOptions
+{
+    /// <summary>
+    /// The transports that UCX may use, with commas between, as in UCX_TLS: <c>tcp</c>, <c>shm,tcp</c>, <c>rc</c>
+    /// (<c>ucx_info -d</c> lists them). The environment's UCX_TLS is kept where it is set. Default: none, whatever UCX finds.
+    /// </summary>
+    public string? Transports { get; set; }
+
+    /// <summary>
+    /// The network devices that UCX may use, with commas between, as in UCX_NET_DEVICES: <c>eth0</c>, <c>mlx5_0:1</c>. TCP listens
+    /// at the addresses of all of them. The environment's UCX_NET_DEVICES is kept where it is set. Default: none, all devices.
+    /// </summary>
+    public string? Devices { get; set; }
+
+    /// <summary>What becomes of operations whose peer is gone; the same at all peers. Default: <see cref="UcxErrorHandling.Peer"/>.</summary>
+    [OptionChoice(typeof(UcxErrorHandling))]
+    public UcxErrorHandling ErrorHandling { get; set; } = UcxErrorHandling.Peer;
+
+    /// <summary>
+    /// How often UCX makes sure that a peer is there with which nothing is going on, where
+    /// <see cref="ErrorHandling"/> is <see cref="UcxErrorHandling.Peer"/>: UCX_KEEPALIVE_INTERVAL, which is kept where it is set. A
+    /// host that has gone is noticed so; a process that hangs is not, and operations with it time out.
+    /// Range: 1 ms to 24 h, or -1 ms for never. Default: 20 s.
+    /// </summary>
+    [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
+    public TimeSpan KeepaliveInterval { get; set; } = TimeSpan.FromSeconds(20);
+
+    /// <summary>The file of UCX's library libucp. Default: none, the system's <c>libucp.so.0</c>.</summary>
+    public string? LibraryPath { get; set; }
+
+    /// <summary>
+    /// UCX's own settings (<c>ucx_info -c</c> lists them), by name, such as <c>UCX_TCP_TX_SEG_SIZE</c>. Set in the process's
+    /// environment before a context is opened, for all contexts of the process; what the environment sets already is kept. Those that
+    /// are read while the library is loaded, such as <c>UCX_LOG_LEVEL</c>, do not count any more once it is.
+    /// </summary>
+    public IDictionary<string, string> Settings { get; private set; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>Options of the endpoint.</summary>
+    [ValidateObjectMembers(typeof(RmaEndpointOptionsRanges))]
+    public RmaEndpointOptions Endpoint { get; private set; } = new();
+
+    /// <summary>A copy that shares nothing with these options.</summary>
+    internal UcxOptions Copy()
+    {
+        var copy = (UcxOptions)MemberwiseClone();
+        copy.Settings = new Dictionary<string, string>(Settings, StringComparer.Ordinal);
+        copy.Endpoint = Endpoint.Copy();
+        return copy;
+    }
+}

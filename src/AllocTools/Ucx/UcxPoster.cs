@@ -1,0 +1,378 @@
+using AllocTools.Endpoints;
+using AllocTools.Ucx.Interop;
+
+namespace AllocTools.Ucx;
+
+/// <summary>Turns operations into calls of UCX, and the ends of requests into their completions.</summary>
+internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, void* worker, Lock? calls, UcxMailbox* mailbox, int maxOutstanding, ulong number)
+{
+    private readonly void* _worker = worker;
+    private readonly UcxMailbox* _mailbox = mailbox;
+    private readonly UcxRequests _requests = new(maxOutstanding, context.RequestSize, UcxRequestKind.Operation, mailbox);
+    private readonly PostedOperation[] _posted = new PostedOperation[maxOutstanding];
+    private readonly UcxDueConnections _due = new();
+    private readonly List<UcxConnection> _round = [];
+    private readonly Lock _flushGate = new();
+    private readonly Stack<UcxFlush> _freeFlushes = new();
+    private readonly List<UcxFlush> _flushes = [];
+
+    /// <summary>Writes wait for a turn to flush them.</summary>
+    public bool HasDue => _due.Any;
+
+    /// <summary>A message is outstanding, there or here.</summary>
+    public bool HasMessages => Array.Exists(_posted, static p => p.IsOutstanding && p.Kind is RmaOperationKind.Send or RmaOperationKind.Receive);
+
+    public RmaPostResult Post(RmaDriverOperation operation)
+    {
+        ref PostedOperation posted = ref _posted[operation.Index];
+        if (posted.Use != operation.Use)
+        {
+            posted.Use = operation.Use;
+            posted.Kind = operation.Kind;
+            posted.Connection = (operation.Peer as UcxPeer)?.Connection;
+            posted.Notifies = operation.Notification is not null;
+            posted.IsNotifying = false;
+        }
+        // First: it may end, and be another one, before the call returns.
+        posted.IsOutstanding = true;
+        return operation.Kind switch
+        {
+            RmaOperationKind.Write when posted.IsNotifying => Notify(operation, ref posted),
+            RmaOperationKind.Write => Write(operation, ref posted),
+            RmaOperationKind.Read => Read(operation, ref posted),
+            RmaOperationKind.Send => Send(operation, ref posted),
+            _ => Receive(operation, ref posted),
+        };
+    }
+
+    /// <summary>Flushes what is due. The caller must hold the progress turn.</summary>
+    public bool FlushDue()
+    {
+        if (!_due.Any)
+            return false;
+        _due.TakeAll(_round);
+        foreach (UcxConnection connection in _round)
+        {
+            UcxFlush flush = TakeFlush();
+            if (connection.TryTakeWrites(flush))
+                Start(flush);
+            else
+                GiveBack(flush);
+        }
+        _round.Clear();
+        return true;
+    }
+
+    /// <summary>Asks UCX to give a receive up. The caller must hold the progress turn.</summary>
+    public void Cancel(int index)
+    {
+        using (new UcxCall(calls))
+            context.Library.Exports.ucp_request_cancel(_worker, _requests[index]);
+    }
+
+    /// <summary>An operation's request has ended. The caller must hold the progress turn.</summary>
+    public void End(RmaDriverCompletions completions, UcxRequest* request)
+    {
+        int index = request->Index;
+        sbyte status = request->Status;
+        ref PostedOperation posted = ref _posted[index];
+        if (posted.Kind == RmaOperationKind.Write && !posted.IsNotifying)
+        {
+            posted.HasPutEnded = true;
+            posted.Note(status);
+            if (posted.HasFlushEnded)
+                EndWrite(completions, index);
+            return;
+        }
+        posted.IsOutstanding = false;
+        if (status != UcsStatus.UCS_OK)
+            Fail(completions, index, request, status);
+        else if (posted.Kind == RmaOperationKind.Receive)
+            completions.Complete(index, (long)request->Info.length, driver.FindSender(request));
+        else
+            completions.Complete(index, 0);
+    }
+
+    /// <summary>A flush has ended, and with it the writes that it covers. The caller must hold the progress turn.</summary>
+    public void EndFlush(RmaDriverCompletions completions, UcxFlush flush)
+    {
+        sbyte status = flush.Request->Status;
+        // First: what is posted by a report may be flushed at once.
+        flush.Connection.EndFlush();
+        foreach (int index in flush.Writes)
+        {
+            ref PostedOperation posted = ref _posted[index];
+            posted.HasFlushEnded = true;
+            posted.Note(status);
+            if (posted.HasPutEnded)
+                EndWrite(completions, index);
+        }
+        GiveBack(flush);
+    }
+
+    /// <summary>An operation has ended while the endpoint is closed.</summary>
+    public void Forget(int index) => _posted[index].IsOutstanding = false;
+
+    /// <summary>Something with a peer is outstanding. While nobody posts.</summary>
+    public bool IsOutstanding(UcxConnection connection) => Array.Exists(_posted, p => p.IsOutstanding && p.Connection == connection);
+
+    /// <summary>Frees all, once the worker is destroyed.</summary>
+    public void Free()
+    {
+        _requests.Free();
+        foreach (UcxFlush flush in _flushes)
+            flush.Free();
+    }
+
+    private RmaPostResult Write(RmaDriverOperation operation, ref PostedOperation posted)
+    {
+        int index = operation.Index;
+        long length = operation.Length;
+        bool hasMore = operation.HasMore;
+        posted.HasPutEnded = posted.HasFlushEnded = false;
+        posted.Error = UcsStatus.UCS_OK;
+        ucp_request_param parameters = Parameters(operation, UcxRequest.Ended);
+        void* result;
+        using (new UcxCall(calls))
+        {
+            result = context.Library.Exports.ucp_put_nbx(
+                posted.Connection!.Endpoint, (void*)operation.Address, (nuint)length, operation.RemoteAddress, (void*)operation.Key, &parameters);
+        }
+        if (UcxLibrary.IsError(result))
+            return Refused(ref posted, result);
+        // Until a flush covers it it is here, whatever its request does.
+        if (result == null)
+            posted.HasPutEnded = true;
+        UcxFlush? flush = hasMore ? null : TakeFlush();
+        if (!posted.Connection.AddWrite(index, flush, _due))
+        {
+            if (flush is not null)
+                GiveBack(flush);
+            return RmaPostResult.Posted;
+        }
+        if (!Start(flush!, index))
+            return RmaPostResult.Posted;
+        if (posted.Notifies)
+        {
+            posted.IsNotifying = true;
+            return Notify(operation, ref posted);
+        }
+        posted.IsOutstanding = false;
+        return RmaPostResult.Done(length);
+    }
+
+    private RmaPostResult Notify(RmaDriverOperation operation, ref PostedOperation posted)
+    {
+        UcxRequest* request = _requests[operation.Index];
+        request->Number = operation.Notification!.Value;
+        ucp_request_param parameters = new()
+        {
+            op_attr_mask = UcpOp.UCP_OP_ATTR_FIELD_REQUEST | UcpOp.UCP_OP_ATTR_FIELD_CALLBACK,
+            request = request,
+            cb = UcxRequest.Ended,
+        };
+        long length = operation.Length;
+        void* result;
+        using (new UcxCall(calls))
+            result = context.Library.Exports.ucp_tag_send_nbx(posted.Connection!.Endpoint, &request->Number, sizeof(ulong), UcxTag.Notification | number, &parameters);
+        return Result(ref posted, result, length);
+    }
+
+    private RmaPostResult Read(RmaDriverOperation operation, ref PostedOperation posted)
+    {
+        ucp_request_param parameters = Parameters(operation, UcxRequest.Ended);
+        long length = operation.Length;
+        void* result;
+        using (new UcxCall(calls))
+        {
+            result = context.Library.Exports.ucp_get_nbx(
+                posted.Connection!.Endpoint, (void*)operation.Address, (nuint)length, operation.RemoteAddress, (void*)operation.Key, &parameters);
+        }
+        return Result(ref posted, result, length);
+    }
+
+    private RmaPostResult Send(RmaDriverOperation operation, ref PostedOperation posted)
+    {
+        ucp_request_param parameters = Parameters(operation, UcxRequest.Ended);
+        long length = operation.Length;
+        void* result;
+        using (new UcxCall(calls))
+            result = context.Library.Exports.ucp_tag_send_nbx(posted.Connection!.Endpoint, (void*)operation.Address, (nuint)length, UcxTag.Message | number, &parameters);
+        return Result(ref posted, result, length);
+    }
+
+    private RmaPostResult Receive(RmaDriverOperation operation, ref PostedOperation posted)
+    {
+        ucp_request_param parameters = Parameters(operation, UcxRequest.Received);
+        // One that is done at once would say nothing of the length of a message that did not fit.
+        parameters.op_attr_mask |= UcpOp.UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
+        void* result;
+        using (new UcxCall(calls))
+            result = context.Library.Exports.ucp_tag_recv_nbx(_worker, (void*)operation.Address, (nuint)operation.Length, UcxTag.Message, UcxTag.KindMask, &parameters);
+        return UcxLibrary.IsError(result) ? Refused(ref posted, result) : RmaPostResult.Posted;
+    }
+
+    private ucp_request_param Parameters(RmaDriverOperation operation, void* callback) => new()
+    {
+        op_attr_mask = UcpOp.UCP_OP_ATTR_FIELD_REQUEST | UcpOp.UCP_OP_ATTR_FIELD_CALLBACK | UcpOp.UCP_OP_ATTR_FIELD_MEMORY_TYPE | UcpOp.UCP_OP_ATTR_FIELD_MEMH,
+        request = _requests[operation.Index],
+        cb = callback,
+        memory_type = UcpMode.UCS_MEMORY_TYPE_HOST,
+        memh = (void*)operation.LocalDescriptor,
+    };
+
+    /// <summary>What has become of an operation that ends with its request. Where UCX has it, it may be another one by now.</summary>
+    private static RmaPostResult Result(ref PostedOperation posted, void* result, long length)
+    {
+        if (result != null)
+            return UcxLibrary.IsError(result) ? Refused(ref posted, result) : RmaPostResult.Posted;
+        posted.IsOutstanding = false;
+        return RmaPostResult.Done(length);
+    }
+
+    private static RmaPostResult Refused(ref PostedOperation posted, void* result)
+    {
+        posted.IsOutstanding = false;
+        return RmaPostResult.Refused(UcxErrors.NumberOf(UcxLibrary.StatusOf(result)));
+    }
+
+    /// <summary>Starts a flush. Where it has ended at once the mailbox gets it, unless that is said.</summary>
+    /// <param name="flush">The flush.</param>
+    /// <param name="alone">The write that has asked for it; -1 for none.</param>
+    /// <returns>True: it has ended, covers this write alone, and the write is done.</returns>
+    private bool Start(UcxFlush flush, int alone = -1)
+    {
+        UcxConnection connection = flush.Connection;
+        ucp_request_param parameters = new()
+        {
+            op_attr_mask = UcpOp.UCP_OP_ATTR_FIELD_REQUEST | UcpOp.UCP_OP_ATTR_FIELD_CALLBACK,
+            request = flush.Request,
+            cb = UcxRequest.Ended,
+        };
+        void* result;
+        using (new UcxCall(calls))
+            result = context.Library.Exports.ucp_ep_flush_nbx(connection.Endpoint, &parameters);
+        if (result != null && !UcxLibrary.IsError(result))
+            return false;
+        if (result != null || alone < 0 || flush.Writes.Count > 1 || !_posted[alone].HasPutEnded)
+        {
+            UcxMailbox.Put(flush.Request, UcxLibrary.StatusOf(result));
+            return false;
+        }
+        connection.EndFlush();
+        GiveBack(flush);
+        // Those that were left to a turn meanwhile have counted on an event at the end of this flush.
+        if (_due.Any)
+            driver.WakeForDue();
+        return true;
+    }
+
+    private void EndWrite(RmaDriverCompletions completions, int index)
+    {
+        ref PostedOperation posted = ref _posted[index];
+        if (posted.Error != UcsStatus.UCS_OK)
+        {
+            posted.IsOutstanding = false;
+            Fail(completions, index, _requests[index], posted.Error);
+        }
+        else if (posted.Notifies)
+        {
+            posted.IsNotifying = true;
+            if (completions.TryContinue(index, isNext: true))
+                return;
+            posted.IsOutstanding = false;
+            completions.Cancelled(index);
+        }
+        else
+        {
+            posted.IsOutstanding = false;
+            completions.Complete(index, 0);
+        }
+    }
+
+    private void Fail(RmaDriverCompletions completions, int index, UcxRequest* request, sbyte status)
+    {
+        if (status == UcsStatus.UCS_ERR_MESSAGE_TRUNCATED)
+            completions.FailTruncated(index, (long)request->Info.length);
+        else if (status == UcsStatus.UCS_ERR_CANCELED)
+            completions.Cancelled(index);
+        else
+            completions.Fail(index, UcxErrors.NumberOf(status), context.Library.TextOf(status));
+    }
+
+    private UcxFlush TakeFlush()
+    {
+        lock (_flushGate)
+        {
+            if (_freeFlushes.TryPop(out UcxFlush? free))
+                return free;
+            var flush = new UcxFlush(context, _mailbox);
+            _flushes.Add(flush);
+            return flush;
+        }
+    }
+
+    private void GiveBack(UcxFlush flush)
+    {
+        flush.Writes.Clear();
+        lock (_flushGate)
+            _freeFlushes.Push(flush);
+    }
+
+    /// <summary>What is known of an operation that UCX has.</summary>
+    private struct PostedOperation
+    {
+        /// <summary>Which use of the operation's object the rest is of.</summary>
+        public long Use;
+
+        public RmaOperationKind Kind;
+        public UcxConnection? Connection;
+        public bool IsOutstanding;
+
+        /// <summary>Of a write: it brings a number, which is sent once its bytes are there.</summary>
+        public bool Notifies;
+
+        /// <summary>The number is being sent.</summary>
+        public bool IsNotifying;
+
+        /// <summary>Of a write: UCX has read its source.</summary>
+        public bool HasPutEnded;
+
+        /// <summary>Of a write: the flush that covers it has ended.</summary>
+        public bool HasFlushEnded;
+
+        /// <summary>Of a write: the first error of the two.</summary>
+        public sbyte Error;
+
+        public void Note(sbyte status) => Error = Error == UcsStatus.UCS_OK ? status : Error;
+    }
+}
+
+/// <summary>The connections with writes that a turn is to flush.</summary>
+internal sealed class UcxDueConnections
+{
+    private readonly Lock _gate = new();
+    private readonly List<UcxConnection> _connections = [];
+    private volatile bool _any;
+
+    public bool Any => _any;
+
+    public void Add(UcxConnection connection)
+    {
+        lock (_gate)
+        {
+            _connections.Add(connection);
+            _any = true;
+        }
+    }
+
+    public void TakeAll(List<UcxConnection> taken)
+    {
+        lock (_gate)
+        {
+            taken.AddRange(_connections);
+            _connections.Clear();
+            _any = false;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+using System.Diagnostics.CodeAnalysis;
+using AllocTools.Diagnostics;
+using AllocTools.Providers;
+using AllocTools.Regions;
+using AllocTools.Ucx.Interop;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace AllocTools.Ucx;
+
+/// <summary>Registers memory with UCX (Unified Communication X, <c>libucp.so.0</c>) and moves it by workers of it, over TCP, shared memory and RDMA devices. Linux only.</summary>
+public sealed class UcxProvider : IRmaProvider
+{
+    private readonly UcxOptions _options;
+    private readonly ILogger _logger;
+    private readonly TimeProvider _time;
+
+    /// <summary>Makes one.</summary>
+    /// <param name="options">Copied when a context is opened.</param>
+    /// <param name="loggerFactory">Where to log; null: nowhere.</param>
+    /// <param name="timeProvider">The clock of time-outs; null: the system's.</param>
+    public UcxProvider(UcxOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? timeProvider = null)
+    {
+        _options = options ?? new UcxOptions();
+        _logger = GuardedLogger.Over((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<UcxProvider>());
+        _time = timeProvider ?? TimeProvider.System;
+    }
+
+    /// <inheritdoc/>
+    [Experimental(ExperimentalId.Providers)]
+    public static RmaProviderDescriptor Descriptor { get; } = new RmaProviderDescriptor<UcxOptions>(
+        UcxOptionKeys.All,
+        static (options, services) => new UcxProvider(options, services.GetRequiredService<ILoggerFactory>()))
+    {
+        Validator = new UcxOptionsValidator(),
+        ForeignKeys = LibraryProviders.Keys,
+    };
+
+    /// <summary>UCX is on this machine, and new enough.</summary>
+    public static bool IsSupported => UcxLibrary.Default is not null;
+
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null where it is true.</summary>
+    public static string? NotSupportedReason => UcxLibrary.NotSupportedReason;
+
+    /// <summary>How UCX is told that it will be called. A test may ask for less than any thread at any time, which not all builds of UCX give.</summary>
+    internal int ThreadMode { get; init; } = UcpMode.UCS_THREAD_MODE_MULTI;
+
+    /// <inheritdoc/>
+    public IRmaContext Open()
+    {
+        // Endpoints of the context read them later.
+        UcxOptions options = _options.Copy();
+        UcxOptionsValidator.ThrowIfInvalid(options);
+        using RmaSpan span = RmaActivities.StartOpen(UcxContext.ProviderName, _logger);
+        try
+        {
+            // First: some are read while the library is loaded.
+            UcxEnvironment.Apply(options, _logger);
+            return UcxContext.Open(LoadLibrary(options.LibraryPath), options, ThreadMode, _logger, _time);
+        }
+        catch (Exception e)
+        {
+            span.Fail(e);
+            throw;
+        }
+    }
+
+    private static UcxLibrary LoadLibrary(string? path)
+    {
+        if (path is null && UcxLibrary.Default is { } library)
+            return library;
+        return UcxLibrary.TryLoad(path, out string reason) ?? throw new RmaProviderException(reason);
+    }
+}

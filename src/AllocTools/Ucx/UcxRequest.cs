@@ -1,0 +1,147 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using AllocTools.Ucx.Interop;
+
+namespace AllocTools.Ucx;
+
+/// <summary>What a <see cref="UcxRequest"/> is for.</summary>
+internal enum UcxRequestKind
+{
+    Operation,
+    NotificationReceive,
+    Flush,
+    Close,
+    Failure,
+}
+
+/// <summary>A request of UCX in memory of ours: UCX's part lies right before it. UCX_OP_ATTR_FIELD_REQUEST.</summary>
+/// <remarks>A callback runs inside a call of UCX, under its lock, so all that it does is to put the request into the mailbox.</remarks>
+internal unsafe struct UcxRequest
+{
+    /// <summary>What a message says of itself.</summary>
+    public ucp_tag_recv_info Info;
+
+    /// <summary>The number that a notification brings.</summary>
+    public ulong Number;
+
+    public UcxMailbox* Mailbox;
+    public UcxRequest* Next;
+
+    /// <summary>Of a close: UCX's own request, which is to be given back; null where there was none.</summary>
+    public void* Native;
+
+    /// <summary>A handle of the object that it belongs to; 0 for an operation's.</summary>
+    public nint Owner;
+
+    /// <summary>Which of its kind it is.</summary>
+    public int Index;
+
+    public UcxRequestKind Kind;
+    public sbyte Status;
+
+    /// <summary>For ucp_send_nbx_callback_t.</summary>
+    public static void* Ended => (delegate* unmanaged[Cdecl]<void*, sbyte, void*, void>)&OnEnded;
+
+    /// <summary>For ucp_tag_recv_nbx_callback_t.</summary>
+    public static void* Received => (delegate* unmanaged[Cdecl]<void*, sbyte, ucp_tag_recv_info*, void*, void>)&OnReceived;
+
+    /// <summary>For ucp_send_nbx_callback_t of a request of UCX's own, with one of ours as its data.</summary>
+    public static void* Closed => (delegate* unmanaged[Cdecl]<void*, sbyte, void*, void>)&OnClosed;
+
+    /// <summary>For ucp_err_handler_cb_t.</summary>
+    public static delegate* unmanaged[Cdecl]<void*, void*, sbyte, void> Failed => &OnFailed;
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void OnEnded(void* request, sbyte status, void* data) => UcxMailbox.Put((UcxRequest*)request, status);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void OnReceived(void* request, sbyte status, ucp_tag_recv_info* info, void* data)
+    {
+        ((UcxRequest*)request)->Info = *info;
+        UcxMailbox.Put((UcxRequest*)request, status);
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void OnClosed(void* request, sbyte status, void* data)
+    {
+        ((UcxRequest*)data)->Native = request;
+        UcxMailbox.Put((UcxRequest*)data, status);
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void OnFailed(void* request, void* endpoint, sbyte status) => UcxMailbox.Put((UcxRequest*)request, status);
+}
+
+/// <summary>The requests that have ended, for the holder of the progress turn. Callbacks come from whichever thread has called UCX.</summary>
+internal unsafe struct UcxMailbox
+{
+    private nint _newest;
+
+    public bool IsEmpty => Volatile.Read(ref _newest) == 0;
+
+    /// <summary>Puts a request in, which is in no mailbox.</summary>
+    public static void Put(UcxRequest* request, sbyte status)
+    {
+        request->Status = status;
+        ref nint newest = ref request->Mailbox->_newest;
+        nint seen = Volatile.Read(ref newest);
+        while (true)
+        {
+            request->Next = (UcxRequest*)seen;
+            nint before = Interlocked.CompareExchange(ref newest, (nint)request, seen);
+            if (before == seen)
+                return;
+            seen = before;
+        }
+    }
+
+    /// <summary>Takes all out, the oldest first, linked by <see cref="UcxRequest.Next"/>.</summary>
+    public UcxRequest* TakeAll()
+    {
+        if (IsEmpty)
+            return null;
+        var newest = (UcxRequest*)Interlocked.Exchange(ref _newest, 0);
+        UcxRequest* oldest = null;
+        while (newest != null)
+        {
+            UcxRequest* next = newest->Next;
+            newest->Next = oldest;
+            oldest = newest;
+            newest = next;
+        }
+        return oldest;
+    }
+}
+
+/// <summary>Memory for requests, each with UCX's part before it.</summary>
+internal sealed unsafe class UcxRequests
+{
+    private const nuint Alignment = 64;
+
+    private readonly byte* _memory;
+    private readonly nuint _before;
+    private readonly nuint _stride;
+
+    /// <param name="count">How many.</param>
+    /// <param name="size">The size of UCX's part, from ucp_context_query.</param>
+    /// <param name="kind">What they are for.</param>
+    /// <param name="mailbox">Where they go when they have ended.</param>
+    /// <param name="owner">A handle of the object that they belong to.</param>
+    public UcxRequests(int count, nuint size, UcxRequestKind kind, UcxMailbox* mailbox, nint owner = 0)
+    {
+        _before = (size + Alignment - 1) / Alignment * Alignment;
+        _stride = _before + ((nuint)sizeof(UcxRequest) + Alignment - 1) / Alignment * Alignment;
+        _memory = (byte*)NativeMemory.AlignedAlloc((nuint)count * _stride, Alignment);
+        NativeMemory.Clear(_memory, (nuint)count * _stride);
+        Count = count;
+        for (int i = 0; i < count; i++)
+            *this[i] = new UcxRequest { Kind = kind, Mailbox = mailbox, Index = i, Owner = owner };
+    }
+
+    public int Count { get; }
+
+    public UcxRequest* this[int index] => (UcxRequest*)(_memory + ((nuint)index * _stride) + _before);
+
+    /// <summary>Frees them, once UCX is done with all.</summary>
+    public void Free() => NativeMemory.AlignedFree(_memory);
+}

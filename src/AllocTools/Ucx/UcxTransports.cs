@@ -1,0 +1,24 @@
+using AllocTools.Ucx.Interop;
+
+namespace AllocTools.Ucx;
+
+/// <summary>The transports that a context has opened, each with its device, such as <c>tcp/lo</c>, from what UCX prints of it.</summary>
+/// <remarks>No call of UCX returns them: ucp_ep_query tells those of one connection, from 1.14 on, and those only once it is there.</remarks>
+internal static unsafe class UcxTransports
+{
+    /// <summary>Those of a context; empty where UCX prints them in another form.</summary>
+    public static IReadOnlyList<string> Of(UcxLibrary library, void* context) => Parse(library.PrintInfo(context));
+
+    /// <summary>Finds them in lines such as <c>#      resource 0  :  md 0  dev 0  flags -- tcp/lo</c>.</summary>
+    public static IReadOnlyList<string> Parse(string printed) =>
+    [
+        .. printed.Split('\n')
+            .Select(static line => line.Trim('#', ' ').Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Where(static words => words is ["resource", _, ":", .., var last] && last.Contains('/', StringComparison.Ordinal))
+            .Select(static words => words[^1]),
+    ];
+
+    /// <summary>Registered memory is locked for them: those of RDMA devices.</summary>
+    public static bool LockPages(IEnumerable<string> transports) =>
+        transports.Any(static t => t.StartsWith("rc_", StringComparison.Ordinal) || t.StartsWith("dc_", StringComparison.Ordinal) || t.StartsWith("ud_", StringComparison.Ordinal));
+}
