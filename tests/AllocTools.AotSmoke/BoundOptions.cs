@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
+using AllocTools.Ucx;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 
@@ -15,6 +16,7 @@ internal static class BoundOptions
         CheckUnnamedFabric(OptionsOf<LibfabricOptions>(services, Options.DefaultName));
         CheckPeer(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Peer), OptionsOf<LibfabricOptions>(services, PoolNames.Peer));
         CheckScratch(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Scratch), OptionsOf<HostProviderOptions>(services, PoolNames.Scratch));
+        CheckUcx(OptionsOf<UcxOptions>(services, PoolNames.Ucx));
         CheckThird(OptionsOf<ThirdPartyOptions>(services, PoolNames.Third));
     }
 
@@ -92,6 +94,24 @@ internal static class BoundOptions
         Expect.Equal(66, host.Endpoint.MaxNotifications);
         Expect.Equal(TimeSpan.FromMicroseconds(7), host.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(30), host.Endpoint.LongestPause);
+    }
+
+    private static void CheckUcx(UcxOptions ucx)
+    {
+        Expect.Equal("self,tcp", ucx.Transports);
+        Expect.Equal("lo", ucx.Devices);
+        Expect.Equal(UcxErrorHandling.None, ucx.ErrorHandling);
+        Expect.Equal(TimeSpan.FromSeconds(3), ucx.KeepaliveInterval);
+        Expect.Equal("libucp.so.0", ucx.LibraryPath);
+        Expect.Equal(1, ucx.Settings.Count);
+        Expect.Equal("n", ucx.Settings["UCX_WARN_UNUSED_ENV_VARS"]);
+        Expect.Equal(RmaContinuations.Inline, ucx.Endpoint.Continuations);
+        Expect.Equal(TimeSpan.FromSeconds(15), ucx.Endpoint.OperationTimeout);
+        Expect.Equal(66, ucx.Endpoint.MaxOutstanding);
+        Expect.Equal(4 << 20, ucx.Endpoint.MaxMessageLength);
+        Expect.Equal(77, ucx.Endpoint.MaxNotifications);
+        Expect.Equal(TimeSpan.FromMicroseconds(8), ucx.Endpoint.SpinTime);
+        Expect.Equal(TimeSpan.FromMilliseconds(40), ucx.Endpoint.LongestPause);
     }
 
     private static void CheckThird(ThirdPartyOptions options)

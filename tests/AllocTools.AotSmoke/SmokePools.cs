@@ -1,4 +1,5 @@
 using AllocTools.HostMemory;
+using AllocTools.Ucx;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.AotSmoke;
@@ -8,6 +9,7 @@ internal sealed class SmokePools(
     IRmaMemoryPool unnamed,
     [FromKeyedServices(PoolNames.Peer)] IRmaMemoryPool peer,
     [FromKeyedServices(PoolNames.Scratch)] RmaMemoryPool<HostProvider> scratch,
+    [FromKeyedServices(PoolNames.Ucx)] RmaMemoryPool<UcxProvider> ucx,
     [FromKeyedServices(PoolNames.Third)] RmaMemoryPool<ThirdPartyProvider> third)
 {
     public IRmaMemoryPool Unnamed => unnamed;
@@ -16,7 +18,9 @@ internal sealed class SmokePools(
 
     public IRmaMemoryPool Scratch => scratch;
 
+    public IRmaMemoryPool Ucx => ucx;
+
     public IRmaMemoryPool Third => third;
 
-    public IReadOnlyList<IRmaMemoryPool> All => [unnamed, peer, scratch, third];
+    public IReadOnlyList<IRmaMemoryPool> All => [unnamed, peer, scratch, ucx, third];
 }

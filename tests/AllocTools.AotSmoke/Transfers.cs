@@ -3,7 +3,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>Moves bytes by RMA: through libfabric between two pools of this process, and inside the pool without a fabric.</summary>
+/// <summary>Moves bytes by RMA: through libfabric between two pools of this process, inside the pool without a fabric, and through UCX.</summary>
 internal static class Transfers
 {
     public static async Task CheckAsync(IServiceProvider services)
@@ -18,6 +18,9 @@ internal static class Transfers
 
         IRmaEndpoint host = services.GetRequiredKeyedService<IRmaEndpoint>(PoolNames.Scratch);
         await CheckAsync(pools.Scratch, host, pools.Scratch, host, 2_000);
+
+        IRmaEndpoint ucx = services.GetRequiredKeyedService<IRmaEndpoint>(PoolNames.Ucx);
+        await CheckAsync(pools.Ucx, ucx, pools.Ucx, ucx, 30_000);
     }
 
     private static async Task CheckAsync(IRmaMemoryPool from, IRmaEndpoint initiator, IRmaMemoryPool to, IRmaEndpoint owner, int length)

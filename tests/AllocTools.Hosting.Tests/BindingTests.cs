@@ -3,6 +3,7 @@ using System.Reflection;
 using AllocTools.HostMemory;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.Libfabric;
+using AllocTools.Ucx;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -76,6 +77,31 @@ public sealed class BindingTests
                 "MaxNotifications": 55,
                 "SpinTime": "00:00:00.0001",
                 "LongestPause": "20 ms"
+              }
+            }
+          }
+        }
+        """;
+
+    private const string UcxJson = """
+        {
+          "AllocTools": {
+            "Provider": {
+              "Transports": "tcp,shm",
+              "Devices": "lo",
+              "ErrorHandling": "none",
+              "KeepaliveInterval": "3 s",
+              "LibraryPath": "/opt/libucp.so",
+              "Settings": { "UCX_TCP_TX_SEG_SIZE": "16k" },
+              "Endpoint": {
+                "Progress": "Caller",
+                "Continuations": "Inline",
+                "OperationTimeout": "2 min",
+                "MaxOutstanding": 22,
+                "MaxMessageLength": "2 MiB",
+                "MaxNotifications": 77,
+                "SpinTime": "9 us",
+                "LongestPause": "40 ms"
               }
             }
           }
@@ -160,6 +186,21 @@ public sealed class BindingTests
         Assert.Equal(55, options.MaxNotifications);
         Assert.Equal(TimeSpan.FromMicroseconds(100), options.SpinTime);
         Assert.Equal(TimeSpan.FromMilliseconds(20), options.LongestPause);
+    }
+
+    [Fact]
+    public void Every_option_of_ucx_binds()
+    {
+        UcxOptions options = Bind<UcxProvider, UcxOptions>(UcxJson);
+
+        AssertEveryPropertyIsSet(options, new UcxOptions());
+        Assert.Equal(("tcp,shm", "lo"), (options.Transports, options.Devices));
+        Assert.Equal(UcxErrorHandling.None, options.ErrorHandling);
+        Assert.Equal(TimeSpan.FromSeconds(3), options.KeepaliveInterval);
+        Assert.Equal("/opt/libucp.so", options.LibraryPath);
+        Assert.Equal("16k", Assert.Single(options.Settings).Value);
+        AssertEveryPropertyIsSet(options.Endpoint, new RmaEndpointOptions());
+        Assert.Equal(22, options.Endpoint.MaxOutstanding);
     }
 
     [Fact]

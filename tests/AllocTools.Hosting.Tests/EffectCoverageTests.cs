@@ -24,7 +24,7 @@ public sealed class EffectCoverageTests
                 .SelectMany(a => a.Keys),
             .. InProcessesOfTheirOwn,
         ];
-        IEnumerable<string> keys = KeyReference.Pool.Concat(KeyReference.Libfabric).Concat(KeyReference.Host)
+        IEnumerable<string> keys = KeyReference.Pool.Concat(KeyReference.Providers)
             .SelectMany(k => k.All)
             .Where(k => k.Key.Kind is not (RmaOptionKind.Section or RmaOptionKind.List))
             .Select(k => k.Path)

@@ -17,6 +17,9 @@ public sealed class ReferenceTests
     public void The_table_of_page_locked_memory_is_that_of_the_code() => AssertTable("host", TableWriter.Table(KeyReference.Host));
 
     [Fact]
+    public void The_table_of_ucx_is_that_of_the_code() => AssertTable("ucx", TableWriter.Table(KeyReference.Ucx));
+
+    [Fact]
     public void The_table_of_log_events_is_that_of_the_code() => AssertTable("events", EventWriter.Table());
 
     [Fact]

@@ -5,6 +5,7 @@ using AllocTools.HostMemory;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Libfabric;
 using AllocTools.Providers;
+using AllocTools.Ucx;
 using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Tests.Reference;
@@ -17,6 +18,11 @@ internal static class KeyReference
     public static IReadOnlyList<ReferenceKey> Libfabric { get; } = KeysOf("Provider:", LibfabricProvider.Descriptor.Keys, new LibfabricOptions(), isPool: false);
 
     public static IReadOnlyList<ReferenceKey> Host { get; } = KeysOf("Provider:", HostProvider.Descriptor.Keys, new HostProviderOptions(), isPool: false);
+
+    public static IReadOnlyList<ReferenceKey> Ucx { get; } = KeysOf("Provider:", UcxProvider.Descriptor.Keys, new UcxOptions(), isPool: false);
+
+    /// <summary>Those of all providers of the library. What has the same path has the same rules.</summary>
+    public static IEnumerable<ReferenceKey> Providers => Libfabric.Concat(Host).Concat(Ucx);
 
     private static ReferenceKey[] KeysOf(string path, IReadOnlyList<RmaOptionKey> keys, object defaults, bool isPool) =>
         [.. keys.Select(key => Of(path, key, defaults, isPool))];

@@ -17,9 +17,9 @@ internal static class SchemaWriter
 
     public static string Schema()
     {
-        // Either built-in provider's options: which one it is stands in the code.
-        // What both have is the same; libfabric's endpoint has more.
-        JsonObject provider = Section(KeyReference.Libfabric.Concat(KeyReference.Host).DistinctBy(k => k.Path));
+        // Any built-in provider's options: which one it is stands in the code.
+        // What several have is of the same kind; libfabric's endpoint, the first of them, has more.
+        JsonObject provider = Section(KeyReference.Providers.GroupBy(k => k.Path, (_, keys) => OfAll([.. keys])));
         provider["description"] = "Options of the provider.";
         JsonObject pool = Section(KeyReference.Pool);
         pool["description"] = "A pool of registered memory.";
@@ -37,6 +37,9 @@ internal static class SchemaWriter
 
         static JsonObject Reference() => new() { ["$ref"] = "#/definitions/rmaMemoryPool" };
     }
+
+    /// <summary>A key that several providers have, with what it does for each.</summary>
+    private static ReferenceKey OfAll(ReferenceKey[] keys) => keys[0] with { Summary = string.Join(" ", keys.Select(k => k.Summary).Distinct()) };
 
     private static JsonObject Section(IEnumerable<ReferenceKey> keys)
     {
@@ -62,7 +65,7 @@ internal static class SchemaWriter
             RmaOptionKind.Map => new JsonObject
             {
                 ["type"] = "object",
-                ["propertyNames"] = new JsonObject { ["pattern"] = "^FI_" },
+                ["propertyNames"] = new JsonObject { ["pattern"] = "^(FI|UCX)_" },
                 ["additionalProperties"] = new JsonObject { ["type"] = new JsonArray("string", "integer", "boolean") },
             },
             _ => throw new InvalidOperationException($"The kind {key.Key.Kind} of {key.Path} has no schema here."),

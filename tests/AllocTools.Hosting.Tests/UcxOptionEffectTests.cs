@@ -1,0 +1,157 @@
+using System.Buffers.Binary;
+using System.Net.Sockets;
+using AllocTools.Hosting.Tests.Support;
+using AllocTools.Ucx;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Xunit;
+
+namespace AllocTools.Hosting.Tests;
+
+/// <summary>What the configuration says of UCX is what the provider does, on the real library.</summary>
+[Collection(nameof(UcxOptionEffectTests))]
+[CollectionDefinition(nameof(UcxOptionEffectTests), DisableParallelization = true)] // the sockets of the process are looked at
+public sealed class UcxOptionEffectTests
+{
+    private const int Opened = 60;
+    private const string Tcp = "\"Transports\": \"tcp\", \"Devices\": \"lo\"";
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [EffectOf("Provider:Transports", "Provider:Devices")]
+    [InlineData(Tcp, "on tcp/lo.")]
+    [InlineData("\"Transports\": \"self,tcp\", \"Devices\": \"lo\"", "on self/memory0, tcp/lo.")]
+    [InlineData("\"Transports\": \"sysv\", \"ErrorHandling\": \"None\"", "on sysv/memory.")]
+    public async Task What_it_may_use(string options, string expected)
+    {
+        var log = new LogRecorder();
+        using IHost host = await StartAsync(options, log);
+        Assert.EndsWith(expected, await log.Logged(Opened), StringComparison.Ordinal);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public async Task What_is_not_there_fails_the_start_and_is_named()
+    {
+        string error = (await Assert.ThrowsAsync<RmaPoolStartException>(() => StartAsync("\"Transports\": \"tcp\", \"Devices\": \"nosuch0\""))).Message;
+        Assert.Contains("Devices is 'nosuch0'", error, StringComparison.Ordinal);
+        Assert.Contains("ucx_info -d", error, StringComparison.Ordinal);
+    }
+
+    /// <summary>Shared memory does not notice a peer that is gone, so UCX 1.13 refuses it to one that asks for that. Later versions may have learnt it.</summary>
+    [Theory]
+    [EffectOf("Provider:ErrorHandling")]
+    [InlineData("Peer")]
+    [InlineData("None")]
+    public async Task What_becomes_of_peers_that_are_gone(string handling)
+    {
+        using IHost host = await StartAsync($"\"Transports\": \"sysv\", \"ErrorHandling\": \"{handling}\"");
+        IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
+        bool isRefused = handling == "Peer" && endpoint.Context.Traits.LibraryVersion < new Version(1, 14);
+        Exception? error = Record.Exception(() => endpoint.InsertPeer(endpoint.Address.Span));
+        Assert.Equal(isRefused, error is RmaProviderException);
+        if (isRefused)
+            Assert.Contains("ErrorHandling None", error!.Message, StringComparison.Ordinal);
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public async Task Peers_with_another_error_handling_are_refused()
+    {
+        using IHost host = await StartAsync(Tcp);
+        using IHost other = await StartAsync(Tcp + ", \"ErrorHandling\": \"None\"");
+        byte[] address = other.Services.GetRequiredService<IRmaEndpoint>().Address.ToArray();
+        string error = Assert.Throws<RmaProviderException>(() => host.Services.GetRequiredService<IRmaEndpoint>().InsertPeer(address)).Message;
+        Assert.Contains("its ErrorHandling is None, and this endpoint's is Peer", error, StringComparison.Ordinal);
+        await host.StopAsync(Cancelled);
+        await other.StopAsync(Cancelled);
+    }
+
+    /// <summary>UCX makes sure by a few bytes that it sends; in the 20 s of the default there would be none of them.</summary>
+    [Fact]
+    [EffectOf("Provider:KeepaliveInterval")]
+    public async Task Keepalive_interval()
+    {
+        using IHost host = await StartAsync(Tcp + ", \"KeepaliveInterval\": \"20 ms\"");
+        IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
+        using RmaBuffer buffer = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(64);
+        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+        Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(buffer, cancellationToken: Cancelled).AsTask();
+        await endpoint.SendAsync(buffer, self, cancellationToken: Cancelled);
+        await receiving;
+        long before = BytesSent();
+        Assert.True(SpinWait.SpinUntil(() => BytesSent() >= before + 50, TimeSpan.FromSeconds(15)), $"{BytesSent() - before} bytes were sent");
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    [EffectOf("Provider:LibraryPath", "Provider:Settings")]
+    public async Task Which_library_and_what_it_is_told()
+    {
+        string error = (await Assert.ThrowsAsync<RmaPoolStartException>(() => StartAsync("\"LibraryPath\": \"/no/such/libucp.so\""))).Message;
+        Assert.Contains("LibraryPath is '/no/such/libucp.so', which is not there", error, StringComparison.Ordinal);
+        Assert.Contains("apt-get install libucx0", error, StringComparison.Ordinal);
+        // A value that UCX can't read, for all that read it after this; so it is one that nothing else uses.
+        using IHost host = await StartAsync(Tcp + ", \"LibraryPath\": \"libucp.so.0\", \"Settings\": { \"UCX_ADDRESS_VERSION\": \"v1\" }");
+        Assert.Equal("v1", Interop.NativeEnvironment.Get("UCX_ADDRESS_VERSION"));
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public async Task What_the_provider_may_not_be_told_fails_the_start()
+    {
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => StartAsync(
+            """ "KeepaliveInterval": "0 s", "Transport": "tcp", "Settings": { "FI_X": "1", "UCX_TLS": "tcp" } """));
+        Assert.Equal(
+            [
+                "AllocTools:Provider:KeepaliveInterval is 0; it must be between 1 ms and 24 hours, or \"never\".",
+                "AllocTools:Provider:Settings has 'FI_X'; the names of UCX's settings must start with UCX_ and must not contain '='.",
+                "AllocTools:Provider:Settings has 'UCX_TLS'; set Transports instead.",
+                "Unknown option AllocTools:Provider:Transport. Did you mean Transports?",
+            ],
+            error.Failures.Order(StringComparer.Ordinal));
+    }
+
+    /// <summary>What all TCP connections of this process have sent (tcp(7), TCP_INFO: tcpi_bytes_acked).</summary>
+    private static long BytesSent()
+    {
+        const int TcpLevel = 6, TcpInfo = 11, BytesAcked = 120, Established = 1;
+        long sent = 0;
+        Span<byte> info = stackalloc byte[256];
+        foreach (string file in Directory.GetFiles("/proc/self/fd"))
+        {
+            if (File.ResolveLinkTarget(file, returnFinalTarget: false)?.Name.StartsWith("socket:", StringComparison.Ordinal) != true)
+                continue;
+            using var handle = new SafeSocketHandle(int.Parse(Path.GetFileName(file), System.Globalization.CultureInfo.InvariantCulture), ownsHandle: false);
+            try
+            {
+                using var socket = new Socket(handle);
+                if (socket.ProtocolType == ProtocolType.Tcp && socket.GetRawSocketOption(TcpLevel, TcpInfo, info) >= BytesAcked + sizeof(long) && info[0] == Established)
+                    sent += BinaryPrimitives.ReadInt64LittleEndian(info[BytesAcked..]);
+            }
+            catch (SocketException)
+            {
+                // It is closed meanwhile, or is no socket of the network.
+            }
+        }
+        return sent;
+    }
+
+    private static async Task<IHost> StartAsync(string options, LogRecorder? log = null)
+    {
+        HostApplicationBuilder builder = TestHost.CreateBuilder($$"""{ "AllocTools": { "Access": "RemoteWrite", "Provider": { {{options}} } } }""", log);
+        builder.Services.AddRmaMemoryPool<UcxProvider>(builder.Configuration.GetSection("AllocTools"));
+        IHost host = builder.Build();
+        try
+        {
+            await host.StartAsync(Cancelled);
+            return host;
+        }
+        catch
+        {
+            host.Dispose();
+            throw;
+        }
+    }
+}
