@@ -72,7 +72,7 @@ public sealed class NativePeerTests(NativePeerTests.Compiled compiled) : IClassF
         {
             Program = Path.Combine(_folder.FullName, "peer");
             string source = Path.Combine(Repository.Root, "tests", "AllocTools.Libfabric.Tests", "Interop", "native", "peer.c");
-            NativeProgram.Execute("cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o", Program, source, "-lfabric");
+            NativeLayout.Execute("cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o", Program, source, "-lfabric");
         }
 
         public string Program { get; }

@@ -1,31 +1,33 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
-using AllocTools.Libfabric;
+using System.Runtime.InteropServices;
+using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing;
 
 namespace AllocTools.TestPeer;
 
 /// <summary>A peer on a fabric that does what lines on its standard input say. Each is answered by one line.</summary>
-internal sealed class FabricPeer(string fabric, RmaAccess access, string[] options)
+/// <param name="open">Opens the fabric, with changes to the options of its endpoint.</param>
+/// <param name="access">What its pool grants.</param>
+/// <param name="options">Words that say how else it is to be.</param>
+internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaContext> open, RmaAccess access, string[] options)
 {
     private readonly List<RmaBuffer> _buffers = [];
     private readonly List<RmaExposure> _exposures = [];
-    private RmaMemoryPool<LibfabricProvider>? _pool;
+    private RmaMemoryPool<HostProvider>? _pool;
     private IRmaEndpoint? _endpoint;
     private RmaPeer _peer;
 
     public int Run()
     {
-        using IRmaContext context = Fabric.Open(fabric, o =>
+        using IRmaContext context = open(o =>
         {
-            o.Endpoint.OperationTimeout = TestTime.Seconds(20);
+            o.OperationTimeout = TestTime.Seconds(20);
             if (options.Contains("caller"))
-                o.Endpoint.Progress = RmaProgress.Caller;
-            if (options.SingleOrDefault(static w => w.StartsWith("service=", StringComparison.Ordinal)) is { } service)
-                o.Service = service["service=".Length..];
+                o.Progress = RmaProgress.Caller;
         });
-        using var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions
+        using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions
         {
             Access = access,
             Isolation = options.Contains("isolated") ? RmaIsolation.PerExposure : RmaIsolation.Shared,
@@ -93,6 +95,16 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
                 return "ok";
             case ["processor"]:
                 return ThreadTimes().ToString(CultureInfo.InvariantCulture);
+            case ["locked"]:
+                // proc_pid_status(5)
+                return string.Join(' ', File.ReadLines("/proc/self/status").Where(static l => l.StartsWith("VmLck:", StringComparison.Ordinal) || l.StartsWith("VmPin:", StringComparison.Ordinal))
+                    .Select(static l => l.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1]));
+            case ["variable", var name]:
+                return Marshal.PtrToStringUTF8(getenv(name)) ?? "not set";
+            case ["notify", var id, var remote, var number]:
+                using (RemoteRegion region = _endpoint!.Import(_peer, RemoteMemory.Read(Convert.FromBase64String(remote))))
+                    _endpoint.WriteAsync(Buffer(id).Slice(0, region.Length), region, ulong.Parse(number, CultureInfo.InvariantCulture)).AsTask().GetAwaiter().GetResult();
+                return "ok";
             case ["fault"]:
                 try
                 {
@@ -110,6 +122,10 @@ internal sealed class FabricPeer(string fabric, RmaAccess access, string[] optio
     /// <summary>Nothing, in a way that the compiler can't see: reading its length is a SIGSEGV that the runtime makes an exception of.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static string? NoText() => null;
+
+    /// <summary>What native code reads: setenv(3) is not seen by <see cref="Environment"/>.</summary>
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint getenv(string name);
 
     /// <summary>Seconds of processor time of the threads that are not the runtime's, whose compiler goes on for a while.</summary>
     private static double ThreadTimes()

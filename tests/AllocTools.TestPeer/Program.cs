@@ -1,10 +1,14 @@
 using System.Globalization;
+using AllocTools;
+using AllocTools.Regions;
+using AllocTools.Testing;
 using AllocTools.TestPeer;
 
 // The other process of the tests. The first argument says what it is; it ends with its standard input.
 return args switch
 {
-    ["fabric", string fabric, string access, .. string[] rest] => new FabricPeer(fabric, Enum.Parse<AllocTools.RmaAccess>(access), rest).Run(),
+    ["fabric", string fabric, string access, .. string[] rest] => new FabricPeer(c => OpenFabric(fabric, rest, c), Enum.Parse<RmaAccess>(access), rest).Run(),
+    ["ucx", string fabric, string access, .. string[] rest] => new FabricPeer(c => UcxFabric.Open(fabric, o => c(o.Endpoint)), Enum.Parse<RmaAccess>(access), rest).Run(),
     ["endpoints", string fabric, string count, .. string[] rest] => EndpointsProbe.Run(fabric, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture), rest.Contains("kill")),
     ["pinning", string fabric] => RunPinning(fabric),
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
@@ -14,6 +18,13 @@ return args switch
     ["mappings"] => MappingProbe.Run(),
     _ => 2,
 };
+
+static IRmaContext OpenFabric(string fabric, string[] words, Action<RmaEndpointOptions> configure) => Fabric.Open(fabric, o =>
+{
+    configure(o.Endpoint);
+    if (words.SingleOrDefault(static w => w.StartsWith("service=", StringComparison.Ordinal)) is { } service)
+        o.Service = service["service=".Length..];
+});
 
 static int RunPinning(string fabric)
 {

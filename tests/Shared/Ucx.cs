@@ -24,6 +24,12 @@ public static class UcxFabric
         ? list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
         : [Tcp, TcpWithoutErrorHandling, SharedMemory, Everything];
 
+    /// <summary>For tests that need one, whichever.</summary>
+    public static string Any => All[0];
+
+    /// <summary>Peers that are gone are reported.</summary>
+    public static bool HasErrorHandling(string fabric) => Options(fabric).ErrorHandling == UcxErrorHandling.Peer;
+
     public static UcxOptions Options(string fabric)
     {
         if (fabric.Split('@') is [string transports, string devices])

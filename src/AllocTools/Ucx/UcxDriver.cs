@@ -78,6 +78,9 @@ internal sealed unsafe class UcxDriver : RmaEndpointDriver
 
     public override int WaitDescriptor => _waitDescriptor;
 
+    /// <inheritdoc cref="UcxPoster.MostFlushes"/>
+    public int MostFlushes => _poster.MostFlushes;
+
     /// <summary>The worker goes on with what is outstanding until it is destroyed, and peers may still be sent what was taken for sent.</summary>
     public override bool MustRecallBeforeClosing => true;
 

@@ -19,6 +19,16 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
     /// <summary>Writes wait for a turn to flush them.</summary>
     public bool HasDue => _due.Any;
 
+    /// <summary>How many flushes there were at the same time, at the most.</summary>
+    public int MostFlushes
+    {
+        get
+        {
+            lock (_flushGate)
+                return _flushes.Count;
+        }
+    }
+
     /// <summary>A message is outstanding, there or here.</summary>
     public bool HasMessages => Array.Exists(_posted, static p => p.IsOutstanding && p.Kind is RmaOperationKind.Send or RmaOperationKind.Receive);
 

@@ -114,7 +114,7 @@ internal sealed unsafe class FakeLibrary
     {
         string library = System.IO.Path.Combine(Folder.Value, "libfake.so");
         string sources = System.IO.Path.Combine(Repository.Root, "tests", "AllocTools.Libfabric.Tests", "Faked", "native");
-        NativeProgram.Execute(
+        NativeLayout.Execute(
             "cc", ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-shared", "-fPIC", "-pthread", "-o", library, .. Directory.GetFiles(sources, "*.c")]);
         return library;
     }

@@ -1,5 +1,6 @@
 using System.Reflection;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Interop;
@@ -33,7 +34,7 @@ public sealed class LayoutTests(NativeProgramFixture fixture) : IClassFixture<Na
         Assert.All(NativeBinding.Structs, type =>
         {
             long native = fixture.Native[NativeProgram.KeyOf(type)][0];
-            long ours = NativeBinding.SizeOf(type);
+            long ours = NativeLayout.SizeOf(type);
             if (newer && GrowsLater.ContainsKey(type.Name))
                 Assert.True(native >= ours, $"{type.Name}: {native} bytes in the headers, {ours} here");
             else
@@ -46,7 +47,7 @@ public sealed class LayoutTests(NativeProgramFixture fixture) : IClassFixture<Na
         => Assert.All(NativeBinding.Structs.SelectMany(NativeBinding.FieldsOf), field =>
         {
             long[] native = fixture.Native[NativeProgram.KeyOf(field)];
-            long[] ours = [NativeBinding.OffsetOf(field), NativeBinding.SizeOf(field)];
+            long[] ours = [NativeLayout.OffsetOf(field), NativeBinding.SizeOf(field)];
             Assert.True(
                 native.SequenceEqual(ours),
                 $"{NativeProgram.KeyOf(field)}: offset {native[0]} and {native[1]} bytes in the headers, {ours[0]} and {ours[1]} here");

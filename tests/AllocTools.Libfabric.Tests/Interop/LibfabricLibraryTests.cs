@@ -1,4 +1,5 @@
 using AllocTools.Libfabric.Interop;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Interop;
@@ -156,7 +157,7 @@ public sealed unsafe class LibfabricLibraryTests
             int fi_fabric(struct fi_fabric_attr *a, struct fid_fabric **f, void *c) { return 0; }
             const char *fi_strerror(int e) { sprintf(text, "error %d", e); return text; }
             """);
-        NativeProgram.Execute("cc", "-shared", "-fPIC", "-o", library, source);
+        NativeLayout.Execute("cc", "-shared", "-fPIC", "-o", library, source);
         return library;
     }
 }

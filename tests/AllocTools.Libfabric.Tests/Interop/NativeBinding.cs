@@ -1,8 +1,7 @@
 using System.Reflection;
-using System.Reflection.Emit;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Testing;
 
 namespace AllocTools.Libfabric.Tests.Interop;
 
@@ -42,40 +41,9 @@ internal static class NativeBinding
 
     public static FieldInfo[] FieldsOf(Type type) => type.GetFields(BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance);
 
-    public static long SizeOf(Type type)
-    {
-        DynamicMethod method = new("size", typeof(int), [], typeof(NativeBinding).Module, skipVisibility: true);
-        ILGenerator il = method.GetILGenerator();
-        il.Emit(OpCodes.Sizeof, type.IsPointer || type.IsFunctionPointer ? typeof(nint) : type);
-        il.Emit(OpCodes.Ret);
-        return (int)method.Invoke(null, null)!;
-    }
-
-    /// <summary>The managed offset: Marshal.OffsetOf speaks of the marshalled form and refuses function pointers.</summary>
-    public static long OffsetOf(FieldInfo field)
-    {
-        DynamicMethod method = new("offset", typeof(nint), [typeof(nint)], typeof(NativeBinding).Module, skipVisibility: true);
-        ILGenerator il = method.GetILGenerator();
-        il.Emit(OpCodes.Ldarg_0);
-        il.Emit(OpCodes.Ldflda, field);
-        il.Emit(OpCodes.Conv_U);
-        il.Emit(OpCodes.Ldarg_0);
-        il.Emit(OpCodes.Sub);
-        il.Emit(OpCodes.Ret);
-        nint memory = Marshal.AllocHGlobal(4096); // ldflda touches it
-        try
-        {
-            return (nint)method.Invoke(null, [memory])!;
-        }
-        finally
-        {
-            Marshal.FreeHGlobal(memory);
-        }
-    }
-
     /// <summary>The size of a field; of all its elements where C has an array.</summary>
     public static long SizeOf(FieldInfo field)
-        => SizeOf(field.FieldType) * (field.DeclaringType!.GetCustomAttribute<InlineArrayAttribute>()?.Length ?? 1);
+        => NativeLayout.SizeOf(field.FieldType) * (field.DeclaringType!.GetCustomAttribute<InlineArrayAttribute>()?.Length ?? 1);
 
     private static long ToInt64(object value)
         => value is ulong bits ? unchecked((long)bits) : Convert.ToInt64(value, System.Globalization.CultureInfo.InvariantCulture);

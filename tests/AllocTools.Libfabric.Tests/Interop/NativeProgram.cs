@@ -1,7 +1,7 @@
-using System.Diagnostics;
 using System.Reflection;
 using System.Text;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Testing;
 
 namespace AllocTools.Libfabric.Tests.Interop;
 
@@ -43,27 +43,7 @@ internal static class NativeProgram
 
     /// <summary>Compiles and runs the program.</summary>
     /// <returns>Numbers by key: sizes of structures; offset and size of fields; values of constants; the headers' version.</returns>
-    public static Dictionary<string, long[]> Run()
-    {
-        DirectoryInfo folder = Directory.CreateTempSubdirectory("alloctools-layout-");
-        try
-        {
-            string source = Path.Combine(folder.FullName, "layout.c");
-            string program = Path.Combine(folder.FullName, "layout");
-            File.WriteAllText(source, Source());
-            Execute(
-                "cc", "-std=gnu11", "-Wconversion", "-Wtraditional-conversion", "-Wno-unknown-warning-option", "-Wno-deprecated-declarations", "-Werror",
-                "-o", program, source, "-lfabric");
-            return Execute(program)
-                .Split('\n', StringSplitOptions.RemoveEmptyEntries)
-                .Select(line => line.Split(' '))
-                .ToDictionary(parts => parts[0], parts => parts[1..].Select(long.Parse).ToArray());
-        }
-        finally
-        {
-            folder.Delete(recursive: true);
-        }
-    }
+    public static Dictionary<string, long[]> Run() => NativeLayout.Run(Source(), "-lfabric");
 
     private static string Source()
     {
@@ -121,17 +101,5 @@ internal static class NativeProgram
             : type == typeof(nint) ? "ssize_t"
             : type == typeof(nuint) ? "size_t"
             : "struct " + type.Name;
-    }
-
-    public static string Execute(string program, params string[] arguments)
-    {
-        ProcessStartInfo start = new(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
-        using Process process = Process.Start(start)!;
-        Task<string> errors = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return process.ExitCode == 0
-            ? output
-            : throw new InvalidOperationException($"{program} ended with {process.ExitCode}: {errors.Result}");
     }
 }

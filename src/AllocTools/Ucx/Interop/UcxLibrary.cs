@@ -198,7 +198,8 @@ internal unsafe struct UcxExports
         {
             if (NativeLibrary.TryGetExport(module, name, out nint address))
                 return address;
-            lacks = name;
+            if (lacks.Length == 0)
+                lacks = name;
             return 0;
         }
     }

@@ -1,0 +1,160 @@
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Ucx.Tests;
+
+/// <summary>What only UCX's driver does.</summary>
+public sealed class DriverTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    /// <summary>A flush for each of them would be as many at the same time.</summary>
+    [Theory]
+    [InlineData(RmaProgress.Endpoint)]
+    [InlineData(RmaProgress.Caller)]
+    public async Task ABatchIsFlushedOnceAndNotForEachWrite(RmaProgress progress)
+    {
+        const int Count = 256;
+        using IRmaContext opened = UcxFabric.Open(UcxFabric.Any, o => o.Endpoint.Progress = progress);
+        var context = (UcxContext)opened;
+        RmaEndpointOptions options = new() { Progress = progress };
+        var driver = new UcxDriver(context, options);
+        await using var endpoint = new RmaEndpoint(context, driver, options);
+        await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        using RmaBuffer source = pool.Rent(Count * 64);
+        using RmaBuffer target = pool.Rent(Count * 64);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+        Task first = endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask();
+        await AwaitAsync(first);
+        RmaBatch batch = endpoint.CreateBatch(Count);
+        for (int i = 0; i < Count; i++)
+            batch.Write(source.Slice(i * 64, 64), remote.Slice(i * 64, 64));
+        for (int run = 0; run < 10; run++)
+        {
+            source.Span.Fill((byte)(run + 1));
+            await AwaitAsync(batch.RunAsync(cancellationToken: Token).AsTask());
+            Assert.False(target.Span.ContainsAnyExcept((byte)(run + 1)));
+        }
+        // FI_MORE reaches over some dozens of writes; each of those groups has a flush.
+        Assert.InRange(driver.MostFlushes, 1, Count / 8);
+
+        async Task AwaitAsync(Task task)
+        {
+            while (progress == RmaProgress.Caller && !task.IsCompleted)
+            {
+                endpoint.Poll([]);
+                await Task.Yield();
+            }
+            await task.WaitAsync(TestTime.Seconds(30), Token);
+        }
+    }
+
+    [Fact]
+    public void NothingIsAllocatedForAWriteAReadOrAMessage()
+    {
+        using IRmaContext context = UcxFabric.Open(UcxFabric.Any, o => o.Endpoint.Progress = RmaProgress.Caller);
+        using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite | RmaAccess.RemoteRead, DrainTimeout = TimeSpan.Zero });
+        using IRmaEndpoint endpoint = context.OpenEndpoint();
+        using RmaBuffer source = pool.Rent(4096);
+        using RmaBuffer target = pool.Rent(4096);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
+        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+        using RemoteRegion remote = endpoint.Import(self, exposure.Remote);
+        RmaOperation[] operations = [RmaOperation.Write(source, remote), RmaOperation.Read(source, remote), RmaOperation.WriteAndNotify(source, remote, 7), RmaOperation.Receive(target), RmaOperation.Send(source, self)];
+        var completions = new RmaCompletion[16];
+        var notifications = new RmaNotification[16];
+        for (int i = 0; i < 200; i++)
+            RunAll();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 200; i++)
+            RunAll();
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+
+        void RunAll()
+        {
+            foreach (RmaOperation operation in operations)
+            {
+                while (!endpoint.TryPost(operation))
+                    endpoint.Poll([]);
+            }
+            for (int left = operations.Length; left > 0;)
+                left -= endpoint.Poll(completions);
+            while (endpoint.PollNotifications(notifications) == 0)
+            {
+            }
+        }
+    }
+
+    [Fact]
+    public void TransportsAreFoundInWhatUcxPrints()
+    {
+        const string Printed = """
+            #
+            # UCP context
+            #
+            #     component 1  :  tcp
+            #            md 0  :  component 1  tcp
+            #
+            #      resource 0  :  md 0  dev 0  flags -- tcp/lo
+            #      resource 1  :  md 2  dev 1  flags -a rc_verbs/mlx5_0:1
+            #
+            """;
+        Assert.Equal(["tcp/lo", "rc_verbs/mlx5_0:1"], UcxTransports.Parse(Printed));
+        Assert.True(UcxTransports.LockPages(UcxTransports.Parse(Printed)));
+        Assert.False(UcxTransports.LockPages(["tcp/lo", "posix/memory"]));
+        Assert.Empty(UcxTransports.Parse("in another form"));
+    }
+
+    [Fact]
+    public void WhatIsMissingIsNamedWithItsPackage()
+    {
+        Assert.True(UcxProvider.IsSupported);
+        Assert.Null(UcxProvider.NotSupportedReason);
+        string missing = Assert.Throws<RmaProviderException>(() => UcxFabric.Open(UcxFabric.Any, static o => o.LibraryPath = "/no/such/libucp.so")).Message;
+        Assert.Contains("apt-get install libucx0", missing, StringComparison.Ordinal);
+        // A library that is there, and is another one.
+        string other = Assert.Throws<RmaProviderException>(() => UcxFabric.Open(UcxFabric.Any, static o => o.LibraryPath = "libc.so.6")).Message;
+        Assert.Contains("it has no function ucp_", other, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ARegistrationIsUndoneOnce()
+    {
+        using IRmaContext context = UcxFabric.Open(UcxFabric.Any);
+        byte[] memory = GC.AllocateArray<byte>(4096, pinned: true);
+        IRmaRegistration registration = context.Register(System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0), memory.Length, RmaAccess.RemoteRead);
+        Assert.True(registration.Describe(8, 100, RmaAccess.RemoteRead).IsRaw);
+        Assert.Throws<ArgumentOutOfRangeException>(() => registration.Describe(8, 4096, RmaAccess.RemoteRead));
+        context.Deregister(registration);
+        Assert.Throws<ArgumentException>(() => context.Deregister(registration));
+        using IRmaContext other = UcxFabric.Open(UcxFabric.Any);
+        Assert.Throws<ArgumentException>(() => other.Deregister(registration));
+    }
+
+    /// <summary>Peers come and go while one endpoint lives: what is kept of each is given back.</summary>
+    [Fact]
+    public async Task ManyPeersComeAndGo()
+    {
+        using IRmaContext context = UcxFabric.Open(UcxFabric.Any);
+        await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        await using IRmaEndpoint endpoint = context.OpenEndpoint();
+        using RmaBuffer source = pool.Rent(64);
+        using RmaBuffer target = pool.Rent(64);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        for (int i = 0; i < 50; i++)
+        {
+            await using IRmaEndpoint other = context.OpenEndpoint();
+            RmaPeer peer = endpoint.InsertPeer(other.Address.Span);
+            RemoteRegion remote = endpoint.Import(peer, exposure.Remote);
+            source.Span.Fill((byte)(i + 1));
+            await endpoint.WriteAsync(source, remote, cancellationToken: Token);
+            Assert.False(target.Span.ContainsAnyExcept((byte)(i + 1)));
+            endpoint.RemovePeer(peer);
+            // After its connection, as a caller may.
+            remote.Dispose();
+        }
+    }
+}

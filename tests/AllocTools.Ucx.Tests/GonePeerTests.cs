@@ -1,0 +1,164 @@
+using System.Diagnostics;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Ucx.Tests;
+
+/// <summary>Peers whose process is killed, or hangs.</summary>
+public sealed class GonePeerTests
+{
+    public static TheoryData<string> Fabrics => [.. UcxFabric.All];
+
+    public static TheoryData<string> FabricsThatNotice => [.. UcxFabric.All.Where(UcxFabric.HasErrorHandling)];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AKilledPeerFailsEveryOperationInTimeAndItsBuffersComeBack(string fabric)
+    {
+        TimeSpan timeout = TestTime.Seconds(2);
+        await using LocalSide side = await LocalSide.StartAsync(fabric, o => o.Endpoint.OperationTimeout = timeout);
+        await side.Process.AskAsync("rent 65536 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 65536));
+        RmaBuffer source = side.Pool.Rent(65536);
+        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+        await side.Process.KillAsync();
+
+        await FailsInTimeAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
+        await FailsInTimeAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
+        await FailsInTimeAsync(() => side.Endpoint.ReadAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
+        // What waits for a message that nobody sends any more times out, too.
+        await FailsInTimeAsync(() => side.Endpoint.ReceiveAsync(source, cancellationToken: Token).AsTask(), timeout);
+        source.Dispose();
+        await side.Endpoint.DisposeAsync();
+        Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
+        Assert.Equal(0, side.Pool.GetStatistics().RentedBuffers);
+    }
+
+    /// <summary>Without anything under way, and within a fraction of any time-out.</summary>
+    [Theory]
+    [MemberData(nameof(FabricsThatNotice))]
+    public async Task AKilledPeerIsReportedAndComesBackAsAnotherOne(string fabric)
+    {
+        await using LocalSide side = await LocalSide.StartAsync(fabric, o => o.Endpoint.OperationTimeout = TimeSpan.FromHours(1));
+        await side.Process.AskAsync("rent 4096 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 4096));
+        using RmaBuffer source = side.Pool.Rent(4096);
+        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+        IAsyncEnumerable<RmaPeerLost> losses = side.Endpoint.ReadLostPeersAsync(Token);
+        await side.Process.KillAsync();
+        await foreach (RmaPeerLost lost in losses)
+        {
+            Assert.Equal(side.Peer, lost.Peer);
+            Assert.Contains("its process has ended", lost.Reason, StringComparison.Ordinal);
+            break;
+        }
+        RmaPeerLostException error = await Assert.ThrowsAsync<RmaPeerLostException>(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
+        Assert.Contains("provider 'ucx'", error.Message, StringComparison.Ordinal);
+        await using var next = new PeerProcess("ucx", fabric, "RemoteWrite");
+        RmaPeer peer = side.Endpoint.InsertPeer(Convert.FromBase64String(await next.AskAsync("address")));
+        await next.AskAsync("rent 4096 0");
+        await next.TellAsync("receive 0");
+        await side.Endpoint.SendAsync(source, peer, cancellationToken: Token);
+        Assert.Equal("4096", await next.AnswerAsync());
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task APeerThatIsKilledUnderManyWritesFailsThemAllInTime(string fabric)
+    {
+        TimeSpan timeout = TestTime.Seconds(2);
+        await using LocalSide side = await LocalSide.StartAsync(fabric, o => o.Endpoint.OperationTimeout = timeout);
+        await side.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
+        using (RmaBuffer first = side.Pool.Rent(1 << 20))
+            await side.Endpoint.WriteAsync(first, remote, cancellationToken: Token);
+        await side.Process.SuspendAsync();
+        RmaBuffer[] sources = [.. Enumerable.Range(0, 64).Select(_ => side.Pool.Rent(1 << 20))];
+        Task[] writes = [.. sources.Select(s => side.Endpoint.WriteAsync(s, remote, cancellationToken: Token).AsTask())];
+        await side.Process.KillAsync();
+        var clock = Stopwatch.StartNew();
+        int failed = 0;
+        foreach (Task write in writes)
+        {
+            if (await Record.ExceptionAsync(() => write) is { } error)
+            {
+                Assert.IsAssignableFrom<RmaOperationException>(error);
+                failed++;
+            }
+        }
+        Assert.True(clock.Elapsed < timeout + TestTime.Seconds(10), $"it took {clock.Elapsed}");
+        Assert.True(failed > 0);
+        foreach (RmaBuffer source in sources)
+            source.Dispose();
+        Assert.Equal(0, side.Pool.GetStatistics().RentedBuffers);
+        await side.Endpoint.DisposeAsync();
+        Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
+    }
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task APeerThatHangsTimesOutAndItsBufferIsQuarantinedUntilItGoesOn(string fabric)
+    {
+        TimeSpan timeout = TestTime.Seconds(1);
+        await using LocalSide side = await LocalSide.StartAsync(fabric, o => o.Endpoint.OperationTimeout = timeout);
+        await side.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
+        RmaBuffer source = side.Pool.Rent(1 << 20);
+        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+        await side.Process.SuspendAsync();
+        Exception? error = await Record.ExceptionAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
+        Assert.Equal(1, side.Pool.GetStatistics().RentedBuffers);
+        side.Process.Resume();
+        Assert.IsType<RmaTimeoutException>(error);
+        Assert.Contains($"{timeout.TotalSeconds} s", error.Message, StringComparison.Ordinal);
+        source.Dispose();
+        Assert.True(SpinWait.SpinUntil(() => side.Pool.GetStatistics() is { QuarantinedBuffers: 0, RentedBuffers: 0 }, TestTime.Seconds(30)), "the buffer stays in quarantine though its peer goes on");
+        using RmaBuffer other = side.Pool.Rent(1 << 20);
+        await side.Endpoint.WriteAsync(other, remote, timeout: TestTime.Seconds(20), cancellationToken: Token);
+    }
+
+    /// <summary>Closing waits for what a peer can still be sent, for a while.</summary>
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AnEndpointClosesWhileItsPeerHangs(string fabric)
+    {
+        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        await side.Process.AskAsync("rent 1048576 0");
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
+        RmaBuffer source = side.Pool.Rent(1 << 20);
+        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
+        await side.Process.SuspendAsync();
+        Task[] writes = [.. Enumerable.Range(0, 8).Select(_ => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask())];
+        await side.Endpoint.DisposeAsync().AsTask().WaitAsync(TestTime.Seconds(20), Token);
+        foreach (Task write in writes)
+            await Assert.ThrowsAsync<RmaOperationException>(() => write);
+        source.Dispose();
+        Assert.True(SpinWait.SpinUntil(() => side.Pool.GetStatistics() is { QuarantinedBuffers: 0, RentedBuffers: 0 }, TestTime.Seconds(30)));
+        side.Process.Resume();
+    }
+
+    /// <summary>A completed send says that its buffer is free; closing must not drop what has not been sent.</summary>
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task WhatWasSentBeforeAnEndpointClosesArrives(string fabric)
+    {
+        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        await side.Process.AskAsync("rent 8192 0");
+        using RmaBuffer message = side.Pool.Rent(8192);
+        for (int i = 0; i < 100; i++)
+            await side.Endpoint.SendAsync(message.Slice(0, 4000 + i), side.Peer, cancellationToken: Token);
+        await side.Endpoint.DisposeAsync();
+        for (int i = 0; i < 100; i++)
+            Assert.Equal($"{4000 + i}", await side.Process.AskAsync("receive 0"));
+    }
+
+    private static async Task FailsInTimeAsync(Func<Task> operation, TimeSpan timeout)
+    {
+        var clock = Stopwatch.StartNew();
+        RmaOperationException error = await Assert.ThrowsAnyAsync<RmaOperationException>(operation);
+        Assert.True(error.ErrorCode > 0);
+        Assert.True(clock.Elapsed < timeout + TestTime.Seconds(10), $"it took {clock.Elapsed}: {error.Message}");
+    }
+}
