@@ -1,6 +1,7 @@
 using AllocTools;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
+using AllocTools.Ucx;
 using WorkerService.Application;
 using WorkerService.Jobs;
 using WorkerService.Observing;
@@ -11,12 +12,23 @@ return await SampleApplication.RunAsync(args, static builder =>
     IConfigurationSection pool = builder.Configuration.GetSection("AllocTools");
     TransferOptions transfer = builder.Services.AddTransferOptions(builder.Configuration.GetSection("Transfer"));
 
-    if (LibfabricProvider.IsSupported || pool["Provider:LibraryPath"] is not null)
+    if (pool["Provider:Provider"] == "ucx")
+    {
+        if (transfer.Role == TransferRole.Drill)
+            throw new UsageException("The role drill runs on libfabric; leave --provider ucx out.");
+        builder.Services.AddRmaMemoryPool<UcxProvider>(pool)
+            .RequireSection()
+            .Configure(options => options.Access = AccessOf(transfer))
+            // TCP would listen at the addresses of all devices.
+            .ConfigureProvider<UcxOptions>(options => options.Devices ??= pool["Provider:Domain"] ?? (pool["Provider:Node"] == "127.0.0.1" ? "lo" : null));
+        builder.Services.AddTransfer(transfer);
+    }
+    else if (LibfabricProvider.IsSupported || pool["Provider:LibraryPath"] is not null)
     {
         // One side is here; the other one is in a process that this one starts, or on another machine.
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(pool)
             .RequireSection()
-            .Configure(options => options.Access = transfer.Role is TransferRole.Both or TransferRole.Sender ? RmaAccess.Local : RmaAccess.RemoteWrite);
+            .Configure(options => options.Access = AccessOf(transfer));
         if (transfer.Role == TransferRole.Drill)
             builder.Services.AddRmaMemoryPool<HostProvider>(DrillJob.LockedPool, builder.Configuration.GetSection("Locked")).RequireSection();
         builder.Services.AddTransfer(transfer);
@@ -31,3 +43,5 @@ return await SampleApplication.RunAsync(args, static builder =>
 
     builder.AddTelemetry();
 });
+
+static RmaAccess AccessOf(TransferOptions transfer) => transfer.Role is TransferRole.Both or TransferRole.Sender ? RmaAccess.Local : RmaAccess.RemoteWrite;

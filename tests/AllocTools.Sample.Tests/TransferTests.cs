@@ -54,6 +54,23 @@ public sealed class TransferTests : IDisposable
         Assert.All(result.Row("bytes registered"), b => Assert.InRange(b, 1, 8 << 20));
     }
 
+    /// <summary>As the environment tells UCX what it may use.</summary>
+    [Theory]
+    [InlineData("UCX_TLS=tcp")]
+    [InlineData("UCX_TLS=shm,self", "--AllocTools:Provider:ErrorHandling=None")]
+    public async Task AFileArrivesWholeByUcx(string transports, params string[] options)
+    {
+        string file = _source.Write("data.bin", (10 << 20) + 12345);
+        await using var sample = new SampleProcess(["env", transports], [.. SampleProcess.On("ucx"), .. options, "--file", file, "--output", _target.Path]);
+        SampleResult result = await sample.EndAsync();
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains("over ucx", result.Output, StringComparison.Ordinal);
+        Assert.Contains("the same on both sides", result.Output, StringComparison.Ordinal);
+        AssertSame(file);
+        Assert.Equal([0L, 0L], result.Row("registrations made after warm-up"));
+        Assert.Equal(result.Row("rents"), result.Row("hits"));
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
