@@ -164,4 +164,22 @@ public sealed class TwoProcessTests
         await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
         Assert.Equal("0606", await side.Process.AskAsync("peek 0 4094 2"));
     }
+
+    /// <summary>The target's own thread copies what has come, to wherever it is told.</summary>
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AWriteToWhereNothingIsMappedEndsTheTargetsProcess(string fabric)
+    {
+        await using LocalSide side = await LocalSide.StartAsync(fabric, o => o.Endpoint.OperationTimeout = TestTime.Seconds(2));
+        if (side.Pool.Context.Traits.LocksPages)
+            return;
+        await side.Process.AskAsync("rent 4096 1");
+        RemoteMemory known = await side.ExposedAsync(0, 0, 4096);
+        RemoteMemory forged = new RemoteMemory(4096, 64, known.RawKey, known.RawBase, RmaAccess.RemoteWrite).Of(known.Transport!);
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, forged);
+        using RmaBuffer source = side.Pool.Rent(64);
+        await Assert.ThrowsAnyAsync<RmaOperationException>(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
+        // SIGSEGV, or SIGABRT where the runtime has something to say before.
+        Assert.Contains((await side.Process.EndAsync()).ExitCode, new[] { 128 + 11, 128 + 6 });
+    }
 }
