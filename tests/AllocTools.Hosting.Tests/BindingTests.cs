@@ -3,6 +3,7 @@ using System.Reflection;
 using AllocTools.HostMemory;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.Libfabric;
+using AllocTools.Mpi;
 using AllocTools.Ucx;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -107,6 +108,46 @@ public sealed class BindingTests
           }
         }
         """;
+
+    private const string MpiJson = """
+        {
+          "AllocTools": {
+            "Provider": {
+              "Implementation": "openmpi",
+              "LibraryPath": "/opt/libmpi.so",
+              "StartTimeout": "5 min",
+              "Settings": { "OMPI_MCA_osc_rdma_max_attach": "256", "UCX_TLS": "tcp" },
+              "Endpoint": {
+                "Progress": "Caller",
+                "Continuations": "Inline",
+                "OperationTimeout": "3 min",
+                "MaxOutstanding": 22,
+                "MaxMessageLength": "2 MiB",
+                "MaxNotifications": 11,
+                "SpinTime": "9 us",
+                "LongestPause": "40 ms"
+              }
+            }
+          }
+        }
+        """;
+
+    [Fact]
+    public void Every_option_of_MPI_binds()
+    {
+        MpiOptions options = Bind<MpiProvider, MpiOptions>(MpiJson);
+
+        AssertEveryPropertyIsSet(options, new MpiOptions());
+        Assert.Equal(MpiImplementation.OpenMpi, options.Implementation);
+        Assert.Equal("/opt/libmpi.so", options.LibraryPath);
+        Assert.Equal(TimeSpan.FromMinutes(5), options.StartTimeout);
+        Assert.Equal("256", options.Settings["OMPI_MCA_osc_rdma_max_attach"]);
+        Assert.Equal("tcp", options.Settings["UCX_TLS"]);
+        Assert.Equal(2, options.Settings.Count);
+        AssertEveryPropertyIsSet(options.Endpoint, new RmaEndpointOptions());
+        Assert.Equal(22, options.Endpoint.MaxOutstanding);
+        Assert.Equal(TimeSpan.FromMilliseconds(40), options.Endpoint.LongestPause);
+    }
 
     [Fact]
     public void Every_option_of_a_pool_binds()

@@ -3,6 +3,7 @@ using AllocTools.HostMemory;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.Libfabric;
+using AllocTools.Mpi;
 using AllocTools.Providers;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -188,6 +189,7 @@ public sealed class ConfigurationTests
         AssertSame(OptionKeys.Pool.Where(k => k.Name != OptionKeys.AllowUnknownKeys), typeof(RmaMemoryPoolOptions));
         AssertSame(HostProvider.Descriptor.Keys, typeof(HostProviderOptions));
         AssertSame(LibfabricProvider.Descriptor.Keys, typeof(LibfabricOptions));
+        AssertSame(MpiProvider.Descriptor.Keys, typeof(MpiOptions));
         AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.SizeClasses)), typeof(SizeClassOptions));
         AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.SizeClassRange)), typeof(SizeClassRangeOptions));
         AssertSame(KeysOf(LibfabricProvider.Descriptor.Keys, nameof(LibfabricOptions.Endpoint)), typeof(LibfabricEndpointOptions));

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using AllocTools.HostMemory;
+using AllocTools.Mpi;
 using AllocTools.Regions;
 using AllocTools.Testing;
 
@@ -19,7 +20,10 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
     private IRmaEndpoint? _endpoint;
     private RmaPeer _peer;
 
-    public int Run()
+    public int Run() => Run(Console.In, Console.Out, static _ => { });
+
+    /// <summary>Does what lines say, and answers there.</summary>
+    public int Run(TextReader lines, TextWriter answers, Action<IRmaEndpoint> onOpened)
     {
         using IRmaContext context = open(o =>
         {
@@ -35,7 +39,8 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
         using IRmaEndpoint endpoint = context.OpenEndpoint();
         _pool = pool;
         _endpoint = endpoint;
-        while (Console.In.ReadLine() is { } line)
+        onOpened(endpoint);
+        while (lines.ReadLine() is { } line)
         {
             string answer;
             try
@@ -46,8 +51,8 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
             {
                 answer = $"error {e.Message.ReplaceLineEndings(" ")}";
             }
-            Console.Out.WriteLine(answer);
-            Console.Out.Flush();
+            answers.WriteLine(answer);
+            answers.Flush();
         }
         return 0;
     }
@@ -87,6 +92,15 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
             case ["write", var id, var remote]:
                 using (RemoteRegion region = _endpoint!.Import(_peer, RemoteMemory.Read(Convert.FromBase64String(remote))))
                     _endpoint.WriteAsync(Buffer(id).Slice(0, region.Length), region).AsTask().GetAwaiter().GetResult();
+                return "ok";
+            case ["read", var id, var remote]:
+                using (RemoteRegion region = _endpoint!.Import(_peer, RemoteMemory.Read(Convert.FromBase64String(remote))))
+                    _endpoint.ReadAsync(Buffer(id).Slice(0, region.Length), region).AsTask().GetAwaiter().GetResult();
+                return "ok";
+            case ["connect", var rank]:
+                // MPI gives each rank the addresses of all.
+                IReadOnlyList<ReadOnlyMemory<byte>> addresses = ((MpiEndpoint)_endpoint!).ExchangeAsync(_endpoint.Address).GetAwaiter().GetResult();
+                _peer = _endpoint.InsertPeer(addresses[int.Parse(rank, CultureInfo.InvariantCulture)].Span);
                 return "ok";
             case ["receive", var id]:
                 return _endpoint!.ReceiveAsync(Buffer(id)).AsTask().GetAwaiter().GetResult().Length.ToString(CultureInfo.InvariantCulture);

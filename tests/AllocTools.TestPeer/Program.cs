@@ -15,6 +15,9 @@ return args switch
     ["late-worker"] => LateWorker.RunHost(),
     ["socket"] => await SocketPeer.RunAsync(),
     ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),
+    ["mpi", string port, .. string[] rest] => MpiRank.Run(int.Parse(port, CultureInfo.InvariantCulture), rest),
+    ["mpi-open", string implementation, string seconds] => MpiRank.OpenOnce(implementation, seconds),
+    ["mpi-companion"] => MpiRank.Accompany(),
     ["mappings"] => MappingProbe.Run(),
     _ => 2,
 };

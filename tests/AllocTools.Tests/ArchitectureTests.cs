@@ -49,7 +49,7 @@ public sealed class ArchitectureTests
 
     [Fact]
     public void InteropKnowsNothingElseOfTheCore() =>
-        CheckReferences(n => n.EndsWith(".Interop", StringComparison.Ordinal), n => n is "AllocTools.Interop" or "AllocTools.Libfabric.Interop" or "AllocTools.Ucx.Interop");
+        CheckReferences(n => n.EndsWith(".Interop", StringComparison.Ordinal), n => n is "AllocTools.Interop" or "AllocTools.Libfabric.Interop" or "AllocTools.Ucx.Interop" or "AllocTools.Mpi.Interop");
 
     [Fact]
     public void PoolingKnowsNoProvider() =>
@@ -69,7 +69,7 @@ public sealed class ArchitectureTests
     [Fact]
     public void EndpointsKnowNoTransport() => CheckReferences(n => n.StartsWith("AllocTools.Endpoints", StringComparison.Ordinal), n => !IsProvider(n));
 
-    private static readonly string[] Providers = ["AllocTools.Libfabric", "AllocTools.HostMemory", "AllocTools.Ucx"];
+    private static readonly string[] Providers = ["AllocTools.Libfabric", "AllocTools.HostMemory", "AllocTools.Mpi", "AllocTools.Ucx"];
 
     private static bool IsProvider(string name) => Providers.Any(p => name == p || name.StartsWith(p + ".", StringComparison.Ordinal));
 

@@ -1,5 +1,6 @@
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
+using AllocTools.Mpi;
 using AllocTools.Ucx;
 
 namespace AllocTools.Providers;
@@ -9,7 +10,7 @@ internal static class LibraryProviders
 {
     /// <summary>Their names; those in subsections with their path.</summary>
     public static IReadOnlyCollection<string> Keys { get; } =
-        [.. new[] { PathsOf("", LibfabricOptionKeys.All), PathsOf("", HostProviderOptionKeys.All), PathsOf("", UcxOptionKeys.All) }
+        [.. new[] { PathsOf("", LibfabricOptionKeys.All), PathsOf("", HostProviderOptionKeys.All), PathsOf("", UcxOptionKeys.All), PathsOf("", MpiOptionKeys.All) }
             .SelectMany(static paths => paths).Distinct(StringComparer.OrdinalIgnoreCase)];
 
     private static IEnumerable<string> PathsOf(string section, IEnumerable<RmaOptionKey> keys) =>

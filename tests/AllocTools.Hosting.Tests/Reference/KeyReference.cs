@@ -4,6 +4,7 @@ using System.Reflection;
 using AllocTools.HostMemory;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Libfabric;
+using AllocTools.Mpi;
 using AllocTools.Providers;
 using AllocTools.Ucx;
 using AllocTools.Validation;
@@ -21,8 +22,10 @@ internal static class KeyReference
 
     public static IReadOnlyList<ReferenceKey> Ucx { get; } = KeysOf("Provider:", UcxProvider.Descriptor.Keys, new UcxOptions(), isPool: false);
 
+    public static IReadOnlyList<ReferenceKey> Mpi { get; } = KeysOf("Provider:", MpiProvider.Descriptor.Keys, new MpiOptions(), isPool: false);
+
     /// <summary>Those of all providers of the library. What has the same path has the same rules.</summary>
-    public static IEnumerable<ReferenceKey> Providers => Libfabric.Concat(Host).Concat(Ucx);
+    public static IEnumerable<ReferenceKey> Providers => Libfabric.Concat(Host).Concat(Ucx).Concat(Mpi);
 
     private static ReferenceKey[] KeysOf(string path, IReadOnlyList<RmaOptionKey> keys, object defaults, bool isPool) =>
         [.. keys.Select(key => Of(path, key, defaults, isPool))];

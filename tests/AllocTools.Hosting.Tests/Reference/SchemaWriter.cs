@@ -65,7 +65,7 @@ internal static class SchemaWriter
             RmaOptionKind.Map => new JsonObject
             {
                 ["type"] = "object",
-                ["propertyNames"] = new JsonObject { ["pattern"] = "^(FI|UCX)_" },
+                ["propertyNames"] = new JsonObject { ["pattern"] = "^(FI|MPICH|MPIR|OMPI|PMIX|PRTE|UCX)_" },
                 ["additionalProperties"] = new JsonObject { ["type"] = new JsonArray("string", "integer", "boolean") },
             },
             _ => throw new InvalidOperationException($"The kind {key.Key.Kind} of {key.Path} has no schema here."),

@@ -1,0 +1,19 @@
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Diagnostics;
+
+/// <summary>What is said of MPI.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(70, LogLevel.Information, "Opened provider '{Provider}' as rank {Rank} of {Size} ({Library}).")]
+    public static partial void MpiOpened(ILogger logger, string provider, int rank, int size, string library);
+
+    [LoggerMessage(71, LogLevel.Warning, "MPI's setting {Name}={Value} comes too late: MPI was initialized in this process before. Set it in the environment.")]
+    public static partial void MpiSettingTooLate(ILogger logger, string name, string value);
+
+    [LoggerMessage(72, LogLevel.Debug, "MPI's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
+    public static partial void MpiSettingKept(ILogger logger, string name, string value);
+
+    [LoggerMessage(73, LogLevel.Warning, "MPI is not finalized: {Why}. The process ends without it, and mpirun may end the other ranks.")]
+    public static partial void MpiNotFinalized(ILogger logger, string why);
+}

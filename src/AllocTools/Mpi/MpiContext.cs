@@ -1,0 +1,88 @@
+using AllocTools.Endpoints;
+using AllocTools.Mpi.Interop;
+using AllocTools.Regions;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Mpi;
+
+/// <summary>Attaches memory to the process's window, and opens endpoints.</summary>
+internal sealed class MpiContext : RmaContext
+{
+    /// <summary>The longest read, write or message at once: MPI counts in 32-bit integers with a sign.</summary>
+    public const long LongestPart = 1L << 30;
+
+    private readonly MpiJob _job;
+    private readonly MpiOptions _options;
+
+    public MpiContext(MpiJob job, MpiOptions options, ILogger logger)
+        : base(logger)
+    {
+        _job = job;
+        _options = options;
+        Traits = new RmaProviderTraits
+        {
+            ProviderName = NameOf(job.Library.Implementation),
+            Addressing = RmaAddressing.VirtualAddress,
+            ProviderSelectsKey = true,
+            RemoteAccess = true,
+            // A window has no keys. Open MPI refuses what is not attached; MPICH does not look.
+            RemoteAccessEnforced = false,
+            DeliveryComplete = true,
+            SendersAreKnown = true,
+            NotificationSize = sizeof(ulong),
+            OptimalRegistrations = job.Memory.Limit,
+            MaxMessageSize = LongestPart,
+            LibraryVersion = job.Library.Version,
+        };
+    }
+
+    public override RmaProviderTraits Traits { get; }
+
+    /// <summary>The value of the tag <c>rma.provider</c>.</summary>
+    public static string NameOf(MpiImplementation implementation) => implementation == MpiImplementation.OpenMpi ? "openmpi" : "mpich";
+
+    public override IRmaRegistration Register(nint address, long length, RmaAccess access)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(address);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        ThrowIfClosed();
+        return new MpiRegistration(Description, _job.Memory.Attach(address, length), address, length);
+    }
+
+    public override void Deregister(IRmaRegistration registration)
+    {
+        if (registration is not MpiRegistration own)
+            throw new ArgumentException("The registration was not made by this provider.", nameof(registration));
+        _job.Memory.Detach(own.Range);
+    }
+
+    public override IRmaEndpoint OpenEndpoint()
+    {
+        ThrowIfClosed();
+        var driver = new MpiDriver(_job, Traits, _options.Endpoint.MaxOutstanding);
+        try
+        {
+            return new MpiEndpoint(this, _job, driver, _options.Endpoint);
+        }
+        catch
+        {
+            driver.Close(isRecalled: true);
+            throw;
+        }
+    }
+
+    protected override void Close() => _job.Close();
+
+    /// <summary>Memory that is attached.</summary>
+    private sealed class MpiRegistration(TransportDescription transport, AttachedMemory.Range range, nint address, long length) : IRmaRegistration
+    {
+        public AttachedMemory.Range Range => range;
+
+        // There are no keys; which memory it is, the address says.
+        public RemoteMemory Describe(long offset, long partLength, RmaAccess access)
+        {
+            RangeCheck.ThrowIfOutside(offset, partLength, length);
+            return new RemoteMemory((ulong)(range.RemoteAddress + (address - range.Address)) + (ulong)offset, partLength, key: 0, access).Of(transport);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+using System.Runtime.InteropServices;
+using AllocTools.Mpi.Interop;
+
+namespace AllocTools.Mpi;
+
+/// <summary>Gives every rank something of each rank: MPI_Iallgather of the lengths, and MPI_Iallgatherv of the bytes.</summary>
+internal static class MpiExchange
+{
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(1);
+
+    // Collective calls come in the same order in all ranks: one exchange of this process after the other.
+    private static readonly SemaphoreSlim Order = new(1);
+
+    public static async Task<IReadOnlyList<ReadOnlyMemory<byte>>> RunAsync(MpiJob job, ReadOnlyMemory<byte> own)
+    {
+        await Order.WaitAsync().ConfigureAwait(false);
+        try
+        {
+            int[] lengths = await GatherLengthsAsync(job, own.Length).ConfigureAwait(false);
+            byte[] all = await GatherAsync(job, own, lengths).ConfigureAwait(false);
+            var parts = new ReadOnlyMemory<byte>[lengths.Length];
+            int start = 0;
+            for (int rank = 0; rank < parts.Length; rank++)
+            {
+                parts[rank] = all.AsMemory(start, lengths[rank]);
+                start += lengths[rank];
+            }
+            return parts;
+        }
+        finally
+        {
+            Order.Release();
+        }
+    }
+
+    private static async Task<int[]> GatherLengthsAsync(MpiJob job, int length)
+    {
+        // Pinned until MPI is done with them, which it is here.
+        byte[] own = GC.AllocateUninitializedArray<byte>(sizeof(int), pinned: true);
+        byte[] all = GC.AllocateUninitializedArray<byte>(sizeof(int) * job.Size, pinned: true);
+        BitConverter.TryWriteBytes(own, length);
+        await WaitAsync(job, Start()).ConfigureAwait(false);
+        return MemoryMarshal.Cast<byte, int>(all).ToArray();
+
+        unsafe nint Start()
+        {
+            nint request;
+            MpiLibrary library = job.Library;
+            job.Check(
+                library.Calls.MPI_Iallgather(Marshal.UnsafeAddrOfPinnedArrayElement(own, 0).ToPointer(), own.Length, library.Byte, Marshal.UnsafeAddrOfPinnedArrayElement(all, 0).ToPointer(), own.Length, library.Byte, job.Communicator, &request),
+                "MPI_Iallgather");
+            return request;
+        }
+    }
+
+    private static async Task<byte[]> GatherAsync(MpiJob job, ReadOnlyMemory<byte> own, int[] lengths)
+    {
+        byte[] sent = GC.AllocateUninitializedArray<byte>(Math.Max(own.Length, 1), pinned: true);
+        byte[] all = GC.AllocateUninitializedArray<byte>(Math.Max(lengths.Sum(), 1), pinned: true);
+        int[] counts = GC.AllocateUninitializedArray<int>(lengths.Length, pinned: true);
+        int[] starts = GC.AllocateUninitializedArray<int>(lengths.Length, pinned: true);
+        own.CopyTo(sent);
+        for (int rank = 0, start = 0; rank < lengths.Length; start += lengths[rank++])
+            (counts[rank], starts[rank]) = (lengths[rank], start);
+        await WaitAsync(job, Start()).ConfigureAwait(false);
+        GC.KeepAlive(sent);
+        GC.KeepAlive(counts);
+        GC.KeepAlive(starts);
+        return all;
+
+        unsafe nint Start()
+        {
+            nint request;
+            MpiLibrary library = job.Library;
+            job.Check(
+                library.Calls.MPI_Iallgatherv(
+                    Marshal.UnsafeAddrOfPinnedArrayElement(sent, 0).ToPointer(),
+                    own.Length,
+                    library.Byte,
+                    Marshal.UnsafeAddrOfPinnedArrayElement(all, 0).ToPointer(),
+                    (int*)Marshal.UnsafeAddrOfPinnedArrayElement(counts, 0),
+                    (int*)Marshal.UnsafeAddrOfPinnedArrayElement(starts, 0),
+                    library.Byte,
+                    job.Communicator,
+                    &request),
+                "MPI_Iallgatherv");
+            return request;
+        }
+    }
+
+    private static async Task WaitAsync(MpiJob job, nint request)
+    {
+        while (!job.IsDone(ref request, "the exchange"))
+            await Task.Delay(Pause).ConfigureAwait(false);
+    }
+}

@@ -1,0 +1,281 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using AllocTools.Diagnostics;
+using AllocTools.Interop;
+using AllocTools.Mpi.Interop;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Mpi;
+
+/// <summary>The process as a rank of a job: MPI, initialized once, with one communicator and one dynamic window for all contexts.</summary>
+/// <remarks>
+/// <para>
+/// Static because MPI is: it is initialized once a process, can't be started again after MPI_Finalize, and a process is one rank
+/// however many pools it has. What is collective, which means that every rank must call it, and in the same order, is called
+/// when the first context of a process is opened, and at the end of the process: a communicator of this library's own, and the window, to which
+/// contexts attach their memory. All ranks of the job must open a context then; until the last one has, the others wait, for
+/// <see cref="MpiOptions.StartTimeout"/> at the most. Contexts that are opened later call nothing that is collective, so their order is each rank's own.
+/// </para>
+/// <para>
+/// Where the application has initialized MPI itself it finalizes it, too. Else MPI is finalized when the process ends, by the
+/// thread that has initialized it. MPI waits there until all ranks end.
+/// </para>
+/// </remarks>
+internal sealed unsafe class MpiJob
+{
+    private const int FewestRanksOfOpenMpi = 2;
+
+    private static readonly Lock Gate = new();
+    private static readonly TimeSpan LeaveTime = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(1);
+    private static MpiJob? s_current;
+
+    private readonly ILogger _logger;
+    private readonly MpiThread _thread;
+    private readonly Task _started;
+    private nint _duplicate;
+    private nint _window;
+    private bool _ownsMpi;
+    private int _contexts;
+    private volatile bool _isEnding;
+
+    private MpiJob(MpiLibrary library, ILogger logger)
+    {
+        Library = library;
+        _logger = logger;
+        Router = new MpiRouter(this);
+        Memory = new AttachedMemory(this);
+        _thread = new MpiThread(() => Router.NeedsThread(Volatile.Read(ref _contexts)), Look);
+        _started = _thread.RunAsync(Start);
+    }
+
+    public MpiLibrary Library { get; }
+
+    /// <summary>The communicator of this library, with all ranks.</summary>
+    public nint Communicator => _duplicate;
+
+    public nint Window => _window;
+
+    public int Rank { get; private set; }
+
+    /// <summary>How many ranks the job has.</summary>
+    public int Size { get; private set; }
+
+    /// <summary>A random number that all ranks of the job have, and none of another job.</summary>
+    public ulong Number { get; private set; }
+
+    /// <summary>Distributes what arrives.</summary>
+    public MpiRouter Router { get; }
+
+    public AttachedMemory Memory { get; }
+
+    /// <summary>The process ends: no call into MPI may begin any more.</summary>
+    public bool IsEnding => _isEnding;
+
+    /// <summary>The job of this process; starts it where that has not been done.</summary>
+    /// <exception cref="RmaProviderException">MPI is missing, or the process is no rank that can work; the message says what to do.</exception>
+    public static MpiJob Open(MpiOptions options, ILogger logger)
+    {
+        MpiJob job;
+        lock (Gate)
+        {
+            job = s_current ??= Load(options, logger);
+        }
+        job.ThrowIfUnfit(options);
+        job.WaitUntilStarted(options.StartTimeout);
+        Interlocked.Increment(ref job._contexts);
+        return job;
+    }
+
+    /// <summary>A context is closed.</summary>
+    public void Close() => Interlocked.Decrement(ref _contexts);
+
+    /// <summary>There may be work for the job's thread.</summary>
+    public void WakeThread() => _thread.Wake();
+
+    /// <summary>Throws where a call has failed.</summary>
+    public void Check(int error, string operation, string advice = "")
+    {
+        if (error != MpiConstants.MPI_SUCCESS)
+            throw MpiErrors.Provider(Library, operation, error, advice);
+    }
+
+    private static MpiJob Load(MpiOptions options, ILogger logger)
+    {
+        MpiEnvironment.ApplyDefaults();
+        MpiLibrary library = MpiResolver.TryLoad(options.Implementation, options.LibraryPath, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason)
+            ?? throw new RmaProviderException(reason);
+        return new MpiJob(library, logger);
+    }
+
+    private void ThrowIfUnfit(MpiOptions options)
+    {
+        if (options.Implementation != MpiImplementation.Any && options.Implementation != Library.Implementation)
+            throw new RmaProviderException($"Implementation is {options.Implementation}, but this process uses {MpiResolver.NameOf(Library.Implementation)} already, and a process uses one MPI. Set the same for all its pools.");
+    }
+
+    private void WaitUntilStarted(TimeSpan limit)
+    {
+        if (_isEnding)
+            throw new RmaProviderException("MPI can't be used: the process is about to end.");
+        try
+        {
+            _started.WaitAsync(limit).GetAwaiter().GetResult();
+        }
+        catch (TimeoutException)
+        {
+            throw new RmaProviderException(
+                $"Not all ranks of the MPI job have opened the provider within {limit.TotalSeconds:0.###} s: every one must, for the window that memory is attached to is made by all ranks together. "
+                + "See that each rank opens a pool or a context on MpiProvider, or raise Provider:StartTimeout.");
+        }
+    }
+
+    private void Start()
+    {
+        Initialize();
+        Duplicate();
+        int rank, size;
+        Check(Library.Calls.MPI_Comm_rank(_duplicate, &rank), "MPI_Comm_rank");
+        Check(Library.Calls.MPI_Comm_size(_duplicate, &size), "MPI_Comm_size");
+        (Rank, Size) = (rank, size);
+        if (Library.Implementation == MpiImplementation.OpenMpi && size < FewestRanksOfOpenMpi)
+        {
+            throw new RmaProviderException(
+                "Open MPI has no dynamic windows in a job of one rank: start the process with mpirun, with two ranks at least (mpirun -n 2), or use MPICH.");
+        }
+        ulong number = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+        Check(Library.Calls.MPI_Bcast(&number, sizeof(ulong), Library.Byte, 0, _duplicate), "MPI_Bcast");
+        Number = number;
+        Router.Configure(LargestTag());
+        CreateWindow();
+    }
+
+    private void Initialize()
+    {
+        int is_it;
+        Check(Library.Calls.MPI_Finalized(&is_it), "MPI_Finalized");
+        if (is_it != 0)
+            throw new RmaProviderException("MPI can't be used: it was finalized in this process, and can't be started again. Open the pool before MPI_Finalize.");
+        Check(Library.Calls.MPI_Initialized(&is_it), "MPI_Initialized");
+        int level = 0;
+        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
+        if (is_it != 0)
+        {
+            Check(Library.Calls.MPI_Query_thread(&level), "MPI_Query_thread");
+        }
+        else
+        {
+            ThrowIfAlone();
+            Check(Library.Calls.MPI_Init_thread(null, null, MpiConstants.MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread");
+            _ownsMpi = true;
+            // Errors that belong to no communicator go to one of these.
+            Check(Library.Calls.MPI_Comm_set_errhandler(Library.World, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
+            Check(Library.Calls.MPI_Comm_set_errhandler(Library.Self, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
+            AppDomain.CurrentDomain.ProcessExit += (_, _) => End();
+        }
+        MpiEnvironment.NoteRead();
+        if (level < MpiConstants.MPI_THREAD_MULTIPLE)
+        {
+            throw new RmaProviderException(
+                $"MPI can't be used: it runs at thread level {level} in this process, and MPI_THREAD_MULTIPLE ({MpiConstants.MPI_THREAD_MULTIPLE}) is needed. "
+                + (_ownsMpi ? "Use a library that was built with it." : "Have the application ask MPI_Init_thread for it."));
+        }
+    }
+
+    /// <summary>MPI_Init_thread of Open MPI would start a daemon of its own for the process, and end in a job of one rank.</summary>
+    private void ThrowIfAlone()
+    {
+        if (Library.Implementation == MpiImplementation.OpenMpi && MpiResolver.FindStarter(NativeEnvironment.Get) is null)
+        {
+            throw new RmaProviderException(
+                "The process was not started by mpirun, and Open MPI has no dynamic windows then. Start it with mpirun, with two ranks at least, such as 'mpirun -n 2 dotnet App.dll'; or use MPICH, which also works alone (apt-get install mpich).");
+        }
+    }
+
+    /// <summary>Waits until each rank has come so far; in pauses, while MPI_Comm_dup would spin.</summary>
+    private void Duplicate()
+    {
+        nint request;
+        fixed (nint* duplicate = &_duplicate)
+            Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");
+        WaitFor(request, "MPI_Comm_idup");
+        Check(Library.Calls.MPI_Comm_set_errhandler(_duplicate, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
+    }
+
+    private void WaitFor(nint request, string operation)
+    {
+        while (!IsDone(ref request, operation))
+            Thread.Sleep(Pause);
+    }
+
+    /// <summary>A request is done. MPI_Test.</summary>
+    public bool IsDone(ref nint request, string operation)
+    {
+        int done;
+        fixed (nint* at = &request)
+            Check(Library.Calls.MPI_Test(at, &done, (void*)Library.Constants.MPI_STATUS_IGNORE), operation);
+        return done != 0;
+    }
+
+    private int LargestTag()
+    {
+        int* value = null;
+        int found;
+        Check(Library.Calls.MPI_Comm_get_attr(Library.World, Library.Constants.MPI_TAG_UB, &value, &found), "MPI_Comm_get_attr");
+        return found != 0 && value != null ? *value : short.MaxValue;
+    }
+
+    private void CreateWindow()
+    {
+        const string Advice = "Open MPI 4 has dynamic windows where the ranks share a machine, or an RDMA network such as InfiniBand joins them, and none over TCP; MPICH has them everywhere.";
+        nint window;
+        Check(
+            Library.Calls.MPI_Win_create_dynamic(Library.NoInfo, _duplicate, &window),
+            "MPI_Win_create_dynamic",
+            Library.Implementation == MpiImplementation.OpenMpi ? Advice : "");
+        Check(Library.Calls.MPI_Win_set_errhandler(window, Library.ErrorsReturn), "MPI_Win_set_errhandler");
+        Check(Library.Calls.MPI_Win_lock_all(0, window), "MPI_Win_lock_all");
+        _window = window;
+    }
+
+    private bool Look() => !_isEnding && Router.Poll();
+
+    /// <summary>At the end of the process: lets the calls that run come back, and finalizes MPI, where the application does not.</summary>
+    private void End()
+    {
+        _isEnding = true;
+        Fence.Full();
+        if (!_started.IsCompletedSuccessfully)
+        {
+            Log.MpiNotFinalized(_logger, "it could not be started with all ranks");
+            return;
+        }
+        if (!Router.WaitUntilLeft(LeaveTime))
+        {
+            Log.MpiNotFinalized(_logger, "a call into MPI has not come back");
+            return;
+        }
+        try
+        {
+            _thread.RunAsync(EndMpi).GetAwaiter().GetResult();
+        }
+        catch (RmaException e)
+        {
+            Log.MpiNotFinalized(_logger, e.Message);
+        }
+    }
+
+    private void EndMpi()
+    {
+        // Others may go on for long: looked at in pauses, while MPI itself would spin.
+        nint barrier;
+        Check(Library.Calls.MPI_Ibarrier(_duplicate, &barrier), "MPI_Ibarrier");
+        WaitFor(barrier, "MPI_Ibarrier");
+        Check(Library.Calls.MPI_Win_unlock_all(_window), "MPI_Win_unlock_all");
+        fixed (nint* window = &_window)
+            Check(Library.Calls.MPI_Win_free(window), "MPI_Win_free");
+        fixed (nint* duplicate = &_duplicate)
+            Check(Library.Calls.MPI_Comm_free(duplicate), "MPI_Comm_free");
+        Check(Library.Calls.MPI_Finalize(), "MPI_Finalize");
+    }
+}

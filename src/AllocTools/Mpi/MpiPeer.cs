@@ -1,0 +1,24 @@
+using AllocTools.Endpoints;
+
+namespace AllocTools.Mpi;
+
+/// <summary>A peer: an endpoint of a rank.</summary>
+internal sealed class MpiPeer(byte[] address, MpiPlace place, MpiFlow flow) : RmaDriverPeer(address)
+{
+    public MpiPlace Place => place;
+
+    public MpiFlow Flow => flow;
+}
+
+/// <summary>What was sent to an endpoint, also before it was inserted last.</summary>
+internal sealed class MpiFlow
+{
+    /// <summary>It knows that its messages are counted.</summary>
+    public bool HasGreeted { get; set; }
+
+    /// <summary>How many messages were sent to it.</summary>
+    public ulong Sent { get; set; }
+
+    /// <summary>It has said that it is closed.</summary>
+    public volatile bool IsGone;
+}

@@ -1,0 +1,75 @@
+using System.Diagnostics.CodeAnalysis;
+using AllocTools.Diagnostics;
+using AllocTools.Interop;
+using AllocTools.Mpi.Interop;
+using AllocTools.Providers;
+using AllocTools.Regions;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace AllocTools.Mpi;
+
+/// <summary>
+/// Attaches memory to a window of MPI and moves it by an <see cref="MpiEndpoint"/>: for jobs that mpirun starts, with Open
+/// MPI or MPICH. Every rank of the job must open a pool or a context on it.
+/// </summary>
+public sealed class MpiProvider : IRmaProvider
+{
+    private readonly MpiOptions _options;
+    private readonly ILogger _logger;
+
+    /// <summary>Makes one.</summary>
+    /// <param name="options">Copied when a context is opened.</param>
+    /// <param name="loggerFactory">Where to log; null: nowhere.</param>
+    public MpiProvider(MpiOptions? options = null, ILoggerFactory? loggerFactory = null)
+    {
+        _options = options ?? new MpiOptions();
+        _logger = GuardedLogger.Over((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<MpiProvider>());
+    }
+
+    /// <inheritdoc/>
+    [Experimental(ExperimentalId.Providers)]
+    public static RmaProviderDescriptor Descriptor { get; } = new RmaProviderDescriptor<MpiOptions>(
+        MpiOptionKeys.All,
+        static (options, services) => new MpiProvider(options, services.GetRequiredService<ILoggerFactory>()))
+    {
+        Validator = new MpiOptionsValidator(),
+        ForeignKeys = LibraryProviders.Keys,
+        EndpointType = typeof(MpiEndpoint),
+    };
+
+    /// <summary>MPI is on this machine: the implementation that has started the process, or either where none has. It is loaded, and not initialized.</summary>
+    public static bool IsSupported => Found.Value.Length == 0;
+
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null where it is true.</summary>
+    public static string? NotSupportedReason => IsSupported ? null : Found.Value;
+
+    private static readonly Lazy<string> Found = new(static () =>
+    {
+        MpiEnvironment.ApplyDefaults();
+        _ = MpiResolver.TryLoad(MpiImplementation.Any, null, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason);
+        return reason;
+    });
+
+    /// <inheritdoc/>
+    public IRmaContext Open()
+    {
+        MpiOptions options = _options.Copy();
+        MpiOptionsValidator.ThrowIfInvalid(options);
+        using RmaSpan span = RmaActivities.StartOpen("mpi", _logger);
+        try
+        {
+            MpiEnvironment.Apply(options, _logger);
+            MpiJob job = MpiJob.Open(options, _logger);
+            var context = new MpiContext(job, options, _logger);
+            Log.MpiOpened(_logger, context.Traits.ProviderName, job.Rank, job.Size, job.Library.VersionText);
+            return context;
+        }
+        catch (Exception e)
+        {
+            span.Fail(e);
+            throw;
+        }
+    }
+}
