@@ -36,6 +36,23 @@ internal static class EndpointComparisons
         }
     }
 
+    /// <summary>UCX: a write is a put and a flush, there and here.</summary>
+    public static IEnumerable<Comparison> UcxAgainstC(bool isQuick)
+    {
+        int[] sizes = isQuick ? [Small, Large] : [Small, Page, 64 << 10, Large];
+        foreach (string provider in new[] { "ucx;tcp", "ucx;shm" })
+        {
+            foreach (int size in sizes)
+                yield return InC("put", new(provider, LoopKind.Write, size), LoopKind.Write, PingPongGoal);
+            foreach (int size in sizes)
+                yield return InC("get", new(provider, LoopKind.Read, size), LoopKind.Read, PingPongGoal);
+            foreach (int size in sizes)
+                yield return InC("ping-pong", new(provider, LoopKind.PingPong, size), LoopKind.PingPong, PingPongGoal);
+            yield return InC($"a batch of {LoopArguments.BatchLength:N0} puts", new(provider, LoopKind.Batch, Page), LoopKind.Batch, PingPongGoal);
+            yield return InC("ping-pong by tasks", new(provider, LoopKind.PingPongAsync, Small), LoopKind.PingPongAsync, null);
+        }
+    }
+
     /// <summary>What an application would write without this library, on the same machine.</summary>
     public static IEnumerable<Comparison> AgainstSockets(bool isQuick)
     {
@@ -70,7 +87,7 @@ internal static class EndpointComparisons
     private static Comparison InC(string what, LoopArguments own, LoopKind inC, double? goal) => new(
         Name(what, own),
         () => EndpointWorkload.Own(own),
-        inC == LoopKind.Batch ? "the same loop in C with FI_MORE" : "the same loop in C",
+        inC == LoopKind.Batch ? own.IsUcx ? "the same loop in C with one flush" : "the same loop in C with FI_MORE" : "the same loop in C",
         () => EndpointWorkload.InC(own with { Kind = inC, IsInline = false }),
         goal);
 

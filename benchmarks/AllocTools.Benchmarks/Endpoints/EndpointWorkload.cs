@@ -38,10 +38,10 @@ internal sealed class EndpointWorkload : IWorkload
     /// <summary>With this library.</summary>
     public static IWorkload Own(LoopArguments arguments) => new EndpointWorkload(Environment.ProcessPath!, [Argument], arguments);
 
-    /// <summary>With libfabric itself: benchmarks/native.</summary>
+    /// <summary>With libfabric or UCX itself: benchmarks/native.</summary>
     public static IWorkload InC(LoopArguments arguments)
     {
-        string program = Path.Combine(AppContext.BaseDirectory, "endpoint");
+        string program = Path.Combine(AppContext.BaseDirectory, arguments.IsUcx ? "endpoint-ucx" : "endpoint");
         return File.Exists(program)
             ? new EndpointWorkload(program, [], arguments)
             : throw new FileNotFoundException("The loops in C are not built; eng/bench builds them.", program);

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace AllocTools.Benchmarks.Endpoints;
 
 /// <summary>What one process of a comparison does. The program in C takes the same command line.</summary>
-/// <param name="Provider">libfabric's name of the fabric provider.</param>
+/// <param name="Provider">libfabric's name of the fabric provider; or ucx; and the transports that UCX may use, with a semicolon between.</param>
 /// <param name="IsTarget">It makes progress and answers; else it is the initiator.</param>
 /// <param name="Kind">The loop.</param>
 /// <param name="Size">Bytes of an operation.</param>
@@ -15,6 +15,7 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
     /// <summary>Writes in a batch.</summary>
     public const int BatchLength = 1_000;
 
+    private const string Ucx = "ucx;";
     private const string Target = "target";
     private const string Inline = "inline";
     private const int LargestWindow = 64;
@@ -32,6 +33,12 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
         ["batch"] = LoopKind.Batch,
         ["ping-pong-notified"] = LoopKind.NotifiedPingPong,
     };
+
+    /// <summary>It is UCX.</summary>
+    public bool IsUcx => Provider.StartsWith(Ucx, StringComparison.Ordinal);
+
+    /// <summary>The transports that UCX may use.</summary>
+    public string UcxTransports => Provider[Ucx.Length..];
 
     /// <summary>An initiator.</summary>
     public LoopArguments(string provider, LoopKind kind, int size)

@@ -1,6 +1,8 @@
 using System.Globalization;
+using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
+using AllocTools.Ucx;
 
 namespace AllocTools.Benchmarks.Endpoints;
 
@@ -10,7 +12,7 @@ internal sealed class LoopEndpoint : IDisposable
     private const long HugePageSize = 2 << 20;
 
     private readonly IRmaContext _context;
-    private readonly RmaMemoryPool<LibfabricProvider> _pool;
+    private readonly RmaMemoryPool<HostProvider> _pool;
     private readonly RmaBuffer _exposed;
     private readonly RmaExposure _exposure;
     private RmaPeer _peer;
@@ -18,16 +20,7 @@ internal sealed class LoopEndpoint : IDisposable
 
     public LoopEndpoint(LoopArguments arguments)
     {
-        LibfabricOptions fabric = new() { Provider = arguments.Provider, Node = "127.0.0.1" };
-        fabric.Endpoint.Progress = arguments.Polls ? RmaProgress.Caller : RmaProgress.Endpoint;
-        // The answer says that a message has arrived. With Delivery each send on ofi_rxm would ask the peer, which C does not.
-        if (arguments.Kind is LoopKind.PingPong or LoopKind.PingPongAsync)
-            fabric.Endpoint.CompletionLevel = LibfabricCompletionLevel.Transmit;
-        if (arguments.SpinTime is int spinTime)
-            fabric.Endpoint.SpinTime = TimeSpan.FromMicroseconds(spinTime);
-        if (arguments.IsInline)
-            fabric.Endpoint.Continuations = RmaContinuations.Inline;
-        _context = new LibfabricProvider(fabric).Open();
+        _context = arguments.IsUcx ? OpenUcx(arguments) : OpenLibfabric(arguments);
         Endpoint = _context.OpenEndpoint();
         Size = arguments.Size;
         // At least two: a ping-pong sends from one and receives into the other.
@@ -36,7 +29,7 @@ internal sealed class LoopEndpoint : IDisposable
         long bytes = Math.Max(HugePageSize, (long)Size * buffers);
         RmaMemoryPoolOptions options = new() { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite };
         options.SizeClasses.Add(new SizeClassOptions { BlockSize = Size, InitialBlocks = (int)(bytes / Size) });
-        _pool = new RmaMemoryPool<LibfabricProvider>(_context, options);
+        _pool = new RmaMemoryPool<HostProvider>(_context, options);
         _pool.WarmUpAsync().GetAwaiter().GetResult();
         Buffers = [.. Enumerable.Range(0, buffers).Select(_ => _pool.Rent(Size))];
         foreach (RmaBuffer buffer in Buffers)
@@ -53,16 +46,15 @@ internal sealed class LoopEndpoint : IDisposable
 
     public RmaBuffer[] Buffers { get; }
 
-    /// <summary>What the peer needs: endpoint address, memory address, key, all hexadecimal.</summary>
-    public override string ToString() =>
-        string.Create(CultureInfo.InvariantCulture, $"{Convert.ToHexString(Endpoint.Address.Span)} {_exposure.Remote.Address:X} {_exposure.Remote.Key:X}");
+    /// <summary>What the peer needs: endpoint address and memory, hexadecimal.</summary>
+    public override string ToString() => $"{Convert.ToHexString(Endpoint.Address.Span)} {Convert.ToHexString(_exposure.Remote.ToArray())}";
 
     /// <summary>Takes the peer's line.</summary>
     public void Connect(string line)
     {
         string[] parts = line.Split(' ');
         _peer = Endpoint.InsertPeer(Convert.FromHexString(parts[0]));
-        _region = Endpoint.Import(_peer, new RemoteMemory(Hexadecimal(parts[1]), _exposed.Length, Hexadecimal(parts[2]), RmaAccess.RemoteRead | RmaAccess.RemoteWrite));
+_region = Endpoint.Import(_peer, RemoteMemory.Read(Convert.FromHexString(parts[1])));
     }
 
     /// <summary>The peer's memory that belongs to a buffer here.</summary>
@@ -117,5 +109,30 @@ internal sealed class LoopEndpoint : IDisposable
         _context.Dispose();
     }
 
-    private static ulong Hexadecimal(string text) => ulong.Parse(text, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+    private static IRmaContext OpenLibfabric(LoopArguments arguments)
+    {
+        LibfabricOptions fabric = new() { Provider = arguments.Provider, Node = "127.0.0.1" };
+        // The answer says that a message has arrived. With Delivery each send on ofi_rxm would ask the peer, which C does not.
+        if (arguments.Kind is LoopKind.PingPong or LoopKind.PingPongAsync)
+            fabric.Endpoint.CompletionLevel = LibfabricCompletionLevel.Transmit;
+        Configure(fabric.Endpoint, arguments);
+        return new LibfabricProvider(fabric).Open();
+    }
+
+    private static IRmaContext OpenUcx(LoopArguments arguments)
+    {
+        bool isShared = arguments.UcxTransports.Contains("shm", StringComparison.Ordinal);
+        UcxOptions ucx = new() { Transports = arguments.UcxTransports, Devices = isShared ? null : "lo", ErrorHandling = isShared ? UcxErrorHandling.None : UcxErrorHandling.Peer };
+        Configure(ucx.Endpoint, arguments);
+        return new UcxProvider(ucx).Open();
+    }
+
+    private static void Configure(RmaEndpointOptions endpoint, LoopArguments arguments)
+    {
+        endpoint.Progress = arguments.Polls ? RmaProgress.Caller : RmaProgress.Endpoint;
+        if (arguments.SpinTime is int spinTime)
+            endpoint.SpinTime = TimeSpan.FromMicroseconds(spinTime);
+        if (arguments.IsInline)
+            endpoint.Continuations = RmaContinuations.Inline;
+    }
 }

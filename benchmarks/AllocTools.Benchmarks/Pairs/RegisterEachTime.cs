@@ -1,6 +1,7 @@
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
+using AllocTools.Ucx;
 
 namespace AllocTools.Benchmarks.Pairs;
 
@@ -10,6 +11,8 @@ internal static class RegisterEachTime
     public static IWorkload OnHostMemory(int size) => On(new HostProvider(new HostProviderOptions { Locking = PageLocking.Required }), size);
 
     public static IWorkload OnLibfabricTcp(int size) => On(new LibfabricProvider(new LibfabricOptions { Provider = "tcp;ofi_rxm", Node = "127.0.0.1" }), size);
+
+    public static IWorkload OnUcxTcp(int size) => On(new UcxProvider(new UcxOptions { Transports = "tcp", Devices = "lo" }), size);
 
     public static unsafe Workload On(IRmaProvider provider, int size)
     {

@@ -77,12 +77,13 @@ internal static class Report
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(64 << 10), 0.001);
         yield return new("rent + return, 1 MiB", () => OneInFlight.Own(1 << 20), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(1 << 20));
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "fi_mr_reg + close each time, tcp", () => RegisterEachTime.OnLibfabricTcp(64 << 10));
+        yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "ucp_mem_map + unmap each time, ucx", () => RegisterEachTime.OnUcxTcp(64 << 10));
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "two calls of nothing", Floors.TwoCalls);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "a thread-static increment", Floors.ThreadStaticIncrement);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one compare-and-swap", Floors.CompareAndSwap);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one exchange of a reference", Floors.Exchange);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one P/Invoke", Floors.NativeCall);
-        foreach (Comparison comparison in EndpointComparisons.AgainstC(isQuick).Concat(EndpointComparisons.AgainstSockets(isQuick)))
+        foreach (Comparison comparison in EndpointComparisons.AgainstC(isQuick).Concat(EndpointComparisons.UcxAgainstC(isQuick)).Concat(EndpointComparisons.AgainstSockets(isQuick)))
             yield return comparison;
     }
 

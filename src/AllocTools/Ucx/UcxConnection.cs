@@ -35,7 +35,7 @@ internal sealed unsafe class UcxConnection
     private readonly UcxRequests _close;
     private void* _closeRequest;
     private readonly GCHandle _handle;
-    private List<int> _unflushed = [];
+    private List<int> _unflushed;
     private int _flushes;
     private bool _isDue;
     private bool _areKeysGone;
@@ -43,9 +43,11 @@ internal sealed unsafe class UcxConnection
     private volatile bool _hasFailed;
     private void* _endpoint;
 
-    public UcxConnection(UcxContext context, UcxMailbox* mailbox)
+    public UcxConnection(UcxContext context, UcxMailbox* mailbox, int maxOutstanding)
     {
         _context = context;
+        // Lists go round between connections and flushes, and never grow.
+        _unflushed = new List<int>(maxOutstanding);
         _handle = GCHandle.Alloc(this);
         _failure = new UcxRequests(1, 0, UcxRequestKind.Failure, mailbox, GCHandle.ToIntPtr(_handle));
         _close = new UcxRequests(1, 0, UcxRequestKind.Close, mailbox, GCHandle.ToIntPtr(_handle));
@@ -142,39 +144,34 @@ internal sealed unsafe class UcxConnection
     }
 
     /// <summary>Notes a write whose put was posted.</summary>
-    /// <param name="index">The write.</param>
-    /// <param name="flush">Takes the writes that are to be flushed now; null where others follow at once.</param>
+    /// <param name="index">The write. Once another's flush covers it, it may be another operation.</param>
+    /// <param name="hasMore">Others follow at once.</param>
     /// <param name="due">Is given this connection where a turn is to flush it.</param>
-    /// <returns>True: flush now.</returns>
-    public bool AddWrite(int index, UcxFlush? flush, UcxDueConnections due)
+    /// <param name="flushes">Where a flush comes from.</param>
+    /// <returns>A flush to start now, with the write and others; null for none.</returns>
+    public UcxFlush? AddWrite(int index, bool hasMore, UcxDueConnections due, UcxFlushes flushes)
     {
         lock (_gate)
         {
             _unflushed.Add(index);
-            if (flush is not null && _flushes == 0)
-            {
-                TakeWrites_NeedsLock(flush);
-                return true;
-            }
+            if (!hasMore && _flushes == 0)
+                return Take_NeedsLock(flushes);
             // Within the lock: at the end of the flush that is under way a turn looks for it.
             if (!_isDue)
                 due.Add(this);
             _isDue = true;
-            return false;
+            return null;
         }
     }
 
     /// <summary>Takes what a turn is to flush.</summary>
-    /// <returns>False: there is nothing.</returns>
-    public bool TryTakeWrites(UcxFlush flush)
+    /// <returns>A flush to start; null where there is nothing.</returns>
+    public UcxFlush? TakeDue(UcxFlushes flushes)
     {
         lock (_gate)
         {
             _isDue = false;
-            if (_unflushed.Count == 0)
-                return false;
-            TakeWrites_NeedsLock(flush);
-            return true;
+            return _unflushed.Count == 0 ? null : Take_NeedsLock(flushes);
         }
     }
 
@@ -226,38 +223,12 @@ internal sealed unsafe class UcxConnection
         _handle.Free();
     }
 
-    private void TakeWrites_NeedsLock(UcxFlush flush)
+    private UcxFlush Take_NeedsLock(UcxFlushes flushes)
     {
+        UcxFlush flush = flushes.Take();
         _flushes++;
         flush.Connection = this;
         (_unflushed, flush.Writes) = (flush.Writes, _unflushed);
-    }
-}
-
-/// <summary>A flush (ucp_ep_flush_nbx), and the writes that are done with it.</summary>
-internal sealed unsafe class UcxFlush
-{
-    private readonly UcxRequests _request;
-    private readonly GCHandle _handle;
-
-    public UcxFlush(UcxContext context, UcxMailbox* mailbox)
-    {
-        _handle = GCHandle.Alloc(this);
-        _request = new UcxRequests(1, context.RequestSize, UcxRequestKind.Flush, mailbox, GCHandle.ToIntPtr(_handle));
-    }
-
-    public UcxRequest* Request => _request[0];
-
-    /// <summary>Whose writes they are.</summary>
-    public UcxConnection Connection { get; set; } = null!;
-
-    /// <summary>The writes, by their index.</summary>
-    public List<int> Writes { get; set; } = [];
-
-    /// <summary>Frees it, once UCX does not use it any more.</summary>
-    public void Free()
-    {
-        _request.Free();
-        _handle.Free();
+        return flush;
     }
 }

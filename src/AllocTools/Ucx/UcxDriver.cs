@@ -27,6 +27,7 @@ internal sealed unsafe class UcxDriver : RmaEndpointDriver
     private readonly UcxPoster _poster;
     private readonly UcxNotifications _notifications;
     private readonly int _waitDescriptor = -1;
+    private readonly int _maxOutstanding;
     private readonly Lock _connectionsGate = new();
     private readonly Dictionary<ulong, UcxConnection> _connections = [];
     // With those that are being closed.
@@ -38,6 +39,7 @@ internal sealed unsafe class UcxDriver : RmaEndpointDriver
     public UcxDriver(UcxContext context, RmaEndpointOptions options)
     {
         _context = context;
+        _maxOutstanding = options.MaxOutstanding;
         UcxLibrary library = context.Library;
         ucp_worker_params parameters = new() { field_mask = UcpField.UCP_WORKER_PARAM_FIELD_THREAD_MODE, thread_mode = context.ThreadMode };
         void* worker;
@@ -278,7 +280,7 @@ internal sealed unsafe class UcxDriver : RmaEndpointDriver
 
     private UcxConnection Connect(RmaDriverPeer peer)
     {
-        UcxConnection connection = new(_context, _mailbox);
+        UcxConnection connection = new(_context, _mailbox, _maxOutstanding);
         sbyte status;
         using (new UcxCall(_calls))
             status = connection.Open(_worker, UcxAddress.WorkerOf(peer.Address.Span));

@@ -12,22 +12,13 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
     private readonly PostedOperation[] _posted = new PostedOperation[maxOutstanding];
     private readonly UcxDueConnections _due = new();
     private readonly List<UcxConnection> _round = [];
-    private readonly Lock _flushGate = new();
-    private readonly Stack<UcxFlush> _freeFlushes = new();
-    private readonly List<UcxFlush> _flushes = [];
+    private readonly UcxFlushes _flushes = new(context, mailbox, maxOutstanding);
 
     /// <summary>Writes wait for a turn to flush them.</summary>
     public bool HasDue => _due.Any;
 
     /// <summary>How many flushes there were at the same time, at the most.</summary>
-    public int MostFlushes
-    {
-        get
-        {
-            lock (_flushGate)
-                return _flushes.Count;
-        }
-    }
+    public int MostFlushes => _flushes.Count;
 
     /// <summary>A message is outstanding, there or here.</summary>
     public bool HasMessages => Array.Exists(_posted, static p => p.IsOutstanding && p.Kind is RmaOperationKind.Send or RmaOperationKind.Receive);
@@ -63,11 +54,8 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         _due.TakeAll(_round);
         foreach (UcxConnection connection in _round)
         {
-            UcxFlush flush = TakeFlush();
-            if (connection.TryTakeWrites(flush))
+            if (connection.TakeDue(_flushes) is { } flush)
                 Start(flush);
-            else
-                GiveBack(flush);
         }
         _round.Clear();
         return true;
@@ -117,7 +105,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
             if (posted.HasPutEnded)
                 EndWrite(completions, index);
         }
-        GiveBack(flush);
+        _flushes.GiveBack(flush);
     }
 
     /// <summary>An operation has ended while the endpoint is closed.</summary>
@@ -130,8 +118,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
     public void Free()
     {
         _requests.Free();
-        foreach (UcxFlush flush in _flushes)
-            flush.Free();
+        _flushes.Free();
     }
 
     private RmaPostResult Write(RmaDriverOperation operation, ref PostedOperation posted)
@@ -153,14 +140,8 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         // Until a flush covers it it is here, whatever its request does.
         if (result == null)
             posted.HasPutEnded = true;
-        UcxFlush? flush = hasMore ? null : TakeFlush();
-        if (!posted.Connection.AddWrite(index, flush, _due))
-        {
-            if (flush is not null)
-                GiveBack(flush);
-            return RmaPostResult.Posted;
-        }
-        if (!Start(flush!, index))
+        // From there on another's flush may cover it, and the operation be another one.
+        if (posted.Connection.AddWrite(index, hasMore, _due, _flushes) is not { } flush || !Start(flush, index))
             return RmaPostResult.Posted;
         if (posted.Notifies)
         {
@@ -270,7 +251,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
             return false;
         }
         connection.EndFlush();
-        GiveBack(flush);
+        _flushes.GiveBack(flush);
         // Those that were left to a turn meanwhile have counted on an event at the end of this flush.
         if (_due.Any)
             driver.WakeForDue();
@@ -310,25 +291,6 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
             completions.Fail(index, UcxErrors.NumberOf(status), context.Library.TextOf(status));
     }
 
-    private UcxFlush TakeFlush()
-    {
-        lock (_flushGate)
-        {
-            if (_freeFlushes.TryPop(out UcxFlush? free))
-                return free;
-            var flush = new UcxFlush(context, _mailbox);
-            _flushes.Add(flush);
-            return flush;
-        }
-    }
-
-    private void GiveBack(UcxFlush flush)
-    {
-        flush.Writes.Clear();
-        lock (_flushGate)
-            _freeFlushes.Push(flush);
-    }
-
     /// <summary>What is known of an operation that UCX has.</summary>
     private struct PostedOperation
     {
@@ -355,34 +317,5 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         public sbyte Error;
 
         public void Note(sbyte status) => Error = Error == UcsStatus.UCS_OK ? status : Error;
-    }
-}
-
-/// <summary>The connections with writes that a turn is to flush.</summary>
-internal sealed class UcxDueConnections
-{
-    private readonly Lock _gate = new();
-    private readonly List<UcxConnection> _connections = [];
-    private volatile bool _any;
-
-    public bool Any => _any;
-
-    public void Add(UcxConnection connection)
-    {
-        lock (_gate)
-        {
-            _connections.Add(connection);
-            _any = true;
-        }
-    }
-
-    public void TakeAll(List<UcxConnection> taken)
-    {
-        lock (_gate)
-        {
-            taken.AddRange(_connections);
-            _connections.Clear();
-            _any = false;
-        }
     }
 }
