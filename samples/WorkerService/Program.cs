@@ -1,6 +1,7 @@
 using AllocTools;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
+using AllocTools.Mpi;
 using AllocTools.Ucx;
 using WorkerService.Application;
 using WorkerService.Jobs;
@@ -22,6 +23,15 @@ return await SampleApplication.RunAsync(args, static builder =>
             // TCP would listen at the addresses of all devices.
             .ConfigureProvider<UcxOptions>(options => options.Devices ??= pool["Provider:Domain"] ?? (pool["Provider:Node"] == "127.0.0.1" ? "lo" : null));
         builder.Services.AddTransfer(transfer);
+    }
+    else if (pool["Provider:Provider"] == "mpi")
+    {
+        if (transfer.Role != TransferRole.Both)
+            throw new UsageException("With --provider mpi mpirun starts both sides, and their ranks are their roles; leave --role out.");
+        builder.Services.AddRmaMemoryPool<MpiProvider>(pool)
+            .RequireSection()
+            .Configure(options => options.Access = RmaAccess.RemoteWrite);
+        builder.Services.AddTransferBetweenRanks(transfer);
     }
     else if (LibfabricProvider.IsSupported || pool["Provider:LibraryPath"] is not null)
     {

@@ -54,6 +54,32 @@ public sealed class TransferTests : IDisposable
         Assert.All(result.Row("bytes registered"), b => Assert.InRange(b, 1, 8 << 20));
     }
 
+    /// <summary>Both sides are ranks that mpirun has started, and MPI itself gives the sender the receiver's ticket. eng/demo does the same with Open MPI.</summary>
+    [Theory]
+    [InlineData("openmpi", "mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "-n", "2")]
+    [InlineData("mpich", "mpirun.mpich", "-n", "2")]
+    public async Task AFileArrivesWholeByMpi(string name, params string[] mpirun)
+    {
+        string file = _source.Write("data.bin", (10 << 20) + 12345);
+        await using var sample = new SampleProcess(mpirun, ["--provider", "mpi", "--file", file, "--output", _target.Path]);
+        SampleResult result = await sample.EndAsync();
+        Assert.True(result.ExitCode == 0, result.Error);
+        Assert.Contains($"over {name}", result.Output, StringComparison.Ordinal);
+        Assert.Contains("the same on both sides", result.Output, StringComparison.Ordinal);
+        AssertSame(file);
+        Assert.Equal([0L, 0L], result.Row("registrations made after warm-up"));
+    }
+
+    /// <summary>The rank that can't go on gives the other one the reason.</summary>
+    [Fact]
+    public async Task ARankWithoutItsFileFailsBothByMpi()
+    {
+        await using var sample = new SampleProcess(["mpirun.mpich", "-n", "2"], ["--provider", "mpi", "--file", _source.Path + "/nothing", "--output", _target.Path]);
+        SampleResult result = await sample.EndAsync();
+        Assert.NotEqual(0, result.ExitCode);
+        Assert.Contains("error: The sender failed: ", result.Error, StringComparison.Ordinal);
+    }
+
     /// <summary>As the environment tells UCX what it may use.</summary>
     [Theory]
     [InlineData("UCX_TLS=tcp")]

@@ -17,7 +17,7 @@ internal sealed class CommandLine
         ("--file", "Transfer:File", "PATH", "the file to send (default: the largest one below the .NET installation)"),
         ("--output", "Transfer:OutputDirectory", "DIR", "where the received file is kept (default: a new temporary directory)"),
         (OverwriteSwitch, "Transfer:Overwrite", "", "a received file may take the place of one of its name"),
-        ("--provider", "AllocTools:Provider:Provider", "NAME", "libfabric's provider: tcp;ofi_rxm (default), shm, sockets, verbs;ofi_rxm, efa, ...; or ucx"),
+        ("--provider", "AllocTools:Provider:Provider", "NAME", "libfabric's provider: tcp;ofi_rxm (default), shm, sockets, verbs;ofi_rxm, efa, ...; or ucx; or mpi, under mpirun -n 2"),
         ("--node", "AllocTools:Provider:Node", "ADDRESS", "this machine's address on the fabric (default: 127.0.0.1); UCX has devices"),
         ("--domain", "AllocTools:Provider:Domain", "NAME", "the device or interface, such as mlx5_0"),
         ("--role", "Transfer:Role", "ROLE", "both (default: two processes on this machine), receiver, sender; load or drill to try dashboards"),

@@ -52,6 +52,17 @@ internal static class TransferServices
         services.AddHostedService<TransferWorker>();
     }
 
+    /// <summary>Adds both roles, of which the rank of the process chooses one, on the unnamed pool.</summary>
+    public static void AddTransferBetweenRanks(this IServiceCollection services, TransferOptions options)
+    {
+        services.AddSingleton<FileSender>();
+        services.AddSingleton<FileReceiver>();
+        services.AddSingleton<ITransferJob, RankJob>();
+        if (options.Live)
+            services.AddHostedService(provider => new LiveView([provider.GetRequiredService<IRmaMemoryPool>()], TimeProvider.System));
+        services.AddHostedService<TransferWorker>();
+    }
+
     /// <summary>Adds both roles, on two named pools.</summary>
     /// <param name="services">Where to.</param>
     /// <param name="sender">The sender's pool.</param>

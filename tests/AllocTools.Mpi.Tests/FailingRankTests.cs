@@ -1,0 +1,132 @@
+using System.Diagnostics;
+using System.Globalization;
+using Xunit;
+
+namespace AllocTools.Mpi.Tests;
+
+/// <summary>Ranks that are killed or hang, memory that can't be attached or was never, limits, and faults: what docs/providers.md says of MPI.</summary>
+public sealed class FailingRankTests
+{
+    private const int Length = 4096;
+
+    public static TheoryData<MpiImplementation> Implementations => MpiRanks.Implementations;
+
+    /// <summary>That is MPI's rule.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task ARankThatIsKilledEndsTheJob(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation);
+        await TwoRankTests.ConnectAsync(ranks);
+        using Process other = Process.GetProcessById(ranks.ProcessIdOf(0));
+        Signal(ranks.ProcessIdOf(1), "KILL");
+        Assert.NotEqual(0, (await ranks.WaitAsync()).ExitCode);
+        Assert.True(other.WaitForExit(TimeSpan.FromSeconds(60)));
+    }
+
+    /// <summary>What it is sent times out, and says why; once it goes on, all is as before.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task ARankThatHangsIsReportedByTheTimeoutAndServedLater(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, options: ["timeout=1"]);
+        await TwoRankTests.ConnectAsync(ranks);
+        string message = await ranks.AskAsync(0, $"rent {Length} 3");
+        string buffer = await ranks.AskAsync(1, $"rent {Length} 0");
+        Signal(ranks.ProcessIdOf(1), "STOP");
+        string late = await ranks.AskAsync(0, $"send {message} {Length}");
+        Signal(ranks.ProcessIdOf(1), "CONT");
+        Assert.Contains("did not complete within 1", late, StringComparison.Ordinal);
+        Assert.Contains("the peer has posted no receive for it, or makes no progress", late, StringComparison.Ordinal);
+
+        // The one that timed out is taken back: this receive gets the next one.
+        string second = await ranks.AskAsync(0, $"rent {Length} 5");
+        string answer;
+        do
+        {
+            await ranks.TellAsync(1, $"receive {buffer}");
+            await ranks.AskAsync(0, $"send {second} 100");
+            answer = await ranks.AnswerAsync(1);
+        }
+        while (answer.StartsWith("error", StringComparison.Ordinal));
+        Assert.Equal("100", answer);
+        Assert.Equal("0505", await ranks.AskAsync(1, $"peek {buffer} 0 2"));
+    }
+
+    /// <summary>Open MPI knows what is attached, and refuses; with MPICH the bytes are written wherever the address leads, which ends the job here.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task AWriteToWhatIsNotAttachedIsRefusedByOpenMpiOnly(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation);
+        await TwoRankTests.ConnectAsync(ranks);
+        string source = await ranks.AskAsync(0, $"rent {Length} 7");
+        string nowhere = Convert.ToBase64String(new RemoteMemory(4096, 64, 0UL, RmaAccess.RemoteWrite).ToArray());
+        await ranks.TellAsync(0, $"write {source} {nowhere}");
+        if (implementation == MpiImplementation.Mpich)
+        {
+            Assert.NotEqual(0, (await ranks.WaitAsync()).ExitCode);
+            return;
+        }
+        Assert.Contains("failed with MPI_ERR_RMA_RANGE", await ranks.AnswerAsync(0), StringComparison.Ordinal);
+
+        // The same of memory that was attached.
+        string target = await ranks.AskAsync(1, $"rent {Length} 0");
+        string remote = await ranks.AskAsync(1, $"expose {target} 0 {Length} RemoteWrite");
+        Assert.Equal("ok", await ranks.AskAsync(0, $"write {source} {remote}"));
+    }
+
+    /// <summary>osc_rdma_max_attach.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task OpenMpiAttaches64RangesAndTheErrorNamesTheParameter(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation);
+        string answer = "";
+        int rented = 0;
+        // Over the largest size class: each is attached by itself.
+        for (; rented < 80 && !answer.StartsWith("error", StringComparison.Ordinal); rented++)
+            answer = await ranks.AskAsync(0, $"rent {2 << 20} 0");
+        if (implementation == MpiImplementation.Mpich)
+        {
+            Assert.Equal("79", answer);
+            return;
+        }
+        Assert.InRange(rented, 40, 65);
+        Assert.Contains("MPI_ERR_RMA_ATTACH", answer, StringComparison.Ordinal);
+        Assert.Contains("osc_rdma_max_attach", answer, StringComparison.Ordinal);
+        Assert.Contains("MaxSlabBytes", answer, StringComparison.Ordinal);
+    }
+
+    /// <summary>Between ranks of one machine nothing is pinned.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task ALowLimitOfLockedMemoryIsNoLimitHere(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, wrapper: ["prlimit", "--memlock=65536:65536"]);
+        await TwoRankTests.ConnectAsync(ranks);
+        string target = await ranks.AskAsync(1, $"rent {8 << 20} 0");
+        string remote = await ranks.AskAsync(1, $"expose {target} 0 {8 << 20} RemoteWrite");
+        string source = await ranks.AskAsync(0, $"rent {8 << 20} 9");
+        Assert.Equal("ok", await ranks.AskAsync(0, $"write {source} {remote}"));
+        Assert.Equal(await ranks.AskAsync(0, $"hash {source}"), await ranks.AskAsync(1, $"hash {target}"));
+    }
+
+    /// <summary>Open MPI, and UCX below MPICH, would take SIGSEGV, by which .NET knows a null reference.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task ANullReferenceIsAnExceptionAsBefore(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation);
+        await TwoRankTests.ConnectAsync(ranks);
+        Assert.Equal("caught", await ranks.AskAsync(0, "fault"));
+        Assert.Equal("caught", await ranks.AskAsync(1, "fault"));
+        Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
+    }
+
+    private static void Signal(int process, string signal)
+    {
+        using var kill = Process.Start("kill", ["-" + signal, process.ToString(CultureInfo.InvariantCulture)]);
+        kill.WaitForExit();
+    }
+}
