@@ -12,7 +12,7 @@ namespace AllocTools.Ucx;
 /// which the turn empties: reports may post, and must not do so inside a call of UCX. See <see cref="UcxConnection"/> for how a write
 /// gets to be done.
 /// </remarks>
-internal sealed unsafe class UcxDriver : RmaEndpointDriver
+internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
 {
     /// <summary>How many calls of progress a turn makes at the most, and how many requests it looks at between them.</summary>
     private const int MostProgress = 64;
@@ -86,40 +86,6 @@ internal sealed unsafe class UcxDriver : RmaEndpointDriver
     /// <summary>The worker goes on with what is outstanding until it is destroyed, and peers may still be sent what was taken for sent.</summary>
     public override bool MustRecallBeforeClosing => true;
 
-    public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address) => UcxAddress.FindReasonAgainst(address, _context.ErrorHandling) is { } reason
-        ? throw new RmaProviderException($"The peer's address of {address.Length} bytes can't be used with provider '{UcxContext.ProviderName}': {reason}. Both sides need the same provider; pass the peer endpoint's Address as it is.")
-        : new UcxPeer(address.ToArray());
-
-    public override ulong InsertPeer(RmaDriverPeer peer)
-    {
-        UcxConnection connection = Connect(peer);
-        lock (_connectionsGate)
-        {
-            _connections.Add(++_lastNumber, connection);
-            return _lastNumber;
-        }
-    }
-
-    public override bool TryRemovePeer(ulong number)
-    {
-        UcxConnection? connection;
-        lock (_connectionsGate)
-        {
-            if (!_connections.Remove(number, out connection))
-                return true;
-        }
-        BeginClose(connection, connection.HasFailed);
-        return true;
-    }
-
-    public override ulong MapKey(RmaDriverPeer peer, in RemoteMemory memory, out Action? unmap)
-    {
-        UcxConnection connection = ((UcxPeer)peer).Connection;
-        nint key = connection.Unpack(memory.RawKey, _calls);
-        unmap = () => connection.Destroy(key, _calls);
-        return (ulong)key;
-    }
-
     public override RmaPostResult Post(RmaDriverOperation operation)
     {
         RmaPostResult result = _poster.Post(operation);
@@ -164,8 +130,6 @@ internal sealed unsafe class UcxDriver : RmaEndpointDriver
         reason = $"ucp_worker_arm failed: {_context.Library.TextOf(status)}";
         return RmaWaitState.Broken;
     }
-
-    public override string? FindLoss(RmaDriverOperation operation, int error) => UcxErrors.IsLoss(error) ? GoneReason : null;
 
     public override bool Close(bool isRecalled)
     {
@@ -214,24 +178,8 @@ internal sealed unsafe class UcxDriver : RmaEndpointDriver
         return isDone;
     }
 
-    protected internal override void OnPeerInserted(RmaDriverPeer peer)
-    {
-        var own = (UcxPeer)peer;
-        UcxConnection connection = Renewed(peer);
-        connection.Peer = own;
-        own.Connection = connection;
-        _senders[own.Sender] = own;
-    }
-
-    protected internal override void OnPeerRemoved(RmaDriverPeer peer) => _senders.TryRemove(new KeyValuePair<ulong, UcxPeer>(((UcxPeer)peer).Sender, (UcxPeer)peer));
-
-    /// <summary>Who has sent a message; null where that is no peer that is in.</summary>
-    public UcxPeer? FindSender(UcxRequest* request) => _senders.GetValueOrDefault(request->Info.sender_tag & UcxTag.SenderMask);
-
     /// <summary>Writes are to be flushed by a turn, which no event brings about.</summary>
     public void WakeForDue() => Wake();
-
-    private const string GoneReason = "its process has ended, its endpoint was closed, or it can't be reached";
 
     private uint Progress()
     {
@@ -269,83 +217,6 @@ internal sealed unsafe class UcxDriver : RmaEndpointDriver
             request = next;
         }
         return happened;
-    }
-
-    private void Fail(UcxConnection connection, sbyte status)
-    {
-        connection.HasFailed = true;
-        if (connection.Peer is { } peer)
-            ReportLost(peer, $"{GoneReason} ({_context.Library.TextOf(status)})", UcxErrors.NumberOf(status));
-    }
-
-    private UcxConnection Connect(RmaDriverPeer peer)
-    {
-        UcxConnection connection = new(_context, _mailbox, _maxOutstanding);
-        sbyte status;
-        using (new UcxCall(_calls))
-            status = connection.Open(_worker, UcxAddress.WorkerOf(peer.Address.Span));
-        if (status == UcsStatus.UCS_OK)
-        {
-            lock (_connectionsGate)
-                _allConnections.Add(connection);
-            return connection;
-        }
-        connection.Free();
-        throw UcxErrors.Provider(
-            _context.Library,
-            "ucp_ep_create",
-            status,
-            " No transport that both sides have reaches the peer. Up to UCX 1.13 shared memory works with ErrorHandling None only; Transports and Devices (or UCX_TLS and UCX_NET_DEVICES) must leave one that both have.");
-    }
-
-    /// <summary>The connection of a peer; a new one where a peer has come back whose operations had not ended when it was lost.</summary>
-    private UcxConnection Renewed(RmaDriverPeer peer)
-    {
-        UcxConnection connection;
-        lock (_connectionsGate)
-            connection = _connections[peer.Number];
-        if (!connection.HasFailed)
-            return connection;
-        UcxConnection next;
-        try
-        {
-            next = Connect(peer);
-        }
-        catch (RmaProviderException)
-        {
-            // Operations with the one that has failed say so.
-            return connection;
-        }
-        lock (_connectionsGate)
-            _connections[peer.Number] = next;
-        BeginClose(connection, isForced: true);
-        return next;
-    }
-
-    private void BeginClose(UcxConnection connection, bool isForced)
-    {
-        Interlocked.Increment(ref _closing);
-        // What is still under way uses its key.
-        if (!isForced)
-            connection.DestroyKeys(_calls);
-        using (new UcxCall(_calls))
-            connection.BeginClose(isForced);
-        Wake();
-    }
-
-    private void EndClose(UcxRequest* request)
-    {
-        var connection = (UcxConnection)GCHandle.FromIntPtr(request->Owner).Target!;
-        connection.DestroyKeys(_calls);
-        if (request->Native != null)
-        {
-            using (new UcxCall(_calls))
-                _context.Library.Exports.ucp_request_free(request->Native);
-        }
-        lock (_connectionsGate)
-            _allConnections.Remove(connection);
-        connection.Free();
-        Interlocked.Decrement(ref _closing);
     }
 
     private byte[] ReadWorkerAddress()

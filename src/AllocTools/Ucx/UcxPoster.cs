@@ -9,7 +9,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
     private readonly void* _worker = worker;
     private readonly UcxMailbox* _mailbox = mailbox;
     private readonly UcxRequests _requests = new(maxOutstanding, context.RequestSize, UcxRequestKind.Operation, mailbox);
-    private readonly PostedOperation[] _posted = new PostedOperation[maxOutstanding];
+    private readonly UcxPostedOperation[] _posted = new UcxPostedOperation[maxOutstanding];
     private readonly UcxDueConnections _due = new();
     private readonly List<UcxConnection> _round = [];
     private readonly UcxFlushes _flushes = new(context, mailbox, maxOutstanding);
@@ -25,7 +25,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
 
     public RmaPostResult Post(RmaDriverOperation operation)
     {
-        ref PostedOperation posted = ref _posted[operation.Index];
+        ref UcxPostedOperation posted = ref _posted[operation.Index];
         if (posted.Use != operation.Use)
         {
             posted.Use = operation.Use;
@@ -73,7 +73,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
     {
         int index = request->Index;
         sbyte status = request->Status;
-        ref PostedOperation posted = ref _posted[index];
+        ref UcxPostedOperation posted = ref _posted[index];
         if (posted.Kind == RmaOperationKind.Write && !posted.IsNotifying)
         {
             posted.HasPutEnded = true;
@@ -99,7 +99,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         flush.Connection.EndFlush();
         foreach (int index in flush.Writes)
         {
-            ref PostedOperation posted = ref _posted[index];
+            ref UcxPostedOperation posted = ref _posted[index];
             posted.HasFlushEnded = true;
             posted.Note(status);
             if (posted.HasPutEnded)
@@ -121,7 +121,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         _flushes.Free();
     }
 
-    private RmaPostResult Write(RmaDriverOperation operation, ref PostedOperation posted)
+    private RmaPostResult Write(RmaDriverOperation operation, ref UcxPostedOperation posted)
     {
         int index = operation.Index;
         long length = operation.Length;
@@ -152,7 +152,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         return RmaPostResult.Done(length);
     }
 
-    private RmaPostResult Notify(RmaDriverOperation operation, ref PostedOperation posted)
+    private RmaPostResult Notify(RmaDriverOperation operation, ref UcxPostedOperation posted)
     {
         UcxRequest* request = _requests[operation.Index];
         request->Number = operation.Notification!.Value;
@@ -169,7 +169,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         return Result(ref posted, result, length);
     }
 
-    private RmaPostResult Read(RmaDriverOperation operation, ref PostedOperation posted)
+    private RmaPostResult Read(RmaDriverOperation operation, ref UcxPostedOperation posted)
     {
         ucp_request_param parameters = Parameters(operation, UcxRequest.Ended);
         long length = operation.Length;
@@ -182,7 +182,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         return Result(ref posted, result, length);
     }
 
-    private RmaPostResult Send(RmaDriverOperation operation, ref PostedOperation posted)
+    private RmaPostResult Send(RmaDriverOperation operation, ref UcxPostedOperation posted)
     {
         ucp_request_param parameters = Parameters(operation, UcxRequest.Ended);
         long length = operation.Length;
@@ -192,7 +192,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         return Result(ref posted, result, length);
     }
 
-    private RmaPostResult Receive(RmaDriverOperation operation, ref PostedOperation posted)
+    private RmaPostResult Receive(RmaDriverOperation operation, ref UcxPostedOperation posted)
     {
         ucp_request_param parameters = Parameters(operation, UcxRequest.Received);
         // One that is done at once would say nothing of the length of a message that did not fit.
@@ -213,7 +213,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
     };
 
     /// <summary>What has become of an operation that ends with its request. Where UCX has it, it may be another one by now.</summary>
-    private static RmaPostResult Result(ref PostedOperation posted, void* result, long length)
+    private static RmaPostResult Result(ref UcxPostedOperation posted, void* result, long length)
     {
         if (result != null)
             return UcxLibrary.IsError(result) ? Refused(ref posted, result) : RmaPostResult.Posted;
@@ -221,7 +221,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         return RmaPostResult.Done(length);
     }
 
-    private static RmaPostResult Refused(ref PostedOperation posted, void* result)
+    private static RmaPostResult Refused(ref UcxPostedOperation posted, void* result)
     {
         posted.IsOutstanding = false;
         return RmaPostResult.Refused(UcxErrors.NumberOf(UcxLibrary.StatusOf(result)));
@@ -260,7 +260,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
 
     private void EndWrite(RmaDriverCompletions completions, int index)
     {
-        ref PostedOperation posted = ref _posted[index];
+        ref UcxPostedOperation posted = ref _posted[index];
         if (posted.Error != UcsStatus.UCS_OK)
         {
             posted.IsOutstanding = false;
@@ -289,33 +289,5 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
             completions.Cancelled(index);
         else
             completions.Fail(index, UcxErrors.NumberOf(status), context.Library.TextOf(status));
-    }
-
-    /// <summary>What is known of an operation that UCX has.</summary>
-    private struct PostedOperation
-    {
-        /// <summary>Which use of the operation's object the rest is of.</summary>
-        public long Use;
-
-        public RmaOperationKind Kind;
-        public UcxConnection? Connection;
-        public bool IsOutstanding;
-
-        /// <summary>Of a write: it brings a number, which is sent once its bytes are there.</summary>
-        public bool Notifies;
-
-        /// <summary>The number is being sent.</summary>
-        public bool IsNotifying;
-
-        /// <summary>Of a write: UCX has read its source.</summary>
-        public bool HasPutEnded;
-
-        /// <summary>Of a write: the flush that covers it has ended.</summary>
-        public bool HasFlushEnded;
-
-        /// <summary>Of a write: the first error of the two.</summary>
-        public sbyte Error;
-
-        public void Note(sbyte status) => Error = Error == UcsStatus.UCS_OK ? status : Error;
     }
 }
