@@ -122,6 +122,14 @@ public sealed class FailingRankTests
         Assert.Contains("MaxSlabBytes", answer, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task TheParameterIsRaisedBySettings()
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(MpiImplementation.OpenMpi, options: ["set=OMPI_MCA_osc_rdma_max_attach=256"]);
+        for (int i = 0; i < 80; i++)
+            Assert.Equal($"{i}", await ranks.AskAsync(0, $"rent {2 << 20} 0"));
+    }
+
     /// <summary>Between ranks of one machine nothing is pinned.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]

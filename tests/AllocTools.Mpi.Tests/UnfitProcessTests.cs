@@ -57,6 +57,23 @@ public sealed class UnfitProcessTests
         Assert.Contains("Provider:StartTimeout", output, StringComparison.Ordinal);
     }
 
+    /// <summary>An application that has initialized MPI itself finalizes it, too.</summary>
+    [Fact]
+    public async Task MpiOfTheApplicationIsUsedAndLeftToIt()
+    {
+        (int exitCode, string output) = await MpiRanks.RunAsync([MpiRanks.Program, "mpi-own", "3"], TestTime.Seconds(60));
+        Assert.True(exitCode == 0, output);
+        Assert.Equal("moved\nfinalized by the application\n", output);
+    }
+
+    [Fact]
+    public async Task MpiOfTheApplicationWithoutThreadsIsRefused()
+    {
+        (int exitCode, string output) = await MpiRanks.RunAsync([MpiRanks.Program, "mpi-own", "0"], TestTime.Seconds(60));
+        Assert.Equal(1, exitCode);
+        Assert.Contains("MPI_THREAD_MULTIPLE (3) is needed. Have the application ask MPI_Init_thread for it.", output, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void ALibraryThatIsNotThereIsNamed()
     {

@@ -17,6 +17,7 @@ return args switch
     ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),
     ["mpi", string port, .. string[] rest] => MpiRank.Run(int.Parse(port, CultureInfo.InvariantCulture), rest),
     ["mpi-open", string implementation, string seconds] => MpiRank.OpenOnce(implementation, seconds),
+    ["mpi-own", string level] => MpiOwner.Run(int.Parse(level, CultureInfo.InvariantCulture)),
     ["mpi-companion"] => MpiRank.Accompany(),
     ["mappings"] => MappingProbe.Run(),
     _ => 2,

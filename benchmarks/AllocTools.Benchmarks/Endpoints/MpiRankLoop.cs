@@ -1,0 +1,148 @@
+using System.Diagnostics;
+using System.Globalization;
+using AllocTools.HostMemory;
+using AllocTools.Mpi;
+using AllocTools.Regions;
+
+namespace AllocTools.Benchmarks.Endpoints;
+
+/// <summary>One of two ranks: the first one measures, the other one makes progress or answers. Prints nanoseconds and bytes allocated an operation.</summary>
+internal sealed class MpiRankLoop : IDisposable
+{
+    public const string Argument = "--mpi-rank";
+
+    private readonly IRmaContext _context;
+    private readonly RmaMemoryPool<HostProvider> _pool;
+    private readonly MpiEndpoint _endpoint;
+    private readonly RmaBuffer _sent;
+    private readonly RmaBuffer _received;
+    private readonly RmaExposure _exposure;
+    private readonly RmaPeer _peer;
+    private readonly RemoteRegion _remote;
+    private readonly RmaCompletion[] _completions = new RmaCompletion[4];
+    private readonly string _loop;
+    private readonly int _count;
+
+    private MpiRankLoop(string loop, int size, int count)
+    {
+        _loop = loop;
+        _count = count;
+        MpiOptions options = new();
+        options.Endpoint.Progress = RmaProgress.Caller;
+        _context = new MpiProvider(options).Open();
+        _pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite });
+        _endpoint = (MpiEndpoint)_context.OpenEndpoint();
+        _sent = _pool.Rent(size);
+        _received = _pool.Rent(size);
+        _sent.Span.Fill(1);
+        _received.Span.Fill(1);
+        _exposure = _received.Expose(RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
+        int other = 1 - _endpoint.Rank;
+        _peer = _endpoint.InsertPeer(_endpoint.ExchangeAsync(_endpoint.Address).GetAwaiter().GetResult()[other].Span);
+        _remote = _endpoint.Import(_peer, RemoteMemory.Read(_endpoint.ExchangeAsync(_exposure.Remote.ToArray()).GetAwaiter().GetResult()[other].Span));
+    }
+
+    public static int Run(string loop, string size, string count)
+    {
+        using MpiRankLoop rank = new(loop, int.Parse(size, CultureInfo.InvariantCulture), int.Parse(count, CultureInfo.InvariantCulture));
+        if (rank._endpoint.Rank == 0)
+            rank.Measure();
+        else
+            rank.Serve();
+        return 0;
+    }
+
+    public void Dispose()
+    {
+        _remote.Dispose();
+        _exposure.Dispose();
+        _endpoint.Dispose();
+        _sent.Dispose();
+        _received.Dispose();
+        _pool.Dispose();
+        _context.Dispose();
+    }
+
+    private int Warm => (_count / 10) + 1;
+
+    private void Measure()
+    {
+        for (int i = 0; i < Warm; i++)
+            Operate();
+        long allocated = GC.GetAllocatedBytesForCurrentThread();
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < _count; i++)
+            Operate();
+        TimeSpan time = Stopwatch.GetElapsedTime(start);
+        allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"time={time.TotalNanoseconds / _count:0.0} allocated={allocated / _count}"));
+        // The answer to what was posted last, for the other loops; their target waits for it.
+        if (_loop != "ping-pong")
+            Complete(RmaOperation.Send(_sent.Slice(0, 1), _peer));
+    }
+
+    private void Serve()
+    {
+        if (_loop != "ping-pong")
+            Complete(RmaOperation.Receive(_received));
+        for (int i = 0; _loop == "ping-pong" && i < _count + Warm; i++)
+        {
+            Complete(RmaOperation.Receive(_received));
+            Complete(RmaOperation.Send(_sent, _peer));
+        }
+    }
+
+    private void Operate()
+    {
+        switch (_loop)
+        {
+            case "write":
+                Complete(RmaOperation.Write(_sent, _remote));
+                break;
+            case "read":
+                Complete(RmaOperation.Read(_sent, _remote));
+                break;
+            case "ping-pong":
+                Post(RmaOperation.Receive(_received));
+                Post(RmaOperation.Send(_sent, _peer));
+                Take(2);
+                break;
+            case "register":
+                _context.Deregister(_context.Register(_unregistered, _received.Length, RmaAccess.RemoteWrite));
+                break;
+            default:
+                using (_pool.Rent(_received.Length))
+                {
+                }
+                break;
+        }
+    }
+
+    private readonly unsafe nint _unregistered = (nint)System.Runtime.InteropServices.NativeMemory.AlignedAlloc(2 << 20, 4096);
+
+    private void Complete(in RmaOperation operation)
+    {
+        Post(operation);
+        Take(1);
+    }
+
+    private void Post(in RmaOperation operation)
+    {
+        while (!_endpoint.TryPost(operation))
+            _endpoint.Poll([]);
+    }
+
+    private void Take(int count)
+    {
+        for (int taken = 0; taken < count;)
+        {
+            int more = _endpoint.Poll(_completions);
+            for (int i = 0; i < more; i++)
+            {
+                if (!_completions[i].IsSuccess)
+                    throw new InvalidOperationException($"{_completions[i]} has failed.");
+            }
+            taken += more;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
+
+namespace AllocTools.Benchmarks.Endpoints;
+
+/// <summary>MpiProvider against the same loops in C, by alternating pairs of jobs of two ranks, under both implementations.</summary>
+internal static partial class MpiTimes
+{
+    private static readonly (string Name, string Program, string[] Mpirun)[] Implementations =
+    [
+        ("Open MPI", "endpoint-openmpi", ["mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "-n", "2"]),
+        ("MPICH", "endpoint-mpich", ["mpirun.mpich", "-n", "2"]),
+    ];
+
+    public static int Print(bool isQuick)
+    {
+        int pairs = isQuick ? 3 : 7;
+        int[] sizes = isQuick ? [64, 1 << 20] : [64, 4096, 64 << 10, 1 << 20];
+        Console.WriteLine("| loop | bytes | MPI | own | against | ratio | allocated |");
+        Console.WriteLine("|---|---|---|---|---|---|---|");
+        foreach ((string name, string program, string[] mpirun) in Implementations)
+        {
+            string own = Environment.ProcessPath!;
+            string inC = Path.Combine(AppContext.BaseDirectory, program);
+            foreach (string loop in new[] { "write", "read", "ping-pong" })
+            {
+                foreach (int size in sizes)
+                {
+                    string[] arguments = [loop, $"{size}", size >= 1 << 20 ? "2000" : "20000"];
+                    Compare(name, loop, size, pairs, [.. mpirun, own, MpiRankLoop.Argument, .. arguments], [.. mpirun, inC, .. arguments]);
+                }
+            }
+            Compare(name, "rent + return against attach + detach", 64 << 10, pairs, [.. mpirun, own, MpiRankLoop.Argument, "rent", $"{64 << 10}", "20000"], [.. mpirun, own, MpiRankLoop.Argument, "register", $"{64 << 10}", "20000"]);
+        }
+        return 0;
+    }
+
+    private static void Compare(string name, string loop, int size, int pairs, string[] own, string[] other)
+    {
+        var results = new (double Own, double Other, long Allocated)[pairs];
+        for (int i = 0; i < pairs; i++)
+        {
+            (double time, long allocated) = Run(own);
+            results[i] = (time, Run(other).Time, allocated);
+        }
+        (double Own, double Other, long Allocated) median = results.OrderBy(static r => r.Own / r.Other).ElementAt(pairs / 2);
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {loop} | {size} | {name} | {median.Own:0} ns | {median.Other:0} ns | {median.Own / median.Other:0.00} | {results.Max(static r => r.Allocated)} B |"));
+    }
+
+    private static (double Time, long Allocated) Run(string[] command)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, UseShellExecute = false })!;
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        // Open MPI gives ranks a terminal, which .NET greets before it prints.
+        Match result = Result().Match(output);
+        return process.ExitCode == 0 && result.Success
+            ? (double.Parse(result.Groups[1].ValueSpan, CultureInfo.InvariantCulture), long.Parse(result.Groups[2].ValueSpan, CultureInfo.InvariantCulture))
+            : throw new InvalidOperationException($"{string.Join(' ', command)} ended with {process.ExitCode} and said '{output}'.");
+    }
+
+    [GeneratedRegex(@"time=([\d.]+) allocated=(\d+)")]
+    private static partial Regex Result();
+}

@@ -1,0 +1,86 @@
+using AllocTools.Endpoints;
+using AllocTools.Regions;
+using AllocTools.Testing;
+using AllocTools.Testing.Conformance;
+using Xunit;
+
+namespace AllocTools.Mpi.Tests;
+
+/// <summary>What holds of MPI's endpoints beside the suite: addresses of other jobs, endpoints that are closed, messages that are taken back.</summary>
+public sealed class EndpointTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData(8, "it is of another MPI job")]
+    [InlineData(16, "it names endpoint")]
+    [InlineData(22, "it names endpoint")]
+    public async Task AnAddressOfAnotherJobOrOfNoRankIsRefused(int at, string reason)
+    {
+        await using var pair = new ConformingPair<MpiTransport>(nameof(RmaProgress.Endpoint));
+        byte[] own = EndpointAddress.Parse(pair.Right.Endpoint.Address.Span, out _, out _).ToArray();
+        own[at] ^= 0x55;
+        Assert.Contains(reason, Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.InsertPeer(own)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A send would else end as done, since the closed endpoint's process drops the message.</summary>
+    [Fact]
+    public async Task ASendToAClosedEndpointFailsAndItsPeerIsLost()
+    {
+        await using var pair = new ConformingPair<MpiTransport>(nameof(RmaProgress.Endpoint));
+        using RmaBuffer message = pair.Left.Pool.Rent(200_000);
+        // One has arrived, and is received by nobody; one comes later.
+        Task before = pair.Left.Endpoint.SendAsync(message, pair.Left.Peer, cancellationToken: Token).AsTask();
+        await Task.Delay(TimeSpan.FromMilliseconds(50), Token);
+        await pair.Right.Endpoint.DisposeAsync();
+        Assert.Equal(pair.Left.Peer, (await Assert.ThrowsAsync<RmaPeerLostException>(() => before)).Peer);
+        Assert.Throws<RmaPeerLostException>(() => pair.Left.Endpoint.TryPost(RmaOperation.Send(message, pair.Left.Peer)));
+        // Inserted again it is told anew.
+        RmaPeer again = pair.Left.Endpoint.InsertPeer(pair.Right.Endpoint.Address.Span);
+        RmaPeerLostException later = await Assert.ThrowsAsync<RmaPeerLostException>(() => pair.Left.Endpoint.SendAsync(message, again, cancellationToken: Token).AsTask());
+        Assert.Contains("its endpoint was closed", later.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>MPI can't take a send back; the target drops the message.</summary>
+    [Theory]
+    [InlineData(100)]
+    [InlineData(500_000)]
+    public async Task AMessageThatTimedOutIsReceivedByNobodyAndItsBufferComesBack(int length)
+    {
+        await using var pair = new ConformingPair<MpiTransport>(nameof(RmaProgress.Endpoint));
+        RmaBuffer first = pair.Left.Pool.Rent(length);
+        first.Span.Fill(1);
+        await Assert.ThrowsAsync<RmaTimeoutException>(() => pair.Left.Endpoint.SendAsync(first, pair.Left.Peer, TimeSpan.FromMilliseconds(100), Token).AsTask());
+        first.Dispose();
+        pair.Left.AssertAllComeBack();
+        using RmaBuffer second = pair.Left.Pool.Rent(length);
+        second.Span.Fill(2);
+        using RmaBuffer received = pair.Right.Pool.Rent(length);
+        Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        await pair.Left.Endpoint.SendAsync(second, pair.Left.Peer, cancellationToken: Token);
+        Assert.Equal(length, (await receiving).Length);
+        Assert.False(received.GetSpan(0, length).ContainsAnyExcept((byte)2));
+    }
+
+    /// <summary>MPI wants no overlap: what lies within attached memory shares it.</summary>
+    [Fact]
+    public void MemoryWithinAttachedMemoryIsAttachedOnce()
+    {
+        using IRmaContext context = MpiTransport.Open(nameof(RmaProgress.Endpoint), static _ => { });
+        byte[] memory = GC.AllocateUninitializedArray<byte>(100_000, pinned: true);
+        nint address = System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0);
+        IRmaRegistration whole = context.Register(address, memory.Length, RmaAccess.RemoteWrite);
+        IRmaRegistration part = context.Register(address + 1000, 500, RmaAccess.RemoteWrite);
+        Assert.Equal(whole.Describe(1010, 10, RmaAccess.RemoteWrite).Address, part.Describe(10, 10, RmaAccess.RemoteWrite).Address);
+        context.Deregister(whole);
+        context.Deregister(part);
+        IRmaRegistration again = context.Register(address, memory.Length, RmaAccess.RemoteWrite);
+        context.Deregister(again);
+        Assert.Throws<ArgumentException>(() => context.Deregister(new OtherRegistration()));
+    }
+
+    private sealed class OtherRegistration : IRmaRegistration
+    {
+        public RemoteMemory Describe(long offset, long length, RmaAccess access) => throw new NotSupportedException();
+    }
+}
