@@ -73,7 +73,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             _completions = new CompletionRing(options.MaxOutstanding);
             _notifications = new NotificationQueue(
                 options.MaxNotifications, _counters, () => Log.NotificationsLost(context.Health.Logger, context.Traits.ProviderName, options.MaxNotifications));
-            _errors = new EndpointErrors(this, driver, context.Traits.ProviderName);
+            _errors = new EndpointErrors(this, driver, context.Traits.ProviderName, options.Continuations == RmaContinuations.Inline);
             // The thread that this starts reads completions at once.
             driver.Attach(this);
             _starter = new OperationStarter(context, driver, _errors, _gate, _completions, _notifications, _counters, options);
