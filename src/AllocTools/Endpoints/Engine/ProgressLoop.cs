@@ -206,8 +206,9 @@ internal sealed class ProgressLoop : IDisposable
             {
                 any = true;
                 last = _time.GetTimestamp();
+                continue;
             }
-            // What has ended goes on on another thread, which may wait for this very processor.
+            // What has ended goes on on another thread, which may wait for this very processor. Not in the midst of many: they would take 2 to 4 times as long.
             if (!_runsInline)
                 Thread.Yield();
         }
