@@ -30,7 +30,7 @@ internal sealed class EndpointPair : IAsyncDisposable
     {
         private readonly IRmaContext _context;
 
-        public Side(string fabric, Action<LibfabricOptions>? configure, Action<RmaMemoryPoolOptions>? configurePool, ILoggerFactory? logging)
+        public Side(string fabric, Action<LibfabricOptions>? configure, Action<RmaMemoryPoolOptions>? configurePool, ILoggerFactory? logging = null)
         {
             _context = FakeWorld.Find(fabric)?.Open(configure, logging) ?? Fabric.Open(fabric, configure, logging);
             var options = new RmaMemoryPoolOptions

@@ -22,7 +22,7 @@ internal sealed class PeerAddressFormat(fi_addr_format format, byte[] own)
                 ? null
                 : $"an endpoint's Address begins with a socket address of {own.Length} bytes and family {BitConverter.ToUInt16(own)} ({format})",
         fi_addr_format.FI_ADDR_IB_UD or fi_addr_format.FI_ADDR_EFA or fi_addr_format.FI_ADDR_PSMX3 or fi_addr_format.FI_ADDR_OPX or fi_addr_format.FI_ADDR_CXI =>
-            address.Length == own.Length ? null : $"an endpoint's Address begins with {own.Length} bytes of this transport's ({format})",
+            address.Length == own.Length ? null : $"an endpoint's Address begins with {own.Length} bytes ({format})",
         // Those of ucx and lnx have any length.
         _ => address.IsEmpty ? "it is empty" : null,
     };

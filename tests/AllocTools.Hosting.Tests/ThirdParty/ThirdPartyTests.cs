@@ -44,7 +44,7 @@ public sealed class ThirdPartyTests
     public async Task The_one_of_the_documents_needs_no_more_than_its_name()
     {
         HostApplicationBuilder builder = CreateBuilder("{}");
-        builder.Services.AddRmaMemoryPool<CourierProvider>();
+        builder.Services.AddRmaMemoryPool<CourierProvider>(o => o.Access = RmaAccess.RemoteWrite);
         using IHost host = builder.Build();
         await host.StartAsync(Cancelled);
         IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
