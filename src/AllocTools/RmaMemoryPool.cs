@@ -137,7 +137,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
         if (buffer.OwningPool != this)
         {
             throw new ArgumentException(
-                buffer.IsDefault ? "This is the default RmaBuffer, not a rented one." : $"The buffer is of another pool, not of '{Name}'.",
+                buffer.IsDefault ? "This is the default RmaBuffer, not a rented one." : $"The {buffer} belongs to another pool than this one, '{Name}'.",
                 nameof(buffer));
         }
         buffer.Return();

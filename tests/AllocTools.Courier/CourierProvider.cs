@@ -5,9 +5,9 @@ using AllocTools.Regions;
 namespace AllocTools.Courier;
 
 /// <summary>A transport inside the process. Each context has a courier, a sequence of tasks that alone touch its memory and its messages.</summary>
-public sealed class CourierProvider(RmaEndpointOptions endpoint) : IRmaProvider
+public sealed class CourierProvider(RmaEndpointOptions? endpoint = null) : IRmaProvider
 {
-    public IRmaContext Open() => new CourierContext(endpoint);
+    public IRmaContext Open() => new CourierContext(endpoint ?? new RmaEndpointOptions());
 }
 
 internal sealed class CourierContext(RmaEndpointOptions endpoint) : RmaContext

@@ -1,16 +1,17 @@
 using AllocTools.Libfabric.Tests.Faked;
 using AllocTools.Regions;
 using AllocTools.Testing;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Libfabric.Tests;
 
 /// <summary>Two contexts with a pool and an endpoint each, known to each other, in one process.</summary>
 internal sealed class EndpointPair : IAsyncDisposable
 {
-    public EndpointPair(string fabric, Action<LibfabricOptions>? configure = null, Action<RmaMemoryPoolOptions>? configurePool = null)
+    public EndpointPair(string fabric, Action<LibfabricOptions>? configure = null, Action<RmaMemoryPoolOptions>? configurePool = null, ILoggerFactory? logging = null)
     {
-        Left = new Side(fabric, configure, configurePool);
-        Right = new Side(fabric, configure, configurePool);
+        Left = new Side(fabric, configure, configurePool, logging);
+        Right = new Side(fabric, configure, configurePool, logging);
         Left.Peer = Left.Endpoint.InsertPeer(Right.Endpoint.Address.Span);
         Right.Peer = Right.Endpoint.InsertPeer(Left.Endpoint.Address.Span);
     }
@@ -29,9 +30,9 @@ internal sealed class EndpointPair : IAsyncDisposable
     {
         private readonly IRmaContext _context;
 
-        public Side(string fabric, Action<LibfabricOptions>? configure, Action<RmaMemoryPoolOptions>? configurePool)
+        public Side(string fabric, Action<LibfabricOptions>? configure, Action<RmaMemoryPoolOptions>? configurePool, ILoggerFactory? logging = null)
         {
-            _context = FakeWorld.Find(fabric)?.Open(configure) ?? Fabric.Open(fabric, configure);
+            _context = FakeWorld.Find(fabric)?.Open(configure, logging) ?? Fabric.Open(fabric, configure, logging);
             var options = new RmaMemoryPoolOptions
             {
                 Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite,

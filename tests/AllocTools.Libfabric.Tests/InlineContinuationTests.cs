@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using AllocTools.Regions;
 using AllocTools.Testing;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Testing;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -87,7 +89,9 @@ public sealed class InlineContinuationTests
     [Fact]
     public async Task CodeThatBlocksKeepsNoOtherOperationFromTimingOut()
     {
-        await using EndpointPair pair = Open(Fabric.Tcp);
+        FakeLogCollector logs = new();
+        using ILoggerFactory logging = LoggerFactory.Create(b => b.AddProvider(new FakeLoggerProvider(logs)));
+        await using EndpointPair pair = Open(Fabric.Tcp, logging: logging);
         using RmaBuffer first = pair.Left.Pool.Rent(64);
         using RmaBuffer other = pair.Left.Pool.Rent(64);
         using ManualResetEventSlim isBlocking = new();
@@ -95,8 +99,11 @@ public sealed class InlineContinuationTests
         Task blocking = BlockAsync();
         Assert.True(isBlocking.Wait(Patience, Token));
         ValueTask<RmaReceiveResult> receiving = pair.Left.Endpoint.ReceiveAsync(other, TimeSpan.FromMilliseconds(50), Token);
-        Assert.IsType<RmaTimeoutException>(await Record.ExceptionAsync(() => receiving.AsTask().WaitAsync(Patience, Token)));
+        RmaTimeoutException error = Assert.IsType<RmaTimeoutException>(await Record.ExceptionAsync(() => receiving.AsTask().WaitAsync(Patience, Token)));
+        Assert.Contains("Continuations = Inline", error.Message, StringComparison.Ordinal);
         Assert.True(SpinWait.SpinUntil(() => pair.Left.Endpoint.GetStatistics().State == RmaEndpointState.Stuck, Patience));
+        Assert.True(SpinWait.SpinUntil(() => logs.GetSnapshot().Any(l => l.Id.Id == 55), Patience));
+        Assert.DoesNotContain(logs.GetSnapshot(), l => l.Id.Id == 11);
         goOn.Set();
         await blocking.WaitAsync(Patience, Token);
         // The end of that task goes on on the endpoint's thread, too.
@@ -184,11 +191,14 @@ public sealed class InlineContinuationTests
         }
     }
 
-    private static EndpointPair Open(string fabric, RmaProgress progress = RmaProgress.Endpoint) => new(fabric, o =>
-    {
-        o.Endpoint.Continuations = RmaContinuations.Inline;
-        o.Endpoint.Progress = progress;
-    });
+    private static EndpointPair Open(string fabric, RmaProgress progress = RmaProgress.Endpoint, ILoggerFactory? logging = null) => new(
+        fabric,
+        o =>
+        {
+            o.Endpoint.Continuations = RmaContinuations.Inline;
+            o.Endpoint.Progress = progress;
+        },
+        logging: logging);
 
     private static async Task<string?> EndOfAsync(ValueTask<RmaReceiveResult> receiving)
     {

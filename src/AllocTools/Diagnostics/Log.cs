@@ -36,7 +36,7 @@ internal static partial class Log
     [LoggerMessage(10, LogLevel.Debug, "libfabric's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
     public static partial void LibfabricSettingKept(ILogger logger, string name, string value);
 
-    [LoggerMessage(11, LogLevel.Error, "A call into provider '{Provider}' has not returned for {Milliseconds} ms: it is opening a connection, the machine is busy, (shm) a peer that was killed has left a lock behind, or (Continuations = Inline) code after an await blocks. Operations time out without it.")]
+    [LoggerMessage(11, LogLevel.Error, "A call into provider '{Provider}' has not returned for {Milliseconds} ms: it is opening a connection, the machine is busy, or (shm) a peer that was killed has left a lock behind. Operations time out without it.")]
     public static partial void ProgressStuck(ILogger logger, string provider, double milliseconds);
 
     [LoggerMessage(12, LogLevel.Error, "An endpoint of provider '{Provider}' can't be closed: a call into it does not return. Its buffers and native objects stay as they are until it does.")]
@@ -101,6 +101,9 @@ internal static partial class Log
 
     [LoggerMessage(54, LogLevel.Warning, "An endpoint of provider '{Provider}' loses notifications of peers' writes: {Room} have not been read. The next read reports how many.")]
     public static partial void NotificationsLost(ILogger logger, string provider, int room);
+
+    [LoggerMessage(55, LogLevel.Error, "Code after an await has not returned for {Milliseconds} ms on the thread of an endpoint of provider '{Provider}' (Continuations = Inline). The endpoint makes no progress meanwhile, and its operations time out. Such code must not block: no Wait, no Result, no long work.")]
+    public static partial void ContinuationStuck(ILogger logger, string provider, double milliseconds);
 
     [LoggerMessage(60, LogLevel.Information, "Opened provider '{Provider}' (UCX {Version}) on {Transports}.")]
     public static partial void UcxOpened(ILogger logger, string provider, string version, string transports);

@@ -49,10 +49,13 @@ internal static class EndpointChecks
         if (!ReferenceEquals(operation.Local.Buffer.Context, context))
         {
             throw new ArgumentException(
-                $"The {operation.Local.Buffer} is on another context, of provider '{operation.Local.Buffer.Context.Traits.ProviderName}', than this endpoint of provider '{context.Traits.ProviderName}'. Rent from a pool on the endpoint's own context (IRmaEndpoint.Context), or open the endpoint on the pool's.",
+                $"The {operation.Local.Buffer} is on another context{(OtherProvider(operation.Local.Buffer.Context, context) is { } other ? $", of provider '{other}'," : "")} than this endpoint of provider '{context.Traits.ProviderName}'. Rent from a pool on the endpoint's own context (IRmaEndpoint.Context), or open the endpoint on the pool's.",
                 LocalNameOf(kind));
         }
     }
+
+    private static string? OtherProvider(IRmaContext context, IRmaContext own) =>
+        context.Traits.ProviderName == own.Traits.ProviderName ? null : context.Traits.ProviderName;
 
     /// <summary>The parameter that an operation's own memory is.</summary>
     public static string LocalNameOf(RmaOperationKind kind) => kind switch
@@ -89,14 +92,14 @@ internal static class EndpointChecks
         if (ReferenceEquals(peer.Owner, endpoint))
             return;
         // What is used is named: a write or read names memory that the other endpoint has imported.
-        string what = parameter is "source" or "destination" ? $"The remote memory was imported by another endpoint, as peer {peer.Handle}'s" : $"Peer {peer.Handle} was inserted at another endpoint";
+        string what = parameter is "source" or "destination" ? $"The remote memory was imported by another endpoint, from peer {peer.Handle}" : $"Peer {peer.Handle} was inserted at another endpoint";
         throw new ArgumentException(
-            $"{what}: {Describe(peer.Owner)}. It can't be used at this one, {Describe(endpoint)}. Insert the peer here (InsertPeer), and import its memory here (Import).",
+            $"{what} ({Describe(peer.Owner)}), and can't be used at this one ({Describe(endpoint)}). Insert the peer here (InsertPeer), and import its memory here (Import).",
             parameter);
     }
 
     private static string Describe(IRmaEndpoint endpoint) =>
-        $"{(endpoint.GetStatistics().State == RmaEndpointState.Closed ? "closed, " : "")}of provider '{endpoint.Context.Traits.ProviderName}'";
+        $"{(endpoint.GetStatistics().State == RmaEndpointState.Closed ? "closed, " : "")}provider '{endpoint.Context.Traits.ProviderName}'";
 
     /// <exception cref="ArgumentException">Nothing can be done with the memory.</exception>
     public static void ThrowIfGrantsNothing(in RemoteMemory memory)
@@ -126,7 +129,7 @@ internal static class EndpointChecks
     {
         RmaAccess needed = kind == RmaOperationKind.Write ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
         if ((memory.Access & needed) == 0)
-            throw new InvalidOperationException($"The peer exposed this memory for {memory.Access}, not for {needed}.");
+            throw new InvalidOperationException($"The peer exposed this memory for {memory.Access}, not for {needed}. Its owner must call Expose with RmaAccess.{needed}, and send what that gives.");
     }
 
     /// <exception cref="RmaOperationException">It would write to memory that the process may only read.</exception>

@@ -192,7 +192,7 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     {
         transport = null;
         if (source.Length < HeaderLength)
-            return $"A RemoteMemory takes at least {HeaderLength} bytes; {source.Length} were given.";
+            return $"A RemoteMemory takes at least {HeaderLength} bytes; {source.Length} were given. Pass what the peer's exposure gave, as it is.";
         if (source[0] != Magic)
             return $"A RemoteMemory starts with 0x{Magic:X2}; 0x{source[0]:X2} was found.";
         if (source[1] != FormatVersion)
@@ -213,7 +213,7 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
             return $"The RemoteMemory has a description of {descriptionLength} bytes; {TransportDescription.MaxEncodedLength} is the most.";
         int end = HeaderLength + keyLength + descriptionLength;
         if (source.Length < end + ChecksumLength)
-            return $"The RemoteMemory takes {end + ChecksumLength} bytes; {source.Length} were given.";
+            return $"The RemoteMemory takes {end + ChecksumLength} bytes; {source.Length} were given: it was cut. Pass what the peer's exposure gave, as it is.";
         if (Crc32C.Of(source[..end]) != BinaryPrimitives.ReadUInt32LittleEndian(source[end..]))
             return "The RemoteMemory's checksum does not fit: it was damaged or changed on the way.";
         if (source[3] == 0 && BinaryPrimitives.ReadUInt64LittleEndian(source[24..]) != 0)

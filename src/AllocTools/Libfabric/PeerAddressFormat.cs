@@ -16,15 +16,15 @@ internal sealed class PeerAddressFormat(fi_addr_format format, byte[] own)
     /// <summary>Why an address can't be a peer's; null where it may be one.</summary>
     public string? FindReasonAgainst(ReadOnlySpan<byte> address) => format switch
     {
-        fi_addr_format.FI_ADDR_STR => IsText(address) ? null : $"an address is a text as '{Encoding.ASCII.GetString(own).TrimEnd('\0')}' and a zero byte",
+        fi_addr_format.FI_ADDR_STR => IsText(address) ? null : $"an endpoint's Address begins with a text as '{Encoding.ASCII.GetString(own).TrimEnd('\0')}' and a zero byte",
         fi_addr_format.FI_SOCKADDR or fi_addr_format.FI_SOCKADDR_IN or fi_addr_format.FI_SOCKADDR_IN6 or fi_addr_format.FI_SOCKADDR_IB =>
             address.Length == own.Length && address[..FamilyLength].SequenceEqual(own.AsSpan(0, FamilyLength))
                 ? null
-                : $"an address is a socket address of {own.Length} bytes and family {BitConverter.ToUInt16(own)} ({format})",
+                : $"an endpoint's Address begins with a socket address of {own.Length} bytes and family {BitConverter.ToUInt16(own)} ({format})",
         fi_addr_format.FI_ADDR_IB_UD or fi_addr_format.FI_ADDR_EFA or fi_addr_format.FI_ADDR_PSMX3 or fi_addr_format.FI_ADDR_OPX or fi_addr_format.FI_ADDR_CXI =>
-            address.Length == own.Length ? null : $"an address has {own.Length} bytes ({format})",
+            address.Length == own.Length ? null : $"an endpoint's Address begins with {own.Length} bytes ({format})",
         // Those of ucx and lnx have any length.
-        _ => address.IsEmpty ? "an address has at least one byte" : null,
+        _ => address.IsEmpty ? "it is empty" : null,
     };
 
     private ReadOnlySpan<byte> Scheme

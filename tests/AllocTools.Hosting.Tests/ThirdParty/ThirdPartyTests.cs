@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
+using AllocTools.Courier;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
@@ -38,6 +39,24 @@ public sealed class ThirdPartyTests
         """;
 
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task The_one_of_the_documents_needs_no_more_than_its_name()
+    {
+        HostApplicationBuilder builder = CreateBuilder("{}");
+        builder.Services.AddRmaMemoryPool<CourierProvider>(o => o.Access = RmaAccess.RemoteWrite);
+        using IHost host = builder.Build();
+        await host.StartAsync(Cancelled);
+        IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
+        using RmaBuffer target = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(64);
+        using RmaBuffer source = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(64);
+        source.Span.Fill(7);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+        await endpoint.WriteAsync(source, remote, cancellationToken: Cancelled);
+        Assert.True(target.Span.SequenceEqual(source.Span));
+        await host.StopAsync(Cancelled);
+    }
 
     [Fact]
     public void Its_options_are_bound_from_the_section_that_it_names()

@@ -252,14 +252,13 @@ public sealed class WaiterTests
         await using TestPool test = OneBlock(TimeSpan.FromMilliseconds(20));
         using ThreadsOfWaits threads = new(test);
         using RmaBuffer held = test.Pool.Rent(Block);
-        // Twice: the thread that keeps the time sleeps in between.
-        for (int i = 1; i <= 2; i++)
+        // Twice: the thread that keeps the time sleeps in between. On a busy machine the time may be over before a request waits, which is no wait then.
+        for (int i = 1; threads.Seen.Count < 2; i++)
         {
             await Assert.ThrowsAsync<RmaPoolExhaustedException>(() => test.Pool.RentAsync(Block, Token).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Token));
             Assert.Equal(i, test.Statistics.RentTimeouts);
         }
         Assert.All(threads.Seen, t => Assert.False(t.IsThreadPoolThread));
-        Assert.Equal(2, threads.Seen.Count);
     }
 
     [Fact]

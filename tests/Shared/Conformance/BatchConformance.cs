@@ -49,6 +49,22 @@ public abstract class BatchConformance<TTransport> : EndpointConformance<TTransp
         Assert.True(SpinWait.SpinUntil(() => pair.Left.Endpoint.GetStatistics() is { Outstanding: 0, Pending: 0 }, TestTime.Seconds(30)));
     }
 
+    /// <summary>Operations of a batch take the slots of those that were cancelled before.</summary>
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task ABatchIsNotCancelledByWhatWasCancelledBefore(string mode)
+    {
+        const int Slots = 4;
+        await using var pair = new ConformingPair<TTransport>(mode, o => o.MaxOutstanding = Slots);
+        using RmaBuffer unused = pair.Left.Pool.Rent(Slots * 64);
+        using CancellationTokenSource cancel = new();
+        Task[] receives = [.. Enumerable.Range(0, Slots).Select(i => pair.Left.Endpoint.ReceiveAsync(unused.Slice(i * 64, 64), cancellationToken: cancel.Token).AsTask())];
+        await cancel.CancelAsync();
+        foreach (Task receive in receives)
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => receive);
+        await RunsManyTimes(pair, count: 20, length: 50);
+    }
+
     [Theory]
     [MemberData(nameof(Modes))]
     public async Task ABatchMixesMessagesReadsWritesAndNothing(string mode)

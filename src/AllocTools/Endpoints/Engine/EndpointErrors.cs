@@ -5,7 +5,7 @@ using AllocTools.Validation;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>What failures of an endpoint's operations say, whatever the transport.</summary>
-internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver driver, string provider)
+internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver driver, string provider, bool runsInline)
 {
     /// <summary>EIO. These codes are the same with all transports.</summary>
     public const int IoError = 5;
@@ -58,6 +58,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         $"{slot.Kind} of {InWords.Size(slot.WholeLength)} did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
         + (driver.ExplainTimeout(slot, wasPosted)
             ?? (slot.Kind == RmaOperationKind.Receive ? "no message has come for it. " : "the peer is gone, hangs, or makes no progress. "))
+        + (runsInline ? "With Continuations = Inline that is also so where code after an await blocks this endpoint's thread. " : "")
         + (wasPosted ? "The buffer is quarantined until the completion arrives or the endpoint is closed."
             : "The transport has given the operation up, and its buffer is free."),
         slot.Kind,

@@ -136,6 +136,9 @@ internal sealed class EndpointProgress
     /// </summary>
     public long TurnStart => Math.Min(_turn.Start, Volatile.Read(ref _continuing));
 
+    /// <summary>What goes on inline runs on the endpoint's thread.</summary>
+    public bool IsContinuing => Volatile.Read(ref _continuing) != ProgressTurn.Nobody;
+
     /// <summary>Ends what is overdue or cancelled while the turn is stuck.</summary>
     public void EndOverdueWithoutTurn() => _overdue.EndWithoutTurn(_time.GetTimestamp());
 

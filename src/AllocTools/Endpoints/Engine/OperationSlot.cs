@@ -144,6 +144,8 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Key = entry.Region is null ? 0 : entry.Region.Key;
         _notification = entry.Notification;
         HasMore = hasMore;
+        // The use before may have been cancelled; the batch says itself whether it is.
+        _cancelRequested = false;
         Batch = batch;
         Ticket = ticket;
         SetPosted(started, batch.Deadline);

@@ -72,7 +72,10 @@ internal sealed class StuckTurnWatch : IDisposable
             if (_looks >= LooksToReport && Interlocked.Exchange(ref _said, 1) == 0)
             {
                 _health.ReportStuck(isStuck: true);
-                Log.ProgressStuck(_health.Logger, _health.Provider, Limit.TotalMilliseconds);
+                if (_progress.IsContinuing)
+                    Log.ContinuationStuck(_health.Logger, _health.Provider, Limit.TotalMilliseconds);
+                else
+                    Log.ProgressStuck(_health.Logger, _health.Provider, Limit.TotalMilliseconds);
             }
             _progress.EndOverdueWithoutTurn();
             return true;
