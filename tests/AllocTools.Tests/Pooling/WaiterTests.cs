@@ -259,6 +259,7 @@ public sealed class WaiterTests
             Assert.Equal(i, test.Statistics.RentTimeouts);
         }
         Assert.All(threads.Seen, t => Assert.False(t.IsThreadPoolThread));
+        Assert.Equal(2, threads.Seen.Count);
     }
 
     [Fact]
