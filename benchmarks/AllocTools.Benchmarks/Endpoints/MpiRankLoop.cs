@@ -29,6 +29,8 @@ internal sealed class MpiRankLoop : IDisposable
         _count = count;
         MpiOptions options = new();
         options.Endpoint.Progress = RmaProgress.Caller;
+        // The target's receive waits for the end of the whole loop.
+        options.Endpoint.OperationTimeout = Timeout.InfiniteTimeSpan;
         _context = new MpiProvider(options).Open();
         _pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite });
         _endpoint = (MpiEndpoint)_context.OpenEndpoint();
