@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using AllocTools.HostMemory;
+using AllocTools.Regions;
 using AllocTools.Testing;
 using Xunit;
 
@@ -137,6 +139,41 @@ public sealed class GonePeerTests
         source.Dispose();
         Assert.True(SpinWait.SpinUntil(() => side.Pool.GetStatistics() is { QuarantinedBuffers: 0, RentedBuffers: 0 }, TestTime.Seconds(30)));
         side.Process.Resume();
+    }
+
+    /// <summary>A peer that was lost comes back while an operation with it is under way, which goes on.</summary>
+    [Fact]
+    public async Task AConnectionThatIsReplacedIsClosedAfterItsOperations()
+    {
+        using var context = (UcxContext)UcxFabric.Open(UcxFabric.Any);
+        RmaEndpointOptions options = new() { OperationTimeout = TimeSpan.FromHours(1) };
+        var driver = new UcxDriver(context, options);
+        await using var endpoint = new RmaEndpoint(context, driver, options);
+        await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
+        await using var process = new PeerProcess("ucx", UcxFabric.Any, "RemoteWrite");
+        byte[] address = Convert.FromBase64String(await process.AskAsync("address"));
+        RmaPeer peer = endpoint.InsertPeer(address);
+        await process.AskAsync("rent 1048576 0");
+        using RemoteRegion remote = endpoint.Import(peer, RemoteMemory.Read(Convert.FromBase64String(await process.AskAsync("expose 0 0 1048576 RemoteWrite"))));
+        using RmaBuffer source = pool.Rent(1 << 20);
+        await endpoint.WriteAsync(source, remote, cancellationToken: Token);
+        await process.SuspendAsync();
+        Task write = endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask();
+        UcxPeer known = PeerOf(driver, UcxAddress.NumberOf(address));
+        known.Connection.HasFailed = true;
+        driver.OnPeerInserted(known);
+        Assert.Equal(2, driver.Connections);
+        Assert.False(write.IsCompleted);
+        process.Resume();
+        await write.WaitAsync(TestTime.Seconds(30), Token);
+        Assert.True(SpinWait.SpinUntil(() => driver.Connections == 1, TestTime.Seconds(30)), "the connection is not closed after its operations");
+
+        static unsafe UcxPeer PeerOf(UcxDriver driver, ulong number)
+        {
+            UcxRequest request = default;
+            request.Info.sender_tag = number;
+            return driver.FindSender(&request)!;
+        }
     }
 
     /// <summary>A completed send says that its buffer is free; closing must not drop what has not been sent.</summary>

@@ -39,8 +39,10 @@ internal sealed unsafe class UcxConnection
     private int _flushes;
     private bool _isDue;
     private bool _areKeysGone;
+    private bool _isClosing;
     private bool _isFreed;
     private volatile bool _hasFailed;
+    private volatile bool _isRetired;
     private void* _endpoint;
 
     public UcxConnection(UcxContext context, UcxMailbox* mailbox, int maxOutstanding)
@@ -64,6 +66,21 @@ internal sealed unsafe class UcxConnection
     {
         get => _hasFailed;
         set => _hasFailed = value;
+    }
+
+    /// <summary>Another one has taken its place: nothing is started with it any more.</summary>
+    public bool IsRetired => _isRetired;
+
+    /// <summary>Has nothing started with it from here on. What has been said before may go on.</summary>
+    public void Retire()
+    {
+        lock (_gate)
+        {
+            _areKeysGone = true;
+            _isRetired = true;
+        }
+        // The other side is UcxPoster.Post, which has none of its own.
+        Interlocked.MemoryBarrierProcessWide();
     }
 
     /// <summary>Opens it.</summary>
@@ -128,16 +145,21 @@ internal sealed unsafe class UcxConnection
         }
     }
 
-    /// <summary>Gives all keys back, permanently.</summary>
-    public void DestroyKeys(Lock? calls)
+    /// <summary>Gives all keys back, permanently: after the operations that use them, and before the connection, as ucp_rkey_destroy asks.</summary>
+    /// <param name="calls">Taken for each call.</param>
+    /// <param name="areInUse">Operations use them: they stay.</param>
+    public void EndKeys(Lock? calls, bool areInUse)
     {
         lock (_gate)
         {
             _areKeysGone = true;
-            using (new UcxCall(calls))
+            if (!areInUse)
             {
-                foreach (nint key in _keys)
-                    _context.Library.Exports.ucp_rkey_destroy((void*)key);
+                using (new UcxCall(calls))
+                {
+                    foreach (nint key in _keys)
+                        _context.Library.Exports.ucp_rkey_destroy((void*)key);
+                }
             }
             _keys.Clear();
         }
@@ -165,13 +187,13 @@ internal sealed unsafe class UcxConnection
     }
 
     /// <summary>Takes what a turn is to flush.</summary>
-    /// <returns>A flush to start; null where there is nothing.</returns>
+    /// <returns>A flush to start; null where there is nothing, or UCX frees its side of the connection.</returns>
     public UcxFlush? TakeDue(UcxFlushes flushes)
     {
         lock (_gate)
         {
             _isDue = false;
-            return _unflushed.Count == 0 ? null : Take_NeedsLock(flushes);
+            return _isClosing || _unflushed.Count == 0 ? null : Take_NeedsLock(flushes);
         }
     }
 
@@ -190,6 +212,9 @@ internal sealed unsafe class UcxConnection
     /// </remarks>
     public void BeginClose(bool isForced)
     {
+        // A forced close may free it at once.
+        lock (_gate)
+            _isClosing = true;
         UcxRequest* end = _close[0];
         ucp_request_param parameters = new()
         {

@@ -29,7 +29,8 @@ internal sealed unsafe partial class UcxDriver
             if (!_connections.Remove(number, out connection))
                 return true;
         }
-        BeginClose(connection, connection.HasFailed);
+        // The endpoint makes sure that nothing is under way with it.
+        BeginClose(connection, connection.HasFailed, isBusy: false);
         return true;
     }
 
@@ -104,18 +105,40 @@ internal sealed unsafe partial class UcxDriver
             // Operations with the one that has failed say so.
             return connection;
         }
+        connection.Retire();
         lock (_connectionsGate)
+        {
             _connections[peer.Number] = next;
-        BeginClose(connection, isForced: true);
+            _retired.Add(connection);
+            _hasRetired = true;
+        }
+        Wake();
         return next;
     }
 
-    private void BeginClose(UcxConnection connection, bool isForced)
+    /// <summary>Closes the connections that others have replaced and that no operation uses any more. The caller must hold the progress turn.</summary>
+    private void CloseRetired()
+    {
+        UcxConnection[] unused;
+        lock (_connectionsGate)
+        {
+            unused = [.. _retired.Where(c => !_poster.IsOutstanding(c))];
+            foreach (UcxConnection connection in unused)
+                _retired.Remove(connection);
+            _hasRetired = _retired.Count > 0;
+        }
+        foreach (UcxConnection connection in unused)
+            BeginClose(connection, isForced: true, isBusy: false);
+    }
+
+    /// <param name="connection">The connection.</param>
+    /// <param name="isForced">What is under way with it ends with it.</param>
+    /// <param name="isBusy">Operations with it are under way, and use its keys.</param>
+    private void BeginClose(UcxConnection connection, bool isForced, bool isBusy)
     {
         Interlocked.Increment(ref _closing);
-        // What is still under way uses its key.
-        if (!isForced)
-            connection.DestroyKeys(_calls);
+        if (!isBusy)
+            connection.EndKeys(_calls, areInUse: false);
         using (new UcxCall(_calls))
             connection.BeginClose(isForced);
         Wake();
@@ -124,7 +147,8 @@ internal sealed unsafe partial class UcxDriver
     private void EndClose(UcxRequest* request)
     {
         var connection = (UcxConnection)GCHandle.FromIntPtr(request->Owner).Target!;
-        connection.DestroyKeys(_calls);
+        // Of a forced close: what was under way has ended with the connection, with no moment between for the keys.
+        connection.EndKeys(_calls, areInUse: false);
         if (request->Native != null)
         {
             using (new UcxCall(_calls))

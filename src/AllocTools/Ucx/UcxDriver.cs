@@ -33,6 +33,9 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     // With those that are being closed.
     private readonly HashSet<UcxConnection> _allConnections = [];
     private readonly ConcurrentDictionary<ulong, UcxPeer> _senders = new();
+    // Those that others have replaced, until their operations have ended.
+    private readonly List<UcxConnection> _retired = [];
+    private volatile bool _hasRetired;
     private ulong _lastNumber;
     private int _closing;
 
@@ -43,19 +46,22 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         UcxLibrary library = context.Library;
         ucp_worker_params parameters = new() { field_mask = UcpField.UCP_WORKER_PARAM_FIELD_THREAD_MODE, thread_mode = context.ThreadMode };
         void* worker;
-        Check(library.Exports.ucp_worker_create(context.Handle, &parameters, &worker), "ucp_worker_create");
+        using (new UcxCall(context.Calls))
+            Check(library.Exports.ucp_worker_create(context.Handle, &parameters, &worker), "ucp_worker_create");
         _worker = worker;
         try
         {
             ucp_worker_attr attributes = new() { field_mask = UcpField.UCP_WORKER_ATTR_FIELD_THREAD_MODE };
-            Check(library.Exports.ucp_worker_query(worker, &attributes), "ucp_worker_query");
+            using (new UcxCall(context.Calls))
+                Check(library.Exports.ucp_worker_query(worker, &attributes), "ucp_worker_query");
             _calls = context.Calls ?? (attributes.thread_mode == UcpMode.UCS_THREAD_MODE_MULTI ? null : new Lock());
             ulong number = UcxTag.NewNumber();
             Address = UcxAddress.Compose(number, context.ErrorHandling, ReadWorkerAddress());
             if (options.Progress == RmaProgress.Endpoint)
             {
                 int descriptor;
-                Check(library.Exports.ucp_worker_get_efd(worker, &descriptor), "ucp_worker_get_efd");
+                using (new UcxCall(_calls))
+                    Check(library.Exports.ucp_worker_get_efd(worker, &descriptor), "ucp_worker_get_efd");
                 _waitDescriptor = descriptor;
             }
             _mailbox = (UcxMailbox*)NativeMemory.AllocZeroed((nuint)sizeof(UcxMailbox));
@@ -64,7 +70,10 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         }
         catch
         {
-            library.Exports.ucp_worker_destroy(worker);
+            using (new UcxCall(context.Calls))
+                library.Exports.ucp_worker_destroy(worker);
+            _notifications?.Free();
+            _poster?.Free();
             NativeMemory.Free(_mailbox);
             throw;
         }
@@ -78,10 +87,20 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
 
     public override ReadOnlyMemory<byte> Address { get; }
 
+    /// <summary>How many connections there are, with those that are being closed.</summary>
+    public int Connections
+    {
+        get
+        {
+            lock (_connectionsGate)
+                return _allConnections.Count;
+        }
+    }
+
     public override int WaitDescriptor => _waitDescriptor;
 
-    /// <inheritdoc cref="UcxPoster.MostFlushes"/>
-    public int MostFlushes => _poster.MostFlushes;
+    /// <inheritdoc cref="UcxPoster.StartedFlushes"/>
+    public long StartedFlushes => _poster.StartedFlushes;
 
     /// <summary>The worker goes on with what is outstanding until it is destroyed, and peers may still be sent what was taken for sent.</summary>
     public override bool MustRecallBeforeClosing => true;
@@ -106,6 +125,8 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             happened = true;
             TakeEnded(completions);
         }
+        if (_hasRetired)
+            CloseRetired();
         _notifications.PostReceives();
         return happened ? RmaReadResult.Something : RmaReadResult.Nothing;
     }
@@ -137,34 +158,54 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         UcxConnection[] connections;
         lock (_connectionsGate)
         {
-            connections = [.. _connections.Values];
+            connections = [.. _connections.Values, .. _retired];
             _connections.Clear();
+            _retired.Clear();
         }
         bool mayForce = _context.ErrorHandling == UcxErrorHandling.Peer;
+        List<UcxConnection> busy = [];
         foreach (UcxConnection connection in connections)
-            BeginClose(connection, connection.HasFailed || (mayForce && _poster.IsOutstanding(connection)));
+        {
+            bool isBusy = _poster.IsOutstanding(connection);
+            if (isBusy && !mayForce)
+                busy.Add(connection);
+            else
+                BeginClose(connection, isForced: isBusy || connection.HasFailed, isBusy);
+        }
         long start = Stopwatch.GetTimestamp();
         SpinWait spin = default;
         do
         {
             if (Progress() == 0)
                 spin.SpinOnce();
+            _poster.FlushDue();
             for (UcxRequest* request = _mailbox->TakeAll(), next; request != null; request = next)
             {
                 next = request->Next;
                 if (request->Kind == UcxRequestKind.Close)
                     EndClose(request);
                 else if (request->Kind == UcxRequestKind.Operation)
-                    _poster.Forget(request->Index);
+                    _poster.Forget(request);
+                else if (request->Kind == UcxRequestKind.Flush)
+                    _poster.ForgetFlush((UcxFlush)GCHandle.FromIntPtr(request->Owner).Target!);
+            }
+            for (int i = busy.Count - 1; i >= 0; i--)
+            {
+                if (_poster.IsOutstanding(busy[i]))
+                    continue;
+                BeginClose(busy[i], busy[i].HasFailed, isBusy: false);
+                busy.RemoveAt(i);
             }
         }
-        while (Volatile.Read(ref _closing) > 0 && Stopwatch.GetElapsedTime(start) < CloseTime);
+        while ((busy.Count > 0 || Volatile.Read(ref _closing) > 0) && Stopwatch.GetElapsedTime(start) < CloseTime);
         lock (_connectionsGate)
             connections = [.. _allConnections];
         foreach (UcxConnection connection in connections)
         {
-            connection.DestroyKeys(_calls);
-            connection.GiveUpClose();
+            // UCX may use the keys of what has not ended until the worker is destroyed, and frees them with it.
+            connection.EndKeys(_calls, areInUse: _poster.IsOutstanding(connection));
+            using (new UcxCall(_calls))
+                connection.GiveUpClose();
         }
         using (new UcxCall(_calls))
             _context.Library.Exports.ucp_worker_destroy(_worker);
@@ -221,13 +262,17 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
 
     private byte[] ReadWorkerAddress()
     {
-        void* address;
-        nuint length;
-        sbyte status = _context.Library.Exports.ucp_worker_get_address(_worker, &address, &length);
-        if (status != UcsStatus.UCS_OK)
-            throw UcxErrors.Provider(_context.Library, "ucp_worker_get_address", status);
-        byte[] copy = new ReadOnlySpan<byte>(address, (int)length).ToArray();
-        _context.Library.Exports.ucp_worker_release_address(_worker, address);
+        byte[] copy;
+        using (new UcxCall(_calls))
+        {
+            void* address;
+            nuint length;
+            sbyte status = _context.Library.Exports.ucp_worker_get_address(_worker, &address, &length);
+            if (status != UcsStatus.UCS_OK)
+                throw UcxErrors.Provider(_context.Library, "ucp_worker_get_address", status);
+            copy = new ReadOnlySpan<byte>(address, (int)length).ToArray();
+            _context.Library.Exports.ucp_worker_release_address(_worker, address);
+        }
         return copy.Length <= MostWorkerAddress
             ? copy
             : throw new RmaProviderException($"An endpoint of provider '{UcxContext.ProviderName}' has an address of {copy.Length} bytes, and {MostWorkerAddress} is the most that peers take. Name fewer Devices.");

@@ -39,19 +39,22 @@ internal sealed unsafe class UcxFlushes(UcxContext context, UcxMailbox* mailbox,
     private readonly Stack<UcxFlush> _free = new();
     private readonly List<UcxFlush> _all = [];
 
-    public int Count
+    /// <summary>How many were taken so far.</summary>
+    public long Taken
     {
         get
         {
             lock (_gate)
-                return _all.Count;
+                return field;
         }
+        private set;
     }
 
     public UcxFlush Take()
     {
         lock (_gate)
         {
+            Taken++;
             if (_free.TryPop(out UcxFlush? free))
                 return free;
             var flush = new UcxFlush(context, _mailbox, maxOutstanding);

@@ -27,5 +27,16 @@ internal struct UcxPostedOperation
     /// <summary>Of a write: the first error of the two.</summary>
     public sbyte Error;
 
+    /// <summary>Of a write: UCX has read its source without an error. Any thread may ask.</summary>
+    public readonly bool HasPutSucceeded => Volatile.Read(in HasPutEnded) && Error == UcsStatus.UCS_OK;
+
+    /// <summary>The put has ended.</summary>
+    public void EndPut(sbyte status)
+    {
+        Note(status);
+        // The thread that has started a flush may read both.
+        Volatile.Write(ref HasPutEnded, true);
+    }
+
     public void Note(sbyte status) => Error = Error == UcsStatus.UCS_OK ? status : Error;
 }

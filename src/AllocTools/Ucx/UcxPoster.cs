@@ -4,7 +4,7 @@ using AllocTools.Ucx.Interop;
 namespace AllocTools.Ucx;
 
 /// <summary>Turns operations into calls of UCX, and the ends of requests into their completions.</summary>
-internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, void* worker, Lock? calls, UcxMailbox* mailbox, int maxOutstanding, ulong number)
+internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext context, void* worker, Lock? calls, UcxMailbox* mailbox, int maxOutstanding, ulong number)
 {
     private readonly void* _worker = worker;
     private readonly UcxMailbox* _mailbox = mailbox;
@@ -17,8 +17,8 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
     /// <summary>Writes wait for a turn to flush them.</summary>
     public bool HasDue => _due.Any;
 
-    /// <summary>How many flushes there were at the same time, at the most.</summary>
-    public int MostFlushes => _flushes.Count;
+    /// <summary>How many flushes were started.</summary>
+    public long StartedFlushes => _flushes.Taken;
 
     /// <summary>A message is outstanding, there or here.</summary>
     public bool HasMessages => Array.Exists(_posted, static p => p.IsOutstanding && p.Kind is RmaOperationKind.Send or RmaOperationKind.Receive);
@@ -34,8 +34,13 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
             posted.Notifies = operation.Notification is not null;
             posted.IsNotifying = false;
         }
-        // First: it may end, and be another one, before the call returns.
-        posted.IsOutstanding = true;
+        // Before the call: it may end, and be another one, before that returns.
+        Volatile.Write(ref posted.IsOutstanding, true);
+        if (posted.Connection is { IsRetired: true })
+        {
+            posted.IsOutstanding = false;
+            return RmaPostResult.Refused(UcxErrors.NumberOf(UcsStatus.UCS_ERR_CONNECTION_RESET));
+        }
         return operation.Kind switch
         {
             RmaOperationKind.Write when posted.IsNotifying => Notify(operation, ref posted),
@@ -76,8 +81,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         ref UcxPostedOperation posted = ref _posted[index];
         if (posted.Kind == RmaOperationKind.Write && !posted.IsNotifying)
         {
-            posted.HasPutEnded = true;
-            posted.Note(status);
+            posted.EndPut(status);
             if (posted.HasFlushEnded)
                 EndWrite(completions, index);
             return;
@@ -108,9 +112,6 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         _flushes.GiveBack(flush);
     }
 
-    /// <summary>An operation has ended while the endpoint is closed.</summary>
-    public void Forget(int index) => _posted[index].IsOutstanding = false;
-
     /// <summary>Something with a peer is outstanding. While nobody posts.</summary>
     public bool IsOutstanding(UcxConnection connection) => Array.Exists(_posted, p => p.IsOutstanding && p.Connection == connection);
 
@@ -137,7 +138,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
         }
         if (UcxLibrary.IsError(result))
             return Refused(ref posted, result);
-        // Until a flush covers it it is here, whatever its request does.
+        // The operation stays this one until a flush covers it, whatever its request does.
         if (result == null)
             posted.HasPutEnded = true;
         // From there on another's flush may cover it, and the operation be another one.
@@ -245,7 +246,7 @@ internal sealed unsafe class UcxPoster(UcxDriver driver, UcxContext context, voi
             result = context.Library.Exports.ucp_ep_flush_nbx(connection.Endpoint, &parameters);
         if (result != null && !UcxLibrary.IsError(result))
             return false;
-        if (result != null || alone < 0 || flush.Writes.Count > 1 || !_posted[alone].HasPutEnded)
+        if (result != null || alone < 0 || flush.Writes.Count > 1 || !_posted[alone].HasPutSucceeded)
         {
             UcxMailbox.Put(flush.Request, UcxLibrary.StatusOf(result));
             return false;

@@ -1,0 +1,27 @@
+namespace AllocTools.Ucx;
+
+/// <content>What ends while the endpoint is closed, when nothing is reported any more.</content>
+internal sealed unsafe partial class UcxPoster
+{
+    /// <summary>An operation's request has ended while the endpoint is closed.</summary>
+    public void Forget(UcxRequest* request)
+    {
+        ref UcxPostedOperation posted = ref _posted[request->Index];
+        bool isPut = posted.Kind == RmaOperationKind.Write && !posted.IsNotifying;
+        posted.HasPutEnded |= isPut;
+        posted.IsOutstanding = isPut && !posted.HasFlushEnded;
+    }
+
+    /// <summary>A flush has ended while the endpoint is closed.</summary>
+    public void ForgetFlush(UcxFlush flush)
+    {
+        flush.Connection.EndFlush();
+        foreach (int index in flush.Writes)
+        {
+            ref UcxPostedOperation posted = ref _posted[index];
+            posted.HasFlushEnded = true;
+            posted.IsOutstanding = !posted.HasPutEnded;
+        }
+        _flushes.GiveBack(flush);
+    }
+}
