@@ -20,10 +20,13 @@ namespace AllocTools.Mpi;
 /// are given up at once. A write's number follows its flush as a message of its own.
 /// </para>
 /// </remarks>
-internal sealed unsafe class MpiDriver : RmaEndpointDriver
+internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
 {
     /// <summary>Longer writes have a request, so that the flush need not wait while they move.</summary>
     private const long LongestWithoutRequest = 16 << 10;
+
+    private const string ClosedReason = "its endpoint was closed";
+    private const int Canceled = 125;
 
     private readonly MpiJob _job;
     private readonly MpiLibrary _library;
@@ -207,9 +210,6 @@ internal sealed unsafe class MpiDriver : RmaEndpointDriver
         Wake();
     }
 
-    private const string ClosedReason = "its endpoint was closed";
-    private const int Canceled = 125;
-
     private void Free()
     {
         Action? done;
@@ -301,221 +301,6 @@ internal sealed unsafe class MpiDriver : RmaEndpointDriver
         return error;
     }
 
-    /// <summary>Ends one by the next turn.</summary>
-    private void End(int index, int error)
-    {
-        _ended.Add((index, error));
-        Wake();
-    }
-
-    private bool ReportEnded(RmaDriverCompletions completions)
-    {
-        if (_ended.Count == 0)
-            return false;
-        // A report may post, and that may end others.
-        (_ended, _ending) = (_ending, _ended);
-        foreach ((int index, int error) in _ending)
-            completions.Fail(index, error, "");
-        _ending.Clear();
-        return true;
-    }
-
-    private bool TakeArrived(RmaDriverCompletions completions)
-    {
-        if (_arrived.IsEmpty)
-            return false;
-        for (int left = _arrived.Count; left > 0 && _arrived.TryDequeue(out MpiArrival arrival); left--)
-        {
-            if (arrival.Kind == MpiKind.Message)
-                _receives.Add(arrival);
-            else if (arrival.Kind == MpiKind.Notification)
-                Notify(completions, arrival);
-            else
-                Hear(completions, arrival);
-        }
-        MatchReceives();
-        return true;
-    }
-
-    private void Notify(RmaDriverCompletions completions, in MpiArrival arrival)
-    {
-        ulong number;
-        nint message = arrival.Message;
-        // It is short, and there.
-        _job.Check(_library.Calls.MPI_Mrecv(&number, sizeof(ulong), _library.Byte, &message, (void*)_library.Constants.MPI_STATUS_IGNORE), "MPI_Mrecv");
-        completions.Notify(number, _peers.GetValueOrDefault(arrival.From));
-    }
-
-    private void Hear(RmaDriverCompletions completions, in MpiArrival arrival)
-    {
-        switch (arrival.Word)
-        {
-            case MpiWord.Hello:
-                _receives.CountAnew(arrival.From);
-                break;
-            case MpiWord.Recall:
-                bool isDropped = _receives.TryTakeBack(arrival.From, arrival.Number, out MpiArrival message);
-                _job.Router.Say(isDropped ? MpiWord.Recalled : MpiWord.Kept, arrival.Number, _number, arrival.From);
-                if (isDropped)
-                    _job.Router.Drop(message.Message, message.Length);
-                break;
-            case MpiWord.Recalled or MpiWord.Kept:
-                EndRecall(completions, arrival);
-                break;
-            case MpiWord.Gone:
-                Lose(completions, arrival.From);
-                break;
-        }
-    }
-
-    /// <summary>The peer has said whether a message that it was asked to drop is dropped.</summary>
-    private void EndRecall(RmaDriverCompletions completions, in MpiArrival arrival)
-    {
-        for (int index = 0; index < _operations.Length; index++)
-        {
-            ref MpiOperation operation = ref _operations[index];
-            if (operation.Stage != MpiStage.Send || operation.Number != arrival.Number || operation.Peer!.Place != arrival.From || operation.Recall == MpiRecall.None)
-                continue;
-            bool isDone = operation.Recall == MpiRecall.AskedAndDone;
-            operation.Recall = arrival.Word == MpiWord.Recalled ? MpiRecall.Dropped : MpiRecall.Kept;
-            if (isDone)
-                EndSend(completions, index, MpiConstants.MPI_SUCCESS);
-            return;
-        }
-    }
-
-    private void Lose(RmaDriverCompletions completions, MpiPlace place)
-    {
-        if (_peers.TryGetValue(place, out MpiPeer? peer))
-        {
-            peer.Flow.IsGone = true;
-            ReportLost(peer, ClosedReason, MpiErrors.ConnectionReset);
-        }
-        // Only now its messages are dropped, and done.
-        _job.Router.Say(MpiWord.GoneSeen, 0, _number, place);
-        for (int index = 0; index < _operations.Length; index++)
-        {
-            ref MpiOperation operation = ref _operations[index];
-            if (operation.Stage != MpiStage.Send || operation.Peer!.Place != place)
-                continue;
-            operation.Peer.Flow.IsGone = true;
-            if (operation.Recall == MpiRecall.AskedAndDone)
-                EndSend(completions, index, MpiConstants.MPI_SUCCESS);
-        }
-    }
-
-    private void MatchReceives()
-    {
-        while (_receives.TryMatch(out int index, out MpiArrival arrival))
-        {
-            ref MpiOperation receive = ref _operations[index];
-            nint message = arrival.Message;
-            nint request;
-            receive.Stage = MpiStage.Receiving;
-            receive.Peer = _peers.GetValueOrDefault(arrival.From);
-            // One that is too long is received elsewhere: to cut it off is an error, which MPI may end the job for.
-            if (arrival.Length > receive.Length)
-                receive.Address = receive.Room = (nint)NativeMemory.Alloc((nuint)arrival.Length);
-            receive.Length = arrival.Length;
-            int error = _library.Calls.MPI_Imrecv((void*)receive.Address, arrival.Length, _library.Byte, &message, &request);
-            if (error == MpiConstants.MPI_SUCCESS)
-                _requests.Add(request, index);
-            else
-                End(index, MpiErrors.CodeOf(_library, error));
-        }
-    }
-
-    private bool ReadRequests(RmaDriverCompletions completions)
-    {
-        int count = _requests.Test(_done, _errors);
-        for (int i = 0; i < count; i++)
-        {
-            int index = _done[i];
-            ref MpiOperation operation = ref _operations[index];
-            int error = _errors[i];
-            if (operation.Stage is MpiStage.Send or MpiStage.Notification)
-                EndSend(completions, index, error);
-            else if (error != MpiConstants.MPI_SUCCESS)
-                Fail(completions, index, MpiErrors.CodeOf(_library, error));
-            else if (operation.Stage == MpiStage.Write)
-                _written.Add(index);
-            else
-                Complete(completions, index);
-        }
-        return count > 0;
-    }
-
-    private void EndSend(RmaDriverCompletions completions, int index, int error)
-    {
-        ref MpiOperation operation = ref _operations[index];
-        if (error != MpiConstants.MPI_SUCCESS)
-            Fail(completions, index, MpiErrors.CodeOf(_library, error));
-        else if (operation.Peer!.Flow.IsGone)
-            Fail(completions, index, MpiErrors.ConnectionReset);
-        else if (operation.Recall == MpiRecall.Asked)
-            operation.Recall = MpiRecall.AskedAndDone;
-        else if (operation.Recall == MpiRecall.Dropped)
-            Fail(completions, index, Canceled);
-        else
-            Complete(completions, index);
-    }
-
-    /// <summary>Waits until the writes that have left their buffers are in their targets' memory, and reports them.</summary>
-    private bool Flush(RmaDriverCompletions completions)
-    {
-        if (_written.Count == 0)
-            return false;
-        (_written, _flushing) = (_flushing, _written);
-        _round++;
-        foreach (int index in _flushing)
-        {
-            int rank = _operations[index].Peer!.Place.Rank;
-            if (_flushed[rank] == _round)
-                continue;
-            _flushed[rank] = _round;
-            _flushErrors[rank] = _library.Calls.MPI_Win_flush(rank, _job.Window);
-        }
-        foreach (int index in _flushing)
-        {
-            ref MpiOperation operation = ref _operations[index];
-            int error = _flushErrors[operation.Peer!.Place.Rank];
-            if (error == MpiConstants.MPI_SUCCESS && operation.Notification is { } number)
-                error = SendNotification(index, number);
-            else if (error == MpiConstants.MPI_SUCCESS)
-                Complete(completions, index);
-            if (error != MpiConstants.MPI_SUCCESS)
-                Fail(completions, index, MpiErrors.CodeOf(_library, error));
-        }
-        _flushing.Clear();
-        return true;
-    }
-
-    private int SendNotification(int index, ulong number)
-    {
-        ref MpiOperation operation = ref _operations[index];
-        operation.Stage = MpiStage.Notification;
-        _numbers[index] = number;
-        return Send(index, &_numbers[index], sizeof(ulong), MpiKind.Notification, operation.Peer!);
-    }
-
-    /// <summary>Reports one; its object may be another operation's when this returns.</summary>
-    private void Complete(RmaDriverCompletions completions, int index)
-    {
-        ref MpiOperation operation = ref _operations[index];
-        long length = operation.Length;
-        MpiPeer? sender = operation.Stage == MpiStage.Receiving ? operation.Peer : null;
-        NativeMemory.Free((void*)operation.Room);
-        operation = default;
-        completions.Complete(index, length, sender);
-    }
-
-    private void Fail(RmaDriverCompletions completions, int index, int code)
-    {
-        NativeMemory.Free((void*)_operations[index].Room);
-        _operations[index] = default;
-        completions.Fail(index, code, "");
-    }
-
     /// <summary>What has arrived and was not received.</summary>
     private List<MpiArrival> TakeLeft()
     {
@@ -523,43 +308,5 @@ internal sealed unsafe class MpiDriver : RmaEndpointDriver
         while (_arrived.TryDequeue(out MpiArrival arrival))
             left.Add(arrival);
         return left;
-    }
-
-    /// <summary>What MPI does for an operation.</summary>
-    private enum MpiStage
-    {
-        None = 0,
-        Receive = 1,
-        Receiving = 2,
-        Send = 3,
-        Write = 4,
-        Notification = 5,
-        Read = 6,
-    }
-
-    /// <summary>Whether a message is to be taken back, and what its peer says of that.</summary>
-    private enum MpiRecall
-    {
-        None = 0,
-        Asked = 1,
-
-        /// <summary>MPI says that it was received, or dropped; the peer has yet to say which.</summary>
-        AskedAndDone = 2,
-        Dropped = 3,
-        Kept = 4,
-    }
-
-    private struct MpiOperation
-    {
-        public MpiStage Stage;
-        public MpiRecall Recall;
-        public MpiPeer? Peer;
-        public nint Address;
-
-        /// <summary>Where a message goes that is longer than its receive.</summary>
-        public nint Room;
-        public long Length;
-        public ulong Number;
-        public ulong? Notification;
     }
 }
