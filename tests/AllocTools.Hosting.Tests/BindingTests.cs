@@ -116,6 +116,7 @@ public sealed class BindingTests
               "Implementation": "openmpi",
               "LibraryPath": "/opt/libmpi.so",
               "StartTimeout": "5 min",
+              "EndTimeout": "7 s",
               "Settings": { "OMPI_MCA_osc_rdma_max_attach": "256", "UCX_TLS": "tcp" },
               "Endpoint": {
                 "Progress": "Caller",
@@ -141,6 +142,7 @@ public sealed class BindingTests
         Assert.Equal(MpiImplementation.OpenMpi, options.Implementation);
         Assert.Equal("/opt/libmpi.so", options.LibraryPath);
         Assert.Equal(TimeSpan.FromMinutes(5), options.StartTimeout);
+        Assert.Equal(TimeSpan.FromSeconds(7), options.EndTimeout);
         Assert.Equal("256", options.Settings["OMPI_MCA_osc_rdma_max_attach"]);
         Assert.Equal("tcp", options.Settings["UCX_TLS"]);
         Assert.Equal(2, options.Settings.Count);

@@ -12,7 +12,7 @@ public sealed class EffectCoverageTests
 {
     /// <summary>libfabric reads its settings once in a process: the tests of the sample see to these, each in a process of its own.</summary>
     /// <remarks>MPI's are those of a process, too: AllocTools.Mpi.Tests see to them.</remarks>
-    private static readonly string[] InProcessesOfTheirOwn = ["Provider:MrCache", "Provider:Settings", "Provider:Implementation", "Provider:StartTimeout"];
+    private static readonly string[] InProcessesOfTheirOwn = ["Provider:MrCache", "Provider:Settings", "Provider:Implementation", "Provider:StartTimeout", "Provider:EndTimeout"];
 
     [Fact]
     public void Every_key_has_a_test_of_its_effect()

@@ -1,7 +1,9 @@
 using AllocTools.Endpoints;
+using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using AllocTools.Testing.Conformance;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace AllocTools.Mpi.Tests;
@@ -77,6 +79,49 @@ public sealed class EndpointTests
         IRmaRegistration again = context.Register(address, memory.Length, RmaAccess.RemoteWrite);
         context.Deregister(again);
         Assert.Throws<ArgumentException>(() => context.Deregister(new OtherRegistration()));
+    }
+
+    /// <summary>MPI forbids it, and MPICH would not look.</summary>
+    [Theory]
+    [InlineData(-500, 1000)]
+    [InlineData(500, 1000)]
+    [InlineData(-500, 3000)]
+    public void MemoryOfWhichAPartIsAttachedIsRefused(int offset, int length)
+    {
+        using IRmaContext context = MpiTransport.Open(nameof(RmaProgress.Endpoint), static _ => { });
+        byte[] memory = GC.AllocateUninitializedArray<byte>(10_000, pinned: true);
+        nint address = System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(memory, 4000);
+        IRmaRegistration attached = context.Register(address, 1000, RmaAccess.RemoteWrite);
+        RmaRegistrationException refused = Assert.Throws<RmaRegistrationException>(() => context.Register(address + offset, length, RmaAccess.RemoteWrite));
+        Assert.Contains("1,000 bytes", refused.Message, StringComparison.Ordinal);
+        context.Deregister(attached);
+        IRmaRegistration later = context.Register(address + offset, length, RmaAccess.RemoteWrite);
+        context.Deregister(later);
+    }
+
+    /// <summary>A short write has no request, and MPI may read its bytes until the flush.</summary>
+    [Theory]
+    [InlineData(64)]
+    [InlineData(100_000)]
+    public async Task AnEndpointThatIsClosedUnderAWriteIsDoneOnceItIsFlushed(int length)
+    {
+        using IRmaContext context = MpiTransport.Open(nameof(RmaProgress.Caller), static _ => { });
+        var job = MpiJob.Open(new MpiOptions(), NullLogger.Instance);
+        using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        using RmaBuffer source = pool.Rent(length);
+        using RmaBuffer target = pool.Rent(length);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        RmaEndpointOptions options = new() { Progress = RmaProgress.Caller };
+        var driver = new MpiDriver(job, context.Traits, options.MaxOutstanding);
+        var endpoint = new RmaEndpoint((RmaContext)context, driver, options);
+        using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+        Task writing = endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask();
+        Assert.False(driver.Close(isRecalled: false));
+        TaskCompletionSource done = new();
+        driver.WhenDone(done.SetResult);
+        await done.Task.WaitAsync(TestTime.Seconds(30), Token);
+        GC.KeepAlive(writing);
+        job.Close();
     }
 
     private sealed class OtherRegistration : IRmaRegistration

@@ -77,6 +77,25 @@ public sealed class FailingRankTests
         Assert.Equal("0606", await ranks.AskAsync(1, $"peek {target} 0 2"));
     }
 
+    /// <summary>MPI_Finalize would wait for it for ever.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task ARankEndsThoughAnotherOneHangs(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, options: ["end=1"]);
+        using Process ended = Process.GetProcessById(ranks.ProcessIdOf(0));
+        Signal(ranks.ProcessIdOf(1), "STOP");
+        try
+        {
+            ranks.End(0);
+            Assert.True(ended.WaitForExit(TimeSpan.FromSeconds(60)));
+        }
+        finally
+        {
+            Signal(ranks.ProcessIdOf(1), "CONT");
+        }
+    }
+
     /// <summary>Open MPI knows what is attached, and refuses; with MPICH the bytes are written wherever the address leads, which ends the job here.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
@@ -119,6 +138,8 @@ public sealed class FailingRankTests
         Assert.InRange(rented, 40, 65);
         Assert.Contains("MPI_ERR_RMA_ATTACH", answer, StringComparison.Ordinal);
         Assert.Contains("osc_rdma_max_attach", answer, StringComparison.Ordinal);
+        Assert.Contains("--mca osc rdma", answer, StringComparison.Ordinal);
+        Assert.Contains("osc/ucx", answer, StringComparison.Ordinal);
         Assert.Contains("MaxSlabBytes", answer, StringComparison.Ordinal);
     }
 

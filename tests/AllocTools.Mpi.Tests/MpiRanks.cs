@@ -103,6 +103,9 @@ internal sealed class MpiRanks : IAsyncDisposable
 
     public int ProcessIdOf(int rank) => _ranks[rank].ProcessId;
 
+    /// <summary>A rank ends by itself, as far as the others let it.</summary>
+    public void End(int rank) => _ranks[rank].Dispose();
+
     /// <summary>Ranks end by themselves, and so does mpirun.</summary>
     /// <returns>mpirun's exit code, and what it and the ranks have printed.</returns>
     public async Task<(int ExitCode, string Output)> EndAsync()

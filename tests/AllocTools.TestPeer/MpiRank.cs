@@ -11,7 +11,7 @@ namespace AllocTools.TestPeer;
 internal static class MpiRank
 {
     /// <param name="port">Where the test listens.</param>
-    /// <param name="options">caller: the caller makes progress. timeout=SECONDS: of operations. set=NAME=VALUE: a setting of MPI.</param>
+    /// <param name="options">caller: the caller makes progress. timeout=SECONDS: of operations. end=SECONDS: of waiting for the other ranks' end. set=NAME=VALUE: a setting of MPI.</param>
     public static int Run(int port, string[] options)
     {
         using TcpClient client = new();
@@ -28,6 +28,8 @@ internal static class MpiRank
         configure(options.Endpoint);
         if (words.SingleOrDefault(static w => w.StartsWith("timeout=", StringComparison.Ordinal)) is { } timeout)
             options.Endpoint.OperationTimeout = TimeSpan.FromSeconds(double.Parse(timeout["timeout=".Length..], CultureInfo.InvariantCulture));
+        if (words.SingleOrDefault(static w => w.StartsWith("end=", StringComparison.Ordinal)) is { } end)
+            options.EndTimeout = TimeSpan.FromSeconds(double.Parse(end["end=".Length..], CultureInfo.InvariantCulture));
         foreach (string word in words.Where(static w => w.StartsWith("set=", StringComparison.Ordinal)))
             options.Settings[word.Split('=')[1]] = word.Split('=')[2];
         return new MpiProvider(options).Open();

@@ -16,4 +16,7 @@ internal static partial class Log
 
     [LoggerMessage(73, LogLevel.Warning, "MPI is not finalized: {Why}. The process ends without it, and mpirun may end the other ranks.")]
     public static partial void MpiNotFinalized(ILogger logger, string why);
+
+    [LoggerMessage(74, LogLevel.Error, "MPI failed at what belongs to no open endpoint, and goes on: {Error}")]
+    public static partial void MpiFailedAside(ILogger logger, string error);
 }

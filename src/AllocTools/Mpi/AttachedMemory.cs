@@ -37,12 +37,10 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
                     range.Users++;
                     return range;
                 }
+                if (address < range.Address + range.Length && range.Address < address + length)
+                    throw Overlapping(range, length);
             }
-            int error = job.Library.Calls.MPI_Win_attach(job.Window, (void*)address, (nint)length);
-            if (error != MpiConstants.MPI_SUCCESS)
-                throw MpiErrors.Registration(job.Library, "MPI_Win_attach", length, error, Explain_NeedsLock(error));
-            nint there = address;
-            _ = job.Library.Calls.MPI_Get_address((void*)address, &there);
+            nint there = Attach_NeedsLock(address, length);
             var added = new Range(address, length, there) { Users = 1 };
             _ranges.Add(added);
             return added;
@@ -61,7 +59,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
                 return;
             }
             // At the end of the process the window may be gone, and all that was attached with it.
-            int error = job.IsEnding ? MpiConstants.MPI_SUCCESS : job.Library.Calls.MPI_Win_detach(job.Window, (void*)range.Address);
+            int error = Detach(range.Address);
             if (error != MpiConstants.MPI_SUCCESS)
                 throw MpiErrors.Registration(job.Library, "MPI_Win_detach", range.Length, error);
             range.Users = 0;
@@ -69,11 +67,57 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         }
     }
 
+    /// <returns>What a peer passes as the address of the first byte.</returns>
+    private nint Attach_NeedsLock(nint address, long length)
+    {
+        job.Enter();
+        try
+        {
+            int error = job.Library.Calls.MPI_Win_attach(job.Window, (void*)address, (nint)length);
+            if (error != MpiConstants.MPI_SUCCESS)
+                throw MpiErrors.Registration(job.Library, "MPI_Win_attach", length, error, Explain_NeedsLock(error));
+            nint there = address;
+            _ = job.Library.Calls.MPI_Get_address((void*)address, &there);
+            return there;
+        }
+        finally
+        {
+            job.Leave();
+        }
+    }
+
+    private int Detach(nint address)
+    {
+        if (!job.TryEnter())
+            return MpiConstants.MPI_SUCCESS;
+        try
+        {
+            return job.Library.Calls.MPI_Win_detach(job.Window, (void*)address);
+        }
+        finally
+        {
+            job.Leave();
+        }
+    }
+
     private string Explain_NeedsLock(int error) =>
-        Limit > 0 && _ranges.Count >= Limit && job.Library.ClassOf(error) == job.Library.Constants.MPI_ERR_RMA_ATTACH
-            ? $"Open MPI attaches {Limit} ranges of memory in a process at the most ({MaxAttachName}), and {_ranges.Count} are attached. "
-                + $"Raise it for all ranks (mpirun --mca {MaxAttachName} 1024, or Provider:Settings:{MaxAttachVariable}), or have fewer and larger slabs (MaxSlabBytes)."
+        Limit > 0 && job.Library.ClassOf(error) == job.Library.Constants.MPI_ERR_RMA_ATTACH
+            ? $"Open MPI limits how many ranges of memory a process attaches, and {_ranges.Count} are attached: its component osc/rdma takes {Limit} ({MaxAttachName}), and osc/ucx 32 or 48, which can't be raised. "
+                + $"Raise the limit for all ranks (mpirun --mca osc rdma --mca {MaxAttachName} 1024, or Provider:Settings with OMPI_MCA_osc and {MaxAttachVariable}), or have fewer and larger slabs (MaxSlabBytes)."
             : "";
+
+    private RmaRegistrationException Overlapping(Range attached, long length)
+    {
+        int code = MpiErrors.FirstCode + job.Library.Constants.MPI_ERR_RMA_ATTACH;
+        string provider = MpiContext.NameOf(job.Library.Implementation);
+        return new RmaRegistrationException(
+            $"{InWords.Size(length)} of memory can't be attached on provider '{provider}': a part of them is attached already, within {InWords.Size(attached.Length)}, and MPI forbids to attach memory twice. Register the whole, or parts that don't overlap.",
+            "MPI_Win_attach",
+            length,
+            provider,
+            code,
+            MpiErrors.NameOf(job.Library, code));
+    }
 
     /// <summary>A range that is attached.</summary>
     /// <param name="address">The first byte.</param>

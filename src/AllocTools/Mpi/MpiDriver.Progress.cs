@@ -10,7 +10,7 @@ internal sealed unsafe partial class MpiDriver
     /// <summary>Ends one by the next turn.</summary>
     private void End(int index, int error)
     {
-        _ended.Add((index, error));
+        _ended.Enqueue((index, error));
         Wake();
     }
 
@@ -18,11 +18,9 @@ internal sealed unsafe partial class MpiDriver
     {
         if (_ended.Count == 0)
             return false;
-        // A report may post, and that may end others.
-        (_ended, _ending) = (_ending, _ended);
-        foreach ((int index, int error) in _ending)
-            completions.Fail(index, error, "");
-        _ending.Clear();
+        // A report may post, and that may end others, which the next turn reports.
+        for (int left = _ended.Count; left > 0 && _ended.TryDequeue(out (int Index, int Error) ended); left--)
+            completions.Fail(ended.Index, ended.Error, "");
         return true;
     }
 
@@ -61,9 +59,10 @@ internal sealed unsafe partial class MpiDriver
                 break;
             case MpiWord.Recall:
                 bool isDropped = _receives.TryTakeBack(arrival.From, arrival.Number, out MpiArrival message);
-                _job.Router.Say(isDropped ? MpiWord.Recalled : MpiWord.Kept, arrival.Number, _number, arrival.From);
+                int error = _job.Router.Say(isDropped ? MpiWord.Recalled : MpiWord.Kept, arrival.Number, _number, arrival.From);
                 if (isDropped)
                     _job.Router.Drop(message.Message, message.Length);
+                _job.Check(error, "MPI_Isend");
                 break;
             case MpiWord.Recalled or MpiWord.Kept:
                 EndRecall(completions, arrival);
@@ -98,7 +97,7 @@ internal sealed unsafe partial class MpiDriver
             ReportLost(peer, ClosedReason, MpiErrors.ConnectionReset);
         }
         // Only now its messages are dropped, and done.
-        _job.Router.Say(MpiWord.GoneSeen, 0, _number, place);
+        int error = _job.Router.Say(MpiWord.GoneSeen, 0, _number, place);
         for (int index = 0; index < _operations.Length; index++)
         {
             ref MpiOperation operation = ref _operations[index];
@@ -108,6 +107,7 @@ internal sealed unsafe partial class MpiDriver
             if (operation.Recall == MpiRecall.AskedAndDone)
                 EndSend(completions, index, MpiConstants.MPI_SUCCESS);
         }
+        _job.Check(error, "MPI_Isend");
     }
 
     private void MatchReceives()
@@ -133,22 +133,27 @@ internal sealed unsafe partial class MpiDriver
 
     private bool ReadRequests(RmaDriverCompletions completions)
     {
-        int count = _requests.Test(_done, _errors);
-        for (int i = 0; i < count; i++)
+        if (_read == _found)
         {
-            int index = _done[i];
+            _read = 0;
+            _job.Check(_requests.Test(_done, _errors, out _found), "MPI_Testsome");
+        }
+        bool happened = _read < _found;
+        while (_read < _found)
+        {
+            int index = _done[_read];
+            int error = _errors[_read++];
             ref MpiOperation operation = ref _operations[index];
-            int error = _errors[i];
             if (operation.Stage is MpiStage.Send or MpiStage.Notification)
                 EndSend(completions, index, error);
             else if (error != MpiConstants.MPI_SUCCESS)
                 Fail(completions, index, MpiErrors.CodeOf(_library, error));
             else if (operation.Stage == MpiStage.Write)
-                _written.Add(index);
+                _written.Enqueue(index);
             else
                 Complete(completions, index);
         }
-        return count > 0;
+        return happened;
     }
 
     private void EndSend(RmaDriverCompletions completions, int index, int error)
@@ -169,19 +174,19 @@ internal sealed unsafe partial class MpiDriver
     /// <summary>Waits until the writes that have left their buffers are in their targets' memory, and reports them.</summary>
     private bool Flush(RmaDriverCompletions completions)
     {
-        if (_written.Count == 0)
+        if (_written.Count == 0 && _flushing.Count == 0)
             return false;
-        (_written, _flushing) = (_flushing, _written);
         _round++;
-        foreach (int index in _flushing)
+        while (_written.TryDequeue(out int index))
         {
+            _flushing.Enqueue(index);
             int rank = _operations[index].Peer!.Place.Rank;
             if (_flushed[rank] == _round)
                 continue;
             _flushed[rank] = _round;
             _flushErrors[rank] = _library.Calls.MPI_Win_flush(rank, _job.Window);
         }
-        foreach (int index in _flushing)
+        while (_flushing.TryDequeue(out int index))
         {
             ref MpiOperation operation = ref _operations[index];
             int error = _flushErrors[operation.Peer!.Place.Rank];
@@ -192,7 +197,6 @@ internal sealed unsafe partial class MpiDriver
             if (error != MpiConstants.MPI_SUCCESS)
                 Fail(completions, index, MpiErrors.CodeOf(_library, error));
         }
-        _flushing.Clear();
         return true;
     }
 

@@ -44,11 +44,13 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     private readonly ConcurrentDictionary<MpiPlace, MpiPeer> _peers = new();
     private readonly ConcurrentDictionary<string, MpiFlow> _flows = new();
     private readonly ConcurrentQueue<MpiArrival> _arrived = new();
-    private List<int> _written = [];
-    private List<int> _flushing = [];
-    private List<(int Index, int Error)> _ended = [];
-    private List<(int Index, int Error)> _ending = [];
+    // A report may throw, or post: what is taken out of these was reported.
+    private readonly Queue<int> _written = new();
+    private readonly Queue<int> _flushing = new();
+    private readonly Queue<(int Index, int Error)> _ended = new();
     private ulong _lastPeer;
+    private int _found;
+    private int _read;
     private int _round;
     private int _depth;
     private Action? _whenDone;
@@ -159,8 +161,8 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
             }
             else if (own.Stage == MpiStage.Send && own.Recall == MpiRecall.None && !own.Peer!.Flow.IsGone)
             {
-                own.Recall = MpiRecall.Asked;
-                _job.Router.Say(MpiWord.Recall, own.Number, _number, own.Peer.Place);
+                if (_job.Router.Say(MpiWord.Recall, own.Number, _number, own.Peer.Place) == MpiConstants.MPI_SUCCESS)
+                    own.Recall = MpiRecall.Asked;
             }
         }
         finally
@@ -181,8 +183,11 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     public override bool Close(bool isRecalled)
     {
         MpiLeftover? leftover = null;
-        if (!isRecalled && _requests.Count > 0 && !_job.IsEnding)
-            leftover = new MpiLeftover(_requests, Free);
+        if (!isRecalled && (_requests.Count > 0 || _written.Count > 0 || _flushing.Count > 0))
+        {
+            int[] ranks = [.. _written.Concat(_flushing).Select(i => _operations[i].Peer!.Place.Rank).Distinct()];
+            leftover = new MpiLeftover(_job, _requests, ranks, Free);
+        }
         _job.Router.Remove(_number, TakeLeft, leftover);
         if (leftover is not null)
             return false;
@@ -220,6 +225,11 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         }
         _requests.Free();
         NativeMemory.Free(_numbers);
+        foreach (ref MpiOperation operation in _operations.AsSpan())
+        {
+            NativeMemory.Free((void*)operation.Room);
+            operation = default;
+        }
         done?.Invoke();
     }
 
@@ -247,7 +257,9 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         var peer = (MpiPeer)operation.Peer!;
         if (!peer.Flow.HasGreeted)
         {
-            _job.Router.Say(MpiWord.Hello, 0, _number, peer.Place);
+            int refusal = _job.Router.Say(MpiWord.Hello, 0, _number, peer.Place);
+            if (refusal != MpiConstants.MPI_SUCCESS)
+                return refusal;
             peer.Flow.HasGreeted = true;
         }
         int error = Send(operation.Index, (void*)operation.Address, (int)operation.Length, MpiKind.Message, peer);
@@ -274,7 +286,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         {
             error = _library.Calls.MPI_Put((void*)operation.Address, length, _library.Byte, peer.Place.Rank, (nint)operation.RemoteAddress, length, _library.Byte, _job.Window);
             if (error == MpiConstants.MPI_SUCCESS)
-                _written.Add(operation.Index);
+                _written.Enqueue(operation.Index);
         }
         else
         {

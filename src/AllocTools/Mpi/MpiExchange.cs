@@ -39,7 +39,7 @@ internal static class MpiExchange
         byte[] own = GC.AllocateUninitializedArray<byte>(sizeof(int), pinned: true);
         byte[] all = GC.AllocateUninitializedArray<byte>(sizeof(int) * job.Size, pinned: true);
         BitConverter.TryWriteBytes(own, length);
-        await WaitAsync(job, Start()).ConfigureAwait(false);
+        await RunAsync(job, Start).ConfigureAwait(false);
         return MemoryMarshal.Cast<byte, int>(all).ToArray();
 
         unsafe nint Start()
@@ -47,7 +47,7 @@ internal static class MpiExchange
             nint request;
             MpiLibrary library = job.Library;
             job.Check(
-                library.Calls.MPI_Iallgather(Marshal.UnsafeAddrOfPinnedArrayElement(own, 0).ToPointer(), own.Length, library.Byte, Marshal.UnsafeAddrOfPinnedArrayElement(all, 0).ToPointer(), own.Length, library.Byte, job.Communicator, &request),
+                library.Calls.MPI_Iallgather(Marshal.UnsafeAddrOfPinnedArrayElement(own, 0).ToPointer(), own.Length, library.Byte, Marshal.UnsafeAddrOfPinnedArrayElement(all, 0).ToPointer(), own.Length, library.Byte, job.ExchangeCommunicator, &request),
                 "MPI_Iallgather");
             return request;
         }
@@ -56,13 +56,16 @@ internal static class MpiExchange
     private static async Task<byte[]> GatherAsync(MpiJob job, ReadOnlyMemory<byte> own, int[] lengths)
     {
         byte[] sent = GC.AllocateUninitializedArray<byte>(Math.Max(own.Length, 1), pinned: true);
-        byte[] all = GC.AllocateUninitializedArray<byte>(Math.Max(lengths.Sum(), 1), pinned: true);
+        long total = lengths.Sum(static l => (long)l);
+        if (total > Array.MaxLength)
+            throw new RmaProviderException($"The ranks have given {total} bytes to exchange, and {Array.MaxLength} are the most. Give less, or send it.");
+        byte[] all = GC.AllocateUninitializedArray<byte>(Math.Max((int)total, 1), pinned: true);
         int[] counts = GC.AllocateUninitializedArray<int>(lengths.Length, pinned: true);
         int[] starts = GC.AllocateUninitializedArray<int>(lengths.Length, pinned: true);
         own.CopyTo(sent);
         for (int rank = 0, start = 0; rank < lengths.Length; start += lengths[rank++])
             (counts[rank], starts[rank]) = (lengths[rank], start);
-        await WaitAsync(job, Start()).ConfigureAwait(false);
+        await RunAsync(job, Start).ConfigureAwait(false);
         GC.KeepAlive(sent);
         GC.KeepAlive(counts);
         GC.KeepAlive(starts);
@@ -81,16 +84,38 @@ internal static class MpiExchange
                     (int*)Marshal.UnsafeAddrOfPinnedArrayElement(counts, 0),
                     (int*)Marshal.UnsafeAddrOfPinnedArrayElement(starts, 0),
                     library.Byte,
-                    job.Communicator,
+                    job.ExchangeCommunicator,
                     &request),
                 "MPI_Iallgatherv");
             return request;
         }
     }
 
-    private static async Task WaitAsync(MpiJob job, nint request)
+    /// <summary>Starts a collective call, and waits for its end.</summary>
+    private static async Task RunAsync(MpiJob job, Func<nint> start)
     {
-        while (!job.IsDone(ref request, "the exchange"))
+        nint request = WithinMpi(job, () =>
+        {
+            nint started = start();
+            // Where it never ends the process can't finalize MPI.
+            job.BeginExchange();
+            return started;
+        });
+        while (!WithinMpi(job, () => job.IsDone(ref request, "the exchange")))
             await Task.Delay(Pause).ConfigureAwait(false);
+        job.EndExchange();
+    }
+
+    private static T WithinMpi<T>(MpiJob job, Func<T> call)
+    {
+        job.Enter();
+        try
+        {
+            return call();
+        }
+        finally
+        {
+            job.Leave();
+        }
     }
 }

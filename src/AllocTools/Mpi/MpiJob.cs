@@ -33,19 +33,26 @@ internal sealed unsafe class MpiJob
     private readonly ILogger _logger;
     private readonly MpiThread _thread;
     private readonly Task _started;
+    private readonly TimeSpan _endTimeout;
     private nint _duplicate;
+    private nint _exchange;
     private nint _window;
     private bool _ownsMpi;
+    private bool _isOfApplication;
     private int _contexts;
+    private int _callers;
+    private int _exchanges;
     private volatile bool _isEnding;
+    private volatile bool _hasGivenUp;
 
-    private MpiJob(MpiLibrary library, ILogger logger)
+    private MpiJob(MpiLibrary library, TimeSpan endTimeout, ILogger logger)
     {
         Library = library;
+        _endTimeout = endTimeout;
         _logger = logger;
         Router = new MpiRouter(this);
         Memory = new AttachedMemory(this);
-        _thread = new MpiThread(() => Router.NeedsThread(Volatile.Read(ref _contexts)), Look);
+        _thread = new MpiThread(() => Router.NeedsThread(Volatile.Read(ref _contexts)), Look, e => Log.MpiFailedAside(_logger, e.Message));
         _started = _thread.RunAsync(Start);
     }
 
@@ -53,6 +60,9 @@ internal sealed unsafe class MpiJob
 
     /// <summary>The communicator of this library, with all ranks.</summary>
     public nint Communicator => _duplicate;
+
+    /// <summary>Another one with all ranks, for <see cref="MpiExchange"/>: collective calls on one communicator must come in the same order in all ranks.</summary>
+    public nint ExchangeCommunicator => _exchange;
 
     public nint Window => _window;
 
@@ -69,8 +79,11 @@ internal sealed unsafe class MpiJob
 
     public AttachedMemory Memory { get; }
 
-    /// <summary>The process ends: no call into MPI may begin any more.</summary>
-    public bool IsEnding => _isEnding;
+    /// <summary>The process ends, or the application has finalized MPI: no call into MPI may begin any more.</summary>
+    public bool IsEnding => _isEnding || (_isOfApplication && IsFinalized());
+
+    /// <summary>Threads that are in MPI, and in no endpoint's turn.</summary>
+    public bool HasCallers => Volatile.Read(ref _callers) > 0;
 
     /// <summary>The job of this process; starts it where that has not been done.</summary>
     /// <exception cref="RmaProviderException">MPI is missing, or the process is no rank that can work; the message says what to do.</exception>
@@ -84,11 +97,43 @@ internal sealed unsafe class MpiJob
         job.ThrowIfUnfit(options);
         job.WaitUntilStarted(options.StartTimeout);
         Interlocked.Increment(ref job._contexts);
+        job.WakeThread();
         return job;
     }
 
     /// <summary>A context is closed.</summary>
     public void Close() => Interlocked.Decrement(ref _contexts);
+
+    /// <summary>A thread is about to call MPI that is in no endpoint's turn. <see cref="Leave"/> follows.</summary>
+    /// <returns>False: no call may begin any more, and nothing follows.</returns>
+    public bool TryEnter()
+    {
+        Interlocked.Increment(ref _callers);
+        Fence.AfterInterlocked();
+        if (!IsEnding)
+            return true;
+        Leave();
+        return false;
+    }
+
+    /// <summary><see cref="TryEnter"/>, where there is no way on without MPI.</summary>
+    /// <exception cref="RmaProviderException">No call may begin any more.</exception>
+    public void Enter()
+    {
+        if (!TryEnter())
+            throw new RmaProviderException("MPI can't be used: it is finalized, or about to be.");
+    }
+
+    /// <summary>The thread is out of MPI.</summary>
+    public void Leave() => Interlocked.Decrement(ref _callers);
+
+    /// <summary>An exchange with all ranks is under way; until <see cref="EndExchange"/> the job can't end in order.</summary>
+    public void BeginExchange() => Interlocked.Increment(ref _exchanges);
+
+    public void EndExchange() => Interlocked.Decrement(ref _exchanges);
+
+    /// <summary>What belongs to no open endpoint has failed.</summary>
+    public void NoteFailure(string operation, int error) => Log.MpiFailedAside(_logger, MpiErrors.Provider(Library, operation, error).Message);
 
     /// <summary>There may be work for the job's thread.</summary>
     public void WakeThread() => _thread.Wake();
@@ -105,7 +150,7 @@ internal sealed unsafe class MpiJob
         MpiEnvironment.ApplyDefaults();
         MpiLibrary library = MpiResolver.TryLoad(options.Implementation, options.LibraryPath, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason)
             ?? throw new RmaProviderException(reason);
-        return new MpiJob(library, logger);
+        return new MpiJob(library, options.EndTimeout, logger);
     }
 
     private void ThrowIfUnfit(MpiOptions options)
@@ -133,7 +178,8 @@ internal sealed unsafe class MpiJob
     private void Start()
     {
         Initialize();
-        Duplicate();
+        Duplicate(ref _duplicate);
+        Duplicate(ref _exchange);
         int rank, size;
         Check(Library.Calls.MPI_Comm_rank(_duplicate, &rank), "MPI_Comm_rank");
         Check(Library.Calls.MPI_Comm_size(_duplicate, &size), "MPI_Comm_size");
@@ -152,15 +198,15 @@ internal sealed unsafe class MpiJob
 
     private void Initialize()
     {
-        int is_it;
-        Check(Library.Calls.MPI_Finalized(&is_it), "MPI_Finalized");
-        if (is_it != 0)
+        if (IsFinalized())
             throw new RmaProviderException("MPI can't be used: it was finalized in this process, and can't be started again. Open the pool before MPI_Finalize.");
-        Check(Library.Calls.MPI_Initialized(&is_it), "MPI_Initialized");
+        int isInitialized;
+        Check(Library.Calls.MPI_Initialized(&isInitialized), "MPI_Initialized");
         int level = 0;
         using SignalHandlers.Scope handlers = SignalHandlers.Keep();
-        if (is_it != 0)
+        if (isInitialized != 0)
         {
+            _isOfApplication = true;
             Check(Library.Calls.MPI_Query_thread(&level), "MPI_Query_thread");
         }
         else
@@ -193,13 +239,13 @@ internal sealed unsafe class MpiJob
     }
 
     /// <summary>Waits until each rank has come so far; in pauses, while MPI_Comm_dup would spin.</summary>
-    private void Duplicate()
+    private void Duplicate(ref nint communicator)
     {
         nint request;
-        fixed (nint* duplicate = &_duplicate)
+        fixed (nint* duplicate = &communicator)
             Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");
         WaitFor(request, "MPI_Comm_idup");
-        Check(Library.Calls.MPI_Comm_set_errhandler(_duplicate, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
+        Check(Library.Calls.MPI_Comm_set_errhandler(communicator, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
     }
 
     private void WaitFor(nint request, string operation)
@@ -215,6 +261,12 @@ internal sealed unsafe class MpiJob
         fixed (nint* at = &request)
             Check(Library.Calls.MPI_Test(at, &done, (void*)Library.Constants.MPI_STATUS_IGNORE), operation);
         return done != 0;
+    }
+
+    private bool IsFinalized()
+    {
+        int isFinalized;
+        return Library.Calls.MPI_Finalized(&isFinalized) == MpiConstants.MPI_SUCCESS && isFinalized != 0;
     }
 
     private int LargestTag()
@@ -238,7 +290,19 @@ internal sealed unsafe class MpiJob
         _window = window;
     }
 
-    private bool Look() => !_isEnding && Router.Poll();
+    private bool Look()
+    {
+        if (!TryEnter())
+            return false;
+        try
+        {
+            return Router.Poll();
+        }
+        finally
+        {
+            Leave();
+        }
+    }
 
     /// <summary>At the end of the process: lets the calls that run come back, and finalizes MPI, where the application does not.</summary>
     private void End()
@@ -255,13 +319,20 @@ internal sealed unsafe class MpiJob
             Log.MpiNotFinalized(_logger, "a call into MPI has not come back");
             return;
         }
-        try
+        if (Volatile.Read(ref _exchanges) > 0)
         {
-            _thread.RunAsync(EndMpi).GetAwaiter().GetResult();
+            Log.MpiNotFinalized(_logger, "not all ranks have come to an exchange");
+            return;
         }
-        catch (RmaException e)
+        Task ended = _thread.RunAsync(EndMpi);
+        if (Task.WaitAny([ended], _endTimeout) < 0)
         {
-            Log.MpiNotFinalized(_logger, e.Message);
+            _hasGivenUp = true;
+            Log.MpiNotFinalized(_logger, $"not all ranks have come to their end within {_endTimeout.TotalSeconds:0.###} s (EndTimeout)");
+        }
+        else if (ended.Exception is { } failure)
+        {
+            Log.MpiNotFinalized(_logger, failure.InnerException!.Message);
         }
     }
 
@@ -271,11 +342,19 @@ internal sealed unsafe class MpiJob
         nint barrier;
         Check(Library.Calls.MPI_Ibarrier(_duplicate, &barrier), "MPI_Ibarrier");
         WaitFor(barrier, "MPI_Ibarrier");
+        if (_hasGivenUp)
+            return;
         Check(Library.Calls.MPI_Win_unlock_all(_window), "MPI_Win_unlock_all");
         fixed (nint* window = &_window)
             Check(Library.Calls.MPI_Win_free(window), "MPI_Win_free");
-        fixed (nint* duplicate = &_duplicate)
-            Check(Library.Calls.MPI_Comm_free(duplicate), "MPI_Comm_free");
+        Free(ref _exchange);
+        Free(ref _duplicate);
         Check(Library.Calls.MPI_Finalize(), "MPI_Finalize");
+    }
+
+    private void Free(ref nint communicator)
+    {
+        fixed (nint* at = &communicator)
+            Check(Library.Calls.MPI_Comm_free(at), "MPI_Comm_free");
     }
 }

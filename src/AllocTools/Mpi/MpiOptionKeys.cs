@@ -9,6 +9,7 @@ internal static class MpiOptionKeys
         .Choice<MpiImplementation>(nameof(MpiOptions.Implementation), (o, v) => o.Implementation = v)
         .Text(nameof(MpiOptions.LibraryPath), (o, v) => o.LibraryPath = v)
         .Duration(nameof(MpiOptions.StartTimeout), (o, v) => o.StartTimeout = v)
+        .Duration(nameof(MpiOptions.EndTimeout), (o, v) => o.EndTimeout = v)
         .Map(nameof(MpiOptions.Settings), (o, name, v) => o.Settings[name] = v)
         .Section(nameof(MpiOptions.Endpoint), o => o.Endpoint, new RmaOptionKeys<RmaEndpointOptions>().EndpointOptions());
 }

@@ -24,6 +24,14 @@ public sealed class MpiOptions
     public TimeSpan StartTimeout { get; set; } = TimeSpan.FromSeconds(60);
 
     /// <summary>
+    /// How long the end of the process waits for the end of the other ranks, since MPI is finalized by all together. After it the process ends
+    /// without, and mpirun may end the others: where they go on for long, have this longer.
+    /// Range: 1 ms to 24 h, or -1 ms for no limit. Default: 30 s.
+    /// </summary>
+    [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]
+    public TimeSpan EndTimeout { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>
     /// Settings of MPI and of the libraries below it, by name, such as <c>OMPI_MCA_osc_rdma_max_attach</c> (<c>ompi_info --all</c>) or
     /// <c>MPIR_CVAR_CH4_OFI_TAG_BITS</c> (<c>mpivars</c>). Set in the process's environment before MPI is initialized; what the environment sets
     /// already is kept. All ranks should have the same.

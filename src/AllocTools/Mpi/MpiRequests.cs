@@ -36,16 +36,18 @@ internal sealed unsafe class MpiRequests
     /// <summary>Finds those that are done, and forgets them. MPI_Testsome, which also moves whatever MPI has to move.</summary>
     /// <param name="owners">Takes the indexes of their operations.</param>
     /// <param name="errors">Takes their results.</param>
-    /// <returns>How many there are.</returns>
-    public int Test(Span<int> owners, Span<int> errors)
+    /// <param name="found">How many there are.</param>
+    /// <returns>The call's own result.</returns>
+    public int Test(Span<int> owners, Span<int> errors, out int found)
     {
+        found = 0;
         if (Count == 0)
-            return 0;
+            return MpiConstants.MPI_SUCCESS;
         int done = 0;
         int result = _library.Calls.MPI_Testsome(Count, _handles, &done, _completed, _statuses);
         bool areInStatus = result != MpiConstants.MPI_SUCCESS && _library.ClassOf(result) == _library.Constants.MPI_ERR_IN_STATUS;
         if (result != MpiConstants.MPI_SUCCESS && !areInStatus)
-            throw MpiErrors.Provider(_library, "MPI_Testsome", result);
+            return result;
         if (done == MpiConstants.MPI_UNDEFINED)
             done = 0;
         for (int i = 0; i < done; i++)
@@ -56,7 +58,8 @@ internal sealed unsafe class MpiRequests
         }
         if (done > 0)
             Compact();
-        return done;
+        found = done;
+        return MpiConstants.MPI_SUCCESS;
     }
 
     public void Free()

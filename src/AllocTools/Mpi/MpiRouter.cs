@@ -63,9 +63,14 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     /// <summary>An endpoint is closed: what has arrived for it is as what comes later.</summary>
     /// <param name="number">Its number.</param>
     /// <param name="left">What it has not received.</param>
-    /// <param name="leftover">What MPI still has of it; null for nothing.</param>
+    /// <param name="leftover">What MPI still has of it; null for nothing. At the end of the process nothing looks after it any more.</param>
     public void Remove(int number, Func<IReadOnlyList<MpiArrival>> left, MpiLeftover? leftover)
     {
+        if (!job.TryEnter())
+        {
+            _drivers.TryRemove(number, out _);
+            return;
+        }
         Enter();
         try
         {
@@ -73,12 +78,16 @@ internal sealed unsafe class MpiRouter(MpiJob job)
             foreach (MpiArrival arrival in left())
                 TakeForNobody(number, arrival);
             if (leftover is not null)
+            {
+                leftover.BeginFlush();
                 _leftovers.Add(leftover);
+            }
             CountUnsettled();
         }
         finally
         {
             Leave();
+            job.Leave();
         }
         job.WakeThread();
     }
@@ -87,7 +96,8 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     public int TagOf(MpiKind kind, int from, int to) => (int)kind | (to << KindBits) | (from << (KindBits + _bits));
 
     /// <summary>Says something to another endpoint.</summary>
-    public void Say(MpiWord word, ulong number, int from, MpiPlace to)
+    /// <returns>MPI's result.</returns>
+    public int Say(MpiWord word, ulong number, int from, MpiPlace to)
     {
         var bytes = (MpiWordBytes*)NativeMemory.Alloc((nuint)sizeof(MpiWordBytes));
         *bytes = new MpiWordBytes { Word = (long)word, Number = number };
@@ -96,9 +106,18 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         if (error != MpiConstants.MPI_SUCCESS)
         {
             NativeMemory.Free(bytes);
-            job.Check(error, "MPI_Isend");
+            return error;
         }
         _started.Enqueue(new Pending(request, (nint)bytes));
+        return error;
+    }
+
+    /// <summary>Says something for an endpoint that is closed.</summary>
+    private void SayForNobody(MpiWord word, int from, MpiPlace to)
+    {
+        int error = Say(word, 0, from, to);
+        if (error != MpiConstants.MPI_SUCCESS)
+            job.NoteFailure("MPI_Isend", error);
     }
 
     /// <summary>Takes what has arrived, unless another thread is just doing so.</summary>
@@ -120,13 +139,13 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         }
     }
 
-    /// <summary>At the end of the process: waits until no endpoint is in a call into MPI, and none begins one.</summary>
+    /// <summary>At the end of the process: waits until no thread is in a call into MPI, and none begins one.</summary>
     /// <returns>False where one has not come back in time.</returns>
     public bool WaitUntilLeft(TimeSpan limit)
     {
         long start = Stopwatch.GetTimestamp();
         SpinWait spin = default;
-        while (Volatile.Read(ref _isInside) != 0 || _drivers.Values.Any(static d => d.IsInCall))
+        while (job.HasCallers || Volatile.Read(ref _isInside) != 0 || _drivers.Values.Any(static d => d.IsInCall))
         {
             if (Stopwatch.GetElapsedTime(start) >= limit)
                 return false;
@@ -189,11 +208,11 @@ internal sealed unsafe class MpiRouter(MpiJob job)
             _strays.Add((to, arrival));
             CountUnsettled();
             if (isFirst)
-                Say(MpiWord.Gone, 0, to, from);
+                SayForNobody(MpiWord.Gone, to, from);
         }
         else if (arrival.Word == MpiWord.Gone)
         {
-            Say(MpiWord.GoneSeen, 0, to, arrival.From);
+            SayForNobody(MpiWord.GoneSeen, to, arrival.From);
         }
     }
 
@@ -251,24 +270,5 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         public nint Request { get; set; } = request;
 
         public nint Bytes => bytes;
-    }
-}
-
-/// <summary>What MPI still has of an endpoint that is closed.</summary>
-/// <param name="requests">The requests.</param>
-/// <param name="onEnd">Called once MPI has none any more.</param>
-internal sealed class MpiLeftover(MpiRequests requests, Action onEnd)
-{
-    private readonly int[] _owners = new int[requests.Count];
-    private readonly int[] _errors = new int[requests.Count];
-
-    /// <summary>True once all are done.</summary>
-    public bool TryEnd()
-    {
-        requests.Test(_owners, _errors);
-        if (requests.Count > 0)
-            return false;
-        onEnd();
-        return true;
     }
 }

@@ -10,17 +10,21 @@ internal sealed class MpiThread
 {
     private static readonly TimeSpan ShortestPause = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromSeconds(1);
 
     private readonly BlockingCollection<Action> _work = [];
     private readonly Func<bool> _hasWork;
     private readonly Func<bool> _look;
+    private readonly Action<RmaException> _onFailure;
 
     /// <param name="hasWork">There is something to look after; any thread asks.</param>
     /// <param name="look">Looks after it; true where something has happened.</param>
-    public MpiThread(Func<bool> hasWork, Func<bool> look)
+    /// <param name="onFailure">That has failed, and is tried again after a while.</param>
+    public MpiThread(Func<bool> hasWork, Func<bool> look, Action<RmaException> onFailure)
     {
         _hasWork = hasWork;
         _look = look;
+        _onFailure = onFailure;
         new Thread(Run) { IsBackground = true, Name = "AllocTools MPI" }.UnsafeStart();
     }
 
@@ -59,8 +63,22 @@ internal sealed class MpiThread
             }
             else
             {
-                pause = _look() ? ShortestPause : pause < LongestPause / 2 ? pause * 2 : LongestPause;
+                pause = LookAfter(pause);
             }
+        }
+    }
+
+    /// <returns>When to look again.</returns>
+    private TimeSpan LookAfter(TimeSpan pause)
+    {
+        try
+        {
+            return _look() ? ShortestPause : pause < LongestPause / 2 ? pause * 2 : LongestPause;
+        }
+        catch (RmaException e)
+        {
+            _onFailure(e);
+            return PauseAfterFailure;
         }
     }
 }
