@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Mpi.Tests;
@@ -84,16 +85,46 @@ public sealed class FailingRankTests
     {
         await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, options: ["end=1"]);
         using Process ended = Process.GetProcessById(ranks.ProcessIdOf(0));
-        Signal(ranks.ProcessIdOf(1), "STOP");
+        using Process hung = Process.GetProcessById(ranks.ProcessIdOf(1));
+        Signal(hung.Id, "STOP");
         try
         {
             ranks.End(0);
-            Assert.True(ended.WaitForExit(TimeSpan.FromSeconds(60)));
+            Assert.True(ended.WaitForExit(TestTime.Seconds(60)));
         }
         finally
         {
-            Signal(ranks.ProcessIdOf(1), "CONT");
+            // mpirun may have ended it.
+            if (!hung.HasExited)
+                Signal(hung.Id, "CONT");
         }
+    }
+
+    /// <summary>Either mpirun ends ranks once another one has ended without MPI_Finalize; MPICH's reports no error.</summary>
+    [Theory]
+    [InlineData(MpiImplementation.OpenMpi, 1)]
+    [InlineData(MpiImplementation.Mpich, 0)]
+    public async Task ARankThatGoesOnForLongerThanTheEndTimeoutOfAnotherIsEnded(MpiImplementation implementation, int exitCode)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, options: ["end=1"]);
+        using Process later = Process.GetProcessById(ranks.ProcessIdOf(1));
+        Assert.Equal("0", await ranks.AskAsync(1, $"rent {Length} 0"));
+        ranks.End(0);
+        Assert.True(later.WaitForExit(TestTime.Seconds(60)));
+        Assert.Equal(exitCode, (await ranks.WaitAsync()).ExitCode);
+    }
+
+    /// <summary>Within it the ranks wait for each other, and MPI is finalized by all.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task ARankThatGoesOnWithinTheEndTimeoutOfAnotherEndsInOrder(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, options: ["end=-0.001"]);
+        using Process first = Process.GetProcessById(ranks.ProcessIdOf(0));
+        ranks.End(0);
+        Assert.False(first.WaitForExit(TimeSpan.FromSeconds(2)));
+        Assert.Equal("0", await ranks.AskAsync(1, $"rent {Length} 0"));
+        Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
     }
 
     /// <summary>Open MPI knows what is attached, and refuses; with MPICH the bytes are written wherever the address leads, which ends the job here.</summary>

@@ -29,10 +29,14 @@ internal sealed unsafe class MpiLeftover(MpiJob job, MpiRequests requests, IRead
             Fail("MPI_Testsome", error);
         if (_hasFailed)
             return true;
-        if (requests.Count > 0 || !_isFlushed)
-            return false;
-        onEnd();
-        return true;
+        return requests.Count == 0 && _isFlushed;
+    }
+
+    /// <summary>After <see cref="TryEnd"/> was true. The caller is not inside the router.</summary>
+    public void ReportEnd()
+    {
+        if (!_hasFailed)
+            onEnd();
     }
 
     private void Flush()

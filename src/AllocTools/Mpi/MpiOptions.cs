@@ -25,7 +25,7 @@ public sealed class MpiOptions
 
     /// <summary>
     /// How long the end of the process waits for the end of the other ranks, since MPI is finalized by all together. After it the process ends
-    /// without, and mpirun may end the others: where they go on for long, have this longer.
+    /// without, and mpirun ends the ranks that still run: where ranks end further apart in good order, have this longer.
     /// Range: 1 ms to 24 h, or -1 ms for no limit. Default: 30 s.
     /// </summary>
     [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]

@@ -42,8 +42,8 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     /// <param name="largestTag">MPI_TAG_UB.</param>
     public void Configure(int largestTag) => _bits = Math.Min((BitOperations.Log2((uint)largestTag + 1) - KindBits) / 2, MostBits);
 
-    /// <summary>Nobody else looks for what arrives, and something may.</summary>
-    public bool NeedsThread(int contexts) => _drivers.IsEmpty && (contexts > 0 || Volatile.Read(ref _unsettled) > 0 || !_started.IsEmpty);
+    /// <summary>Something is left of closed endpoints, which open ones may not look after, where callers make progress; or there are none, and messages may arrive.</summary>
+    public bool NeedsThread(int contexts) => Volatile.Read(ref _unsettled) > 0 || (_drivers.IsEmpty && (contexts > 0 || !_started.IsEmpty));
 
     /// <summary>Gives an endpoint its number.</summary>
     public int Add(MpiDriver driver)
@@ -126,9 +126,10 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     {
         if (Interlocked.Exchange(ref _isInside, 1) != 0)
             return false;
+        List<MpiLeftover>? ended = null;
         try
         {
-            bool happened = Settle();
+            bool happened = Settle(ref ended);
             for (int i = 0; i < MostAtOnce && TryTake(); i++)
                 happened = true;
             return happened;
@@ -136,6 +137,8 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         finally
         {
             Leave();
+            // Not inside: what they call may close endpoints.
+            ended?.ForEach(static l => l.ReportEnd());
         }
     }
 
@@ -239,15 +242,23 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     }
 
     /// <summary>Forgets what is done of what was sent and dropped.</summary>
-    private bool Settle()
+    private bool Settle(ref List<MpiLeftover>? ended)
     {
         while (_started.TryDequeue(out Pending? pending))
             _pending.Add(pending);
         if (_pending.Count == 0 && _leftovers.Count == 0)
             return false;
-        int settled = _pending.RemoveAll(IsDone) + _leftovers.RemoveAll(static l => l.TryEnd());
+        bool happened = _pending.RemoveAll(IsDone) > 0;
+        for (int i = _leftovers.Count - 1; i >= 0; i--)
+        {
+            if (!_leftovers[i].TryEnd())
+                continue;
+            (ended ??= []).Add(_leftovers[i]);
+            _leftovers.RemoveAt(i);
+            happened = true;
+        }
         CountUnsettled();
-        return settled > 0;
+        return happened;
     }
 
     private bool IsDone(Pending pending)
