@@ -4,6 +4,7 @@ using AllocTools.Hosting.Tests.Support;
 using AllocTools.Ucx;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests;
@@ -13,7 +14,7 @@ namespace AllocTools.Hosting.Tests;
 [CollectionDefinition(nameof(UcxOptionEffectTests), DisableParallelization = true)] // the sockets of the process are looked at
 public sealed class UcxOptionEffectTests
 {
-    private const int Opened = 60;
+    private const int Opened = 60, SettingKept = 61, SettingTooLate = 62;
     private const string Tcp = "\"Transports\": \"tcp\", \"Devices\": \"lo\"";
 
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
@@ -39,16 +40,18 @@ public sealed class UcxOptionEffectTests
         Assert.Contains("ucx_info -d", error, StringComparison.Ordinal);
     }
 
-    /// <summary>Shared memory does not notice a peer that is gone, so UCX 1.13 refuses it to one that asks for that. Later versions may have learnt it.</summary>
+    /// <summary>UCX keeps shared memory from connections that are to notice a peer that is gone, unless it is set otherwise.</summary>
     [Theory]
     [EffectOf("Provider:ErrorHandling")]
-    [InlineData("Peer")]
-    [InlineData("None")]
-    public async Task What_becomes_of_peers_that_are_gone(string handling)
+    [InlineData("sysv", "Peer", "UCX_SYSV_ERROR_HANDLING", "n", true)]
+    [InlineData("sysv", "None", "UCX_SYSV_ERROR_HANDLING", "n", false)]
+    [InlineData("posix", "Peer", "UCX_POSIX_ERROR_HANDLING", "y", false)]
+    public async Task What_becomes_of_peers_that_are_gone(string transport, string handling, string setting, string value, bool isRefused)
     {
-        using IHost host = await StartAsync($"\"Transports\": \"sysv\", \"ErrorHandling\": \"{handling}\"");
+        using IHost host = await StartAsync($$"""
+            "Transports": "{{transport}}", "ErrorHandling": "{{handling}}", "Settings": { "{{setting}}": "{{value}}" }
+            """);
         IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
-        bool isRefused = handling == "Peer" && endpoint.Context.Traits.LibraryVersion < new Version(1, 14);
         Exception? error = Record.Exception(() => endpoint.InsertPeer(endpoint.Address.Span));
         Assert.Equal(isRefused, error is RmaProviderException);
         if (isRefused)
@@ -96,6 +99,28 @@ public sealed class UcxOptionEffectTests
         using IHost host = await StartAsync(Tcp + ", \"LibraryPath\": \"libucp.so.0\", \"Settings\": { \"UCX_ADDRESS_VERSION\": \"v1\" }");
         Assert.Equal("v1", Interop.NativeEnvironment.Get("UCX_ADDRESS_VERSION"));
         await host.StopAsync(Cancelled);
+    }
+
+    /// <summary>The first pool of the process has loaded UCX, and UCX reads some settings no more.</summary>
+    [Fact]
+    public async Task What_a_setting_comes_too_late_for_is_logged()
+    {
+        using IHost first = await StartAsync(Tcp);
+        Interop.NativeEnvironment.TrySet("UCX_MAX_WORKER_ADDRESS_NAME", "32");
+        var log = new LogRecorder();
+        using IHost host = await StartAsync(Tcp + """
+            , "Settings": { "UCX_PROFILE_LOG_SIZE": "4m", "UCX_MAX_WORKER_ADDRESS_NAME": "16", "UCX_ADDRESS_DEBUG_INFO": "n" }
+            """, log);
+        Assert.Equal(
+            [
+                (LogLevel.Debug, SettingKept, "UCX's setting UCX_MAX_WORKER_ADDRESS_NAME is set in the environment already; the option's value 16 is not used."),
+                (LogLevel.Warning, SettingTooLate, "UCX's setting UCX_PROFILE_LOG_SIZE=4m comes too late: UCX was loaded in this process before. Set it in the environment."),
+            ],
+            log.Entries.Where(static e => e.Id is SettingKept or SettingTooLate).OrderBy(static e => e.Id));
+        Assert.Null(Interop.NativeEnvironment.Get("UCX_PROFILE_LOG_SIZE"));
+        Assert.Equal("n", Interop.NativeEnvironment.Get("UCX_ADDRESS_DEBUG_INFO"));
+        await host.StopAsync(Cancelled);
+        await first.StopAsync(Cancelled);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing;
@@ -7,7 +8,7 @@ using Xunit;
 namespace AllocTools.Ucx.Tests;
 
 /// <summary>What only UCX's driver does.</summary>
-public sealed class DriverTests
+public sealed partial class DriverTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -122,6 +123,47 @@ public sealed class DriverTests
         Assert.Empty(UcxTransports.Parse("in another form"));
     }
 
+    [Theory]
+    [InlineData("tcp/lo,cma/memory", UcxErrorHandling.None, null, true)]
+    [InlineData("xpmem/memory", UcxErrorHandling.None, null, true)]
+    [InlineData("tcp/lo,sysv/memory,posix/memory", UcxErrorHandling.None, null, false)]
+    [InlineData("tcp/lo,cma/memory", UcxErrorHandling.Peer, null, false)]
+    [InlineData("tcp/lo,cma/memory", UcxErrorHandling.Peer, "UCX_CMA_MEMORY_INVALIDATE=n", false)]
+    [InlineData("tcp/lo,cma/memory", UcxErrorHandling.Peer, "UCX_CMA_MEMORY_INVALIDATE=y", true)]
+    [InlineData("tcp/lo,xpmem/memory", UcxErrorHandling.Peer, "UCX_MM_ERROR_HANDLING=y", true)]
+    [InlineData("tcp/lo", UcxErrorHandling.Peer, "UCX_CMA_MEMORY_INVALIDATE=y", false)]
+    [InlineData("", UcxErrorHandling.None, null, true)]
+    public void PeersCopyByThemselvesWhereTheKernelDoesItForThem(string transports, UcxErrorHandling errorHandling, string? variable, bool expected) => Assert.Equal(
+        expected,
+        UcxTransports.LetPeersCopy(
+            transports.Split(',', StringSplitOptions.RemoveEmptyEntries), errorHandling, name => variable?.Split('=') is [var set, var value] && set == name ? value : null));
+
+    /// <summary>UCX says of each setting whether it is of those that it reads once; those of UCX_MEM_ are in a table of their own.</summary>
+    [Theory]
+    [InlineData("UCX_LOG_LEVEL")]
+    [InlineData("UCX_HANDLE_ERRORS")]
+    [InlineData("UCX_ERROR_SIGNALS")]
+    [InlineData("UCX_MODULES")]
+    [InlineData("UCX_PROFILE_MODE")]
+    [InlineData("UCX_ASYNC_SIGNO")]
+    [InlineData("UCX_RCACHE_CHECK_PFN")]
+    [InlineData("UCX_MAX_RNDV_RAILS")]
+    [InlineData("UCX_TCP_TX_SEG_SIZE")]
+    [InlineData("UCX_SYSV_ERROR_HANDLING")]
+    [InlineData("UCX_IB_RCACHE_MEM_PRIO")]
+    [InlineData("UCX_RNDV_THRESH")]
+    public unsafe void SettingsThatAreReadAtLoadingAreKnown(string name)
+    {
+        Assert.True(UcxProvider.IsSupported);
+        Assert.True(UcxLibrary.IsLoaded);
+        byte* value = stackalloc byte[1024];
+        Assert.Equal(ucs_global_opts_get_value(name["UCX_".Length..], value, 1024) == UcsStatus.UCS_OK, UcxEnvironment.IsReadAtLoading(name));
+        Assert.True(UcxEnvironment.IsReadAtLoading("UCX_MEM_EVENTS"));
+    }
+
+    [LibraryImport("libucs.so.0", StringMarshalling = StringMarshalling.Utf8)]
+    private static unsafe partial sbyte ucs_global_opts_get_value(string name, byte* value, nuint length);
+
     [Fact]
     public void WhatIsMissingIsNamedWithItsPackage()
     {
@@ -139,7 +181,7 @@ public sealed class DriverTests
     {
         using IRmaContext context = UcxFabric.Open(UcxFabric.Any);
         byte[] memory = GC.AllocateArray<byte>(4096, pinned: true);
-        IRmaRegistration registration = context.Register(System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0), memory.Length, RmaAccess.RemoteRead);
+        IRmaRegistration registration = context.Register(Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0), memory.Length, RmaAccess.RemoteRead);
         Assert.True(registration.Describe(8, 100, RmaAccess.RemoteRead).IsRaw);
         Assert.Throws<ArgumentOutOfRangeException>(() => registration.Describe(8, 4096, RmaAccess.RemoteRead));
         context.Deregister(registration);

@@ -141,6 +141,29 @@ public sealed class GonePeerTests
         side.Process.Resume();
     }
 
+    /// <summary>A peer that hangs goes on some time. Where it copies what it was sent by itself, closing the endpoint does not keep it from the buffer.</summary>
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AMessageThatAPeerMayStillCopyKeepsItsBuffer(string fabric)
+    {
+        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        bool peersCopy = ((UcxContext)side.Pool.Context).LetsPeersCopy;
+        if (fabric != UcxFabric.SharedMemory)
+            Assert.False(peersCopy);
+        await side.Process.AskAsync("rent 1048576 0");
+        RmaBuffer message = side.Pool.Rent(1 << 20);
+        await side.Process.TellAsync("receive 0");
+        await side.Endpoint.SendAsync(message.Slice(0, 1), side.Peer, cancellationToken: Token);
+        Assert.Equal("1", await side.Process.AnswerAsync());
+        await side.Process.SuspendAsync();
+        Task sending = side.Endpoint.SendAsync(message, side.Peer, cancellationToken: Token).AsTask();
+        await side.Endpoint.DisposeAsync().AsTask().WaitAsync(TestTime.Seconds(20), Token);
+        await Assert.ThrowsAsync<RmaOperationException>(() => sending);
+        message.Dispose();
+        Assert.Equal(peersCopy ? 1 : 0, side.Pool.GetStatistics().QuarantinedBuffers);
+        side.Process.Resume();
+    }
+
     /// <summary>A peer that was lost comes back while an operation with it is under way, which goes on.</summary>
     [Fact]
     public async Task AConnectionThatIsReplacedIsClosedAfterItsOperations()

@@ -20,9 +20,12 @@ public static class UcxFabric
     /// <summary>Whatever UCX finds, with error handling.</summary>
     public const string Everything = "all";
 
+    /// <summary>Those of one machine without hardware, which lock no memory, and check no right of a peer.</summary>
+    public static string[] WithoutDevices { get; } = [Tcp, TcpWithoutErrorHandling, SharedMemory, Everything];
+
     public static string[] All { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } list
         ? list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
-        : [Tcp, TcpWithoutErrorHandling, SharedMemory, Everything];
+        : WithoutDevices;
 
     /// <summary>For tests that need one, whichever.</summary>
     public static string Any => All[0];

@@ -108,8 +108,11 @@ internal static partial class Log
     [LoggerMessage(60, LogLevel.Information, "Opened provider '{Provider}' (UCX {Version}) on {Transports}.")]
     public static partial void UcxOpened(ILogger logger, string provider, string version, string transports);
 
-    [LoggerMessage(61, LogLevel.Information, "UCX's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
+    [LoggerMessage(61, LogLevel.Debug, "UCX's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
     public static partial void UcxSettingKept(ILogger logger, string name, string value);
+
+    [LoggerMessage(62, LogLevel.Warning, "UCX's setting {Name}={Value} comes too late: UCX was loaded in this process before. Set it in the environment.")]
+    public static partial void UcxSettingTooLate(ILogger logger, string name, string value);
 
     /// <summary>A number of bytes, which messages have as <see cref="InWords.Size"/> writes it.</summary>
     internal readonly struct ByteCount(long bytes)

@@ -46,6 +46,7 @@ internal sealed unsafe class UcxContext : RmaContext
             LocksPages = UcxTransports.LockPages(transports),
             LibraryVersion = library.Version,
         };
+        LetsPeersCopy = UcxTransports.LetPeersCopy(transports, options.ErrorHandling, NativeEnvironment.Get);
         Log.UcxOpened(logger, ProviderName, library.Version.ToString(), transports.Count == 0 ? "unknown transports" : string.Join(", ", transports));
     }
 
@@ -63,6 +64,9 @@ internal sealed unsafe class UcxContext : RmaContext
     public int ThreadMode => _threadMode;
 
     public UcxErrorHandling ErrorHandling => _options.ErrorHandling;
+
+    /// <inheritdoc cref="UcxTransports.LetPeersCopy"/>
+    public bool LetsPeersCopy { get; }
 
     public override RmaProviderTraits Traits { get; }
 

@@ -84,7 +84,7 @@ internal sealed unsafe partial class UcxDriver
             _context.Library,
             "ucp_ep_create",
             status,
-            " No transport that both sides have reaches the peer. Up to UCX 1.13 shared memory works with ErrorHandling None only; Transports and Devices (or UCX_TLS and UCX_NET_DEVICES) must leave one that both have.");
+            " No transport that both sides have reaches the peer. Transports and Devices (or UCX_TLS and UCX_NET_DEVICES) must leave one that both have; shared memory is one with ErrorHandling None, or where both set UCX_SYSV_ERROR_HANDLING or UCX_POSIX_ERROR_HANDLING to y.");
     }
 
     /// <summary>The connection of a peer; a new one where a peer has come back whose operations had not ended when it was lost.</summary>

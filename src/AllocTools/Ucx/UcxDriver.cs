@@ -163,6 +163,8 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             _retired.Clear();
         }
         bool mayForce = _context.ErrorHandling == UcxErrorHandling.Peer;
+        // Before any are forgotten: what a forced close ends here may go on at the peer.
+        bool isDone = isRecalled || !_context.LetsPeersCopy || !_poster.HasMessages;
         List<UcxConnection> busy = [];
         foreach (UcxConnection connection in connections)
         {
@@ -209,8 +211,6 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         }
         using (new UcxCall(_calls))
             _context.Library.Exports.ucp_worker_destroy(_worker);
-        // Without error handling a peer may copy a message that it has been told of, to its memory or to ours, by itself.
-        bool isDone = isRecalled || mayForce || !_poster.HasMessages;
         _poster.Free();
         _notifications.Free();
         foreach (UcxConnection connection in connections)

@@ -10,8 +10,14 @@ namespace AllocTools.Ucx;
 /// <summary>UCX's own settings: those of the process, in its environment, and those of a context. What the operator has set stays.</summary>
 internal static unsafe class UcxEnvironment
 {
+    /// <summary>How the names begin of what UCX reads once, while it is loaded (<c>ucs/config/global_opts.h</c>, <c>ucm/api/ucm.h</c>).</summary>
+    private static readonly string[] ReadAtLoading =
+    [
+        "ASYNC_", "BUILTIN_MEMCPY_", "DEBUG_SIGNO", "ERROR_", "GDB_COMMAND", "HANDLE_ERRORS", "LOG_", "MEMTRACK_", "MEMTYPE_CACHE", "MEM_", "MODULE", "PROFILE_",
+        "RCACHE_", "STATS_", "TOPO_", "VFS_", "WARN_UNUSED_",
+    ];
+
     private static readonly Lock Gate = new();
-    private static readonly Dictionary<string, string> SetByUs = new(StringComparer.Ordinal);
 
     /// <summary>Sets <see cref="UcxOptions.Settings"/>, for all contexts from here on.</summary>
     public static void Apply(UcxOptions options, ILogger logger)
@@ -20,13 +26,26 @@ internal static unsafe class UcxEnvironment
         {
             foreach ((string name, string value) in options.Settings)
             {
-                if (NativeEnvironment.TrySet(name, value))
-                    SetByUs[name] = value;
-                else if (SetByUs.GetValueOrDefault(name) != value)
-                    Log.UcxSettingKept(logger, name, value);
+                if (NativeEnvironment.Get(name) is { } there)
+                {
+                    if (there != value)
+                        Log.UcxSettingKept(logger, name, value);
+                }
+                else if (IsReadAtLoading(name) && UcxLibrary.IsLoaded)
+                {
+                    Log.UcxSettingTooLate(logger, name, value);
+                }
+                else
+                {
+                    NativeEnvironment.TrySet(name, value);
+                }
             }
         }
     }
+
+    /// <summary>UCX reads a setting while it is loaded, and never again.</summary>
+    public static bool IsReadAtLoading(string name) =>
+        name.StartsWith(Prefix, StringComparison.Ordinal) && ReadAtLoading.Any(n => name.AsSpan(Prefix.Length).StartsWith(n, StringComparison.Ordinal));
 
     /// <summary>Reads the environment, and sets what the options say of one context. ucp_config_release releases it.</summary>
     /// <exception cref="RmaProviderException">A value is wrong.</exception>
@@ -55,7 +74,7 @@ internal static unsafe class UcxEnvironment
     {
         if (string.IsNullOrEmpty(value))
             return;
-        string variable = "UCX_" + name;
+        string variable = Prefix + name;
         if (NativeEnvironment.Get(variable) is { } kept)
         {
             if (kept != value)
@@ -70,6 +89,8 @@ internal static unsafe class UcxEnvironment
         if (status != UcsStatus.UCS_OK)
             throw UcxErrors.Provider(library, $"ucp_config_modify of {variable} to '{value}'", status);
     }
+
+    private const string Prefix = "UCX_";
 
     private static string TextOf(TimeSpan interval) =>
         interval == Timeout.InfiniteTimeSpan ? "inf" : interval.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture) + "ms";

@@ -4,8 +4,9 @@ namespace AllocTools.Ucx;
 public enum UcxErrorHandling
 {
     /// <summary>
-    /// The peer is reported as lost, and operations with it fail. UCX then uses only transports that notice it: up to 1.13 those are
-    /// TCP and RDMA devices, not shared memory.
+    /// The peer is reported as lost, and operations with it fail. UCX then uses only transports that notice it: TCP and RDMA devices, and
+    /// shared memory where UCX_SYSV_ERROR_HANDLING or UCX_POSIX_ERROR_HANDLING is <c>y</c> rather than UCX's default, <c>n</c>: it
+    /// notices within the KeepaliveInterval that a process has ended.
     /// </summary>
     Peer = 0,
 

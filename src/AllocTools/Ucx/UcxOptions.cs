@@ -37,7 +37,7 @@ public sealed class UcxOptions
     /// <summary>
     /// UCX's own settings (<c>ucx_info -c</c> lists them), by name, such as <c>UCX_TCP_TX_SEG_SIZE</c>. Set in the process's
     /// environment before a context is opened, for all contexts of the process; what the environment sets already is kept. Those that
-    /// are read while the library is loaded, such as <c>UCX_LOG_LEVEL</c>, do not count any more once it is.
+    /// are read while the library is loaded, such as <c>UCX_LOG_LEVEL</c>, come too late once it is, which a warning says.
     /// </summary>
     public IDictionary<string, string> Settings { get; private set; } = new Dictionary<string, string>(StringComparer.Ordinal);
 

@@ -18,6 +18,25 @@ internal static unsafe class UcxTransports
             .Select(static words => words[^1]),
     ];
 
+    /// <summary>
+    /// A peer may copy a long message by itself, from or to the memory of this process, though no endpoint of it is open any more: by the
+    /// kernel (cma, knem), or by a mapping of its own (xpmem).
+    /// </summary>
+    /// <param name="transports">Those of the context.</param>
+    /// <param name="errorHandling">Its error handling. With it UCX leaves these transports out, unless a setting declares them fit.</param>
+    /// <param name="variable">Reads the environment.</param>
+    public static bool LetPeersCopy(IReadOnlyList<string> transports, UcxErrorHandling errorHandling, Func<string, string?> variable)
+    {
+        if (transports.Count > 0 && !transports.Any(static t => Copying.Any(c => t.StartsWith(c + "/", StringComparison.OrdinalIgnoreCase))))
+            return false;
+        return errorHandling == UcxErrorHandling.None
+            || Copying.Append("MM").Any(c => IsOn(variable($"UCX_{c}_MEMORY_INVALIDATE")) || IsOn(variable($"UCX_{c}_ERROR_HANDLING")));
+
+        static bool IsOn(string? value) => value is not (null or "" or "n" or "N" or "no" or "off" or "0");
+    }
+
+    private static readonly string[] Copying = ["CMA", "KNEM", "XPMEM"];
+
     /// <summary>Registered memory is locked for them: those of RDMA devices.</summary>
     public static bool LockPages(IEnumerable<string> transports) =>
         transports.Any(static t => t.StartsWith("rc_", StringComparison.Ordinal) || t.StartsWith("dc_", StringComparison.Ordinal) || t.StartsWith("ud_", StringComparison.Ordinal));

@@ -32,6 +32,9 @@ internal sealed unsafe partial class UcxLibrary
     /// <summary>Why there is none, and what to install; null where there is one.</summary>
     public static string? NotSupportedReason => Default is not null ? null : DefaultLibrary.Value.Reason;
 
+    /// <summary>Some UCX is loaded in this process, by whomever: MPI may be built on it. proc_pid_maps(5).</summary>
+    public static bool IsLoaded => OperatingSystem.IsLinux() && File.ReadLines("/proc/self/maps").Any(static l => l.Contains("/libucs.so.", StringComparison.Ordinal));
+
     /// <summary>The library's version. ucp_get_version.</summary>
     public Version Version { get; }
 
