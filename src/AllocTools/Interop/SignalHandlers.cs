@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace AllocTools.Interop;
@@ -8,7 +9,7 @@ namespace AllocTools.Interop;
 /// </summary>
 /// <remarks>
 /// Thread-safe: scopes that overlap share what the first of them found, since the second may already see what is to be
-/// undone. A handler that another thread sets while a scope is open is undone with it.
+/// undone. A handler of the runtime's that another thread asks for meanwhile stays; one of other native code is undone with the rest.
 /// </remarks>
 internal static unsafe partial class SignalHandlers
 {
@@ -44,10 +45,37 @@ internal static unsafe partial class SignalHandlers
             {
                 Disposition now = default;
                 Read(Kept[i], ref now);
-                if (!((ReadOnlySpan<byte>)now).SequenceEqual(Before[i]))
+                if (!((ReadOnlySpan<byte>)now).SequenceEqual(Before[i]) && !IsOfRuntime(now))
                     Write(Kept[i], in Before[i]);
             }
         }
+    }
+
+    /// <summary>The handler, which is the first field, is of one of the runtime's libraries, or of the program, which the runtime is part of when it is compiled ahead of time.</summary>
+    private static bool IsOfRuntime(in Disposition disposition)
+    {
+        nint handler = Unsafe.As<Disposition, nint>(ref Unsafe.AsRef(in disposition));
+        if (FindFile(handler) is not { } file)
+            return false;
+        string name = Path.GetFileName(file);
+        return name is "libSystem.Native.so" or "libcoreclr.so" || name == Path.GetFileName(Environment.ProcessPath);
+    }
+
+    /// <summary>The file that code is of; null for 0 and 1, which are no handlers. dladdr(3).</summary>
+    private static string? FindFile(nint code)
+    {
+        Symbol symbol;
+        int found;
+        try
+        {
+            found = dladdr(code, &symbol);
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // glibc before 2.34.
+            found = dladdrOfLibdl(code, &symbol);
+        }
+        return found != 0 ? Marshal.PtrToStringUTF8(symbol.File) : null;
     }
 
     private static void Read(int signal, ref Disposition disposition)
@@ -71,6 +99,12 @@ internal static unsafe partial class SignalHandlers
     [LibraryImport("libc", SetLastError = true)]
     private static partial int sigaction(int signal, Disposition* set, Disposition* previous);
 
+    [LibraryImport("libc")]
+    private static partial int dladdr(nint address, Symbol* symbol);
+
+    [LibraryImport("libdl.so.2", EntryPoint = "dladdr")]
+    private static partial int dladdrOfLibdl(nint address, Symbol* symbol);
+
     internal readonly struct Scope(bool isOpen) : IDisposable
     {
         public void Dispose()
@@ -80,7 +114,16 @@ internal static unsafe partial class SignalHandlers
         }
     }
 
-    /// <summary>A <c>struct sigaction</c>, unread: 152 bytes with glibc and musl on 64-bit systems.</summary>
+    /// <summary>A <c>Dl_info</c>.</summary>
+    private struct Symbol
+    {
+        public nint File;
+        public nint Base;
+        public nint Name;
+        public nint Address;
+    }
+
+    /// <summary>A <c>struct sigaction</c>, unread but for the handler: 152 bytes with glibc and musl on 64-bit systems.</summary>
     [System.Runtime.CompilerServices.InlineArray(256)]
     private struct Disposition
     {
