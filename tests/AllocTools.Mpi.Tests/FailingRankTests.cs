@@ -9,6 +9,7 @@ namespace AllocTools.Mpi.Tests;
 public sealed class FailingRankTests
 {
     private const int Length = 4096;
+    private const ulong CanLockMemory = 1 << 14;
 
     public static TheoryData<MpiImplementation> Implementations => MpiRanks.Implementations;
 
@@ -60,22 +61,29 @@ public sealed class FailingRankTests
     /// </summary>
     [Theory]
     [MemberData(nameof(Implementations))]
-    public async Task AWriteToARankThatHangsNeedsItsHelpWithMpichOnly(MpiImplementation implementation)
+    public async Task WritesAndReadsOfARankThatHangsNeedItsHelpWithMpichOnly(MpiImplementation implementation)
     {
         await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, options: ["timeout=1"]);
         await TwoRankTests.ConnectAsync(ranks);
         string target = await ranks.AskAsync(1, $"rent {Length} 0");
-        string remote = await ranks.AskAsync(1, $"expose {target} 0 {Length} RemoteWrite");
+        string remote = await ranks.AskAsync(1, $"expose {target} 0 {Length} RemoteRead,RemoteWrite");
         string source = await ranks.AskAsync(0, $"rent {Length} 6");
+        string back = await ranks.AskAsync(0, $"rent {Length} 1");
         Signal(ranks.ProcessIdOf(1), "STOP");
-        string answer = await ranks.AskAsync(0, $"write {source} {remote}");
+        string written = await ranks.AskAsync(0, $"write {source} {remote}");
+        string read = await ranks.AskAsync(0, $"read {back} {remote}");
         Signal(ranks.ProcessIdOf(1), "CONT");
-        if (implementation == MpiImplementation.OpenMpi)
-            Assert.Equal("ok", answer);
-        else
-            Assert.Contains("did not complete within", answer, StringComparison.Ordinal);
+        foreach (string answer in new[] { written, read })
+        {
+            if (implementation == MpiImplementation.OpenMpi)
+                Assert.Equal("ok", answer);
+            else
+                Assert.Contains("did not complete within", answer, StringComparison.Ordinal);
+        }
         Assert.Equal("ok", await ranks.AskAsync(0, $"write {source} {remote}"));
         Assert.Equal("0606", await ranks.AskAsync(1, $"peek {target} 0 2"));
+        Assert.Equal("ok", await ranks.AskAsync(0, $"read {back} {remote}"));
+        Assert.Equal("0606", await ranks.AskAsync(0, $"peek {back} 0 2"));
     }
 
     /// <summary>MPI_Finalize would wait for it for ever.</summary>
@@ -182,18 +190,22 @@ public sealed class FailingRankTests
             Assert.Equal($"{i}", await ranks.AskAsync(0, $"rent {2 << 20} 0"));
     }
 
-    /// <summary>Between ranks of one machine nothing is pinned.</summary>
+    /// <summary>Between ranks of one machine nothing is locked. CAP_IPC_LOCK, which root has, would lift the limit.</summary>
     [Theory]
     [MemberData(nameof(Implementations))]
     public async Task ALowLimitOfLockedMemoryIsNoLimitHere(MpiImplementation implementation)
     {
-        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, wrapper: ["prlimit", "--memlock=65536:65536"]);
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, wrapper: ["prlimit", "--memlock=65536:65536", "setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]);
+        Assert.Equal(0UL, EffectiveRightsOf(ranks.ProcessIdOf(0)) & CanLockMemory);
+        Assert.Equal(0UL, EffectiveRightsOf(ranks.ProcessIdOf(1)) & CanLockMemory);
         await TwoRankTests.ConnectAsync(ranks);
         string target = await ranks.AskAsync(1, $"rent {8 << 20} 0");
         string remote = await ranks.AskAsync(1, $"expose {target} 0 {8 << 20} RemoteWrite");
         string source = await ranks.AskAsync(0, $"rent {8 << 20} 9");
         Assert.Equal("ok", await ranks.AskAsync(0, $"write {source} {remote}"));
         Assert.Equal(await ranks.AskAsync(0, $"hash {source}"), await ranks.AskAsync(1, $"hash {target}"));
+        Assert.Equal("0 0", await ranks.AskAsync(0, "locked"));
+        Assert.Equal("0 0", await ranks.AskAsync(1, "locked"));
     }
 
     /// <summary>Open MPI, and UCX below MPICH, would take SIGSEGV, by which .NET knows a null reference.</summary>
@@ -207,6 +219,12 @@ public sealed class FailingRankTests
         Assert.Equal("caught", await ranks.AskAsync(1, "fault"));
         Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
     }
+
+    /// <summary>capabilities(7).</summary>
+    private static ulong EffectiveRightsOf(int process) => ulong.Parse(
+        File.ReadLines($"/proc/{process}/status").Single(static l => l.StartsWith("CapEff:", StringComparison.Ordinal))["CapEff:".Length..].Trim(),
+        NumberStyles.HexNumber,
+        CultureInfo.InvariantCulture);
 
     private static void Signal(int process, string signal)
     {

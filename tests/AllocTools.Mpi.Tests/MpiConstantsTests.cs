@@ -52,7 +52,6 @@ public sealed class MpiConstantsTests
         [nameof(MpiHandleNames.MPI_BYTE)] = constants.Handles.MPI_BYTE,
         [nameof(MpiHandleNames.MPI_INFO_NULL)] = constants.Handles.MPI_INFO_NULL,
         [nameof(MpiHandleNames.MPI_ERRORS_RETURN)] = constants.Handles.MPI_ERRORS_RETURN,
-        [nameof(MpiHandleNames.MPI_REQUEST_NULL)] = constants.Handles.MPI_REQUEST_NULL,
     }.ToFrozenDictionary();
 
     private static string Source(MpiImplementation implementation, MpiConstants constants)

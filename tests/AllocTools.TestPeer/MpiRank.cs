@@ -1,9 +1,12 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using AllocTools.Mpi;
 using AllocTools.Regions;
 using AllocTools.Testing;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
@@ -42,17 +45,27 @@ internal static class MpiRank
         return 0;
     }
 
-    /// <summary>Opens the provider, and says as what; or why it can't.</summary>
-    public static int OpenOnce(string implementation, string seconds)
+    /// <summary>Opens the provider with each library, or the usual one, and says as what; or why it can't. Warnings are said, too.</summary>
+    public static int Open(string implementation, string seconds, params string[] paths)
+    {
+        using ILoggerFactory logs = LoggerFactory.Create(static l => l.AddProvider(new WarningPrinter()));
+        int status = 0;
+        foreach (string path in paths.DefaultIfEmpty(""))
+            status = OpenOnce(implementation, seconds, path, logs);
+        return status;
+    }
+
+    private static int OpenOnce(string implementation, string seconds, string path, ILoggerFactory logs)
     {
         MpiOptions options = new()
         {
             Implementation = Enum.Parse<MpiImplementation>(implementation),
             StartTimeout = TimeSpan.FromSeconds(double.Parse(seconds, CultureInfo.InvariantCulture)),
+            LibraryPath = path,
         };
         try
         {
-            using IRmaContext context = new MpiProvider(options).Open();
+            using IRmaContext context = new MpiProvider(options, logs).Open();
             using var endpoint = (MpiEndpoint)context.OpenEndpoint();
             Console.WriteLine($"{context.Traits.ProviderName}, rank {endpoint.Rank} of {endpoint.RankCount}");
             return 0;
@@ -61,6 +74,56 @@ internal static class MpiRank
         {
             Console.WriteLine(e.Message);
             return 1;
+        }
+    }
+
+    /// <summary>Asks whether MPI is there, and says how many of its libraries are mapped then.</summary>
+    public static int AskOnly()
+    {
+        bool isThere = MpiProvider.IsSupported;
+        int mapped = File.ReadLines("/proc/self/maps").Count(static l => l.Contains("/libmpi", StringComparison.Ordinal));
+        Console.WriteLine($"{(isThere ? "there" : MpiProvider.NotSupportedReason)}, {mapped} mapped");
+        return isThere ? 0 : 1;
+    }
+
+    /// <summary>Has itself sent SIGTERM, which it has asked to hear of while MPI waited for the other rank.</summary>
+    public static int HearSignal()
+    {
+        if ((Environment.GetEnvironmentVariable("PMI_RANK") ?? Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_RANK")) != "0")
+        {
+            Thread.Sleep(TimeSpan.FromSeconds(2));
+            return Accompany();
+        }
+        Task<IRmaContext> opening = Task.Run(static () => new MpiProvider().Open());
+        Thread.Sleep(TimeSpan.FromSeconds(1));
+        bool isStarting = !opening.IsCompleted;
+        using ManualResetEventSlim heard = new();
+        using var asked = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+        {
+            context.Cancel = true;
+            heard.Set();
+        });
+        using IRmaContext context = opening.GetAwaiter().GetResult();
+        using (var kill = Process.Start("kill", ["-TERM", Environment.ProcessId.ToString(CultureInfo.InvariantCulture)]))
+            kill.WaitForExit();
+        Console.WriteLine($"asked while it starts: {isStarting}, {(heard.Wait(TestTime.Seconds(10)) ? "heard" : "not heard")}");
+        return 0;
+    }
+
+    private sealed class WarningPrinter : ILoggerProvider, ILogger
+    {
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Warning;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            Console.WriteLine($"{logLevel} {eventId.Id}: {formatter(state, exception)}");
+
+        public void Dispose()
+        {
         }
     }
 }

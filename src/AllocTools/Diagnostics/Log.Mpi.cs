@@ -19,4 +19,7 @@ internal static partial class Log
 
     [LoggerMessage(74, LogLevel.Error, "MPI failed at what belongs to no open endpoint, and goes on: {Error}")]
     public static partial void MpiFailedAside(ILogger logger, string error);
+
+    [LoggerMessage(75, LogLevel.Warning, "{Implementation} is used, as the options say, though {Variable} is set, as by the mpirun of {Other}. Where that has started this process, each process is a job of its own.")]
+    public static partial void MpiStarterDiffers(ILogger logger, string implementation, string variable, string other);
 }

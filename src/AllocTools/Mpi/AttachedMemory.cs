@@ -7,7 +7,8 @@ namespace AllocTools.Mpi;
 /// <summary>The memory of the process that is attached to the window.</summary>
 /// <remarks>
 /// MPI wants what is attached not to overlap, and Open MPI refuses what lies inside of what is attached. So a range that is
-/// covered by an attached one shares it, which stays attached until the last of them is undone.
+/// covered by an attached one shares it, which stays attached until the last of them is undone. MPI is called outside of the lock:
+/// a range has a <see cref="Range.Change"/> meanwhile, which others that overlap wait for.
 /// </remarks>
 internal sealed unsafe class AttachedMemory(MpiJob job)
 {
@@ -28,23 +29,27 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
     /// <exception cref="RmaRegistrationException">MPI refused.</exception>
     public Range Attach(nint address, long length)
     {
-        lock (_gate)
+        Range own = new(address, length);
+        while (Find(own) is { } other)
         {
-            foreach (Range range in _ranges)
-            {
-                if (range.Address <= address && address + length <= range.Address + range.Length)
-                {
-                    range.Users++;
-                    return range;
-                }
-                if (address < range.Address + range.Length && range.Address < address + length)
-                    throw Overlapping(range, length);
-            }
-            nint there = Attach_NeedsLock(address, length);
-            var added = new Range(address, length, there) { Users = 1 };
-            _ranges.Add(added);
-            return added;
+            if (other.Change is { } change)
+                change.Wait();
+            else if (TryShare(other, own))
+                return other;
         }
+        try
+        {
+            own.RemoteAddress = CallAttach(address, length);
+        }
+        catch
+        {
+            lock (_gate)
+                _ranges.Remove(own);
+            own.EndChange();
+            throw;
+        }
+        own.EndChange();
+        return own;
     }
 
     /// <summary>Undoes one <see cref="Attach"/>. MPI_Win_detach.</summary>
@@ -58,24 +63,55 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
                 range.Users--;
                 return;
             }
-            // At the end of the process the window may be gone, and all that was attached with it.
-            int error = Detach(range.Address);
-            if (error != MpiConstants.MPI_SUCCESS)
-                throw MpiErrors.Registration(job.Library, "MPI_Win_detach", range.Length, error);
-            range.Users = 0;
-            _ranges.Remove(range);
+            range.BeginChange();
+        }
+        // At the end of the process the window may be gone, and all that was attached with it.
+        int error = CallDetach(range.Address);
+        if (error == MpiConstants.MPI_SUCCESS)
+        {
+            lock (_gate)
+                _ranges.Remove(range);
+        }
+        range.EndChange();
+        if (error != MpiConstants.MPI_SUCCESS)
+            throw MpiErrors.Registration(job.Library, "MPI_Win_detach", range.Length, error);
+    }
+
+    /// <summary>Finds a range that overlaps; adds the own one where there is none.</summary>
+    private Range? Find(Range own)
+    {
+        lock (_gate)
+        {
+            Range? other = _ranges.Find(r => own.Address < r.Address + r.Length && r.Address < own.Address + own.Length);
+            if (other is null)
+                _ranges.Add(own);
+            return other;
+        }
+    }
+
+    /// <returns>False: it is just being detached.</returns>
+    private bool TryShare(Range attached, Range own)
+    {
+        if (own.Address < attached.Address || own.Address + own.Length > attached.Address + attached.Length)
+            throw Overlapping(attached, own.Length);
+        lock (_gate)
+        {
+            if (attached.Change is not null || !_ranges.Contains(attached))
+                return false;
+            attached.Users++;
+            return true;
         }
     }
 
     /// <returns>What a peer passes as the address of the first byte.</returns>
-    private nint Attach_NeedsLock(nint address, long length)
+    private nint CallAttach(nint address, long length)
     {
         job.Enter();
         try
         {
             int error = job.Library.Calls.MPI_Win_attach(job.Window, (void*)address, (nint)length);
             if (error != MpiConstants.MPI_SUCCESS)
-                throw MpiErrors.Registration(job.Library, "MPI_Win_attach", length, error, Explain_NeedsLock(error));
+                throw MpiErrors.Registration(job.Library, "MPI_Win_attach", length, error, Explain(error));
             nint there = address;
             _ = job.Library.Calls.MPI_Get_address((void*)address, &there);
             return there;
@@ -86,7 +122,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         }
     }
 
-    private int Detach(nint address)
+    private int CallDetach(nint address)
     {
         if (!job.TryEnter())
             return MpiConstants.MPI_SUCCESS;
@@ -100,9 +136,19 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         }
     }
 
-    private string Explain_NeedsLock(int error) =>
+    /// <summary>How many ranges are attached, with those that are about to be.</summary>
+    private int Count
+    {
+        get
+        {
+            lock (_gate)
+                return _ranges.Count;
+        }
+    }
+
+    private string Explain(int error) =>
         Limit > 0 && job.Library.ClassOf(error) == job.Library.Constants.MPI_ERR_RMA_ATTACH
-            ? $"Open MPI limits how many ranges of memory a process attaches, and {_ranges.Count} are attached: its component osc/rdma takes {Limit} ({MaxAttachName}), and osc/ucx 32 or 48, which can't be raised. "
+            ? $"Open MPI limits how many ranges of memory a process attaches, and {Count - 1} are attached: its component osc/rdma takes {Limit} ({MaxAttachName}), and osc/ucx 32 or 48, which can't be raised. "
                 + $"Raise the limit for all ranks (mpirun --mca osc rdma --mca {MaxAttachName} 1024, or Provider:Settings with OMPI_MCA_osc and {MaxAttachVariable}), or have fewer and larger slabs (MaxSlabBytes)."
             : "";
 
@@ -119,18 +165,33 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
             MpiErrors.NameOf(job.Library, code));
     }
 
-    /// <summary>A range that is attached.</summary>
+    /// <summary>A range that is attached, or is just being attached or detached.</summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes.</param>
-    /// <param name="remoteAddress">What a peer passes as the address of the first byte.</param>
-    internal sealed class Range(nint address, long length, nint remoteAddress)
+    internal sealed class Range(nint address, long length)
     {
+        private volatile TaskCompletionSource? _change = new();
+
         public nint Address => address;
 
         public long Length => length;
 
-        public nint RemoteAddress => remoteAddress;
+        /// <summary>What a peer passes as the address of the first byte.</summary>
+        public nint RemoteAddress { get; set; }
 
-        public int Users { get; set; }
+        /// <summary>How many registrations share it.</summary>
+        public int Users { get; set; } = 1;
+
+        /// <summary>Until when a thread attaches or detaches it; null while none does.</summary>
+        public Task? Change => _change?.Task;
+
+        public void BeginChange() => _change = new TaskCompletionSource();
+
+        public void EndChange()
+        {
+            TaskCompletionSource? change = _change;
+            _change = null;
+            change?.SetResult();
+        }
     }
 }

@@ -45,18 +45,22 @@ internal sealed unsafe class MpiJob
     private volatile bool _isEnding;
     private volatile bool _hasGivenUp;
 
-    private MpiJob(MpiLibrary library, TimeSpan endTimeout, ILogger logger)
+    private MpiJob(MpiOptions options, ILogger logger)
     {
-        Library = library;
-        _endTimeout = endTimeout;
+        _endTimeout = options.EndTimeout;
         _logger = logger;
         Router = new MpiRouter(this);
         Memory = new AttachedMemory(this);
         _thread = new MpiThread(() => Router.NeedsThread(Volatile.Read(ref _contexts)), Look, e => Log.MpiFailedAside(_logger, e.Message));
-        _started = _thread.RunAsync(Start);
+        _started = _thread.RunAsync(() =>
+        {
+            Load(options);
+            Start();
+        });
     }
 
-    public MpiLibrary Library { get; }
+    /// <summary>MPI. Set once the job is started.</summary>
+    public MpiLibrary Library { get; private set; } = null!;
 
     /// <summary>The communicator of this library, with all ranks.</summary>
     public nint Communicator => _duplicate;
@@ -92,10 +96,10 @@ internal sealed unsafe class MpiJob
         MpiJob job;
         lock (Gate)
         {
-            job = s_current ??= Load(options, logger);
+            job = s_current ??= new MpiJob(options, logger);
         }
-        job.ThrowIfUnfit(options);
         job.WaitUntilStarted(options.StartTimeout);
+        job.ThrowIfUnfit(options);
         Interlocked.Increment(ref job._contexts);
         job.WakeThread();
         return job;
@@ -145,18 +149,29 @@ internal sealed unsafe class MpiJob
             throw MpiErrors.Provider(Library, operation, error, advice);
     }
 
-    private static MpiJob Load(MpiOptions options, ILogger logger)
+    private void Load(MpiOptions options)
     {
         MpiEnvironment.ApplyDefaults();
-        MpiLibrary library = MpiResolver.TryLoad(options.Implementation, options.LibraryPath, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason)
-            ?? throw new RmaProviderException(reason);
-        return new MpiJob(library, options.EndTimeout, logger);
+        MpiLibrary? library = MpiResolver.TryLoad(options.Implementation, options.LibraryPath, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason);
+        if (library is null)
+        {
+            // Other options may find it.
+            lock (Gate)
+                s_current = null;
+            _thread.End();
+            throw new RmaProviderException(reason);
+        }
+        Library = library;
+        if (MpiResolver.FindStarter(NativeEnvironment.Get) is { } starter && starter.Implementation != library.Implementation)
+            Log.MpiStarterDiffers(_logger, MpiResolver.NameOf(library.Implementation), starter.Mark, MpiResolver.NameOf(starter.Implementation));
     }
 
     private void ThrowIfUnfit(MpiOptions options)
     {
         if (options.Implementation != MpiImplementation.Any && options.Implementation != Library.Implementation)
             throw new RmaProviderException($"Implementation is {options.Implementation}, but this process uses {MpiResolver.NameOf(Library.Implementation)} already, and a process uses one MPI. Set the same for all its pools.");
+        if (!string.IsNullOrEmpty(options.LibraryPath) && !Library.IsNamed(options.LibraryPath))
+            throw new RmaProviderException($"LibraryPath is '{options.LibraryPath}', but this process uses {Library} already, and a process uses one MPI. Set the same for all its pools.");
     }
 
     private void WaitUntilStarted(TimeSpan limit)

@@ -39,18 +39,16 @@ public sealed class MpiProvider : IRmaProvider
         EndpointType = typeof(MpiEndpoint),
     };
 
-    /// <summary>MPI is on this machine: the implementation that has started the process, or either where none has. It is loaded, and not initialized.</summary>
-    public static bool IsSupported => Found.Value.Length == 0;
+    /// <summary>
+    /// MPI is on this machine: the implementation whose mpirun has started the process, or either where none has. Its library is looked for, and not
+    /// loaded, since a process has one, which the options may choose.
+    /// </summary>
+    public static bool IsSupported => Missing.Value.Length == 0;
 
     /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null where it is true.</summary>
-    public static string? NotSupportedReason => IsSupported ? null : Found.Value;
+    public static string? NotSupportedReason => IsSupported ? null : Missing.Value;
 
-    private static readonly Lazy<string> Found = new(static () =>
-    {
-        MpiEnvironment.ApplyDefaults();
-        _ = MpiResolver.TryLoad(MpiImplementation.Any, null, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason);
-        return reason;
-    });
+    private static readonly Lazy<string> Missing = new(static () => MpiResolver.FindMissing(NativeEnvironment.Get, GlobalLibrary.IsThere));
 
     /// <inheritdoc/>
     public IRmaContext Open()

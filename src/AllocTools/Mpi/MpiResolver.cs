@@ -5,7 +5,8 @@ namespace AllocTools.Mpi;
 /// <summary>Which library of MPI a process takes: the one whose mpirun has started it, or the one that is there, or the one that the options name.</summary>
 internal static class MpiResolver
 {
-    // What mpirun, prterun, or srun with PMIx sets for a process of Open MPI, and Hydra or srun with PMI for one of MPICH.
+    // What mpirun, prterun, or srun with PMIx sets for a process of Open MPI, and Hydra or srun with PMI for one of MPICH. Either
+    // can be built for the other's: they say what is likely, and the options have the last word.
     private static readonly string[] OpenMpiMarks = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK"];
     private static readonly string[] MpichMarks = ["PMI_RANK", "PMI_FD", "PMI_PORT"];
 
@@ -15,9 +16,9 @@ internal static class MpiResolver
         public MpiImplementation Implementation => library.IsOpenMpi ? MpiImplementation.OpenMpi : MpiImplementation.Mpich;
     }
 
-    /// <summary>How it was started.</summary>
+    /// <summary>How it was started, as far as the environment says.</summary>
     /// <param name="variable">Reads the environment.</param>
-    /// <returns>The implementation and the variable that says so; null where no mpirun has started the process.</returns>
+    /// <returns>The implementation whose mpirun sets the variable, and the variable; null where no mpirun has started the process.</returns>
     public static (MpiImplementation Implementation, string Mark)? FindStarter(Func<string, string?> variable)
     {
         foreach (string mark in OpenMpiMarks)
@@ -60,38 +61,47 @@ internal static class MpiResolver
             MpiLibrary? library = load(name, out string? why);
             if (library is not null)
             {
-                reason = FindReasonAgainst(library.Implementation, asked, name, variable) ?? "";
-                return reason.Length == 0 ? library : null;
+                bool isOther = asked != MpiImplementation.Any && asked != library.Implementation;
+                reason = isOther ? $"MPI can't be used: Implementation is {asked}, but {name} is {library.Implementation}'s. Correct LibraryPath, or leave Implementation out." : "";
+                return isOther ? null : library;
             }
             if (why is not null)
                 reasons.Add(why);
         }
-        string looked = string.IsNullOrEmpty(path)
-            ? $"looked for {string.Join(" and ", names)}{ExplainStarter(variable)}"
-            : $"LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}";
-        reason = $"MPI could not be loaded: {(reasons.Count > 0 ? string.Join("; ", reasons) : looked)}; {AdviceFor(candidates)}.";
+        if (reasons.Count > 0)
+            reason = $"MPI could not be loaded: {string.Join("; ", reasons)}.";
+        else if (string.IsNullOrEmpty(path))
+            reason = ExplainMissing(candidates, variable);
+        else
+            reason = $"MPI could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}; {AdviceFor(candidates)}.";
         return null;
     }
 
-    private static string? FindReasonAgainst(MpiImplementation found, MpiImplementation asked, string name, Func<string, string?> variable)
+    /// <summary>Looks for the library without loading it.</summary>
+    /// <param name="variable">Reads the environment.</param>
+    /// <param name="isThere">Says whether the system would find a library of a name.</param>
+    /// <returns>Why there is none, and what to install; empty where one is there.</returns>
+    public static string FindMissing(Func<string, string?> variable, Func<string, bool> isThere)
     {
-        if (asked != MpiImplementation.Any && asked != found)
-            return $"MPI can't be used: Implementation is {asked}, but {name} is {found}'s. Correct LibraryPath, or leave Implementation out.";
-        return FindStarter(variable) is { } starter && starter.Implementation != found
-            ? $"MPI can't be used: {name} is {NameOf(found)}'s, but the process was started by {NameOf(starter.Implementation)} ({starter.Mark} is set), so it would be a job of its own. Start it with {NameOf(found)}'s mpirun, or leave Implementation and LibraryPath out."
-            : null;
+        IReadOnlyList<MpiImplementation> candidates = Candidates(MpiImplementation.Any, variable);
+        return candidates.SelectMany(NamesOf).Any(isThere) ? "" : ExplainMissing(candidates, variable);
     }
 
     /// <summary>The implementation's own name.</summary>
     public static string NameOf(MpiImplementation implementation) => implementation == MpiImplementation.OpenMpi ? "Open MPI" : "MPICH";
 
-    private static string ExplainStarter(Func<string, string?> variable) =>
-        FindStarter(variable) is { } starter ? $", since {NameOf(starter.Implementation)} has started the process ({starter.Mark} is set)" : "";
+    private static string ExplainMissing(IReadOnlyList<MpiImplementation> candidates, Func<string, string?> variable)
+    {
+        string starter = FindStarter(variable) is { } found
+            ? $", since {found.Mark} is set, as by {NameOf(found.Implementation)}'s mpirun (where another one has started the process, set Implementation)"
+            : "";
+        return $"MPI could not be loaded: looked for {string.Join(" and ", candidates.SelectMany(NamesOf))}{starter}; {AdviceFor(candidates)}.";
+    }
 
     private static string AdviceFor(IReadOnlyList<MpiImplementation> candidates)
     {
         string[] packages = [.. candidates.Select(static c => c == MpiImplementation.OpenMpi
-            ? "'apt-get install openmpi-bin libopenmpi3' (Debian, Ubuntu) or 'dnf install openmpi' (Fedora, RHEL)"
+            ? "'apt-get install openmpi-bin' (Debian, Ubuntu) or 'dnf install openmpi' (Fedora, RHEL)"
             : "'apt-get install mpich' (Debian, Ubuntu) or 'dnf install mpich' (Fedora, RHEL)")];
         return $"install it with {string.Join(", or ", packages)}";
     }

@@ -51,17 +51,20 @@ internal sealed class MpiThread
     /// <summary>There may be something to look after.</summary>
     public void Wake() => _work.Add(static () => { });
 
+    /// <summary>Nothing comes any more.</summary>
+    public void End() => _work.CompleteAdding();
+
     private void Run()
     {
         TimeSpan pause = ShortestPause;
-        while (true)
+        while (!_work.IsCompleted)
         {
             if (_work.TryTake(out Action? action, _hasWork() ? pause : Timeout.InfiniteTimeSpan))
             {
                 action();
                 pause = ShortestPause;
             }
-            else
+            else if (!_work.IsCompleted)
             {
                 pause = LookAfter(pause);
             }

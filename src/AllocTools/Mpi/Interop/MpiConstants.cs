@@ -71,7 +71,6 @@ internal sealed record MpiConstants
             MPI_BYTE = "ompi_mpi_byte",
             MPI_INFO_NULL = "ompi_mpi_info_null",
             MPI_ERRORS_RETURN = "ompi_mpi_errors_return",
-            MPI_REQUEST_NULL = "ompi_request_null",
         },
         ErrorClasses = Names(
             (1, "BUFFER"), (2, "COUNT"), (3, "TYPE"), (4, "TAG"), (5, "COMM"), (6, "RANK"), (7, "REQUEST"), (13, "ARG"), (14, "UNKNOWN"),
@@ -100,7 +99,6 @@ internal sealed record MpiConstants
             MPI_BYTE = "0x4c00010d",
             MPI_INFO_NULL = "0x1c000000",
             MPI_ERRORS_RETURN = "0x54000001",
-            MPI_REQUEST_NULL = "0x2c000000",
         },
         ErrorClasses = Names(
             (1, "BUFFER"), (2, "COUNT"), (3, "TYPE"), (4, "TAG"), (5, "COMM"), (6, "RANK"), (12, "ARG"), (13, "UNKNOWN"), (14, "TRUNCATE"), (15, "OTHER"),
@@ -124,6 +122,4 @@ internal sealed record MpiHandleNames
     public required string MPI_INFO_NULL { get; init; }
 
     public required string MPI_ERRORS_RETURN { get; init; }
-
-    public required string MPI_REQUEST_NULL { get; init; }
 }

@@ -12,10 +12,16 @@ namespace AllocTools.Mpi.Interop;
 /// </remarks>
 internal sealed unsafe class MpiLibrary
 {
-    private readonly MpiExports _exports;
+    private static volatile MpiLibrary? s_loaded;
 
-    private MpiLibrary(nint module, in MpiExports exports)
+    private readonly MpiExports _exports;
+    private readonly string _name;
+    private readonly nint _module;
+
+    private MpiLibrary(string name, nint module, in MpiExports exports)
     {
+        _name = name;
+        _module = module;
         // Its symbols are there only in Open MPI.
         IsOpenMpi = NativeLibrary.TryGetExport(module, MpiConstants.OpenMpi.Handles.MPI_COMM_WORLD, out _);
         Constants = IsOpenMpi ? MpiConstants.OpenMpi : MpiConstants.Mpich;
@@ -26,7 +32,6 @@ internal sealed unsafe class MpiLibrary
         Byte = HandleOf(module, names.MPI_BYTE);
         NoInfo = HandleOf(module, names.MPI_INFO_NULL);
         ErrorsReturn = HandleOf(module, names.MPI_ERRORS_RETURN);
-        NoRequest = HandleOf(module, names.MPI_REQUEST_NULL);
         VersionText = ReadVersion();
         Version = FindVersion(VersionText);
     }
@@ -51,9 +56,6 @@ internal sealed unsafe class MpiLibrary
     /// <summary>MPI_ERRORS_RETURN.</summary>
     public nint ErrorsReturn { get; }
 
-    /// <summary>MPI_REQUEST_NULL.</summary>
-    public nint NoRequest { get; }
-
     /// <summary>What the library says of itself: MPI_Get_library_version.</summary>
     public string VersionText { get; }
 
@@ -62,25 +64,36 @@ internal sealed unsafe class MpiLibrary
 
     public ref readonly MpiExports Calls => ref _exports;
 
-    /// <summary>Loads a library, after the environment that it reads was set.</summary>
+    /// <summary>A file, or a name that the system searches for, is this library.</summary>
+    public bool IsNamed(string name) => name == _name || GlobalLibrary.IsLoadedAs(name, _module);
+
+    /// <summary>The name by which it was loaded.</summary>
+    public override string ToString() => _name;
+
+    /// <summary>Loads a library, after the environment that it reads was set; once one is loaded, it is that or none. One thread at a time.</summary>
     /// <param name="name">A file, or a name that the system searches for.</param>
     /// <param name="reason">Why it can't be used; null where it isn't there. Not set on success.</param>
     public static MpiLibrary? TryLoad(string name, out string? reason)
     {
+        reason = null;
+        if (s_loaded is { } loaded)
+        {
+            if (loaded.IsNamed(name))
+                return loaded;
+            reason = $"{loaded} was loaded in this process before, and a process has one MPI: correct Implementation and LibraryPath, and start it anew";
+            return null;
+        }
         using SignalHandlers.Scope handlers = SignalHandlers.Keep();
         nint module = GlobalLibrary.TryLoad(name);
         if (module == 0)
-        {
-            reason = null;
             return null;
-        }
         if (!TryFindExports(module, out MpiExports exports, out reason))
         {
             reason = $"{name} is no library of MPI 3.0 or later: it has no function {reason}";
             NativeLibrary.Free(module);
             return null;
         }
-        return new MpiLibrary(module, exports);
+        return s_loaded = new MpiLibrary(name, module, exports);
     }
 
     /// <summary>The class of a call's result, which is one of <see cref="MpiConstants.ErrorClasses"/>. MPI_Error_class.</summary>
