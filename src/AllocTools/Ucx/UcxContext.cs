@@ -80,25 +80,33 @@ internal sealed unsafe class UcxContext : RmaContext
             tag_sender_mask = UcxTag.SenderMask,
             mt_workers_shared = 1,
         };
-        void* context;
-        sbyte status;
+        void* context = null;
         void* config = UcxEnvironment.ReadConfig(library, options, logger);
-        using (SignalHandlers.Keep())
-            status = library.Exports.ucp_init_version(UcxLibrary.ApiMajor, UcxLibrary.ApiMinor, &parameters, config, &context);
-        library.Exports.ucp_config_release(config);
-        if (status != UcsStatus.UCS_OK)
-        {
-            throw UcxErrors.Provider(
-                library, "ucp_init", status, $" Transports is '{options.Transports}' and Devices is '{options.Devices}' (empty: all); `ucx_info -d` lists what this machine has.");
-        }
+        InheritanceGuard.Begin();
         try
         {
+            sbyte status;
+            using (SignalHandlers.Keep())
+                status = library.Exports.ucp_init_version(UcxLibrary.ApiMajor, UcxLibrary.ApiMinor, &parameters, config, &context);
+            if (status != UcsStatus.UCS_OK)
+            {
+                context = null;
+                throw UcxErrors.Provider(
+                    library, "ucp_init", status, $" Transports is '{options.Transports}' and Devices is '{options.Devices}' (empty: all); `ucx_info -d` lists what this machine has.");
+            }
+            InheritanceGuard.Look();
             return new UcxContext(library, context, options, threadMode, logger, time);
         }
         catch
         {
-            library.Exports.ucp_cleanup(context);
+            if (context != null)
+                library.Exports.ucp_cleanup(context);
+            InheritanceGuard.End();
             throw;
+        }
+        finally
+        {
+            library.Exports.ucp_config_release(config);
         }
     }
 
@@ -123,6 +131,7 @@ internal sealed unsafe class UcxContext : RmaContext
         if (SystemShortage.ShortOfFiles() is { } shortage)
             throw new RmaProviderException($"An endpoint of provider '{ProviderName}' can't be opened: {shortage}");
         var driver = new UcxDriver(this, _options.Endpoint);
+        InheritanceGuard.Look();
         try
         {
             return new RmaEndpoint(this, driver, _options.Endpoint);
@@ -134,7 +143,11 @@ internal sealed unsafe class UcxContext : RmaContext
         }
     }
 
-    protected override void Close() => Library.Exports.ucp_cleanup(_context);
+    protected override void Close()
+    {
+        Library.Exports.ucp_cleanup(_context);
+        InheritanceGuard.End();
+    }
 
     private UcxRegistration Register(nint address, long length, RmaAccess access, uint protection)
     {

@@ -1,12 +1,10 @@
-using AllocTools.Interop;
+namespace AllocTools.Interop;
 
-namespace AllocTools.Libfabric;
-
-/// <summary>Keeps child processes from inheriting libfabric's sockets.</summary>
+/// <summary>Keeps child processes from inheriting the sockets of the transports' libraries.</summary>
 /// <remarks>
-/// libfabric 1.17 opens its sockets without FD_CLOEXEC. A child that has them keeps the port of a Service taken after this
+/// libfabric 1.17 and UCX 1.13 open their sockets without FD_CLOEXEC. A child that has them keeps a port taken after this
 /// process has ended, and its connections open, so that peers do not notice the end. Nobody says which descriptors are
-/// libfabric's, and it connects and accepts within any call, so this looks at all of the process: once something was
+/// a library's, and it connects and accepts within any call, so this looks at all of the process: once something was
 /// opened, and every <see cref="Period"/> while a context is open. .NET sets the flag on all that it opens itself; what was
 /// there before the first context, such as sockets that the process was given to pass on, keeps what it has. A child that
 /// is started between a connection and the next look inherits that connection.
@@ -29,7 +27,7 @@ internal static class InheritanceGuard
     private static ulong _count;
     private static int _leftOut;
 
-    /// <summary>A context is about to be opened.</summary>
+    /// <summary>A context is about to be opened. <see cref="End"/> follows, also where that fails.</summary>
     public static void Begin()
     {
         lock (Gate)

@@ -1,0 +1,39 @@
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Ucx.Tests;
+
+/// <summary>A child process has nothing of an endpoint's: else a port stays taken, and a connection open, when this process ends.</summary>
+[Collection(nameof(ChildProcessTests))]
+[CollectionDefinition(nameof(ChildProcessTests), DisableParallelization = true)] // the descriptors of the process are looked at
+public sealed class ChildProcessTests
+{
+    public static TheoryData<string> Fabrics => [.. UcxFabric.All];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Fabrics))]
+    public async Task AChildInheritsNoSocketOfAnEndpoint(string fabric)
+    {
+        HashSet<string> before = InheritedDescriptors.Own();
+        using IRmaContext left = UcxFabric.Open(fabric);
+        using IRmaContext right = UcxFabric.Open(fabric);
+        await using IRmaEndpoint from = left.OpenEndpoint();
+        await using IRmaEndpoint to = right.OpenEndpoint();
+        // UCX has opened something, and it is closed to children at once.
+        Assert.NotEmpty(InheritedDescriptors.Own().Except(before));
+        Assert.Empty(InheritedDescriptors.Inherited(before));
+        await using var pool = new RmaMemoryPool<HostProvider>(left, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
+        await using var other = new RmaMemoryPool<HostProvider>(right, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
+        using RmaBuffer sent = pool.Rent(64);
+        using RmaBuffer received = other.Rent(64);
+        Task<RmaReceiveResult> receiving = to.ReceiveAsync(received, cancellationToken: Token).AsTask();
+        await from.SendAsync(sent, from.InsertPeer(to.Address.Span), cancellationToken: Token);
+        Assert.Equal(64, (await receiving).Length);
+        // And the connections, of both sides, a little later.
+        Assert.Empty(InheritedDescriptors.InheritedInTheEnd(before));
+    }
+}
