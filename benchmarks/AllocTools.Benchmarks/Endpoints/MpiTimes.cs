@@ -14,7 +14,7 @@ internal static partial class MpiTimes
     ];
 
     /// <summary>How long a run measures, where an operation takes neither very long nor very short.</summary>
-    private static readonly TimeSpan RunTime = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan RunTime = TimeSpan.FromSeconds(1);
 
     public static int Print(bool isQuick)
     {
@@ -41,7 +41,7 @@ internal static partial class MpiTimes
     private static void Compare(string name, string loop, int size, int pairs, string[] own, string[] other)
     {
         // What takes milliseconds, such as a put of 1 MiB in MPICH between processes of one host, runs less often.
-        string count = $"{Math.Clamp((int)(RunTime.TotalNanoseconds / Run([.. other, "50"]).Time), 50, 20000)}";
+        string count = $"{Math.Clamp((int)(RunTime.TotalNanoseconds / Run([.. other, "50"]).Time), 50, 1_000_000)}";
         var results = new (double Own, double Other, long Allocated)[pairs];
         for (int i = 0; i < pairs; i++)
         {

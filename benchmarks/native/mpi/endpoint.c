@@ -49,7 +49,7 @@ int main(int argc, char **argv)
     if (argc != 4)
         return 2;
     size = atoi(argv[2]);
-    int count = atoi(argv[3]), warm = count / 10 + 1;
+    int count = atoi(argv[3]), warm = count;
     MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     size_t room = (2 * (size_t)size + PAGE - 1) / PAGE * PAGE;

@@ -25,6 +25,9 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     /// <summary>Longer writes have a request, so that the flush need not wait while they move.</summary>
     private const long LongestWithoutRequest = 16 << 10;
 
+    /// <summary>After as many turns in a row that found something the next one looks for what has arrived.</summary>
+    private const int MostTurnsWithoutLook = 16;
+
     private const string ClosedReason = "its endpoint was closed";
     private const int Canceled = 125;
 
@@ -52,6 +55,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     private int _found;
     private int _read;
     private int _round;
+    private int _turnsWithoutLook;
     private int _depth;
     private Action? _whenDone;
     private bool _isDone;
@@ -136,10 +140,15 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         try
         {
             bool happened = ReportEnded(completions);
-            happened |= _job.Router.Poll();
-            happened |= TakeArrived(completions);
             happened |= ReadRequests(completions);
             happened |= Flush(completions);
+            // A look for arrivals costs as much as a short write; one of a turn that has found something can wait for some turns.
+            if (!happened || ++_turnsWithoutLook == MostTurnsWithoutLook)
+            {
+                _turnsWithoutLook = 0;
+                happened |= _job.Router.Poll();
+            }
+            happened |= TakeArrived(completions);
             return happened ? RmaReadResult.Something : RmaReadResult.Nothing;
         }
         finally
