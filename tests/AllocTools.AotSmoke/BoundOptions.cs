@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
+using AllocTools.Mpi;
 using AllocTools.Ucx;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
@@ -17,6 +18,7 @@ internal static class BoundOptions
         CheckPeer(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Peer), OptionsOf<LibfabricOptions>(services, PoolNames.Peer));
         CheckScratch(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Scratch), OptionsOf<HostProviderOptions>(services, PoolNames.Scratch));
         CheckUcx(OptionsOf<UcxOptions>(services, PoolNames.Ucx));
+        CheckMpi(OptionsOf<MpiOptions>(services, PoolNames.Mpi));
         CheckThird(OptionsOf<ThirdPartyOptions>(services, PoolNames.Third));
     }
 
@@ -112,6 +114,23 @@ internal static class BoundOptions
         Expect.Equal(77, ucx.Endpoint.MaxNotifications);
         Expect.Equal(TimeSpan.FromMicroseconds(8), ucx.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(40), ucx.Endpoint.LongestPause);
+    }
+
+    private static void CheckMpi(MpiOptions mpi)
+    {
+        Expect.Equal(MpiImplementation.Mpich, mpi.Implementation);
+        Expect.Equal("libmpich.so.12", mpi.LibraryPath);
+        Expect.Equal(TimeSpan.FromSeconds(50), mpi.StartTimeout);
+        Expect.Equal(TimeSpan.FromSeconds(20), mpi.EndTimeout);
+        Expect.Equal(1, mpi.Settings.Count);
+        Expect.Equal("0", mpi.Settings["MPIR_CVAR_DEBUG_SUMMARY"]);
+        Expect.Equal(RmaContinuations.Inline, mpi.Endpoint.Continuations);
+        Expect.Equal(TimeSpan.FromSeconds(16), mpi.Endpoint.OperationTimeout);
+        Expect.Equal(67, mpi.Endpoint.MaxOutstanding);
+        Expect.Equal(3 << 20, mpi.Endpoint.MaxMessageLength);
+        Expect.Equal(78, mpi.Endpoint.MaxNotifications);
+        Expect.Equal(TimeSpan.FromMicroseconds(9), mpi.Endpoint.SpinTime);
+        Expect.Equal(TimeSpan.FromMilliseconds(50), mpi.Endpoint.LongestPause);
     }
 
     private static void CheckThird(ThirdPartyOptions options)

@@ -9,7 +9,7 @@ internal static class HealthReports
     public static async Task CheckAsync(IServiceProvider services)
     {
         HealthReport report = await services.GetRequiredService<HealthCheckService>().CheckHealthAsync();
-        string[] pools = ["rma_pool_default", "rma_pool_Peer", "rma_pool_Scratch", "rma_pool_Ucx", "rma_pool_Third"];
+        string[] pools = ["rma_pool_default", "rma_pool_Peer", "rma_pool_Scratch", "rma_pool_Ucx", "rma_pool_Mpi", "rma_pool_Third"];
         Expect.Equal(pools.Length, report.Entries.Count);
         foreach (string pool in pools)
         {

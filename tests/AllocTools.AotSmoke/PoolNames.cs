@@ -7,6 +7,7 @@ internal static class PoolNames
     public const string Peer = "Peer";
     public const string Scratch = "Scratch";
     public const string Ucx = "Ucx";
+    public const string Mpi = "Mpi";
     public const string Third = "Third";
     public const string BrokenSection = "Broken";
 }

@@ -8,7 +8,7 @@ try
     Step.Done("Every option of appsettings.json arrived.");
 
     await application.StartAsync();
-    Step.Done("The host started five pools: two on libfabric, one on page-locked memory, one on UCX, one on a provider of the application's.");
+    Step.Done("The host started six pools: two on libfabric, one on page-locked memory, one on UCX, one on MPI, one on a provider of the application's.");
 
     RentsAndReturns.Check(application.Services);
     Step.Done("Buffers went out and came back, and the books say so.");
@@ -17,7 +17,7 @@ try
     Step.Done("Bytes went by RMA from pool to pool, and are the same there.");
 
     await HealthReports.CheckAsync(application.Services);
-    Step.Done("The health checks report five healthy pools.");
+    Step.Done("The health checks report six healthy pools.");
 
     ExportedMetrics.Check(application.Services, application.Exported);
     Step.Done("OpenTelemetry exported what the pools' books say.");

@@ -1,5 +1,6 @@
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
+using AllocTools.Mpi;
 using AllocTools.Ucx;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -7,7 +8,7 @@ using OpenTelemetry.Metrics;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>The application: an unnamed pool, four named ones, their health checks and their metrics.</summary>
+/// <summary>The application: an unnamed pool, five named ones, their health checks and their metrics.</summary>
 internal sealed class SmokeApplication : IDisposable
 {
     private readonly List<Metric> _exported = [];
@@ -20,9 +21,10 @@ internal sealed class SmokeApplication : IDisposable
         builder.Services.AddRmaMemoryPool<LibfabricProvider>(PoolNames.Peer, builder.Configuration.GetSection(PoolNames.Peer));
         builder.Services.AddRmaMemoryPool<HostProvider>(PoolNames.Scratch, builder.Configuration.GetSection(PoolNames.Scratch));
         builder.Services.AddRmaMemoryPool<UcxProvider>(PoolNames.Ucx, builder.Configuration.GetSection(PoolNames.Ucx));
+        builder.Services.AddRmaMemoryPool<MpiProvider>(PoolNames.Mpi, builder.Configuration.GetSection(PoolNames.Mpi));
         builder.Services.AddRmaMemoryPool<ThirdPartyProvider>(PoolNames.Third, builder.Configuration.GetSection(PoolNames.Third));
         builder.Services.AddSingleton<SmokePools>();
-        builder.Services.AddHealthChecks().AddRmaMemoryPool().AddRmaMemoryPool(PoolNames.Peer).AddRmaMemoryPool(PoolNames.Scratch).AddRmaMemoryPool(PoolNames.Ucx).AddRmaMemoryPool(PoolNames.Third);
+        builder.Services.AddHealthChecks().AddRmaMemoryPool().AddRmaMemoryPool(PoolNames.Peer).AddRmaMemoryPool(PoolNames.Scratch).AddRmaMemoryPool(PoolNames.Ucx).AddRmaMemoryPool(PoolNames.Mpi).AddRmaMemoryPool(PoolNames.Third);
         builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddAllocToolsInstrumentation().AddInMemoryExporter(_exported));
         _host = builder.Build();
     }

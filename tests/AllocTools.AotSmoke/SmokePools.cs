@@ -1,4 +1,5 @@
 using AllocTools.HostMemory;
+using AllocTools.Mpi;
 using AllocTools.Ucx;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -10,6 +11,7 @@ internal sealed class SmokePools(
     [FromKeyedServices(PoolNames.Peer)] IRmaMemoryPool peer,
     [FromKeyedServices(PoolNames.Scratch)] RmaMemoryPool<HostProvider> scratch,
     [FromKeyedServices(PoolNames.Ucx)] RmaMemoryPool<UcxProvider> ucx,
+    [FromKeyedServices(PoolNames.Mpi)] RmaMemoryPool<MpiProvider> mpi,
     [FromKeyedServices(PoolNames.Third)] RmaMemoryPool<ThirdPartyProvider> third)
 {
     public IRmaMemoryPool Unnamed => unnamed;
@@ -20,7 +22,9 @@ internal sealed class SmokePools(
 
     public IRmaMemoryPool Ucx => ucx;
 
+    public IRmaMemoryPool Mpi => mpi;
+
     public IRmaMemoryPool Third => third;
 
-    public IReadOnlyList<IRmaMemoryPool> All => [unnamed, peer, scratch, ucx, third];
+    public IReadOnlyList<IRmaMemoryPool> All => [unnamed, peer, scratch, ucx, mpi, third];
 }

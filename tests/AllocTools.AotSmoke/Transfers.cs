@@ -1,9 +1,10 @@
 using AllocTools.Libfabric;
+using AllocTools.Mpi;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>Moves bytes by RMA: through libfabric between two pools of this process, inside the pool without a fabric, and through UCX.</summary>
+/// <summary>Moves bytes by RMA: through libfabric between two pools of this process, inside the pool without a fabric, through UCX, and through MPI as a job of one rank.</summary>
 internal static class Transfers
 {
     public static async Task CheckAsync(IServiceProvider services)
@@ -21,6 +22,10 @@ internal static class Transfers
 
         IRmaEndpoint ucx = services.GetRequiredKeyedService<IRmaEndpoint>(PoolNames.Ucx);
         await CheckAsync(pools.Ucx, ucx, pools.Ucx, ucx, 30_000);
+
+        MpiEndpoint mpi = services.GetRequiredKeyedService<MpiEndpoint>(PoolNames.Mpi);
+        Expect.Equal(1, mpi.RankCount);
+        await CheckAsync(pools.Mpi, mpi, pools.Mpi, mpi, 20_000);
     }
 
     private static async Task CheckAsync(IRmaMemoryPool from, IRmaEndpoint initiator, IRmaMemoryPool to, IRmaEndpoint owner, int length)
