@@ -19,12 +19,14 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
     private RmaMemoryPool<HostProvider>? _pool;
     private IRmaEndpoint? _endpoint;
     private RmaPeer _peer;
+    private HashSet<string> _before = [];
 
     public int Run() => Run(Console.In, Console.Out, static _ => { });
 
     /// <summary>Does what lines say, and answers there.</summary>
     public int Run(TextReader lines, TextWriter answers, Action<IRmaEndpoint> onOpened)
     {
+        _before = InheritedDescriptors.Own();
         using IRmaContext context = open(o =>
         {
             o.OperationTimeout = TestTime.Seconds(20);
@@ -113,6 +115,16 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
                 // proc_pid_status(5)
                 return string.Join(' ', File.ReadLines("/proc/self/status").Where(static l => l.StartsWith("VmLck:", StringComparison.Ordinal) || l.StartsWith("VmPin:", StringComparison.Ordinal))
                     .Select(static l => l.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1]));
+            case ["mpi-child", var withVariables]:
+                return MpiRank.OpenInChild(bool.Parse(withVariables));
+            case ["opened"]:
+                return InheritedDescriptors.Own().Except(_before).Count().ToString(CultureInfo.InvariantCulture);
+            case ["inherited"]:
+                return string.Join(' ', InheritedDescriptors.Inherited(_before).DefaultIfEmpty("nothing"));
+            case ["inherited-in-the-end"]:
+                return string.Join(' ', InheritedDescriptors.InheritedInTheEnd(_before).DefaultIfEmpty("nothing"));
+            case ["inherits", var number]:
+                return InheritedDescriptors.IsInheritable(number).ToString();
             case ["variable", var name]:
                 return Marshal.PtrToStringUTF8(getenv(name)) ?? "not set";
             case ["notify", var id, var remote, var number]:

@@ -77,6 +77,21 @@ internal static class MpiRank
         }
     }
 
+    /// <summary>Starts a child that opens the provider with MPICH, with the variables of this rank or without, and says what the child says.</summary>
+    public static string OpenInChild(bool withVariables)
+    {
+        ProcessStartInfo start = new(Environment.ProcessPath!, ["mpi-open", nameof(MpiImplementation.Mpich), "20"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        string[] own = ["OMPI_", "PMIX_", "PMI_", "MPI_LOCAL", "HYDI_"];
+        foreach (string name in start.Environment.Keys.Where(n => !withVariables && own.Any(p => n.StartsWith(p, StringComparison.Ordinal))).ToArray())
+            start.Environment.Remove(name);
+        using Process child = Process.Start(start)!;
+        Task<string> errors = child.StandardError.ReadToEndAsync();
+        string said = child.StandardOutput.ReadToEnd();
+        child.WaitForExit();
+        _ = errors.GetAwaiter().GetResult();
+        return $"{child.ExitCode} {said.ReplaceLineEndings(" ")}";
+    }
+
     /// <summary>Asks whether MPI is there, and says how many of its libraries are mapped then.</summary>
     public static int AskOnly()
     {

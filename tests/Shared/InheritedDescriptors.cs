@@ -36,6 +36,20 @@ internal static class InheritedDescriptors
         return inherited;
     }
 
+    /// <summary>A child that is started now inherits the descriptor with a number.</summary>
+    public static bool IsInheritable(string descriptor)
+    {
+        try
+        {
+            string flags = File.ReadAllLines($"/proc/self/fdinfo/{descriptor}").Single(l => l.StartsWith("flags:", StringComparison.Ordinal));
+            return (Convert.ToInt32(flags[6..].Trim(), 8) & CloseOnExec) == 0;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
     private static Dictionary<string, string> Of(string process)
     {
         Dictionary<string, string> found = [];
@@ -61,19 +75,6 @@ internal static class InheritedDescriptors
         catch (IOException)
         {
             return null;
-        }
-    }
-
-    private static bool IsInheritable(string descriptor)
-    {
-        try
-        {
-            string flags = File.ReadAllLines($"/proc/self/fdinfo/{descriptor}").Single(l => l.StartsWith("flags:", StringComparison.Ordinal));
-            return (Convert.ToInt32(flags[6..].Trim(), 8) & CloseOnExec) == 0;
-        }
-        catch (IOException)
-        {
-            return false;
         }
     }
 }

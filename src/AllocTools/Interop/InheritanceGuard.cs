@@ -2,7 +2,7 @@ namespace AllocTools.Interop;
 
 /// <summary>Keeps child processes from inheriting the sockets of the transports' libraries.</summary>
 /// <remarks>
-/// libfabric 1.17 and UCX 1.13 open their sockets without FD_CLOEXEC. A child that has them keeps a port taken after this
+/// libfabric 1.17, UCX 1.13, Open MPI 4.1 and MPICH 4.0 open their sockets without FD_CLOEXEC. A child that has them keeps a port taken after this
 /// process has ended, and its connections open, so that peers do not notice the end. Nobody says which descriptors are
 /// a library's, and it connects and accepts within any call, so this looks at all of the process: once something was
 /// opened, and every <see cref="Period"/> while a context is open. .NET sets the flag on all that it opens itself; what was

@@ -94,19 +94,33 @@ internal sealed unsafe class MpiJob
     public static MpiJob Open(MpiOptions options, ILogger logger)
     {
         MpiJob job;
-        lock (Gate)
+        InheritanceGuard.Begin();
+        try
         {
-            job = s_current ??= new MpiJob(options, logger);
+            lock (Gate)
+            {
+                job = s_current ??= new MpiJob(options, logger);
+            }
+            job.WaitUntilStarted(options.StartTimeout);
+            job.ThrowIfUnfit(options);
+            InheritanceGuard.Look();
         }
-        job.WaitUntilStarted(options.StartTimeout);
-        job.ThrowIfUnfit(options);
+        catch
+        {
+            InheritanceGuard.End();
+            throw;
+        }
         Interlocked.Increment(ref job._contexts);
         job.WakeThread();
         return job;
     }
 
     /// <summary>A context is closed.</summary>
-    public void Close() => Interlocked.Decrement(ref _contexts);
+    public void Close()
+    {
+        Interlocked.Decrement(ref _contexts);
+        InheritanceGuard.End();
+    }
 
     /// <summary>A thread is about to call MPI that is in no endpoint's turn. <see cref="Leave"/> follows.</summary>
     /// <returns>False: no call may begin any more, and nothing follows.</returns>
@@ -229,6 +243,9 @@ internal sealed unsafe class MpiJob
             ThrowIfAlone();
             Check(Library.Calls.MPI_Init_thread(null, null, MpiConstants.MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread");
             _ownsMpi = true;
+            // A child would keep the connection to the process manager, which MPICH's mpirun has given this process, open after its end.
+            if (Library.Implementation == MpiImplementation.Mpich && int.TryParse(NativeEnvironment.Get("PMI_FD"), out int descriptor))
+                InheritableDescriptors.Close(descriptor);
             // Errors that belong to no communicator go to one of these.
             Check(Library.Calls.MPI_Comm_set_errhandler(Library.World, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
             Check(Library.Calls.MPI_Comm_set_errhandler(Library.Self, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
