@@ -106,15 +106,29 @@ public sealed class UnfitProcessTests
     [Fact]
     public async Task MpiOfTheApplicationIsUsedAndLeftToIt()
     {
-        (int exitCode, string output) = await MpiRanks.RunAsync([MpiRanks.Program, "mpi-own", "3"], TestTime.Seconds(60));
+        (int exitCode, string output) = await MpiRanks.RunAsync([MpiRanks.Program, "mpi-own", "3", "libmpich.so.12"], TestTime.Seconds(60));
         Assert.True(exitCode == 0, output);
         Assert.Equal("moved\nfinalized by the application\n", output);
+    }
+
+    /// <summary>Endpoints whose threads look for messages are open then: no call into MPI begins any more, and the window is freed first.</summary>
+    [Theory]
+    [InlineData(MpiImplementation.OpenMpi, "libmpi.so.40")]
+    [InlineData(MpiImplementation.Mpich, "libmpich.so.12")]
+    public async Task AnApplicationMayFinalizeMpiBeforeItClosesWhatItHasOpened(MpiImplementation implementation, string library)
+    {
+        (int exitCode, string output) = await MpiRanks.RunAsync([.. MpiRanks.Command(implementation), "-n", "2", MpiRanks.Program, "mpi-own", "3", library, "close-later"], TestTime.Seconds(60));
+        Assert.True(exitCode == 0, output);
+        string[] lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(2, lines.Count(static l => l == "finalized by the application"));
+        Assert.Equal(2, lines.Count(static l => l.StartsWith("RmaTimeoutException", StringComparison.Ordinal)));
+        Assert.Equal(2, lines.Count(static l => l.Contains("MPI can't be used: it is finalized", StringComparison.Ordinal)));
     }
 
     [Fact]
     public async Task MpiOfTheApplicationWithoutThreadsIsRefused()
     {
-        (int exitCode, string output) = await MpiRanks.RunAsync([MpiRanks.Program, "mpi-own", "0"], TestTime.Seconds(60));
+        (int exitCode, string output) = await MpiRanks.RunAsync([MpiRanks.Program, "mpi-own", "0", "libmpich.so.12"], TestTime.Seconds(60));
         Assert.Equal(1, exitCode);
         Assert.Contains("MPI_THREAD_MULTIPLE (3) is needed. Have the application ask MPI_Init_thread for it.", output, StringComparison.Ordinal);
     }

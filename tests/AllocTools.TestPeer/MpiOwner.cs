@@ -5,54 +5,102 @@ using AllocTools.Regions;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>An application that initializes MPICH itself, and finalizes it.</summary>
-internal static partial class MpiOwner
+/// <summary>An application that initializes MPI itself, and finalizes it.</summary>
+internal static unsafe class MpiOwner
 {
     /// <param name="level">The thread level that it asks for: 0 to 3.</param>
-    public static int Run(int level)
+    /// <param name="library">MPI's library.</param>
+    /// <param name="closesLater">It finalizes MPI before it closes what it has opened.</param>
+    public static int Run(int level, string library, bool closesLater)
     {
-        if (MPI_Init_thread(0, 0, level, out _) != 0)
+        nint module = NativeLibrary.Load(library);
+        var init = (delegate* unmanaged<nint, nint, int, int*, int>)NativeLibrary.GetExport(module, "MPI_Init_thread");
+        var finalized = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(module, "MPI_Finalized");
+        var finalize = (delegate* unmanaged<int>)NativeLibrary.GetExport(module, "MPI_Finalize");
+        int provided, isFinalized;
+        if (init(0, 0, level, &provided) != 0)
             return 3;
-        bool isRefused = false;
         try
         {
-            Move();
+            using Job job = new();
+            job.Move();
             Console.WriteLine("moved");
+            if (!closesLater)
+                job.Dispose();
+            if (finalized(&isFinalized) != 0 || isFinalized != 0 || finalize() != 0)
+                return 4;
+            Console.WriteLine("finalized by the application");
+            if (closesLater)
+                job.MoveNothing();
+            return 0;
         }
         catch (RmaProviderException e)
         {
-            isRefused = true;
             Console.WriteLine(e.Message);
+            return finalize() == 0 ? 1 : 4;
         }
-        if (MPI_Finalized(out int isFinalized) != 0 || isFinalized != 0 || MPI_Finalize() != 0)
-            return 4;
-        Console.WriteLine("finalized by the application");
-        return isRefused ? 1 : 0;
     }
 
-    /// <summary>A message from an endpoint to another one of the process.</summary>
-    private static void Move()
+    private sealed class Job : IDisposable
     {
-        using IRmaContext context = new MpiProvider(new MpiOptions { Implementation = MpiImplementation.Mpich }).Open();
-        using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions());
-        using IRmaEndpoint left = context.OpenEndpoint();
-        using IRmaEndpoint right = context.OpenEndpoint();
-        using RmaBuffer message = pool.Rent(100);
-        using RmaBuffer buffer = pool.Rent(100);
-        message.Span.Fill(4);
-        Task<RmaReceiveResult> receiving = right.ReceiveAsync(buffer).AsTask();
-        left.SendAsync(message, left.InsertPeer(right.Address.Span)).AsTask().GetAwaiter().GetResult();
-        receiving.GetAwaiter().GetResult();
-        if (buffer.Span.ContainsAnyExcept((byte)4))
-            throw new InvalidOperationException("Other bytes have arrived.");
+        private readonly IRmaContext _context = new MpiProvider().Open();
+        private readonly RmaMemoryPool<HostProvider> _pool;
+        private readonly IRmaEndpoint _left;
+        private readonly IRmaEndpoint _right;
+
+        public Job()
+        {
+            _pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite });
+            _left = _context.OpenEndpoint();
+            _right = _context.OpenEndpoint();
+        }
+
+        /// <summary>A message and a write, from an endpoint to another one of the process.</summary>
+        public void Move()
+        {
+            using RmaBuffer message = _pool.Rent(100);
+            using RmaBuffer buffer = _pool.Rent(100);
+            message.Span.Fill(4);
+            Task<RmaReceiveResult> receiving = _right.ReceiveAsync(buffer).AsTask();
+            RmaPeer peer = _left.InsertPeer(_right.Address.Span);
+            _left.SendAsync(message, peer).AsTask().GetAwaiter().GetResult();
+            receiving.GetAwaiter().GetResult();
+            if (buffer.Span.ContainsAnyExcept((byte)4))
+                throw new InvalidOperationException("Other bytes have arrived.");
+            message.Span.Fill(5);
+            using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+            using RemoteRegion remote = _left.Import(peer, exposure.Remote);
+            _left.WriteAsync(message, remote).AsTask().GetAwaiter().GetResult();
+            if (buffer.Span.ContainsAnyExcept((byte)5))
+                throw new InvalidOperationException("Other bytes were written.");
+        }
+
+        /// <summary>MPI can't be used any more: an operation times out, memory is not registered.</summary>
+        public void MoveNothing()
+        {
+            using (RmaBuffer message = _pool.Rent(100))
+                Say(() => _left.SendAsync(message, _left.InsertPeer(_right.Address.Span), TimeSpan.FromMilliseconds(200)).AsTask().GetAwaiter().GetResult());
+            Say(() => _pool.Rent(16 << 20).Dispose());
+
+            static void Say(Action action)
+            {
+                try
+                {
+                    action();
+                }
+                catch (RmaException e)
+                {
+                    Console.WriteLine($"{e.GetType().Name}: {e.Message}");
+                }
+            }
+        }
+
+        public void Dispose()
+        {
+            _left.Dispose();
+            _right.Dispose();
+            _pool.Dispose();
+            _context.Dispose();
+        }
     }
-
-    [LibraryImport("libmpich.so.12")]
-    private static partial int MPI_Init_thread(nint count, nint arguments, int required, out int provided);
-
-    [LibraryImport("libmpich.so.12")]
-    private static partial int MPI_Finalized(out int isFinalized);
-
-    [LibraryImport("libmpich.so.12")]
-    private static partial int MPI_Finalize();
 }

@@ -19,7 +19,7 @@ return args switch
     ["mpi-open", string implementation, string seconds, .. string[] paths] => MpiRank.Open(implementation, seconds, paths),
     ["mpi-there"] => MpiRank.AskOnly(),
     ["mpi-signal"] => MpiRank.HearSignal(),
-    ["mpi-own", string level] => MpiOwner.Run(int.Parse(level, CultureInfo.InvariantCulture)),
+    ["mpi-own", string level, string library, .. string[] rest] => MpiOwner.Run(int.Parse(level, CultureInfo.InvariantCulture), library, rest.Contains("close-later")),
     ["mpi-companion"] => MpiRank.Accompany(),
     ["mappings"] => MappingProbe.Run(),
     _ => 2,

@@ -17,11 +17,11 @@ namespace AllocTools.Mpi;
 /// <see cref="MpiOptions.StartTimeout"/> at the most. Contexts that are opened later call nothing that is collective, so their order is each rank's own.
 /// </para>
 /// <para>
-/// Where the application has initialized MPI itself it finalizes it, too. Else MPI is finalized when the process ends, by the
+/// Where the application has initialized MPI itself it finalizes it, too, and this library frees what it has within that call. Else MPI is finalized when the process ends, by the
 /// thread that has initialized it. MPI waits there until all ranks end.
 /// </para>
 /// </remarks>
-internal sealed unsafe class MpiJob
+internal sealed unsafe partial class MpiJob
 {
     private const int FewestRanksOfOpenMpi = 2;
 
@@ -38,7 +38,6 @@ internal sealed unsafe class MpiJob
     private nint _exchange;
     private nint _window;
     private bool _ownsMpi;
-    private bool _isOfApplication;
     private int _contexts;
     private int _callers;
     private int _exchanges;
@@ -83,8 +82,8 @@ internal sealed unsafe class MpiJob
 
     public AttachedMemory Memory { get; }
 
-    /// <summary>The process ends, or the application has finalized MPI: no call into MPI may begin any more.</summary>
-    public bool IsEnding => _isEnding || (_isOfApplication && IsFinalized());
+    /// <summary>The process ends, or the application finalizes MPI: no call into MPI may begin any more.</summary>
+    public bool IsEnding => _isEnding;
 
     /// <summary>Threads that are in MPI, and in no endpoint's turn.</summary>
     public bool HasCallers => Volatile.Read(ref _callers) > 0;
@@ -163,123 +162,6 @@ internal sealed unsafe class MpiJob
             throw MpiErrors.Provider(Library, operation, error, advice);
     }
 
-    private void Load(MpiOptions options)
-    {
-        MpiEnvironment.ApplyDefaults();
-        MpiLibrary? library = MpiResolver.TryLoad(options.Implementation, options.LibraryPath, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason);
-        if (library is null)
-        {
-            // Other options may find it.
-            lock (Gate)
-                s_current = null;
-            _thread.End();
-            throw new RmaProviderException(reason);
-        }
-        Library = library;
-        if (MpiResolver.FindStarter(NativeEnvironment.Get) is { } starter && starter.Implementation != library.Implementation)
-            Log.MpiStarterDiffers(_logger, MpiResolver.NameOf(library.Implementation), starter.Mark, MpiResolver.NameOf(starter.Implementation));
-    }
-
-    private void ThrowIfUnfit(MpiOptions options)
-    {
-        if (options.Implementation != MpiImplementation.Any && options.Implementation != Library.Implementation)
-            throw new RmaProviderException($"Implementation is {options.Implementation}, but this process uses {MpiResolver.NameOf(Library.Implementation)} already, and a process uses one MPI. Set the same for all its pools.");
-        if (!string.IsNullOrEmpty(options.LibraryPath) && !Library.IsNamed(options.LibraryPath))
-            throw new RmaProviderException($"LibraryPath is '{options.LibraryPath}', but this process uses {Library} already, and a process uses one MPI. Set the same for all its pools.");
-    }
-
-    private void WaitUntilStarted(TimeSpan limit)
-    {
-        if (_isEnding)
-            throw new RmaProviderException("MPI can't be used: the process is about to end.");
-        try
-        {
-            _started.WaitAsync(limit).GetAwaiter().GetResult();
-        }
-        catch (TimeoutException)
-        {
-            throw new RmaProviderException(
-                $"Not all ranks of the MPI job have opened the provider within {limit.TotalSeconds:0.###} s: every one must, for the window that memory is attached to is made by all ranks together. "
-                + "See that each rank opens a pool or a context on MpiProvider, or raise Provider:StartTimeout.");
-        }
-    }
-
-    private void Start()
-    {
-        Initialize();
-        Duplicate(ref _duplicate);
-        Duplicate(ref _exchange);
-        int rank, size;
-        Check(Library.Calls.MPI_Comm_rank(_duplicate, &rank), "MPI_Comm_rank");
-        Check(Library.Calls.MPI_Comm_size(_duplicate, &size), "MPI_Comm_size");
-        (Rank, Size) = (rank, size);
-        if (Library.Implementation == MpiImplementation.OpenMpi && size < FewestRanksOfOpenMpi)
-        {
-            throw new RmaProviderException(
-                "Open MPI has no dynamic windows in a job of one rank: start the process with mpirun, with two ranks at least (mpirun -n 2), or use MPICH.");
-        }
-        ulong number = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
-        Check(Library.Calls.MPI_Bcast(&number, sizeof(ulong), Library.Byte, 0, _duplicate), "MPI_Bcast");
-        Number = number;
-        Router.Configure(LargestTag());
-        CreateWindow();
-    }
-
-    private void Initialize()
-    {
-        if (IsFinalized())
-            throw new RmaProviderException("MPI can't be used: it was finalized in this process, and can't be started again. Open the pool before MPI_Finalize.");
-        int isInitialized;
-        Check(Library.Calls.MPI_Initialized(&isInitialized), "MPI_Initialized");
-        int level = 0;
-        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
-        if (isInitialized != 0)
-        {
-            _isOfApplication = true;
-            Check(Library.Calls.MPI_Query_thread(&level), "MPI_Query_thread");
-        }
-        else
-        {
-            ThrowIfAlone();
-            Check(Library.Calls.MPI_Init_thread(null, null, MpiConstants.MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread");
-            _ownsMpi = true;
-            // A child would keep the connection to the process manager, which MPICH's mpirun has given this process, open after its end.
-            if (Library.Implementation == MpiImplementation.Mpich && int.TryParse(NativeEnvironment.Get("PMI_FD"), out int descriptor))
-                InheritableDescriptors.Close(descriptor);
-            // Errors that belong to no communicator go to one of these.
-            Check(Library.Calls.MPI_Comm_set_errhandler(Library.World, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
-            Check(Library.Calls.MPI_Comm_set_errhandler(Library.Self, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
-            AppDomain.CurrentDomain.ProcessExit += (_, _) => End();
-        }
-        MpiEnvironment.NoteRead();
-        if (level < MpiConstants.MPI_THREAD_MULTIPLE)
-        {
-            throw new RmaProviderException(
-                $"MPI can't be used: it runs at thread level {level} in this process, and MPI_THREAD_MULTIPLE ({MpiConstants.MPI_THREAD_MULTIPLE}) is needed. "
-                + (_ownsMpi ? "Use a library that was built with it." : "Have the application ask MPI_Init_thread for it."));
-        }
-    }
-
-    /// <summary>MPI_Init_thread of Open MPI would start a daemon of its own for the process, and end in a job of one rank.</summary>
-    private void ThrowIfAlone()
-    {
-        if (Library.Implementation == MpiImplementation.OpenMpi && MpiResolver.FindStarter(NativeEnvironment.Get) is null)
-        {
-            throw new RmaProviderException(
-                "The process was not started by mpirun, and Open MPI has no dynamic windows then. Start it with mpirun, with two ranks at least, such as 'mpirun -n 2 dotnet App.dll'; or use MPICH, which also works alone (apt-get install mpich).");
-        }
-    }
-
-    /// <summary>Waits until each rank has come so far; in pauses, while MPI_Comm_dup would spin.</summary>
-    private void Duplicate(ref nint communicator)
-    {
-        nint request;
-        fixed (nint* duplicate = &communicator)
-            Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");
-        WaitFor(request, "MPI_Comm_idup");
-        Check(Library.Calls.MPI_Comm_set_errhandler(communicator, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
-    }
-
     private void WaitFor(nint request, string operation)
     {
         while (!IsDone(ref request, operation))
@@ -295,33 +177,6 @@ internal sealed unsafe class MpiJob
         return done != 0;
     }
 
-    private bool IsFinalized()
-    {
-        int isFinalized;
-        return Library.Calls.MPI_Finalized(&isFinalized) == MpiConstants.MPI_SUCCESS && isFinalized != 0;
-    }
-
-    private int LargestTag()
-    {
-        int* value = null;
-        int found;
-        Check(Library.Calls.MPI_Comm_get_attr(Library.World, Library.Constants.MPI_TAG_UB, &value, &found), "MPI_Comm_get_attr");
-        return found != 0 && value != null ? *value : short.MaxValue;
-    }
-
-    private void CreateWindow()
-    {
-        const string Advice = "Open MPI 4 has dynamic windows where the ranks share a machine, or an RDMA network such as InfiniBand joins them, and none over TCP; MPICH has them everywhere.";
-        nint window;
-        Check(
-            Library.Calls.MPI_Win_create_dynamic(Library.NoInfo, _duplicate, &window),
-            "MPI_Win_create_dynamic",
-            Library.Implementation == MpiImplementation.OpenMpi ? Advice : "");
-        Check(Library.Calls.MPI_Win_set_errhandler(window, Library.ErrorsReturn), "MPI_Win_set_errhandler");
-        Check(Library.Calls.MPI_Win_lock_all(0, window), "MPI_Win_lock_all");
-        _window = window;
-    }
-
     private bool Look()
     {
         if (!TryEnter())
@@ -334,59 +189,5 @@ internal sealed unsafe class MpiJob
         {
             Leave();
         }
-    }
-
-    /// <summary>At the end of the process: lets the calls that run come back, and finalizes MPI, where the application does not.</summary>
-    private void End()
-    {
-        _isEnding = true;
-        Fence.Full();
-        if (!_started.IsCompletedSuccessfully)
-        {
-            Log.MpiNotFinalized(_logger, "it could not be started with all ranks");
-            return;
-        }
-        if (!Router.WaitUntilLeft(LeaveTime))
-        {
-            Log.MpiNotFinalized(_logger, "a call into MPI has not come back");
-            return;
-        }
-        if (Volatile.Read(ref _exchanges) > 0)
-        {
-            Log.MpiNotFinalized(_logger, "not all ranks have come to an exchange");
-            return;
-        }
-        Task ended = _thread.RunAsync(EndMpi);
-        if (Task.WaitAny([ended], _endTimeout) < 0)
-        {
-            _hasGivenUp = true;
-            Log.MpiNotFinalized(_logger, $"not all ranks have come to their end within {_endTimeout.TotalSeconds:0.###} s (EndTimeout)");
-        }
-        else if (ended.Exception is { } failure)
-        {
-            Log.MpiNotFinalized(_logger, failure.InnerException!.Message);
-        }
-    }
-
-    private void EndMpi()
-    {
-        // Others may go on for long: looked at in pauses, while MPI itself would spin.
-        nint barrier;
-        Check(Library.Calls.MPI_Ibarrier(_duplicate, &barrier), "MPI_Ibarrier");
-        WaitFor(barrier, "MPI_Ibarrier");
-        if (_hasGivenUp)
-            return;
-        Check(Library.Calls.MPI_Win_unlock_all(_window), "MPI_Win_unlock_all");
-        fixed (nint* window = &_window)
-            Check(Library.Calls.MPI_Win_free(window), "MPI_Win_free");
-        Free(ref _exchange);
-        Free(ref _duplicate);
-        Check(Library.Calls.MPI_Finalize(), "MPI_Finalize");
-    }
-
-    private void Free(ref nint communicator)
-    {
-        fixed (nint* at = &communicator)
-            Check(Library.Calls.MPI_Comm_free(at), "MPI_Comm_free");
     }
 }

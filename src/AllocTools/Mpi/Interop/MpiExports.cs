@@ -18,6 +18,8 @@ internal unsafe struct MpiExports
     public delegate* unmanaged[Cdecl]<nint, int*, int> MPI_Comm_rank;
     public delegate* unmanaged[Cdecl]<nint, int*, int> MPI_Comm_size;
     public delegate* unmanaged[Cdecl]<nint, int, void*, int*, int> MPI_Comm_get_attr;
+    public delegate* unmanaged[Cdecl]<delegate* unmanaged[Cdecl]<nint, int, void*, void*, void*, int*, int>, delegate* unmanaged[Cdecl]<nint, int, void*, void*, int>, int*, void*, int> MPI_Comm_create_keyval;
+    public delegate* unmanaged[Cdecl]<nint, int, void*, int> MPI_Comm_set_attr;
     public delegate* unmanaged[Cdecl]<void*, int, nint, int, nint, int> MPI_Bcast;
     public delegate* unmanaged[Cdecl]<nint, nint*, int> MPI_Ibarrier;
     public delegate* unmanaged[Cdecl]<void*, int, nint, void*, int, nint, nint, nint*, int> MPI_Iallgather;

@@ -169,6 +169,8 @@ internal sealed unsafe class MpiLibrary
             MPI_Comm_rank = (delegate* unmanaged[Cdecl]<nint, int*, int>)Find(nameof(MpiExports.MPI_Comm_rank)),
             MPI_Comm_size = (delegate* unmanaged[Cdecl]<nint, int*, int>)Find(nameof(MpiExports.MPI_Comm_size)),
             MPI_Comm_get_attr = (delegate* unmanaged[Cdecl]<nint, int, void*, int*, int>)Find(nameof(MpiExports.MPI_Comm_get_attr)),
+            MPI_Comm_create_keyval = (delegate* unmanaged[Cdecl]<delegate* unmanaged[Cdecl]<nint, int, void*, void*, void*, int*, int>, delegate* unmanaged[Cdecl]<nint, int, void*, void*, int>, int*, void*, int>)Find(nameof(MpiExports.MPI_Comm_create_keyval)),
+            MPI_Comm_set_attr = (delegate* unmanaged[Cdecl]<nint, int, void*, int>)Find(nameof(MpiExports.MPI_Comm_set_attr)),
             MPI_Bcast = (delegate* unmanaged[Cdecl]<void*, int, nint, int, nint, int>)Find(nameof(MpiExports.MPI_Bcast)),
             MPI_Ibarrier = (delegate* unmanaged[Cdecl]<nint, nint*, int>)Find(nameof(MpiExports.MPI_Ibarrier)),
             MPI_Iallgather = (delegate* unmanaged[Cdecl]<void*, int, nint, void*, int, nint, nint, nint*, int>)Find(nameof(MpiExports.MPI_Iallgather)),

@@ -1,0 +1,154 @@
+using System.Security.Cryptography;
+using AllocTools.Diagnostics;
+using AllocTools.Interop;
+using AllocTools.Mpi.Interop;
+
+namespace AllocTools.Mpi;
+
+/// <content>From the library to the window.</content>
+internal sealed unsafe partial class MpiJob
+{
+    private void Load(MpiOptions options)
+    {
+        MpiEnvironment.ApplyDefaults();
+        MpiLibrary? library = MpiResolver.TryLoad(options.Implementation, options.LibraryPath, NativeEnvironment.Get, MpiLibrary.TryLoad, out string reason);
+        if (library is null)
+        {
+            // Other options may find it.
+            lock (Gate)
+                s_current = null;
+            _thread.End();
+            throw new RmaProviderException(reason);
+        }
+        Library = library;
+        if (MpiResolver.FindStarter(NativeEnvironment.Get) is { } starter && starter.Implementation != library.Implementation)
+            Log.MpiStarterDiffers(_logger, MpiResolver.NameOf(library.Implementation), starter.Mark, MpiResolver.NameOf(starter.Implementation));
+    }
+
+    private void ThrowIfUnfit(MpiOptions options)
+    {
+        if (options.Implementation != MpiImplementation.Any && options.Implementation != Library.Implementation)
+            throw new RmaProviderException($"Implementation is {options.Implementation}, but this process uses {MpiResolver.NameOf(Library.Implementation)} already, and a process uses one MPI. Set the same for all its pools.");
+        if (!string.IsNullOrEmpty(options.LibraryPath) && !Library.IsNamed(options.LibraryPath))
+            throw new RmaProviderException($"LibraryPath is '{options.LibraryPath}', but this process uses {Library} already, and a process uses one MPI. Set the same for all its pools.");
+    }
+
+    private void WaitUntilStarted(TimeSpan limit)
+    {
+        if (_isEnding)
+            throw new RmaProviderException("MPI can't be used: the process is about to end.");
+        try
+        {
+            _started.WaitAsync(limit).GetAwaiter().GetResult();
+        }
+        catch (TimeoutException)
+        {
+            throw new RmaProviderException(
+                $"Not all ranks of the MPI job have opened the provider within {limit.TotalSeconds:0.###} s: every one must, for the window that memory is attached to is made by all ranks together. "
+                + "See that each rank opens a pool or a context on MpiProvider, or raise Provider:StartTimeout.");
+        }
+    }
+
+    private void Start()
+    {
+        Initialize();
+        Duplicate(ref _duplicate);
+        Duplicate(ref _exchange);
+        int rank, size;
+        Check(Library.Calls.MPI_Comm_rank(_duplicate, &rank), "MPI_Comm_rank");
+        Check(Library.Calls.MPI_Comm_size(_duplicate, &size), "MPI_Comm_size");
+        (Rank, Size) = (rank, size);
+        if (Library.Implementation == MpiImplementation.OpenMpi && size < FewestRanksOfOpenMpi)
+        {
+            throw new RmaProviderException(
+                "Open MPI has no dynamic windows in a job of one rank: start the process with mpirun, with two ranks at least (mpirun -n 2), or use MPICH.");
+        }
+        ulong number = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+        Check(Library.Calls.MPI_Bcast(&number, sizeof(ulong), Library.Byte, 0, _duplicate), "MPI_Bcast");
+        Number = number;
+        Router.Configure(LargestTag());
+        CreateWindow();
+    }
+
+    private void Initialize()
+    {
+        if (IsFinalized())
+            throw new RmaProviderException("MPI can't be used: it was finalized in this process, and can't be started again. Open the pool before MPI_Finalize.");
+        int isInitialized;
+        Check(Library.Calls.MPI_Initialized(&isInitialized), "MPI_Initialized");
+        int level = 0;
+        using SignalHandlers.Scope handlers = SignalHandlers.Keep();
+        if (isInitialized != 0)
+        {
+            Check(FinalizeHook.Set(Library, EndByApplication), "MPI_Comm_set_attr");
+            Check(Library.Calls.MPI_Query_thread(&level), "MPI_Query_thread");
+        }
+        else
+        {
+            ThrowIfAlone();
+            Check(Library.Calls.MPI_Init_thread(null, null, MpiConstants.MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread");
+            _ownsMpi = true;
+            // A child would keep the connection to the process manager, which MPICH's mpirun has given this process, open after its end.
+            if (Library.Implementation == MpiImplementation.Mpich && int.TryParse(NativeEnvironment.Get("PMI_FD"), out int descriptor))
+                InheritableDescriptors.Close(descriptor);
+            // Errors that belong to no communicator go to one of these.
+            Check(Library.Calls.MPI_Comm_set_errhandler(Library.World, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
+            Check(Library.Calls.MPI_Comm_set_errhandler(Library.Self, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
+            AppDomain.CurrentDomain.ProcessExit += (_, _) => End();
+        }
+        MpiEnvironment.NoteRead();
+        if (level < MpiConstants.MPI_THREAD_MULTIPLE)
+        {
+            throw new RmaProviderException(
+                $"MPI can't be used: it runs at thread level {level} in this process, and MPI_THREAD_MULTIPLE ({MpiConstants.MPI_THREAD_MULTIPLE}) is needed. "
+                + (_ownsMpi ? "Use a library that was built with it." : "Have the application ask MPI_Init_thread for it."));
+        }
+    }
+
+    /// <summary>MPI_Init_thread of Open MPI would start a daemon of its own for the process, and end in a job of one rank.</summary>
+    private void ThrowIfAlone()
+    {
+        if (Library.Implementation == MpiImplementation.OpenMpi && MpiResolver.FindStarter(NativeEnvironment.Get) is null)
+        {
+            throw new RmaProviderException(
+                "The process was not started by mpirun, and Open MPI has no dynamic windows then. Start it with mpirun, with two ranks at least, such as 'mpirun -n 2 dotnet App.dll'; or use MPICH, which also works alone (apt-get install mpich).");
+        }
+    }
+
+    /// <summary>Waits until each rank has come so far; in pauses, while MPI_Comm_dup would spin.</summary>
+    private void Duplicate(ref nint communicator)
+    {
+        nint request;
+        fixed (nint* duplicate = &communicator)
+            Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");
+        WaitFor(request, "MPI_Comm_idup");
+        Check(Library.Calls.MPI_Comm_set_errhandler(communicator, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
+    }
+
+    private bool IsFinalized()
+    {
+        int isFinalized;
+        return Library.Calls.MPI_Finalized(&isFinalized) == MpiConstants.MPI_SUCCESS && isFinalized != 0;
+    }
+
+    private int LargestTag()
+    {
+        int* value = null;
+        int found;
+        Check(Library.Calls.MPI_Comm_get_attr(Library.World, Library.Constants.MPI_TAG_UB, &value, &found), "MPI_Comm_get_attr");
+        return found != 0 && value != null ? *value : short.MaxValue;
+    }
+
+    private void CreateWindow()
+    {
+        const string Advice = "Open MPI 4 has dynamic windows where the ranks share a machine, or an RDMA network such as InfiniBand joins them, and none over TCP; MPICH has them everywhere.";
+        nint window;
+        Check(
+            Library.Calls.MPI_Win_create_dynamic(Library.NoInfo, _duplicate, &window),
+            "MPI_Win_create_dynamic",
+            Library.Implementation == MpiImplementation.OpenMpi ? Advice : "");
+        Check(Library.Calls.MPI_Win_set_errhandler(window, Library.ErrorsReturn), "MPI_Win_set_errhandler");
+        Check(Library.Calls.MPI_Win_lock_all(0, window), "MPI_Win_lock_all");
+        _window = window;
+    }
+}
