@@ -40,12 +40,12 @@ public sealed class UcxOptionEffectTests
         Assert.Contains("ucx_info -d", error, StringComparison.Ordinal);
     }
 
-    /// <summary>UCX keeps shared memory from connections that are to notice a peer that is gone, unless it is set otherwise.</summary>
+    /// <summary>UCX keeps shared memory from connections that are to notice a peer that is gone, unless it is asked for by name.</summary>
     [Theory]
     [EffectOf("Provider:ErrorHandling")]
     [InlineData("sysv", "Peer", "UCX_SYSV_ERROR_HANDLING", "n", true)]
     [InlineData("sysv", "None", "UCX_SYSV_ERROR_HANDLING", "n", false)]
-    [InlineData("posix", "Peer", "UCX_POSIX_ERROR_HANDLING", "y", false)]
+    [InlineData("posix", "Peer", "UCX_ADDRESS_VERSION", "v1", false)]
     public async Task What_becomes_of_peers_that_are_gone(string transport, string handling, string setting, string value, bool isRefused)
     {
         using IHost host = await StartAsync($$"""

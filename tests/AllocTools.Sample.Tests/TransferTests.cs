@@ -83,6 +83,7 @@ public sealed class TransferTests : IDisposable
     /// <summary>As the environment tells UCX what it may use.</summary>
     [Theory]
     [InlineData("UCX_TLS=tcp")]
+    [InlineData("UCX_TLS=shm")]
     [InlineData("UCX_TLS=shm,self", "--AllocTools:Provider:ErrorHandling=None")]
     public async Task AFileArrivesWholeByUcx(string transports, params string[] options)
     {

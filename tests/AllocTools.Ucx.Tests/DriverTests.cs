@@ -124,6 +124,15 @@ public sealed partial class DriverTests
     }
 
     [Theory]
+    [InlineData(null, "")]
+    [InlineData("all", "")]
+    [InlineData("^shm", "")]
+    [InlineData("tcp, \\sysv", "SYSV")]
+    [InlineData("posix", "POSIX")]
+    [InlineData("self,shm,posix", "SYSV POSIX")]
+    public void SharedMemoryIsAskedForByName(string? list, string expected) => Assert.Equal(expected, string.Join(' ', UcxTransports.SharedMemoryIn(list)));
+
+    [Theory]
     [InlineData("tcp/lo,cma/memory", UcxErrorHandling.None, null, true)]
     [InlineData("xpmem/memory", UcxErrorHandling.None, null, true)]
     [InlineData("tcp/lo,sysv/memory,posix/memory", UcxErrorHandling.None, null, false)]

@@ -84,7 +84,7 @@ internal sealed unsafe partial class UcxDriver
             _context.Library,
             "ucp_ep_create",
             status,
-            " No transport that both sides have reaches the peer. Transports and Devices (or UCX_TLS and UCX_NET_DEVICES) must leave one that both have; shared memory is one with ErrorHandling None, or where both set UCX_SYSV_ERROR_HANDLING or UCX_POSIX_ERROR_HANDLING to y.");
+            " No transport that both sides have reaches the peer. Transports and Devices (or UCX_TLS and UCX_NET_DEVICES) must leave one that both have; shared memory is one with ErrorHandling None, or where both ask for it by name (shm); UCX_SYSV_ERROR_HANDLING and UCX_POSIX_ERROR_HANDLING must not be n then.");
     }
 
     /// <summary>The connection of a peer; a new one where a peer has come back whose operations had not ended when it was lost.</summary>

@@ -19,7 +19,7 @@ internal static unsafe class UcxEnvironment
 
     private static readonly Lock Gate = new();
 
-    /// <summary>Sets <see cref="UcxOptions.Settings"/>, for all contexts from here on.</summary>
+    /// <summary>Sets <see cref="UcxOptions.Settings"/>, and what the options need besides, for all contexts from here on.</summary>
     public static void Apply(UcxOptions options, ILogger logger)
     {
         lock (Gate)
@@ -39,6 +39,12 @@ internal static unsafe class UcxEnvironment
                 {
                     NativeEnvironment.TrySet(name, value);
                 }
+            }
+            // UCX's default keeps shared memory from connections that are to notice a peer that is gone; where it is asked for by name it is wanted.
+            if (options.ErrorHandling == UcxErrorHandling.Peer)
+            {
+                foreach (string transport in UcxTransports.SharedMemoryIn(NativeEnvironment.Get(Prefix + "TLS") ?? options.Transports))
+                    NativeEnvironment.TrySet($"UCX_{transport}_ERROR_HANDLING", "y");
             }
         }
     }

@@ -5,8 +5,8 @@ public enum UcxErrorHandling
 {
     /// <summary>
     /// The peer is reported as lost, and operations with it fail. UCX then uses only transports that notice it: TCP and RDMA devices, and
-    /// shared memory where UCX_SYSV_ERROR_HANDLING or UCX_POSIX_ERROR_HANDLING is <c>y</c> rather than UCX's default, <c>n</c>: it
-    /// notices within the KeepaliveInterval that a process has ended.
+    /// shared memory where Transports or UCX_TLS asks for it by name, such as <c>shm</c>: it notices within the KeepaliveInterval that a
+    /// process has ended. (Where it is named, UCX_SYSV_ERROR_HANDLING and UCX_POSIX_ERROR_HANDLING are set to <c>y</c>, unless they are set.)
     /// </summary>
     Peer = 0,
 

@@ -18,6 +18,14 @@ internal static unsafe class UcxTransports
             .Select(static words => words[^1]),
     ];
 
+    /// <summary>The shared memory that a list as in UCX_TLS asks for by name: <c>SYSV</c>, <c>POSIX</c>.</summary>
+    public static IEnumerable<string> SharedMemoryIn(string? list)
+    {
+        string[] names = [.. (list ?? "").Split(',').Select(static n => n.Trim().TrimStart('\\'))];
+        bool isAny = names.Any(static n => n is "shm" or "sm" or "mm");
+        return SharedMemory.Where(t => isAny || names.Contains(t, StringComparer.OrdinalIgnoreCase));
+    }
+
     /// <summary>
     /// A peer may copy a long message by itself, from or to the memory of this process, though no endpoint of it is open any more: by the
     /// kernel (cma, knem), or by a mapping of its own (xpmem).
@@ -34,6 +42,8 @@ internal static unsafe class UcxTransports
 
         static bool IsOn(string? value) => value is not (null or "" or "n" or "N" or "no" or "off" or "0");
     }
+
+    private static readonly string[] SharedMemory = ["SYSV", "POSIX"];
 
     private static readonly string[] Copying = ["CMA", "KNEM", "XPMEM"];
 
