@@ -31,13 +31,13 @@ public sealed class EndpointTests
     {
         await using var pair = new ConformingPair<MpiTransport>(nameof(RmaProgress.Endpoint));
         using RmaBuffer message = pair.Left.Pool.Rent(200_000);
-        // One has arrived, and is received by nobody; one comes later.
+        // One has arrived, and is not received; one comes later.
         Task before = pair.Left.Endpoint.SendAsync(message, pair.Left.Peer, cancellationToken: Token).AsTask();
         await Task.Delay(TimeSpan.FromMilliseconds(50), Token);
         await pair.Right.Endpoint.DisposeAsync();
         Assert.Equal(pair.Left.Peer, (await Assert.ThrowsAsync<RmaPeerLostException>(() => before)).Peer);
         Assert.Throws<RmaPeerLostException>(() => pair.Left.Endpoint.TryPost(RmaOperation.Send(message, pair.Left.Peer)));
-        // Inserted again it is told anew.
+        // Inserted again it is lost anew.
         RmaPeer again = pair.Left.Endpoint.InsertPeer(pair.Right.Endpoint.Address.Span);
         RmaPeerLostException later = await Assert.ThrowsAsync<RmaPeerLostException>(() => pair.Left.Endpoint.SendAsync(message, again, cancellationToken: Token).AsTask());
         Assert.Contains("its endpoint was closed", later.Message, StringComparison.Ordinal);
@@ -47,7 +47,7 @@ public sealed class EndpointTests
     [Theory]
     [InlineData(100)]
     [InlineData(500_000)]
-    public async Task AMessageThatTimedOutIsReceivedByNobodyAndItsBufferComesBack(int length)
+    public async Task AMessageThatTimedOutIsNotReceivedAndItsBufferComesBack(int length)
     {
         await using var pair = new ConformingPair<MpiTransport>(nameof(RmaProgress.Endpoint));
         RmaBuffer first = pair.Left.Pool.Rent(length);
@@ -97,6 +97,45 @@ public sealed class EndpointTests
         context.Deregister(attached);
         IRmaRegistration later = context.Register(address + offset, length, RmaAccess.RemoteWrite);
         context.Deregister(later);
+    }
+
+    /// <summary>Threads attach and detach the same memory at once: MPI does so one time after another, and at the end nothing is attached.</summary>
+    [Fact]
+    public async Task ThreadsShareWhatIsAttached()
+    {
+        using IRmaContext context = MpiTransport.Open(nameof(RmaProgress.Endpoint), static _ => { });
+        byte[] memory = GC.AllocateUninitializedArray<byte>(100_000, pinned: true);
+        nint address = Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0);
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() =>
+        {
+            for (int i = 0; i < 500; i++)
+            {
+                IRmaRegistration whole = context.Register(address, 10_000, RmaAccess.RemoteWrite);
+                IRmaRegistration part = context.Register(address + 100, 200, RmaAccess.RemoteWrite);
+                Assert.Equal((ulong)address + 100, part.Describe(0, 200, RmaAccess.RemoteWrite).Address);
+                context.Deregister(whole);
+                context.Deregister(part);
+            }
+        }, Token)));
+        // It would overlap.
+        IRmaRegistration all = context.Register(address, memory.Length, RmaAccess.RemoteWrite);
+        context.Deregister(all);
+    }
+
+    /// <summary>Numbers of endpoints come again: an address that differs in its random part is of another endpoint, to which nothing was sent.</summary>
+    [Fact]
+    public void AnotherEndpointOfTheSameNumberIsCountedAnew()
+    {
+        using IRmaContext context = MpiTransport.Open(nameof(RmaProgress.Endpoint), static _ => { });
+        var job = MpiJob.Open(new MpiOptions(), NullLogger.Instance);
+        var driver = new MpiDriver(job, context.Traits, maxOutstanding: 4);
+        byte[] address = driver.Address.ToArray();
+        MpiFlow first = ((MpiPeer)driver.OpenPeer(address)).Flow;
+        Assert.Same(first, ((MpiPeer)driver.OpenPeer(address)).Flow);
+        address[^1] ^= 1;
+        Assert.NotSame(first, ((MpiPeer)driver.OpenPeer(address)).Flow);
+        Assert.True(driver.Close(isRecalled: true));
+        job.Close();
     }
 
     /// <summary>A short write has no request, and MPI may read its bytes until the flush. Another endpoint is open, whose caller makes no progress.</summary>

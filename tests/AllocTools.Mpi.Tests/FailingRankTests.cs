@@ -109,6 +109,18 @@ public sealed class FailingRankTests
         Assert.True(hung.WaitForExit(TestTime.Seconds(60)));
     }
 
+    /// <summary>The ranks would come to different collective calls: one to the exchange, the other to the end.</summary>
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task ARankEndsThoughAnotherOneHasNotComeToAnExchange(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation, options: ["end=-0.001"]);
+        using Process ended = Process.GetProcessById(ranks.ProcessIdOf(0));
+        Assert.Equal("Canceled", await ranks.AskAsync(0, "exchange-alone"));
+        ranks.End(0);
+        Assert.True(ended.WaitForExit(TestTime.Seconds(60)));
+    }
+
     /// <summary>Either mpirun ends ranks once another one has ended without MPI_Finalize; MPICH's reports no error.</summary>
     [Theory]
     [InlineData(MpiImplementation.OpenMpi, 1)]

@@ -43,7 +43,7 @@ internal sealed class MpiRanks : IAsyncDisposable
     /// <summary>Starts a job.</summary>
     /// <param name="implementation">Whose mpirun.</param>
     /// <param name="count">How many ranks.</param>
-    /// <param name="options">What the peers are told, such as <c>caller</c>.</param>
+    /// <param name="options">Options of the peers, such as <c>caller</c>.</param>
     /// <param name="wrapper">A command that starts each rank, such as <c>prlimit</c>.</param>
     public static async Task<MpiRanks> StartAsync(MpiImplementation implementation, int count = 2, string[]? options = null, string[]? wrapper = null)
     {

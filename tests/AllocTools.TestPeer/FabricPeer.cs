@@ -104,6 +104,8 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
                 IReadOnlyList<ReadOnlyMemory<byte>> addresses = ((MpiEndpoint)_endpoint!).ExchangeAsync(_endpoint.Address).GetAwaiter().GetResult();
                 _peer = _endpoint.InsertPeer(addresses[int.Parse(rank, CultureInfo.InvariantCulture)].Span);
                 return "ok";
+            case ["exchange-alone"]:
+                return ((MpiEndpoint)_endpoint!).ExchangeAsync(_endpoint.Address, new CancellationTokenSource(TimeSpan.FromMilliseconds(100)).Token).ContinueWith(static t => t.Status, TaskScheduler.Default).GetAwaiter().GetResult().ToString();
             case ["receive", var id]:
                 return _endpoint!.ReceiveAsync(Buffer(id)).AsTask().GetAwaiter().GetResult().Length.ToString(CultureInfo.InvariantCulture);
             case ["send", var id, var length]:

@@ -21,7 +21,7 @@ internal sealed class MpiAddress(MpiJob job, string provider)
         return address;
     }
 
-    /// <exception cref="RmaProviderException">It is none of this job.</exception>
+    /// <exception cref="RmaProviderException">The address is of another job, or of another provider.</exception>
     public MpiPlace Parse(ReadOnlySpan<byte> address)
     {
         if (address.Length != Length || !address.StartsWith(Tag))

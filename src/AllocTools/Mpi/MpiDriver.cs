@@ -15,7 +15,7 @@ namespace AllocTools.Mpi;
 /// waits for the target, so only the endpoint's own thread enters MPI, which is watched.
 /// </para>
 /// <para>
-/// A send is MPI_Issend, which is done once a receive has taken the message: what nobody receives stays with its sender, and
+/// A send is MPI_Issend, which is done once a receive has taken the message: what is not received stays with its sender, and
 /// never piles up at the target. MPI can't take a send back, so the target is asked to drop the message (<see cref="MpiWord.Recall"/>). Receives are not MPI's before their message is there, so they
 /// are given up at once. A write's number follows its flush as a message of its own.
 /// </para>
@@ -45,7 +45,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     private readonly int[] _flushed;
     private readonly int[] _flushErrors;
     private readonly ConcurrentDictionary<MpiPlace, MpiPeer> _peers = new();
-    private readonly ConcurrentDictionary<string, MpiFlow> _flows = new();
+    private readonly ConcurrentDictionary<MpiPlace, MpiFlow> _flows = new();
     private readonly ConcurrentQueue<MpiArrival> _arrived = new();
     // A report may throw, or post: what is taken out of these was reported.
     private readonly Queue<int> _written = new();
@@ -92,7 +92,14 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address)
     {
         MpiPlace place = _address.Parse(address);
-        return new MpiPeer(address.ToArray(), place, _flows.GetOrAdd(Convert.ToHexString(address), static _ => new MpiFlow()));
+        byte[] own = address.ToArray();
+        // Another address is that of another endpoint, which has the number of one that was closed.
+        MpiFlow flow = _flows.AddOrUpdate(
+            place,
+            static (_, to) => new MpiFlow(to),
+            static (_, before, to) => before.To.AsSpan().SequenceEqual(to) ? before : new MpiFlow(to),
+            own);
+        return new MpiPeer(own, place, flow);
     }
 
     public override ulong InsertPeer(RmaDriverPeer peer) => ++_lastPeer;

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Security.Cryptography;
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
 using AllocTools.Mpi.Interop;

@@ -11,8 +11,11 @@ internal sealed class MpiPeer(byte[] address, MpiPlace place, MpiFlow flow) : Rm
 }
 
 /// <summary>What was sent to an endpoint, also before it was inserted last.</summary>
-internal sealed class MpiFlow
+/// <param name="to">Its address.</param>
+internal sealed class MpiFlow(byte[] to)
 {
+    public byte[] To => to;
+
     /// <summary>It knows that its messages are counted.</summary>
     public bool HasGreeted { get; set; }
 

@@ -11,7 +11,7 @@ namespace AllocTools.Mpi;
 /// A process is one rank, and has many endpoints; so a tag has the numbers of both endpoints beside the kind of the message, and messages are
 /// taken by MPI_Improbe, whatever their tag is, in the order in which they were sent. Numbers are given in turn, so that one
 /// comes again only after all others.
-/// A message to an endpoint that is closed is kept: its sender is told, and only once the sender has answered it is dropped, for
+/// A message to an endpoint that is closed is kept: its sender hears of that, and only once the sender has answered it is dropped, for
 /// MPI then tells the sender that it was received.
 /// </remarks>
 internal sealed unsafe class MpiRouter(MpiJob job)
@@ -27,7 +27,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     private readonly Lock _numbers = new();
     private readonly ConcurrentQueue<Pending> _started = new();
 
-    // Used by who is inside.
+    // Used by the thread that is inside.
     private readonly List<Pending> _pending = [];
     private readonly List<(int To, MpiArrival Arrival)> _strays = [];
     private readonly List<MpiLeftover> _leftovers = [];
@@ -76,7 +76,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         {
             _drivers.TryRemove(number, out _);
             foreach (MpiArrival arrival in left())
-                TakeForNobody(number, arrival);
+                TakeForClosed(number, arrival);
             if (leftover is not null)
             {
                 leftover.BeginFlush();
@@ -113,7 +113,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     }
 
     /// <summary>Says something for an endpoint that is closed.</summary>
-    private void SayForNobody(MpiWord word, int from, MpiPlace to)
+    private void SayForClosed(MpiWord word, int from, MpiPlace to)
     {
         int error = Say(word, 0, from, to);
         if (error != MpiConstants.MPI_SUCCESS)
@@ -187,7 +187,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         if (kind == MpiKind.Word && arrival.Word == MpiWord.GoneSeen)
             Drop(to, arrival.From);
         else if (!_drivers.TryGetValue(to, out MpiDriver? driver))
-            TakeForNobody(to, arrival);
+            TakeForClosed(to, arrival);
         else
             driver.Take(arrival);
         return true;
@@ -202,7 +202,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     }
 
     /// <summary>Its endpoint is closed.</summary>
-    private void TakeForNobody(int to, in MpiArrival arrival)
+    private void TakeForClosed(int to, in MpiArrival arrival)
     {
         if (arrival.Kind != MpiKind.Word)
         {
@@ -211,11 +211,11 @@ internal sealed unsafe class MpiRouter(MpiJob job)
             _strays.Add((to, arrival));
             CountUnsettled();
             if (isFirst)
-                SayForNobody(MpiWord.Gone, to, from);
+                SayForClosed(MpiWord.Gone, to, from);
         }
         else if (arrival.Word == MpiWord.Gone)
         {
-            SayForNobody(MpiWord.GoneSeen, to, arrival.From);
+            SayForClosed(MpiWord.GoneSeen, to, arrival.From);
         }
     }
 
@@ -232,7 +232,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         CountUnsettled();
     }
 
-    /// <summary>Receives a message that nobody wants, so that its sender is done with it. All of it: to cut it off is an error, which MPI may end the job for.</summary>
+    /// <summary>Receives a message that no receive takes, so that its sender is done with it. All of it: to cut it off is an error, which MPI may end the job for.</summary>
     public void Drop(nint message, int length)
     {
         void* room = NativeMemory.Alloc((nuint)length);
@@ -265,10 +265,15 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     {
         int done;
         nint request = pending.Request;
-        // Whether it has failed is of no use to anybody.
         int error = job.Library.Calls.MPI_Test(&request, &done, (void*)job.Library.Constants.MPI_STATUS_IGNORE);
         pending.Request = request;
-        if (error == MpiConstants.MPI_SUCCESS && done == 0)
+        if (error != MpiConstants.MPI_SUCCESS)
+        {
+            // What MPI still does with the bytes is not known: they are not freed.
+            job.NoteFailure("MPI_Test", error);
+            return true;
+        }
+        if (done == 0)
             return false;
         NativeMemory.Free((void*)pending.Bytes);
         return true;
