@@ -29,7 +29,7 @@ internal static class UcxAddress
     public static string? FindReasonAgainst(ReadOnlySpan<byte> address, UcxErrorHandling errorHandling)
     {
         if (address.Length < HeaderLength + ChecksumLength || !address.StartsWith(Mark))
-            return "it is no address of this provider";
+            return "it is not an address of this provider";
         if (BinaryPrimitives.ReadInt32LittleEndian(address[20..]) != address.Length - HeaderLength - ChecksumLength)
             return "it was cut, or something was appended to it";
         if (Crc32C.Of(address[..^ChecksumLength]) != BinaryPrimitives.ReadUInt32LittleEndian(address[^ChecksumLength..]))

@@ -29,7 +29,10 @@ internal sealed class UcxPeer(byte[] address) : RmaDriverPeer(address)
 internal sealed unsafe class UcxConnection
 {
     private readonly UcxContext _context;
+    // Of the writes: never held while UCX is called.
     private readonly Lock _gate = new();
+    // Of the keys: held while UCX is called, for the worker must not be destroyed meanwhile.
+    private readonly Lock _keysGate = new();
     private readonly HashSet<nint> _keys = [];
     private readonly UcxRequests _failure;
     private readonly UcxRequests _close;
@@ -74,11 +77,9 @@ internal sealed unsafe class UcxConnection
     /// <summary>Has nothing started with it from here on. What has been said before may go on.</summary>
     public void Retire()
     {
-        lock (_gate)
-        {
+        lock (_keysGate)
             _areKeysGone = true;
-            _isRetired = true;
-        }
+        _isRetired = true;
         // The other side is UcxPoster.Post, which has none of its own.
         Interlocked.MemoryBarrierProcessWide();
     }
@@ -117,8 +118,7 @@ internal sealed unsafe class UcxConnection
         packed.CopyTo(new Span<byte>(copy, packed.Length));
         void* key = null;
         sbyte status = UcsStatus.UCS_ERR_CANCELED;
-        // With the call: the worker must not be destroyed meanwhile.
-        lock (_gate)
+        lock (_keysGate)
         {
             if (!_areKeysGone)
             {
@@ -135,8 +135,7 @@ internal sealed unsafe class UcxConnection
     /// <summary>Gives a key back, unless all were. Any thread may call this, at any time.</summary>
     public void Destroy(nint key, Lock? calls)
     {
-        // With the call, as above.
-        lock (_gate)
+        lock (_keysGate)
         {
             if (!_keys.Remove(key))
                 return;
@@ -150,7 +149,7 @@ internal sealed unsafe class UcxConnection
     /// <param name="areInUse">Operations use them: they stay.</param>
     public void EndKeys(Lock? calls, bool areInUse)
     {
-        lock (_gate)
+        lock (_keysGate)
         {
             _areKeysGone = true;
             if (!areInUse)

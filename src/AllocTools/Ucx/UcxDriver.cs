@@ -234,7 +234,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         bool happened = request != null;
         while (request != null)
         {
-            // First: once it is reported it may be another operation's.
+            // It may be another operation's once it is reported.
             UcxRequest* next = request->Next;
             switch (request->Kind)
             {

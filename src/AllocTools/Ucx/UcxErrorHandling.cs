@@ -11,8 +11,8 @@ public enum UcxErrorHandling
     Peer = 0,
 
     /// <summary>
-    /// Nothing is reported: operations with a peer that is gone time out. All transports can be used, shared memory among them, which
-    /// has the shortest delays between processes of one machine.
+    /// Nothing looks after peers: operations with one that is gone time out, or fail by its broken connection (TCP). All transports can be
+    /// used, shared memory among them, which has the shortest delays between processes of one machine.
     /// </summary>
     None = 1,
 }

@@ -99,7 +99,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
     public void EndFlush(RmaDriverCompletions completions, UcxFlush flush)
     {
         sbyte status = flush.Request->Status;
-        // First: what is posted by a report may be flushed at once.
+        // Before anything is reported: what a report posts may be flushed at once.
         flush.Connection.EndFlush();
         foreach (int index in flush.Writes)
         {
@@ -112,7 +112,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         _flushes.GiveBack(flush);
     }
 
-    /// <summary>Something with a peer is outstanding. While nobody posts.</summary>
+    /// <summary>Something with a peer is outstanding. Nothing may be posted to it meanwhile.</summary>
     public bool IsOutstanding(UcxConnection connection) => Array.Exists(_posted, p => p.IsOutstanding && p.Connection == connection);
 
     /// <summary>Frees all, once the worker is destroyed.</summary>

@@ -55,7 +55,7 @@ public sealed class UcxProvider : IRmaProvider
         using RmaSpan span = RmaActivities.StartOpen(UcxContext.ProviderName, _logger);
         try
         {
-            // First: some are read while the library is loaded.
+            // Some are read while the library is loaded.
             UcxEnvironment.Apply(options, _logger);
             return UcxContext.Open(LoadLibrary(options.LibraryPath), options, ThreadMode, _logger, _time);
         }
