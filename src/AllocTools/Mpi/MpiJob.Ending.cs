@@ -31,6 +31,8 @@ internal sealed unsafe partial class MpiJob
         if (Task.WaitAny([ended], _endTimeout) < 0)
         {
             _hasGivenUp = true;
+            // No thread is in MPI while the process runs what its libraries do at exit.
+            Task.WaitAny([ended], LeaveTime);
             Log.MpiNotFinalized(_logger, $"not all ranks have come to their end within {_endTimeout.TotalSeconds:0.###} s (EndTimeout)");
         }
         else if (ended.Exception is { } failure)
@@ -44,9 +46,12 @@ internal sealed unsafe partial class MpiJob
         // Others may go on for long: looked at in pauses, while MPI itself would spin.
         nint barrier;
         Check(Library.Calls.MPI_Ibarrier(_duplicate, &barrier), "MPI_Ibarrier");
-        WaitFor(barrier, "MPI_Ibarrier");
-        if (_hasGivenUp)
-            return;
+        while (!IsDone(ref barrier, "MPI_Ibarrier"))
+        {
+            if (_hasGivenUp)
+                return;
+            Thread.Sleep(Pause);
+        }
         FreeAll();
         Check(Library.Calls.MPI_Finalize(), "MPI_Finalize");
     }
