@@ -18,7 +18,7 @@ if (args is ["--fabric", string provider, string node])
     return Report.Print(new FabricRegistrations(provider, node));
 if (args is [MpiRankLoop.Argument, string kind, string size, string count])
     return MpiRankLoop.Run(kind, size, count);
-if (args is ["--mpi"] or ["--mpi", "--quick"])
+if (args is ["--mpi"] or ["--mpi", "--quick"] or ["--quick", "--mpi"])
     return MpiTimes.Print(isQuick: args.Length == 2);
 if (args is ["--spin"])
     return await SpinTimes.PrintAsync();

@@ -80,6 +80,17 @@ public sealed class TransferTests : IDisposable
         Assert.Contains("error: The sender failed: ", result.Error, StringComparison.Ordinal);
     }
 
+    /// <summary>Else the sender would wait for a ticket.</summary>
+    [Fact]
+    public async Task ARankThatCanKeepNothingFailsBothByMpi()
+    {
+        string file = _source.Write("data.bin", 12345);
+        await using var sample = new SampleProcess(["mpirun.mpich", "-n", "2"], ["--provider", "mpi", "--file", file, "--output", file]);
+        SampleResult result = await sample.EndAsync();
+        Assert.NotEqual(0, result.ExitCode);
+        Assert.Contains($"error: The receiver failed: The output directory '{file}' can't be used", result.Error, StringComparison.Ordinal);
+    }
+
     /// <summary>As the environment tells UCX what it may use.</summary>
     [Theory]
     [InlineData("UCX_TLS=tcp")]

@@ -54,7 +54,7 @@ internal sealed class LoopEndpoint : IDisposable
     {
         string[] parts = line.Split(' ');
         _peer = Endpoint.InsertPeer(Convert.FromHexString(parts[0]));
-_region = Endpoint.Import(_peer, RemoteMemory.Read(Convert.FromHexString(parts[1])));
+        _region = Endpoint.Import(_peer, RemoteMemory.Read(Convert.FromHexString(parts[1])));
     }
 
     /// <summary>The peer's memory that belongs to a buffer here.</summary>

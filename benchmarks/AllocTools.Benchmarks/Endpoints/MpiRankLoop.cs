@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using AllocTools.Blocks;
 using AllocTools.HostMemory;
 using AllocTools.Mpi;
 using AllocTools.Regions;
@@ -20,6 +21,7 @@ internal sealed class MpiRankLoop : IDisposable
     private readonly RmaPeer _peer;
     private readonly RemoteRegion _remote;
     private readonly RmaCompletion[] _completions = new RmaCompletion[4];
+    private readonly nint _unregistered;
     private readonly string _loop;
     private readonly int _count;
 
@@ -36,6 +38,7 @@ internal sealed class MpiRankLoop : IDisposable
         _endpoint = (MpiEndpoint)_context.OpenEndpoint();
         _sent = _pool.Rent(size);
         _received = _pool.Rent(size);
+        _unregistered = new PageAllocator().Allocate(Math.Max(size, Environment.SystemPageSize), populate: true);
         _sent.Span.Fill(1);
         _received.Span.Fill(1);
         _exposure = _received.Expose(RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
@@ -63,6 +66,7 @@ internal sealed class MpiRankLoop : IDisposable
         _received.Dispose();
         _pool.Dispose();
         _context.Dispose();
+        new PageAllocator().Free(_unregistered, Math.Max(_received.Length, Environment.SystemPageSize));
     }
 
     private void Measure()
@@ -76,7 +80,7 @@ internal sealed class MpiRankLoop : IDisposable
             Operate();
         TimeSpan time = Stopwatch.GetElapsedTime(start);
         allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"time={time.TotalNanoseconds / _count:0.0} allocated={allocated / _count}"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"time={time.TotalNanoseconds / _count:0.0} allocated={(double)allocated / _count:0.###}"));
         // The answer to what was posted last, for the other loops; their target waits for it.
         if (_loop != "ping-pong")
             Complete(RmaOperation.Send(_sent.Slice(0, 1), _peer));
@@ -118,8 +122,6 @@ internal sealed class MpiRankLoop : IDisposable
                 break;
         }
     }
-
-    private readonly unsafe nint _unregistered = (nint)System.Runtime.InteropServices.NativeMemory.AlignedAlloc(2 << 20, 4096);
 
     private void Complete(in RmaOperation operation)
     {

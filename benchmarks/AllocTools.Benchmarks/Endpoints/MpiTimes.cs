@@ -42,17 +42,17 @@ internal static partial class MpiTimes
     {
         // What takes milliseconds, such as a put of 1 MiB in MPICH between processes of one host, runs less often.
         string count = $"{Math.Clamp((int)(RunTime.TotalNanoseconds / Run([.. other, "50"]).Time), 50, 1_000_000)}";
-        var results = new (double Own, double Other, long Allocated)[pairs];
+        var results = new (double Own, double Other, double Allocated)[pairs];
         for (int i = 0; i < pairs; i++)
         {
-            (double time, long allocated) = Run([.. own, count]);
+            (double time, double allocated) = Run([.. own, count]);
             results[i] = (time, Run([.. other, count]).Time, allocated);
         }
-        (double Own, double Other, long Allocated) median = results.OrderBy(static r => r.Own / r.Other).ElementAt(pairs / 2);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {loop} | {size} | {name} | {median.Own:0} ns | {median.Other:0} ns | {median.Own / median.Other:0.00} | {results.Max(static r => r.Allocated)} B |"));
+        (double Own, double Other, double Allocated) median = results.OrderBy(static r => r.Own / r.Other).ElementAt(pairs / 2);
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {loop} | {size} | {name} | {median.Own:0} ns | {median.Other:0} ns | {median.Own / median.Other:0.00} | {results.Max(static r => r.Allocated):0.#} B |"));
     }
 
-    private static (double Time, long Allocated) Run(string[] command)
+    private static (double Time, double Allocated) Run(string[] command)
     {
         using Process process = Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true, UseShellExecute = false })!;
         string output = process.StandardOutput.ReadToEnd();
@@ -60,10 +60,10 @@ internal static partial class MpiTimes
         // Open MPI gives ranks a terminal, which .NET greets before it prints.
         Match result = Result().Match(output);
         return process.ExitCode == 0 && result.Success
-            ? (double.Parse(result.Groups[1].ValueSpan, CultureInfo.InvariantCulture), long.Parse(result.Groups[2].ValueSpan, CultureInfo.InvariantCulture))
+            ? (double.Parse(result.Groups[1].ValueSpan, CultureInfo.InvariantCulture), double.Parse(result.Groups[2].ValueSpan, CultureInfo.InvariantCulture))
             : throw new InvalidOperationException($"{string.Join(' ', command)} ended with {process.ExitCode} and said '{output}'.");
     }
 
-    [GeneratedRegex(@"time=([\d.]+) allocated=(\d+)")]
+    [GeneratedRegex(@"time=([\d.]+) allocated=([\d.]+)")]
     private static partial Regex Result();
 }

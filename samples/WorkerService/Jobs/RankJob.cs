@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using AllocTools;
 using AllocTools.Mpi;
@@ -10,13 +9,12 @@ namespace WorkerService.Jobs;
 
 /// <summary>One of two ranks that mpirun has started: rank 0 sends, rank 1 receives.</summary>
 /// <remarks>
-/// MPI itself gives the sender the receiver's ticket, and at the end its summary. Each exchange is both ranks', also of one that
-/// has failed: it gives the reason.
+/// MPI itself gives the sender the receiver's ticket, and at the end its summary. Both ranks take part in each exchange: one that
+/// has failed gives the other one the reason, which would else wait for it.
 /// </remarks>
 internal sealed class RankJob(FileSender sender, FileReceiver receiver, IRmaEndpoint endpoint, TransferOptions options, ITransferReport report) : ITransferJob
 {
     private const int Sender = 0;
-    private const int Receiver = 1;
 
     private readonly MpiEndpoint _endpoint = (MpiEndpoint)endpoint;
 
@@ -26,56 +24,85 @@ internal sealed class RankJob(FileSender sender, FileReceiver receiver, IRmaEndp
 
     private async Task SendAsync(CancellationToken cancellationToken)
     {
-        SourceFile file;
-        try
-        {
-            file = await SourceFile.OpenAsync(options.File, options.Timeout, cancellationToken);
-        }
-        catch (Exception e)
-        {
-            await ExchangeAsync(ErrorLine.Of(e), Receiver, cancellationToken);
-            throw;
-        }
-        using (file)
-        {
-            PeerTicket ticket = PeerTicket.Parse(await ExchangeAsync("", Receiver, cancellationToken));
-            TransferSummary sent = await sender.SendAsync(file, ticket, report, cancellationToken);
-            string received = await ExchangeAsync("", Receiver, cancellationToken);
-            report.Finished([sent, JsonSerializer.Deserialize<TransferSummary>(received)!]);
-        }
+        using SourceFile file = await TryAsync(() => SourceFile.OpenAsync(options.File, options.Timeout, cancellationToken), cancellationToken);
+        PeerTicket ticket = PeerTicket.Parse(await ExchangeAsync("", cancellationToken));
+        TransferSummary sent = await TryAsync(() => sender.SendAsync(file, ticket, report, cancellationToken), cancellationToken);
+        string received = await ExchangeAsync("", cancellationToken);
+        report.Finished([sent, JsonSerializer.Deserialize<TransferSummary>(received)!]);
     }
 
     private async Task ReceiveAsync(CancellationToken cancellationToken)
     {
-        using OutputFolder output = OutputFolder.Open(options.OutputDirectory);
         using var senderFailed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        Task<string>? asking = null;
-        TransferSummary received;
+        OutputFolder? output = null;
+        Task? asking = null;
         try
         {
-            // The sender shows the progress of both.
-            received = await receiver.ReceiveAsync(output.Path, ticket => asking = AskAsync(ticket), NoProgress.Source, senderFailed.Token);
+            TransferSummary received = await TryAsync(
+                () =>
+                {
+                    output = OutputFolder.Open(options.OutputDirectory);
+                    // The sender shows the progress of both.
+                    return receiver.ReceiveAsync(output.Path, ticket => asking = AskAsync(ticket), NoProgress.Source, senderFailed.Token);
+                },
+                cancellationToken,
+                () => asking);
+            await asking!;
+            await ExchangeAsync(JsonSerializer.Serialize(received), cancellationToken);
+            output!.Keep();
         }
-        catch (OperationCanceledException) when (asking is { IsCompletedSuccessfully: true } && !cancellationToken.IsCancellationRequested)
+        finally
         {
-            throw new TransferException($"The sender failed: {await asking}");
+            output?.Dispose();
         }
-        await ExchangeAsync(JsonSerializer.Serialize(received), Sender, cancellationToken);
-        output.Keep();
 
-        async Task<string> AskAsync(PeerTicket ticket)
+        async Task AskAsync(PeerTicket ticket)
         {
-            string reason = await ExchangeAsync(ticket.ToString(), Sender, cancellationToken);
-            if (reason.Length > 0)
+            try
+            {
+                await ExchangeAsync(ticket.ToString(), cancellationToken);
+            }
+            catch (TransferException)
+            {
                 await senderFailed.CancelAsync();
-            return reason;
+                throw;
+            }
+        }
+    }
+
+    /// <summary>Does a part of the job. Where it fails, the other rank gets the reason in place of what it waits for.</summary>
+    /// <param name="part">The part.</param>
+    /// <param name="cancellationToken">Ends both ranks' jobs; then nothing is said.</param>
+    /// <param name="asking">An exchange that the part has begun; what it fails by is the cause of all.</param>
+    private async Task<T> TryAsync<T>(Func<Task<T>> part, CancellationToken cancellationToken, Func<Task?>? asking = null)
+    {
+        try
+        {
+            return await part();
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            if (asking?.Invoke() is { } begun)
+                await begun;
+            await ExchangeAsync(new Word(null, ErrorLine.Of(e)), cancellationToken);
+            throw;
         }
     }
 
     /// <summary>Gives the other rank a text, and gets its own.</summary>
-    private async Task<string> ExchangeAsync(string text, int from, CancellationToken cancellationToken)
+    /// <exception cref="TransferException">The other rank has failed.</exception>
+    private async Task<string> ExchangeAsync(string text, CancellationToken cancellationToken)
     {
-        IReadOnlyList<ReadOnlyMemory<byte>> all = await _endpoint.ExchangeAsync(Encoding.UTF8.GetBytes(text), cancellationToken);
-        return Encoding.UTF8.GetString(all[from].Span);
+        Word others = await ExchangeAsync(new Word(text, null), cancellationToken);
+        return others.Text ?? throw new TransferException($"The {(_endpoint.Rank == Sender ? "receiver" : "sender")} failed: {others.Failure}");
     }
+
+    private async Task<Word> ExchangeAsync(Word word, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<ReadOnlyMemory<byte>> all = await _endpoint.ExchangeAsync(JsonSerializer.SerializeToUtf8Bytes(word), cancellationToken);
+        return JsonSerializer.Deserialize<Word>(all[1 - _endpoint.Rank].Span)!;
+    }
+
+    /// <summary>What a rank gives the other one: a text, or the reason why it has none.</summary>
+    private sealed record Word(string? Text, string? Failure);
 }
