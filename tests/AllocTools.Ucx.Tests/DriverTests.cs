@@ -54,6 +54,31 @@ public sealed partial class DriverTests
         }
     }
 
+    /// <summary>UCX has freed it by then.</summary>
+    [Fact]
+    public unsafe void AConnectionThatIsClosedIsFlushedNoMore()
+    {
+        using var context = (UcxContext)UcxFabric.Open(UcxFabric.Any);
+        RmaEndpointOptions options = new();
+        var driver = new UcxDriver(context, options);
+        using var endpoint = new RmaEndpoint(context, driver, options);
+        RmaPeer peer = endpoint.InsertPeer(endpoint.Address.Span);
+        UcxRequest request = default;
+        request.Info.sender_tag = UcxAddress.NumberOf(driver.Address.Span);
+        UcxConnection connection = driver.FindSender(&request)!.Connection;
+        UcxDueConnections due = new();
+        UcxFlushes flushes = new(context, mailbox: null, maxOutstanding: 16);
+        Assert.Null(connection.AddWrite(0, hasMore: true, due, flushes));
+        Assert.True(due.Any);
+        UcxFlush flush = connection.TakeDue(flushes)!;
+        Assert.Equal([0], flush.Writes);
+        connection.EndFlush();
+        Assert.Null(connection.AddWrite(1, hasMore: true, due, flushes));
+        endpoint.RemovePeer(peer);
+        Assert.Null(connection.TakeDue(flushes));
+        flushes.Free();
+    }
+
     /// <summary>A flush that has ended at once says nothing of the write itself.</summary>
     [Fact]
     public void AWriteWhosePutHasFailedIsNotDoneByItsFlush()

@@ -30,10 +30,11 @@ public sealed class GonePeerTests
         await side.Process.KillAsync();
 
         await FailsInTimeAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
-        await FailsInTimeAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
-        await FailsInTimeAsync(() => side.Endpoint.ReadAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
-        // What waits for a message that nobody sends any more times out, too.
-        await FailsInTimeAsync(() => side.Endpoint.ReceiveAsync(source, cancellationToken: Token).AsTask(), timeout);
+        await Task.WhenAll(
+            FailsInTimeAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(), timeout),
+            FailsInTimeAsync(() => side.Endpoint.ReadAsync(source, remote, cancellationToken: Token).AsTask(), timeout),
+            // A receive whose message is sent no more times out, too.
+            FailsInTimeAsync(() => side.Endpoint.ReceiveAsync(source, cancellationToken: Token).AsTask(), timeout));
         source.Dispose();
         await side.Endpoint.DisposeAsync();
         Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
@@ -185,15 +186,19 @@ public sealed class GonePeerTests
         byte[] address = Convert.FromBase64String(await process.AskAsync("address"));
         RmaPeer peer = endpoint.InsertPeer(address);
         await process.AskAsync("rent 1048576 0");
-        using RemoteRegion remote = endpoint.Import(peer, RemoteMemory.Read(Convert.FromBase64String(await process.AskAsync("expose 0 0 1048576 RemoteWrite"))));
+        RemoteMemory exposed = RemoteMemory.Read(Convert.FromBase64String(await process.AskAsync("expose 0 0 1048576 RemoteWrite")));
+        using RemoteRegion remote = endpoint.Import(peer, exposed);
         using RmaBuffer source = pool.Rent(1 << 20);
         await endpoint.WriteAsync(source, remote, cancellationToken: Token);
         await process.SuspendAsync();
         Task write = endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask();
         UcxPeer known = PeerOf(driver, UcxAddress.NumberOf(address));
-        known.Connection.HasFailed = true;
+        UcxConnection replaced = known.Connection;
+        replaced.HasFailed = true;
         driver.OnPeerInserted(known);
         Assert.Equal(2, driver.Connections);
+        Assert.NotSame(replaced, known.Connection);
+        Assert.Throws<RmaProviderException>(() => replaced.Unpack(exposed.RawKey, calls: null));
         Assert.False(write.IsCompleted);
         process.Resume();
         await write.WaitAsync(TestTime.Seconds(30), Token);
