@@ -6,7 +6,7 @@ using Xunit;
 namespace AllocTools.Mpi.Tests;
 
 /// <summary>
-/// The conformance suite under Open MPI. This process runs it with MPICH, which works without an mpirun; Open MPI wants a job of two ranks, and a
+/// The conformance suite, and what else holds of MPI's endpoints, under Open MPI. This process runs it with MPICH, which works without an mpirun; Open MPI wants a job of two ranks, and a
 /// process has one MPI. So each class runs once more in a process that mpirun starts, beside a rank that does nothing.
 /// </summary>
 public sealed partial class OpenMpiConformanceTests
@@ -16,6 +16,7 @@ public sealed partial class OpenMpiConformanceTests
         .. typeof(MpiTransport).Assembly.GetExportedTypes()
             .Where(static t => t.BaseType is { IsGenericType: true } parent && parent.BaseType == typeof(EndpointConformance<MpiTransport>))
             .Select(static t => t.FullName!),
+        typeof(EndpointTests).FullName!,
     ];
 
     [Theory]
