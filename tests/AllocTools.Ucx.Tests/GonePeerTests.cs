@@ -71,6 +71,31 @@ public sealed class GonePeerTests
         Assert.Equal("4096", await next.AnswerAsync());
     }
 
+    /// <summary>Shared memory closes no connection of its own: UCX looks after the process. Both sides are processes of their own, as it is a setting of the process.</summary>
+    [Theory]
+    [InlineData("posix@")]
+    [InlineData("sysv@")]
+    public async Task AKilledPeerIsNoticedOverSharedMemoryThatIsAskedForByName(string fabric)
+    {
+        await using var observer = new PeerProcess(["env", "UCX_KEEPALIVE_INTERVAL=500ms"], ["ucx", fabric, "RemoteWrite"]);
+        await using var peer = new PeerProcess("ucx", fabric, "RemoteWrite");
+        Assert.Equal("ok", await observer.AskAsync($"peer {await peer.AskAsync("address")}"));
+        await observer.AskAsync("rent 64 0");
+        await peer.AskAsync("rent 64 0");
+        await peer.TellAsync("receive 0");
+        Assert.Equal("ok", await observer.AskAsync("send 0 64"));
+        Assert.Equal("64", await peer.AnswerAsync());
+        var clock = Stopwatch.StartNew();
+        await peer.KillAsync();
+        string answer;
+        // There is room for messages, whether or not somebody is there to take them.
+        do
+            answer = await observer.AskAsync("send 0 64");
+        while (answer == "ok");
+        Assert.Contains("its process has ended", answer, StringComparison.Ordinal);
+        Assert.True(clock.Elapsed < TestTime.Seconds(10), $"it took {clock.Elapsed}");
+    }
+
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task APeerThatIsKilledUnderManyWritesFailsThemAllInTime(string fabric)
