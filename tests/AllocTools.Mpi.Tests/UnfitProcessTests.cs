@@ -111,7 +111,7 @@ public sealed class UnfitProcessTests
         Assert.Equal("moved\nfinalized by the application\n", output);
     }
 
-    /// <summary>Endpoints whose threads look for messages are open then: no call into MPI begins any more, and the window is freed first.</summary>
+    /// <summary>Endpoints whose threads look for messages are open then: no call into MPI begins any more.</summary>
     [Theory]
     [InlineData(MpiImplementation.OpenMpi, "libmpi.so.40")]
     [InlineData(MpiImplementation.Mpich, "libmpich.so.12")]
