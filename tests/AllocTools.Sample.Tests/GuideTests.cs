@@ -19,12 +19,7 @@ public sealed partial class GuideTests
     {
         using TemporaryFolder folder = new();
         string guide = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs", "guide.md"), Token);
-        foreach (Match file in NamedBlock().Matches(guide))
-        {
-            string path = Path.Combine(folder.Path, file.Groups["name"].Value);
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            await File.WriteAllTextAsync(path, file.Groups["code"].Value.Replace("../../AllocTools/", Repository.Root + "/", StringComparison.Ordinal), Token);
-        }
+        await WriteFilesAsync(guide, folder);
         await Dotnet.BuildAsync(Path.Combine(folder.Path, "Owner"), "built");
         await Dotnet.BuildAsync(Path.Combine(folder.Path, "Writer"), "built");
 
@@ -52,6 +47,27 @@ public sealed partial class GuideTests
             if (!owner.HasExited)
                 owner.Kill(entireProcessTree: true);
         }
+    }
+
+    [Fact]
+    public async Task EachRankOfAnMpiJobWritesIntoTheMemoryOfTheNextOne()
+    {
+        using TemporaryFolder folder = new();
+        await WriteFilesAsync(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs", "guide.md"), Token), folder);
+        string home = Path.Combine(folder.Path, "Ranks");
+        await Dotnet.BuildAsync(home, "built");
+        using Process job = Process.Start(new ProcessStartInfo("mpirun.mpich", ["-n", "3", "dotnet", "built/Ranks.dll"])
+        {
+            WorkingDirectory = home,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        Task<string> errors = job.StandardError.ReadToEndAsync(Token);
+        string output = await job.StandardOutput.ReadToEndAsync(Token);
+        await job.WaitForExitAsync(Token);
+        Assert.True(job.ExitCode == 0, output + await errors);
+        for (int rank = 0; rank < 3; rank++)
+            Assert.Contains($"Rank {rank} of 3 has 1048576 bytes of rank {(rank + 2) % 3}.", output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -124,6 +140,16 @@ public sealed partial class GuideTests
             Token);
         await File.WriteAllTextAsync(Path.Combine(folder.Path, "Examples.cs"), code.ToString(), Token);
         await Dotnet.BuildAsync(folder.Path, "built");
+    }
+
+    private static async Task WriteFilesAsync(string guide, TemporaryFolder folder)
+    {
+        foreach (Match file in NamedBlock().Matches(guide))
+        {
+            string path = Path.Combine(folder.Path, file.Groups["name"].Value);
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            await File.WriteAllTextAsync(path, file.Groups["code"].Value.Replace("../../AllocTools/", Repository.Root + "/", StringComparison.Ordinal), Token);
+        }
     }
 
     private static int FreePort()
