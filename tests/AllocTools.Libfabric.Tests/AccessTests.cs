@@ -1,3 +1,4 @@
+using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using Microsoft.Extensions.Logging;
@@ -72,9 +73,25 @@ public sealed class AccessTests
         await using (new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite }, "open", logging))
         {
         }
-        bool enforced = !(fabric == Fabric.SharedMemoryByAddress && LibraryVersion < new Version(2, 7));
+        bool enforced = fabric is not (Fabric.SharedMemoryByAddress or Fabric.SharedMemoryByOffset);
         Assert.Equal(enforced, context.Traits.RemoteAccessEnforced);
         Assert.Equal(enforced ? 0 : 1, logs.GetSnapshot().Count(l => l.Id.Id == 4));
+    }
+
+    /// <summary>1.17 checks nothing with virtual addresses; 2.6 and later complete what they refuse, and check no key on the fast path.</summary>
+    [Theory]
+    [InlineData("1.14")]
+    [InlineData("1.17")]
+    [InlineData("2.6")]
+    [InlineData("2.7")]
+    [InlineData("2.99")]
+    public void NoVersionOfSharedMemoryPromisesToRefuse(string version)
+    {
+        foreach (string fabric in new[] { Fabric.SharedMemoryByAddress, Fabric.SharedMemoryByOffset })
+        {
+            using InfoHandle info = LibfabricDiscovery.Find(LibfabricLibrary.Default!, Fabric.Options(fabric));
+            Assert.False(LibfabricTraits.Of(info, Version.Parse(version)).RemoteAccessEnforced);
+        }
     }
 
     private static Version LibraryVersion => Interop.Installed.Library.Version;

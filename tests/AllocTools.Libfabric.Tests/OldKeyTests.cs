@@ -10,7 +10,7 @@ public sealed class OldKeyTests
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>All but shm with virtual addresses, which checks no key (libfabric before 2.7); its traits say so.</summary>
+    /// <summary>All but shm with virtual addresses, which checks no key (libfabric 1.17); its traits say so.</summary>
     public static TheoryData<string> Fabrics => [.. Fabric.All.Where(f => f != Fabric.SharedMemoryByAddress)];
 
     [Theory]

@@ -106,10 +106,27 @@ internal sealed unsafe class CompletionReader(
             if (!completions.TryContinue(index, isNext: true))
                 completions.Cancelled(index);
         }
+        else if (operation.IsRead)
+        {
+            OnRead(completions, ref operation, index);
+        }
         else if (operation.Flow is null || !GoOn(completions, ref operation, index))
         {
             completions.Complete(index, 0);
         }
+    }
+
+    private static void OnRead(RmaDriverCompletions completions, ref PostedOperation operation, int index)
+    {
+        bool isInVain = ReadMark.TryTakeBack(completions[index], operation.Mark, operation.Covered);
+        operation.Mark = ~operation.Mark;
+        operation.ReadsInVain = isInVain ? operation.ReadsInVain + 1 : 0;
+        if (!isInVain)
+            completions.Complete(index, 0);
+        else if (operation.ReadsInVain == ReadMark.MostReads)
+            completions.Fail(index, FiErrno.FI_EACCES, ReadMark.Reason);
+        else if (!completions.TryContinue(index, isNext: true))
+            completions.Cancelled(index);
     }
 
     private LibfabricPeer? FindPeer(ulong number) => number == FiConstants.FI_ADDR_NOTAVAIL ? null : driver.FindPeer(number);
@@ -170,6 +187,8 @@ internal sealed unsafe class CompletionReader(
         int index = IndexOf(entry.op_context);
         if (index < 0 || !End(ref posted[index], index))
             return;
+        if (posted[index].IsRead)
+            ReadMark.TryTakeBack(completions[index], posted[index].Mark, posted[index].Covered);
         // shm of 1.17 gives negative codes; an error entry without a code is one all the same.
         int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
         // Transports report the excess, or nothing.

@@ -26,12 +26,17 @@ internal sealed unsafe class LibfabricPoster(
             state.Use = operation.Use;
             state.Stage = SendStage.Send;
             state.IsReceive = operation.Kind == RmaOperationKind.Receive;
+            state.IsRead = operation.Kind == RmaOperationKind.Read;
+            state.Mark = ReadMark.Of(operation);
+            state.ReadsInVain = 0;
             state.Peer = (LibfabricPeer?)operation.Peer;
             state.Flow = operation.Kind == RmaOperationKind.Send ? state.Peer!.Flow : null;
         }
         EndpointHandle endpoint = lanes.For(ref state);
         // Before the call, too.
         Doorbell? bell = state.IsReceive ? null : state.Peer!.File?.Bell;
+        if (state.IsRead)
+            state.Covered = ReadMark.Put(operation, state.Mark);
         // First: its completion may be read before the call returns.
         state.IsOutstanding = true;
         void* context = &_contexts[index];
@@ -45,9 +50,13 @@ internal sealed unsafe class LibfabricPoster(
             _ => CountReceive(endpoint, operation, context),
         };
         if (status == 0)
+        {
             bell?.Ring();
-        else
-            state.IsOutstanding = false;
+            return status;
+        }
+        state.IsOutstanding = false;
+        if (state.IsRead)
+            ReadMark.TryTakeBack(operation, state.Mark, state.Covered);
         return status;
     }
 
@@ -172,6 +181,17 @@ internal struct PostedOperation
     public bool IsOutstanding;
 
     public bool IsReceive;
+
+    public bool IsRead;
+
+    /// <summary>How many reads of this part have left their mark.</summary>
+    public int ReadsInVain;
+
+    /// <summary>What the end of a read's buffer holds until the read brings the peer's bytes (<see cref="ReadMark"/>).</summary>
+    public ulong Mark;
+
+    /// <summary>What the buffer held there.</summary>
+    public ulong Covered;
 
     public LibfabricPeer? Peer;
 

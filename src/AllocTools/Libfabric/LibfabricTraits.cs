@@ -8,9 +8,6 @@ internal static unsafe class LibfabricTraits
 {
     private const long RxmOverVerbsPinnedBytes = 16L << 20;
 
-    /// <summary>shm checks keys and bounds with virtual addressing from here on.</summary>
-    private static readonly Version SharedMemoryEnforcesFrom = new(2, 7);
-
     public static RmaProviderTraits Of(InfoHandle handle, Version library)
     {
         fi_info* info = handle.Info;
@@ -29,7 +26,8 @@ internal static unsafe class LibfabricTraits
             PagesBackedBeforeRegistering = (domain->mr_mode & FiMrMode.FI_MR_ALLOCATED) != 0,
             OptimalRegistrations = (long)Math.Min(domain->mr_cnt, long.MaxValue),
             RemoteAccess = (info->caps & (FiCaps.FI_REMOTE_READ | FiCaps.FI_REMOTE_WRITE)) != 0,
-            RemoteAccessEnforced = !(isShm && virtualAddress && library < SharedMemoryEnforcesFrom),
+            // No version of shm checks each operation: 1.17 checks nothing with virtual addresses, 2.6 and later not on the fast path.
+            RemoteAccessEnforced = !LibfabricDiscovery.IsSharedMemory(provider),
             RegistrationsBoundToEndpoint = (domain->mr_mode & FiMrMode.FI_MR_ENDPOINT) != 0,
             DeliveryComplete = (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
             // A verbs device has put the bytes into the peer's memory when it reports them as sent.

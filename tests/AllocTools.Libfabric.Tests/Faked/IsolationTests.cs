@@ -63,6 +63,54 @@ public sealed class IsolationTests
         Assert.False(target.Span.ContainsAnyExcept((byte)0));
     }
 
+    // As shm of libfabric 2.6 and later.
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task AReadThatIsRefusedInSilenceFailsAndDoesNotPassWhatTheBufferHeld(string mode)
+    {
+        using var world = new FakeWorld(FakeMode.Parse(mode));
+        await using var pair = new EndpointPair(world.Name, configurePool: o => o.Isolation = RmaIsolation.PerExposure);
+        using RmaBuffer into = pair.Left.Pool.Rent(Length);
+        using RmaBuffer target = pair.Right.Pool.Rent(Length);
+        target.Span.Fill(5);
+        RmaExposure exposure = target.Expose(RmaAccess.RemoteRead);
+        using RemoteRegion old = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        world.End(FakeEnding.Blindly);
+        await pair.Left.Endpoint.ReadAsync(into, old, cancellationToken: Token);
+        Assert.False(into.Span.ContainsAnyExcept((byte)5));
+        exposure.Dispose();
+        foreach (int length in new[] { 1, 2, 7, 8, 9, Length })
+        {
+            RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(
+                () => pair.Left.Endpoint.ReadAsync(into.Slice(0, length), old.Slice(0, length), cancellationToken: Token).AsTask());
+            Assert.Equal(nameof(FiErrno.FI_EACCES), error.ErrorName);
+            Assert.Contains("moved nothing", error.Message, StringComparison.Ordinal);
+            Assert.False(into.Span.ContainsAnyExcept((byte)5));
+        }
+        RmaBatch batch = pair.Left.Endpoint.CreateBatch();
+        batch.Read(into, old);
+        Assert.IsType<RmaOperationException>((await Assert.ThrowsAsync<RmaBatchException>(() => batch.RunAsync(cancellationToken: Token).AsTask())).InnerException);
+    }
+
+    /// <summary>A byte has 256 values, so that some of these reads find their mark in the peer's memory.</summary>
+    [Fact]
+    public async Task AReadOfWhatItsMarkHappensToBeBringsIt()
+    {
+        using var world = new FakeWorld(FakeMode.Tcp);
+        await using var pair = new EndpointPair(world.Name);
+        using RmaBuffer into = pair.Left.Pool.Rent(Length);
+        using RmaBuffer target = pair.Right.Pool.Rent(Length);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteRead);
+        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        for (int i = 0; i < Length; i++)
+            target.Span[i] = (byte)(i * 31);
+        for (int i = 0; i < Length; i++)
+        {
+            await pair.Left.Endpoint.ReadAsync(into.Slice(i, 1), remote.Slice(i, 1), cancellationToken: Token);
+            Assert.Equal((byte)(i * 31), into.Span[i]);
+        }
+    }
+
     private static async Task RefusedAsync(Func<ValueTask> operation)
     {
         RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(() => operation().AsTask());

@@ -1,0 +1,68 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using AllocTools.Endpoints;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Tells a read that has brought its bytes from one that was refused and completed as if it had.</summary>
+/// <remarks>
+/// shm of libfabric 2.6 and later completes a read that its target refuses, and moves nothing; then what the buffer held before
+/// would pass for the peer's bytes. So the last bytes of the buffer get a mark before each read. Where the mark is still there
+/// afterwards, either nothing was moved or the peer's bytes are the same, and the read is posted again with each bit of the mark turned over.
+/// </remarks>
+internal static unsafe class ReadMark
+{
+    /// <summary>How many reads find their mark untouched before nothing was moved. A peer's bytes may change between two of them.</summary>
+    public const int MostReads = 4;
+
+    /// <summary>What is said of a read that moved nothing.</summary>
+    public const string Reason = "the read completed, and moved nothing";
+
+    private const ulong GoldenRatio = 0x9E3779B97F4A7C15;
+
+    private static readonly ulong Seed = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+
+    /// <summary>The first mark of an operation. A peer can't know it.</summary>
+    public static ulong Of(RmaDriverOperation operation) => BinaryPrimitives.ReverseEndianness(Seed + ((ulong)operation.Use * GoldenRatio));
+
+    /// <summary>Marks the end of the buffer.</summary>
+    /// <returns>What was there.</returns>
+    public static ulong Put(RmaDriverOperation read, ulong mark)
+    {
+        ulong covered = Get(read);
+        Set(read, mark);
+        return covered;
+    }
+
+    /// <summary>Puts back what the mark covers, where it is still there: nothing was moved.</summary>
+    /// <returns>True where it was.</returns>
+    public static bool TryTakeBack(RmaDriverOperation read, ulong mark, ulong covered)
+    {
+        if (read.Length == 0 || (Get(read) ^ mark) << UnusedBits(read) != 0)
+            return false;
+        Set(read, covered);
+        return true;
+    }
+
+    /// <summary>The last bytes of the buffer, 8 or as many as there are, as the lowest of a number.</summary>
+    private static ulong Get(RmaDriverOperation read)
+    {
+        ulong value = 0;
+        EndOf(read).CopyTo(new Span<byte>(&value, sizeof(ulong)));
+        return value;
+    }
+
+    private static void Set(RmaDriverOperation read, ulong value)
+    {
+        Span<byte> end = EndOf(read);
+        new ReadOnlySpan<byte>(&value, end.Length).CopyTo(end);
+    }
+
+    private static int UnusedBits(RmaDriverOperation read) => 8 * (sizeof(ulong) - EndOf(read).Length);
+
+    private static Span<byte> EndOf(RmaDriverOperation read)
+    {
+        int length = (int)Math.Min(read.Length, sizeof(ulong));
+        return new Span<byte>((void*)(read.Address + (nint)read.Length - length), length);
+    }
+}
