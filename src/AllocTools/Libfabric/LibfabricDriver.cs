@@ -105,6 +105,9 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     /// <summary>shm's processes lock each other's memory. One that is killed there leaves the lock behind, and whoever posts to it spins for ever.</summary>
     public override bool MayHangOnDeadPeers => _isShared;
 
+    /// <summary>Queues of efa below libfabric 2.5 take nothing more when they are full of operations with FI_MORE, and send none of them.</summary>
+    public override int MaxFollowed => 15;
+
     public override int WaitDescriptor => _resources.WaitDescriptor;
 
     public override bool WatchesPeers => _resources.InProcess is not null;

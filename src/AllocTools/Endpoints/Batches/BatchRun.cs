@@ -23,12 +23,6 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
 
     private const long None = -1;
 
-    /// <summary>
-    /// How many operations in a row are posted with FI_MORE: fewer than fit into a queue of any provider. Those of efa below
-    /// libfabric 2.5 take nothing more when theirs is full of such operations, and send none of them.
-    /// </summary>
-    private const int MostFollowed = 15;
-
     /// <summary>So that a turn ends under any load, as with completions.</summary>
     private const int MostPostsPerTurn = 1024;
 
@@ -264,7 +258,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     /// <summary>Whether an operation can be promised to follow at once, to the same queue of the transport.</summary>
     private bool MayFollow(ReadOnlySpan<BatchEntry> entries, int index)
     {
-        if (index >= entries.Length || _followed == MostFollowed || MustStop() || _starter.IsClosed)
+        if (index >= entries.Length || _followed >= _starter.MaxFollowed || MustStop() || _starter.IsClosed)
             return false;
         ref readonly BatchEntry one = ref entries[index - 1];
         return SharesQueue(entries, index) && !entries[index].IsEmptyTransfer && one.Notification is null && one.Length <= _starter.LongestPart;

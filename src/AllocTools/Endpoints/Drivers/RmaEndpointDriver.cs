@@ -59,6 +59,9 @@ public abstract class RmaEndpointDriver
     /// <summary>Closing drops nothing of what is outstanding, so all of it must be given up first.</summary>
     public virtual bool MustRecallBeforeClosing => false;
 
+    /// <summary>The most operations in a row that are posted with <see cref="RmaDriverOperation.HasMore"/>: fewer than fit into a queue of the transport that sends none of them before the last.</summary>
+    public virtual int MaxFollowed => int.MaxValue;
+
     /// <summary>Makes what a peer is to the transport, from its address; nothing is sent.</summary>
     /// <param name="address">The peer's <see cref="Address"/>, without trailer. It comes from elsewhere: check all of it.</param>
     /// <exception cref="RmaProviderException">It is no address of this transport, or can't be reached; the message says why.</exception>

@@ -6,6 +6,9 @@ namespace AllocTools.Endpoints.Engine;
 /// <content>What batches need: slots for operations without tasks of their own.</content>
 internal sealed partial class OperationStarter
 {
+    /// <inheritdoc cref="RmaEndpointDriver.MaxFollowed"/>
+    public int MaxFollowed { get; }
+
     /// <summary>The bytes that the transport moves at once, for a read or a write.</summary>
     public long LongestPart => _context.Traits.MaxMessageSize;
 

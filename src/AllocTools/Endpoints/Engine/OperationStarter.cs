@@ -43,6 +43,7 @@ internal sealed partial class OperationStarter : IDisposable
         _time = _health.Time;
         _usualTimeout = options.OperationTimeout;
         _usualTime = Time(_usualTimeout);
+        MaxFollowed = driver.MaxFollowed;
         RunsInline = options.Continuations == RmaContinuations.Inline;
         _slots = new OperationSlot[options.MaxOutstanding];
         for (int i = 0; i < _slots.Length; i++)
