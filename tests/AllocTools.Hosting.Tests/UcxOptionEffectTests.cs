@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Net.Sockets;
 using AllocTools.Hosting.Tests.Support;
+using AllocTools.Testing;
 using AllocTools.Ucx;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -14,7 +15,7 @@ namespace AllocTools.Hosting.Tests;
 [CollectionDefinition(nameof(UcxOptionEffectTests), DisableParallelization = true)] // the sockets of the process are looked at
 public sealed class UcxOptionEffectTests
 {
-    private const int Opened = 60, SettingKept = 61, SettingTooLate = 62;
+    private const int Opened = 60, SettingKept = 61, SettingTooLate = 62, DevicesMissing = 63;
     private const string Tcp = "\"Transports\": \"tcp\", \"Devices\": \"lo\"";
 
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
@@ -40,6 +41,28 @@ public sealed class UcxOptionEffectTests
         Assert.Contains("ucx_info -d", error, StringComparison.Ordinal);
     }
 
+    /// <summary>UCX would go on with what needs no network device, and say so on standard error only.</summary>
+    [Fact]
+    public async Task A_device_that_is_not_there_fails_the_start_whatever_else_may_be_used()
+    {
+        string error = (await Assert.ThrowsAsync<RmaPoolStartException>(() => StartAsync("\"Devices\": \"nosuch0\""))).Message;
+        Assert.Contains("none of the network devices that it may use: Devices is 'nosuch0', and UCX can use ", error, StringComparison.Ordinal);
+        Assert.Contains("lo", error[error.IndexOf("UCX can use", StringComparison.Ordinal)..], StringComparison.Ordinal);
+        // It is of no use there.
+        using IHost host = await StartAsync("\"Transports\": \"sysv\", \"Devices\": \"nosuch0\", \"ErrorHandling\": \"None\"");
+        await host.StopAsync(Cancelled);
+    }
+
+    [Fact]
+    public async Task A_device_of_several_that_is_not_there_is_logged()
+    {
+        var log = new LogRecorder();
+        using IHost host = await StartAsync("\"Transports\": \"tcp\", \"Devices\": \"lo,nosuch0\"", log);
+        Assert.StartsWith(
+            "UCX goes on without network devices that it does not find: Devices is 'lo,nosuch0', of which nosuch0 can't be used; it can use lo", await log.Logged(DevicesMissing), StringComparison.Ordinal);
+        await host.StopAsync(Cancelled);
+    }
+
     /// <summary>UCX keeps shared memory from connections that are to notice a peer that is gone, unless it is asked for by name.</summary>
     [Theory]
     [EffectOf("Provider:ErrorHandling")]
@@ -55,7 +78,10 @@ public sealed class UcxOptionEffectTests
         Exception? error = Record.Exception(() => endpoint.InsertPeer(endpoint.Address.Span));
         Assert.Equal(isRefused, error is RmaProviderException);
         if (isRefused)
+        {
             Assert.Contains("ErrorHandling None", error!.Message, StringComparison.Ordinal);
+            Assert.Contains($"Transports is '{transport}', and Devices is not set (all).", error.Message, StringComparison.Ordinal);
+        }
         await host.StopAsync(Cancelled);
     }
 
@@ -76,6 +102,7 @@ public sealed class UcxOptionEffectTests
     [EffectOf("Provider:KeepaliveInterval")]
     public async Task Keepalive_interval()
     {
+        HashSet<string> others = [.. Sockets().Select(static s => s.Name)];
         using IHost host = await StartAsync(Tcp + ", \"KeepaliveInterval\": \"20 ms\"");
         IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
         using RmaBuffer buffer = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(64);
@@ -83,8 +110,8 @@ public sealed class UcxOptionEffectTests
         Task<RmaReceiveResult> receiving = endpoint.ReceiveAsync(buffer, cancellationToken: Cancelled).AsTask();
         await endpoint.SendAsync(buffer, self, cancellationToken: Cancelled);
         await receiving;
-        long before = BytesSent();
-        Assert.True(SpinWait.SpinUntil(() => BytesSent() >= before + 50, TimeSpan.FromSeconds(15)), $"{BytesSent() - before} bytes were sent");
+        long before = BytesSent(others);
+        Assert.True(SpinWait.SpinUntil(() => BytesSent(others) >= before + 50, TestTime.Seconds(15)), $"{BytesSent(others) - before} bytes were sent");
         await host.StopAsync(Cancelled);
     }
 
@@ -138,17 +165,22 @@ public sealed class UcxOptionEffectTests
             error.Failures.Order(StringComparer.Ordinal));
     }
 
-    /// <summary>What all TCP connections of this process have sent (tcp(7), TCP_INFO: tcpi_bytes_acked).</summary>
-    private static long BytesSent()
+    /// <summary>The sockets of this process: each with the number of its descriptor.</summary>
+    private static IEnumerable<(int Descriptor, string Name)> Sockets() => Directory.GetFiles("/proc/self/fd")
+        .Select(static f => (int.Parse(Path.GetFileName(f), System.Globalization.CultureInfo.InvariantCulture), File.ResolveLinkTarget(f, returnFinalTarget: false)?.Name ?? ""))
+        .Where(static f => f.Item2.StartsWith("socket:", StringComparison.Ordinal));
+
+    /// <summary>What the TCP connections of this process have sent, but for others (tcp(7), TCP_INFO: tcpi_bytes_acked).</summary>
+    private static long BytesSent(HashSet<string> others)
     {
         const int TcpLevel = 6, TcpInfo = 11, BytesAcked = 120, Established = 1;
         long sent = 0;
         Span<byte> info = stackalloc byte[256];
-        foreach (string file in Directory.GetFiles("/proc/self/fd"))
+        foreach ((int descriptor, string name) in Sockets())
         {
-            if (File.ResolveLinkTarget(file, returnFinalTarget: false)?.Name.StartsWith("socket:", StringComparison.Ordinal) != true)
+            if (others.Contains(name))
                 continue;
-            using var handle = new SafeSocketHandle(int.Parse(Path.GetFileName(file), System.Globalization.CultureInfo.InvariantCulture), ownsHandle: false);
+            using var handle = new SafeSocketHandle(descriptor, ownsHandle: false);
             try
             {
                 using var socket = new Socket(handle);

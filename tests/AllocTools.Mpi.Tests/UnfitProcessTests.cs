@@ -76,7 +76,7 @@ public sealed class UnfitProcessTests
     [InlineData("mpich.so.12", false)]
     [InlineData("libmpi.so.4", false)]
     [InlineData("libnothere.so.1", false)]
-    public void LibrariesAreFoundAsTheSystemDoes(string name, bool isThere) => Assert.Equal(isThere, Interop.GlobalLibrary.IsThere(name));
+    public void LibrariesAreFoundAsTheSystemDoes(string name, bool isThere) => Assert.Equal(isThere, AllocTools.Interop.GlobalLibrary.IsThere(name));
 
     /// <summary>.NET takes SIGTERM for itself while MPI waits for the other rank, which is not undone with what MPI takes.</summary>
     [Theory]

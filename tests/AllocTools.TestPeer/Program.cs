@@ -9,6 +9,7 @@ return args switch
 {
     ["fabric", string fabric, string access, .. string[] rest] => new FabricPeer(c => OpenFabric(fabric, rest, c), Enum.Parse<RmaAccess>(access), rest).Run(),
     ["ucx", string fabric, string access, .. string[] rest] => new FabricPeer(c => UcxFabric.Open(fabric, o => c(o.Endpoint)), Enum.Parse<RmaAccess>(access), rest).Run(),
+    ["ucx-open", .. string[] paths] => UcxOpenProbe.Run(paths),
     ["endpoints", string fabric, string count, .. string[] rest] => EndpointsProbe.Run(fabric, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture), rest.Contains("kill")),
     ["pinning", string fabric] => RunPinning(fabric),
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),

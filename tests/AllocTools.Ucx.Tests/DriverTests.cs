@@ -15,7 +15,7 @@ public sealed partial class DriverTests
     [Theory]
     [InlineData(RmaProgress.Endpoint)]
     [InlineData(RmaProgress.Caller)]
-    public async Task ABatchIsFlushedOnceAndNotForEachWrite(RmaProgress progress)
+    public async Task AWholeBatchSharesAFewFlushes(RmaProgress progress)
     {
         const int Count = 256, Runs = 10;
         using IRmaContext opened = UcxFabric.Open(UcxFabric.Any, o => o.Endpoint.Progress = progress);
@@ -40,8 +40,8 @@ public sealed partial class DriverTests
             await AwaitAsync(batch.RunAsync(cancellationToken: Token).AsTask());
             Assert.False(target.Span.ContainsAnyExcept((byte)(run + 1)));
         }
-        // FI_MORE reaches over some dozens of writes; each of those groups has a flush.
-        Assert.InRange(driver.StartedFlushes - before, Runs, Runs * Count / 8);
+        // A turn of the endpoint's thread may flush what is there while more is posted.
+        Assert.InRange(driver.StartedFlushes - before, Runs, Runs * 8);
 
         async Task AwaitAsync(Task task)
         {
@@ -63,9 +63,7 @@ public sealed partial class DriverTests
         var driver = new UcxDriver(context, options);
         using var endpoint = new RmaEndpoint(context, driver, options);
         RmaPeer peer = endpoint.InsertPeer(endpoint.Address.Span);
-        UcxRequest request = default;
-        request.Info.sender_tag = UcxAddress.NumberOf(driver.Address.Span);
-        UcxConnection connection = driver.FindSender(&request)!.Connection;
+        UcxConnection connection = ConnectionTo(driver);
         UcxDueConnections due = new();
         UcxFlushes flushes = new(context, mailbox: null, maxOutstanding: 16);
         Assert.Null(connection.AddWrite(0, hasMore: true, due, flushes));
@@ -73,8 +71,9 @@ public sealed partial class DriverTests
         UcxFlush flush = connection.TakeDue(flushes)!;
         Assert.Equal([0], flush.Writes);
         connection.EndFlush();
-        Assert.Null(connection.AddWrite(1, hasMore: true, due, flushes));
         endpoint.RemovePeer(peer);
+        Assert.True(SpinWait.SpinUntil(() => driver.Connections == 0, TestTime.Seconds(30)), "the connection is not closed");
+        Assert.Null(connection.AddWrite(1, hasMore: true, due, flushes));
         Assert.Null(connection.TakeDue(flushes));
         flushes.Free();
     }
@@ -92,85 +91,77 @@ public sealed partial class DriverTests
         Assert.True(done.HasPutSucceeded);
     }
 
+    /// <summary>A caller gives a key back while another one, in UCX, looks after the same connection.</summary>
     [Fact]
-    public void NothingIsAllocatedForAWriteAReadOrAMessage()
+    public void KeysAreGivenBackWhileUcxIsCalledForTheirConnection()
     {
-        using IRmaContext context = UcxFabric.Open(UcxFabric.Any, o => o.Endpoint.Progress = RmaProgress.Caller);
-        using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite | RmaAccess.RemoteRead, DrainTimeout = TimeSpan.Zero });
-        using IRmaEndpoint endpoint = context.OpenEndpoint();
-        using RmaBuffer source = pool.Rent(4096);
-        using RmaBuffer target = pool.Rent(4096);
-        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
-        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
-        using RemoteRegion remote = endpoint.Import(self, exposure.Remote);
-        RmaOperation[] operations = [RmaOperation.Write(source, remote), RmaOperation.Read(source, remote), RmaOperation.WriteAndNotify(source, remote, 7), RmaOperation.Receive(target), RmaOperation.Send(source, self)];
-        var completions = new RmaCompletion[16];
-        var notifications = new RmaNotification[16];
-        for (int i = 0; i < 200; i++)
-            RunAll();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 200; i++)
-            RunAll();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
-
-        void RunAll()
+        var context = (UcxContext)new UcxProvider(UcxFabric.Options(UcxFabric.Any)) { ThreadMode = UcpMode.UCS_THREAD_MODE_SERIALIZED }.Open();
+        Lock calls = context.Calls!;
+        RmaEndpointOptions options = new() { Progress = RmaProgress.Caller };
+        var driver = new UcxDriver(context, options);
+        var endpoint = new RmaEndpoint(context, driver, options);
+        var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        RmaBuffer target = pool.Rent(64);
+        RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+        UcxConnection connection = ConnectionTo(driver);
+        unsafe
         {
-            foreach (RmaOperation operation in operations)
+            UcxFlushes flushes = new(context, mailbox: null, maxOutstanding: 16);
+            var giving = new Thread(remote.Dispose) { IsBackground = true };
+            var looking = new Thread(Look) { IsBackground = true };
+            looking.Start();
+            Assert.True(looking.Join(TestTime.Seconds(30)), "the two wait for each other");
+            Assert.True(giving.Join(TestTime.Seconds(30)));
+            flushes.Free();
+
+            void Look()
             {
-                while (!endpoint.TryPost(operation))
-                    endpoint.Poll([]);
-            }
-            for (int left = operations.Length; left > 0;)
-                left -= endpoint.Poll(completions);
-            while (endpoint.PollNotifications(notifications) == 0)
-            {
+                lock (calls)
+                {
+                    giving.Start();
+                    SpinWait.SpinUntil(() => giving.ThreadState.HasFlag(ThreadState.WaitSleepJoin));
+                    connection.TakeDue(flushes);
+                }
             }
         }
+        // Not while they wait for each other.
+        exposure.Dispose();
+        target.Dispose();
+        endpoint.Dispose();
+        pool.Dispose();
+        context.Dispose();
     }
 
+    /// <summary>Where calls come one after the other regions are given back, and peers removed, while the endpoint closes.</summary>
     [Fact]
-    public void TransportsAreFoundInWhatUcxPrints()
+    public async Task RegionsAreGivenBackWhileTheEndpointCloses()
     {
-        const string Printed = """
-            #
-            # UCP context
-            #
-            #     component 1  :  tcp
-            #            md 0  :  component 1  tcp
-            #
-            #      resource 0  :  md 0  dev 0  flags -- tcp/lo
-            #      resource 1  :  md 2  dev 1  flags -a rc_verbs/mlx5_0:1
-            #
-            """;
-        Assert.Equal(["tcp/lo", "rc_verbs/mlx5_0:1"], UcxTransports.Parse(Printed));
-        Assert.True(UcxTransports.LockPages(UcxTransports.Parse(Printed)));
-        Assert.False(UcxTransports.LockPages(["tcp/lo", "posix/memory"]));
-        Assert.Empty(UcxTransports.Parse("in another form"));
+        const int Rounds = 10, Regions = 200;
+        using IRmaContext context = new UcxProvider(UcxFabric.Options(UcxFabric.Any)) { ThreadMode = UcpMode.UCS_THREAD_MODE_SERIALIZED }.Open();
+        await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        using RmaBuffer target = pool.Rent(64);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        for (int round = 0; round < Rounds; round++)
+        {
+            IRmaEndpoint endpoint = context.OpenEndpoint();
+            RmaPeer peer = endpoint.InsertPeer(endpoint.Address.Span);
+            RemoteRegion[] regions = [.. Enumerable.Range(0, Regions).Select(_ => endpoint.Import(peer, exposure.Remote))];
+            using var start = new Barrier(2);
+            Task giving = Task.Run(() =>
+            {
+                start.SignalAndWait(Token);
+                Array.ForEach(regions, static r => r.Dispose());
+            }, Token);
+            Task closing = Task.Run(async () =>
+            {
+                start.SignalAndWait(Token);
+                endpoint.RemovePeer(peer);
+                await endpoint.DisposeAsync();
+            }, Token);
+            await Task.WhenAll(giving, closing).WaitAsync(TestTime.Seconds(60), Token);
+        }
     }
-
-    [Theory]
-    [InlineData(null, "")]
-    [InlineData("all", "")]
-    [InlineData("^shm", "")]
-    [InlineData("tcp, \\sysv", "SYSV")]
-    [InlineData("posix", "POSIX")]
-    [InlineData("self,shm,posix", "SYSV POSIX")]
-    public void SharedMemoryIsAskedForByName(string? list, string expected) => Assert.Equal(expected, string.Join(' ', UcxTransports.SharedMemoryIn(list)));
-
-    [Theory]
-    [InlineData("tcp/lo,cma/memory", UcxErrorHandling.None, null, true)]
-    [InlineData("xpmem/memory", UcxErrorHandling.None, null, true)]
-    [InlineData("tcp/lo,sysv/memory,posix/memory", UcxErrorHandling.None, null, false)]
-    [InlineData("tcp/lo,cma/memory", UcxErrorHandling.Peer, null, false)]
-    [InlineData("tcp/lo,cma/memory", UcxErrorHandling.Peer, "UCX_CMA_MEMORY_INVALIDATE=n", false)]
-    [InlineData("tcp/lo,cma/memory", UcxErrorHandling.Peer, "UCX_CMA_MEMORY_INVALIDATE=y", true)]
-    [InlineData("tcp/lo,xpmem/memory", UcxErrorHandling.Peer, "UCX_MM_ERROR_HANDLING=y", true)]
-    [InlineData("tcp/lo", UcxErrorHandling.Peer, "UCX_CMA_MEMORY_INVALIDATE=y", false)]
-    [InlineData("", UcxErrorHandling.None, null, true)]
-    public void PeersCopyByThemselvesWhereTheKernelDoesItForThem(string transports, UcxErrorHandling errorHandling, string? variable, bool expected) => Assert.Equal(
-        expected,
-        UcxTransports.LetPeersCopy(
-            transports.Split(',', StringSplitOptions.RemoveEmptyEntries), errorHandling, name => variable?.Split('=') is [var set, var value] && set == name ? value : null));
 
     /// <summary>UCX says of each setting whether it is of those that it reads once; those of UCX_MEM_ are in a table of their own.</summary>
     [Theory]
@@ -188,7 +179,7 @@ public sealed partial class DriverTests
     [InlineData("UCX_RNDV_THRESH")]
     public unsafe void SettingsThatAreReadAtLoadingAreKnown(string name)
     {
-        Assert.True(UcxProvider.IsSupported);
+        using IRmaContext context = UcxFabric.Open(UcxFabric.Any);
         Assert.True(UcxLibrary.IsLoaded);
         byte* value = stackalloc byte[1024];
         Assert.Equal(ucs_global_opts_get_value(name["UCX_".Length..], value, 1024) == UcsStatus.UCS_OK, UcxEnvironment.IsReadAtLoading(name));
@@ -205,9 +196,6 @@ public sealed partial class DriverTests
         Assert.Null(UcxProvider.NotSupportedReason);
         string missing = Assert.Throws<RmaProviderException>(() => UcxFabric.Open(UcxFabric.Any, static o => o.LibraryPath = "/no/such/libucp.so")).Message;
         Assert.Contains("apt-get install libucx0", missing, StringComparison.Ordinal);
-        // A library that is there, and is another one.
-        string other = Assert.Throws<RmaProviderException>(() => UcxFabric.Open(UcxFabric.Any, static o => o.LibraryPath = "libc.so.6")).Message;
-        Assert.Contains("it has no function ucp_", other, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -219,6 +207,8 @@ public sealed partial class DriverTests
         Assert.True(registration.Describe(8, 100, RmaAccess.RemoteRead).IsRaw);
         Assert.Throws<ArgumentOutOfRangeException>(() => registration.Describe(8, 4096, RmaAccess.RemoteRead));
         context.Deregister(registration);
+        // Neither a new key nor the one that was packed before.
+        Assert.Throws<InvalidOperationException>(() => registration.Describe(8, 100, RmaAccess.RemoteRead));
         Assert.Throws<ArgumentException>(() => context.Deregister(registration));
         using IRmaContext other = UcxFabric.Open(UcxFabric.Any);
         Assert.Throws<ArgumentException>(() => other.Deregister(registration));
@@ -246,5 +236,13 @@ public sealed partial class DriverTests
             // After its connection, as a caller may.
             remote.Dispose();
         }
+    }
+
+    /// <summary>A driver's connection to its own endpoint.</summary>
+    private static unsafe UcxConnection ConnectionTo(UcxDriver driver)
+    {
+        UcxRequest request = default;
+        request.Info.sender_tag = UcxAddress.NumberOf(driver.Address.Span);
+        return driver.FindSender(&request)!.Connection;
     }
 }

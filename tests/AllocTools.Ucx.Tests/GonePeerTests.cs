@@ -237,6 +237,31 @@ public sealed class GonePeerTests
         }
     }
 
+    /// <summary>It was inserted while it hung, so UCX waits for its answer.</summary>
+    [Fact]
+    public async Task TheConnectionOfAPeerThatHangsIsClosedSomeTimeAfterThePeerWasRemoved()
+    {
+        using var context = (UcxContext)UcxFabric.Open(UcxFabric.Any);
+        RmaEndpointOptions options = new();
+        var driver = new UcxDriver(context, options);
+        await using var endpoint = new RmaEndpoint(context, driver, options);
+        await using var process = new PeerProcess("ucx", UcxFabric.Any, "RemoteWrite");
+        byte[] address = Convert.FromBase64String(await process.AskAsync("address"));
+        await process.SuspendAsync();
+        endpoint.RemovePeer(endpoint.InsertPeer(address));
+        Assert.Equal(1, driver.Connections);
+        Assert.True(SpinWait.SpinUntil(() => driver.Connections == 0, TestTime.Seconds(30)), "the connection is not closed while the peer hangs");
+        process.Resume();
+        // As if nothing had been.
+        RmaPeer peer = endpoint.InsertPeer(address);
+        await process.AskAsync("rent 64 0");
+        await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
+        using RmaBuffer message = pool.Rent(64);
+        await process.TellAsync("receive 0");
+        await endpoint.SendAsync(message, peer, cancellationToken: Token);
+        Assert.Equal("64", await process.AnswerAsync());
+    }
+
     /// <summary>A completed send says that its buffer is free; closing must not drop what has not been sent.</summary>
     [Theory]
     [MemberData(nameof(Fabrics))]

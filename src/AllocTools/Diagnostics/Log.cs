@@ -114,6 +114,9 @@ internal static partial class Log
     [LoggerMessage(62, LogLevel.Warning, "UCX's setting {Name}={Value} comes too late: UCX was loaded in this process before. Set it in the environment.")]
     public static partial void UcxSettingTooLate(ILogger logger, string name, string value);
 
+    [LoggerMessage(63, LogLevel.Warning, "UCX goes on without network devices that it does not find: {Setting}, of which {Missing} can't be used; it can use {There}. Correct Provider:Devices, or UCX_NET_DEVICES.")]
+    public static partial void UcxDevicesMissing(ILogger logger, string setting, string missing, string there);
+
     /// <summary>A number of bytes, which messages have as <see cref="InWords.Size"/> writes it.</summary>
     internal readonly struct ByteCount(long bytes)
     {

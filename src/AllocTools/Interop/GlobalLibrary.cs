@@ -1,8 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
-using AllocTools.Interop;
 
-namespace AllocTools.Mpi.Interop;
+namespace AllocTools.Interop;
 
 /// <summary>
 /// Loads a library so that its symbols are there for what it loads itself (RTLD_GLOBAL), as Open MPI's plug-ins want it;
@@ -33,6 +32,9 @@ internal static partial class GlobalLibrary
             return NativeLibrary.TryLoad(name, out nint other) && other == module;
         return Open(name, RTLD_NOW | RTLD_NOLOAD) == module;
     }
+
+    /// <summary>A file, or a name that the system searches for, is that of a library that is loaded.</summary>
+    public static bool IsLoaded(string name) => OperatingSystem.IsLinux() && Open(name, RTLD_NOW | RTLD_NOLOAD) != 0;
 
     /// <summary>The system would find a library of this name. It is not loaded.</summary>
     public static bool IsThere(string name)

@@ -196,6 +196,23 @@ internal sealed unsafe class UcxConnection
         }
     }
 
+    /// <summary>Takes whatever no flush covers yet, for the last flush of a connection that is to be closed.</summary>
+    public UcxFlush TakeLast(UcxFlushes flushes)
+    {
+        lock (_gate)
+            return Take_NeedsLock(flushes);
+    }
+
+    /// <summary>A flush is under way.</summary>
+    public bool IsFlushing
+    {
+        get
+        {
+            lock (_gate)
+                return _flushes > 0;
+        }
+    }
+
     /// <summary>A flush has ended.</summary>
     public void EndFlush()
     {

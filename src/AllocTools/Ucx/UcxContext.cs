@@ -16,7 +16,7 @@ internal sealed unsafe class UcxContext : RmaContext
     private readonly int _threadMode;
     private readonly void* _context;
 
-    private UcxContext(UcxLibrary library, void* context, UcxOptions options, int threadMode, ILogger logger, TimeProvider time)
+    private UcxContext(UcxLibrary library, void* context, IReadOnlyList<string> transports, UcxOptions options, int threadMode, ILogger logger, TimeProvider time)
         : base(logger, time)
     {
         Library = library;
@@ -29,7 +29,6 @@ internal sealed unsafe class UcxContext : RmaContext
             throw UcxErrors.Provider(library, "ucp_context_query", status);
         RequestSize = attributes.request_size;
         Calls = attributes.thread_mode == UcpMode.UCS_THREAD_MODE_MULTI && threadMode == UcpMode.UCS_THREAD_MODE_MULTI ? null : new Lock();
-        IReadOnlyList<string> transports = UcxTransports.Of(library, context);
         Traits = new RmaProviderTraits
         {
             ProviderName = ProviderName,
@@ -65,6 +64,9 @@ internal sealed unsafe class UcxContext : RmaContext
 
     public UcxErrorHandling ErrorHandling => _options.ErrorHandling;
 
+    /// <inheritdoc cref="UcxEnvironment.Describe"/>
+    public string DescribeTransports() => UcxEnvironment.Describe(_options);
+
     /// <inheritdoc cref="UcxTransports.LetPeersCopy"/>
     public bool LetsPeersCopy { get; }
 
@@ -92,10 +94,12 @@ internal sealed unsafe class UcxContext : RmaContext
             {
                 context = null;
                 throw UcxErrors.Provider(
-                    library, "ucp_init", status, $" Transports is '{options.Transports}' and Devices is '{options.Devices}' (empty: all); `ucx_info -d` lists what this machine has.");
+                    library, "ucp_init", status, $" {UcxEnvironment.Describe(options)} `ucx_info -d` lists what this machine has.{UcxEnvironment.DescribeSettings()}");
             }
             InheritanceGuard.Look();
-            return new UcxContext(library, context, options, threadMode, logger, time);
+            IReadOnlyList<string> transports = UcxTransports.Of(library, context);
+            UcxDevices.Check(library, options, &parameters, transports, logger);
+            return new UcxContext(library, context, transports, options, threadMode, logger, time);
         }
         catch
         {

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using AllocTools.Endpoints;
 using AllocTools.Ucx.Interop;
@@ -29,9 +30,31 @@ internal sealed unsafe partial class UcxDriver
             if (!_connections.Remove(number, out connection))
                 return true;
         }
-        // The endpoint makes sure that nothing is under way with it.
-        BeginClose(connection, connection.HasFailed, isBusy: false);
+        // The endpoint makes sure that nothing is under way with it. What was taken for sent may not have left.
+        if (_context.ErrorHandling != UcxErrorHandling.Peer || connection.HasFailed)
+        {
+            BeginClose(connection, connection.HasFailed, isBusy: false);
+            return true;
+        }
+        lock (_connectionsGate)
+        {
+            _leaving.Add((connection, Stopwatch.GetTimestamp()));
+            _hasLeaving = true;
+        }
+        _poster.FlushLast(connection);
+        Wake();
         return true;
+    }
+
+    /// <summary>UCX closes by force only what it is not closing already, so what is sent to peers that were removed is flushed first, for a time.</summary>
+    public override bool WatchesPeers => _context.ErrorHandling == UcxErrorHandling.Peer;
+
+    public override bool LookAfterPeers()
+    {
+        if (!_hasLeaving)
+            return false;
+        lock (_connectionsGate)
+            return _leaving.Exists(MayClose);
     }
 
     public override ulong MapKey(RmaDriverPeer peer, in RemoteMemory memory, out Action? unmap)
@@ -84,7 +107,7 @@ internal sealed unsafe partial class UcxDriver
             _context.Library,
             "ucp_ep_create",
             status,
-            " No transport that both sides have reaches the peer. Transports and Devices (or UCX_TLS and UCX_NET_DEVICES) must leave one that both have; shared memory is one with ErrorHandling None, or where both ask for it by name (shm); UCX_SYSV_ERROR_HANDLING and UCX_POSIX_ERROR_HANDLING must not be n then.");
+            $" No transport that both sides have reaches the peer. {_context.DescribeTransports()} They must leave one that both have; shared memory is one with ErrorHandling None, or where both ask for it by name (shm); UCX_SYSV_ERROR_HANDLING and UCX_POSIX_ERROR_HANDLING must not be n then.");
     }
 
     /// <summary>The connection of a peer; a new one where a peer has come back whose operations had not ended when it was lost.</summary>
@@ -115,6 +138,23 @@ internal sealed unsafe partial class UcxDriver
         Wake();
         return next;
     }
+
+    /// <summary>Closes the connections of peers that were removed which are flushed, or have had the time for it.</summary>
+    private void CloseLeaving()
+    {
+        (UcxConnection Connection, long)[] due;
+        lock (_connectionsGate)
+        {
+            due = [.. _leaving.Where(MayClose)];
+            _leaving.RemoveAll(l => Array.IndexOf(due, l) >= 0);
+            _hasLeaving = _leaving.Count > 0;
+        }
+        foreach ((UcxConnection connection, _) in due)
+            BeginClose(connection, connection.HasFailed || connection.IsFlushing, isBusy: false);
+    }
+
+    private static bool MayClose((UcxConnection Connection, long Since) leaving) =>
+        leaving.Connection.HasFailed || !leaving.Connection.IsFlushing || Stopwatch.GetElapsedTime(leaving.Since) >= CloseTime;
 
     /// <summary>Closes the connections that others have replaced and that no operation uses any more. The caller must hold the progress turn.</summary>
     private void CloseRetired()

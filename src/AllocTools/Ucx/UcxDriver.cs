@@ -17,7 +17,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     /// <summary>How many calls of progress a turn makes at the most, and how many requests it looks at between them.</summary>
     private const int MostProgress = 64;
 
-    /// <summary>How long closing waits for peers to take what was sent to them.</summary>
+    /// <summary>How long closing, and removing a peer, wait for peers to take what was sent to them.</summary>
     private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(2);
 
     private readonly UcxContext _context;
@@ -36,6 +36,9 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     // Those that others have replaced, until their operations have ended.
     private readonly List<UcxConnection> _retired = [];
     private volatile bool _hasRetired;
+    // Those of peers that were removed, with the timestamp of that, until what was sent to them has left.
+    private readonly List<(UcxConnection Connection, long Since)> _leaving = [];
+    private volatile bool _hasLeaving;
     private ulong _lastNumber;
     private int _closing;
 
@@ -81,7 +84,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         void Check(sbyte status, string operation)
         {
             if (status != UcsStatus.UCS_OK)
-                throw UcxErrors.Provider(library, operation, status);
+                throw UcxErrors.Provider(library, operation, status, UcxEnvironment.DescribeSettings());
         }
     }
 
@@ -127,6 +130,8 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         }
         if (_hasRetired)
             CloseRetired();
+        if (_hasLeaving)
+            CloseLeaving();
         _notifications.PostReceives();
         return happened ? RmaReadResult.Something : RmaReadResult.Nothing;
     }
@@ -198,8 +203,10 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
                 BeginClose(busy[i], busy[i].HasFailed, isBusy: false);
                 busy.RemoveAt(i);
             }
+            if (_hasLeaving)
+                CloseLeaving();
         }
-        while ((busy.Count > 0 || Volatile.Read(ref _closing) > 0) && Stopwatch.GetElapsedTime(start) < CloseTime);
+        while ((busy.Count > 0 || _hasLeaving || Volatile.Read(ref _closing) > 0) && Stopwatch.GetElapsedTime(start) < CloseTime);
         lock (_connectionsGate)
             connections = [.. _allConnections];
         foreach (UcxConnection connection in connections)

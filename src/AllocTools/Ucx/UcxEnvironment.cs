@@ -19,6 +19,10 @@ internal static unsafe class UcxEnvironment
 
     private static readonly Lock Gate = new();
 
+    // Of what this process has set, under the gate: options' settings, and what lets shared memory notice peers that are gone.
+    private static readonly SortedDictionary<string, string> Given = new(StringComparer.Ordinal);
+    private static readonly HashSet<string> OwnErrorHandling = new(StringComparer.Ordinal);
+
     /// <summary>Sets <see cref="UcxOptions.Settings"/>, and what the options need besides, for all contexts from here on.</summary>
     public static void Apply(UcxOptions options, ILogger logger)
     {
@@ -35,17 +39,45 @@ internal static unsafe class UcxEnvironment
                 {
                     Log.UcxSettingTooLate(logger, name, value);
                 }
-                else
+                else if (NativeEnvironment.TrySet(name, value))
                 {
-                    NativeEnvironment.TrySet(name, value);
+                    Given[name] = value;
                 }
             }
             // UCX's default keeps shared memory from connections that are to notice a peer that is gone; where it is asked for by name it is wanted.
             if (options.ErrorHandling == UcxErrorHandling.Peer)
             {
-                foreach (string transport in UcxTransports.SharedMemoryIn(NativeEnvironment.Get(Prefix + "TLS") ?? options.Transports))
-                    NativeEnvironment.TrySet($"UCX_{transport}_ERROR_HANDLING", "y");
+                foreach (string transport in UcxTransports.SharedMemoryIn(TransportsInForce(options)))
+                {
+                    if (NativeEnvironment.TrySet(ErrorHandlingOf(transport), "y"))
+                        OwnErrorHandling.Add(transport);
+                }
             }
+        }
+    }
+
+    /// <summary>The list of transports that decides; null or empty for all.</summary>
+    public static string? TransportsInForce(UcxOptions options) => NativeEnvironment.Get(Prefix + Transports) ?? options.Transports;
+
+    /// <summary>The list of devices that decides; null or empty for all.</summary>
+    public static string? DevicesInForce(UcxOptions options) => NativeEnvironment.Get(Prefix + Devices) ?? options.Devices;
+
+    /// <summary>What may be used, and what says so: the options or the environment. A sentence.</summary>
+    public static string Describe(UcxOptions options) => $"{DescribeTransports(options)}, and {DescribeDevices(options)}.";
+
+    /// <inheritdoc cref="Describe"/>
+    public static string DescribeDevices(UcxOptions options) => DescribeOne(Devices, nameof(UcxOptions.Devices), options.Devices);
+
+    private static string DescribeTransports(UcxOptions options) => DescribeOne(Transports, nameof(UcxOptions.Transports), options.Transports);
+
+    /// <summary>The settings that options have given, any of which may be what UCX refuses. A sentence; empty where there are none.</summary>
+    public static string DescribeSettings()
+    {
+        lock (Gate)
+        {
+            return Given.Count == 0
+                ? ""
+                : $" UCX may refuse the value of one of the Settings that this process was given: {string.Join(", ", Given.Select(static s => $"{s.Key}={s.Value}"))}.";
         }
     }
 
@@ -63,8 +95,9 @@ internal static unsafe class UcxEnvironment
             throw UcxErrors.Provider(library, "ucp_config_read", status, " A UCX_ variable of the environment has a value that UCX can't read; it is named on standard error.");
         try
         {
-            Set(library, config, "TLS", options.Transports, logger);
-            Set(library, config, "NET_DEVICES", options.Devices, logger);
+            Set(library, config, Transports, options.Transports, logger);
+            LeaveOutSharedMemory(library, config, options);
+            Set(library, config, Devices, options.Devices, logger);
             if (options.KeepaliveInterval != new UcxOptions().KeepaliveInterval)
                 Set(library, config, "KEEPALIVE_INTERVAL", TextOf(options.KeepaliveInterval), logger);
             return config;
@@ -87,16 +120,47 @@ internal static unsafe class UcxEnvironment
                 Log.UcxSettingKept(logger, variable, value);
             return;
         }
+        Modify(library, config, name, value);
+    }
+
+    /// <summary>
+    /// Has a context that is to notice peers that are gone, and does not ask for shared memory by name, leave it out, as it does by UCX's default: another
+    /// context may change that for the process.
+    /// </summary>
+    private static void LeaveOutSharedMemory(UcxLibrary library, void* config, UcxOptions options)
+    {
+        string list = TransportsInForce(options) ?? "";
+        bool leavesOut = list.StartsWith('^');
+        if (options.ErrorHandling != UcxErrorHandling.Peer || !(leavesOut || list is "" or "all"))
+            return;
+        string[] others;
+        lock (Gate)
+            others = [.. UcxTransports.SharedMemory.Where(static t => OwnErrorHandling.Contains(t) || NativeEnvironment.Get(ErrorHandlingOf(t)) is null).Select(static t => t.ToLowerInvariant())];
+        if (others.Length > 0)
+            Modify(library, config, Transports, $"{(leavesOut ? list + "," : "^")}{string.Join(',', others)}");
+    }
+
+    /// <summary>Sets one of a context, whatever the environment has.</summary>
+    public static void Modify(UcxLibrary library, void* config, string name, string value)
+    {
         byte* nameText = Utf8StringMarshaller.ConvertToUnmanaged(name);
         byte* valueText = Utf8StringMarshaller.ConvertToUnmanaged(value);
         sbyte status = library.Exports.ucp_config_modify(config, nameText, valueText);
         Utf8StringMarshaller.Free(valueText);
         Utf8StringMarshaller.Free(nameText);
         if (status != UcsStatus.UCS_OK)
-            throw UcxErrors.Provider(library, $"ucp_config_modify of {variable} to '{value}'", status);
+            throw UcxErrors.Provider(library, $"ucp_config_modify of {Prefix}{name} to '{value}'", status);
     }
 
+    private static string ErrorHandlingOf(string transport) => $"{Prefix}{transport}_ERROR_HANDLING";
+
+    private static string DescribeOne(string name, string option, string? value) => NativeEnvironment.Get(Prefix + name) is { } set
+        ? $"{Prefix}{name} of the environment is '{set}'"
+        : string.IsNullOrEmpty(value) ? $"{option} is not set (all)" : $"{option} is '{value}'";
+
     private const string Prefix = "UCX_";
+    private const string Transports = "TLS";
+    private const string Devices = "NET_DEVICES";
 
     private static string TextOf(TimeSpan interval) =>
         interval == Timeout.InfiniteTimeSpan ? "inf" : interval.TotalMilliseconds.ToString("0", CultureInfo.InvariantCulture) + "ms";

@@ -37,8 +37,11 @@ public sealed class UcxProvider : IRmaProvider
         ForeignKeys = LibraryProviders.Keys,
     };
 
-    /// <summary>UCX is on this machine, and new enough.</summary>
-    public static bool IsSupported => UcxLibrary.Default is not null;
+    /// <summary>
+    /// UCX is on this machine. Its library is looked for, and not loaded, since a process has one, which the options may choose; opening a context
+    /// says where it is too old.
+    /// </summary>
+    public static bool IsSupported => UcxLibrary.IsThere;
 
     /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null where it is true.</summary>
     public static string? NotSupportedReason => UcxLibrary.NotSupportedReason;
@@ -57,19 +60,12 @@ public sealed class UcxProvider : IRmaProvider
         {
             // Some are read while the library is loaded.
             UcxEnvironment.Apply(options, _logger);
-            return UcxContext.Open(LoadLibrary(options.LibraryPath), options, ThreadMode, _logger, _time);
+            return UcxContext.Open(UcxLibrary.TryLoad(options.LibraryPath, out string reason) ?? throw new RmaProviderException(reason), options, ThreadMode, _logger, _time);
         }
         catch (Exception e)
         {
             span.Fail(e);
             throw;
         }
-    }
-
-    private static UcxLibrary LoadLibrary(string? path)
-    {
-        if (path is null && UcxLibrary.Default is { } library)
-            return library;
-        return UcxLibrary.TryLoad(path, out string reason) ?? throw new RmaProviderException(reason);
     }
 }

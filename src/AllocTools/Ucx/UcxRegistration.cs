@@ -29,7 +29,11 @@ internal sealed unsafe class UcxRegistration(UcxContext context, nint memory, ni
         RangeCheck.ThrowIfOutside(offset, partLength, length);
         byte[] key;
         lock (_gate)
+        {
+            if (_hasEnded)
+                throw new InvalidOperationException("The memory is not registered any more.");
             key = _key ??= Pack();
+        }
         return new RemoteMemory((ulong)(address + offset), partLength, key, (ulong)address, access).Of(context.Description);
     }
 

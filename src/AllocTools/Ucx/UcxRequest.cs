@@ -14,7 +14,7 @@ internal enum UcxRequestKind
     Failure,
 }
 
-/// <summary>A request of UCX in memory of ours: UCX's part lies right before it. UCX_OP_ATTR_FIELD_REQUEST.</summary>
+/// <summary>A request of UCX in memory of ours: UCX's part lies right before it. UCP_OP_ATTR_FIELD_REQUEST.</summary>
 /// <remarks>A callback runs inside a call of UCX, under its lock, so all that it does is to put the request into the mailbox.</remarks>
 internal unsafe struct UcxRequest
 {

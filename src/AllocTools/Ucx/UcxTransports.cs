@@ -43,7 +43,8 @@ internal static unsafe class UcxTransports
         static bool IsOn(string? value) => value is not (null or "" or "n" or "N" or "no" or "off" or "0");
     }
 
-    private static readonly string[] SharedMemory = ["SYSV", "POSIX"];
+    /// <summary>The shared memory that may notice peers that are gone.</summary>
+    public static IReadOnlyList<string> SharedMemory { get; } = ["SYSV", "POSIX"];
 
     private static readonly string[] Copying = ["CMA", "KNEM", "XPMEM"];
 

@@ -5,8 +5,8 @@ namespace AllocTools.Ucx.Interop;
 
 /// <summary>A loaded UCX: the functions of libucp that are called, and of libucs, which it is linked with.</summary>
 /// <remarks>
-/// As libfabric's it is never unloaded, and its functions are looked up rather than imported. Some settings are read while it
-/// is loaded, so <see cref="SetBeforeLoading"/> comes first.
+/// A process loads one, and keeps it: a second libucp would be linked with the first one's libucs, which has the same name. Its functions are
+/// looked up rather than imported. Some settings are read while it is loaded, so <see cref="SetBeforeLoading"/> comes first.
 /// </remarks>
 internal sealed unsafe partial class UcxLibrary
 {
@@ -14,26 +14,32 @@ internal sealed unsafe partial class UcxLibrary
     public const uint ApiMajor = 1, ApiMinor = 11;
 
     private static readonly Version MinimumVersion = new((int)ApiMajor, (int)ApiMinor);
-    private static readonly Lazy<(UcxLibrary? Library, string Reason)> DefaultLibrary = new(static () => (TryLoad(null, out string reason), reason));
+    private static readonly Lazy<bool> IsInstalled = new(static () => GlobalLibrary.IsThere(DefaultName));
+    private static readonly Lock LoadGate = new();
+    private static volatile UcxLibrary? s_loaded;
 
     private readonly UcxExports _exports;
+    private readonly string _name;
+    private readonly nint _module;
 
-    private UcxLibrary(in UcxExports exports)
+    private UcxLibrary(string name, nint module, in UcxExports exports)
     {
+        _name = name;
+        _module = module;
         _exports = exports;
         uint major, minor, release;
         exports.ucp_get_version(&major, &minor, &release);
         Version = new Version((int)major, (int)minor, (int)release);
     }
 
-    /// <summary>The library under its default name; null where there is none.</summary>
-    public static UcxLibrary? Default => DefaultLibrary.Value.Library;
+    /// <summary>One is loaded, or the system finds one by its name.</summary>
+    public static bool IsThere => s_loaded is not null || IsInstalled.Value;
 
     /// <summary>Why there is none, and what to install; null where there is one.</summary>
-    public static string? NotSupportedReason => Default is not null ? null : DefaultLibrary.Value.Reason;
+    public static string? NotSupportedReason => IsThere ? null : OperatingSystem.IsLinux() ? NotThere : LinuxOnly;
 
-    /// <summary>Some UCX is loaded in this process, by whomever: MPI may be built on it. proc_pid_maps(5).</summary>
-    public static bool IsLoaded => OperatingSystem.IsLinux() && File.ReadLines("/proc/self/maps").Any(static l => l.Contains("/libucs.so.", StringComparison.Ordinal));
+    /// <summary>Some UCX is loaded in this process, by whomever: MPI may be built on it.</summary>
+    public static bool IsLoaded => FindMapped() is not null;
 
     /// <summary>The library's version. ucp_get_version.</summary>
     public Version Version { get; }
@@ -41,24 +47,36 @@ internal sealed unsafe partial class UcxLibrary
     /// <summary>The functions.</summary>
     public ref readonly UcxExports Exports => ref _exports;
 
-    /// <summary>Loads a library.</summary>
+    /// <summary>Loads a library; once one is loaded, it is that or none.</summary>
     /// <param name="path">A file of libucp; null or empty for the system's libucp.so.0.</param>
     /// <param name="reason">What was missing, in one sentence; empty on success.</param>
     public static UcxLibrary? TryLoad(string? path, out string reason)
     {
         if (!OperatingSystem.IsLinux())
         {
-            reason = "UCX runs on Linux only.";
+            reason = LinuxOnly;
             return null;
         }
+        string name = string.IsNullOrEmpty(path) ? DefaultName : path;
+        lock (LoadGate)
+        {
+            if (FindReasonAgainst(name) is { } against)
+            {
+                reason = against;
+                return null;
+            }
+            reason = "";
+            return s_loaded ??= Load(name, out reason);
+        }
+    }
+
+    private static UcxLibrary? Load(string name, out string reason)
+    {
         SetBeforeLoading();
         using SignalHandlers.Scope handlers = SignalHandlers.Keep();
-        string name = string.IsNullOrEmpty(path) ? "libucp.so.0" : path;
         if (!NativeLibrary.TryLoad(name, out nint module))
         {
-            reason = string.IsNullOrEmpty(path)
-                ? $"UCX could not be loaded: looked for {name}; {InstallAdvice}."
-                : $"UCX could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}. Correct it; or leave it out, and {InstallAdvice}.";
+            reason = name == DefaultName ? NotThere : $"UCX could not be loaded: LibraryPath is '{name}', which {(File.Exists(name) ? "is no library that can be loaded here" : "is not there")}. {Correction}";
             return null;
         }
         if (!UcxExports.TryFind(module, out UcxExports exports, out string missing))
@@ -67,7 +85,7 @@ internal sealed unsafe partial class UcxLibrary
             NativeLibrary.Free(module);
             return null;
         }
-        UcxLibrary library = new(exports);
+        UcxLibrary library = new(name, module, exports);
         reason = library.Version < MinimumVersion ? $"{name} is UCX {library.Version}, and {MinimumVersion} or later is needed; {InstallAdvice}." : "";
         return reason.Length == 0 ? library : null;
     }
@@ -115,6 +133,34 @@ internal sealed unsafe partial class UcxLibrary
     [LibraryImport("libc")]
     private static partial int fclose(void* stream);
 
+    /// <summary>Why a library can't be the one of this process; null where it can, or is it.</summary>
+    private static string? FindReasonAgainst(string name)
+    {
+        bool isFile = name.Contains('/', StringComparison.Ordinal);
+        if (isFile && !File.Exists(name))
+            return $"UCX could not be loaded: LibraryPath is '{name}', which is not there. {Correction}";
+        if (s_loaded is { } loaded)
+            return name == loaded._name || GlobalLibrary.IsLoadedAs(name, loaded._module) ? null : Contradiction(loaded._name);
+        // A name is that of the library that is loaded; a file may be another one than what MPI, or the application, has loaded.
+        return isFile && FindMapped() is { } mapped && !GlobalLibrary.IsLoaded(name) && !GlobalLibrary.IsLoaded(LibucsBeside(name)) ? Contradiction(mapped) : null;
+
+        string Contradiction(string other) =>
+            $"UCX could not be loaded: LibraryPath is '{name}', but {other} was loaded in this process before, and a process has one UCX. Correct LibraryPath, and start the process anew.";
+
+        static string LibucsBeside(string file) =>
+            Path.Combine(Path.GetDirectoryName(File.ResolveLinkTarget(file, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(file))!, "libucs.so.0");
+    }
+
+    /// <summary>The file of the libucs that is loaded in this process; null for none. proc_pid_maps(5).</summary>
+    public static string? FindMapped() => !OperatingSystem.IsLinux() ? null : File.ReadLines("/proc/self/maps")
+        .Where(static l => l.Contains("/libucs.so.", StringComparison.Ordinal))
+        .Select(static l => l[l.IndexOf('/', StringComparison.Ordinal)..])
+        .FirstOrDefault();
+
+    private const string DefaultName = "libucp.so.0";
+    private const string LinuxOnly = "UCX runs on Linux only.";
+    private const string NotThere = $"UCX could not be loaded: looked for {DefaultName}; {InstallAdvice}.";
+    private const string Correction = $"Correct it; or leave it out, and {InstallAdvice}.";
     private const string InstallAdvice = "install it with 'apt-get install libucx0' (Debian, Ubuntu) or 'dnf install ucx' (Fedora, RHEL)";
 }
 

@@ -1,0 +1,93 @@
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Ucx.Tests;
+
+/// <summary>What an operation allocates in steady state: nothing, whoever makes progress.</summary>
+[Collection(nameof(AllocationTests))]
+[CollectionDefinition(nameof(AllocationTests), DisableParallelization = true)] // what the process allocates is looked at
+public sealed class AllocationTests
+{
+    private const int InBatch = 32;
+
+    public static MatrixTheoryData<string, RmaProgress> Ways => new(UcxFabric.All, [RmaProgress.Caller, RmaProgress.Endpoint]);
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Ways))]
+    public async Task OperationsAndBatchesAllocateNothing(string fabric, RmaProgress progress)
+    {
+        using IRmaContext context = UcxFabric.Open(fabric, o => o.Endpoint.Progress = progress);
+        await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite | RmaAccess.RemoteRead, DrainTimeout = TimeSpan.Zero });
+        await using IRmaEndpoint left = context.OpenEndpoint();
+        await using IRmaEndpoint right = context.OpenEndpoint();
+        using RmaBuffer source = pool.Rent(4096);
+        using RmaBuffer target = pool.Rent(4096);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
+        RmaPeer peer = left.InsertPeer(right.Address.Span);
+        right.InsertPeer(left.Address.Span);
+        using RemoteRegion remote = left.Import(peer, exposure.Remote);
+        RmaBatch batch = left.CreateBatch(InBatch);
+        for (int i = 0; i < InBatch; i++)
+            batch.Write(source.Slice(i * 64, 64), remote.Slice(i * 64, 64));
+        var notifications = new RmaNotification[4];
+        RmaOperation[] posted = [RmaOperation.Write(source, remote), RmaOperation.Read(source, remote), RmaOperation.WriteAndNotify(source, remote, 7), RmaOperation.Send(source, peer)];
+        var completions = new RmaCompletion[8];
+        for (int i = 0; i < 200; i++)
+            RunAll();
+        // What the runtime does by itself now and then allocates, too: an operation that allocates does so each time.
+        long least = long.MaxValue;
+        for (int round = 0; round < 50 && least > 0; round++)
+        {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            for (int i = 0; i < 10; i++)
+                RunAll();
+            least = Math.Min(least, GC.GetTotalAllocatedBytes(precise: true) - before);
+        }
+        Assert.Equal(0, least);
+
+        void RunAll()
+        {
+            Wait(left.WriteAsync(source, remote, cancellationToken: Token));
+            Wait(left.ReadAsync(source, remote, cancellationToken: Token));
+            ValueTask<RmaReceiveResult> receiving = right.ReceiveAsync(target, cancellationToken: Token);
+            Wait(left.SendAsync(source, peer, cancellationToken: Token));
+            while (!receiving.IsCompleted)
+                Poll();
+            receiving.GetAwaiter().GetResult();
+            Wait(left.WriteAsync(source, remote, notification: 5, cancellationToken: Token));
+            while (right.PollNotifications(notifications) == 0)
+                Poll();
+            Wait(batch.RunAsync(cancellationToken: Token));
+            receiving = right.ReceiveAsync(target, cancellationToken: Token);
+            foreach (RmaOperation operation in posted)
+            {
+                while (!left.TryPost(operation))
+                    Poll();
+            }
+            for (int ended = 0; ended < posted.Length; ended += left.Poll(completions))
+                right.Poll([]);
+            while (!receiving.IsCompleted)
+                Poll();
+            receiving.GetAwaiter().GetResult();
+            while (right.PollNotifications(notifications) == 0)
+                Poll();
+        }
+
+        void Wait(ValueTask operation)
+        {
+            while (!operation.IsCompleted)
+                Poll();
+            operation.GetAwaiter().GetResult();
+        }
+
+        void Poll()
+        {
+            left.Poll([]);
+            right.Poll([]);
+        }
+    }
+}
