@@ -89,6 +89,18 @@ public sealed class ConfigurationTests
             [$"AllocTools:RentTimeout is '{text}'; it must be {Time}.{(meant is null ? "" : $" Did you mean \"{meant}\"?")}"],
             await FailuresAsync($$"""{ "AllocTools": { "RentTimeout": "{{text}}" } }"""));
 
+    /// <summary>What is suggested is right for the option: 0 is none that this one may have, and it has no never.</summary>
+    [Theory]
+    [InlineData("Endpoint:OperationTimeout", "0", "is 0; it must be between 1 ms and 24 hours, or \"never\" for no limit.")]
+    [InlineData("Endpoint:SpinTime", "5", "is '5'; it must be " + Time + ".")]
+    [InlineData("Endpoint:SpinTime", "1", "is '1'; it must be " + Time + ". Did you mean \"1s\"?")]
+    [InlineData("Endpoint:LongestPause", "-1", "is '-1'; it must be " + Time + ".")]
+    [InlineData("Endpoint:OperationTimeout", "100000", "is '100000'; it must be " + Time + ".")]
+    public async Task A_suggested_time_is_within_the_range(string key, string text, string message) =>
+        Assert.Equal(
+            [$"AllocTools:Provider:{key} {message}"],
+            await FailuresAsync($$"""{ "AllocTools": { "Provider": { "Endpoint": { "{{key.Split(':')[1]}}": "{{text}}" } } } }"""));
+
     [Fact]
     public async Task Never_is_refused_by_an_option_that_has_no_never() =>
         Assert.Equal(["AllocTools:DrainTimeout is never; it must be between 0 and 24 hours."], await FailuresAsync("""{ "AllocTools": { "DrainTimeout": "never" } }"""));

@@ -29,6 +29,8 @@ public sealed class MpiConstantsTests
             [nameof(constants.MPI_STATUS_IGNORE)] = $"{constants.MPI_STATUS_IGNORE}",
             [nameof(constants.MPI_ANY_SOURCE)] = $"{constants.MPI_ANY_SOURCE}",
             [nameof(constants.MPI_TAG_UB)] = $"{constants.MPI_TAG_UB}",
+            [nameof(constants.MPI_WIN_MODEL)] = $"{constants.MPI_WIN_MODEL}",
+            [nameof(constants.MPI_WIN_UNIFIED)] = $"{constants.MPI_WIN_UNIFIED}",
             [nameof(constants.MPI_MAX_ERROR_STRING)] = $"{constants.MPI_MAX_ERROR_STRING}",
             [nameof(constants.MPI_MAX_LIBRARY_VERSION_STRING)] = $"{constants.MPI_MAX_LIBRARY_VERSION_STRING}",
             [nameof(constants.MPI_ERR_RMA_ATTACH)] = $"{constants.MPI_ERR_RMA_ATTACH}",
@@ -65,7 +67,7 @@ public sealed class MpiConstantsTests
             P(sizeof(MPI_Request)); P(sizeof(MPI_Message)); P(sizeof(MPI_Win)); P(sizeof(MPI_Aint)); P(sizeof(MPI_Status));
             P(offsetof(MPI_Status, MPI_SOURCE)); P(offsetof(MPI_Status, MPI_TAG)); P(offsetof(MPI_Status, MPI_ERROR));
             printf("MPI_STATUS_IGNORE=%lld\n", (long long)MPI_STATUS_IGNORE);
-            P(MPI_ANY_SOURCE); P(MPI_TAG_UB); P(MPI_MAX_ERROR_STRING); P(MPI_MAX_LIBRARY_VERSION_STRING);
+            P(MPI_ANY_SOURCE); P(MPI_TAG_UB); P(MPI_WIN_MODEL); P(MPI_WIN_UNIFIED); P(MPI_MAX_ERROR_STRING); P(MPI_MAX_LIBRARY_VERSION_STRING);
             P(MPI_ANY_TAG); P(MPI_UNDEFINED); P(MPI_THREAD_MULTIPLE); P(MPI_SUCCESS);
 
             """);

@@ -47,6 +47,21 @@ public sealed class TwoRankTests
         Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
     }
 
+    [Theory]
+    [MemberData(nameof(Implementations))]
+    public async Task ASendToAnEndpointThatAnotherRankHasClosedFails(MpiImplementation implementation)
+    {
+        await using MpiRanks ranks = await MpiRanks.StartAsync(implementation);
+        await ConnectAsync(ranks);
+        string message = await ranks.AskAsync(0, "rent 300000 1");
+        // One that is under way, and one that comes later.
+        await ranks.TellAsync(0, $"send {message} 300000");
+        Assert.Equal("ok", await ranks.AskAsync(1, "close"));
+        Assert.Contains("its endpoint was closed", await ranks.AnswerAsync(0), StringComparison.Ordinal);
+        Assert.StartsWith("error", await ranks.AskAsync(0, $"send {message} 100"), StringComparison.Ordinal);
+        Assert.Equal(0, (await ranks.EndAsync()).ExitCode);
+    }
+
     /// <summary>Both ranks ask MPI for the addresses, at the same time, and insert the other one.</summary>
     internal static async Task ConnectAsync(MpiRanks ranks)
     {

@@ -17,6 +17,7 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
     private readonly List<RmaBuffer> _buffers = [];
     private readonly List<RmaExposure> _exposures = [];
     private RmaMemoryPool<HostProvider>? _pool;
+    private IRmaContext? _context;
     private IRmaEndpoint? _endpoint;
     private RmaPeer _peer;
     private HashSet<string> _before = [];
@@ -39,6 +40,7 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
             Isolation = options.Contains("isolated") ? RmaIsolation.PerExposure : RmaIsolation.Shared,
         });
         using IRmaEndpoint endpoint = context.OpenEndpoint();
+        _context = context;
         _pool = pool;
         _endpoint = endpoint;
         onOpened(endpoint);
@@ -111,6 +113,16 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
             case ["send", var id, var length]:
                 _endpoint!.SendAsync(Buffer(id).Slice(0, Long(length)), _peer).AsTask().GetAwaiter().GetResult();
                 return "ok";
+            case ["close"]:
+                _endpoint!.Dispose();
+                return "ok";
+            case ["failure"]:
+                SpinWait.SpinUntil(() => _context!.Failure is not null, TestTime.Seconds(30));
+                return _context!.Failure?.Message ?? "none";
+            case ["leave"]:
+                // The answer goes first.
+                new Thread(static () => Environment.Exit(0)).Start();
+                return "leaving";
             case ["processor"]:
                 return ThreadTimes().ToString(CultureInfo.InvariantCulture);
             case ["locked"]:

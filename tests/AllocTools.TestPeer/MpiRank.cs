@@ -102,22 +102,27 @@ internal static class MpiRank
     }
 
     /// <summary>Has itself sent SIGTERM, which it has asked to hear of while MPI waited for the other rank.</summary>
-    public static int HearSignal()
+    /// <param name="mark">A file that the other rank waits for.</param>
+    public static int HearSignal(string mark)
     {
         if ((Environment.GetEnvironmentVariable("PMI_RANK") ?? Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_RANK")) != "0")
         {
-            Thread.Sleep(TimeSpan.FromSeconds(2));
+            if (!SpinWait.SpinUntil(() => File.Exists(mark), TestTime.Seconds(30)))
+                return 3;
             return Accompany();
         }
         Task<IRmaContext> opening = Task.Run(static () => new MpiProvider().Open());
-        Thread.Sleep(TimeSpan.FromSeconds(1));
-        bool isStarting = !opening.IsCompleted;
+        // MPI takes its signals while it is initialized, which its sockets or files follow.
+        if (!SpinWait.SpinUntil(static () => File.ReadLines("/proc/self/maps").Any(static l => l.Contains("/libmpi", StringComparison.Ordinal)), TestTime.Seconds(30)))
+            return 3;
         using ManualResetEventSlim heard = new();
         using var asked = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
         {
             context.Cancel = true;
             heard.Set();
         });
+        bool isStarting = !opening.IsCompleted;
+        File.WriteAllText(mark, "");
         using IRmaContext context = opening.GetAwaiter().GetResult();
         using (var kill = Process.Start("kill", ["-TERM", Environment.ProcessId.ToString(CultureInfo.InvariantCulture)]))
             kill.WaitForExit();

@@ -19,7 +19,7 @@ return args switch
     ["mpi", string port, .. string[] rest] => MpiRank.Run(int.Parse(port, CultureInfo.InvariantCulture), rest),
     ["mpi-open", string implementation, string seconds, .. string[] paths] => MpiRank.Open(implementation, seconds, paths),
     ["mpi-there"] => MpiRank.AskOnly(),
-    ["mpi-signal"] => MpiRank.HearSignal(),
+    ["mpi-signal", string mark] => MpiRank.HearSignal(mark),
     ["mpi-own", string level, string library, .. string[] rest] => MpiOwner.Run(int.Parse(level, CultureInfo.InvariantCulture), library, rest.Contains("close-later")),
     ["mpi-companion"] => MpiRank.Accompany(),
     ["mappings"] => MappingProbe.Run(),

@@ -26,7 +26,7 @@ internal static class OptionKeys
         .Choice<RmaAccess>(nameof(RmaMemoryPoolOptions.Access), (o, v) => o.Access = v)
         .Choice<RmaIsolation>(nameof(RmaMemoryPoolOptions.Isolation), (o, v) => o.Isolation = v)
         .Duration(nameof(RmaMemoryPoolOptions.RentTimeout), (o, v) => o.RentTimeout = v)
-        .Duration(nameof(RmaMemoryPoolOptions.DrainTimeout), (o, v) => o.DrainTimeout = v)
+        .LimitedDuration(nameof(RmaMemoryPoolOptions.DrainTimeout), TimeSpan.FromDays(1), (o, v) => o.DrainTimeout = v)
         .Choice<RmaLeakDetection>(nameof(RmaMemoryPoolOptions.LeakDetection), (o, v) => o.LeakDetection = v)
         .Flag(nameof(RmaMemoryPoolOptions.ClearOnReturn), (o, v) => o.ClearOnReturn = v)
         .Flag(nameof(RmaMemoryPoolOptions.PoisonOnReturn), (o, v) => o.PoisonOnReturn = v)

@@ -51,10 +51,10 @@ internal static class OptionValue
     }
 
     /// <summary>The right spelling of what may have been meant, in quotes; null where it can't be guessed.</summary>
-    public static string? Suggest(RmaOptionKind kind, string text) => kind switch
+    public static string? Suggest(RmaOptionKey key, string text) => key.Kind switch
     {
         RmaOptionKind.Size => ByteSize.Suggest(text),
-        RmaOptionKind.Duration => TimeText.Suggest(text),
+        RmaOptionKind.Duration => TimeText.Suggest(text, key.LongestTime, key.HasNever),
         _ => null,
     };
 

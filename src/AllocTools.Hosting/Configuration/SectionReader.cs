@@ -102,28 +102,28 @@ internal sealed class SectionReader
                 if (IsSection(section, "an object of names and texts"))
                 {
                     foreach (IConfigurationSection entry in section.GetChildren())
-                        ReadValue(entry, RmaOptionKind.Text, []);
+                        ReadValue(entry, key, RmaOptionKind.Text);
                 }
                 break;
             default:
-                ReadValue(section, key.Kind, key.Choices);
+                ReadValue(section, key, key.Kind);
                 break;
         }
     }
 
-    private void ReadValue(IConfigurationSection section, RmaOptionKind kind, IReadOnlyList<string> choices)
+    private void ReadValue(IConfigurationSection section, RmaOptionKey key, RmaOptionKind kind)
     {
         bool isOne = section.Value is not null || !section.GetChildren().Any();
         // null in JSON, or an empty environment variable: the default.
         if (isOne && string.IsNullOrEmpty(section.Value))
             return;
-        bool isRead = OptionValue.TryRead(kind, choices, section.Value ?? "", out string normal, out string expected);
+        bool isRead = OptionValue.TryRead(kind, key.Choices, section.Value ?? "", out string normal, out string expected);
         if (!isOne)
             _failures.Add($"{section.Path} is an object or a list; it must be {expected}.");
         else if (isRead)
             _values[section.Path[(_root.Length + 1)..]] = normal;
         else
-            _failures.Add($"{section.Path} is '{section.Value}'; it must be {expected}.{DidYouMean(OptionValue.Suggest(kind, section.Value!))}");
+            _failures.Add($"{section.Path} is '{section.Value}'; it must be {expected}.{DidYouMean(OptionValue.Suggest(key, section.Value!))}");
     }
 
     /// <param name="section">The section.</param>

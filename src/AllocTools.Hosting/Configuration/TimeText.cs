@@ -16,13 +16,16 @@ internal static class TimeText
 
     /// <summary>
     /// Reads <c>hh:mm:ss.fff</c>, a number with a unit, or <c>never</c>, which is <see cref="Timeout.InfiniteTimeSpan"/>.
-    /// A number alone is none: the framework reads it as days, which nobody means.
+    /// A number alone is none, but for 0: the framework reads it as days, which nobody means.
     /// </summary>
     public static bool TryParse(string text, out TimeSpan time)
     {
         ReadOnlySpan<char> rest = text.AsSpan().Trim();
         if (rest.Contains(':'))
             return TimeSpan.TryParse(rest, CultureInfo.InvariantCulture, out time);
+        time = TimeSpan.Zero;
+        if (rest is "0")
+            return true;
         time = Timeout.InfiniteTimeSpan;
         if (rest.Equals("never", StringComparison.OrdinalIgnoreCase) || rest.Equals("infinite", StringComparison.OrdinalIgnoreCase))
             return true;
@@ -35,11 +38,14 @@ internal static class TimeText
     }
 
     /// <summary>The right spelling of what may have been meant; null where it can't be guessed.</summary>
-    public static string? Suggest(string text)
+    /// <param name="text">What stands there.</param>
+    /// <param name="most">The longest time that is right.</param>
+    /// <param name="hasNever">"never" is right, too.</param>
+    public static string? Suggest(string text, TimeSpan most, bool hasNever)
     {
         if (text.Trim() is "-1" or "none" or "unlimited" or "no limit" or "forever")
-            return "\"never\"";
-        return TryMultiply(text, TimeSpan.TicksPerSecond, out _) ? $"\"{text.Trim()}s\"" : null;
+            return hasNever ? "\"never\"" : null;
+        return TryMultiply(text, TimeSpan.TicksPerSecond, out TimeSpan time) && time <= most ? $"\"{text.Trim()}s\"" : null;
     }
 
     private static bool TryMultiply(ReadOnlySpan<char> number, long ticks, out TimeSpan time)

@@ -14,7 +14,7 @@ internal static partial class Log
     [LoggerMessage(72, LogLevel.Debug, "MPI's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
     public static partial void MpiSettingKept(ILogger logger, string name, string value);
 
-    [LoggerMessage(73, LogLevel.Warning, "MPI is not finalized: {Why}. The process ends without it, and mpirun may end the other ranks.")]
+    [LoggerMessage(73, LogLevel.Error, "MPI is not finalized: {Why}. The process ends without it, and mpirun may end the other ranks.")]
     public static partial void MpiNotFinalized(ILogger logger, string why);
 
     [LoggerMessage(74, LogLevel.Error, "MPI failed at what belongs to no open endpoint, and goes on: {Error}")]

@@ -36,8 +36,8 @@ internal static partial class Log
     [LoggerMessage(10, LogLevel.Debug, "libfabric's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
     public static partial void LibfabricSettingKept(ILogger logger, string name, string value);
 
-    [LoggerMessage(11, LogLevel.Error, "A call into provider '{Provider}' has not returned for {Milliseconds} ms: it is opening a connection, the machine is busy, or (shm) a peer that was killed has left a lock behind. Operations time out without it.")]
-    public static partial void ProgressStuck(ILogger logger, string provider, double milliseconds);
+    [LoggerMessage(11, LogLevel.Error, "A call into provider '{Provider}' has not returned for {Milliseconds} ms: {Reasons}, or the machine is busy. Operations time out without it.")]
+    public static partial void ProgressStuck(ILogger logger, string provider, double milliseconds, string reasons);
 
     [LoggerMessage(12, LogLevel.Error, "An endpoint of provider '{Provider}' can't be closed: a call into it does not return. Its buffers and native objects stay as they are until it does.")]
     public static partial void EndpointStuck(ILogger logger, string provider);

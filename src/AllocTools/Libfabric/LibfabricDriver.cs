@@ -251,6 +251,8 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
 
     public override string TextOf(int error) => _context.Library.StrError(error);
 
+    public override string ExplainStuckCall() => _isShared ? "a peer that was killed has left a lock behind" : base.ExplainStuckCall();
+
     public override string? ExplainTimeout(RmaDriverOperation operation, bool wasPosted) =>
         wasPosted ? _lanes.ExplainTimeout(operation) : LibfabricPoster.ExplainTimeout(operation);
 

@@ -89,18 +89,20 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         }
     }
 
-    /// <returns>False: it is just being detached.</returns>
+    /// <returns>False: it is just being detached, or was.</returns>
     private bool TryShare(Range attached, Range own)
     {
-        if (own.Address < attached.Address || own.Address + own.Length > attached.Address + attached.Length)
-            throw Overlapping(attached, own.Length);
         lock (_gate)
         {
             if (attached.Change is not null || !_ranges.Contains(attached))
                 return false;
-            attached.Users++;
-            return true;
+            if (own.Address >= attached.Address && own.Address + own.Length <= attached.Address + attached.Length)
+            {
+                attached.Users++;
+                return true;
+            }
         }
+        throw Overlapping(attached, own.Length);
     }
 
     /// <returns>What a peer passes as the address of the first byte.</returns>

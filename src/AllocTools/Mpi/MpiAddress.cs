@@ -21,6 +21,9 @@ internal sealed class MpiAddress(MpiJob job, string provider)
         return address;
     }
 
+    /// <summary>The endpoint's random number: an endpoint that is opened later may get the same <see cref="MpiPlace"/>.</summary>
+    public static ulong IdentityOf(ReadOnlySpan<byte> address) => BinaryPrimitives.ReadUInt64LittleEndian(address[24..]);
+
     /// <exception cref="RmaProviderException">The address is of another job, or of another provider.</exception>
     public MpiPlace Parse(ReadOnlySpan<byte> address)
     {
@@ -30,8 +33,10 @@ internal sealed class MpiAddress(MpiJob job, string provider)
             throw Unfit(address, "it is of another MPI job. Both sides need the same provider, and must be started by one mpirun");
         int rank = BinaryPrimitives.ReadInt32LittleEndian(address[16..]);
         int number = BinaryPrimitives.ReadInt32LittleEndian(address[20..]);
-        if (rank < 0 || rank >= job.Size || number < 0 || number > job.Router.HighestNumber)
-            throw Unfit(address, $"it names endpoint {number} of rank {rank}, and the job has {job.Size} ranks. Both sides need the same provider; pass the peer endpoint's Address as it is");
+        if (rank < 0 || rank >= job.Size)
+            throw Unfit(address, $"it names rank {rank}, and the job has {job.Size}. Both sides need the same provider; pass the peer endpoint's Address as it is");
+        if (number < 0 || number > job.Router.HighestNumber)
+            throw Unfit(address, $"it names endpoint {number} of its rank, and {job.Router.HighestNumber} is the highest number. Both sides need the same provider; pass the peer endpoint's Address as it is");
         return new MpiPlace(rank, number);
     }
 

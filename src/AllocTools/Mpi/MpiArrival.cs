@@ -16,7 +16,7 @@ internal enum MpiKind
 /// <summary>What drivers say to each other.</summary>
 internal enum MpiWord
 {
-    /// <summary>Messages of this sender are counted from here on.</summary>
+    /// <summary>Messages of this sender are counted from here on, and are for the endpoint whose random number this has.</summary>
     Hello = 0,
 
     /// <summary>The sender takes a message back, by its number, where no receive has taken it.</summary>

@@ -46,13 +46,13 @@ internal sealed class MpiContext : RmaContext
         ArgumentOutOfRangeException.ThrowIfZero(address);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         ThrowIfClosed();
-        return new MpiRegistration(Description, _job.Memory.Attach(address, length), address, length);
+        return new MpiRegistration(this, _job.Memory.Attach(address, length), address, length);
     }
 
     public override void Deregister(IRmaRegistration registration)
     {
-        if (registration is not MpiRegistration own)
-            throw new ArgumentException("The registration was not made by this provider.", nameof(registration));
+        if (registration is not MpiRegistration own || own.Context != this || !own.TryEnd())
+            throw new ArgumentException("The registration was not made by this context, or was undone before.", nameof(registration));
         _job.Memory.Detach(own.Range);
     }
 
@@ -74,15 +74,23 @@ internal sealed class MpiContext : RmaContext
     protected override void Close() => _job.Close();
 
     /// <summary>Memory that is attached.</summary>
-    private sealed class MpiRegistration(TransportDescription transport, AttachedMemory.Range range, nint address, long length) : IRmaRegistration
+    private sealed class MpiRegistration(MpiContext context, AttachedMemory.Range range, nint address, long length) : IRmaRegistration
     {
+        private int _hasEnded;
+
+        public MpiContext Context => context;
+
         public AttachedMemory.Range Range => range;
+
+        /// <returns>False: it was ended before.</returns>
+        public bool TryEnd() => Interlocked.Exchange(ref _hasEnded, 1) == 0;
 
         // There are no keys; which memory it is, the address says.
         public RemoteMemory Describe(long offset, long partLength, RmaAccess access)
         {
+            ObjectDisposedException.ThrowIf(Volatile.Read(ref _hasEnded) != 0, this);
             RangeCheck.ThrowIfOutside(offset, partLength, length);
-            return new RemoteMemory((ulong)(range.RemoteAddress + (address - range.Address)) + (ulong)offset, partLength, key: 0, access).Of(transport);
+            return new RemoteMemory((ulong)(range.RemoteAddress + (address - range.Address)) + (ulong)offset, partLength, key: 0, access).Of(context.Description);
         }
     }
 }

@@ -29,23 +29,28 @@ internal sealed unsafe partial class MpiDriver
         }
         finally
         {
-            _depth--;
+            LeaveTurn();
         }
     }
 
     private int Send(RmaDriverOperation operation)
     {
         var peer = (MpiPeer)operation.Peer!;
-        if (!peer.Flow.HasGreeted)
-        {
-            int refusal = _job.Router.Say(MpiWord.Hello, 0, _number, peer.Place);
-            if (refusal != MpiConstants.MPI_SUCCESS)
-                return refusal;
-            peer.Flow.HasGreeted = true;
-        }
-        int error = Send(operation.Index, (void*)operation.Address, (int)operation.Length, MpiKind.Message, peer);
+        int error = Greet(peer);
+        if (error == MpiConstants.MPI_SUCCESS)
+            error = Send(operation.Index, (void*)operation.Address, (int)operation.Length, MpiKind.Message, peer);
         if (error == MpiConstants.MPI_SUCCESS)
             _operations[operation.Index] = new MpiOperation { Stage = MpiStage.Send, Peer = peer, Length = operation.Length, Number = ++peer.Flow.Sent };
+        return error;
+    }
+
+    /// <summary>Says once for which endpoint messages are, before the first one.</summary>
+    private int Greet(MpiPeer peer)
+    {
+        if (peer.Flow.HasGreeted)
+            return MpiConstants.MPI_SUCCESS;
+        int error = _job.Router.Say(MpiWord.Hello, MpiAddress.IdentityOf(peer.Flow.To), _number, peer.Place);
+        peer.Flow.HasGreeted = error == MpiConstants.MPI_SUCCESS;
         return error;
     }
 

@@ -20,7 +20,7 @@ internal sealed unsafe partial class MpiDriver
             return false;
         // A report may post, and that may end others, which the next turn reports.
         for (int left = _ended.Count; left > 0 && _ended.TryDequeue(out (int Index, int Error) ended); left--)
-            completions.Fail(ended.Index, ended.Error, "");
+            Fail(completions, ended.Index, ended.Error);
         return true;
     }
 
@@ -45,7 +45,7 @@ internal sealed unsafe partial class MpiDriver
     {
         ulong number;
         nint message = arrival.Message;
-        // It is short, and there.
+        // It has 8 bytes, and they are there: MPI_Mrecv does not wait.
         _job.Check(_library.Calls.MPI_Mrecv(&number, sizeof(ulong), _library.Byte, &message, (void*)_library.Constants.MPI_STATUS_IGNORE), "MPI_Mrecv");
         completions.Notify(number, _peers.GetValueOrDefault(arrival.From));
     }
@@ -92,18 +92,16 @@ internal sealed unsafe partial class MpiDriver
     private void Lose(RmaDriverCompletions completions, MpiPlace place)
     {
         if (_peers.TryGetValue(place, out MpiPeer? peer))
-        {
-            peer.Flow.IsGone = true;
             ReportLost(peer, ClosedReason, MpiErrors.ConnectionReset);
-        }
         // Only now its messages are dropped, and done.
         int error = _job.Router.Say(MpiWord.GoneSeen, 0, _number, place);
         for (int index = 0; index < _operations.Length; index++)
         {
             ref MpiOperation operation = ref _operations[index];
-            if (operation.Stage != MpiStage.Send || operation.Peer!.Place != place)
+            if (operation.Stage is not (MpiStage.Send or MpiStage.Notification) || operation.Peer!.Place != place)
                 continue;
-            operation.Peer.Flow.IsGone = true;
+            // Of the operation and not of the peer, which may be inserted again before MPI is done with this.
+            operation.IsLost = true;
             if (operation.Recall == MpiRecall.AskedAndDone)
                 EndSend(completions, index, MpiConstants.MPI_SUCCESS);
         }
@@ -161,7 +159,7 @@ internal sealed unsafe partial class MpiDriver
         ref MpiOperation operation = ref _operations[index];
         if (error != MpiConstants.MPI_SUCCESS)
             Fail(completions, index, MpiErrors.CodeOf(_library, error));
-        else if (operation.Peer!.Flow.IsGone)
+        else if (operation.IsLost)
             Fail(completions, index, MpiErrors.ConnectionReset);
         else if (operation.Recall == MpiRecall.Asked)
             operation.Recall = MpiRecall.AskedAndDone;
@@ -205,7 +203,8 @@ internal sealed unsafe partial class MpiDriver
         ref MpiOperation operation = ref _operations[index];
         operation.Stage = MpiStage.Notification;
         _numbers[index] = number;
-        return Send(index, &_numbers[index], sizeof(ulong), MpiKind.Notification, operation.Peer!);
+        int error = Greet(operation.Peer!);
+        return error != MpiConstants.MPI_SUCCESS ? error : Send(index, &_numbers[index], sizeof(ulong), MpiKind.Notification, operation.Peer!);
     }
 
     /// <summary>Reports one; its object may be another operation's when this returns.</summary>

@@ -47,6 +47,8 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     private readonly ConcurrentDictionary<MpiPlace, MpiPeer> _peers = new();
     private readonly ConcurrentDictionary<MpiPlace, MpiFlow> _flows = new();
     private readonly ConcurrentQueue<MpiArrival> _arrived = new();
+    // Who has greeted this endpoint, and no earlier one of its number. Used inside the router.
+    private readonly HashSet<MpiPlace> _senders = [];
     // A report may throw, or post: what is taken out of these was reported.
     private readonly Queue<int> _written = new();
     private readonly Queue<int> _flushing = new();
@@ -107,7 +109,6 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     protected internal override void OnPeerInserted(RmaDriverPeer peer)
     {
         var own = (MpiPeer)peer;
-        own.Flow.IsGone = false;
         _peers[own.Place] = own;
     }
 
@@ -133,7 +134,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         }
         finally
         {
-            _depth--;
+            LeaveTurn();
         }
     }
 
@@ -148,15 +149,15 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
             {
                 End(operation.Index, Canceled);
             }
-            else if (own.Stage == MpiStage.Send && own.Recall == MpiRecall.None && !own.Peer!.Flow.IsGone)
+            else if (own.Stage == MpiStage.Send && own.Recall == MpiRecall.None && !own.IsLost)
             {
-                if (_job.Router.Say(MpiWord.Recall, own.Number, _number, own.Peer.Place) == MpiConstants.MPI_SUCCESS)
+                if (_job.Router.Say(MpiWord.Recall, own.Number, _number, own.Peer!.Place) == MpiConstants.MPI_SUCCESS)
                     own.Recall = MpiRecall.Asked;
             }
         }
         finally
         {
-            _depth--;
+            LeaveTurn();
         }
     }
 
@@ -169,12 +170,18 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     public override string? ExplainTimeout(RmaDriverOperation operation, bool wasPosted) =>
         wasPosted && operation.Kind == RmaOperationKind.Send ? "the peer has posted no receive for it, or makes no progress. " : null;
 
+    public override string ExplainStuckCall() => _library.IsOpenMpi
+        ? "a flush waits for a rank that is stopped, or whose network does not answer"
+        : "a flush waits for a rank that is stopped, or that has been in no call into MPI for so long";
+
     public override bool Close(bool isRecalled)
     {
         MpiLeftover? leftover = null;
-        if (!isRecalled && (_requests.Count > 0 || _written.Count > 0 || _flushing.Count > 0))
+        // Writes that MPI has called done, and that no turn has come to, are not flushed either.
+        int[] read = [.. _done.Take(_read.._found).Where(i => _operations[i].Stage == MpiStage.Write)];
+        if (!isRecalled && (_requests.Count > 0 || _written.Count > 0 || _flushing.Count > 0 || read.Length > 0))
         {
-            int[] ranks = [.. _written.Concat(_flushing).Select(i => _operations[i].Peer!.Place.Rank).Distinct()];
+            int[] ranks = [.. _written.Concat(_flushing).Concat(read).Select(i => _operations[i].Peer!.Place.Rank).Distinct()];
             leftover = new MpiLeftover(_job, _requests, ranks, Free);
         }
         _job.Router.Remove(_number, TakeLeft, leftover);
@@ -198,10 +205,21 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     }
 
     /// <summary>Something has arrived. The caller is inside the router.</summary>
-    public void Take(in MpiArrival arrival)
+    /// <returns>False: it is a message for another endpoint, which had this number before and is closed.</returns>
+    public bool TryTake(in MpiArrival arrival)
     {
+        if (arrival.Kind != MpiKind.Word && !_senders.Contains(arrival.From))
+            return false;
+        if (arrival.Kind == MpiKind.Word && arrival.Word == MpiWord.Hello)
+        {
+            if (arrival.Number == MpiAddress.IdentityOf(_bytes))
+                _senders.Add(arrival.From);
+            else
+                _senders.Remove(arrival.From);
+        }
         _arrived.Enqueue(arrival);
         Wake();
+        return true;
     }
 
     private void Free()
@@ -240,6 +258,9 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         Volatile.Write(ref _depth, 0);
         return false;
     }
+
+    /// <summary>Those who wait for calls to come back see what this one has done.</summary>
+    private void LeaveTurn() => Volatile.Write(ref _depth, _depth - 1);
 
     /// <summary>What has arrived and was not received.</summary>
     private List<MpiArrival> TakeLeft()

@@ -12,14 +12,14 @@ internal sealed unsafe partial class MpiJob
     {
         _isEnding = true;
         Fence.Full();
-        if (!_started.IsCompletedSuccessfully)
-        {
-            Log.MpiNotFinalized(_logger, "it could not be started with all ranks");
-            return;
-        }
         if (!Router.WaitUntilLeft(LeaveTime))
         {
             Log.MpiNotFinalized(_logger, "a call into MPI has not come back");
+            return;
+        }
+        if (FindStartFailure() is { } failedStart)
+        {
+            Log.MpiNotFinalized(_logger, failedStart);
             return;
         }
         if (Volatile.Read(ref _exchanges) > 0)
@@ -61,19 +61,47 @@ internal sealed unsafe partial class MpiJob
     {
         _isEnding = true;
         Fence.Full();
-        if (!_started.IsCompletedSuccessfully)
-            return;
         try
         {
-            if (Router.WaitUntilLeft(LeaveTime) && Volatile.Read(ref _exchanges) == 0)
-                FreeAll();
-            else
+            bool hasLeft = Router.WaitUntilLeft(LeaveTime);
+            if (FindStartFailure() is { } failure)
+            {
+                Log.MpiFailedAside(_logger, failure);
+                return;
+            }
+            bool canFree = hasLeft && Volatile.Read(ref _exchanges) == 0;
+            if (!canFree)
                 Log.MpiFailedAside(_logger, "the application finalizes MPI while a call into MPI, or an exchange, has not come back.");
+            // What frees is collective: it is done by all ranks, or by none.
+            if (DoAllAgree(canFree))
+                FreeAll();
         }
-        catch (RmaProviderException e)
+        catch (Exception e)
         {
+            // Of whatever kind: the frames above are MPI's.
             Log.MpiFailedAside(_logger, e.Message);
         }
+    }
+
+    /// <summary>Why MPI was not started as far as this library needs it; null where it was. No call into MPI is running.</summary>
+    private string? FindStartFailure()
+    {
+        Task.WaitAny([_started], LeaveTime);
+        return _started.IsCompletedSuccessfully ? null
+            : _started.Exception is { } failure ? $"its start has failed: {failure.InnerException!.Message.TrimEnd('.')}"
+            : "its start has not come back";
+    }
+
+    /// <summary>Each rank says whether it can go on; waits for all, as MPI_Finalize does.</summary>
+    private bool DoAllAgree(bool canGoOn)
+    {
+        byte own = canGoOn ? (byte)1 : (byte)0;
+        byte* all = stackalloc byte[Size];
+        nint request;
+        Check(Library.Calls.MPI_Iallgather(&own, 1, Library.Byte, all, 1, Library.Byte, _duplicate, &request), "MPI_Iallgather");
+        while (!IsDone(ref request, "MPI_Iallgather"))
+            Thread.Sleep(Pause);
+        return !new ReadOnlySpan<byte>(all, Size).Contains((byte)0);
     }
 
     /// <summary>What this library has of MPI. All ranks do so together.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
@@ -21,7 +22,9 @@ internal sealed unsafe partial class MpiJob
             throw new RmaProviderException(reason);
         }
         Library = library;
-        if (MpiResolver.FindStarter(NativeEnvironment.Get) is { } starter && starter.Implementation != library.Implementation)
+        // Open MPI sets variables of its own when it is initialized.
+        _starter = MpiResolver.FindStarter(NativeEnvironment.Get);
+        if (_starter is { } starter && starter.Implementation != library.Implementation)
             Log.MpiStarterDiffers(_logger, MpiResolver.NameOf(library.Implementation), starter.Mark, MpiResolver.NameOf(starter.Implementation));
     }
 
@@ -49,7 +52,21 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
+    /// <summary>The start is a call into MPI as any other: the end waits for it.</summary>
     private void Start()
+    {
+        Enter();
+        try
+        {
+            JoinAll();
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    private void JoinAll()
     {
         Initialize();
         Duplicate(ref _duplicate);
@@ -60,8 +77,7 @@ internal sealed unsafe partial class MpiJob
         (Rank, Size) = (rank, size);
         if (Library.Implementation == MpiImplementation.OpenMpi && size < FewestRanksOfOpenMpi)
         {
-            throw new RmaProviderException(
-                "Open MPI has no dynamic windows in a job of one rank: start the process with mpirun, with two ranks at least (mpirun -n 2), or use MPICH.");
+            throw new RmaProviderException($"Open MPI has no dynamic windows in a job of one rank: {HowToStart()}, or use MPICH.");
         }
         ulong number = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
         Check(Library.Calls.MPI_Bcast(&number, sizeof(ulong), Library.Byte, 0, _duplicate), "MPI_Bcast");
@@ -115,13 +131,22 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
+    /// <summary>Open MPI finds itself in a job of one rank.</summary>
+    private string HowToStart() => _starter is { Implementation: MpiImplementation.Mpich } starter
+        ? $"{starter.Mark} is set, as by the mpirun of MPICH, with which each process of Open MPI is a job of its own. Start the process with the mpirun of Open MPI, with two ranks at least (mpirun.openmpi -n 2, where both are installed)"
+        : "start the process with mpirun, with two ranks at least (mpirun -n 2)";
+
     /// <summary>Waits until each rank has come so far; in pauses, while MPI_Comm_dup would spin.</summary>
     private void Duplicate(ref nint communicator)
     {
+        // MPI writes to it when the request is done, so it is no field of an object, which may move. It is
+        // kept where the wait is given up, for MPI may write to it later.
+        var duplicate = (nint*)NativeMemory.AllocZeroed((nuint)sizeof(nint));
         nint request;
-        fixed (nint* duplicate = &communicator)
-            Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");
+        Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");
         WaitFor(request, "MPI_Comm_idup");
+        communicator = *duplicate;
+        NativeMemory.Free(duplicate);
         Check(Library.Calls.MPI_Comm_set_errhandler(communicator, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
     }
 
@@ -148,6 +173,11 @@ internal sealed unsafe partial class MpiJob
             "MPI_Win_create_dynamic",
             Library.Implementation == MpiImplementation.OpenMpi ? Advice : "");
         Check(Library.Calls.MPI_Win_set_errhandler(window, Library.ErrorsReturn), "MPI_Win_set_errhandler");
+        int* model = null;
+        int found;
+        Check(Library.Calls.MPI_Win_get_attr(window, Library.Constants.MPI_WIN_MODEL, &model, &found), "MPI_Win_get_attr");
+        if (found == 0 || model == null || *model != Library.Constants.MPI_WIN_UNIFIED)
+            throw new RmaProviderException("MPI can't be used: its windows are of the model MPI_WIN_SEPARATE on this system, where written bytes are not seen before a call of the target. MPI_WIN_UNIFIED is needed.");
         Check(Library.Calls.MPI_Win_lock_all(0, window), "MPI_Win_lock_all");
         _window = window;
     }

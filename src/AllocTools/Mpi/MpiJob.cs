@@ -31,6 +31,8 @@ internal sealed unsafe partial class MpiJob
     private readonly ILogger _logger;
     private readonly MpiThread _thread;
     private readonly Task _started;
+    private (MpiImplementation Implementation, string Mark)? _starter;
+    private int _isGuarded;
     private readonly TimeSpan _endTimeout;
     private nint _duplicate;
     private nint _exchange;
@@ -107,6 +109,9 @@ internal sealed unsafe partial class MpiJob
             InheritanceGuard.End();
             throw;
         }
+        // MPI opens sockets also after the last context is closed, until the process ends: one guard stays.
+        if (Interlocked.Exchange(ref job._isGuarded, 1) != 0)
+            InheritanceGuard.End();
         Interlocked.Increment(ref job._contexts);
         job.WakeThread();
         return job;
@@ -116,7 +121,6 @@ internal sealed unsafe partial class MpiJob
     public void Close()
     {
         Interlocked.Decrement(ref _contexts);
-        InheritanceGuard.End();
     }
 
     /// <summary>A thread is about to call MPI that is in no endpoint's turn. <see cref="Leave"/> follows.</summary>
@@ -160,10 +164,15 @@ internal sealed unsafe partial class MpiJob
             throw MpiErrors.Provider(Library, operation, error, advice);
     }
 
+    /// <exception cref="RmaProviderException">The process ends, or the application finalizes MPI.</exception>
     private void WaitFor(nint request, string operation)
     {
         while (!IsDone(ref request, operation))
+        {
+            if (_isEnding)
+                throw new RmaProviderException($"{operation} was given up: MPI is about to be finalized, or the process to end, and not all ranks have come to it.");
             Thread.Sleep(Pause);
+        }
     }
 
     /// <summary>A request is done. MPI_Test.</summary>

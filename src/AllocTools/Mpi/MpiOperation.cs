@@ -6,6 +6,9 @@ internal struct MpiOperation
     public MpiStage Stage;
     public MpiRecall Recall;
     public MpiPeer? Peer;
+
+    /// <summary>A message whose target has said that it is closed: it drops the message, which MPI then calls received.</summary>
+    public bool IsLost;
     public nint Address;
 
     /// <summary>Where a message goes that is longer than its receive.</summary>

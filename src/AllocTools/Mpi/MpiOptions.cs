@@ -25,11 +25,11 @@ public sealed class MpiOptions
 
     /// <summary>
     /// How long the end of the process waits for the end of the other ranks, since MPI is finalized by all together. After it the process ends
-    /// without, and mpirun ends the ranks that still run: where ranks end further apart in good order, have this longer.
-    /// Range: 1 ms to 24 h, or -1 ms for no limit. Default: 30 s.
+    /// without, and mpirun ends the ranks that still run, whatever they do. Set it where a rank that hangs must not keep the others, and all ranks
+    /// end within this time otherwise. Range: 1 ms to 24 h, or -1 ms for no limit, as is MPI's own rule. Default: no limit.
     /// </summary>
     [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]
-    public TimeSpan EndTimeout { get; set; } = TimeSpan.FromSeconds(30);
+    public TimeSpan EndTimeout { get; set; } = Timeout.InfiniteTimeSpan;
 
     /// <summary>
     /// Settings of MPI and of the libraries below it, by name, such as <c>OMPI_MCA_osc_rdma_max_attach</c> (<c>ompi_info --all</c>) or

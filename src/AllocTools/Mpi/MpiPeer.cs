@@ -21,7 +21,4 @@ internal sealed class MpiFlow(byte[] to)
 
     /// <summary>How many messages were sent to it.</summary>
     public ulong Sent { get; set; }
-
-    /// <summary>It has said that it is closed.</summary>
-    public volatile bool IsGone;
 }

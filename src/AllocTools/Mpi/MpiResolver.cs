@@ -73,7 +73,7 @@ internal static class MpiResolver
         else if (string.IsNullOrEmpty(path))
             reason = ExplainMissing(candidates, variable);
         else
-            reason = $"MPI could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}; {AdviceFor(candidates)}.";
+            reason = $"MPI could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}. Correct it; or leave it out, and {AdviceFor(candidates)}.";
         return null;
     }
 

@@ -137,7 +137,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         finally
         {
             Leave();
-            // Not inside: what they call may close endpoints.
+            // The lock is given back before, since what they call may close endpoints.
             ended?.ForEach(static l => l.ReportEnd());
         }
     }
@@ -186,10 +186,8 @@ internal sealed unsafe class MpiRouter(MpiJob job)
             arrival = Read(arrival);
         if (kind == MpiKind.Word && arrival.Word == MpiWord.GoneSeen)
             Drop(to, arrival.From);
-        else if (!_drivers.TryGetValue(to, out MpiDriver? driver))
+        else if (!_drivers.TryGetValue(to, out MpiDriver? driver) || !driver.TryTake(arrival))
             TakeForClosed(to, arrival);
-        else
-            driver.Take(arrival);
         return true;
     }
 
@@ -279,7 +277,15 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         return true;
     }
 
-    private void CountUnsettled() => Volatile.Write(ref _unsettled, _pending.Count + _strays.Count + _leftovers.Count);
+    private void CountUnsettled()
+    {
+        int count = _pending.Count + _strays.Count + _leftovers.Count;
+        bool isNew = _unsettled == 0 && count > 0;
+        Volatile.Write(ref _unsettled, count);
+        // The job's thread may wait without a limit, and callers that make progress may not come again.
+        if (isNew)
+            job.WakeThread();
+    }
 
     private sealed class Pending(nint request, nint bytes)
     {

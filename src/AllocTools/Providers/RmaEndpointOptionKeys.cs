@@ -21,7 +21,7 @@ public static class RmaEndpointOptionKeys
             .Integer(nameof(RmaEndpointOptions.MaxOutstanding), (o, v) => o.MaxOutstanding = v)
             .Size(nameof(RmaEndpointOptions.MaxMessageLength), (o, v) => o.MaxMessageLength = v)
             .Integer(nameof(RmaEndpointOptions.MaxNotifications), (o, v) => o.MaxNotifications = v)
-            .Duration(nameof(RmaEndpointOptions.SpinTime), (o, v) => o.SpinTime = v)
-            .Duration(nameof(RmaEndpointOptions.LongestPause), (o, v) => o.LongestPause = v);
+            .LimitedDuration(nameof(RmaEndpointOptions.SpinTime), TimeSpan.FromSeconds(1), (o, v) => o.SpinTime = v)
+            .LimitedDuration(nameof(RmaEndpointOptions.LongestPause), TimeSpan.FromSeconds(1), (o, v) => o.LongestPause = v);
     }
 }

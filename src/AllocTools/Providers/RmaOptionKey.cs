@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Validation;
 
 namespace AllocTools.Providers;
 
@@ -28,6 +29,14 @@ public sealed class RmaOptionKey
 
     /// <summary>What is below a section, or below each entry of a list; else empty.</summary>
     public IReadOnlyList<RmaOptionKey> Keys { get; internal init; } = [];
+
+    /// <summary>Of a time: the longest that a binder suggests where it can't read one. 24 hours, unless the key says less.</summary>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    public TimeSpan LongestTime { get; internal init; } = TimeSpan.FromMilliseconds(OptionTimeRangeAttribute.Day);
+
+    /// <summary>Of a time: <c>never</c> may be suggested.</summary>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    public bool HasNever { get; internal init; } = true;
 
     internal Action<object, string>? ValueSetter { get; init; }
 

@@ -41,6 +41,23 @@ public sealed class RmaOptionKeys<TOptions> : IReadOnlyList<RmaOptionKey>
     public RmaOptionKeys<TOptions> Duration(string name, Action<TOptions, TimeSpan> set) =>
         Value(name, RmaOptionKind.Duration, set, static text => TimeSpan.ParseExact(text, "c", CultureInfo.InvariantCulture));
 
+    /// <summary>A time without <c>never</c> and with a limit, so that no other is suggested where a text can't be read.</summary>
+    /// <param name="name">The key, which no other one is called whatever the case: the option's name.</param>
+    /// <param name="longest">The longest time that is right. The options' validator checks it.</param>
+    /// <param name="set">Sets the option.</param>
+    /// <returns>These keys.</returns>
+    /// <exception cref="ArgumentException">The name is empty, has a colon, or is another key's.</exception>
+    public RmaOptionKeys<TOptions> LimitedDuration(string name, TimeSpan longest, Action<TOptions, TimeSpan> set)
+    {
+        ArgumentNullException.ThrowIfNull(set);
+        return Add(name, new RmaOptionKey(name, RmaOptionKind.Duration)
+        {
+            LongestTime = longest,
+            HasNever = false,
+            ValueSetter = (options, text) => set((TOptions)options, TimeSpan.ParseExact(text, "c", CultureInfo.InvariantCulture)),
+        });
+    }
+
     /// <summary><c>true</c> or <c>false</c>.</summary>
     /// <inheritdoc cref="Integer"/>
     public RmaOptionKeys<TOptions> Flag(string name, Action<TOptions, bool> set) => Value(name, RmaOptionKind.Flag, set, bool.Parse);

@@ -57,6 +57,7 @@ internal static class KeyReference
     {
         (_, null) or (RmaOptionKind.Section or RmaOptionKind.List or RmaOptionKind.Map, _) => null,
         (RmaOptionKind.Size, long bytes) => SizeText.Of(bytes),
+        (RmaOptionKind.Duration, TimeSpan time) when time == Timeout.InfiniteTimeSpan => "never",
         (RmaOptionKind.Flag, bool flag) => flag ? "true" : "false",
         _ => Convert.ToString(value, CultureInfo.InvariantCulture),
     };

@@ -11,7 +11,7 @@ namespace AllocTools.Hosting.Tests.Reference;
 internal static class SchemaWriter
 {
     private const string SizePattern = @"^\s*\d+\s*([KMGTkmgt][Ii])?[Bb]?\s*$";
-    private const string TimePattern = @"^\s*(-?(\d+\.)?\d{1,2}:\d{1,2}(:\d{1,2}(\.\d{1,7})?)?|\d+(\.\d+)?\s*(us|µs|ms|s|m|min|h|d)|[Nn]ever|[Ii]nfinite)\s*$";
+    private const string TimePattern = @"^\s*(-?(\d+\.)?\d{1,2}:\d{1,2}(:\d{1,2}(\.\d{1,7})?)?|0|\d+(\.\d+)?\s*(us|µs|ms|s|m|min|h|d)|[Nn]ever|[Ii]nfinite)\s*$";
 
     private static readonly JsonSerializerOptions Format = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 

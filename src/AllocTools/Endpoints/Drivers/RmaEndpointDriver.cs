@@ -155,6 +155,9 @@ public abstract class RmaEndpointDriver
     /// <returns>A sentence, such as "the peer has no receive posted. "; or null.</returns>
     public virtual string? ExplainTimeout(RmaDriverOperation operation, bool wasPosted) => null;
 
+    /// <summary>What a call into the transport that does not return may wait for, for the log: a clause such as "it waits for a peer that is stopped". Any thread may call this, while such a call runs.</summary>
+    public virtual string ExplainStuckCall() => "it is opening a connection";
+
     /// <summary>Closes the transport's endpoint, after the last of all other calls. Must not throw.</summary>
     /// <param name="isRecalled">All operations have come back.</param>
     /// <returns>True where the transport touches no memory of any operation any more; else their buffers stay held.</returns>

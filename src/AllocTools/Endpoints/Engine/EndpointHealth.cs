@@ -10,6 +10,7 @@ internal sealed class EndpointHealth
     private readonly ConcurrentDictionary<object, string> _hindrances = new();
     private RmaException? _failure;
     private int _stuckEndpoints;
+    private volatile string _stuckReasons = "";
 
     public EndpointHealth(string provider, ILogger logger, TimeProvider time)
     {
@@ -35,7 +36,7 @@ internal sealed class EndpointHealth
 
     /// <summary>The first failure of an endpoint's progress, permanently; or that of one which is stuck, while it is.</summary>
     public RmaException? Failure => Volatile.Read(ref _failure)
-        ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Provider}' does not return; with shm a peer that was killed may have left a lock behind."));
+        ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Provider}' does not return: {_stuckReasons}, or the machine is busy."));
 
     public IReadOnlyCollection<string> Hindrances => [.. _hindrances.Values];
 
@@ -59,5 +60,12 @@ internal sealed class EndpointHealth
     }
 
     /// <summary>A call of an endpoint into the transport does not return, or has returned after all.</summary>
-    public void ReportStuck(bool isStuck) => Interlocked.Add(ref _stuckEndpoints, isStuck ? 1 : -1);
+    public void ReportStuck(string reasons)
+    {
+        _stuckReasons = reasons;
+        Interlocked.Increment(ref _stuckEndpoints);
+    }
+
+    /// <summary>The call has returned.</summary>
+    public void ReportReturned() => Interlocked.Decrement(ref _stuckEndpoints);
 }

@@ -186,8 +186,9 @@ internal sealed class EndpointProgress
             }
             return true;
         }
-        catch (RmaException e)
+        catch (Exception e)
         {
+            // Of whatever kind: the endpoint's objects are closed all the same.
             Log.ProgressFailed(_health.Logger, _health.Provider, e);
             return false;
         }

@@ -79,7 +79,7 @@ internal sealed class ProgressLoop : IDisposable
         _time = health.Time;
         _canWaitForCompletions = driver.WaitDescriptor >= 0;
         _waker = driver.CreateWaker() ?? (DescriptorWait.IsSupported ? new DescriptorWaker(driver.WaitDescriptor) : new EventWaker());
-        _watch = new StuckTurnWatch(progress, health);
+        _watch = new StuckTurnWatch(progress, health, driver.ExplainStuckCall);
         _thread = new Thread(Run) { IsBackground = true, Name = "AllocTools progress" };
         _thread.UnsafeStart();
     }

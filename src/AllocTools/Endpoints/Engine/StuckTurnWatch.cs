@@ -25,6 +25,7 @@ internal sealed class StuckTurnWatch : IDisposable
 
     private readonly EndpointProgress _progress;
     private readonly EndpointHealth _health;
+    private readonly Func<string> _explain;
     private readonly Lock _gate = new();
     private bool _ended;
     private long _turn = ProgressTurn.Nobody;
@@ -32,8 +33,12 @@ internal sealed class StuckTurnWatch : IDisposable
     private int _looks;
     private int _said;
 
-    public StuckTurnWatch(EndpointProgress progress, EndpointHealth health)
+    /// <param name="progress">The endpoint's progress.</param>
+    /// <param name="health">Where it is reported.</param>
+    /// <param name="explain">Says what a call that does not return may wait for.</param>
+    public StuckTurnWatch(EndpointProgress progress, EndpointHealth health, Func<string> explain)
     {
+        _explain = explain;
         _progress = progress;
         _health = health;
         health.StuckTurns.Add(this);
@@ -54,7 +59,7 @@ internal sealed class StuckTurnWatch : IDisposable
     public void Settle()
     {
         if (Interlocked.Exchange(ref _said, 0) == 1)
-            _health.ReportStuck(isStuck: false);
+            _health.ReportReturned();
     }
 
     /// <returns>Somebody has the turn, which may be stuck.</returns>
@@ -71,11 +76,12 @@ internal sealed class StuckTurnWatch : IDisposable
                 return _turn != ProgressTurn.Nobody;
             if (_looks >= LooksToReport && Interlocked.Exchange(ref _said, 1) == 0)
             {
-                _health.ReportStuck(isStuck: true);
+                string reasons = _explain();
+                _health.ReportStuck(reasons);
                 if (_progress.IsContinuing)
                     Log.ContinuationStuck(_health.Logger, _health.Provider, Limit.TotalMilliseconds);
                 else
-                    Log.ProgressStuck(_health.Logger, _health.Provider, Limit.TotalMilliseconds);
+                    Log.ProgressStuck(_health.Logger, _health.Provider, Limit.TotalMilliseconds, reasons);
             }
             _progress.EndOverdueWithoutTurn();
             return true;

@@ -10,7 +10,7 @@ internal static unsafe class FinalizeHook
 
     /// <summary>Sets it, once a process.</summary>
     /// <param name="library">MPI, which is initialized.</param>
-    /// <param name="onFinalize">Called by the thread that finalizes MPI. It must not throw.</param>
+    /// <param name="onFinalize">Called by the thread that finalizes MPI. It must not throw: native frames are above it.</param>
     /// <returns>MPI's result.</returns>
     public static int Set(MpiLibrary library, Action onFinalize)
     {

@@ -30,6 +30,10 @@ internal sealed record MpiConstants
 
     public required int MPI_TAG_UB { get; init; }
 
+    public required int MPI_WIN_MODEL { get; init; }
+
+    public required int MPI_WIN_UNIFIED { get; init; }
+
     public required int MPI_MAX_ERROR_STRING { get; init; }
 
     public required int MPI_MAX_LIBRARY_VERSION_STRING { get; init; }
@@ -60,6 +64,8 @@ internal sealed record MpiConstants
         MPI_STATUS_IGNORE = 0,
         MPI_ANY_SOURCE = -1,
         MPI_TAG_UB = 0,
+        MPI_WIN_MODEL = 11,
+        MPI_WIN_UNIFIED = 0,
         MPI_MAX_ERROR_STRING = 256,
         MPI_MAX_LIBRARY_VERSION_STRING = 256,
         MPI_ERR_RMA_ATTACH = 69,
@@ -88,6 +94,8 @@ internal sealed record MpiConstants
         MPI_STATUS_IGNORE = 1,
         MPI_ANY_SOURCE = -2,
         MPI_TAG_UB = 0x64400001,
+        MPI_WIN_MODEL = 0x66000009,
+        MPI_WIN_UNIFIED = 2,
         MPI_MAX_ERROR_STRING = 512,
         MPI_MAX_LIBRARY_VERSION_STRING = 8192,
         MPI_ERR_RMA_ATTACH = 56,

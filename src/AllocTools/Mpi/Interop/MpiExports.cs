@@ -28,6 +28,7 @@ internal unsafe struct MpiExports
     public delegate* unmanaged[Cdecl]<nint, nint, nint*, int> MPI_Win_create_dynamic;
     public delegate* unmanaged[Cdecl]<nint*, int> MPI_Win_free;
     public delegate* unmanaged[Cdecl]<nint, nint, int> MPI_Win_set_errhandler;
+    public delegate* unmanaged[Cdecl]<nint, int, void*, int*, int> MPI_Win_get_attr;
     public delegate* unmanaged[Cdecl]<int, nint, int> MPI_Win_lock_all;
     public delegate* unmanaged[Cdecl]<nint, int> MPI_Win_unlock_all;
     public delegate* unmanaged[Cdecl]<nint, void*, nint, int> MPI_Win_attach;

@@ -178,6 +178,7 @@ internal sealed unsafe class MpiLibrary
             MPI_Win_create_dynamic = (delegate* unmanaged[Cdecl]<nint, nint, nint*, int>)Find(nameof(MpiExports.MPI_Win_create_dynamic)),
             MPI_Win_free = (delegate* unmanaged[Cdecl]<nint*, int>)Find(nameof(MpiExports.MPI_Win_free)),
             MPI_Win_set_errhandler = (delegate* unmanaged[Cdecl]<nint, nint, int>)Find(nameof(MpiExports.MPI_Win_set_errhandler)),
+            MPI_Win_get_attr = (delegate* unmanaged[Cdecl]<nint, int, void*, int*, int>)Find(nameof(MpiExports.MPI_Win_get_attr)),
             MPI_Win_lock_all = (delegate* unmanaged[Cdecl]<int, nint, int>)Find(nameof(MpiExports.MPI_Win_lock_all)),
             MPI_Win_unlock_all = (delegate* unmanaged[Cdecl]<nint, int>)Find(nameof(MpiExports.MPI_Win_unlock_all)),
             MPI_Win_attach = (delegate* unmanaged[Cdecl]<nint, void*, nint, int>)Find(nameof(MpiExports.MPI_Win_attach)),
