@@ -207,6 +207,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
                 CloseLeaving();
         }
         while ((busy.Count > 0 || _hasLeaving || Volatile.Read(ref _closing) > 0) && Stopwatch.GetElapsedTime(start) < CloseTime);
+        FlushWorker(start);
         lock (_connectionsGate)
             connections = [.. _allConnections];
         foreach (UcxConnection connection in connections)
@@ -224,6 +225,34 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             connection.Free();
         NativeMemory.Free(_mailbox);
         return isDone;
+    }
+
+    /// <summary>
+    /// Waits, while there is time, for what UCX itself has to send. A peer that connects makes a connection of which no one here knows, and
+    /// UCX 1.13.1 aborts the process where the answer to it is still queued when the worker is destroyed (ucp_request.c:684, "got REP message").
+    /// </summary>
+    private void FlushWorker(long start)
+    {
+        ucp_request_param none = default;
+        void* flush;
+        using (new UcxCall(_calls))
+            flush = _context.Library.Exports.ucp_worker_flush_nbx(_worker, &none);
+        if (flush == null || UcxLibrary.IsError(flush))
+            return;
+        SpinWait spin = default;
+        while (IsUnderWay(flush) && Stopwatch.GetElapsedTime(start) < CloseTime)
+        {
+            if (Progress() == 0)
+                spin.SpinOnce();
+        }
+        using (new UcxCall(_calls))
+            _context.Library.Exports.ucp_request_free(flush);
+    }
+
+    private bool IsUnderWay(void* request)
+    {
+        using (new UcxCall(_calls))
+            return _context.Library.Exports.ucp_request_check_status(request) == UcsStatus.UCS_INPROGRESS;
     }
 
     /// <summary>Writes are to be flushed by a turn, which no event brings about.</summary>

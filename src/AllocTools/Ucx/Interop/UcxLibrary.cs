@@ -187,6 +187,7 @@ internal unsafe struct UcxExports
     public delegate* unmanaged[Cdecl]<void*, int*, sbyte> ucp_worker_get_efd;
     public delegate* unmanaged[Cdecl]<void*, sbyte> ucp_worker_arm;
     public delegate* unmanaged[Cdecl]<void*, uint> ucp_worker_progress;
+    public delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*> ucp_worker_flush_nbx;
     public delegate* unmanaged[Cdecl]<void*, ucp_ep_params*, void**, sbyte> ucp_ep_create;
     public delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*> ucp_ep_close_nbx;
     public delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*> ucp_ep_flush_nbx;
@@ -197,6 +198,7 @@ internal unsafe struct UcxExports
     public delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, ucp_request_param*, void*> ucp_tag_send_nbx;
     public delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, ulong, ucp_request_param*, void*> ucp_tag_recv_nbx;
     public delegate* unmanaged[Cdecl]<void*, void*, void> ucp_request_cancel;
+    public delegate* unmanaged[Cdecl]<void*, sbyte> ucp_request_check_status;
     public delegate* unmanaged[Cdecl]<void*, void> ucp_request_free;
     public delegate* unmanaged[Cdecl]<sbyte, byte*> ucs_status_string;
 
@@ -228,6 +230,7 @@ internal unsafe struct UcxExports
         exports.ucp_worker_get_efd = (delegate* unmanaged[Cdecl]<void*, int*, sbyte>)Find(nameof(ucp_worker_get_efd));
         exports.ucp_worker_arm = (delegate* unmanaged[Cdecl]<void*, sbyte>)Find(nameof(ucp_worker_arm));
         exports.ucp_worker_progress = (delegate* unmanaged[Cdecl]<void*, uint>)Find(nameof(ucp_worker_progress));
+        exports.ucp_worker_flush_nbx = (delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*>)Find(nameof(ucp_worker_flush_nbx));
         exports.ucp_ep_create = (delegate* unmanaged[Cdecl]<void*, ucp_ep_params*, void**, sbyte>)Find(nameof(ucp_ep_create));
         exports.ucp_ep_close_nbx = (delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*>)Find(nameof(ucp_ep_close_nbx));
         exports.ucp_ep_flush_nbx = (delegate* unmanaged[Cdecl]<void*, ucp_request_param*, void*>)Find(nameof(ucp_ep_flush_nbx));
@@ -238,6 +241,7 @@ internal unsafe struct UcxExports
         exports.ucp_tag_send_nbx = (delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, ucp_request_param*, void*>)Find(nameof(ucp_tag_send_nbx));
         exports.ucp_tag_recv_nbx = (delegate* unmanaged[Cdecl]<void*, void*, nuint, ulong, ulong, ucp_request_param*, void*>)Find(nameof(ucp_tag_recv_nbx));
         exports.ucp_request_cancel = (delegate* unmanaged[Cdecl]<void*, void*, void>)Find(nameof(ucp_request_cancel));
+        exports.ucp_request_check_status = (delegate* unmanaged[Cdecl]<void*, sbyte>)Find(nameof(ucp_request_check_status));
         exports.ucp_request_free = (delegate* unmanaged[Cdecl]<void*, void>)Find(nameof(ucp_request_free));
         exports.ucs_status_string = (delegate* unmanaged[Cdecl]<sbyte, byte*>)Find(nameof(ucs_status_string));
         missing = lacks;
