@@ -43,15 +43,10 @@ internal sealed unsafe partial class MpiJob
 
     private void EndMpi()
     {
-        // Others may go on for long: looked at in pauses, while MPI itself would spin.
         nint barrier;
         Check(Library.Calls.MPI_Ibarrier(_duplicate, &barrier), "MPI_Ibarrier");
-        while (!IsDone(ref barrier, "MPI_Ibarrier"))
-        {
-            if (_hasGivenUp)
-                return;
-            Thread.Sleep(Pause);
-        }
+        if (!TryWaitFor(barrier, "MPI_Ibarrier", () => _hasGivenUp))
+            return;
         FreeAll();
         Check(Library.Calls.MPI_Finalize(), "MPI_Finalize");
     }
@@ -99,8 +94,7 @@ internal sealed unsafe partial class MpiJob
         byte* all = stackalloc byte[Size];
         nint request;
         Check(Library.Calls.MPI_Iallgather(&own, 1, Library.Byte, all, 1, Library.Byte, _duplicate, &request), "MPI_Iallgather");
-        while (!IsDone(ref request, "MPI_Iallgather"))
-            Thread.Sleep(Pause);
+        TryWaitFor(request, "MPI_Iallgather", static () => false);
         return !new ReadOnlySpan<byte>(all, Size).Contains((byte)0);
     }
 

@@ -136,7 +136,7 @@ internal sealed unsafe partial class MpiJob
         ? $"{starter.Mark} is set, as by the mpirun of MPICH, with which each process of Open MPI is a job of its own. Start the process with the mpirun of Open MPI, with two ranks at least (mpirun.openmpi -n 2, where both are installed)"
         : "start the process with mpirun, with two ranks at least (mpirun -n 2)";
 
-    /// <summary>Waits until each rank has come so far; in pauses, while MPI_Comm_dup would spin.</summary>
+    /// <summary>Waits until each rank has come so far.</summary>
     private void Duplicate(ref nint communicator)
     {
         // MPI writes to it when the request is done, so it is no field of an object, which may move. It is
@@ -144,7 +144,8 @@ internal sealed unsafe partial class MpiJob
         var duplicate = (nint*)NativeMemory.AllocZeroed((nuint)sizeof(nint));
         nint request;
         Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");
-        WaitFor(request, "MPI_Comm_idup");
+        if (!TryWaitFor(request, "MPI_Comm_idup", () => _isEnding))
+            throw new RmaProviderException("MPI_Comm_idup was given up: MPI is about to be finalized, or the process to end, and not all ranks have come to it.");
         communicator = *duplicate;
         NativeMemory.Free(duplicate);
         Check(Library.Calls.MPI_Comm_set_errhandler(communicator, Library.ErrorsReturn), "MPI_Comm_set_errhandler");

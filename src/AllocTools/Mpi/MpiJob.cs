@@ -164,15 +164,17 @@ internal sealed unsafe partial class MpiJob
             throw MpiErrors.Provider(Library, operation, error, advice);
     }
 
-    /// <exception cref="RmaProviderException">The process ends, or the application finalizes MPI.</exception>
-    private void WaitFor(nint request, string operation)
+    /// <summary>Waits for what all ranks do together, which may take long: it is looked at in pauses, while MPI itself would spin.</summary>
+    /// <returns>False: it was given up.</returns>
+    private bool TryWaitFor(nint request, string operation, Func<bool> mustGiveUp)
     {
         while (!IsDone(ref request, operation))
         {
-            if (_isEnding)
-                throw new RmaProviderException($"{operation} was given up: MPI is about to be finalized, or the process to end, and not all ranks have come to it.");
+            if (mustGiveUp())
+                return false;
             Thread.Sleep(Pause);
         }
+        return true;
     }
 
     /// <summary>A request is done. MPI_Test.</summary>

@@ -59,7 +59,8 @@ internal sealed class EndpointHealth
         ReportFailure(e as RmaException ?? new RmaException($"An endpoint of provider '{Provider}' failed at {what}: {e.Message}", innerException: e));
     }
 
-    /// <summary>A call of an endpoint into the transport does not return, or has returned after all.</summary>
+    /// <summary>A call of an endpoint into the transport does not return.</summary>
+    /// <param name="reasons">What it may wait for.</param>
     public void ReportStuck(string reasons)
     {
         _stuckReasons = reasons;
