@@ -113,10 +113,14 @@ public sealed class EndpointTests
         var notifications = new RmaNotification[16];
         for (int i = 0; i < 200; i++)
             RunAll();
-        long before = GC.GetAllocatedBytesForCurrentThread();
+        var allocations = new ThreadAllocations();
         for (int i = 0; i < 200; i++)
+        {
+            allocations.Begin();
             RunAll();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+            allocations.End();
+        }
+        allocations.AssertNone();
 
         void RunAll()
         {

@@ -1,4 +1,5 @@
 using AllocTools.HostMemory;
+using AllocTools.Testing;
 using AllocTools.Testing.Conformance;
 using Xunit;
 
@@ -52,22 +53,14 @@ public sealed class HostNotificationTests
         var completions = new RmaCompletion[1];
         var read = new RmaNotification[64];
         Write(10_000);
-        long allocated = 0;
-        int measured = 0;
+        var allocations = new ThreadAllocations();
         for (int i = 0; i < 100; i++)
         {
-            int collections = GC.CollectionCount(0);
-            long before = GC.GetAllocatedBytesForCurrentThread();
+            allocations.Begin();
             Write(100);
-            long after = GC.GetAllocatedBytesForCurrentThread();
-            // A collection, of other tests' garbage, counts what is left of this thread's allocation buffer as allocated.
-            if (GC.CollectionCount(0) != collections)
-                continue;
-            allocated += after - before;
-            measured++;
+            allocations.End();
         }
-        Assert.Equal(0, allocated);
-        Assert.NotEqual(0, measured);
+        allocations.AssertNone();
 
         void Write(int count)
         {
