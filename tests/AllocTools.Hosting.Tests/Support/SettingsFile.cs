@@ -15,9 +15,9 @@ internal sealed class SettingsFile : IDisposable
 
     private string Path => System.IO.Path.Combine(_folder.FullName, "appsettings.json");
 
-    public void Write(string json) => File.WriteAllText(Path, json);
+    public void Write(string json) => Write(Path, json);
 
-    public void WriteProduction(string json) => File.WriteAllText(System.IO.Path.Combine(_folder.FullName, OfProduction), json);
+    public void WriteProduction(string json) => Write(System.IO.Path.Combine(_folder.FullName, OfProduction), json);
 
     public void Delete() => File.Delete(Path);
 
@@ -26,6 +26,14 @@ internal sealed class SettingsFile : IDisposable
         HostApplicationBuilder builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = _folder.FullName, EnvironmentName = Environments.Production, Args = arguments });
         builder.Logging.ClearProviders().SetMinimumLevel(LogLevel.Trace).AddProvider(log);
         return builder;
+    }
+
+    /// <summary>At once: a host that looks while a file is being written finds a part of it, and reports that.</summary>
+    private static void Write(string path, string json)
+    {
+        string whole = path + ".new";
+        File.WriteAllText(whole, json);
+        File.Move(whole, path, overwrite: true);
     }
 
     public void Dispose() => _folder.Delete(recursive: true);
