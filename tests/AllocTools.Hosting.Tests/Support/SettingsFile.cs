@@ -28,13 +28,13 @@ internal sealed class SettingsFile : IDisposable
         return builder;
     }
 
-    /// <summary>At once: a host that looks while a file is being written finds a part of it, and reports that.</summary>
+    public void Dispose() => _folder.Delete(recursive: true);
+
+    /// <summary>The file is there whole at once: a host that reads one while it is being written reports the part as broken.</summary>
     private static void Write(string path, string json)
     {
         string whole = path + ".new";
         File.WriteAllText(whole, json);
         File.Move(whole, path, overwrite: true);
     }
-
-    public void Dispose() => _folder.Delete(recursive: true);
 }
