@@ -1,4 +1,5 @@
 using AllocTools.Benchmarks;
+using AllocTools.Benchmarks.Connections;
 using AllocTools.Benchmarks.Endpoints;
 using AllocTools.Benchmarks.Pairs;
 using BenchmarkDotNet.Running;
@@ -7,6 +8,8 @@ using BenchmarkDotNet.Running;
 if (args is [EndpointWorkload.Argument, .. string[] loop])
 {
     LoopArguments arguments = LoopArguments.Parse(loop);
+    if (ConnectionProcess.IsFor(arguments))
+        return await new ConnectionProcess(arguments).RunAsync();
     if (!SocketProcess.IsFor(arguments))
         return new LoopProcess(arguments).Run();
     using SocketProcess socket = new(arguments);

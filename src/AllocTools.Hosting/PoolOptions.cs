@@ -73,7 +73,7 @@ internal static class PoolOptions
         services.AddSingleton<IValidateOptions<TOptions>>(options);
     }
 
-    private static IConfigurationSection AllowsUnknownKeys(IConfigurationSection section) => section.GetSection(OptionKeys.AllowUnknownKeys);
+    internal static IConfigurationSection AllowsUnknownKeys(IConfigurationSection section) => section.GetSection(OptionKeys.AllowUnknownKeys);
 
     private static void AddRules<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
         IServiceCollection services, PoolRegistration registration, string path, IValidateOptions<TOptions>? rules)
@@ -92,12 +92,11 @@ internal static class PoolOptions
         }
     }
 
-    /// <summary>The keys below a section that begin the way to another pool's.</summary>
+    /// <summary>The keys below a section that begin the way to another pool's, or to one that is read elsewhere.</summary>
     private static IEnumerable<string> PoolsBelow(IServiceProvider services, IConfigurationSection section)
     {
         string start = section.Path + ConfigurationPath.KeyDelimiter;
-        return from pool in services.GetServices<PoolRegistration>()
-               let path = pool.Section?.Path ?? ""
+        return from path in services.GetServices<PoolRegistration>().Select(p => p.Section?.Path ?? "").Concat(services.GetServices<SectionOfOthers>().Select(s => s.Path))
                where path.StartsWith(start, StringComparison.OrdinalIgnoreCase)
                select path[start.Length..].Split(ConfigurationPath.KeyDelimiter)[0];
     }

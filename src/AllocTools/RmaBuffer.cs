@@ -195,6 +195,13 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return slab.Owner.Engine.Exposer.Expose(slab, _index, _lease, offset, length, access);
     }
 
+    /// <summary>As <see cref="Expose(RmaAccess)"/>, with a registration of its own where the transport enforces access, whatever the pool's option Isolation says.</summary>
+    internal RmaExposure ExposeToOne(long offset, long length, RmaAccess access)
+    {
+        Slab slab = CheckRented();
+        return slab.Owner.Engine.Exposer.Expose(slab, _index, _lease, offset, length, access, Context.Traits.RemoteAccessEnforced ? RmaIsolation.PerExposure : RmaIsolation.Shared);
+    }
+
     /// <summary>A pointer to its start.</summary>
     /// <typeparam name="T">What it points to.</typeparam>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>

@@ -13,6 +13,7 @@ return args switch
     ["endpoints", string fabric, string count, .. string[] rest] => EndpointsProbe.Run(fabric, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture), rest.Contains("kill")),
     ["pinning", string fabric] => RunPinning(fabric),
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
+    ["connections", string fabric, .. string[] rest] => await ConnectionPeer.RunAsync(fabric, rest),
     ["late-worker"] => LateWorker.RunHost(),
     ["socket"] => await SocketPeer.RunAsync(),
     ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),

@@ -294,6 +294,29 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         }
     }
 
+    /// <summary>A thread of the endpoint makes progress.</summary>
+    internal bool HasOwnThread => _starter.Loop is not null;
+
+    /// <summary>Hands each notification over where it is found, in place of keeping it for readers.</summary>
+    internal void TakeNotifications(INotificationSink sink) => _notifications.Sink = sink;
+
+    /// <summary>Starts an operation whose end its owner is notified of where it is found; nothing is awaited, and nothing allocated.</summary>
+    /// <returns>False where as many operations are outstanding as may be: try again once one has ended.</returns>
+    /// <exception cref="RmaOperationException">It can't be started: its peer is lost, or the endpoint failed.</exception>
+    internal bool TryStart(in RmaOperation operation, IOperationOwner owner)
+    {
+        Enter();
+        try
+        {
+            CheckOperation(operation);
+            return _starter.TryStart(operation, owner);
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
     private void Check(RmaPeer peer) => EndpointChecks.ThrowIfNotInsertedAt(this, peer, nameof(peer));
 
     /// <summary>Nothing reaches a peer any more: operations to it fail from now on. Any thread may call this.</summary>

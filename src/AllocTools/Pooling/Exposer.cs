@@ -26,7 +26,10 @@ internal sealed class Exposer
             Log.RemoteAccessNotEnforced(engine.Logger, engine.Name, traits.ProviderName);
     }
 
-    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access)
+    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access) =>
+        Expose(slab, index, lease, offset, length, access, _isolation);
+
+    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access, RmaIsolation isolation)
     {
         RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
         if (remote == RmaAccess.None)
@@ -48,7 +51,7 @@ internal sealed class Exposer
         bool isReachable = false;
         try
         {
-            if (_isolation == RmaIsolation.Shared)
+            if (isolation == RmaIsolation.Shared)
                 return new RmaExposure(Describe(slab.Region.Registration, slab.OffsetOf(index) + offset, length, remote), hold, null);
             ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote, slab.Region.IsWritable);
             try

@@ -16,6 +16,7 @@ internal sealed class NotificationQueue : IAwaited
     private readonly EndpointCounters _counters;
     private readonly int _room;
     private readonly Action _onLost;
+    private INotificationSink? _sink;
     private long _lost;
     private RmaException? _failure;
 
@@ -33,9 +34,17 @@ internal sealed class NotificationQueue : IAwaited
     /// <summary>How many wait to be read.</summary>
     public int Count => _queue.Reader.Count;
 
+    /// <summary>Takes all that comes from here on, in place of the queue.</summary>
+    public INotificationSink? Sink { set => Volatile.Write(ref _sink, value); }
+
     /// <summary>The caller must hold the progress turn.</summary>
     public void Add(ulong value, RmaPeer? sender)
     {
+        if (Volatile.Read(ref _sink) is { } sink)
+        {
+            sink.OnNotification(value, sender);
+            return;
+        }
         if (_queue.Writer.TryWrite(new RmaNotification(value, sender)))
             return;
         _counters.LostNotification();
@@ -95,6 +104,7 @@ internal sealed class NotificationQueue : IAwaited
     {
         Volatile.Write(ref _failure, failure);
         _queue.Writer.TryComplete(failure);
+        Volatile.Read(ref _sink)?.OnFailed(failure);
     }
 
     /// <exception cref="RmaException">Nothing is there, and nothing will come: the endpoint has failed.</exception>
@@ -110,4 +120,14 @@ internal sealed class NotificationQueue : IAwaited
         if (Volatile.Read(ref _lost) != 0 && Interlocked.Exchange(ref _lost, 0) is > 0 and long lost)
             throw new RmaNotificationsLostException(lost, _room);
     }
+}
+
+/// <summary>Takes the notifications of an endpoint where they are found, in place of the queue that the application reads.</summary>
+internal interface INotificationSink
+{
+    /// <summary>A peer's write is done. Called inside a progress turn, in the order of arrival; as <see cref="IOperationOwner.OnEnded"/>.</summary>
+    void OnNotification(ulong value, RmaPeer? sender);
+
+    /// <summary>The endpoint can make no progress any more: none will come.</summary>
+    void OnFailed(RmaException failure);
 }

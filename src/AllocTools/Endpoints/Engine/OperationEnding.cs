@@ -20,6 +20,13 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             batch.OnSucceeded();
             return;
         }
+        if (slot.Owner is { } owner)
+        {
+            ulong context = slot.Context;
+            slot.ReleaseByFabric();
+            owner.OnEnded(context, null);
+            return;
+        }
         if (!slot.HasTask)
         {
             RmaCompletion completion = new(slot.Context, slot.Kind, transferred, 0) { Sender = slot.Sender?.Number };
@@ -45,6 +52,14 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             Count(slot, error);
             slot.ReleaseByFabric();
             batch.OnFailed(ticket, error);
+            return;
+        }
+        if (slot.Owner is { } owner)
+        {
+            ulong context = slot.Context;
+            Count(slot, error);
+            slot.ReleaseByFabric();
+            owner.OnEnded(context, error);
             return;
         }
         Notify(slot, error);
@@ -139,6 +154,8 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
         Count(slot, error);
         if (slot.Batch is { } batch)
             batch.OnFailed(slot.Ticket, error);
+        else if (slot.Owner is { } owner)
+            owner.OnEnded(slot.Context, error);
         else if (slot.HasTask)
             slot.SetException(error);
         else

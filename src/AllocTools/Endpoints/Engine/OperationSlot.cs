@@ -62,6 +62,9 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     /// <summary>Somebody awaits it; else its end goes to the completions.</summary>
     public bool HasTask { get; private set; }
 
+    /// <summary>Who is notified of its end, at once; null for others. Set before the slot is filled.</summary>
+    public IOperationOwner? Owner { get; set; }
+
     /// <summary>The run of the batch that it is of, which its end is reported to; null for others.</summary>
     public BatchRun? Batch { get; private set; }
 
@@ -202,6 +205,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _waiter = null;
         _users = 0;
         Batch = null;
+        Owner = null;
         HasMore = false;
         SetFree();
         return true;
@@ -254,6 +258,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _region?.EndUse();
         _region = null;
         Batch = null;
+        Owner = null;
         HasMore = false;
         SetFree();
         Release(FabricUses);

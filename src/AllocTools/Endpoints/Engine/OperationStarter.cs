@@ -208,6 +208,20 @@ internal sealed partial class OperationStarter : IDisposable
         return posted;
     }
 
+    /// <summary>Starts an operation whose end an owner is notified of. Where the transport is full it waits in order.</summary>
+    /// <returns>False where no slot is free.</returns>
+    /// <exception cref="RmaOperationException">It can't be started: its peer is lost, or the endpoint failed or was closed.</exception>
+    public bool TryStart(in RmaOperation operation, IOperationOwner owner)
+    {
+        if (!_free.TryTake(out OperationSlot? slot))
+            return false;
+        slot.Owner = owner;
+        if (Prepare(operation, slot, hasTask: false, _usualTimeout, CancellationToken.None, out _))
+            _progress.Dispatch.Post(slot);
+        _loop?.WakeIfWaiting();
+        return true;
+    }
+
     /// <summary>Refuses what comes, and ends what waits for a slot.</summary>
     public void EndWaiting()
     {
@@ -364,6 +378,7 @@ internal sealed partial class OperationStarter : IDisposable
         }
         catch
         {
+            slot.Owner = null;
             _free.Return(slot);
             throw;
         }

@@ -1,0 +1,33 @@
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Connections;
+
+/// <summary>Every message of connections, with stable event ids from 80 on. Never an address, a key or a peer.</summary>
+internal static partial class ConnectionsLog
+{
+    public const string Category = "AllocTools.Connections";
+
+    [LoggerMessage(80, LogLevel.Information, "Connections over provider '{Provider}' are listened for at port {Port}.")]
+    public static partial void Listening(ILogger logger, string provider, int port);
+
+    [LoggerMessage(81, LogLevel.Warning, "A connection was not set up: {Reason}")]
+    public static partial void SetUpFailed(ILogger logger, string reason, Exception? exception);
+
+    [LoggerMessage(82, LogLevel.Debug, "Connection {Connection} ended: {Reason}")]
+    public static partial void Ended(ILogger logger, string connection, string reason);
+
+    [LoggerMessage(83, LogLevel.Error, "Connection {Connection} was aborted, because its peer does not keep to the protocol: {Mistake}.")]
+    public static partial void ProtocolViolated(ILogger logger, string connection, string mistake);
+
+    [LoggerMessage(84, LogLevel.Warning, "A peer has written to a connection that is not its own, or does not exist. This is said once; {Count} so far.")]
+    public static partial void UnknownConnection(ILogger logger, long count);
+
+    [LoggerMessage(85, LogLevel.Warning, "Connection {Connection}: nothing was heard of its peer for {Seconds} s. The connection is over; its memory stays in quarantine until the peer's process has ended or answers.")]
+    public static partial void PeerSilent(ILogger logger, string connection, double seconds);
+
+    [LoggerMessage(86, LogLevel.Error, "The listener at port {Port} can't accept for now, and tries again.")]
+    public static partial void AcceptFailed(ILogger logger, int port, Exception exception);
+
+    [LoggerMessage(87, LogLevel.Error, "Connections over provider '{Provider}' have failed, because their endpoint can make no progress.")]
+    public static partial void EndpointFailed(ILogger logger, string provider, Exception exception);
+}

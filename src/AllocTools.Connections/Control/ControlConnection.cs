@@ -1,0 +1,179 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Net.Sockets;
+
+namespace AllocTools.Connections.Control;
+
+/// <summary>The TCP connection beside the rings: set-up, offers, ends, signs of life. Frames of a length, a kind and up to 8 KiB.</summary>
+/// <remarks>Sending never blocks: frames that TCP does not take are kept, which the protocol bounds, and go once it does.</remarks>
+internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvider time) : IDisposable
+{
+    /// <summary>The longest payload of a frame, in bytes.</summary>
+    public const int MostPayload = 8192;
+
+    private const int HeaderLength = 3;
+
+    private readonly Lock _gate = new();
+    private readonly Queue<byte[]> _out = new();
+    private readonly byte[] _header = new byte[HeaderLength];
+    private byte[] _payload = [];
+    private long _lastReceived = time.GetTimestamp();
+    private bool _isSending;
+    private bool _isClosing;
+    private bool _disposed;
+
+    /// <summary>How long nothing has come from the peer.</summary>
+    public TimeSpan Silence => time.GetElapsedTime(Volatile.Read(ref _lastReceived));
+
+    /// <summary>A frame, with room for its header.</summary>
+    public static byte[] Frame(ControlKind kind, ReadOnlySpan<byte> payload)
+    {
+        byte[] frame = new byte[HeaderLength + payload.Length];
+        frame[0] = (byte)kind;
+        BinaryPrimitives.WriteUInt16LittleEndian(frame.AsSpan(1), (ushort)payload.Length);
+        payload.CopyTo(frame.AsSpan(HeaderLength));
+        return frame;
+    }
+
+    /// <summary>Reads a frame.</summary>
+    /// <returns>Its kind and payload, which is valid until the next call; <see cref="ControlKind.None"/> where the peer has ended the connection between two frames.</returns>
+    /// <exception cref="RmaConnectionException">It is longer than a frame may be, or ends within one.</exception>
+    /// <exception cref="IOException">The connection is broken.</exception>
+    public async ValueTask<(ControlKind Kind, ReadOnlyMemory<byte> Payload)> ReadAsync(CancellationToken cancellationToken)
+    {
+        int read = await stream.ReadAtLeastAsync(_header, HeaderLength, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+        if (read == 0)
+            return default;
+        var kind = (ControlKind)_header[0];
+        // Before its length: what begins otherwise may be HTTP or TLS, and wait for an answer.
+        if (kind is ControlKind.None or > ControlKind.Done)
+            throw new RmaConnectionException($"The peer has sent a frame of kind {(int)kind} on the control connection, which this side does not know. It is no connection of AllocTools, another version of it, or one side has TLS and the other has not.");
+        if (read < HeaderLength)
+            throw new RmaConnectionException("The peer has ended the control connection within a frame.");
+        int length = BinaryPrimitives.ReadUInt16LittleEndian(_header.AsSpan(1));
+        if (length > MostPayload)
+            throw new RmaConnectionException($"The peer has announced a frame of {length} bytes on the control connection; {MostPayload} are the most. It is no connection of AllocTools, or damaged.");
+        if (length > _payload.Length)
+            _payload = new byte[length];
+        if (await stream.ReadAtLeastAsync(_payload.AsMemory(0, length), length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false) < length)
+            throw new RmaConnectionException("The peer has ended the control connection within a frame.");
+        Volatile.Write(ref _lastReceived, time.GetTimestamp());
+        return (kind, _payload.AsMemory(0, length));
+    }
+
+    /// <summary>Gives the memory of the set-up's frames back: later ones are short.</summary>
+    public void EndSetUp() => _payload = [];
+
+    /// <summary>Sends a frame, and waits until TCP has taken it.</summary>
+    public Task SendAsync(byte[] frame, CancellationToken cancellationToken) => stream.WriteAsync(frame, cancellationToken).AsTask();
+
+    /// <summary>Sends a frame once those before it are sent. Does not wait, and never throws.</summary>
+    public void Post(byte[] frame)
+    {
+        lock (_gate)
+        {
+            if (_isClosing)
+                return;
+            _out.Enqueue(frame);
+            if (_isSending)
+                return;
+            _isSending = true;
+        }
+        _ = SendAllAsync();
+    }
+
+    /// <summary>A sign of life, where nothing else waits to be sent.</summary>
+    public void PostIfIdle(byte[] frame)
+    {
+        lock (_gate)
+        {
+            if (_isSending)
+                return;
+        }
+        Post(frame);
+    }
+
+    /// <summary>Ends the connection once all is sent.</summary>
+    public void Close()
+    {
+        lock (_gate)
+        {
+            _isClosing = true;
+            if (_isSending)
+                return;
+        }
+        Dispose();
+    }
+
+    /// <summary>Ends the connection now.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            if (_disposed)
+                return;
+            _disposed = _isClosing = true;
+        }
+        stream.Dispose();
+        socket.Dispose();
+    }
+
+    private async Task SendAllAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                byte[]? frame;
+                lock (_gate)
+                {
+                    if (!_out.TryDequeue(out frame))
+                    {
+                        _isSending = false;
+                        if (!_isClosing)
+                            return;
+                    }
+                }
+                if (frame is null)
+                    break;
+                await stream.WriteAsync(frame).ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException or SocketException)
+        {
+            // The reading side finds the same, and says so.
+        }
+        Dispose();
+    }
+}
+
+/// <summary>What a frame of the control connection is.</summary>
+internal enum ControlKind : byte
+{
+    /// <summary>No frame: the connection has ended.</summary>
+    None = 0,
+
+    /// <summary>The connecting side: magic, version, process, transports.</summary>
+    Hello = 1,
+
+    /// <summary>The listening side: magic, version, process, transport, block.</summary>
+    Welcome = 2,
+
+    /// <summary>The connecting side's block.</summary>
+    Block = 3,
+
+    /// <summary>No connection comes about; why.</summary>
+    Refused = 4,
+
+    /// <summary>The sender is alive.</summary>
+    Heartbeat = 5,
+
+    /// <summary>The sender reads no more.</summary>
+    Stop = 6,
+
+    /// <summary>The sender has aborted the connection.</summary>
+    Abort = 7,
+
+    /// <summary>The sender writes no more into the receiver's memory.</summary>
+    Done = 8,
+}

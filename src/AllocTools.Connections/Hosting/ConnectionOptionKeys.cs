@@ -1,0 +1,19 @@
+using AllocTools.Providers;
+
+namespace AllocTools.Connections.Hosting;
+
+/// <summary>Every key of the section of connections. A test holds it against the properties of the options.</summary>
+internal static class ConnectionOptionKeys
+{
+    /// <summary>The section's name below the pool's.</summary>
+    public const string SectionName = "Connections";
+
+    public static RmaOptionKeys<RmaConnectionOptions> All { get; } = new RmaOptionKeys<RmaConnectionOptions>()
+        .Size(nameof(RmaConnectionOptions.InitialRingBytes), (o, v) => o.InitialRingBytes = v)
+        .Size(nameof(RmaConnectionOptions.PauseWriterBytes), (o, v) => o.PauseWriterBytes = v)
+        .Duration(nameof(RmaConnectionOptions.SetUpTimeout), (o, v) => o.SetUpTimeout = v)
+        .Duration(nameof(RmaConnectionOptions.HeartbeatInterval), (o, v) => o.HeartbeatInterval = v)
+        .Duration(nameof(RmaConnectionOptions.PeerTimeout), (o, v) => o.PeerTimeout = v)
+        .Duration(nameof(RmaConnectionOptions.CloseTimeout), (o, v) => o.CloseTimeout = v)
+        .Integer(nameof(RmaConnectionOptions.Backlog), (o, v) => o.Backlog = v);
+}

@@ -1,0 +1,34 @@
+using AllocTools.Endpoints.Engine;
+
+namespace AllocTools.Connections.Rings;
+
+/// <summary>The connection, as the two ends of its rings see it. None of it is called under their locks.</summary>
+internal interface IRingOwner
+{
+    /// <summary>Posts an operation; false where the endpoint has no place for it now.</summary>
+    bool TryStart(in RmaOperation operation, IOperationOwner owner);
+
+    /// <summary>Has both ends try again once an operation of the endpoint has ended.</summary>
+    void RetryLater();
+
+    /// <summary>Has the application's code go on.</summary>
+    void Schedule(IThreadPoolWorkItem item);
+
+    /// <summary>A write has failed.</summary>
+    void OnWriteFailed(Exception error);
+
+    /// <summary>A write has ended, as the last thing that is said of it.</summary>
+    void OnOperationEnded();
+
+    /// <summary>The application writes no more.</summary>
+    void OnWriterCompleted();
+
+    /// <summary>The peer's stream has ended. May be called again.</summary>
+    void OnStreamEnded();
+
+    /// <summary>The application reads no more.</summary>
+    void OnReaderCompleted();
+
+    /// <summary>The peer had to wait for credit. Called under the reader's lock.</summary>
+    void OnPeerStalled();
+}

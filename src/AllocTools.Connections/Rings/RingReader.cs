@@ -1,0 +1,438 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Threading.Tasks.Sources;
+using AllocTools.Endpoints.Engine;
+
+namespace AllocTools.Connections.Rings;
+
+/// <summary>The reading end of a ring. It hands out the ring's own memory, and gives it back as its consumer advances.</summary>
+/// <remarks>
+/// <para>
+/// The thread that finds a notification parses the run, appends a segment for each frame, and wakes the consumer on the thread pool. Credit
+/// goes back by the next frame of the other direction, or by a write of its own once a quarter of the ring was given back.
+/// </para>
+/// <para>
+/// A consumer may wait for more than the ring holds without having consumed anything (a message that is longer). Before it does, what it
+/// leaves is copied out of the ring where that is over a quarter, so that the writer can always go on: a frame has up to a quarter of the ring, and
+/// as much may be skipped at its end.
+/// </para>
+/// Invariants: _told ≤ _freed ≤ _received ≤ _freed + ring; _consumed ≤ _examined ≤ _position.
+/// </remarks>
+internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader, IValueTaskSource<ReadResult>, IThreadPoolWorkItem, IOperationOwner
+{
+    /// <summary>How many runs may be announced before the one that is waited for.</summary>
+    private const int Window = 64;
+
+    private const int MostSpares = 64;
+
+    private static readonly Action<object?, CancellationToken> OnCancelled = static (reader, token) => ((RingReader)reader!).CancelRead(token);
+
+    private readonly Lock _gate = new();
+    private readonly Stack<RingSegment> _spares = new();
+    private ManualResetValueTaskSourceCore<bool> _wake;
+
+    // In bytes of the ring, since the start.
+    private long _received;
+    private long _freed;
+    private long _told;
+    private int _offset;
+    private int _nextSequence;
+    private ulong _arrived;
+    private ulong _atStart;
+
+    // In bytes of the stream.
+    private RingSegment? _first;
+    private RingSegment? _last;
+    private long _position;
+    private long _consumed;
+    private long _examined;
+
+    private CreditTarget? _target;
+    private bool _isWritingCredit;
+    private bool _isEnded;
+    private bool _isCompleted;
+    private Exception? _error;
+    private bool _isWaiting;
+    private bool _isCancelPending;
+    private CancellationToken _waitToken;
+    private CancellationToken _cancelledBy;
+    private CancellationTokenRegistration _cancellation;
+
+    /// <summary>The peer's stream has ended, or nothing of it is read any more; and no credit is being written.</summary>
+    public bool IsQuiet
+    {
+        get
+        {
+            lock (_gate)
+                return (_isEnded || _isCompleted || _error is not null) && !_isWritingCredit;
+        }
+    }
+
+    /// <summary>The consumer holds no memory of the ring any more.</summary>
+    public bool IsCompleted
+    {
+        get
+        {
+            lock (_gate)
+                return _isCompleted;
+        }
+    }
+
+    /// <summary>The peer's stream has ended.</summary>
+    public bool IsEnded
+    {
+        get
+        {
+            lock (_gate)
+                return _isEnded;
+        }
+    }
+
+    /// <summary>Bytes of the stream that have come.</summary>
+    public long Position => Volatile.Read(ref _position);
+
+    /// <summary>Credit can be given from here on.</summary>
+    public void Start(CreditTarget target)
+    {
+        lock (_gate)
+            _target = target;
+        GiveCredit();
+    }
+
+    /// <summary>Takes the credit that goes with a frame of the other direction.</summary>
+    public long TakeCredit()
+    {
+        lock (_gate)
+            return _told = _freed;
+    }
+
+    /// <summary>A run has come. The thread that makes progress calls this.</summary>
+    /// <param name="sequence">Its number.</param>
+    /// <param name="atStart">It is at the start of the ring.</param>
+    /// <param name="credit">The credit that it brings.</param>
+    /// <returns>What is wrong with it; null where nothing is.</returns>
+    public string? OnRun(int sequence, bool atStart, out long credit)
+    {
+        credit = 0;
+        bool wakes;
+        string? mistake = null;
+        bool ended;
+        lock (_gate)
+        {
+            int ahead = (sequence - _nextSequence) & Notice.SequenceMask;
+            if (ahead >= Window || ((_arrived >> ahead) & 1) != 0)
+                return "a run was announced twice, or far too early";
+            _arrived |= 1UL << ahead;
+            _atStart |= atStart ? 1UL << ahead : 0;
+            while ((_arrived & 1) != 0 && mistake is null)
+            {
+                mistake = TakeRun_NeedsLock((_atStart & 1) != 0, ref credit);
+                _arrived >>= 1;
+                _atStart >>= 1;
+                _nextSequence = (_nextSequence + 1) & Notice.SequenceMask;
+            }
+            wakes = TryWake_NeedsLock();
+            ended = _isEnded;
+        }
+        if (wakes)
+            Schedule();
+        if (ended)
+            owner.OnStreamEnded();
+        return mistake;
+    }
+
+    /// <summary>Nothing more will come: the consumer gets the error.</summary>
+    public void Fail(Exception error)
+    {
+        bool wakes;
+        lock (_gate)
+        {
+            _error ??= error;
+            wakes = TryWake_NeedsLock();
+        }
+        if (wakes)
+            Schedule();
+    }
+
+    /// <inheritdoc/>
+    public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
+    {
+        bool frees;
+        short version;
+        lock (_gate)
+        {
+            ThrowIfCompleted_NeedsLock();
+            if (_isWaiting)
+                throw new InvalidOperationException("A read of this connection is pending already.");
+            if (cancellationToken.IsCancellationRequested)
+                return ValueTask.FromCanceled<ReadResult>(cancellationToken);
+            if (TryRead_NeedsLock(out ReadResult result))
+                return new ValueTask<ReadResult>(result);
+            frees = _received - _freed > block.Length / 4;
+            if (frees)
+                Spill_NeedsLock();
+            _isWaiting = true;
+            _waitToken = cancellationToken;
+            _wake.Reset();
+            version = _wake.Version;
+        }
+        if (frees)
+            GiveCredit();
+        // A callback that comes at once finds the wait.
+        if (cancellationToken.CanBeCanceled)
+            _cancellation = cancellationToken.UnsafeRegister(OnCancelled, this);
+        return new ValueTask<ReadResult>(this, version);
+    }
+
+    /// <inheritdoc/>
+    public override bool TryRead(out ReadResult result)
+    {
+        lock (_gate)
+        {
+            ThrowIfCompleted_NeedsLock();
+            return TryRead_NeedsLock(out result);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
+
+    /// <inheritdoc/>
+    public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
+    {
+        lock (_gate)
+        {
+            if (_isCompleted)
+                return;
+            long consumedTo = PositionOf(consumed, _consumed);
+            long examinedTo = PositionOf(examined, consumedTo);
+            if (consumedTo < _consumed || consumedTo > _position || examinedTo < consumedTo || examinedTo > _position)
+                throw new ArgumentOutOfRangeException(nameof(consumed), "The position is not one of what was read, or lies before what was consumed.");
+            _examined = Math.Max(_examined, examinedTo);
+            Free_NeedsLock(consumedTo);
+        }
+        GiveCredit();
+    }
+
+    /// <inheritdoc/>
+    public override void CancelPendingRead()
+    {
+        bool wakes;
+        lock (_gate)
+        {
+            _isCancelPending = true;
+            wakes = TryWake_NeedsLock();
+        }
+        if (wakes)
+            Schedule();
+    }
+
+    /// <inheritdoc/>
+    public override void Complete(Exception? exception = null)
+    {
+        lock (_gate)
+        {
+            if (_isCompleted)
+                return;
+            _isCompleted = true;
+            Free_NeedsLock(_position);
+        }
+        owner.OnReaderCompleted();
+    }
+
+    /// <summary>The credit was written, or not.</summary>
+    public void OnEnded(ulong context, Exception? error)
+    {
+        lock (_gate)
+            _isWritingCredit = false;
+        if (error is not null)
+            owner.OnWriteFailed(error);
+        else
+            GiveCredit();
+        owner.OnOperationEnded();
+    }
+
+    ReadResult IValueTaskSource<ReadResult>.GetResult(short token)
+    {
+        _wake.GetResult(token);
+        _cancellation.Unregister();
+        _cancellation = default;
+        lock (_gate)
+        {
+            if (_cancelledBy.CanBeCanceled)
+            {
+                CancellationToken by = _cancelledBy;
+                _cancelledBy = default;
+                throw new OperationCanceledException(by);
+            }
+            ThrowIfCompleted_NeedsLock();
+            TryRead_NeedsLock(out ReadResult result);
+            return result;
+        }
+    }
+
+    ValueTaskSourceStatus IValueTaskSource<ReadResult>.GetStatus(short token) => _wake.GetStatus(token);
+
+    void IValueTaskSource<ReadResult>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _wake.OnCompleted(continuation, state, token, flags);
+
+    void IThreadPoolWorkItem.Execute() => _wake.SetResult(true);
+
+    /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
+    public void Retry() => GiveCredit();
+
+    private void Schedule() => owner.Schedule(this);
+
+    /// <summary>Writes the credit where it is due and none is on its way.</summary>
+    private void GiveCredit()
+    {
+        RmaSlice source;
+        CreditTarget target;
+        long before;
+        lock (_gate)
+        {
+            if (_target is not { } known || _isWritingCredit || _isEnded || _isCompleted || _error is not null || _freed - _told < block.Length / 4)
+                return;
+            target = known;
+            _isWritingCredit = true;
+            before = _told;
+            _told = _freed;
+            source = block.PrepareCredit(_freed);
+        }
+        if (owner.TryStart(RmaOperation.WriteAndNotify(source, target.Word, target.Notification), this))
+            return;
+        lock (_gate)
+        {
+            _isWritingCredit = false;
+            // It has to be found due again.
+            _told = before;
+        }
+        owner.RetryLater();
+    }
+
+    /// <summary>Parses a run. What stands in the ring is the peer's, who may be hostile.</summary>
+    private string? TakeRun_NeedsLock(bool atStart, ref long credit)
+    {
+        if (_isEnded)
+            return "a frame came after the end of the stream";
+        int offset = atStart ? 0 : _offset;
+        int skipped = atStart ? block.Length - _offset : 0;
+        if (offset > block.Length - FrameHeader.Length)
+            return "a run is announced where the ring ends";
+        FrameHeader header = block.ReadHeader(offset);
+        int run = header.RunLength;
+        if (run < FrameHeader.Length || run % FrameHeader.Length != 0 || run > block.Length - offset || skipped + (long)run > block.Length - (_received - _freed))
+            return $"a run of {run} bytes does not fit into the ring, or was sent without credit";
+        credit = Math.Max(credit, header.Credit);
+        for (int at = 0; at < run;)
+        {
+            if (at > 0)
+                header = block.ReadHeader(offset + at);
+            int length = FrameHeader.FrameLength(header.PayloadLength);
+            if (length > run - at || _isEnded)
+                return $"a frame of {header.PayloadLength} bytes does not fit into its run";
+            Append_NeedsLock(offset + at + FrameHeader.Length, header.PayloadLength, length + (at == 0 ? skipped : 0));
+            _isEnded |= (header.Flags & FrameFlags.EndOfStream) != 0;
+            if ((header.Flags & FrameFlags.Stalled) != 0)
+                owner.OnPeerStalled();
+            at += length;
+        }
+        _offset = offset + run;
+        return null;
+    }
+
+    private void Append_NeedsLock(int offset, int payload, int ringBytes)
+    {
+        _received += ringBytes;
+        if (_isCompleted || (payload == 0 && _last is null))
+        {
+            _freed += ringBytes;
+            _position += payload;
+            return;
+        }
+        if (payload == 0)
+        {
+            _last!.RingBytes += ringBytes;
+            return;
+        }
+        if (!_spares.TryPop(out RingSegment? segment))
+            segment = new RingSegment();
+        segment.Fill(block.Ring.Slice(offset, payload), _position, ringBytes);
+        _position += payload;
+        _last?.Append(segment);
+        _last = segment;
+        _first ??= segment;
+    }
+
+    /// <summary>Gives back what was consumed.</summary>
+    private void Free_NeedsLock(long consumedTo)
+    {
+        _consumed = consumedTo;
+        while (_first is { } first && first.End <= consumedTo)
+        {
+            _freed += first.RingBytes;
+            _first = first.NextSegment;
+            if (_first is null)
+                _last = null;
+            first.Clear();
+            if (_spares.Count < MostSpares)
+                _spares.Push(first);
+        }
+    }
+
+    private void Spill_NeedsLock()
+    {
+        for (RingSegment? segment = _first; segment is not null; segment = segment.NextSegment)
+            _freed += segment.Spill();
+    }
+
+    private bool TryRead_NeedsLock(out ReadResult result)
+    {
+        result = default;
+        if (_error is not null && !_isEnded)
+            throw _error;
+        if (!_isCancelPending && !_isEnded && _position <= _examined)
+            return false;
+        ReadOnlySequence<byte> bytes = _first is null ? default : new ReadOnlySequence<byte>(_first, (int)(_consumed - _first.RunningIndex), _last!, _last!.Memory.Length);
+        result = new ReadResult(bytes, _isCancelPending, _isEnded);
+        _isCancelPending = false;
+        return true;
+    }
+
+    private static long PositionOf(SequencePosition position, long otherwise) =>
+        position.GetObject() is RingSegment segment ? segment.RunningIndex + position.GetInteger() : otherwise;
+
+    /// <summary>Somebody waits, and has something now.</summary>
+    private bool TryWake_NeedsLock()
+    {
+        if (!_isWaiting || (_error is null && !_isCancelPending && !_isEnded && _position <= _examined && !_cancelledBy.CanBeCanceled))
+            return false;
+        _isWaiting = false;
+        return true;
+    }
+
+    private void CancelRead(CancellationToken token)
+    {
+        bool wakes;
+        lock (_gate)
+        {
+            if (!_isWaiting || token != _waitToken)
+                return;
+            _cancelledBy = token;
+            wakes = TryWake_NeedsLock();
+        }
+        if (wakes)
+            Schedule();
+    }
+
+    private void ThrowIfCompleted_NeedsLock()
+    {
+        if (_isCompleted)
+            throw _error ?? new InvalidOperationException("Reading is not allowed after the reader was completed.");
+    }
+}
+
+/// <summary>Where credit is written to.</summary>
+/// <param name="Word">The peer's credit word.</param>
+/// <param name="Notification">What announces it there.</param>
+internal sealed record CreditTarget(RemoteSlice Word, ulong Notification);

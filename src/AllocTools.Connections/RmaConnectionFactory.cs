@@ -1,0 +1,13 @@
+using System.Net;
+using Microsoft.AspNetCore.Connections;
+
+namespace AllocTools.Connections;
+
+/// <summary>Connects to listeners.</summary>
+/// <param name="connections">What the connections belong to.</param>
+public sealed class RmaConnectionFactory(RmaConnections connections) : IConnectionFactory
+{
+    /// <inheritdoc cref="RmaConnections.ConnectAsync"/>
+    public async ValueTask<ConnectionContext> ConnectAsync(EndPoint endpoint, CancellationToken cancellationToken = default) =>
+        await connections.ConnectAsync(endpoint, cancellationToken).ConfigureAwait(false);
+}

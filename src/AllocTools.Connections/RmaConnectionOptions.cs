@@ -1,0 +1,88 @@
+using System.Net.Security;
+using AllocTools.Connections.Rings;
+using AllocTools.Validation;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Connections;
+
+/// <summary>Options of connections over registered memory.</summary>
+public sealed class RmaConnectionOptions
+{
+    /// <summary>
+    /// How much memory a connection has for what it receives at first, 128 bytes of it for the credit of both directions. Each side says it for its own
+    /// direction. Unit: bytes. Range: 1 KiB to 1 GiB, a multiple of 16. Default: 16 KiB.
+    /// </summary>
+    [OptionRange(RingBlock.Least, 1 << 30, "bytes", Multiple = 16)]
+    public long InitialRingBytes { get; set; } = 16 << 10;
+
+    /// <summary>
+    /// How many bytes that were written may wait or be on their way until a flush waits, too.
+    /// Unit: bytes. Range: 4 KiB to 1 GiB. Default: 256 KiB.
+    /// </summary>
+    [OptionRange(4096, 1 << 30, "bytes")]
+    public long PauseWriterBytes { get; set; } = 256 << 10;
+
+    /// <summary>How long the set-up of a connection may take, from the TCP connection on. Range: 10 ms to 1 h. Default: 10 s.</summary>
+    [OptionTimeRange(10, 60 * 60 * 1000)]
+    public TimeSpan SetUpTimeout { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How often each side says that it is alive. Range: 10 ms to 1 h. Default: 5 s.</summary>
+    [OptionTimeRange(10, 60 * 60 * 1000)]
+    public TimeSpan HeartbeatInterval { get; set; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>
+    /// How long nothing may be heard of a peer until the connection ends by an error. It must be longer than HeartbeatInterval, the peer's included.
+    /// Range: 20 ms to 24 h. Default: 20 s.
+    /// </summary>
+    [OptionTimeRange(20, OptionTimeRangeAttribute.Day)]
+    public TimeSpan PeerTimeout { get; set; } = TimeSpan.FromSeconds(20);
+
+    /// <summary>
+    /// How long disposing a connection waits for the peer to take what was written; then the connection is aborted. Range: 0 to 1 h. Default: 5 s.
+    /// </summary>
+    [OptionTimeRange(0, 60 * 60 * 1000)]
+    public TimeSpan CloseTimeout { get; set; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>
+    /// How many connections may be in set-up, or wait to be accepted, at a listener. Further ones wait in the system. Range: 1 to 65,536. Default: 512.
+    /// </summary>
+    [OptionRange(1, 65536, "connections")]
+    public int Backlog { get; set; } = 512;
+
+    /// <summary>
+    /// TLS of the control connection where this side listens. It protects the set-up and authenticates the peer; what goes through the rings
+    /// is not encrypted by it (use HTTPS above). Set in code. Default: none, no TLS.
+    /// </summary>
+    public SslServerAuthenticationOptions? ServerAuthentication { get; set; }
+
+    /// <summary>TLS of the control connection where this side connects; as <see cref="ServerAuthentication"/>. Without a target host it is the end point's. Set in code. Default: none, no TLS.</summary>
+    public SslClientAuthenticationOptions? ClientAuthentication { get; set; }
+
+    /// <summary>A copy; the options of TLS are shared.</summary>
+    internal RmaConnectionOptions Copy() => (RmaConnectionOptions)MemberwiseClone();
+
+    /// <exception cref="OptionsValidationException">All that is wrong.</exception>
+    internal void ThrowIfInvalid()
+    {
+        ValidateOptionsResult result = new RmaConnectionOptionsValidator().Validate(null, this);
+        if (result.Failed)
+            throw new OptionsValidationException(nameof(RmaConnectionOptions), typeof(RmaConnectionOptions), result.Failures);
+    }
+}
+
+/// <summary>The ranges of <see cref="RmaConnectionOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class RmaConnectionOptionsRanges : IValidateOptions<RmaConnectionOptions>;
+
+/// <summary>All rules of <see cref="RmaConnectionOptions"/>.</summary>
+internal sealed class RmaConnectionOptionsValidator : IValidateOptions<RmaConnectionOptions>
+{
+    public ValidateOptionsResult Validate(string? name, RmaConnectionOptions options)
+    {
+        var result = new ValidateOptionsResultBuilder();
+        result.AddResult(new RmaConnectionOptionsRanges().Validate(name, options));
+        if (options.PeerTimeout <= options.HeartbeatInterval)
+            result.AddError($"PeerTimeout ({InWords.Time(options.PeerTimeout)}) must be longer than HeartbeatInterval ({InWords.Time(options.HeartbeatInterval)}).");
+        return result.Build();
+    }
+}

@@ -1,0 +1,106 @@
+using AllocTools;
+using AllocTools.Connections;
+using AllocTools.Connections.Hosting;
+using AllocTools.Diagnostics;
+using AllocTools.Hosting;
+using AllocTools.Hosting.Configuration;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Adds connections over registered memory to an application.</summary>
+public static class RmaConnectionsServiceCollectionExtensions
+{
+    /// <summary>Adds connections over the unnamed pool.</summary>
+    /// <remarks>
+    /// <para>
+    /// Adds, as singletons: <see cref="RmaConnections"/>, <see cref="RmaConnectionFactory"/> and an <see cref="IConnectionListenerFactory"/>, by which
+    /// Kestrel listens at end points of the type <see cref="RmaEndPoint"/>. They are made when they are first asked for, and closed after the hosted
+    /// services have stopped.
+    /// </para>
+    /// <para>
+    /// The options are bound to the subsection <c>Connections</c> of the section that the pool was added with, such as <c>AllocTools:Connections</c>; the code goes over
+    /// it. The pool's option Access gets RemoteWrite.
+    /// </para>
+    /// </remarks>
+    /// <param name="services">Where to add them, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="configure">Sets options; null for none.</param>
+    /// <returns>The same services.</returns>
+    /// <exception cref="InvalidOperationException">The pool was not added before.</exception>
+    public static IServiceCollection AddRmaConnections(this IServiceCollection services, Action<RmaConnectionOptions>? configure = null) =>
+        Add(services, RmaMemoryPoolName.Default, configure);
+
+    /// <summary>Adds connections over a named pool: keyed services, whose key is the pool's name.</summary>
+    /// <inheritdoc cref="AddRmaConnections(IServiceCollection, Action{RmaConnectionOptions})"/>
+    /// <param name="services">Where to add them, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="poolName">The pool's name.</param>
+    /// <param name="configure">Sets options; null for none.</param>
+    public static IServiceCollection AddRmaConnections(this IServiceCollection services, string poolName, Action<RmaConnectionOptions>? configure = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(poolName);
+        return Add(services, poolName, configure);
+    }
+
+    private static IServiceCollection Add(IServiceCollection services, string poolName, Action<RmaConnectionOptions>? configure)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        PoolRegistration pool = services.Select(d => d.IsKeyedService ? null : d.ImplementationInstance).OfType<PoolRegistration>().FirstOrDefault(p => p.Key.DisplayName == poolName)
+            ?? throw new InvalidOperationException($"There is no pool '{poolName}' yet. Add it before its connections: AddRmaMemoryPool<TProvider>(…).");
+        if (services.Any(d => d.IsKeyedService && d.ServiceType == typeof(RmaConnections) && Equals(d.ServiceKey, poolName)))
+        {
+            // Several parts of an application may ask for them.
+            if (configure is not null)
+                services.Configure(poolName, configure);
+            return services;
+        }
+        AddOptions(services, pool, poolName);
+        if (configure is not null)
+            services.Configure(poolName, configure);
+        services.AddOptions<RmaMemoryPoolOptions>(pool.Key.Name).PostConfigure(static o => o.Access |= RmaAccess.RemoteWrite);
+        AddConnections(services, pool, poolName);
+        return services;
+    }
+
+    private static void AddOptions(IServiceCollection services, PoolRegistration pool, string poolName)
+    {
+        services.AddOptionsWithValidateOnStart<RmaConnectionOptions>(poolName);
+        IConfigurationSection? section = pool.Section?.GetSection(ConnectionOptionKeys.SectionName);
+        string origin = section is null ? $"Connections of pool '{poolName}': " : section.Path + ConfigurationPath.KeyDelimiter;
+        services.AddSingleton<IValidateOptions<RmaConnectionOptions>>(new NamedOptionsValidator<RmaConnectionOptions>(poolName, origin, new RmaConnectionOptionsValidator()));
+        if (section is null)
+            return;
+        var bound = new SectionOptions<RmaConnectionOptions>(poolName, section, ConnectionOptionKeys.All, [], PoolOptions.AllowsUnknownKeys(pool.Section!));
+        services.AddSingleton(new SectionOfOthers(section.Path));
+        services.AddSingleton<IConfigureOptions<RmaConnectionOptions>>(bound);
+        services.AddSingleton<IValidateOptions<RmaConnectionOptions>>(bound);
+    }
+
+    private static void AddConnections(IServiceCollection services, PoolRegistration pool, string poolName)
+    {
+        var state = new ConnectionsService.State();
+        services.AddKeyedSingleton(poolName, (sp, _) =>
+        {
+            IRmaMemoryPool memory = pool.Key.Resolve<IRmaMemoryPool>(sp);
+            var connections = new RmaConnections(
+                memory,
+                sp.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(poolName),
+                sp.GetRequiredService<ILoggerFactory>(),
+                sp.GetService<TimeProvider>());
+            sp.GetRequiredService<RmaMetrics>().Add(connections.Endpoint, memory.Name);
+            state.IsOpen = true;
+            return connections;
+        });
+        services.AddKeyedSingleton(poolName, static (sp, key) => new RmaConnectionFactory(sp.GetRequiredKeyedService<RmaConnections>(key)));
+        services.AddSingleton<IHostedService>(sp => new ConnectionsService(sp, state, poolName));
+        if (!pool.Key.IsDefault)
+            return;
+        services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaConnections>(poolName));
+        services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaConnectionFactory>(poolName));
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IConnectionListenerFactory, RmaConnectionListenerFactory>());
+    }
+}

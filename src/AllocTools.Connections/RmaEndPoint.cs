@@ -1,0 +1,29 @@
+using System.Net;
+
+namespace AllocTools.Connections;
+
+/// <summary>
+/// An end point of connections over registered memory: the IP address and TCP port of the control connection. Its type is what has Kestrel
+/// bind it with this transport and not with sockets.
+/// </summary>
+public sealed class RmaEndPoint : IPEndPoint
+{
+    /// <summary>An end point.</summary>
+    /// <param name="address">The address to listen at or to connect to.</param>
+    /// <param name="port">0 to 65,535; 0 lets the system pick one, when it is listened at.</param>
+    public RmaEndPoint(IPAddress address, int port)
+        : base(address, port)
+    {
+    }
+
+    /// <summary>An end point at the address and port of another one.</summary>
+    /// <param name="endPoint">The other one.</param>
+    public RmaEndPoint(IPEndPoint endPoint)
+        : base((endPoint ?? throw new ArgumentNullException(nameof(endPoint))).Address, endPoint.Port)
+    {
+    }
+
+    /// <summary>As of an <see cref="IPEndPoint"/>, of this type.</summary>
+    /// <param name="socketAddress">The address.</param>
+    public override EndPoint Create(SocketAddress socketAddress) => new RmaEndPoint((IPEndPoint)base.Create(socketAddress));
+}

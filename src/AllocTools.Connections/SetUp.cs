@@ -1,0 +1,237 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using AllocTools.Connections.Control;
+
+namespace AllocTools.Connections;
+
+/// <summary>The set-up of a connection, from the TCP connection on, at either side.</summary>
+/// <remarks>
+/// Hello (the connecting side's process and transport), Welcome (the listening side's, with its number and block), Block (the connecting
+/// side's). Each side can be written to before it has told anybody where.
+/// </remarks>
+internal static class SetUp
+{
+    public static async ValueTask<RmaConnection> ConnectAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken)
+    {
+        Socket socket = NewSocket(endPoint);
+        using var limit = new Limit(owner, cancellationToken);
+        ControlConnection? control = null;
+        try
+        {
+            await socket.ConnectAsync(endPoint is RmaEndPoint ip ? new IPEndPoint(ip.Address, ip.Port) : endPoint, limit.Token).ConfigureAwait(false);
+            Prepare(socket);
+            Stream stream = new NetworkStream(socket, ownsSocket: false);
+            control = new ControlConnection(stream, socket, owner.Time);
+            if (owner.Options.ClientAuthentication is { } authentication)
+            {
+                var secured = new SslStream(stream, leaveInnerStreamOpen: false);
+                control = new ControlConnection(secured, socket, owner.Time);
+                await secured.AuthenticateAsClientAsync(WithTarget(authentication, endPoint), limit.Token).ConfigureAwait(false);
+            }
+            return await ConnectAsync(owner, control, socket, limit.Token).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            control?.Dispose();
+            socket.Dispose();
+            if (Explain(e, limit, "The listener") is { } better)
+                throw better;
+            throw;
+        }
+    }
+
+    /// <summary>Sets up what was accepted.</summary>
+    public static async Task<RmaConnection> AcceptAsync(RmaConnections owner, Socket socket, CancellationToken cancellationToken)
+    {
+        using var limit = new Limit(owner, cancellationToken);
+        Prepare(socket);
+        Stream stream = new NetworkStream(socket, ownsSocket: false);
+        var control = new ControlConnection(stream, socket, owner.Time);
+        try
+        {
+            if (owner.Options.ServerAuthentication is { } authentication)
+            {
+                var secured = new SslStream(stream, leaveInnerStreamOpen: false);
+                control = new ControlConnection(secured, socket, owner.Time);
+                await secured.AuthenticateAsServerAsync(authentication, limit.Token).ConfigureAwait(false);
+            }
+            return await AcceptAsync(owner, control, socket, limit.Token).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            Exception reason = Explain(e, limit, "The connecting side") ?? e;
+            await RefuseAsync(control, reason, limit.Token).ConfigureAwait(false);
+            control.Dispose();
+            socket.Dispose();
+            if (reason != e)
+                throw reason;
+            throw;
+        }
+    }
+
+    private static async Task<RmaConnection> ConnectAsync(RmaConnections owner, ControlConnection control, Socket socket, CancellationToken cancellationToken)
+    {
+        await control.SendAsync(SetUpMessages.Hello(owner.Process, [(owner.Provider, owner.Address)]), cancellationToken).ConfigureAwait(false);
+        (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
+        if (kind == ControlKind.Refused)
+            throw new RmaConnectionException($"The listener has refused the connection: {SetUpMessages.ReadRefusal(payload.Span)}");
+        Expect(ControlKind.Welcome, kind);
+        (Guid process, string transport, byte[] address, int number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload.Span);
+        if (transport != owner.Provider)
+            throw new RmaConnectionException("The listener has picked a transport that was not offered.");
+        RmaPeer peer = owner.InsertPeer(address);
+        RmaConnection connection = Add(owner, control, peer);
+        bool peerKnows = false;
+        try
+        {
+            Complete(connection, socket, process);
+            RemoteRegion region = owner.Import(peer, block);
+            peerKnows = true;
+            await control.SendAsync(SetUpMessages.Block(connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
+            connection.Start(region, number);
+            return connection;
+        }
+        catch (Exception e)
+        {
+            connection.Drop(e, peerKnows);
+            throw;
+        }
+    }
+
+    private static async Task<RmaConnection> AcceptAsync(RmaConnections owner, ControlConnection control, Socket socket, CancellationToken cancellationToken)
+    {
+        (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
+        Expect(ControlKind.Hello, kind);
+        (Guid process, List<(string Name, byte[] Address)> transports) = SetUpMessages.ReadHello(payload.Span);
+        byte[] address = transports.Find(t => t.Name == owner.Provider).Address
+            ?? throw new RmaConnectionException($"This side works over provider '{owner.Provider}', the connecting one does not. Both need the same provider.");
+        RmaPeer peer = owner.InsertPeer(address);
+        RmaConnection connection = Add(owner, control, peer);
+        bool peerKnows = false;
+        try
+        {
+            Complete(connection, socket, process);
+            peerKnows = true;
+            await control.SendAsync(SetUpMessages.Welcome(owner.Process, owner.Provider, owner.Address.Span, connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
+            (kind, payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
+            Expect(ControlKind.Block, kind);
+            (int number, RemoteMemory block) = SetUpMessages.ReadBlock(payload.Span);
+            connection.Start(owner.Import(peer, block), number);
+            return connection;
+        }
+        catch (Exception e)
+        {
+            connection.Drop(e, peerKnows);
+            throw;
+        }
+    }
+
+    private static RmaConnection Add(RmaConnections owner, ControlConnection control, RmaPeer peer)
+    {
+        try
+        {
+            return owner.Add(control, peer);
+        }
+        catch
+        {
+            owner.RemovePeer(peer);
+            throw;
+        }
+    }
+
+    private static void Complete(RmaConnection connection, Socket socket, Guid process)
+    {
+        connection.PeerProcess = process;
+        connection.LocalEndPoint = socket.LocalEndPoint;
+        connection.RemoteEndPoint = socket.RemoteEndPoint;
+    }
+
+    private static void Expect(ControlKind expected, ControlKind found)
+    {
+        if (found == ControlKind.None)
+            throw new RmaConnectionException("The peer has ended the control connection during the set-up.");
+        if (found != expected)
+            throw new RmaConnectionException($"The peer has sent a frame of kind {(int)found} in place of {expected} ({(int)expected}). It is no connection of AllocTools, or another version of it.");
+    }
+
+    /// <summary>Says why, where the peer may understand it. Reasons of the pool and the system are not the peer's business.</summary>
+    private static async Task RefuseAsync(ControlConnection control, Exception reason, CancellationToken cancellationToken)
+    {
+        if (reason is not (RmaConnectionException or RmaException))
+            return;
+        try
+        {
+            await control.SendAsync(SetUpMessages.Refused(reason is RmaConnectionException or RmaProviderException ? reason.Message : "the listener has no memory for it"), cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException or OperationCanceledException)
+        {
+            // The peer is gone; the reason is logged here.
+        }
+    }
+
+    private static RmaConnectionException? Explain(Exception error, Limit limit, string peer) => error switch
+    {
+        OperationCanceledException when limit.IsOver => new RmaConnectionException($"{peer} did not complete the set-up within {limit.Time.TotalSeconds:0.###} s (SetUpTimeout).", error),
+        AuthenticationException => new RmaConnectionException($"{peer} could not be authenticated: {error.Message}", error),
+        IOException and not RmaConnectionException => new RmaConnectionException($"{peer} has ended the control connection during the set-up.", error),
+        _ => null,
+    };
+
+    private static Socket NewSocket(EndPoint endPoint) => endPoint is IPEndPoint ip
+        ? new Socket(ip.AddressFamily, SocketType.Stream, ProtocolType.Tcp)
+        : new Socket(SocketType.Stream, ProtocolType.Tcp);
+
+    private static void Prepare(Socket socket)
+    {
+        socket.NoDelay = true;
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, optionValue: true);
+    }
+
+    private static SslClientAuthenticationOptions WithTarget(SslClientAuthenticationOptions options, EndPoint endPoint)
+    {
+        if (!string.IsNullOrEmpty(options.TargetHost))
+            return options;
+        return new SslClientAuthenticationOptions
+        {
+            TargetHost = endPoint switch { DnsEndPoint dns => dns.Host, IPEndPoint ip => ip.Address.ToString(), _ => "" },
+            ClientCertificates = options.ClientCertificates,
+            ClientCertificateContext = options.ClientCertificateContext,
+            LocalCertificateSelectionCallback = options.LocalCertificateSelectionCallback,
+            RemoteCertificateValidationCallback = options.RemoteCertificateValidationCallback,
+            CertificateRevocationCheckMode = options.CertificateRevocationCheckMode,
+            CertificateChainPolicy = options.CertificateChainPolicy,
+            EnabledSslProtocols = options.EnabledSslProtocols,
+            ApplicationProtocols = options.ApplicationProtocols,
+            CipherSuitesPolicy = options.CipherSuitesPolicy,
+            EncryptionPolicy = options.EncryptionPolicy,
+        };
+    }
+
+    /// <summary>The time of a set-up.</summary>
+    private sealed class Limit : IDisposable
+    {
+        private readonly CancellationTokenSource _over;
+        private readonly CancellationTokenSource _any;
+
+        public Limit(RmaConnections owner, CancellationToken cancellationToken)
+        {
+            Time = owner.Options.SetUpTimeout;
+            _over = new CancellationTokenSource(Time, owner.Time);
+            _any = CancellationTokenSource.CreateLinkedTokenSource(_over.Token, cancellationToken);
+        }
+
+        public TimeSpan Time { get; }
+
+        public CancellationToken Token => _any.Token;
+
+        public bool IsOver => _over.IsCancellationRequested;
+
+        public void Dispose()
+        {
+            _any.Dispose();
+            _over.Dispose();
+        }
+    }
+}

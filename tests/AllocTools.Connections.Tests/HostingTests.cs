@@ -1,0 +1,66 @@
+using System.Net;
+using AllocTools.Connections.Tests.Support;
+using AllocTools.HostMemory;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Connections.Tests;
+
+/// <summary>Connections in a host.</summary>
+public sealed class HostingTests
+{
+    [Fact]
+    public async Task AHostGivesListenersAndConnectionsAndClosesThemBeforeItsPool()
+    {
+        using IHost host = Build(new Dictionary<string, string?> { ["AllocTools:Connections:InitialRingBytes"] = "4 KiB", ["AllocTools:DrainTimeout"] = "20 s" });
+        await host.StartAsync(TestContext.Current.CancellationToken);
+        var pool = host.Services.GetRequiredService<IRmaMemoryPool>();
+        var factory = host.Services.GetRequiredService<IConnectionListenerFactory>();
+        Assert.True(((IConnectionListenerFactorySelector)factory).CanBind(new RmaEndPoint(IPAddress.Loopback, 0)));
+        Assert.False(((IConnectionListenerFactorySelector)factory).CanBind(new IPEndPoint(IPAddress.Loopback, 0)));
+        IConnectionListener listener = await factory.BindAsync(new RmaEndPoint(IPAddress.Loopback, 0), TestContext.Current.CancellationToken);
+        // To itself: one endpoint is both sides.
+        ValueTask<ConnectionContext> connecting = host.Services.GetRequiredService<RmaConnectionFactory>().ConnectAsync(listener.EndPoint, TestContext.Current.CancellationToken);
+        ConnectionContext there = (await listener.AcceptAsync(TestContext.Current.CancellationToken))!;
+        ConnectionContext here = await connecting;
+        await here.Transport.Output.WriteAsync("hello"u8.ToArray(), TestContext.Current.CancellationToken);
+        Assert.Equal("hello"u8.ToArray(), await there.Transport.Input.ReadBytesAsync(5));
+        Assert.Equal(4096, host.Services.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(RmaMemoryPoolName.Default).InitialRingBytes);
+        Assert.Equal(2, host.Services.GetRequiredService<RmaConnections>().Count);
+        // Nobody has disposed them.
+        await host.StopAsync(TestContext.Current.CancellationToken);
+        Assert.Equal((0, 0), pool.GetStatistics() is var now ? (now.RentedBuffers, now.QuarantinedBuffers) : default);
+        await Assert.ThrowsAsync<ConnectionAbortedException>(() => there.Transport.Input.ReadBytesAsync(1));
+    }
+
+    [Fact]
+    public async Task WrongOptionsFailTheStartByTheirPath()
+    {
+        using IHost host = Build(new Dictionary<string, string?>
+        {
+            ["AllocTools:Connections:InitialRingBytes"] = "100",
+            ["AllocTools:Connections:PeerTimout"] = "3 s",
+            ["AllocTools:Connections:HeartbeatInterval"] = "1 m",
+        });
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
+        Assert.Contains("AllocTools:Connections:InitialRingBytes is 100; it must be between 1,024 and", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Unknown option AllocTools:Connections:PeerTimout. Did you mean PeerTimeout?", error.Message, StringComparison.Ordinal);
+        Assert.Contains("AllocTools:Connections:PeerTimeout (20 seconds) must be longer than HeartbeatInterval", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ThePoolComesFirst() =>
+        Assert.Contains("AddRmaMemoryPool", Assert.Throws<InvalidOperationException>(() => new ServiceCollection().AddRmaConnections()).Message, StringComparison.Ordinal);
+
+    private static IHost Build(Dictionary<string, string?> settings)
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Configuration.AddInMemoryCollection(settings);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        builder.Services.AddRmaConnections();
+        return builder.Build();
+    }
+}

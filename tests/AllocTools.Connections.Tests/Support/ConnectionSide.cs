@@ -1,0 +1,53 @@
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Connections.Tests.Support;
+
+/// <summary>One side: a context, a pool, its connections.</summary>
+internal sealed class ConnectionSide : IAsyncDisposable
+{
+    /// <summary>The provider of one process, beside the names of fabrics.</summary>
+    public const string Host = "host";
+
+    private readonly IRmaContext _context;
+
+    public ConnectionSide(string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null)
+    {
+        _context = fabric == Host ? new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open() : Fabric.Open(fabric, loggerFactory: logging);
+        Pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        var options = new RmaConnectionOptions();
+        configure?.Invoke(options);
+        Connections = new RmaConnections(Pool, options, logging);
+    }
+
+    /// <summary>Those that can be used in one process.</summary>
+    public static TheoryData<string> InOneProcess => new([Host, .. Fabric.All.Where(f => f is Fabric.Tcp or Fabric.SharedMemoryByAddress || Fabric.IsVerbs(f))]);
+
+    public IRmaMemoryPool Pool { get; }
+
+    public RmaConnections Connections { get; }
+
+    /// <summary>Nothing of any connection is left.</summary>
+    public bool IsClean => Connections.Count == 0 && Pool.GetStatistics() is { RentedBuffers: 0, QuarantinedBuffers: 0 };
+
+    /// <summary>Waits until nothing of any connection is left.</summary>
+    public async Task BecomesCleanAsync()
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        while (!IsClean)
+        {
+            RmaPoolStatistics now = Pool.GetStatistics();
+            Assert.False(limit.IsCancellationRequested, $"{Connections.Count} connections, {now.RentedBuffers} buffers rented, {now.QuarantinedBuffers} in quarantine.");
+            await Task.Delay(20, CancellationToken.None);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Connections.DisposeAsync();
+        await Pool.DisposeAsync();
+        _context.Dispose();
+    }
+}

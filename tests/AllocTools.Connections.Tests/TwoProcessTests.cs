@@ -1,0 +1,84 @@
+using System.Globalization;
+using System.Net;
+using System.Security.Cryptography;
+using AllocTools.Connections.Tests.Support;
+using AllocTools.Testing;
+using Microsoft.AspNetCore.Connections;
+
+namespace AllocTools.Connections.Tests;
+
+/// <summary>The peer in another process, which may die.</summary>
+public sealed class TwoProcessTests
+{
+    public static TheoryData<string> Fabrics => new(Fabric.All);
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task AllBytesComeBack(string fabric)
+    {
+        await using var peer = new PeerProcess("connections", fabric);
+        await using var side = new ConnectionSide(fabric);
+        await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen echo"));
+        byte[] sent = RandomNumberGenerator.GetBytes(4_000_000);
+        Task writing = Task.Run(async () =>
+        {
+            for (int at = 0; at < sent.Length; at += 7_000)
+                await connection.Output.WriteAsync(sent.AsMemory(at, Math.Min(7_000, sent.Length - at)));
+            await connection.Output.CompleteAsync();
+        }, TestContext.Current.CancellationToken);
+        byte[] received = await connection.Input.ReadToEndAsync();
+        await writing;
+        Assert.Equal(sent, received);
+        await connection.DisposeAsync();
+        await side.BecomesCleanAsync();
+        await IsCleanAsync(peer);
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task APeerThatIsKilledEndsBothDirections(string fabric)
+    {
+        await using var peer = new PeerProcess("connections", fabric);
+        await using var side = new ConnectionSide(fabric);
+        await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen send"));
+        // In the midst of what it sends.
+        await connection.Input.ReadBytesAsync(300_000);
+        await peer.KillAsync();
+        await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Input.ReadToEndAsync());
+        Assert.True((await connection.Output.WriteAsync(new byte[1], TestContext.Current.CancellationToken)).IsCompleted);
+        await connection.DisposeAsync();
+        await side.BecomesCleanAsync();
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task APeerThatHangsEndsTheConnectionInTimeAndItsMemoryComesBackOnceItGoesOn(string fabric)
+    {
+        await using var peer = new PeerProcess("connections", fabric);
+        await using var side = new ConnectionSide(fabric, o => (o.HeartbeatInterval, o.PeerTimeout) = (TestTime.Seconds(0.2), TestTime.Seconds(2)));
+        await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen echo"));
+        await connection.Output.WriteAsync(new byte[100], TestContext.Current.CancellationToken);
+        await connection.Input.ReadBytesAsync(100);
+        await peer.SuspendAsync();
+        ConnectionResetException error = await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Input.ReadToEndAsync());
+        Assert.Contains("PeerTimeout", error.Message, StringComparison.Ordinal);
+        await connection.DisposeAsync();
+        // It might write once it goes on.
+        Assert.Equal(1, side.Connections.Count);
+        Assert.Equal((0, 1), side.Pool.GetStatistics() is var now ? (now.RentedBuffers, now.QuarantinedBuffers) : default);
+        peer.Resume();
+        await side.BecomesCleanAsync();
+        await IsCleanAsync(peer);
+    }
+
+    private static async Task<RmaConnection> ConnectAsync(ConnectionSide side, string port) => await side.Connections.ConnectAsync(
+        new RmaEndPoint(IPAddress.Loopback, int.Parse(port, CultureInfo.InvariantCulture)), TestContext.Current.CancellationToken);
+
+    private static async Task IsCleanAsync(PeerProcess peer)
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        string left;
+        while ((left = await peer.AskAsync("left")) != "0 0 0")
+        {
+            Assert.False(limit.IsCancellationRequested, $"At the peer are left: {left} (connections, buffers rented, in quarantine).");
+            await Task.Delay(20, CancellationToken.None);
+        }
+    }
+}
