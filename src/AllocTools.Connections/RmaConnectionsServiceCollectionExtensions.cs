@@ -4,9 +4,7 @@ using AllocTools.Connections.Hosting;
 using AllocTools.Diagnostics;
 using AllocTools.Hosting;
 using AllocTools.Hosting.Configuration;
-using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.Configuration;
-using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -19,9 +17,9 @@ public static class RmaConnectionsServiceCollectionExtensions
     /// <summary>Adds connections over the unnamed pool.</summary>
     /// <remarks>
     /// <para>
-    /// Adds, as singletons: <see cref="RmaConnections"/>, <see cref="RmaConnectionFactory"/> and an <see cref="IConnectionListenerFactory"/>, by which
-    /// Kestrel listens at end points of the type <see cref="RmaEndPoint"/>. They are made when they are first asked for, and closed after the hosted
-    /// services have stopped.
+    /// Adds, as singletons: <see cref="RmaConnections"/>, <see cref="RmaConnectionFactory"/> and <see cref="RmaConnectionListenerFactory"/>. They are made
+    /// when they are first asked for, and closed after the hosted services have stopped. Kestrel listens by them after
+    /// <c>builder.WebHost.UseRma()</c>.
     /// </para>
     /// <para>
     /// The options are bound to the subsection <c>Connections</c> of the section that the pool was added with, such as <c>AllocTools:Connections</c>; the code goes over
@@ -101,6 +99,6 @@ public static class RmaConnectionsServiceCollectionExtensions
             return;
         services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaConnections>(poolName));
         services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaConnectionFactory>(poolName));
-        services.TryAddEnumerable(ServiceDescriptor.Singleton<IConnectionListenerFactory, RmaConnectionListenerFactory>());
+        services.AddSingleton(static sp => new RmaConnectionListenerFactory(sp.GetRequiredService<RmaConnections>()));
     }
 }

@@ -1,0 +1,79 @@
+using System.Net;
+using AllocTools.Connections;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Microsoft.AspNetCore.Hosting;
+
+/// <summary>Has Kestrel listen over registered memory, beside sockets.</summary>
+/// <remarks>
+/// HTTP/1.1, HTTP/2, HTTPS and all that stands on them work as on sockets, since Kestrel's layers above a connection do not know what carries
+/// it. HTTP/3 is of QUIC alone, and stays on UDP.
+/// </remarks>
+public static class RmaKestrelExtensions
+{
+    /// <summary>Has Kestrel listen over the unnamed pool at end points of the type <see cref="RmaEndPoint"/>, such as those of <c>ListenRma</c>.</summary>
+    /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="configure">Sets options of the connections; null for none.</param>
+    /// <returns>The same builder.</returns>
+    /// <exception cref="InvalidOperationException">The pool was not added before.</exception>
+    public static IWebHostBuilder UseRma(this IWebHostBuilder builder, Action<RmaConnectionOptions>? configure = null) =>
+        builder.UseRma(static _ => false, configure);
+
+    /// <summary>
+    /// Has Kestrel listen over the unnamed pool at those of its IP end points that are selected, whether they come from URLs, from the
+    /// configuration or from code; and at end points of the type <see cref="RmaEndPoint"/>.
+    /// </summary>
+    /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="selects">Picks the end points: <c>e => e.Port == 5001</c>. What it does not pick goes over sockets.</param>
+    /// <param name="configure">Sets options of the connections; null for none.</param>
+    /// <returns>The same builder.</returns>
+    /// <exception cref="InvalidOperationException">The pool was not added before.</exception>
+    public static IWebHostBuilder UseRma(this IWebHostBuilder builder, Func<IPEndPoint, bool> selects, Action<RmaConnectionOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ArgumentNullException.ThrowIfNull(selects);
+        // Kestrel adds sockets only where there is no transport yet, and asks the one that was added last first.
+        return builder.UseSockets().ConfigureServices(services =>
+        {
+            services.AddRmaConnections(configure);
+            services.AddSingleton<IConnectionListenerFactory>(sp => new Transport(sp, selects));
+        });
+    }
+
+    /// <summary>Listens over registered memory at a port of all addresses.</summary>
+    /// <inheritdoc cref="ListenRma(KestrelServerOptions, IPEndPoint, Action{ListenOptions})"/>
+    /// <param name="options">Kestrel's options.</param>
+    /// <param name="port">0 to 65,535; 0 lets the system pick one.</param>
+    /// <param name="configure">Sets protocols, HTTPS and the like; null for none.</param>
+    public static void ListenRma(this KestrelServerOptions options, int port, Action<ListenOptions>? configure = null) =>
+        options.ListenRma(new IPEndPoint(IPAddress.IPv6Any, port), configure);
+
+    /// <summary>Listens over registered memory.</summary>
+    /// <remarks>As with all end points that code adds, URLs (<c>ASPNETCORE_URLS</c>) no longer count; the section Kestrel:Endpoints does.</remarks>
+    /// <param name="options">Kestrel's options.</param>
+    /// <param name="endPoint">Address and TCP port of the control connection; port 0 lets the system pick one.</param>
+    /// <param name="configure">Sets protocols, HTTPS and the like; null for none.</param>
+    /// <exception cref="InvalidOperationException"><c>UseRma</c> was not called, or another transport was added after it.</exception>
+    public static void ListenRma(this KestrelServerOptions options, IPEndPoint endPoint, Action<ListenOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(endPoint);
+        RmaEndPoint own = endPoint as RmaEndPoint ?? new RmaEndPoint(endPoint);
+        // A transport for any IP end point would take it without a word.
+        IConnectionListenerFactory? binding = options.ApplicationServices?.GetServices<IConnectionListenerFactory>().LastOrDefault(f => f is not IConnectionListenerFactorySelector selector || selector.CanBind(own));
+        if (binding is not (Transport or RmaConnectionListenerFactory))
+            throw new InvalidOperationException($"Kestrel would listen at {own} by {binding?.GetType().Name ?? "no transport"}. Call builder.WebHost.UseRma() first, and after other transports.");
+        options.Listen(own, configure ?? (static _ => { }));
+    }
+
+    /// <summary>Kestrel's transport. The server is made when an application is built, but the pool is opened when it starts.</summary>
+    private sealed class Transport(IServiceProvider services, Func<IPEndPoint, bool> selects) : IConnectionListenerFactory, IConnectionListenerFactorySelector
+    {
+        public bool CanBind(EndPoint endpoint) => endpoint is RmaEndPoint || (endpoint is IPEndPoint ip && selects(ip));
+
+        public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) =>
+            services.GetRequiredService<RmaConnectionListenerFactory>().BindAsync(endpoint, cancellationToken);
+    }
+}

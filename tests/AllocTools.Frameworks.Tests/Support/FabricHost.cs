@@ -1,0 +1,44 @@
+using AllocTools.Connections;
+using AllocTools.Libfabric;
+using AllocTools.Testing;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+namespace AllocTools.Frameworks.Tests.Support;
+
+/// <summary>What the sides of the tests have in common: a pool on a fabric, configured as an application does it.</summary>
+internal static class FabricHost
+{
+    /// <summary>Those that two contexts of one process can meet on.</summary>
+    public static TheoryData<string> Fabrics => new(Fabric.All.Where(f => f is Fabric.Tcp or Fabric.SharedMemoryByAddress || Fabric.IsVerbs(f)).ToArray());
+
+    public static void AddPool(this IHostApplicationBuilder builder, string fabric)
+    {
+        LibfabricOptions options = Fabric.Options(fabric);
+        builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
+        {
+            ["AllocTools:MaxRegisteredBytes"] = "256 MiB",
+            ["AllocTools:DrainTimeout"] = "0 s",
+            ["AllocTools:Provider:Provider"] = options.Provider,
+            ["AllocTools:Provider:Node"] = options.Node,
+        });
+        builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
+    }
+
+    /// <summary>Waits until nothing of any connection is left.</summary>
+    public static async Task BecomesCleanAsync(this IServiceProvider services)
+    {
+        var connections = services.GetRequiredService<RmaConnections>();
+        var pool = services.GetRequiredService<IRmaMemoryPool>();
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        while (true)
+        {
+            RmaPoolStatistics now = pool.GetStatistics();
+            if (connections.Count == 0 && now is { RentedBuffers: 0, QuarantinedBuffers: 0 })
+                return;
+            Assert.False(limit.IsCancellationRequested, $"{connections.Count} connections, {now.RentedBuffers} buffers rented, {now.QuarantinedBuffers} in quarantine.");
+            await Task.Delay(20, CancellationToken.None);
+        }
+    }
+}
