@@ -40,8 +40,12 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
     private readonly CancellationTokenSource _closed = new();
     private readonly TaskCompletionSource _localEnd = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _wholeEnd = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly List<RingBlock> _rings = [];
     private RemoteRegion? _region;
     private readonly RmaPeer _peer;
+    private int _peersNumber;
+    private long _lastPosition;
+    private long _lastChange;
     private Exception? _error;
     private bool _isStarted;
     private bool _hasEnded;
@@ -63,7 +67,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         _peer = peer;
         Number = number;
         _reader = new RingReader(this, block);
-        _writer = new RingWriter(this, _reader, owner.Pool, RmaConnections.StagingBytes, owner.Options.PauseWriterBytes);
+        _writer = new RingWriter(this, _reader, block, owner.Pool, RmaConnections.StagingBytes, owner.Options.PauseWriterBytes);
         ConnectionClosed = _closed.Token;
         Transport = this;
         var features = new FeatureCollection();
@@ -164,11 +168,13 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         lock (_gate)
         {
             _region = region;
+            _peersNumber = peersNumber;
+            _lastChange = _owner.Time.GetTimestamp();
             _isStarted = true;
         }
         _control.EndSetUp();
         _reader.Start(new CreditTarget(region.Slice(0, RingBlock.CreditLength), new Notice(peersNumber, NoticeKind.Credit, 0).Encode()));
-        _writer.Start(new RingTarget(region, RingBlock.RingLengthOf(region.Length), peersNumber));
+        _writer.Start(new RingTarget(region, RingBlock.WordsLength, RingBlock.RingLengthOf(region.Length, isFirst: true), peersNumber));
         _ = Task.Run(ReadControlAsync);
     }
 
@@ -195,7 +201,9 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         switch (notice.Kind)
         {
             case NoticeKind.Data or NoticeKind.DataAtStart:
-                mistake = _reader.OnRun(notice.Sequence, notice.Kind == NoticeKind.DataAtStart, out credit);
+                mistake = _reader.OnRun(notice.Sequence, notice.Kind == NoticeKind.DataAtStart, out credit, out bool wantsMore);
+                if (wantsMore && _reader.RingLength < _owner.Options.MaxRingBytes && _reader.TryBeginOffer(isFirst: false))
+                    ThreadPool.UnsafeQueueUserWorkItem(static c => c.Grow(), this, preferLocal: false);
                 break;
             case NoticeKind.Credit:
                 credit = _block.Credit;
@@ -218,6 +226,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
             return;
         _control.PostIfIdle(HeartbeatFrame);
         _writer.Trim();
+        ShrinkIfIdle();
         TimeSpan silence = _control.Silence;
         if (silence < _owner.Options.PeerTimeout)
             return;
@@ -309,15 +318,68 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         Check();
     }
 
-    void IRingOwner.OnPeerStalled()
-    {
-    }
+    void IRingOwner.Retire(RingBlock ring) =>
+        ThreadPool.UnsafeQueueUserWorkItem(static state => state.Connection.Retire(state.Ring), (Connection: this, Ring: ring), preferLocal: false);
 
     private static async Task<bool> EndsWithinAsync(Task task, TimeSpan limit)
     {
         if (!task.IsCompleted)
             await Task.WhenAny(task, Task.Delay(limit)).ConfigureAwait(false);
         return task.IsCompleted;
+    }
+
+    /// <summary>Offers the peer a larger ring.</summary>
+    private void Grow()
+    {
+        RingBlock? ring = null;
+        bool isOffered;
+        long length = Math.Min(_owner.Options.MaxRingBytes, Math.Max(_owner.Options.InitialRingBytes, _reader.RingLength) * 4L);
+        try
+        {
+            ring = new RingBlock(_owner.Pool, (int)length, isFirst: false);
+        }
+        catch (Exception e) when (e is RmaException or ObjectDisposedException)
+        {
+            // The pool has no room: it goes on in the ring that it has.
+        }
+        lock (_gate)
+        {
+            isOffered = ring is not null && !_isReleased && !_hasEnded;
+            if (isOffered)
+                _rings.Add(ring!);
+        }
+        _reader.Offer(isOffered ? ring : null);
+        if (isOffered)
+            _control.Post(ControlConnection.Frame(ControlKind.Offer, ring!.Remote.ToArray()));
+        else
+            ring?.Dispose();
+    }
+
+    /// <summary>Has the peer go back to the first ring, where nothing has come for long.</summary>
+    private void ShrinkIfIdle()
+    {
+        long position = _reader.Position;
+        if (position != _lastPosition)
+        {
+            _lastPosition = position;
+            _lastChange = _owner.Time.GetTimestamp();
+            return;
+        }
+        TimeSpan limit = _owner.Options.IdleShrinkAfter;
+        if (limit == Timeout.InfiniteTimeSpan || _owner.Time.GetElapsedTime(_lastChange) < limit || !_reader.TryBeginOffer(isFirst: true))
+            return;
+        _reader.Offer(_block);
+        _control.Post(ControlConnection.Frame(ControlKind.Offer, []));
+    }
+
+    private void Retire(RingBlock ring)
+    {
+        lock (_gate)
+        {
+            if (!_rings.Remove(ring))
+                return;
+        }
+        ring.Dispose();
     }
 
     private void CompleteWriter()
@@ -340,10 +402,10 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         {
             while (true)
             {
-                (ControlKind kind, _) = await _control.ReadAsync(CancellationToken.None).ConfigureAwait(false);
+                (ControlKind kind, ReadOnlyMemory<byte> payload) = await _control.ReadAsync(CancellationToken.None).ConfigureAwait(false);
                 if (kind == ControlKind.None)
                     break;
-                OnControl(kind);
+                OnControl(kind, payload.Span);
             }
         }
         catch (RmaConnectionException e)
@@ -367,7 +429,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         Check();
     }
 
-    private void OnControl(ControlKind kind)
+    private void OnControl(ControlKind kind, ReadOnlySpan<byte> payload)
     {
         switch (kind)
         {
@@ -385,9 +447,32 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
                     _isPeerDone = true;
                 Check();
                 break;
+            case ControlKind.Offer:
+                OnOffer(SetUpMessages.ReadOffer(payload));
+                break;
             default:
                 throw new RmaConnectionException($"The peer has sent a frame of kind {(int)kind} on the control connection, which has no place there.");
         }
+    }
+
+    private void OnOffer(RemoteMemory? memory)
+    {
+        RingTarget? target = null;
+        if (memory is { } ring)
+        {
+            try
+            {
+                target = new RingTarget(_owner.Import(_peer, ring), 0, RingBlock.RingLengthOf(ring.Length, isFirst: false), _peersNumber);
+            }
+            catch (Exception e) when (e is RmaException or ArgumentException)
+            {
+                throw new RmaConnectionException($"The peer has offered a ring that can't be used: {e.Message}", e);
+            }
+        }
+        if (_writer.OnOffer(target))
+            return;
+        target?.Region.Dispose();
+        throw new RmaConnectionException("The peer has offered a ring while another offer is open, or the one that is in use.");
     }
 
     private void OnViolation(string mistake)
@@ -431,11 +516,20 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
             _localEnd.TrySetResult();
         }
         if (quarantines)
-            _block.Quarantine();
+            Array.ForEach(Rings(), static r => r.Quarantine());
         if (closes)
             _control.Close();
-        if (releases)
-            _owner.Release(this, _block, _region, isGraceful);
+        if (!releases)
+            return;
+        _writer.ReleaseTargets();
+        _owner.Release(this, Rings(), _region, isGraceful);
+    }
+
+    /// <summary>All memory that the peer may write into.</summary>
+    private RingBlock[] Rings()
+    {
+        lock (_gate)
+            return [_block, .. _rings];
     }
 
     /// <summary>Its memory is back.</summary>
@@ -453,6 +547,6 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         Check();
         // What was kept for writes that might come late.
         if (Volatile.Read(ref _isReleased))
-            _owner.End(this, _block);
+            _owner.End(this, Rings());
     }
 }

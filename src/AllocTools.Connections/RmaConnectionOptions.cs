@@ -16,6 +16,20 @@ public sealed class RmaConnectionOptions
     public long InitialRingBytes { get; set; } = 16 << 10;
 
     /// <summary>
+    /// How far that memory may grow, in steps of four times, while the peer has to wait for room though this side reads all the time.
+    /// Unit: bytes. Range: 1 KiB to 1 GiB, a multiple of 16. Default: 1 MiB.
+    /// </summary>
+    [OptionRange(RingBlock.Least, 1 << 30, "bytes", Multiple = 16)]
+    public long MaxRingBytes { get; set; } = 1 << 20;
+
+    /// <summary>
+    /// After which time without a byte from the peer a connection gives back what it has beyond InitialRingBytes.
+    /// Range: 10 ms to 24 h, or -1 ms: never. Default: 30 s.
+    /// </summary>
+    [OptionTimeRange(10, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
+    public TimeSpan IdleShrinkAfter { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>
     /// How many bytes that were written may wait or be on their way until a flush waits, too.
     /// Unit: bytes. Range: 4 KiB to 1 GiB. Default: 256 KiB.
     /// </summary>
@@ -83,6 +97,8 @@ internal sealed class RmaConnectionOptionsValidator : IValidateOptions<RmaConnec
         result.AddResult(new RmaConnectionOptionsRanges().Validate(name, options));
         if (options.PeerTimeout <= options.HeartbeatInterval)
             result.AddError($"PeerTimeout ({InWords.Time(options.PeerTimeout)}) must be longer than HeartbeatInterval ({InWords.Time(options.HeartbeatInterval)}).");
+        if (options.MaxRingBytes < options.InitialRingBytes)
+            result.AddError($"MaxRingBytes ({InWords.Size(options.MaxRingBytes)}) must not be less than InitialRingBytes ({InWords.Size(options.InitialRingBytes)}).");
         return result.Build();
     }
 }

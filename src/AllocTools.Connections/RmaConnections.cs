@@ -36,7 +36,6 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     private readonly Lock _numbers = new();
     private int _lastNumber;
     private int _running;
-    private int _quarantined;
     private long _unknown;
     private int _disposed;
 
@@ -159,7 +158,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>Makes a connection that the peer may write to from here on.</summary>
     internal RmaConnection Add(ControlConnection control, RmaPeer peer)
     {
-        var block = new RingBlock(Pool, (int)Options.InitialRingBytes);
+        var block = new RingBlock(Pool, (int)Options.InitialRingBytes, isFirst: true);
         try
         {
             lock (_numbers)
@@ -245,31 +244,29 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
 
     internal void Forget(RmaConnectionListener listener) => _listeners.TryRemove(listener, out _);
 
-    /// <summary>Nothing of a connection is used any more here; its block is given back as soon as its peer can't write into it.</summary>
-    internal void Release(RmaConnection connection, RingBlock block, RemoteRegion? region, bool isGraceful)
+    /// <summary>Nothing of a connection is used any more here; its memory is given back as soon as its peer can't write into it.</summary>
+    internal void Release(RmaConnection connection, RingBlock[] rings, RemoteRegion? region, bool isGraceful)
     {
         region?.Dispose();
         RemovePeer(connection.Peer);
         if (isGraceful && Pool.Context.Traits.DeliveryComplete)
         {
-            End(connection, block);
+            End(connection, rings);
             return;
         }
-        Interlocked.Increment(ref _quarantined);
-        block.Quarantine();
-        _ = EndLaterAsync(connection, block);
+        Array.ForEach(rings, static r => r.Quarantine());
+        _ = EndLaterAsync(connection, rings);
     }
 
-    private async Task EndLaterAsync(RmaConnection connection, RingBlock block)
+    private async Task EndLaterAsync(RmaConnection connection, RingBlock[] rings)
     {
         await Task.Delay(LateWrites, _time).ConfigureAwait(false);
-        Interlocked.Decrement(ref _quarantined);
-        End(connection, block);
+        End(connection, rings);
     }
 
-    internal void End(RmaConnection connection, RingBlock block)
+    internal void End(RmaConnection connection, RingBlock[] rings)
     {
-        block.Dispose();
+        Array.ForEach(rings, static r => r.Dispose());
         _connections.TryRemove(connection.Number, out _);
         connection.OnReleased();
     }

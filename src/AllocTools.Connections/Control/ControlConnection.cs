@@ -46,7 +46,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
             return default;
         var kind = (ControlKind)_header[0];
         // Before its length: what begins otherwise may be HTTP or TLS, and wait for an answer.
-        if (kind is ControlKind.None or > ControlKind.Done)
+        if (kind is ControlKind.None or > ControlKind.Offer)
             throw new RmaConnectionException($"The peer has sent a frame of kind {(int)kind} on the control connection, which this side does not know. It is no connection of AllocTools, another version of it, or one side has TLS and the other has not.");
         if (read < HeaderLength)
             throw new RmaConnectionException("The peer has ended the control connection within a frame.");
@@ -176,4 +176,7 @@ internal enum ControlKind : byte
 
     /// <summary>The sender writes no more into the receiver's memory.</summary>
     Done = 8,
+
+    /// <summary>A ring of the sender's that the receiver is to write into from now on; empty for the first one.</summary>
+    Offer = 9,
 }

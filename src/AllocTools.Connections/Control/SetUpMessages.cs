@@ -38,7 +38,7 @@ internal static class SetUpMessages
         message.Bytes(Encoding.UTF8.GetBytes(transport));
         message.Bytes(address);
         message.Number(number);
-        message.Bytes(block.ToArray());
+        message.Rest(block.ToArray());
         return message.Frame(ControlKind.Welcome);
     }
 
@@ -46,7 +46,7 @@ internal static class SetUpMessages
     {
         var message = new Writer();
         message.Number(number);
-        message.Bytes(block.ToArray());
+        message.Rest(block.ToArray());
         return message.Frame(ControlKind.Block);
     }
 
@@ -82,6 +82,9 @@ internal static class SetUpMessages
 
     public static (int Number, RemoteMemory Block) ReadBlock(ReadOnlySpan<byte> payload) => new Reader(payload, "Block").Block();
 
+    /// <summary>A ring that is offered; null for the first one.</summary>
+    public static RemoteMemory? ReadOffer(ReadOnlySpan<byte> payload) => payload.IsEmpty ? null : new Reader(payload, "Offer").Memory();
+
     /// <summary>The reason of a refusal; it is the peer's text, so only printable characters of it.</summary>
     public static string ReadRefusal(ReadOnlySpan<byte> payload)
     {
@@ -115,6 +118,8 @@ internal static class SetUpMessages
             _bytes.AddRange(value);
         }
 
+        public void Rest(ReadOnlySpan<byte> value) => _bytes.AddRange(value);
+
         public byte[] Frame(ControlKind kind) => ControlConnection.Frame(kind, _bytes.ToArray());
     }
 
@@ -143,12 +148,18 @@ internal static class SetUpMessages
             int number = BinaryPrimitives.ReadInt32LittleEndian(Take(sizeof(int)));
             if (number is < 0 or > Rings.Notice.MostConnections)
                 throw Wrong($"has the number {number}, which is none of a connection");
-            if (!RemoteMemory.TryRead(Bytes(), out RemoteMemory block, out _, out string? error))
+            return (number, Memory());
+        }
+
+        public RemoteMemory Memory()
+        {
+            if (!RemoteMemory.TryRead(_rest, out RemoteMemory block, out int consumed, out string? error))
                 throw Wrong($"describes no memory: {error}");
+            Take(consumed);
             if (block.Length is < Rings.RingBlock.Least or > 1 << 30 || (block.Access & RmaAccess.RemoteWrite) == 0)
                 throw Wrong($"describes {block.Length} bytes for {block.Access}, which is none of a connection");
             End();
-            return (number, block);
+            return block;
         }
 
         public readonly void End()

@@ -10,6 +10,8 @@ internal static class ConnectionOptionKeys
 
     public static RmaOptionKeys<RmaConnectionOptions> All { get; } = new RmaOptionKeys<RmaConnectionOptions>()
         .Size(nameof(RmaConnectionOptions.InitialRingBytes), (o, v) => o.InitialRingBytes = v)
+        .Size(nameof(RmaConnectionOptions.MaxRingBytes), (o, v) => o.MaxRingBytes = v)
+        .Duration(nameof(RmaConnectionOptions.IdleShrinkAfter), (o, v) => o.IdleShrinkAfter = v)
         .Size(nameof(RmaConnectionOptions.PauseWriterBytes), (o, v) => o.PauseWriterBytes = v)
         .Duration(nameof(RmaConnectionOptions.SetUpTimeout), (o, v) => o.SetUpTimeout = v)
         .Duration(nameof(RmaConnectionOptions.HeartbeatInterval), (o, v) => o.HeartbeatInterval = v)

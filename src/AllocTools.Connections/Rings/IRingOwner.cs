@@ -2,7 +2,7 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>The connection, as the two ends of its rings see it. None of it is called under their locks.</summary>
+/// <summary>The connection, as the two ends of its rings see it. None of it but one is called under their locks.</summary>
 internal interface IRingOwner
 {
     /// <summary>Posts an operation; false where the endpoint has no place for it now.</summary>
@@ -29,6 +29,6 @@ internal interface IRingOwner
     /// <summary>The application reads no more.</summary>
     void OnReaderCompleted();
 
-    /// <summary>The peer had to wait for credit. Called under the reader's lock.</summary>
-    void OnPeerStalled();
+    /// <summary>A ring is used no more, by either side. Called under the reader's lock.</summary>
+    void Retire(RingBlock ring);
 }

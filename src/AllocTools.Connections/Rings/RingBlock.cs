@@ -2,16 +2,19 @@ namespace AllocTools.Connections.Rings;
 
 /// <summary>Memory of one direction at its reader: what its peer may write.</summary>
 /// <remarks>
-/// Byte 0: the word in which the peer gives credit for the other direction. Byte 64: the source of this side's own credit writes. From
-/// byte 128 on: the ring.
+/// The first block of a connection has words before its ring: at 0 the one in which the peer gives credit for the other direction, at 64 the source of this
+/// side's own credit writes, at 96 the source of the header by which its writer changes to another ring. Later blocks are a ring and nothing else.
 /// </remarks>
 internal sealed unsafe class RingBlock : IDisposable
 {
-    /// <summary>Where the ring begins.</summary>
-    public const int RingOffset = 128;
+    /// <summary>Where the ring of a first block begins.</summary>
+    public const int WordsLength = 128;
 
     /// <summary>Where the source of credit writes is.</summary>
     public const int CreditSourceOffset = 64;
+
+    /// <summary>Where the source of a header is.</summary>
+    public const int HeaderSourceOffset = 96;
 
     /// <summary>The bytes of a credit.</summary>
     public const int CreditLength = sizeof(long);
@@ -22,21 +25,26 @@ internal sealed unsafe class RingBlock : IDisposable
     private readonly RmaBuffer _buffer;
     private readonly RmaExposure _exposure;
     private readonly byte* _address;
+    private readonly int _offset;
     private RmaHold _hold;
     private int _state;
 
+    /// <param name="pool">Where it is from.</param>
+    /// <param name="length">Bytes of the whole.</param>
+    /// <param name="isFirst">It has the connection's words.</param>
     /// <exception cref="RmaException">The pool has no room.</exception>
-    public RingBlock(IRmaMemoryPool pool, int length)
+    public RingBlock(IRmaMemoryPool pool, int length, bool isFirst)
     {
+        IsFirst = isFirst;
+        _offset = isFirst ? WordsLength : 0;
         _buffer = pool.Rent(length);
         try
         {
-            _buffer.GetSpan(0, RingOffset).Clear();
+            _buffer.GetSpan(0, _offset).Clear();
             _exposure = _buffer.ExposeToOne(0, length, RmaAccess.RemoteWrite);
             _address = (byte*)_buffer.Address;
-            // Held by itself, so that the application may dispose nothing under a peer that writes.
-            Length = RingLengthOf(length);
-            Ring = _buffer.Memory.Slice(RingOffset, Length);
+            Length = RingLengthOf(length, isFirst);
+            Ring = _buffer.Memory.Slice(_offset, Length);
         }
         catch
         {
@@ -45,6 +53,9 @@ internal sealed unsafe class RingBlock : IDisposable
             throw;
         }
     }
+
+    /// <summary>It has the connection's words, and stays as long as the connection.</summary>
+    public bool IsFirst { get; }
 
     /// <summary>What the peer needs.</summary>
     public RemoteMemory Remote => _exposure.Remote;
@@ -59,16 +70,23 @@ internal sealed unsafe class RingBlock : IDisposable
     public long Credit => Volatile.Read(ref *(long*)_address);
 
     /// <summary>The bytes of a ring in a block of that length.</summary>
-    public static int RingLengthOf(long blockLength) => (int)((blockLength - RingOffset) & ~15L);
+    public static int RingLengthOf(long blockLength, bool isFirst) => (int)((blockLength - (isFirst ? WordsLength : 0)) & ~15L);
 
     /// <summary>A header in the ring, copied.</summary>
-    public FrameHeader ReadHeader(int offset) => FrameHeader.Read(new ReadOnlySpan<byte>(_address + RingOffset + offset, FrameHeader.Length));
+    public FrameHeader ReadHeader(int offset) => FrameHeader.Read(new ReadOnlySpan<byte>(_address + _offset + offset, FrameHeader.Length));
 
     /// <summary>Fills the source of a credit write.</summary>
     public RmaSlice PrepareCredit(long credit)
     {
         *(long*)(_address + CreditSourceOffset) = credit;
         return _buffer.Slice(CreditSourceOffset, CreditLength);
+    }
+
+    /// <summary>Fills the source of a header.</summary>
+    public RmaSlice PrepareHeader(FrameHeader header)
+    {
+        header.WriteTo(new Span<byte>(_address + HeaderSourceOffset, FrameHeader.Length));
+        return _buffer.Slice(HeaderSourceOffset, FrameHeader.Length);
     }
 
     /// <summary>The peer may still write where the transport lets it: the memory stays out of use until <see cref="Dispose"/>.</summary>

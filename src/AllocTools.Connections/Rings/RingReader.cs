@@ -16,9 +16,13 @@ namespace AllocTools.Connections.Rings;
 /// leaves is copied out of the ring where that is over a quarter, so that the writer can always go on: a frame has up to a quarter of the ring, and
 /// as much may be skipped at its end.
 /// </para>
-/// Invariants: _told ≤ _freed ≤ _received ≤ _freed + ring; _consumed ≤ _examined ≤ _position.
+/// <para>
+/// A ring that is too small is replaced: another one is offered to the writer, whose last frame in the old one says that it changes. The old one is
+/// given back once its consumer has consumed what is in it.
+/// </para>
+/// Invariants: _told ≤ _freed ≤ _received; what is used of the ring, _received - max(_freed, _ringStart), is at most its length; _consumed ≤ _examined ≤ _position.
 /// </remarks>
-internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader, IValueTaskSource<ReadResult>, IThreadPoolWorkItem, IOperationOwner
+internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, IThreadPoolWorkItem, IOperationOwner
 {
     /// <summary>How many runs may be announced before the one that is waited for.</summary>
     private const int Window = 64;
@@ -27,22 +31,29 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
 
     private static readonly Action<object?, CancellationToken> OnCancelled = static (reader, token) => ((RingReader)reader!).CancelRead(token);
 
+    private readonly IRingOwner _owner;
+    private readonly RingBlock _first;
     private readonly Lock _gate = new();
     private readonly Stack<RingSegment> _spares = new();
     private ManualResetValueTaskSourceCore<bool> _wake;
+    private readonly Queue<(RingBlock Ring, long Until)> _retiring = new();
+    private RingBlock _ring;
+    private RingBlock? _offered;
+    private bool _isOffering;
 
-    // In bytes of the ring, since the start.
+    // In bytes of all rings, since the start.
     private long _received;
     private long _freed;
     private long _told;
+    private long _ringStart;
     private int _offset;
     private int _nextSequence;
     private ulong _arrived;
     private ulong _atStart;
 
     // In bytes of the stream.
-    private RingSegment? _first;
-    private RingSegment? _last;
+    private RingSegment? _firstSegment;
+    private RingSegment? _lastSegment;
     private long _position;
     private long _consumed;
     private long _examined;
@@ -57,6 +68,14 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
     private CancellationToken _waitToken;
     private CancellationToken _cancelledBy;
     private CancellationTokenRegistration _cancellation;
+
+    /// <param name="owner">The connection.</param>
+    /// <param name="first">The block that it begins with.</param>
+    public RingReader(IRingOwner owner, RingBlock first)
+    {
+        _owner = owner;
+        _first = _ring = first;
+    }
 
     /// <summary>The peer's stream has ended, or nothing of it is read any more; and no credit is being written.</summary>
     public bool IsQuiet
@@ -91,6 +110,39 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
     /// <summary>Bytes of the stream that have come.</summary>
     public long Position => Volatile.Read(ref _position);
 
+    /// <summary>The bytes of the ring.</summary>
+    public int RingLength
+    {
+        get
+        {
+            lock (_gate)
+                return _ring.Length;
+        }
+    }
+
+    /// <summary>Begins to replace the ring, where nobody does already, and it is of use.</summary>
+    /// <param name="isFirst">By the first one, which may have something in it that was not consumed.</param>
+    /// <returns>True: the caller calls <see cref="Offer"/>.</returns>
+    public bool TryBeginOffer(bool isFirst)
+    {
+        lock (_gate)
+        {
+            if ((isFirst && (_ring == _first || _retiring.Count > 0)) || _isOffering || _offered is not null || _target is null || _isEnded || _isCompleted || _error is not null)
+                return false;
+            return _isOffering = true;
+        }
+    }
+
+    /// <summary>The ring that the writer is offered; null where there is none after all.</summary>
+    public void Offer(RingBlock? ring)
+    {
+        lock (_gate)
+        {
+            _isOffering = false;
+            _offered = ring;
+        }
+    }
+
     /// <summary>Credit can be given from here on.</summary>
     public void Start(CreditTarget target)
     {
@@ -110,10 +162,12 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
     /// <param name="sequence">Its number.</param>
     /// <param name="atStart">It is at the start of the ring.</param>
     /// <param name="credit">The credit that it brings.</param>
+    /// <param name="wantsMore">The writer had to wait, though the consumer keeps up: the ring is too small.</param>
     /// <returns>What is wrong with it; null where nothing is.</returns>
-    public string? OnRun(int sequence, bool atStart, out long credit)
+    public string? OnRun(int sequence, bool atStart, out long credit, out bool wantsMore)
     {
         credit = 0;
+        wantsMore = false;
         bool wakes;
         string? mistake = null;
         bool ended;
@@ -126,7 +180,7 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
             _atStart |= atStart ? 1UL << ahead : 0;
             while ((_arrived & 1) != 0 && mistake is null)
             {
-                mistake = TakeRun_NeedsLock((_atStart & 1) != 0, ref credit);
+                mistake = TakeRun_NeedsLock((_atStart & 1) != 0, ref credit, ref wantsMore);
                 _arrived >>= 1;
                 _atStart >>= 1;
                 _nextSequence = (_nextSequence + 1) & Notice.SequenceMask;
@@ -137,7 +191,7 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
         if (wakes)
             Schedule();
         if (ended)
-            owner.OnStreamEnded();
+            _owner.OnStreamEnded();
         return mistake;
     }
 
@@ -168,7 +222,7 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
                 return ValueTask.FromCanceled<ReadResult>(cancellationToken);
             if (TryRead_NeedsLock(out ReadResult result))
                 return new ValueTask<ReadResult>(result);
-            frees = _received - _freed > block.Length / 4;
+            frees = Used_NeedsLock > _ring.Length / 4;
             if (frees)
                 Spill_NeedsLock();
             _isWaiting = true;
@@ -237,7 +291,7 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
             _isCompleted = true;
             Free_NeedsLock(_position);
         }
-        owner.OnReaderCompleted();
+        _owner.OnReaderCompleted();
     }
 
     /// <summary>The credit was written, or not.</summary>
@@ -246,10 +300,10 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
         lock (_gate)
             _isWritingCredit = false;
         if (error is not null)
-            owner.OnWriteFailed(error);
+            _owner.OnWriteFailed(error);
         else
             GiveCredit();
-        owner.OnOperationEnded();
+        _owner.OnOperationEnded();
     }
 
     ReadResult IValueTaskSource<ReadResult>.GetResult(short token)
@@ -281,7 +335,7 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
     /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
     public void Retry() => GiveCredit();
 
-    private void Schedule() => owner.Schedule(this);
+    private void Schedule() => _owner.Schedule(this);
 
     /// <summary>Writes the credit where it is due and none is on its way.</summary>
     private void GiveCredit()
@@ -291,15 +345,15 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
         long before;
         lock (_gate)
         {
-            if (_target is not { } known || _isWritingCredit || _isEnded || _isCompleted || _error is not null || _freed - _told < block.Length / 4)
+            if (_target is not { } known || _isWritingCredit || _isEnded || _isCompleted || _error is not null || _freed - _told < _ring.Length / 4)
                 return;
             target = known;
             _isWritingCredit = true;
             before = _told;
             _told = _freed;
-            source = block.PrepareCredit(_freed);
+            source = _first.PrepareCredit(_freed);
         }
-        if (owner.TryStart(RmaOperation.WriteAndNotify(source, target.Word, target.Notification), this))
+        if (_owner.TryStart(RmaOperation.WriteAndNotify(source, target.Word, target.Notification), this))
             return;
         lock (_gate)
         {
@@ -307,44 +361,74 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
             // It has to be found due again.
             _told = before;
         }
-        owner.RetryLater();
+        _owner.RetryLater();
     }
 
     /// <summary>Parses a run. What stands in the ring is the peer's, who may be hostile.</summary>
-    private string? TakeRun_NeedsLock(bool atStart, ref long credit)
+    private string? TakeRun_NeedsLock(bool atStart, ref long credit, ref bool wantsMore)
     {
         if (_isEnded)
             return "a frame came after the end of the stream";
+        RingBlock ring = _ring;
         int offset = atStart ? 0 : _offset;
-        int skipped = atStart ? block.Length - _offset : 0;
-        if (offset > block.Length - FrameHeader.Length)
+        int skipped = atStart ? ring.Length - _offset : 0;
+        if (offset > ring.Length - FrameHeader.Length)
             return "a run is announced where the ring ends";
-        FrameHeader header = block.ReadHeader(offset);
+        FrameHeader header = ring.ReadHeader(offset);
         int run = header.RunLength;
-        if (run < FrameHeader.Length || run % FrameHeader.Length != 0 || run > block.Length - offset || skipped + (long)run > block.Length - (_received - _freed))
+        if (run < FrameHeader.Length || run % FrameHeader.Length != 0 || run > ring.Length - offset || skipped + (long)run > ring.Length - Used_NeedsLock)
             return $"a run of {run} bytes does not fit into the ring, or was sent without credit";
         credit = Math.Max(credit, header.Credit);
         for (int at = 0; at < run;)
         {
             if (at > 0)
-                header = block.ReadHeader(offset + at);
+                header = ring.ReadHeader(offset + at);
             int length = FrameHeader.FrameLength(header.PayloadLength);
-            if (length > run - at || _isEnded)
+            if (length > run - at || _isEnded || ring != _ring)
                 return $"a frame of {header.PayloadLength} bytes does not fit into its run";
             Append_NeedsLock(offset + at + FrameHeader.Length, header.PayloadLength, length + (at == 0 ? skipped : 0));
             _isEnded |= (header.Flags & FrameFlags.EndOfStream) != 0;
-            if ((header.Flags & FrameFlags.Stalled) != 0)
-                owner.OnPeerStalled();
+            wantsMore |= (header.Flags & FrameFlags.Stalled) != 0 && Used_NeedsLock <= ring.Length / 2;
+            if ((header.Flags & FrameFlags.Switch) != 0 && !TrySwitch_NeedsLock())
+                return "it changes to a ring that was not offered";
             at += length;
         }
-        _offset = offset + run;
+        if (ring == _ring)
+            _offset = offset + run;
         return null;
+    }
+
+    private long Used_NeedsLock => _received - Math.Max(_freed, _ringStart);
+
+    /// <summary>The writer goes on in the ring that was offered.</summary>
+    private bool TrySwitch_NeedsLock()
+    {
+        if (_offered is not { } next)
+            return false;
+        _retiring.Enqueue((_ring, _received));
+        _ring = next;
+        _offered = null;
+        _ringStart = _received;
+        _offset = 0;
+        Retire_NeedsLock();
+        return true;
+    }
+
+    /// <summary>Lets go of rings that have nothing in them any more.</summary>
+    private void Retire_NeedsLock()
+    {
+        while (_retiring.TryPeek(out (RingBlock Ring, long Until) oldest) && oldest.Until <= _freed)
+        {
+            _retiring.Dequeue();
+            if (!oldest.Ring.IsFirst)
+                _owner.Retire(oldest.Ring);
+        }
     }
 
     private void Append_NeedsLock(int offset, int payload, int ringBytes)
     {
         _received += ringBytes;
-        if (_isCompleted || (payload == 0 && _last is null))
+        if (_isCompleted || (payload == 0 && _lastSegment is null))
         {
             _freed += ringBytes;
             _position += payload;
@@ -352,38 +436,40 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
         }
         if (payload == 0)
         {
-            _last!.RingBytes += ringBytes;
+            _lastSegment!.RingBytes += ringBytes;
             return;
         }
         if (!_spares.TryPop(out RingSegment? segment))
             segment = new RingSegment();
-        segment.Fill(block.Ring.Slice(offset, payload), _position, ringBytes);
+        segment.Fill(_ring.Ring.Slice(offset, payload), _position, ringBytes);
         _position += payload;
-        _last?.Append(segment);
-        _last = segment;
-        _first ??= segment;
+        _lastSegment?.Append(segment);
+        _lastSegment = segment;
+        _firstSegment ??= segment;
     }
 
     /// <summary>Gives back what was consumed.</summary>
     private void Free_NeedsLock(long consumedTo)
     {
         _consumed = consumedTo;
-        while (_first is { } first && first.End <= consumedTo)
+        while (_firstSegment is { } segment && segment.End <= consumedTo)
         {
-            _freed += first.RingBytes;
-            _first = first.NextSegment;
-            if (_first is null)
-                _last = null;
-            first.Clear();
+            _freed += segment.RingBytes;
+            _firstSegment = segment.NextSegment;
+            if (_firstSegment is null)
+                _lastSegment = null;
+            segment.Clear();
             if (_spares.Count < MostSpares)
-                _spares.Push(first);
+                _spares.Push(segment);
         }
+        Retire_NeedsLock();
     }
 
     private void Spill_NeedsLock()
     {
-        for (RingSegment? segment = _first; segment is not null; segment = segment.NextSegment)
+        for (RingSegment? segment = _firstSegment; segment is not null; segment = segment.NextSegment)
             _freed += segment.Spill();
+        Retire_NeedsLock();
     }
 
     private bool TryRead_NeedsLock(out ReadResult result)
@@ -393,7 +479,7 @@ internal sealed class RingReader(IRingOwner owner, RingBlock block) : PipeReader
             throw _error;
         if (!_isCancelPending && !_isEnded && _position <= _examined)
             return false;
-        ReadOnlySequence<byte> bytes = _first is null ? default : new ReadOnlySequence<byte>(_first, (int)(_consumed - _first.RunningIndex), _last!, _last!.Memory.Length);
+        ReadOnlySequence<byte> bytes = _firstSegment is null ? default : new ReadOnlySequence<byte>(_firstSegment, (int)(_consumed - _firstSegment.RunningIndex), _lastSegment!, _lastSegment!.Memory.Length);
         result = new ReadResult(bytes, _isCancelPending, _isEnded);
         _isCancelPending = false;
         return true;

@@ -17,7 +17,11 @@ namespace AllocTools.Connections.Rings;
 /// Whoever has something to write pumps: the thread that flushes, and the one that finds the end of a write or new credit. One of them
 /// does it for all; the others leave a note. Nothing is posted under the lock.
 /// </para>
-/// Invariants: _credit ≤ _sent ≤ _credit + ring; a frame has at most a quarter of the ring.
+/// <para>
+/// The reader may offer another ring. A larger one is taken at once, a smaller one when there is nothing to write: a header alone says so, as the last in the
+/// old ring.
+/// </para>
+/// Invariants: _credit ≤ _sent; _sent ≤ max(_credit, _ringStart) + ring; a frame has at most a quarter of the ring.
 /// </remarks>
 internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IThreadPoolWorkItem, IOperationOwner
 {
@@ -33,6 +37,7 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
 
     private readonly IRingOwner _owner;
     private readonly RingReader _reader;
+    private readonly RingBlock _words;
     private readonly IRmaMemoryPool _pool;
     private readonly int _chunkLength;
     private readonly long _pauseAt;
@@ -49,7 +54,11 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
     private byte[]? _loose;
 
     // The peer's ring, in bytes since the start.
+    private RingTarget? _first;
     private RingTarget? _target;
+    private RingTarget? _offered;
+    private RingTarget? _left;
+    private long _ringStart;
     private long _sent;
     private long _credit;
     private int _offset;
@@ -76,13 +85,15 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
 
     /// <param name="owner">The connection.</param>
     /// <param name="reader">The other direction, whose credit goes with the frames.</param>
+    /// <param name="words">This side's first block: the source of a header by itself.</param>
     /// <param name="pool">Where staging memory comes from.</param>
     /// <param name="chunkLength">Bytes of a piece of staging memory.</param>
     /// <param name="pauseAt">How many bytes may wait or be on their way until a flush waits, too.</param>
-    public RingWriter(IRingOwner owner, RingReader reader, IRmaMemoryPool pool, int chunkLength, long pauseAt)
+    public RingWriter(IRingOwner owner, RingReader reader, RingBlock words, IRmaMemoryPool pool, int chunkLength, long pauseAt)
     {
         _owner = owner;
         _reader = reader;
+        _words = words;
         _pool = pool;
         _chunkLength = chunkLength;
         _pauseAt = pauseAt;
@@ -134,8 +145,23 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
     public void Start(RingTarget target)
     {
         lock (_gate)
-            _target = target;
+            _first = _target = target;
         Pump();
+    }
+
+    /// <summary>The reader has another ring.</summary>
+    /// <param name="target">The ring; null for the first one.</param>
+    /// <returns>False: it has offered one already.</returns>
+    public bool OnOffer(RingTarget? target)
+    {
+        lock (_gate)
+        {
+            if (_offered is not null || (target ?? _first) == _target)
+                return false;
+            _offered = target ?? _first;
+        }
+        Pump();
+        return true;
     }
 
     /// <inheritdoc/>
@@ -344,7 +370,7 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
     void IThreadPoolWorkItem.Execute() => _wake.SetResult(true);
 
     /// <summary>The most that a frame may have: a quarter of the ring, and what a piece of staging memory holds.</summary>
-    private int MostPayload => Math.Min(_chunkLength, (_target?.Length / 4) ?? RingBlock.RingLengthOf(RingBlock.Least) / 4 & ~15) - FrameHeader.Length;
+    private int MostPayload => Math.Min(_chunkLength, (_target?.Length / 4) ?? RingBlock.RingLengthOf(RingBlock.Least, isFirst: true) / 4) - FrameHeader.Length;
 
     private int RoomOfFrame_NeedsLock() => Math.Min(_frameStart + FrameHeader.Length + (MostPayload & ~15), _chunk!.Length) - _cursor;
 
@@ -410,7 +436,6 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
         while (true)
         {
             Post post;
-            RingTarget target;
             lock (_gate)
             {
                 if (!TryTake_NeedsLock(out post))
@@ -423,10 +448,9 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
                     _isPumping = false;
                     return;
                 }
-                target = _target!;
             }
             RmaOperation write = RmaOperation.WriteAndNotify(
-                post.Chunk.Slice(post.Source, post.Length), target.Region.Slice(RingBlock.RingOffset + post.Destination, post.Length), post.Notification, (ulong)post.Index);
+                post.Source, post.Target.Region.Slice(post.Target.Offset + post.Destination, post.Source.Length), post.Notification, (ulong)post.Index);
             if (_owner.TryStart(write, this))
                 continue;
             lock (_gate)
@@ -452,13 +476,17 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
             _postponed = null;
             return true;
         }
-        if (_target is not { } target || _isDiscarding || _freeWrites == 0 || !_queue.TryPeek(out Frame first))
+        if (_target is not { } target || _isDiscarding || _freeWrites == 0)
+            return false;
+        if (_offered is not null && TryTakeSwitch_NeedsLock(target, _offered, out post))
+            return true;
+        if (!_queue.TryPeek(out Frame first))
             return false;
         int length = FrameHeader.FrameLength(first.Payload);
         int before = target.Length - _offset;
         int skipped = length > before ? before : 0;
         int offset = skipped > 0 || before == 0 ? 0 : _offset;
-        long room = target.Length - (_sent - _credit) - skipped;
+        long room = Room_NeedsLock(target) - skipped;
         if (length > room)
         {
             if (_stalledSince == 0)
@@ -487,15 +515,41 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
             run += FrameHeader.FrameLength(frame.Payload);
         }
         new FrameHeader(first.Payload, first.Flags | stalled, run, _reader.TakeCredit()).WriteTo(first.Chunk.Memory.Span[first.Start..]);
+        post = Begin_NeedsLock(new Write(first.Chunk, frames, payload), first.Chunk.Slice(first.Start, run), target, offset, skipped);
+        return true;
+    }
+
+    private long Room_NeedsLock(RingTarget target) => target.Length - (_sent - Math.Max(_credit, _ringStart));
+
+    /// <summary>Takes the header by which the peer learns that this side goes on in the ring that was offered.</summary>
+    private bool TryTakeSwitch_NeedsLock(RingTarget target, RingTarget next, out Post post)
+    {
+        post = default;
+        bool isIdle = _queue.Count == 0 && _frameStart < 0;
+        // One header by itself is on its way at a time: there is one place for it.
+        if (_left is not null || _isEndWritten || (next.Length < target.Length && !isIdle) || Room_NeedsLock(target) < FrameHeader.Length)
+            return false;
+        int offset = _offset == target.Length ? 0 : _offset;
+        RmaSlice source = _words.PrepareHeader(new FrameHeader(0, FrameFlags.Switch, FrameHeader.Length, _reader.TakeCredit()));
+        post = Begin_NeedsLock(default, source, target, offset, 0);
+        _left = target;
+        _target = next;
+        _offered = null;
+        _ringStart = _sent;
+        _offset = 0;
+        return true;
+    }
+
+    private Post Begin_NeedsLock(Write write, RmaSlice source, RingTarget target, int offset, int skipped)
+    {
         int index = System.Numerics.BitOperations.TrailingZeroCount(_freeWrites);
         _freeWrites &= (ushort)~(1 << index);
-        _writes[index] = new Write(first.Chunk, frames, payload);
-        bool atStart = offset != _offset;
-        post = new Post(index, first.Chunk, first.Start, run, offset, target.Notification(atStart ? NoticeKind.DataAtStart : NoticeKind.Data, _sequence));
+        _writes[index] = write;
+        var post = new Post(index, source, target, offset, target.Notification(offset != _offset ? NoticeKind.DataAtStart : NoticeKind.Data, _sequence));
         _sequence = (_sequence + 1) & Notice.SequenceMask;
-        _sent += skipped + run;
-        _offset = offset + run;
-        return true;
+        _sent += skipped + (int)source.Length;
+        _offset = offset + (int)source.Length;
+        return post;
     }
 
     private void EndWrite_NeedsLock(int index)
@@ -504,7 +558,28 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
         _writes[index] = default;
         _freeWrites |= (ushort)(1 << index);
         _outstanding = Math.Max(0, _outstanding - write.Payload);
-        Release_NeedsLock(write.Chunk, write.Frames);
+        if (write.Chunk is null)
+            LetGo_NeedsLock(ref _left);
+        else
+            Release_NeedsLock(write.Chunk, write.Frames);
+    }
+
+    /// <summary>Lets go of the rings that were offered. Nothing is posted any more.</summary>
+    public void ReleaseTargets()
+    {
+        lock (_gate)
+        {
+            LetGo_NeedsLock(ref _target);
+            LetGo_NeedsLock(ref _offered);
+            LetGo_NeedsLock(ref _left);
+        }
+    }
+
+    private void LetGo_NeedsLock(ref RingTarget? target)
+    {
+        if (target is not null && target != _first)
+            target.Region.Dispose();
+        target = null;
     }
 
     private void Release_NeedsLock(StagingChunk chunk, int frames)
@@ -576,19 +651,20 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
     /// <summary>A frame that waits.</summary>
     private readonly record struct Frame(StagingChunk Chunk, int Start, int Payload, FrameFlags Flags);
 
-    /// <summary>A write that is on its way.</summary>
-    private readonly record struct Write(StagingChunk Chunk, int Frames, long Payload);
+    /// <summary>A write that is on its way; without a chunk where it is a header by itself.</summary>
+    private readonly record struct Write(StagingChunk? Chunk, int Frames, long Payload);
 
     /// <summary>A write that is about to be posted.</summary>
     [StructLayout(LayoutKind.Auto)]
-    private readonly record struct Post(int Index, StagingChunk Chunk, int Source, int Length, int Destination, ulong Notification);
+    private readonly record struct Post(int Index, RmaSlice Source, RingTarget Target, int Destination, ulong Notification);
 }
 
 /// <summary>The peer's ring.</summary>
 /// <param name="Region">The block that it is in.</param>
+/// <param name="Offset">Where it begins there.</param>
 /// <param name="Length">Bytes.</param>
 /// <param name="Number">The peer's number of the connection.</param>
-internal sealed record RingTarget(RemoteRegion Region, int Length, int Number)
+internal sealed record RingTarget(RemoteRegion Region, int Offset, int Length, int Number)
 {
     public ulong Notification(NoticeKind kind, int sequence) => new Notice(Number, kind, sequence).Encode();
 }

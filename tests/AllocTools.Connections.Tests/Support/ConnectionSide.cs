@@ -12,9 +12,11 @@ internal sealed class ConnectionSide : IAsyncDisposable
     public const string Host = "host";
 
     private readonly IRmaContext _context;
+    private readonly LoggerFactory? _ownLogging;
 
     public ConnectionSide(string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null)
     {
+        logging ??= _ownLogging = new LoggerFactory([new TestOutputLogger()]);
         _context = fabric == Host ? new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open() : Fabric.Open(fabric, loggerFactory: logging);
         Pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         var options = new RmaConnectionOptions();
@@ -49,5 +51,6 @@ internal sealed class ConnectionSide : IAsyncDisposable
         await Connections.DisposeAsync();
         await Pool.DisposeAsync();
         _context.Dispose();
+        _ownLogging?.Dispose();
     }
 }

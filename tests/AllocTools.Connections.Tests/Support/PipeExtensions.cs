@@ -15,6 +15,15 @@ internal static class PipeExtensions
         return read;
     }
 
+    /// <summary>Reads what is there next.</summary>
+    public static async Task<byte[]> ReadSomeAsync(this PipeReader reader)
+    {
+        ReadResult result = await reader.ReadAsync(TestContext.Current.CancellationToken);
+        byte[] read = result.Buffer.ToArray();
+        reader.AdvanceTo(result.Buffer.End);
+        return read;
+    }
+
     /// <summary>Reads up to the end of the stream.</summary>
     public static async Task<byte[]> ReadToEndAsync(this PipeReader reader)
     {

@@ -1,0 +1,79 @@
+using System.Security.Cryptography;
+using AllocTools.Connections.Tests.Support;
+using AllocTools.Testing;
+
+namespace AllocTools.Connections.Tests;
+
+/// <summary>Rings that grow under load and shrink when idle.</summary>
+public sealed class RingSizeTests
+{
+    public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task ARingGrowsWhileItsReaderKeepsUpAndShrinksWhenNothingComes(string fabric)
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric, o =>
+        {
+            (o.InitialRingBytes, o.MaxRingBytes) = (1024, 256 << 10);
+            (o.HeartbeatInterval, o.IdleShrinkAfter) = (TestTime.Seconds(0.02), TestTime.Seconds(0.1));
+        });
+        int first = pair.Right.Reader.RingLength;
+        for (int round = 0; round < 3; round++)
+        {
+            await SendUntilAsync(pair, () => pair.Right.Reader.RingLength == 256 << 10);
+            await BecomesAsync(() => pair.Right.Reader.RingLength == first);
+            // Of the rings nothing is left but the first ones, and of the staging memory nothing.
+            await BecomesAsync(() => pair.RightSide.Pool.GetStatistics().RentedBuffers == 1 && pair.LeftSide.Pool.GetStatistics().RentedBuffers == 1);
+        }
+        await SendUntilAsync(pair, () => true);
+        await pair.EndCleanlyAsync();
+    }
+
+    [Fact]
+    public async Task ARingThatFindsNoRoomStaysAsItIs()
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, o => o.MaxRingBytes = 1 << 30);
+        var rest = new List<RmaBuffer>();
+        while (pair.RightSide.Pool.TryRent(64 << 10, out RmaBuffer buffer))
+            rest.Add(buffer);
+        int before = pair.Right.Reader.RingLength;
+        for (int i = 0; i < 10; i++)
+            await SendUntilAsync(pair, () => true);
+        Assert.Equal(before, pair.Right.Reader.RingLength);
+        rest.ForEach(static b => b.Dispose());
+        await SendUntilAsync(pair, () => pair.Right.Reader.RingLength > before);
+        await pair.EndCleanlyAsync();
+    }
+
+    /// <summary>Sends a megabyte, again and again until something is so; each must arrive as it was.</summary>
+    private static async Task SendUntilAsync(ConnectedPair pair, Func<bool> condition)
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(30));
+        do
+        {
+            Assert.False(limit.IsCancellationRequested, $"The ring has {pair.Right.Reader.RingLength} bytes.");
+            byte[] sent = RandomNumberGenerator.GetBytes(1_000_000);
+            Task writing = Task.Run(async () =>
+            {
+                for (int at = 0; at < sent.Length; at += 50_000)
+                    await pair.Left.Output.WriteAsync(sent.AsMemory(at, 50_000));
+            }, TestContext.Current.CancellationToken);
+            var received = new MemoryStream();
+            while (received.Length < sent.Length)
+                received.Write(await pair.Right.Input.ReadSomeAsync());
+            await writing;
+            Assert.Equal(sent, received.ToArray());
+        }
+        while (!condition());
+    }
+
+    private static async Task BecomesAsync(Func<bool> condition)
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(30));
+        while (!condition())
+        {
+            Assert.False(limit.IsCancellationRequested);
+            await Task.Delay(20, CancellationToken.None);
+        }
+    }
+}
