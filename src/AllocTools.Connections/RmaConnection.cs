@@ -292,7 +292,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
 
     void IRingOwner.RetryLater() => _owner.RetryLater(this);
 
-    void IRingOwner.Schedule(IThreadPoolWorkItem item) => RmaConnections.Schedule(item);
+    void IRingOwner.Schedule(IThreadPoolWorkItem item) => _owner.Schedule(item);
 
     void IRingOwner.OnWriteFailed(Exception error) =>
         End(new ConnectionResetException($"The connection has failed: {error.Message}", error), error.Message, tellsPeer: true);

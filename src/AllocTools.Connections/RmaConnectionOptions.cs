@@ -36,6 +36,13 @@ public sealed class RmaConnectionOptions
     [OptionRange(4096, 1 << 30, "bytes")]
     public long PauseWriterBytes { get; set; } = 256 << 10;
 
+    /// <summary>
+    /// Where the code goes on that awaits a read or a flush. <see cref="RmaContinuations.Inline"/> is faster, and for code only that never blocks: all connections wait for it.
+    /// Default: <see cref="RmaContinuations.ThreadPool"/>.
+    /// </summary>
+    [OptionChoice(typeof(RmaContinuations))]
+    public RmaContinuations Continuations { get; set; } = RmaContinuations.ThreadPool;
+
     /// <summary>How long the set-up of a connection may take, from the TCP connection on. Range: 10 ms to 1 h. Default: 10 s.</summary>
     [OptionTimeRange(10, 60 * 60 * 1000)]
     public TimeSpan SetUpTimeout { get; set; } = TimeSpan.FromSeconds(10);

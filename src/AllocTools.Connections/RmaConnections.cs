@@ -29,6 +29,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
 
     private readonly RmaEndpoint _endpoint;
     private readonly TimeProvider _time;
+    private readonly bool _runsInline;
     private readonly ConcurrentDictionary<int, RmaConnection> _connections = new();
     private readonly ConcurrentQueue<RmaConnection> _waiting = new();
     private readonly ConcurrentDictionary<RmaConnectionListener, bool> _listeners = new();
@@ -65,6 +66,9 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
             throw new NotSupportedException($"Connections need an endpoint that makes progress by itself; set the option Provider:Endpoint:Progress of provider '{traits.ProviderName}' to {nameof(RmaProgress.Endpoint)}.");
         }
         _endpoint = endpoint;
+        _runsInline = Options.Continuations == RmaContinuations.Inline;
+        if (_runsInline)
+            _endpoint.RunInline();
         _endpoint.TakeNotifications(this);
         _timer = _time.CreateTimer(static connections => ((RmaConnections)connections!).Watch(), this, Options.HeartbeatInterval, Options.HeartbeatInterval);
     }
@@ -240,7 +244,13 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         }
     }
 
-    internal static void Schedule(IThreadPoolWorkItem item) => ThreadPool.UnsafeQueueUserWorkItem(item, preferLocal: false);
+    internal void Schedule(IThreadPoolWorkItem item)
+    {
+        if (_runsInline)
+            InlineContinuation.Schedule(item);
+        else
+            ThreadPool.UnsafeQueueUserWorkItem(item, preferLocal: false);
+    }
 
     internal void Forget(RmaConnectionListener listener) => _listeners.TryRemove(listener, out _);
 

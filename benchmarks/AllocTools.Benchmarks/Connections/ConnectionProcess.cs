@@ -28,9 +28,12 @@ internal sealed class ConnectionProcess(LoopArguments arguments)
     public async Task<int> RunAsync()
     {
         string provider = arguments.Provider[Prefix.Length..];
-        using IRmaContext context = new LibfabricProvider(new LibfabricOptions { Provider = provider, Node = provider == "shm" ? null : "127.0.0.1" }).Open();
+        var options = new LibfabricOptions { Provider = provider, Node = provider == "shm" ? null : "127.0.0.1" };
+        if (arguments.SpinTime is int spin)
+            options.Endpoint.SpinTime = TimeSpan.FromMicroseconds(spin);
+        using IRmaContext context = new LibfabricProvider(options).Open();
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite });
-        await using var connections = new RmaConnections(pool);
+        await using var connections = new RmaConnections(pool, new RmaConnectionOptions { Continuations = arguments.IsInline ? RmaContinuations.Inline : RmaContinuations.ThreadPool });
         await using RmaConnectionListener listener = connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
         Console.WriteLine(((IPEndPoint)listener.EndPoint).Port.ToString(CultureInfo.InvariantCulture));
         if (Console.ReadLine() is not string other)

@@ -13,6 +13,7 @@ internal static class ConnectionOptionKeys
         .Size(nameof(RmaConnectionOptions.MaxRingBytes), (o, v) => o.MaxRingBytes = v)
         .Duration(nameof(RmaConnectionOptions.IdleShrinkAfter), (o, v) => o.IdleShrinkAfter = v)
         .Size(nameof(RmaConnectionOptions.PauseWriterBytes), (o, v) => o.PauseWriterBytes = v)
+        .Choice<RmaContinuations>(nameof(RmaConnectionOptions.Continuations), (o, v) => o.Continuations = v)
         .Duration(nameof(RmaConnectionOptions.SetUpTimeout), (o, v) => o.SetUpTimeout = v)
         .Duration(nameof(RmaConnectionOptions.HeartbeatInterval), (o, v) => o.HeartbeatInterval = v)
         .Duration(nameof(RmaConnectionOptions.PeerTimeout), (o, v) => o.PeerTimeout = v)

@@ -330,7 +330,18 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
     void IValueTaskSource<ReadResult>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
         _wake.OnCompleted(continuation, state, token, flags);
 
-    void IThreadPoolWorkItem.Execute() => _wake.SetResult(true);
+    void IThreadPoolWorkItem.Execute()
+    {
+        try
+        {
+            _wake.SetResult(true);
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: it is the application's.
+            InlineContinuation.ThrowOnPool(e);
+        }
+    }
 
     /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
     public void Retry() => GiveCredit();

@@ -367,7 +367,18 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
     void IValueTaskSource<FlushResult>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
         _wake.OnCompleted(continuation, state, token, flags);
 
-    void IThreadPoolWorkItem.Execute() => _wake.SetResult(true);
+    void IThreadPoolWorkItem.Execute()
+    {
+        try
+        {
+            _wake.SetResult(true);
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: it is the application's.
+            InlineContinuation.ThrowOnPool(e);
+        }
+    }
 
     /// <summary>The most that a frame may have: a quarter of the ring, and what a piece of staging memory holds.</summary>
     private int MostPayload => Math.Min(_chunkLength, (_target?.Length / 4) ?? RingBlock.RingLengthOf(RingBlock.Least, isFirst: true) / 4) - FrameHeader.Length;

@@ -300,6 +300,13 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <summary>Hands each notification over where it is found, in place of keeping it for readers.</summary>
     internal void TakeNotifications(INotificationSink sink) => _notifications.Sink = sink;
 
+    /// <summary>From here on <see cref="InlineContinuation.Schedule(IThreadPoolWorkItem)"/> runs on the endpoint's own thread what it is given inside a turn.</summary>
+    internal void RunInline()
+    {
+        _starter.Progress.RunInline();
+        _starter.Loop?.RunInline();
+    }
+
     /// <summary>Starts an operation whose end its owner is notified of where it is found; nothing is awaited, and nothing allocated.</summary>
     /// <returns>False where as many operations are outstanding as may be: try again once one has ended.</returns>
     /// <exception cref="RmaOperationException">It can't be started: its peer is lost, or the endpoint failed.</exception>

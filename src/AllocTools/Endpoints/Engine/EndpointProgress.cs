@@ -23,7 +23,7 @@ internal sealed class EndpointProgress
     private readonly OperationEnding _ending;
     private readonly OverdueOperations _overdue;
     private readonly CoarseClock? _clock;
-    private readonly bool _runsInline;
+    private volatile bool _runsInline;
     private long _continuing = ProgressTurn.Nobody;
     private RmaException? _failure;
 
@@ -49,6 +49,9 @@ internal sealed class EndpointProgress
 
     /// <summary>Where the driver reports completions.</summary>
     public RmaDriverCompletions Completions { get; }
+
+    /// <summary>From here on what is due after a turn is run there.</summary>
+    public void RunInline() => _runsInline = true;
 
     public void NoteLoss() => _overdue.NoteLoss();
 

@@ -11,7 +11,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     public static readonly Action<object?> Due = static continuation => ((InlineContinuation)continuation!).Schedule();
 
     [ThreadStatic]
-    private static Queue<InlineContinuation>? t_due;
+    private static Queue<IThreadPoolWorkItem>? t_due;
 
     [ThreadStatic]
     private static int t_turns;
@@ -47,7 +47,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
         if (context is not null)
             SynchronizationContext.SetSynchronizationContext(null);
         t_isRunning = true;
-        while (due.TryDequeue(out InlineContinuation? continuation))
+        while (due.TryDequeue(out IThreadPoolWorkItem? continuation))
             continuation.Execute();
         t_isRunning = false;
         if (context is not null)
@@ -57,7 +57,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     /// <summary>Leaves what is due to the thread pool.</summary>
     public static void HandOverDue()
     {
-        while (t_due is { } due && due.TryDequeue(out InlineContinuation? continuation))
+        while (t_due is { } due && due.TryDequeue(out IThreadPoolWorkItem? continuation))
             ThreadPool.UnsafeQueueUserWorkItem(continuation, preferLocal: false);
     }
 
@@ -98,7 +98,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
         catch (Exception e)
         {
             // Of whatever kind: it is the application's, not the endpoint's, and ends the process as it does on the thread pool.
-            ThreadPool.UnsafeQueueUserWorkItem(static e => e.Throw(), ExceptionDispatchInfo.Capture(e), preferLocal: false);
+            ThrowOnPool(e);
         }
     }
 
@@ -106,11 +106,18 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     private static bool HasSchedulingContext() =>
         (SynchronizationContext.Current is { } context && context.GetType() != typeof(SynchronizationContext)) || TaskScheduler.Current != TaskScheduler.Default;
 
-    private void Schedule()
+    private void Schedule() => Schedule(this);
+
+    /// <summary>Has something run after the turn that this thread is in; on the thread pool where it is in none. It must not throw.</summary>
+    public static void Schedule(IThreadPoolWorkItem item)
     {
         if (t_turns > 0)
-            (t_due ??= new Queue<InlineContinuation>()).Enqueue(this);
+            (t_due ??= new Queue<IThreadPoolWorkItem>()).Enqueue(item);
         else
-            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+            ThreadPool.UnsafeQueueUserWorkItem(item, preferLocal: false);
     }
+
+    /// <summary>An exception of the application's code, which ends the process as it does on the thread pool.</summary>
+    public static void ThrowOnPool(Exception error) =>
+        ThreadPool.UnsafeQueueUserWorkItem(static e => e.Throw(), ExceptionDispatchInfo.Capture(error), preferLocal: false);
 }

@@ -49,7 +49,7 @@ internal sealed class ProgressLoop : IDisposable
     private readonly EndpointHealth _health;
     private readonly RmaEndpointDriver _driver;
     private readonly TimeSpan _spinTime;
-    private readonly bool _runsInline;
+    private volatile bool _runsInline;
     private readonly TimeSpan _longestPause;
     private readonly TimeProvider _time;
     private readonly Lock _wakeGate = new();
@@ -83,6 +83,9 @@ internal sealed class ProgressLoop : IDisposable
         _thread = new Thread(Run) { IsBackground = true, Name = "AllocTools progress" };
         _thread.UnsafeStart();
     }
+
+    /// <summary>From here on what has ended goes on on this thread, which need not make room for others.</summary>
+    public void RunInline() => _runsInline = true;
 
     /// <summary>A call of the thread into the transport does not return.</summary>
     public bool IsStuck => _watch.IsStuck;
