@@ -21,6 +21,9 @@ internal sealed unsafe class CompletionReader(
     private readonly bool _confirmsSends = context.Traits.SendsAreConfirmed;
     private readonly bool _sendersAreKnown = context.Traits.SendersAreKnown;
 
+    /// <summary>ofi_rxm does not say whose a write was, and leaves in the queue's entry what an earlier message, or nothing, has put there.</summary>
+    private readonly bool _writersAreKnown = context.Traits.SendersAreKnown && !context.Traits.ProviderName.EndsWith(";ofi_rxm", StringComparison.Ordinal);
+
     /// <summary>
     /// net of libfabric 1.17, and tcp of 1.18.0: fi_trywait leaves the signal of a completion that was read; fi_cq_sread takes
     /// it away.
@@ -79,7 +82,7 @@ internal sealed unsafe class CompletionReader(
         // A peer's write that brings a number. It has no operation here, and transports leave anything for its context.
         if ((entry.flags & FiFlags.FI_REMOTE_CQ_DATA) != 0 && (entry.flags & FiCaps.FI_RECV) == 0)
         {
-            completions.Notify(entry.data, FindPeer(sender));
+            completions.Notify(entry.data, _writersAreKnown ? FindPeer(sender) : null);
             return;
         }
         if (tags is not null && tags.TryTake(entry))
