@@ -122,6 +122,9 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
 
     internal RmaPeer Peer => _peer;
 
+    /// <summary>It ends by itself, or is aborted in time.</summary>
+    internal bool IsDisposing => Volatile.Read(ref _disposed) != 0;
+
     /// <summary>What the peer needs to write to this side.</summary>
     internal RemoteMemory Block => _block.Remote;
 
@@ -139,17 +142,20 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
     /// <inheritdoc cref="Abort(ConnectionAbortedException)"/>
     public override void Abort() => Abort(new ConnectionAbortedException("The connection was aborted by this side."));
 
-    /// <summary>A stream over both directions; disposing it disposes the connection.</summary>
+    /// <summary>A stream over both directions; disposing it disposes the connection, for which <see cref="Stream.Dispose()"/> does not wait.</summary>
     public Stream AsStream() => new RmaConnectionStream(this);
 
     /// <summary>
     /// Ends the connection. What was written reaches the peer, for which this waits up to <see cref="RmaConnectionOptions.CloseTimeout"/>;
-    /// then it is aborted. Never throws.
+    /// then it is aborted. A read that is pending fails; where a flush is, the connection is aborted at once. Never throws.
     /// </summary>
     public override async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) == 0)
         {
+            // Nobody will write the rest.
+            if (_writer.IsFlushPending)
+                End(new ConnectionAbortedException("The connection was disposed while a flush was pending."), "disposed while a flush was pending", tellsPeer: true);
             CompleteWriter();
             _reader.Complete();
         }

@@ -5,9 +5,14 @@ using System.Runtime.CompilerServices;
 namespace AllocTools.Connections;
 
 /// <summary>A connection as a stream. Disposing it disposes the connection.</summary>
-/// <remarks>Unlike the pipe, a write fails where nobody reads it any more.</remarks>
+/// <remarks>
+/// Unlike the pipe, a write fails where the peer reads no more: from the second one on, as with a socket whose peer has closed it. The first one is lost, and
+/// the end of the stream that is read says so; by that HttpClient tells a connection that was closed while it was idle, and sends the request again.
+/// </remarks>
 internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
 {
+    private bool _hasLost;
+
     public override bool CanRead => true;
 
     public override bool CanSeek => false;
@@ -50,7 +55,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
-        Check(await connection.Transport.Output.WriteAsync(buffer, cancellationToken).ConfigureAwait(false));
+        Check(await connection.Transport.Output.WriteAsync(buffer, cancellationToken).ConfigureAwait(false), loses: !buffer.IsEmpty);
 
     public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken)
     {
@@ -61,7 +66,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
     public override void Write(byte[] buffer, int offset, int count) => WriteAsync(buffer, offset, count, CancellationToken.None).GetAwaiter().GetResult();
 
     public override async Task FlushAsync(CancellationToken cancellationToken) =>
-        Check(await connection.Transport.Output.FlushAsync(cancellationToken).ConfigureAwait(false));
+        Check(await connection.Transport.Output.FlushAsync(cancellationToken).ConfigureAwait(false), loses: false);
 
     public override void Flush() => FlushAsync(CancellationToken.None).GetAwaiter().GetResult();
 
@@ -77,16 +82,20 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
 
     protected override void Dispose(bool disposing)
     {
+        // As a socket, which goes on sending what was written. Never throws.
         if (disposing)
-            connection.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            _ = connection.DisposeAsync().AsTask();
         base.Dispose(disposing);
     }
 
-    private void Check(FlushResult result)
+    private void Check(FlushResult result, bool loses)
     {
         if (result.IsCanceled)
             throw new OperationCanceledException("The flush was cancelled (CancelPendingFlush).");
-        if (result.IsCompleted)
+        if (!result.IsCompleted)
+            return;
+        if (connection.Error is not null || (loses && _hasLost))
             throw new IOException("The peer reads no more, or the connection is over.", connection.Error);
+        _hasLost |= loses;
     }
 }

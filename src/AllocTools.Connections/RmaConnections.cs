@@ -128,6 +128,8 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
             await listener.DisposeAsync().ConfigureAwait(false);
         foreach (RmaConnection connection in _connections.Values)
         {
+            if (connection.IsDisposing)
+                continue;
             connection.Abort(new ConnectionAbortedException("The connections were closed."));
             _ = connection.DisposeAsync().AsTask();
         }

@@ -151,6 +151,62 @@ public sealed class StreamTests
         await pair.EndCleanlyAsync();
     }
 
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task AReadThatIsPendingEndsWithTheConnection(string fabric)
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
+        await using Stream stream = pair.Left.AsStream();
+        ValueTask<int> reading = stream.ReadAsync(new byte[1], TestContext.Current.CancellationToken);
+        stream.Dispose();
+        await Assert.ThrowsAsync<ConnectionAbortedException>(() => reading.AsTask().WaitAsync(Testing.TestTime.Seconds(20), CancellationToken.None));
+        Assert.Empty(await pair.Right.Input.ReadToEndAsync());
+        await pair.EndCleanlyAsync();
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task AWriteThatIsPendingEndsWithTheConnection(string fabric)
+    {
+        // The test would be over before it.
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric, static o => o.CloseTimeout = TimeSpan.FromMinutes(10));
+        await using Stream stream = pair.Left.AsStream();
+        Task writing;
+        do
+            writing = stream.WriteAsync(new byte[10_000], TestContext.Current.CancellationToken).AsTask();
+        while (writing.IsCompleted);
+        stream.Dispose();
+        await Assert.ThrowsAsync<IOException>(() => writing.WaitAsync(Testing.TestTime.Seconds(20), CancellationToken.None));
+        await Assert.ThrowsAsync<ConnectionResetException>(() => pair.Right.Input.ReadToEndAsync());
+        await pair.EndCleanlyAsync();
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task OfAStreamTheFirstWriteIsLostAfterThePeerHasClosedAndTheNextOneFails(string fabric)
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
+        await pair.Right.DisposeAsync();
+        while (!(await pair.Left.Output.FlushAsync(TestContext.Current.CancellationToken)).IsCompleted)
+            await Task.Yield();
+        await using Stream stream = pair.Left.AsStream();
+        await stream.WriteAsync(new byte[100], TestContext.Current.CancellationToken);
+        await stream.FlushAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(0, await stream.ReadAsync(new byte[1], TestContext.Current.CancellationToken));
+        await Assert.ThrowsAsync<IOException>(() => stream.WriteAsync(new byte[100], TestContext.Current.CancellationToken).AsTask());
+        await pair.EndCleanlyAsync();
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task WhatWasWrittenArrivesThoughAllIsClosedAtOnce(string fabric)
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
+        byte[] sent = RandomNumberGenerator.GetBytes(200_000);
+        Stream stream = pair.Left.AsStream();
+        Task<byte[]> reading = pair.Right.Input.ReadToEndAsync();
+        await stream.WriteAsync(sent, TestContext.Current.CancellationToken);
+        stream.Dispose();
+        await pair.LeftSide.Connections.DisposeAsync();
+        Assert.Equal(sent, await reading);
+    }
+
     private static async Task WriteAllAsync(PipeWriter writer, byte[] bytes)
     {
         for (int at = 0; at < bytes.Length; at += 10_000)

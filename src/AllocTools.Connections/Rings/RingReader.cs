@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Threading.Tasks.Sources;
 using AllocTools.Endpoints.Engine;
+using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Rings;
 
@@ -284,13 +285,20 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
     /// <inheritdoc/>
     public override void Complete(Exception? exception = null)
     {
+        bool wakes;
         lock (_gate)
         {
             if (_isCompleted)
                 return;
             _isCompleted = true;
+            // As where a socket is closed under a read.
+            if (_isWaiting)
+                _error ??= new ConnectionAbortedException("The reader was completed, or the connection disposed, while a read was pending.");
             Free_NeedsLock(_position);
+            wakes = TryWake_NeedsLock();
         }
+        if (wakes)
+            Schedule();
         _owner.OnReaderCompleted();
     }
 

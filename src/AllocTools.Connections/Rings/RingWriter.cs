@@ -119,6 +119,16 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
         }
     }
 
+    /// <summary>A flush waits.</summary>
+    public bool IsFlushPending
+    {
+        get
+        {
+            lock (_gate)
+                return _isWaiting;
+        }
+    }
+
     /// <summary>Bytes of the stream that were handed over to be written.</summary>
     public long Position => Volatile.Read(ref _position);
 
