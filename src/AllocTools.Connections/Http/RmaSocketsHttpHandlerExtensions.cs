@@ -1,10 +1,7 @@
-using System.Net.Http;
-using Microsoft.Extensions.DependencyInjection;
-
 namespace AllocTools.Connections;
 
 /// <summary>Has HttpClient, and what stands on it, connect over registered memory.</summary>
-public static class RmaHttpExtensions
+public static class RmaSocketsHttpHandlerExtensions
 {
     /// <summary>
     /// Has a handler connect over registered memory. HTTPS, HTTP/2, pooling of connections and WebSockets work as on sockets; host and port of
@@ -23,21 +20,5 @@ public static class RmaHttpExtensions
         handler.ConnectCallback = async (context, cancellationToken) =>
             (await connections.ConnectAsync(context.DnsEndPoint, cancellationToken).ConfigureAwait(false)).AsStream();
         return handler;
-    }
-
-    /// <summary>Has a named or typed client of <c>AddHttpClient</c> or <c>AddGrpcClient</c> connect over the unnamed pool's registered memory.</summary>
-    /// <param name="builder">The client.</param>
-    /// <returns>The same builder.</returns>
-    public static IHttpClientBuilder UseRma(this IHttpClientBuilder builder) =>
-        builder.UseSocketsHttpHandler(static (handler, services) => handler.UseRma(services.GetRequiredService<RmaConnections>()));
-
-    /// <summary>Has a named or typed client of <c>AddHttpClient</c> or <c>AddGrpcClient</c> connect over a named pool's registered memory.</summary>
-    /// <param name="builder">The client.</param>
-    /// <param name="poolName">The pool's name.</param>
-    /// <returns>The same builder.</returns>
-    public static IHttpClientBuilder UseRma(this IHttpClientBuilder builder, string poolName)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(poolName);
-        return builder.UseSocketsHttpHandler((handler, services) => handler.UseRma(services.GetRequiredKeyedService<RmaConnections>(poolName)));
     }
 }

@@ -1,0 +1,93 @@
+using System.Net;
+using AllocTools;
+using AllocTools.Connections;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Orleans.Hosting;
+
+/// <summary>Has Orleans connect over registered memory: silos to each other, and clients to gateways.</summary>
+/// <remarks>
+/// <para>
+/// Ports, membership, directory, TLS and grains stay as they are: what carries the bytes is replaced. Silos and clients of a cluster must all use it, since
+/// a silo listens for both at the ports that it would have by sockets.
+/// </para>
+/// <para>
+/// Orleans takes its connections from keyed services whose keys are its own. They are found among those that Orleans has added when the builder
+/// is configured, and replaced where they stand; where there are none the call fails.
+/// </para>
+/// </remarks>
+public static class RmaOrleansExtensions
+{
+    /// <summary>Has a silo listen and connect over the unnamed pool.</summary>
+    /// <param name="builder">The silo, in an application that has called <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="configure">Sets options of the connections; null for none.</param>
+    /// <returns>The same builder.</returns>
+    /// <exception cref="InvalidOperationException">The pool was not added before, or this version of Orleans has no connections that can be replaced.</exception>
+    public static ISiloBuilder UseRma(this ISiloBuilder builder, Action<RmaConnectionOptions>? configure = null) =>
+        builder.UseRma(RmaMemoryPoolName.Default, configure);
+
+    /// <summary>Has a silo listen and connect over a named pool.</summary>
+    /// <inheritdoc cref="UseRma(ISiloBuilder, Action{RmaConnectionOptions})"/>
+    /// <param name="builder">The silo, in an application that has called <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="poolName">The pool's name.</param>
+    /// <param name="configure">Sets options of the connections; null for none.</param>
+    public static ISiloBuilder UseRma(this ISiloBuilder builder, string poolName, Action<RmaConnectionOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        builder.Services.AddRmaConnections(poolName, configure);
+        // Silo to silo and gateway.
+        Replace(builder.Services, listeners: 2, (sp, _) => new Connections(sp, poolName));
+        return builder;
+    }
+
+    /// <summary>Has a client connect to gateways over the unnamed pool.</summary>
+    /// <param name="builder">The client, in an application that has called <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="configure">Sets options of the connections; null for none.</param>
+    /// <returns>The same builder.</returns>
+    /// <exception cref="InvalidOperationException">The pool was not added before, or this version of Orleans has no connections that can be replaced.</exception>
+    public static IClientBuilder UseRma(this IClientBuilder builder, Action<RmaConnectionOptions>? configure = null) =>
+        builder.UseRma(RmaMemoryPoolName.Default, configure);
+
+    /// <summary>Has a client connect to gateways over a named pool.</summary>
+    /// <inheritdoc cref="UseRma(IClientBuilder, Action{RmaConnectionOptions})"/>
+    /// <param name="builder">The client, in an application that has called <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="poolName">The pool's name.</param>
+    /// <param name="configure">Sets options of the connections; null for none.</param>
+    public static IClientBuilder UseRma(this IClientBuilder builder, string poolName, Action<RmaConnectionOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        builder.Services.AddRmaConnections(poolName, configure);
+        Replace(builder.Services, listeners: 0, (sp, _) => new Connections(sp, poolName));
+        return builder;
+    }
+
+    private static void Replace(IServiceCollection services, int listeners, Func<IServiceProvider, object?, object> make)
+    {
+        int[] factories = [.. Find(services, typeof(IConnectionFactory))];
+        int[] listenerFactories = [.. Find(services, typeof(IConnectionListenerFactory))];
+        if (factories.Length != 1 || listenerFactories.Length != listeners)
+            throw new InvalidOperationException($"Orleans has added {factories.Length} connection factories and {listenerFactories.Length} listener factories where 1 and {listeners} were expected. UseRma may have been called twice, or does not know this version of Orleans.");
+        foreach (int index in (int[])[.. factories, .. listenerFactories])
+            services[index] = ServiceDescriptor.DescribeKeyed(services[index].ServiceType, services[index].ServiceKey, make, ServiceLifetime.Singleton);
+    }
+
+    /// <summary>Where Orleans has added keyed services of that type.</summary>
+    private static IEnumerable<int> Find(IServiceCollection services, Type type) => Enumerable.Range(0, services.Count).Where(i =>
+        services[i] is { IsKeyedService: true, KeyedImplementationFactory: { } factory } service
+        && service.ServiceType == type
+        && factory.Method.Module.Assembly.GetName().Name!.StartsWith("Orleans.", StringComparison.Ordinal));
+
+    /// <summary>Both factories. The silo's parts are made before the pool is opened.</summary>
+    private sealed class Connections(IServiceProvider services, string poolName) : IConnectionFactory, IConnectionListenerFactory
+    {
+        private RmaConnections Get() => services.GetRequiredKeyedService<RmaConnections>(poolName);
+
+        public async ValueTask<ConnectionContext> ConnectAsync(EndPoint endpoint, CancellationToken cancellationToken = default) =>
+            await Get().ConnectAsync(endpoint, cancellationToken).ConfigureAwait(false);
+
+        public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) => endpoint is IPEndPoint ip
+            ? ValueTask.FromResult<IConnectionListener>(Get().Listen(ip))
+            : throw new NotSupportedException($"A silo listens over registered memory at an IP address and port; {endpoint} is none.");
+    }
+}

@@ -1,0 +1,137 @@
+using System.Net;
+using System.Net.Sockets;
+using AllocTools.Connections;
+using AllocTools.Frameworks.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Orleans.Hosting;
+using Orleans.Runtime;
+
+namespace AllocTools.Frameworks.Tests;
+
+/// <summary>A cluster of two silos and a client, each with a pool of its own.</summary>
+public sealed class OrleansTests
+{
+    public static TheoryData<string> Fabrics => FabricHost.Fabrics;
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task GrainsCallEachOtherAcrossSilos(string fabric)
+    {
+        int[] ports = FreePorts(4);
+        var primary = new IPEndPoint(IPAddress.Loopback, ports[0]);
+        using IHost first = await StartSiloAsync(fabric, ports[0], ports[2], primary);
+        using IHost second = await StartSiloAsync(fabric, ports[1], ports[3], primary);
+        using IHost outside = await StartClientAsync(fabric, ports[2..]);
+        IGrainFactory grains = outside.Services.GetRequiredService<IGrainFactory>();
+        var callers = new HashSet<string>();
+        int across = 0;
+        for (int i = 0; i < 200 && (across < 20 || callers.Count < 2); i++)
+        {
+            (string here, string there) = await grains.GetGrain<IPlace>(i).AskAsync(grains.GetGrain<IPlace>(i + 10_000));
+            callers.Add(here);
+            across += here == there ? 0 : 1;
+        }
+        Assert.Equal(2, callers.Count);
+        Assert.True(across >= 20, $"Only {across} calls went from silo to silo.");
+        // Longer than any ring, by way of a gateway and a silo.
+        byte[] big = new byte[2_000_000];
+        Random.Shared.NextBytes(big);
+        for (int i = 0; i < 8; i++)
+            Assert.Equal(big, await grains.GetGrain<IPlace>(i).RelayAsync(big, grains.GetGrain<IPlace>(i + 10_000)));
+        await Task.WhenAll(Enumerable.Range(0, 500).Select(i => grains.GetGrain<IPlace>(i % 50).AskAsync(grains.GetGrain<IPlace>(i % 50 + 10_000))));
+        // Both silos are connected to each other and to the client; nothing listens at their ports but the fabric.
+        Assert.All((IHost[])[first, second, outside], static host => Assert.True(host.Services.GetRequiredService<RmaConnections>().Count > 0));
+        await outside.StopAsync(TestContext.Current.CancellationToken);
+        await second.StopAsync(TestContext.Current.CancellationToken);
+        // What was there is activated elsewhere.
+        Assert.Equal(callers.Count - 1, (await Task.WhenAll(Enumerable.Range(0, 20).Select(i => first.Services.GetRequiredService<IGrainFactory>().GetGrain<IPlace>(i).NameAsync()))).Distinct().Count());
+        await first.StopAsync(TestContext.Current.CancellationToken);
+        Assert.All((IHost[])[first, second, outside], static host =>
+        {
+            RmaPoolStatistics now = host.Services.GetRequiredService<IRmaMemoryPool>().GetStatistics();
+            Assert.Equal((0, 0), (now.RentedBuffers, now.QuarantinedBuffers));
+        });
+    }
+
+    [Fact]
+    public void ASecondCallIsAnError()
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.AddPool(Testing.Fabric.Any);
+        var error = Assert.Throws<InvalidOperationException>(() => builder.UseOrleans(static silo => silo.UseLocalhostClustering().UseRma().UseRma()));
+        Assert.Contains("called twice", error.Message, StringComparison.Ordinal);
+        HostApplicationBuilder client = Host.CreateEmptyApplicationBuilder(null);
+        client.AddPool(Testing.Fabric.Any);
+        Assert.Throws<InvalidOperationException>(() => client.UseOrleansClient(static c => c.UseLocalhostClustering().UseRma().UseRma()));
+    }
+
+    private static async Task<IHost> StartSiloAsync(string fabric, int siloPort, int gatewayPort, IPEndPoint primary)
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.AddPool(fabric);
+        builder.UseOrleans(silo => silo.UseLocalhostClustering(siloPort, gatewayPort, primary).UseRma());
+        return await StartAsync(builder);
+    }
+
+    private static async Task<IHost> StartClientAsync(string fabric, int[] gatewayPorts)
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.AddPool(fabric);
+        builder.UseOrleansClient(client => client.UseLocalhostClustering(gatewayPorts).UseRma());
+        return await StartAsync(builder);
+    }
+
+    private static async Task<IHost> StartAsync(HostApplicationBuilder builder)
+    {
+        builder.Logging.ClearProviders();
+        IHost host = builder.Build();
+        await host.StartAsync(TestContext.Current.CancellationToken);
+        return host;
+    }
+
+    /// <summary>Ports that were free a moment ago; silos can't pick theirs when they start.</summary>
+    private static int[] FreePorts(int count)
+    {
+        Socket[] sockets = [.. Enumerable.Range(0, count).Select(static _ => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp))];
+        foreach (Socket socket in sockets)
+            socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        int[] ports = [.. sockets.Select(static s => ((IPEndPoint)s.LocalEndPoint!).Port)];
+        foreach (Socket socket in sockets)
+            socket.Dispose();
+        return ports;
+    }
+}
+
+/// <summary>A grain that tells where it is.</summary>
+public interface IPlace : IGrainWithIntegerKey
+{
+    /// <summary>Its silo.</summary>
+    Task<string> NameAsync();
+
+    /// <summary>Its silo, and that of another one, which it asks.</summary>
+    Task<(string Here, string There)> AskAsync(IPlace other);
+
+    /// <summary>The bytes, from the other one.</summary>
+    Task<byte[]> RelayAsync(byte[] bytes, IPlace other);
+
+    /// <summary>The bytes.</summary>
+    Task<byte[]> EchoAsync(byte[] bytes);
+}
+
+/// <inheritdoc cref="IPlace"/>
+[Orleans.Placement.RandomPlacement]
+public sealed class Place(ILocalSiloDetails silo) : Grain, IPlace
+{
+    /// <inheritdoc/>
+    public Task<string> NameAsync() => Task.FromResult(silo.SiloAddress.ToString());
+
+    /// <inheritdoc/>
+    public async Task<(string Here, string There)> AskAsync(IPlace other) => (await NameAsync(), await other.NameAsync());
+
+    /// <inheritdoc/>
+    public Task<byte[]> RelayAsync(byte[] bytes, IPlace other) => other.EchoAsync(bytes);
+
+    /// <inheritdoc/>
+    public Task<byte[]> EchoAsync(byte[] bytes) => Task.FromResult(bytes);
+}
