@@ -19,8 +19,8 @@ internal static partial class ConnectionsLog
     [LoggerMessage(83, LogLevel.Error, "Connection {Connection} was aborted, because its peer does not keep to the protocol: {Mistake}.")]
     public static partial void ProtocolViolated(ILogger logger, string connection, string mistake);
 
-    [LoggerMessage(84, LogLevel.Warning, "A peer has written to a connection that is not its own, or does not exist. This is said once; {Count} so far.")]
-    public static partial void UnknownConnection(ILogger logger, long count);
+    [LoggerMessage(84, LogLevel.Warning, "A peer has announced a write to a connection that is not its own; it is ignored. This is said once.")]
+    public static partial void ForeignConnection(ILogger logger);
 
     [LoggerMessage(85, LogLevel.Warning, "Connection {Connection}: nothing was heard of its peer for {Seconds} s. The connection is over; its memory stays in quarantine until the peer's process has ended or answers.")]
     public static partial void PeerSilent(ILogger logger, string connection, double seconds);

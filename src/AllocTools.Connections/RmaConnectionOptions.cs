@@ -79,6 +79,12 @@ public sealed class RmaConnectionOptions
     /// <summary>TLS of the control connection where this side connects; as <see cref="ServerAuthentication"/>. Without a target host it is the end point's. Set in code. Default: none, no TLS.</summary>
     public SslClientAuthenticationOptions? ClientAuthentication { get; set; }
 
+    /// <summary>
+    /// How long memory is kept whose peer has ended without a word: what it had posted before may still be in this system's queues, and
+    /// is written when progress is made.
+    /// </summary>
+    internal TimeSpan LateWrites { get; set; } = TimeSpan.FromSeconds(2);
+
     /// <summary>A copy; the options of TLS are shared.</summary>
     internal RmaConnectionOptions Copy() => (RmaConnectionOptions)MemberwiseClone();
 

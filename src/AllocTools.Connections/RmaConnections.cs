@@ -21,12 +21,6 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>Bytes of a piece of staging memory: the size class that bulk needs, and what a processor's cache holds easily.</summary>
     internal const int StagingBytes = 64 << 10;
 
-    /// <summary>
-    /// How long a block is kept whose peer has ended without a word: what it had posted before may still be in this system's queues, and
-    /// is written when progress is made.
-    /// </summary>
-    private static readonly TimeSpan LateWrites = TimeSpan.FromSeconds(2);
-
     private readonly RmaEndpoint _endpoint;
     private readonly TimeProvider _time;
     private readonly bool _runsInline;
@@ -37,7 +31,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     private readonly Lock _numbers = new();
     private int _lastNumber;
     private int _running;
-    private long _unknown;
+    private int _hasIntruder;
     private int _disposed;
 
     /// <summary>Opens the endpoint.</summary>
@@ -145,10 +139,13 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     void INotificationSink.OnNotification(ulong value, RmaPeer? sender)
     {
         Notice notice = Notice.Decode(value);
-        if (!_connections.TryGetValue(notice.Connection, out RmaConnection? connection) || (sender is { } known && known.Entry != connection.Peer.Entry))
+        // The last ones of a connection may be found when all else of it has ended: their bytes were there before.
+        if (!_connections.TryGetValue(notice.Connection, out RmaConnection? connection))
+            return;
+        if (sender is { } known && known.Entry != connection.Peer.Entry)
         {
-            if (Interlocked.Increment(ref _unknown) == 1)
-                ConnectionsLog.UnknownConnection(Logger, 1);
+            if (Interlocked.Exchange(ref _hasIntruder, 1) == 0)
+                ConnectionsLog.ForeignConnection(Logger);
             return;
         }
         connection.OnNotification(notice);
@@ -272,7 +269,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
 
     private async Task EndLaterAsync(RmaConnection connection, RingBlock[] rings)
     {
-        await Task.Delay(LateWrites, _time).ConfigureAwait(false);
+        await Task.Delay(Options.LateWrites, _time).ConfigureAwait(false);
         End(connection, rings);
     }
 

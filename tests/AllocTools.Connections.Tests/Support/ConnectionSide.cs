@@ -20,6 +20,9 @@ internal sealed class ConnectionSide : IAsyncDisposable
         _context = fabric == Host ? new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open() : Fabric.Open(fabric, loggerFactory: logging);
         Pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         var options = new RmaConnectionOptions();
+        // There nothing is on its way once a call has returned.
+        if (fabric == Host)
+            options.LateWrites = TimeSpan.FromMilliseconds(10);
         configure?.Invoke(options);
         Connections = new RmaConnections(Pool, options, logging);
     }

@@ -1,0 +1,245 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Text;
+using AllocTools.Connections.Control;
+using AllocTools.Connections.Rings;
+using AllocTools.Connections.Tests.Support;
+using AllocTools.Testing;
+using Microsoft.AspNetCore.Connections;
+
+namespace AllocTools.Connections.Tests;
+
+/// <summary>Peers that say what they should not, on the control connection and in the ring: one clear error, nothing left, and others go on.</summary>
+public sealed class HostilePeerTests
+{
+    [Fact]
+    public async Task BytesThatAreNoSetUpAreRefusedAndLogged()
+    {
+        var log = new LogRecorder();
+        await using var side = new ConnectionSide(ConnectionSide.Host, logging: log.Factory);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        byte[] hello;
+        await using (var first = new RawPeer(listener.EndPoint))
+            hello = first.Hello;
+        (byte[] Bytes, string Says)[] cases =
+        [
+            ([], "ended the control connection during the set-up"),
+            ([1], "ended the control connection within a frame"),
+            ([1, 5, 0, 1], "ended the control connection within a frame"),
+            ("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), "kind 71"),
+            ([0x16, 0x03, 0x01, 0x02, 0x00], "kind 22"),
+            ([0, 0, 0], "kind 0"),
+            ([1, 0xFF, 0xFF], "8192 are the most"),
+            (ControlConnection.Frame(ControlKind.Welcome, []), "in place of Hello"),
+            (ControlConnection.Frame(ControlKind.Hello, []), "ends too early"),
+            (Changed(hello, 3, 0xFF), "does not begin as one of AllocTools does"),
+            (Changed(hello, 7, 2), "version 2"),
+            (Changed(hello, 25, 0), "offers 0 transports"),
+            (Changed(hello, 25, 200), "offers 200 transports"),
+            (Changed(hello, 28, (byte)'H'), "This side works over provider 'host'"),
+            (Changed(hello, 34, (byte)'X'), "The peer's address of"),
+            (ControlConnection.Frame(ControlKind.Hello, [.. hello.AsSpan(3), 0]), "1 bytes too many"),
+        ];
+        foreach ((byte[] bytes, string says) in cases)
+        {
+            log.All.Clear();
+            await using var peer = new RawPeer(listener.EndPoint);
+            await peer.SendAsync(bytes);
+            peer.Socket.Shutdown(System.Net.Sockets.SocketShutdown.Send);
+            await peer.EndsAsync();
+            Assert.Contains(says, await log.SingleAsync(81), StringComparison.Ordinal);
+        }
+        await side.BecomesCleanAsync();
+        await ServesAsync(side, listener);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public async Task RandomChangesOfASetUpHarmNobody(int seed)
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        var random = new Random(seed);
+        for (int round = 0; round < 100; round++)
+        {
+            await using var peer = new RawPeer(listener.EndPoint);
+            byte[] bytes = [.. peer.Hello, .. peer.Block];
+            for (int changes = random.Next(1, 8); changes > 0; changes--)
+                bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
+            try
+            {
+                await peer.SendAsync(bytes[..random.Next(1, bytes.Length + 1)]);
+                peer.Socket.Shutdown(System.Net.Sockets.SocketShutdown.Send);
+            }
+            catch (System.Net.Sockets.SocketException)
+            {
+                // It was refused before all was sent.
+            }
+        }
+        await ServesAsync(side, listener);
+    }
+
+    [Fact]
+    public async Task ABlockThatIsNoneIsRefused()
+    {
+        var log = new LogRecorder();
+        await using var side = new ConnectionSide(ConnectionSide.Host, logging: log.Factory);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        foreach (byte[] block in new[] { Changed(peer.Block, 6, 0x7F), Changed(peer.Block, 8, 0), SetUpMessages.Block(5, new RemoteMemory(0, 100, 1, RmaAccess.RemoteWrite)), SetUpMessages.Block(5, new RemoteMemory(0, 4096, 1, RmaAccess.RemoteRead)) })
+        {
+            log.All.Clear();
+            await using var one = new RawPeer(listener.EndPoint);
+            await one.SendAsync(one.Hello);
+            Assert.Equal(ControlKind.Welcome, (await one.ReceiveAsync()).Kind);
+            await one.SendAsync(block);
+            await one.EndsAsync();
+            Assert.Contains("message 'Block'", await log.SingleAsync(81), StringComparison.Ordinal);
+        }
+        peer.Socket.Dispose();
+        await side.BecomesCleanAsync();
+        await ServesAsync(side, listener);
+    }
+
+    [Fact]
+    public async Task WhoSaysNothingIsLeftAfterTheTimeOfTheSetUpAndHoldsUpNobody()
+    {
+        var log = new LogRecorder();
+        await using var side = new ConnectionSide(ConnectionSide.Host, o => o.SetUpTimeout = TestTime.Seconds(1), log.Factory);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var silent = new RawPeer(listener.EndPoint);
+        await ServesAsync(side, listener);
+        await silent.EndsAsync();
+        Assert.Contains("SetUpTimeout", await log.SingleAsync(81), StringComparison.Ordinal);
+    }
+
+    public static TheoryData<string> Lies =>
+    [
+        "empty run", "crooked run", "long run", "run without credit", "long frame", "frame after the end", "twice", "too early", "at the end of the ring",
+        "too much credit", "unknown kind", "switch without offer", "unknown frame", "set-up again", "offer of the same", "offer of too little",
+    ];
+
+    [Theory, MemberData(nameof(Lies))]
+    public async Task WhatAPeerWritesIsChecked(string lie)
+    {
+        var log = new LogRecorder();
+        await using var side = new ConnectionSide(ConnectionSide.Host, o => o.InitialRingBytes = 4096, log.Factory);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(TestContext.Current.CancellationToken);
+        await peer.SetUpAsync();
+        await using ConnectionContext connection = (await accepting)!;
+        int ring = RingBlock.RingLengthOf(4096, isFirst: true);
+        switch (lie)
+        {
+            case "empty run":
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 0, 0));
+                break;
+            case "crooked run":
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 17, 0));
+                break;
+            case "long run":
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, ring + 16, 0));
+                break;
+            case "run without credit":
+                await peer.WriteFrameAsync(new FrameHeader(ring - 32, FrameFlags.None, ring - 16, 0));
+                await peer.WriteFrameAsync(new FrameHeader(16, FrameFlags.None, 32, 0), sequence: 1, kind: NoticeKind.DataAtStart);
+                break;
+            case "long frame":
+                await peer.WriteFrameAsync(new FrameHeader(FrameHeader.MostPayload, FrameFlags.None, 32, 0));
+                break;
+            case "frame after the end":
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.EndOfStream, 16, 0));
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.EndOfStream, 16, 0), at: 16, sequence: 1);
+                break;
+            case "twice":
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 16, 0), sequence: 1);
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 16, 0), sequence: 1);
+                break;
+            case "too early":
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 16, 0), sequence: 64);
+                break;
+            case "at the end of the ring":
+                await peer.WriteFrameAsync(new FrameHeader(ring - 16, FrameFlags.None, ring, 0));
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 16, 0), sequence: 1);
+                break;
+            case "too much credit":
+                await peer.WriteAsync(0, BitConverter.GetBytes(1L), NoticeKind.Credit, 0);
+                break;
+            case "unknown kind":
+                await peer.WriteAsync(0, BitConverter.GetBytes(0L), (NoticeKind)3, 0);
+                break;
+            case "switch without offer":
+                await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.Switch, 16, 0));
+                break;
+            case "unknown frame":
+                await peer.SendAsync([77, 0, 0]);
+                break;
+            case "set-up again":
+                await peer.SendAsync(peer.Hello);
+                break;
+            case "offer of the same":
+                await peer.SendAsync(ControlConnection.Frame(ControlKind.Offer, []));
+                break;
+            default:
+                await peer.SendAsync(ControlConnection.Frame(ControlKind.Offer, new RemoteMemory(0, 64, 1, RmaAccess.RemoteWrite).ToArray()));
+                break;
+        }
+        if (lie == "frame after the end")
+        {
+            // What came before is read.
+            Assert.Empty(await connection.Transport.Input.ReadToEndAsync());
+        }
+        else
+        {
+            var error = await Assert.ThrowsAsync<ConnectionAbortedException>(() => connection.Transport.Input.ReadToEndAsync());
+            Assert.Contains("does not keep to the protocol", error.Message, StringComparison.Ordinal);
+        }
+        await connection.DisposeAsync();
+        await log.SingleAsync(83);
+        peer.Socket.Dispose();
+        await side.BecomesCleanAsync();
+        await ServesAsync(side, listener);
+    }
+
+    [Fact]
+    public async Task ANotificationForAnotherOnesConnectionIsIgnored()
+    {
+        var log = new LogRecorder();
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, logging: log.Factory);
+        await using var peer = new RawPeer(pair.EndPoint);
+        await peer.SetUpAsync();
+        await peer.WriteElsewhereAsync(pair.Right.Number);
+        await peer.WriteElsewhereAsync(pair.Right.Number + 1000);
+        await pair.Left.Output.WriteAsync("hello"u8.ToArray(), TestContext.Current.CancellationToken);
+        Assert.Equal("hello", Encoding.ASCII.GetString(await pair.Right.Input.ReadBytesAsync(5)));
+        await log.SingleAsync(84);
+    }
+
+    private static byte[] Changed(byte[] bytes, int at, byte value)
+    {
+        byte[] changed = [.. bytes];
+        changed[at] = value;
+        return changed;
+    }
+
+    /// <summary>A peer that behaves is served.</summary>
+    private static async Task ServesAsync(ConnectionSide side, RmaConnectionListener listener)
+    {
+        await using var other = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnection left = await other.Connections.ConnectAsync(listener.EndPoint, TestContext.Current.CancellationToken);
+        ConnectionContext? right;
+        // Those that a fuzzed set-up has brought about may come first.
+        while ((right = await listener.AcceptAsync(TestContext.Current.CancellationToken)) is RmaConnection { } accepted && accepted.PeerProcess != other.Connections.Process)
+            await right.DisposeAsync();
+        byte[] sent = RandomNumberGenerator.GetBytes(100_000);
+        Task writing = Task.Run(async () => await left.Output.WriteAsync(sent));
+        Assert.Equal(sent, await right!.Transport.Input.ReadBytesAsync(sent.Length));
+        await writing;
+        await left.DisposeAsync();
+        await right.DisposeAsync();
+        await side.BecomesCleanAsync();
+    }
+}

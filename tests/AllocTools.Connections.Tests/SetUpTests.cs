@@ -1,0 +1,200 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using AllocTools.Connections.Control;
+using AllocTools.Connections.Tests.Support;
+using AllocTools.Testing;
+using Microsoft.AspNetCore.Connections;
+
+namespace AllocTools.Connections.Tests;
+
+/// <summary>Connections that come about, and those that don't: each with one clear error.</summary>
+public sealed class SetUpTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task NothingListensThere()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        using var closed = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        closed.Bind(new IPEndPoint(IPAddress.IPv6Loopback, 0));
+        var error = await Assert.ThrowsAsync<SocketException>(() => side.Connections.ConnectAsync(closed.LocalEndPoint!, Token).AsTask());
+        Assert.Equal(SocketError.ConnectionRefused, error.SocketErrorCode);
+        await side.BecomesCleanAsync();
+    }
+
+    [Fact]
+    public async Task AnotherProgramListensThere()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        Assert.Throws<AddressInUseException>(() => side.Connections.Listen((RmaEndPoint)listener.EndPoint));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task AListenerThatSaysNothingIsGivenUp(bool isCancelled)
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host, o => o.SetUpTimeout = isCancelled ? TimeSpan.FromMinutes(10) : TimeSpan.FromMilliseconds(100));
+        using var mute = new TcpListener(IPAddress.Loopback, 0);
+        mute.Start();
+        using var cancel = new CancellationTokenSource();
+        Task<RmaConnection> connecting = side.Connections.ConnectAsync(mute.LocalEndpoint, cancel.Token).AsTask();
+        using Socket accepted = await mute.AcceptSocketAsync(Token);
+        if (isCancelled)
+        {
+            await cancel.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => connecting);
+        }
+        else
+        {
+            Assert.Contains("SetUpTimeout", (await Assert.ThrowsAsync<RmaConnectionException>(() => connecting)).Message, StringComparison.Ordinal);
+        }
+        await side.BecomesCleanAsync();
+    }
+
+    public static TheoryData<string, string> WrongAnswers => new()
+    {
+        { "refusal", "The listener has refused the connection: version 2 wanted" },
+        { "version", "is of version 9 of the protocol, and this side speaks version 1" },
+        { "transport", "picked a transport that was not offered" },
+        { "HTTP", "kind 72" },
+        { "end", "ended the control connection during the set-up" },
+        { "block", "describes 64 bytes for RemoteWrite" },
+        { "address", "The peer's address of 4 bytes" },
+    };
+
+    [Theory, MemberData(nameof(WrongAnswers))]
+    public async Task AListenerThatAnswersSomethingElseIsAnError(string answer, string says)
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        Task<RmaConnection> connecting = side.Connections.ConnectAsync(listener.LocalEndpoint, Token).AsTask();
+        using Socket accepted = await listener.AcceptSocketAsync(Token);
+        var memory = new RemoteMemory(0, 4096, 1, RmaAccess.RemoteWrite);
+        byte[] welcome = SetUpMessages.Welcome(Guid.NewGuid(), answer == "transport" ? "tcp" : "host", new byte[4], 3, answer == "block" ? new RemoteMemory(0, 64, 1, RmaAccess.RemoteWrite) : memory);
+        if (answer == "version")
+            welcome[7] = 9;
+        await accepted.SendAsync(answer switch
+        {
+            "refusal" => SetUpMessages.Refused("version 2\n wanted"),
+            "HTTP" => "HTTP/1.1 400 Bad Request\r\n\r\n"u8.ToArray(),
+            "end" => [],
+            _ => welcome,
+        });
+        accepted.Shutdown(SocketShutdown.Send);
+        Exception error = await Assert.ThrowsAnyAsync<Exception>(() => connecting);
+        Assert.True(error is RmaConnectionException or RmaProviderException, error.ToString());
+        Assert.Contains(says, error.Message, StringComparison.Ordinal);
+        await side.BecomesCleanAsync();
+    }
+
+    [Fact]
+    public async Task AListenerOnAnotherTransportSaysSo()
+    {
+        await using var host = new ConnectionSide(ConnectionSide.Host);
+        await using var fabric = new ConnectionSide(Fabric.Any);
+        await using RmaConnectionListener listener = host.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        var error = await Assert.ThrowsAsync<RmaConnectionException>(() => fabric.Connections.ConnectAsync(listener.EndPoint, Token).AsTask());
+        Assert.Contains("refused the connection: This side works over provider 'host'", error.Message, StringComparison.Ordinal);
+        await fabric.BecomesCleanAsync();
+    }
+
+    [Fact]
+    public async Task APoolWithoutRoomRefusesOneConnectionAndServesTheNext()
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host);
+        var rest = new List<RmaBuffer>();
+        while (pair.RightSide.Pool.TryRent(1024, out RmaBuffer buffer))
+            rest.Add(buffer);
+        var error = await Assert.ThrowsAsync<RmaConnectionException>(() => pair.LeftSide.Connections.ConnectAsync(pair.EndPoint, Token).AsTask());
+        Assert.Contains("the listener has no memory for it", error.Message, StringComparison.Ordinal);
+        rest.ForEach(static b => b.Dispose());
+        (RmaConnection left, RmaConnection right) = await pair.ConnectAsync();
+        await left.DisposeAsync();
+        await right.DisposeAsync();
+        await pair.EndCleanlyAsync();
+    }
+
+    [Fact]
+    public async Task AnUnboundListenerGivesWhatItHasAndThenNothing()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        using var cancel = new CancellationTokenSource();
+        Task<ConnectionContext?> accepting = listener.AcceptAsync(cancel.Token).AsTask();
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => accepting);
+        await using RmaConnection left = await side.Connections.ConnectAsync(listener.EndPoint, Token);
+        await using ConnectionContext right = (await listener.AcceptAsync(Token))!;
+        await listener.UnbindAsync(Token);
+        Assert.Null(await listener.AcceptAsync(Token));
+        // Those that are there go on.
+        await left.Output.WriteAsync(new byte[3], Token);
+        Assert.Equal(3, (await right.Transport.Input.ReadBytesAsync(3)).Length);
+    }
+
+    [Fact]
+    public async Task TlsAuthenticatesBothSides()
+    {
+        using X509Certificate2 server = Certificate("server");
+        using X509Certificate2 client = Certificate("client");
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, o =>
+        {
+            o.ServerAuthentication = new SslServerAuthenticationOptions { ServerCertificate = server, ClientCertificateRequired = true, RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, client) };
+            o.ClientAuthentication = new SslClientAuthenticationOptions { TargetHost = "server", ClientCertificates = [client], RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, server) };
+        });
+        byte[] sent = RandomNumberGenerator.GetBytes(500_000);
+        Task writing = Task.Run(async () => await pair.Left.Output.WriteAsync(sent), Token);
+        // The ring has grown meanwhile, by an offer on the secured connection.
+        Assert.Equal(sent, await pair.Right.Input.ReadBytesAsync(sent.Length));
+        await writing;
+        await pair.EndCleanlyAsync();
+    }
+
+    [Theory]
+    [InlineData("another certificate of the server")]
+    [InlineData("another certificate of the client")]
+    [InlineData("no certificate of the client")]
+    [InlineData("no TLS at the client")]
+    [InlineData("no TLS at the server")]
+    public async Task AWrongCertificateOrNoTlsIsRefused(string what)
+    {
+        using X509Certificate2 server = Certificate("server");
+        using X509Certificate2 client = Certificate("client");
+        using X509Certificate2 other = Certificate("other");
+        var log = new LogRecorder();
+        await using var right = new ConnectionSide(ConnectionSide.Host, o => (o.SetUpTimeout, o.ServerAuthentication) = (TestTime.Seconds(2), what == "no TLS at the server" ? null : new SslServerAuthenticationOptions
+        {
+            ServerCertificate = what == "another certificate of the server" ? other : server,
+            ClientCertificateRequired = true,
+            RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, client),
+        }), log.Factory);
+        await using var left = new ConnectionSide(ConnectionSide.Host, o => o.ClientAuthentication = what == "no TLS at the client" ? null : new SslClientAuthenticationOptions
+        {
+            TargetHost = "server",
+            ClientCertificates = what == "no certificate of the client" ? null : [what == "another certificate of the client" ? other : client],
+            RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, server),
+        });
+        await using RmaConnectionListener listener = right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await Assert.ThrowsAsync<RmaConnectionException>(() => left.Connections.ConnectAsync(listener.EndPoint, Token).AsTask());
+        await log.SingleAsync(81);
+        await left.BecomesCleanAsync();
+        await right.BecomesCleanAsync();
+    }
+
+    private static bool IsSame(X509Certificate? found, X509Certificate2 expected) => found?.GetCertHashString() == expected.Thumbprint;
+
+    private static X509Certificate2 Certificate(string name)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+        using X509Certificate2 signed = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        return X509CertificateLoader.LoadPkcs12(signed.Export(X509ContentType.Pfx), null);
+    }
+}

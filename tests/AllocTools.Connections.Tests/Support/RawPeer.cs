@@ -1,0 +1,120 @@
+using System.Net;
+using System.Net.Sockets;
+using AllocTools.Connections.Control;
+using AllocTools.Connections.Rings;
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
+
+namespace AllocTools.Connections.Tests.Support;
+
+/// <summary>A peer that speaks the protocol by hand, and says what a test has it say.</summary>
+internal sealed class RawPeer : IAsyncDisposable
+{
+    private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
+    private readonly RmaMemoryPool<HostProvider> _pool;
+    private readonly IRmaEndpoint _endpoint;
+    private readonly RmaBuffer _source;
+    private readonly RmaBuffer _block;
+    private readonly RmaExposure _exposure;
+    private RemoteRegion? _theirs;
+    private int _number;
+
+    public RawPeer(EndPoint listener)
+    {
+        _pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        _endpoint = _context.OpenEndpoint();
+        _source = _pool.Rent(1 << 20);
+        _block = _pool.Rent(4096);
+        _exposure = _block.Expose(RmaAccess.RemoteWrite);
+        Socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        var ip = (IPEndPoint)listener;
+        Socket.Connect(ip.Address, ip.Port);
+    }
+
+    public Socket Socket { get; }
+
+    public byte[] Hello => SetUpMessages.Hello(Guid.NewGuid(), [(_context.Traits.ProviderName, _endpoint.Address)]);
+
+    public byte[] Block => SetUpMessages.Block(5, _exposure.Remote);
+
+    public Task SendAsync(byte[] bytes) => Socket.SendAsync(bytes);
+
+    /// <summary>Reads a frame.</summary>
+    public async Task<(ControlKind Kind, byte[] Payload)> ReceiveAsync()
+    {
+        byte[] header = await ReceiveAsync(3);
+        return ((ControlKind)header[0], await ReceiveAsync(header[1] | (header[2] << 8)));
+    }
+
+    /// <summary>Waits until the other side has ended the control connection.</summary>
+    public async Task EndsAsync()
+    {
+        byte[] rest = new byte[4096];
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        try
+        {
+            while (await Socket.ReceiveAsync(rest, limit.Token) > 0)
+            {
+            }
+        }
+        catch (SocketException)
+        {
+            // With a reset, since it did not read all.
+        }
+    }
+
+    /// <summary>Sets the connection up as it should be.</summary>
+    public async Task SetUpAsync()
+    {
+        await SendAsync(Hello);
+        (ControlKind kind, byte[] payload) = await ReceiveAsync();
+        Assert.Equal(ControlKind.Welcome, kind);
+        (_, _, byte[] address, _number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload);
+        _theirs = _endpoint.Import(_endpoint.InsertPeer(address), block);
+        await SendAsync(Block);
+    }
+
+    /// <summary>Writes into the other side's block, and announces it.</summary>
+    public async Task WriteAsync(int offset, byte[] bytes, NoticeKind kind, int sequence)
+    {
+        bytes.CopyTo(_source.Span);
+        await _endpoint.WriteAsync(_source.Slice(0, bytes.Length), _theirs!.Slice(offset, bytes.Length), new Notice(_number, kind, sequence).Encode());
+    }
+
+    /// <summary>Writes a frame into the other side's ring.</summary>
+    public Task WriteFrameAsync(FrameHeader header, int at = 0, int sequence = 0, NoticeKind kind = NoticeKind.Data)
+    {
+        byte[] bytes = new byte[FrameHeader.Length];
+        header.WriteTo(bytes);
+        return WriteAsync(RingBlock.WordsLength + at, bytes, kind, sequence);
+    }
+
+    /// <summary>Announces a run to a connection that is not this one.</summary>
+    public async Task WriteElsewhereAsync(int number) =>
+        await _endpoint.WriteAsync(_source.Slice(0, 16), _theirs!.Slice(RingBlock.WordsLength, 16), new Notice(number, NoticeKind.Data, 0).Encode());
+
+    public async ValueTask DisposeAsync()
+    {
+        Socket.Dispose();
+        await _endpoint.DisposeAsync();
+        _exposure.Dispose();
+        _block.Dispose();
+        _source.Dispose();
+        await _pool.DisposeAsync();
+        _context.Dispose();
+    }
+
+    private async Task<byte[]> ReceiveAsync(int length)
+    {
+        byte[] bytes = new byte[length];
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        for (int at = 0; at < length;)
+        {
+            int read = await Socket.ReceiveAsync(bytes.AsMemory(at), limit.Token);
+            Assert.NotEqual(0, read);
+            at += read;
+        }
+        return bytes;
+    }
+}
