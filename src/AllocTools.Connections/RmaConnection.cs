@@ -47,6 +47,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
     private long _lastPosition;
     private long _lastChange;
     private Exception? _error;
+    private string? _errorType;
     private bool _isStarted;
     private bool _hasEnded;
     private bool _isLocallyDone;
@@ -137,7 +138,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
 
     /// <summary>It is over: both directions end by an error. Never throws; the peer is notified, and gets an error, too.</summary>
     /// <param name="abortReason">What this side's reads end by.</param>
-    public override void Abort(ConnectionAbortedException abortReason) => End(abortReason ?? new ConnectionAbortedException("The connection was aborted by this side."), "aborted by this side", tellsPeer: true);
+    public override void Abort(ConnectionAbortedException abortReason) => End(abortReason ?? new ConnectionAbortedException("The connection was aborted by this side."), "aborted by this side", "aborted", tellsPeer: true);
 
     /// <inheritdoc cref="Abort(ConnectionAbortedException)"/>
     public override void Abort() => Abort(new ConnectionAbortedException("The connection was aborted by this side."));
@@ -155,14 +156,14 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         {
             // Nobody will write the rest.
             if (_writer.IsFlushPending)
-                End(new ConnectionAbortedException("The connection was disposed while a flush was pending."), "disposed while a flush was pending", tellsPeer: true);
+                End(new ConnectionAbortedException("The connection was disposed while a flush was pending."), "disposed while a flush was pending", "disposed", tellsPeer: true);
             CompleteWriter();
             _reader.Complete();
         }
         TimeSpan limit = _owner.Options.CloseTimeout;
         if (!await EndsWithinAsync(_localEnd.Task, limit).ConfigureAwait(false))
         {
-            End(new ConnectionAbortedException("The peer did not take in time what was written."), "disposed before the peer had taken what was written", tellsPeer: true);
+            End(new ConnectionAbortedException("The peer did not take in time what was written."), "disposed before the peer had taken what was written", "close_timeout", tellsPeer: true);
             await EndsWithinAsync(_localEnd.Task, limit).ConfigureAwait(false);
         }
         await base.DisposeAsync().ConfigureAwait(false);
@@ -193,7 +194,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
             _isPeerDone = !peerKnowsBlock;
             _hasControlEnded = true;
         }
-        End(error, error.Message, tellsPeer: false);
+        End(error, error.Message, ConnectionTotals.TypeOf(error), tellsPeer: false);
         _writer.Complete();
         _reader.Complete();
         _control.Dispose();
@@ -243,11 +244,15 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
             _isSilent = true;
         }
         ConnectionsLog.PeerSilent(_owner.Logger, ConnectionId, silence.TotalSeconds);
-        End(new ConnectionResetException($"Nothing was heard of the peer for {silence.TotalSeconds:0.#} s (PeerTimeout)."), "the peer is silent", tellsPeer: true);
+        End(new ConnectionResetException($"Nothing was heard of the peer for {silence.TotalSeconds:0.#} s (PeerTimeout)."), "the peer is silent", "peer_silent", tellsPeer: true);
     }
 
     /// <summary>Ends both directions by an error; of several the first counts.</summary>
-    internal void End(Exception error, string reason, bool tellsPeer)
+    /// <param name="error">What this side's reads end by.</param>
+    /// <param name="reason">Why, for the log.</param>
+    /// <param name="errorType">What it is called in metrics.</param>
+    /// <param name="tellsPeer">The peer does not know.</param>
+    internal void End(Exception error, string reason, string errorType, bool tellsPeer)
     {
         lock (_gate)
         {
@@ -255,6 +260,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
                 return;
             _hasEnded = true;
             _error = error;
+            _errorType = errorType;
         }
         ConnectionsLog.Ended(_owner.Logger, ConnectionId, reason);
         _writer.Discard();
@@ -272,6 +278,26 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         {
             lock (_gate)
                 return _error;
+        }
+    }
+
+    /// <summary>What that is called in metrics; null where it has ended in order, or not at all.</summary>
+    internal string? ErrorType
+    {
+        get
+        {
+            lock (_gate)
+                return _errorType;
+        }
+    }
+
+    /// <summary>Nothing is written from here any more, or it has ended by an error.</summary>
+    internal bool IsOver
+    {
+        get
+        {
+            lock (_gate)
+                return _hasEnded || _isLocallyDone;
         }
     }
 
@@ -301,7 +327,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
     void IRingOwner.Schedule(IThreadPoolWorkItem item) => _owner.Schedule(item);
 
     void IRingOwner.OnWriteFailed(Exception error) =>
-        End(new ConnectionResetException($"The connection has failed: {error.Message}", error), error.Message, tellsPeer: true);
+        End(new ConnectionResetException($"The connection has failed: {error.Message}", error), error.Message, ConnectionTotals.TypeOf(error), tellsPeer: true);
 
     void IRingOwner.OnOperationEnded()
     {
@@ -397,7 +423,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         catch (RmaException e)
         {
             // No staging memory for the end of the stream.
-            End(new ConnectionAbortedException(e.Message, e), e.Message, tellsPeer: true);
+            End(new ConnectionAbortedException(e.Message, e), e.Message, ConnectionTotals.TypeOf(e), tellsPeer: true);
         }
     }
 
@@ -430,7 +456,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
             isOrderly = _isPeerDone;
         }
         if (!isOrderly)
-            End(new ConnectionResetException("The peer's process has ended, or has cut the control connection.", error ?? new IOException("The control connection has ended.")), "the control connection has ended", tellsPeer: false);
+            End(new ConnectionResetException("The peer's process has ended, or has cut the control connection.", error ?? new IOException("The control connection has ended.")), "the control connection has ended", "peer_ended", tellsPeer: false);
         _control.Dispose();
         Check();
     }
@@ -446,7 +472,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
                 Check();
                 break;
             case ControlKind.Abort:
-                End(new ConnectionResetException("The peer has aborted the connection."), "aborted by the peer", tellsPeer: false);
+                End(new ConnectionResetException("The peer has aborted the connection."), "aborted by the peer", "peer_aborted", tellsPeer: false);
                 break;
             case ControlKind.Done:
                 lock (_gate)
@@ -484,7 +510,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
     private void OnViolation(string mistake)
     {
         ConnectionsLog.ProtocolViolated(_owner.Logger, ConnectionId, mistake);
-        End(new ConnectionAbortedException($"The peer does not keep to the protocol: {mistake}."), mistake, tellsPeer: true);
+        End(new ConnectionAbortedException($"The peer does not keep to the protocol: {mistake}."), mistake, "protocol", tellsPeer: true);
     }
 
     private void ReportClosed()
@@ -546,7 +572,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
     {
         lock (_gate)
             _isStarted = _isPeerDone = _hasControlEnded = true;
-        End(new ConnectionAbortedException("The connections were closed."), "the connections were closed", tellsPeer: false);
+        End(new ConnectionAbortedException("The connections were closed."), "the connections were closed", "closed", tellsPeer: false);
         _writer.Complete();
         _reader.Complete();
         _control.Dispose();

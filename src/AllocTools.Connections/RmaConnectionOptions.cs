@@ -9,8 +9,7 @@ namespace AllocTools.Connections;
 public sealed class RmaConnectionOptions
 {
     /// <summary>
-    /// How much memory a connection has for what it receives at first, 128 bytes of it for the credit of both directions. Each side says it for its own
-    /// direction. Unit: bytes. Range: 1 KiB to 1 GiB, a multiple of 16. Default: 16 KiB.
+    /// How much memory a connection has at first for what it receives, 128 bytes of it for its own words. Take a block size of the pool. Unit: bytes. Range: 1 KiB to 1 GiB, a multiple of 16. Default: 16 KiB.
     /// </summary>
     [OptionRange(RingBlock.Least, 1 << 30, "bytes", Multiple = 16)]
     public long InitialRingBytes { get; set; } = 16 << 10;

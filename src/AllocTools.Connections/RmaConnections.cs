@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
+using AllocTools.Diagnostics;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Interop;
 using Microsoft.AspNetCore.Connections;
@@ -75,6 +76,9 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
 
     internal IRmaMemoryPool Pool { get; }
 
+    /// <summary>What the connections have done.</summary>
+    internal ConnectionTotals Totals { get; } = new();
+
     /// <summary>The endpoint that all share.</summary>
     internal IRmaEndpoint Endpoint => _endpoint;
 
@@ -87,6 +91,9 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     internal string Provider => Pool.Context.Traits.ProviderName;
 
     internal ReadOnlyMemory<byte> Address => _endpoint.Address;
+
+    /// <summary>What the connections have done so far, and how many there are.</summary>
+    public RmaConnectionStatistics GetStatistics() => Totals.Snapshot();
 
     /// <summary>Connects to a listener.</summary>
     /// <param name="endPoint">Its end point: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>.</param>
@@ -155,7 +162,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     {
         ConnectionsLog.EndpointFailed(Logger, Provider, failure);
         foreach (RmaConnection connection in _connections.Values)
-            connection.End(new ConnectionAbortedException(failure.Message, failure), "the endpoint has failed", tellsPeer: true);
+            connection.End(new ConnectionAbortedException(failure.Message, failure), "the endpoint has failed", RmaTags.ErrorTypeOf(failure), tellsPeer: true);
     }
 
     /// <summary>Makes a connection that the peer may write to from here on.</summary>
@@ -171,6 +178,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
                 while (_connections.ContainsKey(_lastNumber));
                 var connection = new RmaConnection(this, control, block, _lastNumber, peer);
                 _connections[_lastNumber] = connection;
+                Totals.Add(connection);
                 return connection;
             }
         }
@@ -277,6 +285,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     {
         Array.ForEach(rings, static r => r.Dispose());
         _connections.TryRemove(connection.Number, out _);
+        Totals.Remove(connection);
         connection.OnReleased();
     }
 

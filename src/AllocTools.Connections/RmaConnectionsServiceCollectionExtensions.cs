@@ -5,6 +5,7 @@ using AllocTools.Diagnostics;
 using AllocTools.Hosting;
 using AllocTools.Hosting.Configuration;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -81,6 +82,7 @@ public static class RmaConnectionsServiceCollectionExtensions
     private static void AddConnections(IServiceCollection services, PoolRegistration pool, string poolName)
     {
         var state = new ConnectionsService.State();
+        services.TryAddSingleton<RmaConnectionMetrics>();
         services.AddKeyedSingleton(poolName, (sp, _) =>
         {
             IRmaMemoryPool memory = pool.Key.Resolve<IRmaMemoryPool>(sp);
@@ -90,6 +92,7 @@ public static class RmaConnectionsServiceCollectionExtensions
                 sp.GetRequiredService<ILoggerFactory>(),
                 sp.GetService<TimeProvider>());
             sp.GetRequiredService<RmaMetrics>().Add(connections.Endpoint, memory.Name);
+            sp.GetRequiredService<RmaConnectionMetrics>().Add(connections);
             state.IsOpen = true;
             return connections;
         });

@@ -1,8 +1,10 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using AllocTools.Connections.Control;
+using AllocTools.Diagnostics;
 
 namespace AllocTools.Connections;
 
@@ -13,7 +15,32 @@ namespace AllocTools.Connections;
 /// </remarks>
 internal static class SetUp
 {
-    public static async ValueTask<RmaConnection> ConnectAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken)
+    public static ValueTask<RmaConnection> ConnectAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken) =>
+        new(MeasureAsync(owner, "rma.connect", ActivityKind.Client, () => ConnectToAsync(owner, endPoint, cancellationToken)));
+
+    /// <summary>Sets up what was accepted.</summary>
+    public static Task<RmaConnection> AcceptAsync(RmaConnections owner, Socket socket, CancellationToken cancellationToken) =>
+        MeasureAsync(owner, "rma.accept", ActivityKind.Server, () => AcceptFromAsync(owner, socket, cancellationToken));
+
+    private static async Task<RmaConnection> MeasureAsync(RmaConnections owner, string name, ActivityKind kind, Func<Task<RmaConnection>> run)
+    {
+        long start = owner.Time.GetTimestamp();
+        using RmaSpan span = RmaActivities.StartConnection(name, kind, owner.Pool.Name, owner.Provider, owner.Logger);
+        try
+        {
+            RmaConnection connection = await run().ConfigureAwait(false);
+            owner.Totals.CountSetUp(owner.Time.GetElapsedTime(start), null);
+            return connection;
+        }
+        catch (Exception e)
+        {
+            span.Fail(e);
+            owner.Totals.CountSetUp(owner.Time.GetElapsedTime(start), e);
+            throw;
+        }
+    }
+
+    private static async Task<RmaConnection> ConnectToAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken)
     {
         Socket socket = NewSocket(endPoint);
         using var limit = new Limit(owner, cancellationToken);
@@ -42,8 +69,7 @@ internal static class SetUp
         }
     }
 
-    /// <summary>Sets up what was accepted.</summary>
-    public static async Task<RmaConnection> AcceptAsync(RmaConnections owner, Socket socket, CancellationToken cancellationToken)
+    private static async Task<RmaConnection> AcceptFromAsync(RmaConnections owner, Socket socket, CancellationToken cancellationToken)
     {
         using var limit = new Limit(owner, cancellationToken);
         Prepare(socket);

@@ -194,6 +194,8 @@ public sealed class HostilePeerTests
         }
         else
         {
+            // Before anything is read, which would give credit.
+            await log.SingleAsync(83);
             var error = await Assert.ThrowsAsync<ConnectionAbortedException>(() => connection.Transport.Input.ReadToEndAsync());
             Assert.Contains("does not keep to the protocol", error.Message, StringComparison.Ordinal);
         }

@@ -1,4 +1,5 @@
 using System.Net;
+using AllocTools.Connections.Hosting;
 using AllocTools.Connections.Tests.Support;
 using AllocTools.HostMemory;
 using Microsoft.AspNetCore.Connections;
@@ -36,6 +37,29 @@ public sealed class HostingTests
         await host.StopAsync(TestContext.Current.CancellationToken);
         Assert.Equal((0, 0), pool.GetStatistics() is var now ? (now.RentedBuffers, now.QuarantinedBuffers) : default);
         await Assert.ThrowsAsync<ConnectionAbortedException>(() => there.Transport.Input.ReadBytesAsync(1));
+    }
+
+    [Fact]
+    public void EveryOptionIsBound()
+    {
+        using IHost host = Build(new Dictionary<string, string?>
+        {
+            ["AllocTools:Connections:InitialRingBytes"] = "2 KiB",
+            ["AllocTools:Connections:MaxRingBytes"] = "3 MiB",
+            ["AllocTools:Connections:IdleShrinkAfter"] = "never",
+            ["AllocTools:Connections:PauseWriterBytes"] = "5000",
+            ["AllocTools:Connections:Continuations"] = "inline",
+            ["AllocTools:Connections:SetUpTimeout"] = "7 s",
+            ["AllocTools:Connections:HeartbeatInterval"] = "8 s",
+            ["AllocTools:Connections:PeerTimeout"] = "9 s",
+            ["AllocTools:Connections:CloseTimeout"] = "10 s",
+            ["AllocTools:Connections:Backlog"] = "11",
+        });
+        RmaConnectionOptions bound = host.Services.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(RmaMemoryPoolName.Default);
+        Assert.Equal(
+            (2048L, 3L << 20, Timeout.InfiniteTimeSpan, 5000L, RmaContinuations.Inline, 7, 8, 9, 10, 11),
+            (bound.InitialRingBytes, bound.MaxRingBytes, bound.IdleShrinkAfter, bound.PauseWriterBytes, bound.Continuations, bound.SetUpTimeout.Seconds, bound.HeartbeatInterval.Seconds, bound.PeerTimeout.Seconds, bound.CloseTimeout.Seconds, bound.Backlog));
+        Assert.Equal(10, ConnectionOptionKeys.All.Count);
     }
 
     [Fact]

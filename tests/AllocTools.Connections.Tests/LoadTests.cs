@@ -77,49 +77,6 @@ public sealed class LoadTests
         await pair.EndCleanlyAsync();
     }
 
-    [Theory, MemberData(nameof(Fabrics))]
-    public async Task ReadsAndFlushesAllocateNothing(string fabric)
-    {
-        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric, o => o.HeartbeatInterval = TimeSpan.FromSeconds(15));
-        const int Rounds = 20_000;
-        Task answering = Task.Run(() => AnswerAsync(pair.Right, 3 * Rounds), TestContext.Current.CancellationToken);
-        long bytes = await Task.Run(async () =>
-        {
-            await AskAsync(pair.Left, 2 * Rounds);
-            long before = GC.GetTotalAllocatedBytes(precise: true);
-            await AskAsync(pair.Left, Rounds);
-            return GC.GetTotalAllocatedBytes(precise: true) - before;
-        }, TestContext.Current.CancellationToken);
-        await answering;
-        // What the process does besides is in it; an object for each round would be 24 bytes at the least.
-        Assert.True(bytes < 4 * Rounds, $"{bytes} bytes in {Rounds} rounds.");
-        await pair.EndCleanlyAsync();
-    }
-
-    private static async Task AskAsync(RmaConnection connection, int rounds)
-    {
-        for (int i = 0; i < rounds; i++)
-        {
-            connection.Output.GetSpan(8)[0] = 1;
-            connection.Output.Advance(8);
-            await connection.Output.FlushAsync().ConfigureAwait(false);
-            ReadResult read = await connection.Input.ReadAsync().ConfigureAwait(false);
-            connection.Input.AdvanceTo(read.Buffer.End);
-        }
-    }
-
-    private static async Task AnswerAsync(RmaConnection connection, int rounds)
-    {
-        for (int i = 0; i < rounds; i++)
-        {
-            ReadResult read = await connection.Input.ReadAsync().ConfigureAwait(false);
-            connection.Input.AdvanceTo(read.Buffer.End);
-            connection.Output.GetSpan(8)[0] = 1;
-            connection.Output.Advance(8);
-            await connection.Output.FlushAsync().ConfigureAwait(false);
-        }
-    }
-
     private static async Task ExchangeAsync(RmaConnection left, RmaConnection right)
     {
         await left.Output.WriteAsync(new byte[100]);
@@ -128,7 +85,7 @@ public sealed class LoadTests
         Assert.Equal(200, (await left.Input.ReadBytesAsync(200)).Length);
     }
 
-    private static int OpenSockets() => Directory.GetFiles("/proc/self/fd").Count(static f => File.ResolveLinkTarget(f, returnFinalTarget: false)?.Name.StartsWith("socket:", StringComparison.Ordinal) == true);
+    private static int OpenSockets() => Directory.GetFiles("/proc/self/fd").Count(static f => new FileInfo(f).LinkTarget?.StartsWith("socket:", StringComparison.Ordinal) == true);
 
     private static async Task BecomesAsync(Func<bool> condition)
     {

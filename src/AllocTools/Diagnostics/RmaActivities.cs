@@ -36,6 +36,15 @@ internal static class RmaActivities
         return new RmaSpan(span, logger);
     }
 
+    /// <summary>Begins the span of a connection's set-up.</summary>
+    public static RmaSpan StartConnection(string name, ActivityKind kind, string pool, string provider, ILogger logger)
+    {
+        Activity? span = Begin(Source, name, kind, logger);
+        span?.SetTag(RmaTags.PoolName, pool);
+        span?.SetTag(RmaTags.Provider, provider);
+        return new RmaSpan(span, logger);
+    }
+
     /// <summary>Begins the span of an endpoint operation.</summary>
     public static RmaSpan StartOperation(RmaOperationKind kind, string provider, long length, ILogger logger)
     {

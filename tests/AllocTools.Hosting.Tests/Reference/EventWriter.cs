@@ -1,4 +1,5 @@
 using System.Reflection;
+using AllocTools.Connections;
 using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Hosting.Tests.Reference;
@@ -10,7 +11,7 @@ internal static class EventWriter
     [
         "| id | level | message |",
         "|---|---|---|",
-        .. from type in new[] { typeof(RmaMemoryPoolOptions), typeof(IRmaMemoryPoolBuilder) }.SelectMany(t => t.Assembly.GetTypes())
+        .. from type in new[] { typeof(RmaMemoryPoolOptions), typeof(IRmaMemoryPoolBuilder), typeof(RmaConnectionOptions) }.SelectMany(t => t.Assembly.GetTypes())
            from method in type.GetMethods(BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic)
            let message = method.GetCustomAttribute<LoggerMessageAttribute>()
            where message is not null

@@ -1,6 +1,8 @@
 using System.Collections;
 using System.Globalization;
 using System.Reflection;
+using AllocTools.Connections;
+using AllocTools.Connections.Hosting;
 using AllocTools.HostMemory;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Libfabric;
@@ -23,6 +25,8 @@ internal static class KeyReference
     public static IReadOnlyList<ReferenceKey> Ucx { get; } = KeysOf("Provider:", UcxProvider.Descriptor.Keys, new UcxOptions(), isPool: false);
 
     public static IReadOnlyList<ReferenceKey> Mpi { get; } = KeysOf("Provider:", MpiProvider.Descriptor.Keys, new MpiOptions(), isPool: false);
+
+    public static IReadOnlyList<ReferenceKey> Connections { get; } = KeysOf("Connections:", ConnectionOptionKeys.All, new RmaConnectionOptions(), isPool: false);
 
     /// <summary>Those of all providers of the library. What has the same path has the same rules.</summary>
     public static IEnumerable<ReferenceKey> Providers => Libfabric.Concat(Host).Concat(Ucx).Concat(Mpi);

@@ -24,6 +24,8 @@ internal static class SchemaWriter
         JsonObject pool = Section(KeyReference.Pool);
         pool["description"] = "A pool of registered memory.";
         pool["properties"]!["Provider"] = provider;
+        pool["properties"]!["Connections"] = Section(KeyReference.Connections);
+        pool["properties"]!["Connections"]!["description"] = "Connections over the pool (AddRmaConnections).";
         // Sections of named pools may stand below.
         pool["additionalProperties"] = Reference();
         var root = new JsonObject

@@ -1,6 +1,7 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
+using AllocTools.Connections;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Providers;
 
@@ -9,9 +10,9 @@ namespace AllocTools.Hosting.Tests.Reference;
 /// <summary>The summaries of the XML documentation, as plain text.</summary>
 internal static partial class Summaries
 {
-    private static readonly Dictionary<string, XElement> Members = XDocument
-        .Load(Path.ChangeExtension(typeof(RmaMemoryPoolOptions).Assembly.Location, ".xml"))
-        .Descendants("member")
+    private static readonly Dictionary<string, XElement> Members = new[] { typeof(RmaMemoryPoolOptions), typeof(RmaConnectionOptions) }
+        .SelectMany(t => XDocument.Load(Path.ChangeExtension(t.Assembly.Location, ".xml")).Descendants("member"))
+        .DistinctBy(m => m.Attribute("name")!.Value)
         .ToDictionary(m => m.Attribute("name")!.Value, m => m.Element("summary")!);
 
     /// <summary>What a property does. Unit, range and default are told elsewhere; a default that is none or null is explained here.</summary>
