@@ -1,0 +1,158 @@
+// An Orleans cluster of two silos, each a process, and a client: silo to silo and client to gateway over a fabric, by one line in each.
+//   OrleansOverRma [--provider shm|tcp;ofi_rxm|…] [--grains 40] [--calls 100] [--sockets true]
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using AllocTools.Hosting;
+using AllocTools.Libfabric;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+using Orleans.Placement;
+using Orleans.Runtime;
+
+var switches = new Dictionary<string, string> { ["--provider"] = "AllocTools:Provider:Provider", ["--grains"] = "Grains", ["--calls"] = "Calls", ["--sockets"] = "Sockets" };
+
+try
+{
+    return args is ["silo", var port, var gateway, var primary, .. string[] rest] ? await RunSiloAsync(Number(port), Number(gateway), Number(primary), rest) : await RunClientAsync(args);
+}
+catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException)
+{
+    Console.Error.WriteLine(e is OptionsValidationException invalid ? string.Join('\n', invalid.Failures) : e.Message);
+    return 1;
+}
+
+async Task<int> RunSiloAsync(int port, int gateway, int primary, string[] arguments)
+{
+    HostApplicationBuilder builder = NewBuilder(arguments);
+    builder.UseOrleans(silo =>
+    {
+        silo.UseLocalhostClustering(port, gateway, new IPEndPoint(IPAddress.Loopback, primary));
+        if (!builder.Configuration.GetValue<bool>("Sockets"))
+            silo.UseRma(); // the one line
+    });
+    using IHost host = builder.Build();
+    await host.StartAsync();
+    Console.WriteLine("ready");
+    // Until the client closes this process's input, or has gone.
+    await Console.In.ReadToEndAsync();
+    await host.StopAsync();
+    return 0;
+}
+
+async Task<int> RunClientAsync(string[] arguments)
+{
+    int[] ports = FreePorts(4);
+    List<Process> silos = [];
+    for (int i = 0; i < 2; i++)
+    {
+        string[] silo = ["silo", $"{ports[i]}", $"{ports[2 + i]}", $"{ports[0]}", .. arguments];
+        silos.Add(Process.Start(new ProcessStartInfo(Environment.ProcessPath!, silo) { RedirectStandardInput = true, RedirectStandardOutput = true })!);
+        if (await silos[i].StandardOutput.ReadLineAsync() == "ready")
+            continue;
+        // It has said why.
+        silos.ForEach(static s => s.StandardInput.Close());
+        await silos[i].WaitForExitAsync();
+        return Math.Max(1, silos[i].ExitCode);
+    }
+    HostApplicationBuilder builder = NewBuilder(arguments);
+    bool isOverSockets = builder.Configuration.GetValue<bool>("Sockets");
+    builder.UseOrleansClient(client =>
+    {
+        client.UseLocalhostClustering(ports[2..]);
+        if (!isOverSockets)
+            client.UseRma(); // the one line
+    });
+    using IHost host = builder.Build();
+    await host.StartAsync();
+    int count = builder.Configuration.GetValue<int>("Grains");
+    int calls = builder.Configuration.GetValue<int>("Calls");
+    IGrainFactory grains = host.Services.GetRequiredService<IGrainFactory>();
+    // The first calls find or make the grains.
+    await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(Math.Min(calls, count), count)));
+    Tally[] tallies = await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(calls, count)));
+    Console.WriteLine($"{count} grains in two silos; each has called {calls} others, one after the other, over {(isOverSockets ? "sockets" : builder.Configuration["AllocTools:Provider:Provider"])}");
+    Console.WriteLine($"{"process",-10}{"grains",10}{"calls inside it",20}{"to the other silo",20}{"mean time of one",20}");
+    foreach (IGrouping<int, Tally> silo in tallies.GroupBy(static t => t.Process).OrderBy(static g => g.Key))
+    {
+        double mean = silo.Sum(static t => t.AcrossTime.TotalMicroseconds) / Math.Max(1, silo.Sum(static t => t.Across));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{silo.Key,-10}{silo.Count(),10}{silo.Sum(static t => t.Inside),20}{silo.Sum(static t => t.Across),20}{mean,17:0.0} us"));
+    }
+    int across = tallies.Sum(static t => t.Across);
+    bool isRight = across > 0 && tallies.Sum(static t => t.Inside) + across == count * calls;
+    Console.WriteLine(isRight ? $"{across} calls went from process to process and came back." : "No call went from silo to silo, or some did not come back.");
+    await host.StopAsync();
+    // The primary silo has the table of members, so it ends last.
+    foreach (Process silo in Enumerable.Reverse(silos))
+    {
+        silo.StandardInput.Close();
+        await silo.WaitForExitAsync();
+    }
+    return isRight ? silos.Max(static s => s.ExitCode) : 1;
+}
+
+HostApplicationBuilder NewBuilder(string[] arguments)
+{
+    HostApplicationBuilder builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
+    builder.Configuration.AddCommandLine(arguments, switches);
+    builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
+    return builder;
+}
+
+static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
+
+// A silo can't have the system pick its ports.
+static int[] FreePorts(int count)
+{
+    Socket[] sockets = [.. Enumerable.Range(0, count).Select(static _ => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp))];
+    foreach (Socket socket in sockets)
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+    int[] ports = [.. sockets.Select(static s => ((IPEndPoint)s.LocalEndPoint!).Port)];
+    foreach (Socket socket in sockets)
+        socket.Dispose();
+    return ports;
+}
+
+/// <summary>A grain that calls others.</summary>
+internal interface IWalker : IGrainWithIntegerKey
+{
+    /// <summary>Calls others, one after the other.</summary>
+    Task<Tally> WalkAsync(int calls, int grains);
+
+    /// <summary>The process that it is in.</summary>
+    [Orleans.Concurrency.AlwaysInterleave]
+    Task<int> WhereAsync();
+}
+
+/// <summary>What a grain has seen.</summary>
+[GenerateSerializer]
+internal sealed record Tally([property: Id(0)] int Process, [property: Id(1)] int Inside, [property: Id(2)] int Across, [property: Id(3)] TimeSpan AcrossTime);
+
+/// <inheritdoc cref="IWalker"/>
+[RandomPlacement]
+internal sealed class Walker : Grain, IWalker
+{
+    public async Task<Tally> WalkAsync(int calls, int grains)
+    {
+        int inside = 0, across = 0;
+        TimeSpan acrossTime = default;
+        for (int i = 1; i <= calls; i++)
+        {
+            IWalker other = GrainFactory.GetGrain<IWalker>((this.GetPrimaryKeyLong() + i) % grains);
+            long start = Stopwatch.GetTimestamp();
+            if (await other.WhereAsync() == Environment.ProcessId)
+            {
+                inside++;
+                continue;
+            }
+            across++;
+            acrossTime += Stopwatch.GetElapsedTime(start);
+        }
+        return new Tally(Environment.ProcessId, inside, across, acrossTime);
+    }
+
+    public Task<int> WhereAsync() => Task.FromResult(Environment.ProcessId);
+}

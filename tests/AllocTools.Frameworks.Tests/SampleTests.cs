@@ -1,0 +1,82 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using AllocTools.Frameworks.Tests.Support;
+using AllocTools.Libfabric;
+using AllocTools.Testing;
+
+namespace AllocTools.Frameworks.Tests;
+
+/// <summary>The samples: services and silos in processes of their own.</summary>
+public sealed partial class SampleTests
+{
+    public static TheoryData<string> Fabrics => FabricHost.Fabrics;
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task AServiceStreamsToAClientInAnotherProcess(string fabric)
+    {
+        (int status, string output) = await RunAsync("GrpcOverRma", [.. On(fabric), "--mib", "64"]);
+        Assert.True(status == 0, output);
+        Assert.StartsWith("64 MiB in chunks of 256 KiB, between processes ", output, StringComparison.Ordinal);
+        // Over sockets and over the fabric, a time and two speeds each.
+        Assert.Equal(2, Speeds().Count(output));
+        Assert.EndsWith("All bytes arrived as they were sent.\n", output, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task GrainsCallEachOtherFromProcessToProcess(string fabric)
+    {
+        (int status, string output) = await RunAsync("OrleansOverRma", [.. On(fabric), "--grains", "20", "--calls", "20"]);
+        Assert.True(status == 0, output);
+        Match result = Across().Match(output);
+        Assert.True(result.Success && int.Parse(result.Groups[1].Value, CultureInfo.InvariantCulture) > 0, output);
+    }
+
+    [Theory]
+    [InlineData("GrpcOverRma")]
+    [InlineData("OrleansOverRma")]
+    public async Task AFabricThatIsNotThereIsAClearError(string sample)
+    {
+        (int status, string output) = await RunAsync(sample, ["--provider", "nothing"]);
+        Assert.Equal(1, status);
+        Assert.Contains("nothing", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("GrpcOverRma")]
+    [InlineData("OrleansOverRma")]
+    public void ASampleIsShort(string sample) =>
+        Assert.True(File.ReadLines(Path.Combine(Repository.Root, "samples", sample, "Program.cs")).Count() < 200);
+
+    private static string[] On(string fabric)
+    {
+        LibfabricOptions options = Fabric.Options(fabric);
+        return ["--provider", options.Provider!, .. options.Node is { } node ? (string[])["--AllocTools:Provider:Node", node] : []];
+    }
+
+    private static async Task<(int Status, string Output)> RunAsync(string sample, string[] arguments)
+    {
+        string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
+        string path = Path.GetFullPath(Path.Combine(here, "..", "..", sample, Path.GetFileName(here), sample));
+        using var process = Process.Start(new ProcessStartInfo(path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        try
+        {
+            Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+            Task<string> errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(90), TestContext.Current.CancellationToken);
+            return (process.ExitCode, process.ExitCode == 0 ? await output : await output + await errors);
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+    }
+
+    [GeneratedRegex(@"^\S+ +[0-9.]+ us +[0-9.]+ GiB/s +[0-9.]+ GiB/s$", RegexOptions.Multiline)]
+    private static partial Regex Speeds();
+
+    [GeneratedRegex(@"^(\d+) calls went from process to process and came back\.$", RegexOptions.Multiline)]
+    private static partial Regex Across();
+}
