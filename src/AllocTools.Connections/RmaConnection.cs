@@ -41,6 +41,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
     private readonly TaskCompletionSource _localEnd = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _wholeEnd = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<RingBlock> _rings = [];
+    private readonly List<RemoteRegion> _imported = [];
     private RemoteRegion? _region;
     private readonly RmaPeer _peer;
     private int _peersNumber;
@@ -145,6 +146,28 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
 
     /// <summary>A stream over both directions; disposing it disposes the connection, for which <see cref="Stream.Dispose()"/> does not wait.</summary>
     public Stream AsStream() => new RmaConnectionStream(this);
+
+    /// <summary>
+    /// Makes memory usable that the peer has exposed, and told of over this connection, for reads and writes by <see cref="RmaConnections.Endpoint"/>. It is bound to the
+    /// peer's process: it can't be used any more once this connection is over, so nothing is written to where a process has died.
+    /// </summary>
+    /// <param name="memory">What the peer's exposure gave.</param>
+    /// <exception cref="RmaProviderException">The memory is of another process than the peer's.</exception>
+    /// <exception cref="ObjectDisposedException">The connection is over.</exception>
+    public RemoteRegion Import(RemoteMemory memory)
+    {
+        RemoteRegion region = _owner.Import(_peer, memory);
+        lock (_gate)
+        {
+            if (!_hasEnded && !_isLocallyDone && !_isReleased)
+            {
+                _imported.Add(region);
+                return region;
+            }
+        }
+        region.Dispose();
+        throw new ObjectDisposedException(nameof(RmaConnection), "The connection is over: what its peer has exposed can't be reached any more.");
+    }
 
     /// <summary>
     /// Ends the connection. What was written reaches the peer, for which this waits up to <see cref="RmaConnectionOptions.CloseTimeout"/>;
@@ -263,6 +286,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
             _errorType = errorType;
         }
         ConnectionsLog.Ended(_owner.Logger, ConnectionId, reason);
+        EndImports();
         _writer.Discard();
         _reader.Fail(error);
         if (tellsPeer)
@@ -543,6 +567,7 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
         }
         if (tellsDone)
         {
+            EndImports();
             _control.Post(DoneFrame);
             _writer.Trim();
             _localEnd.TrySetResult();
@@ -555,6 +580,15 @@ public sealed class RmaConnection : ConnectionContext, IRingOwner, IDuplexPipe, 
             return;
         _writer.ReleaseTargets();
         _owner.Release(this, Rings(), _region, isGraceful);
+    }
+
+    private void EndImports()
+    {
+        lock (_gate)
+        {
+            _imported.ForEach(static r => r.Dispose());
+            _imported.Clear();
+        }
     }
 
     /// <summary>All memory that the peer may write into.</summary>

@@ -79,8 +79,11 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>What the connections have done.</summary>
     internal ConnectionTotals Totals { get; } = new();
 
-    /// <summary>The endpoint that all share.</summary>
-    internal IRmaEndpoint Endpoint => _endpoint;
+    /// <summary>
+    /// The endpoint that all share, also for reads and writes of peers' memory beside the streams (<see cref="RmaConnection.Import"/>). The notifications that come
+    /// are the connections' own, and so is its end: don't dispose it.
+    /// </summary>
+    public IRmaEndpoint Endpoint => _endpoint;
 
     internal RmaConnectionOptions Options { get; }
 
