@@ -6,6 +6,7 @@ using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
@@ -16,11 +17,13 @@ internal static class ConnectionPeer
     {
         using IRmaContext context = Fabric.Open(fabric);
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        // What it says of connections that end is shown where a test fails.
+        using ILoggerFactory logging = LoggerFactory.Create(static b => b.SetMinimumLevel(LogLevel.Debug).AddConsole(static o => o.LogToStandardErrorThreshold = LogLevel.Trace));
         await using var connections = new RmaConnections(pool, new RmaConnectionOptions
         {
             HeartbeatInterval = TestTime.Seconds(0.2),
             PeerTimeout = TestTime.Seconds(options.Contains("patient") ? 60 : 3),
-        });
+        }, logging);
         RmaConnectionListener? listener = null;
         while (await Console.In.ReadLineAsync() is { } line)
         {
