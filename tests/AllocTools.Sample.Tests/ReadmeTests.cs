@@ -31,6 +31,19 @@ public sealed partial class ReadmeTests
         Assert.Single(failures, line => line.Contains("AllocTools:Providr", StringComparison.Ordinal));
     }
 
+    /// <summary>So <c>./eng/demo --sample quickstart</c> runs what the README shows.</summary>
+    [Fact]
+    public async Task TheQuickstartIsTheReadmesFirstProgram()
+    {
+        string readme = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "README.md"), Token);
+        string home = Path.Combine(Repository.Root, "samples", "Quickstart");
+        Assert.Equal(BlockOf(readme, "csharp"), await File.ReadAllTextAsync(Path.Combine(home, "Program.cs"), Token));
+        Assert.Equal(BlockOf(readme, "json"), await File.ReadAllTextAsync(Path.Combine(home, "appsettings.json"), Token));
+        (int status, string output, string errors) = await Dotnet.RunAsync(home, Path.Combine(Repository.Root, "artifacts", "bin", "Quickstart", Path.GetFileName(AppContext.BaseDirectory.TrimEnd('/')), "Quickstart.dll"));
+        Assert.True(status == 0, output + errors);
+        Assert.Contains("1048576 bytes arrived; ", output, StringComparison.Ordinal);
+    }
+
     private static string BlockOf(string readme, string language) =>
         CodeBlock().Matches(readme).First(m => m.Groups["language"].Value == language).Groups["code"].Value;
 

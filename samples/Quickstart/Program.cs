@@ -1,0 +1,42 @@
+using AllocTools;
+using AllocTools.Hosting;
+using AllocTools.Libfabric;
+using Microsoft.Extensions.Options;
+using OpenTelemetry.Metrics;
+
+var builder = Host.CreateApplicationBuilder(args);
+builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools")).RequireSection();
+builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddAllocToolsInstrumentation());
+builder.Services.AddHostedService<Worker>();
+try
+{
+    builder.Build().Run();
+}
+catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException)
+{
+    // What can't be used, where it stands, and what to do.
+    Console.Error.WriteLine(e is OptionsValidationException invalid ? string.Join('\n', invalid.Failures) : e.Message);
+    Environment.ExitCode = 1;
+}
+
+internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, IHostApplicationLifetime lifetime) : BackgroundService
+{
+    protected override async Task ExecuteAsync(CancellationToken stopping)
+    {
+        // The owner of the memory exposes it, and tells the peer two things by any means.
+        using RmaBuffer target = pool.Rent(1 << 20);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        byte[] address = endpoint.Address.ToArray();
+        byte[] exposed = exposure.Remote.ToArray();
+
+        // The peer writes into it; here it is this process itself.
+        RmaPeer peer = endpoint.InsertPeer(address);
+        using RemoteRegion remote = endpoint.Import(peer, RemoteMemory.Read(exposed));
+        using RmaBuffer source = pool.Rent(1 << 20);
+        source.Span.Fill(42);
+        await endpoint.WriteAsync(source, remote, cancellationToken: stopping); // now the bytes are there
+
+        Console.WriteLine($"{target.Span.Count((byte)42)} bytes arrived; {pool.GetStatistics()}");
+        lifetime.StopApplication();
+    }
+}
