@@ -40,7 +40,8 @@ internal sealed unsafe class RingBlock : IDisposable
         _buffer = pool.Rent(length);
         try
         {
-            _buffer.GetSpan(0, _offset).Clear();
+            // A peer that announces bytes without writing them must not have this side read what the pool's last renter has left.
+            _buffer.GetSpan(0, length).Clear();
             _exposure = _buffer.ExposeToOne(0, length, RmaAccess.RemoteWrite);
             _address = (byte*)_buffer.Address;
             Length = RingLengthOf(length, isFirst);

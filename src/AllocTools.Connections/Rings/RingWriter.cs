@@ -432,6 +432,8 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
         _queue.Enqueue(new Frame(_chunk!, _frameStart, payload, flags));
         _chunk!.Uses++;
         _chunk.Used = Math.Min(_chunk.Length, _frameStart + FrameHeader.FrameLength(payload));
+        // The padding is sent, too; what the pool's last renter has left there must not be.
+        _chunk.Memory.Span[_cursor.._chunk.Used].Clear();
         _position += payload;
         _outstanding += payload;
         _frameStart = -1;

@@ -17,7 +17,9 @@ internal sealed class RawPeer : IAsyncDisposable
     private readonly RmaBuffer _source;
     private readonly RmaBuffer _block;
     private readonly RmaExposure _exposure;
+    private RmaPeer _peer;
     private RemoteRegion? _theirs;
+    private int _ringAt = RingBlock.WordsLength;
     private int _number;
 
     public RawPeer(EndPoint listener)
@@ -37,6 +39,9 @@ internal sealed class RawPeer : IAsyncDisposable
     public byte[] Hello => SetUpMessages.Hello(Guid.NewGuid(), [(_context.Traits.ProviderName, _endpoint.Address)]);
 
     public byte[] Block => SetUpMessages.Block(5, _exposure.Remote);
+
+    /// <summary>What the other side has written into this one's ring.</summary>
+    public ReadOnlySpan<byte> Ring => _block.Span[RingBlock.WordsLength..];
 
     public Task SendAsync(byte[] bytes) => Socket.SendAsync(bytes);
 
@@ -71,8 +76,31 @@ internal sealed class RawPeer : IAsyncDisposable
         (ControlKind kind, byte[] payload) = await ReceiveAsync();
         Assert.Equal(ControlKind.Welcome, kind);
         (_, _, byte[] address, _number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload);
-        _theirs = _endpoint.Import(_endpoint.InsertPeer(address), block);
+        _peer = _endpoint.InsertPeer(address);
+        _theirs = _endpoint.Import(_peer, block);
         await SendAsync(Block);
+    }
+
+    /// <summary>Waits for the offer of another ring, and goes over to it.</summary>
+    public async Task TakeOfferAsync(FrameHeader header, int at, int sequence)
+    {
+        (ControlKind kind, byte[] payload) frame;
+        do
+            frame = await ReceiveAsync();
+        while (frame.kind == ControlKind.Heartbeat);
+        Assert.Equal(ControlKind.Offer, frame.kind);
+        await WriteFrameAsync(header, at, sequence);
+        _theirs = _endpoint.Import(_peer, SetUpMessages.ReadOffer(frame.payload)!.Value);
+        _ringAt = 0;
+    }
+
+    /// <summary>Waits for a notification of the other side's.</summary>
+    public async Task<Notice> NotifiedAsync()
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        await foreach (RmaNotification notification in _endpoint.ReadNotificationsAsync(limit.Token))
+            return Notice.Decode(notification.Value);
+        throw new InvalidOperationException("The endpoint was closed.");
     }
 
     /// <summary>Writes into the other side's block, and announces it.</summary>
@@ -87,7 +115,7 @@ internal sealed class RawPeer : IAsyncDisposable
     {
         byte[] bytes = new byte[FrameHeader.Length];
         header.WriteTo(bytes);
-        return WriteAsync(RingBlock.WordsLength + at, bytes, kind, sequence);
+        return WriteAsync(_ringAt + at, bytes, kind, sequence);
     }
 
     /// <summary>Announces a run to a connection that is not this one.</summary>
