@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Reflection;
 using AllocTools.Connections;
 using AllocTools.Connections.Hosting;
+using AllocTools.Connections.Redis;
 using AllocTools.HostMemory;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Libfabric;
@@ -27,6 +28,10 @@ internal static class KeyReference
     public static IReadOnlyList<ReferenceKey> Mpi { get; } = KeysOf("Provider:", MpiProvider.Descriptor.Keys, new MpiOptions(), isPool: false);
 
     public static IReadOnlyList<ReferenceKey> Connections { get; } = KeysOf("Connections:", ConnectionOptionKeys.All, new RmaConnectionOptions(), isPool: false);
+
+    public static IReadOnlyList<ReferenceKey> Directory { get; } = KeysOf("Directory:", DirectoryOptionKeys.All, new RmaDirectoryOptions(), isPool: false);
+
+    public static IReadOnlyList<ReferenceKey> Redis { get; } = KeysOf("Directory:Redis:", RedisDirectoryOptionKeys.All, new RmaRedisDirectoryOptions(), isPool: false);
 
     /// <summary>Those of all providers of the library. What has the same path has the same rules.</summary>
     public static IEnumerable<ReferenceKey> Providers => Libfabric.Concat(Host).Concat(Ucx).Concat(Mpi);

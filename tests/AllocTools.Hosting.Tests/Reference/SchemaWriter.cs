@@ -26,6 +26,10 @@ internal static class SchemaWriter
         pool["properties"]!["Provider"] = provider;
         pool["properties"]!["Connections"] = Section(KeyReference.Connections);
         pool["properties"]!["Connections"]!["description"] = "Connections over the pool (AddRmaConnections).";
+        pool["properties"]!["Directory"] = Section(KeyReference.Directory);
+        pool["properties"]!["Directory"]!["description"] = "The directory of the processes (AddRmaDirectory).";
+        pool["properties"]!["Directory"]!["properties"]!["Redis"] = Section(KeyReference.Redis);
+        pool["properties"]!["Directory"]!["properties"]!["Redis"]!["description"] = "The directory on Redis (UseRedis).";
         // Sections of named pools may stand below.
         pool["additionalProperties"] = Reference();
         var root = new JsonObject

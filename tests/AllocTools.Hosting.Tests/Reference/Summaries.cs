@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using AllocTools.Connections;
+using AllocTools.Connections.Redis;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Providers;
 
@@ -10,7 +11,7 @@ namespace AllocTools.Hosting.Tests.Reference;
 /// <summary>The summaries of the XML documentation, as plain text.</summary>
 internal static partial class Summaries
 {
-    private static readonly Dictionary<string, XElement> Members = new[] { typeof(RmaMemoryPoolOptions), typeof(RmaConnectionOptions) }
+    private static readonly Dictionary<string, XElement> Members = new[] { typeof(RmaMemoryPoolOptions), typeof(RmaConnectionOptions), typeof(RmaRedisDirectoryOptions) }
         .SelectMany(t => XDocument.Load(Path.ChangeExtension(t.Assembly.Location, ".xml")).Descendants("member"))
         .DistinctBy(m => m.Attribute("name")!.Value)
         .ToDictionary(m => m.Attribute("name")!.Value, m => m.Element("summary")!);

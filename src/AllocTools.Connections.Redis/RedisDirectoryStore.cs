@@ -1,0 +1,270 @@
+using System.Globalization;
+using AllocTools.Connections.Directories;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using StackExchange.Redis;
+
+namespace AllocTools.Connections.Redis;
+
+/// <summary>A directory on Redis.</summary>
+/// <remarks>
+/// <para>
+/// A name is a hash, whose fields are the processes. A value is the time at which its lease is over (by Redis' clock), the revision in 19 digits, and the entry's JSON. The whole key expires with
+/// the last lease. Scripts look at the time and the revision, so that all goes by one clock and a step at a time.
+/// </para>
+/// <para>Each change is announced on a channel of the name. Announcements may be lost, and the end of a lease has none, which is why watches read again at times.</para>
+/// </remarks>
+internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsyncDisposable
+{
+    private const string Put = """
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local count = 0
+        local all = redis.call('HGETALL', KEYS[1])
+        for i = 1, #all, 2 do
+            local ends = tonumber(string.match(all[i + 1], '^(%d+) '))
+            if ends and ends > now then
+                count = count + 1
+            else
+                redis.call('HDEL', KEYS[1], all[i])
+            end
+        end
+        local old = redis.call('HGET', KEYS[1], ARGV[1])
+        local revision = old and string.match(old, '^%d+ (%d+) ')
+        if revision and revision > ARGV[2] then
+            return 0
+        end
+        if not old and count >= tonumber(ARGV[5]) then
+            return count
+        end
+        redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %s ', now + ARGV[4], ARGV[2]) .. ARGV[3])
+        if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
+            redis.call('PEXPIRE', KEYS[1], ARGV[4])
+        end
+        if revision ~= ARGV[2] then
+            redis.call('PUBLISH', ARGV[6], '')
+        end
+        return 0
+        """;
+
+    private const string Remove = """
+        local old = redis.call('HGET', KEYS[1], ARGV[1])
+        local revision = old and string.match(old, '^%d+ (%d+) ')
+        if revision and revision <= ARGV[2] then
+            redis.call('HDEL', KEYS[1], ARGV[1])
+            redis.call('PUBLISH', ARGV[3], '')
+        end
+        return 0
+        """;
+
+    private const string Read = """
+        local count = redis.call('HLEN', KEYS[1])
+        if count > tonumber(ARGV[1]) then
+            return count
+        end
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local found = {}
+        local all = redis.call('HGETALL', KEYS[1])
+        for i = 1, #all, 2 do
+            local ends, json = string.match(all[i + 1], '^(%d+) %d+ (.*)$')
+            local left = ends and tonumber(ends) - now
+            if not left or #json > tonumber(ARGV[2]) then
+                found[#found + 1] = '0'
+                found[#found + 1] = ''
+            elseif left > 0 then
+                found[#found + 1] = string.format('%.0f', left)
+                found[#found + 1] = json
+            end
+        end
+        return found
+        """;
+
+    private readonly RmaDirectoryOptions _options;
+    private readonly RmaRedisDirectoryOptions _redis;
+    private readonly IServiceProvider _services;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly Lazy<Task<IConnectionMultiplexer>> _connection;
+
+    public RedisDirectoryStore(
+        IOptions<RmaDirectoryOptions> options, IOptions<RmaRedisDirectoryOptions> redis, DirectoryRegistration registration, IServiceProvider services, ILoggerFactory loggerFactory, TimeProvider? time = null)
+    {
+        _options = options.Value;
+        _redis = redis.Value;
+        _services = services;
+        _time = time ?? TimeProvider.System;
+        _logger = loggerFactory.CreateLogger(DirectoryLog.Category);
+        _connection = new Lazy<Task<IConnectionMultiplexer>>(ConnectAsync);
+        if (_redis.Configuration is null && services.GetService<IServiceProviderIsService>()?.IsService(typeof(IConnectionMultiplexer)) != true)
+        {
+            throw new OptionsValidationException(
+                nameof(RmaRedisDirectoryOptions),
+                typeof(RmaRedisDirectoryOptions),
+                [$"{registration.Origin}{DirectoryRegistration.RedisSectionName}:Configuration is not set, and the application has no IConnectionMultiplexer; it must be a connection string of StackExchange.Redis, such as redis:6379."]);
+        }
+    }
+
+    public async Task PutAsync(DirectoryRecord record, TimeSpan lease, CancellationToken cancellationToken)
+    {
+        string key = KeyOf(record.Entry.Name);
+        RedisResult result = await RunAsync(
+            Put,
+            key,
+            [record.Entry.Process.ToString("N"), Digits(record.Revision), record.Encode(), (long)lease.TotalMilliseconds, _options.MaxEntriesPerName, key],
+            cancellationToken).ConfigureAwait(false);
+        if ((int)result is > 0 and var count)
+            throw new RmaDirectoryException($"Redis has {count} entries by the name '{record.Entry.Name}', and MaxEntriesPerName ({_options.MaxEntriesPerName}) allows no more.") { ErrorType = "full" };
+    }
+
+    public Task RemoveAsync(DirectoryRecord record, CancellationToken cancellationToken)
+    {
+        string key = KeyOf(record.Entry.Name);
+        return RunAsync(Remove, key, [record.Entry.Process.ToString("N"), Digits(record.Revision), key], cancellationToken);
+    }
+
+    public async Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken)
+    {
+        RedisResult result = await RunAsync(Read, KeyOf(name), [_options.MaxEntriesPerName, _options.MaxEntryBytes], cancellationToken).ConfigureAwait(false);
+        if (result.Resp2Type == ResultType.Integer)
+            throw new RmaDirectoryException($"Redis has {(long)result} entries by the name '{name}'; MaxEntriesPerName is {_options.MaxEntriesPerName}.") { ErrorType = "invalid" };
+        RedisValue[] values = (RedisValue[])result!;
+        List<DirectoryRecord> records = [];
+        TimeSpan first = Timeout.InfiniteTimeSpan;
+        for (int i = 0; i + 1 < values.Length; i += 2)
+        {
+            if (!DirectoryRecord.TryRead((byte[])values[i + 1]!, name, out DirectoryRecord? record, out string? mistake))
+            {
+                DirectoryLog.EntryIgnored(_logger, mistake);
+                continue;
+            }
+            records.Add(record);
+            // At most 24 hours: what says more is looked at again before.
+            var left = TimeSpan.FromMilliseconds(Math.Min((double)values[i], TimeSpan.FromDays(1).TotalMilliseconds));
+            if (first == Timeout.InfiniteTimeSpan || left < first)
+                first = left;
+        }
+        return new DirectoryAnswer(records, first);
+    }
+
+    public ValueTask<IDirectoryWatch> WatchAsync(string name, CancellationToken cancellationToken) => ValueTask.FromResult<IDirectoryWatch>(new Watch(this, RedisChannel.Literal(KeyOf(name))));
+
+    public void Dispose()
+    {
+        if (_connection is { IsValueCreated: true, Value.IsCompletedSuccessfully: true } && _redis.Configuration is not null)
+            _connection.Value.Result.Dispose();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_connection.IsValueCreated && _redis.Configuration is not null)
+            await (await _connection.Value.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>The braces have a cluster keep the key and its channel together.</summary>
+    private string KeyOf(string name) => $"{_redis.KeyPrefix}:{{{name}}}";
+
+    /// <summary>So many digits that texts are in the order of the numbers: Lua's numbers are too short.</summary>
+    private static string Digits(long revision) => revision.ToString("D19", CultureInfo.InvariantCulture);
+
+    private async Task<IConnectionMultiplexer> ConnectAsync()
+    {
+        if (_redis.Configuration is null)
+            return _services.GetRequiredService<IConnectionMultiplexer>();
+        var configuration = ConfigurationOptions.Parse(_redis.Configuration);
+        // It connects as soon as it can, and again after each break.
+        configuration.AbortOnConnectFail = false;
+        // What has failed must not be done later, when there is a connection again.
+        configuration.BacklogPolicy = BacklogPolicy.FailFast;
+        configuration.ConnectTimeout = configuration.AsyncTimeout = (int)_options.RequestTimeout.TotalMilliseconds;
+        return await ConnectionMultiplexer.ConnectAsync(configuration).ConfigureAwait(false);
+    }
+
+    private Task<RedisResult> RunAsync(string script, string key, RedisValue[] values, CancellationToken cancellationToken) =>
+        RunAsync(async () => await (await _connection.Value.ConfigureAwait(false)).GetDatabase().ScriptEvaluateAsync(script, [key], values).ConfigureAwait(false), cancellationToken);
+
+    private async Task<T> RunAsync<T>(Func<Task<T>> run, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await run().WaitAsync(_options.RequestTimeout, _time, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is TimeoutException or RedisTimeoutException)
+        {
+            throw new RmaDirectoryException($"Redis has not answered within {_options.RequestTimeout.TotalSeconds:0.###} s (RequestTimeout).", e) { ErrorType = "timeout" };
+        }
+        catch (RedisConnectionException e)
+        {
+            // Its own message has the server's address.
+            throw new RmaDirectoryException($"Redis can't be reached: {e.FailureType}.", e);
+        }
+        catch (RedisException e)
+        {
+            throw new RmaDirectoryException($"Redis has refused: {e.Message}", e) { ErrorType = "refused" };
+        }
+        catch (ObjectDisposedException e)
+        {
+            throw new RmaDirectoryException("The connection to Redis is closed.", e) { ErrorType = "closed" };
+        }
+    }
+
+    private sealed class Watch(RedisDirectoryStore owner, RedisChannel channel) : IDirectoryWatch
+    {
+        private readonly SemaphoreSlim _changed = new(0);
+        private bool _isSubscribed;
+
+        public async Task WaitAsync(DirectoryAnswer known, TimeSpan limit, CancellationToken cancellationToken)
+        {
+            if (!_isSubscribed)
+            {
+                await SubscribeAsync(limit, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            await _changed.WaitAsync(limit, cancellationToken).ConfigureAwait(false);
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            if (!_isSubscribed)
+                return;
+            try
+            {
+                await owner.RunAsync(async () =>
+                {
+                    await (await owner._connection.Value.ConfigureAwait(false)).GetSubscriber().UnsubscribeAsync(channel, OnChanged).ConfigureAwait(false);
+                    return true;
+                }, CancellationToken.None).ConfigureAwait(false);
+            }
+            catch (RmaDirectoryException)
+            {
+                // Without a connection there is no subscription.
+            }
+        }
+
+        /// <summary>What has changed before is seen by the read that follows.</summary>
+        private async Task SubscribeAsync(TimeSpan limit, CancellationToken cancellationToken)
+        {
+            try
+            {
+                await owner.RunAsync(async () =>
+                {
+                    await (await owner._connection.Value.ConfigureAwait(false)).GetSubscriber().SubscribeAsync(channel, OnChanged).ConfigureAwait(false);
+                    return true;
+                }, cancellationToken).ConfigureAwait(false);
+                _isSubscribed = true;
+            }
+            catch (RmaDirectoryException)
+            {
+                // The next read says so.
+                await Task.Delay(limit, owner._time, cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        private void OnChanged(RedisChannel from, RedisValue message)
+        {
+            if (_changed.CurrentCount == 0)
+                _changed.Release();
+        }
+    }
+}

@@ -1,0 +1,31 @@
+using AllocTools.Connections.Directories;
+using AllocTools.Connections.Redis;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Has a directory kept on Redis.</summary>
+public static class RmaRedisDirectoryBuilderExtensions
+{
+    /// <summary>Has the directory kept on Redis in place of its peers; <c>MapRmaDirectory</c> is not needed then.</summary>
+    /// <remarks>
+    /// The options are bound to the subsection <c>Redis</c> of the directory's, such as <c>AllocTools:Directory:Redis</c>; the code goes over it. Redis 6 or later; its user must be
+    /// allowed EVAL and the commands of hashes, SUBSCRIBE and PUBLISH. Entries have keys to memory: restrict who may read them, and use TLS.
+    /// </remarks>
+    /// <param name="builder">The directory.</param>
+    /// <param name="configure">Sets options; null for none.</param>
+    /// <returns>The same builder.</returns>
+    public static IRmaDirectoryBuilder UseRedis(this IRmaDirectoryBuilder builder, Action<RmaRedisDirectoryOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        DirectoryRegistration registration = builder.Services.Select(static d => d.IsKeyedService ? null : d.ImplementationInstance).OfType<DirectoryRegistration>().First();
+        if (!builder.Services.Any(static d => d.ServiceType == typeof(IDirectoryStore) && d.ImplementationType == typeof(RedisDirectoryStore)))
+        {
+            registration.AddOptions(builder.Services, DirectoryRegistration.RedisSectionName + ":", RedisDirectoryOptionKeys.All, [], new RmaRedisDirectoryOptionsValidator());
+            builder.Services.Replace(ServiceDescriptor.Singleton<IDirectoryStore, RedisDirectoryStore>());
+        }
+        if (configure is not null)
+            builder.Services.Configure(configure);
+        return builder;
+    }
+}

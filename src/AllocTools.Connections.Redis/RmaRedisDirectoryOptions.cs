@@ -1,0 +1,52 @@
+using AllocTools.Providers;
+using Microsoft.Extensions.Options;
+using StackExchange.Redis;
+
+namespace AllocTools.Connections.Redis;
+
+/// <summary>Options of a directory on Redis.</summary>
+public sealed class RmaRedisDirectoryOptions
+{
+    /// <summary>
+    /// The connection string of StackExchange.Redis, such as redis:6379,ssl=true. Default: none, then the application's IConnectionMultiplexer is used.
+    /// </summary>
+    public string? Configuration { get; set; }
+
+    /// <summary>What the keys and channels in Redis begin with: 1 to 64 letters and digits of ASCII, '-', '_', '.' and ':'. Default: alloctools.</summary>
+    public string KeyPrefix { get; set; } = "alloctools";
+}
+
+/// <summary>All rules of <see cref="RmaRedisDirectoryOptions"/>.</summary>
+internal sealed class RmaRedisDirectoryOptionsValidator : IValidateOptions<RmaRedisDirectoryOptions>
+{
+    public ValidateOptionsResult Validate(string? name, RmaRedisDirectoryOptions options)
+    {
+        var result = new ValidateOptionsResultBuilder();
+        if (options.KeyPrefix is not { Length: >= 1 and <= 64 } prefix || prefix.Any(static c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.' or ':')))
+            result.AddError($"KeyPrefix is '{options.KeyPrefix}'; it must be 1 to 64 letters and digits of ASCII, '-', '_', '.' and ':'.");
+        // It may have a password: what is wrong is said without it.
+        if (options.Configuration is not null && !IsConfiguration(options.Configuration))
+            result.AddError("Configuration is not valid; it must be a connection string of StackExchange.Redis with a host, such as redis:6379,ssl=true.");
+        return result.Build();
+    }
+
+    private static bool IsConfiguration(string text)
+    {
+        try
+        {
+            return ConfigurationOptions.Parse(text).EndPoints.Count > 0;
+        }
+        catch (ArgumentException)
+        {
+            return false;
+        }
+    }
+}
+
+/// <summary>Every key of the section of a directory on Redis. A test holds it against the properties of the options.</summary>
+internal static class RedisDirectoryOptionKeys
+{
+    public static RmaOptionKeys<RmaRedisDirectoryOptions> All { get; } = new RmaOptionKeys<RmaRedisDirectoryOptions>()
+        .Text(nameof(RmaRedisDirectoryOptions.Configuration), (o, v) => o.Configuration = v)
+        .Text(nameof(RmaRedisDirectoryOptions.KeyPrefix), (o, v) => o.KeyPrefix = v);
+}

@@ -1,0 +1,46 @@
+using System.Diagnostics.Metrics;
+using AllocTools.Diagnostics;
+
+namespace AllocTools.Connections.Directories;
+
+/// <summary>The instruments of directories, of the meter <see cref="AllocToolsDiagnostics.MeterName"/>; docs/telemetry.md lists them.</summary>
+internal sealed class DirectoryMetrics
+{
+    private readonly Histogram<double> _duration;
+
+    public DirectoryMetrics(IMeterFactory meterFactory)
+    {
+        Meter meter = meterFactory.Create(AllocToolsDiagnostics.MeterName);
+        meter.CreateObservableUpDownCounter("rma.directory.publications", () => Publications?.Invoke() ?? 0L, "{publication}", "Entries that this process has published in a directory.");
+        _duration = meter.CreateHistogram("rma.directory.operation.duration", "s", "How long a request to a directory took.", advice: RmaBuckets.Registration);
+    }
+
+    /// <summary>How many entries are published.</summary>
+    public Func<long>? Publications { get; set; }
+
+    /// <summary>Runs a request and takes its time.</summary>
+    public async Task<T> MeasureAsync<T>(string operation, TimeProvider time, Func<Task<T>> run)
+    {
+        long start = time.GetTimestamp();
+        string? error = "cancelled";
+        try
+        {
+            T result = await run().ConfigureAwait(false);
+            error = null;
+            return result;
+        }
+        catch (RmaDirectoryException e)
+        {
+            error = e.ErrorType;
+            throw;
+        }
+        finally
+        {
+            if (_duration.Enabled)
+            {
+                KeyValuePair<string, object?> tag = RmaTags.Tag(RmaTags.Operation, operation);
+                _duration.Record(time.GetElapsedTime(start).TotalSeconds, error is null ? [tag] : [tag, RmaTags.Tag(RmaTags.ErrorType, error)]);
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+namespace AllocTools.Connections.Directories;
+
+/// <summary>Renews what the process has published, and takes it out before the host's services stop.</summary>
+/// <param name="services">The container. The directory is made at the start and not before, when all options have been validated.</param>
+internal sealed class DirectoryService(IServiceProvider services) : BackgroundService, IHostedLifecycleService
+{
+    private LeasedDirectory? _directory;
+
+    public Task StartingAsync(CancellationToken cancellationToken)
+    {
+        _directory = services.GetRequiredService<LeasedDirectory>();
+        return Task.CompletedTask;
+    }
+
+    public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public async Task StoppingAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (_directory is not null)
+                await _directory.RemoveAllAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The host has no time left: the leases end.
+        }
+    }
+
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        try
+        {
+            await _directory!.RenewAsync(stoppingToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // The host stops.
+        }
+    }
+}

@@ -1,0 +1,274 @@
+using System.Collections.Immutable;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text;
+using AllocTools.Validation;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Microsoft.Extensions.ServiceDiscovery;
+
+namespace AllocTools.Connections.Directories;
+
+/// <summary>A directory that its peers keep, over HTTP.</summary>
+/// <remarks>
+/// Each entry goes to all peers, and a name is asked of all; what one of them has is there. So it works as long as one of them can be reached, and one that has started
+/// anew has all again when the publishers have renewed. There is no agreement between the peers: leases and revisions are enough.
+/// </remarks>
+internal sealed class HttpDirectoryStore : IDirectoryStore
+{
+    /// <summary>The name of the HTTP client.</summary>
+    public const string ClientName = "AllocTools.Connections.Directory";
+
+    private const int MostPeers = 64;
+    private const int MostReason = 512;
+
+    private readonly IHttpClientFactory _clients;
+    private readonly ServiceEndpointResolver _resolver;
+    private readonly RmaDirectoryOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly Uri _service;
+    private readonly string _path;
+    private readonly string _origin;
+    private bool _isFailing;
+
+    public HttpDirectoryStore(
+        IHttpClientFactory clients, ServiceEndpointResolver resolver, IOptions<RmaDirectoryOptions> options, DirectoryRegistration registration, ILoggerFactory loggerFactory, TimeProvider? time = null)
+    {
+        _clients = clients;
+        _resolver = resolver;
+        _options = options.Value;
+        _time = time ?? TimeProvider.System;
+        _logger = loggerFactory.CreateLogger(DirectoryLog.Category);
+        if (_options.Peers is null)
+            throw new OptionsValidationException(nameof(RmaDirectoryOptions), typeof(RmaDirectoryOptions), [$"{registration.Origin}Peers is not set; it must be the URL of the peers that keep the directory, such as https://directory. Or keep it elsewhere: AddRmaDirectory().UseRedis()."]);
+        _origin = registration.Origin;
+        _service = new Uri(_options.Peers);
+        string path = _service.AbsolutePath.TrimEnd('/');
+        _path = path.Length == 0 ? DirectoryWire.DefaultPath : path;
+    }
+
+    public Task PutAsync(DirectoryRecord record, TimeSpan lease, CancellationToken cancellationToken)
+    {
+        byte[] body = record.Encode();
+        return AskAllAsync(
+            (peer, cancelled) => SendAsync(
+                peer,
+                HttpMethod.Put,
+                $"{DirectoryWire.PathOf(record.Entry.Name, record.Entry.Process)}?lease={DirectoryWire.Milliseconds(lease)}",
+                static _ => Task.FromResult(true),
+                cancelled,
+                body),
+            cancellationToken);
+    }
+
+    public Task RemoveAsync(DirectoryRecord record, CancellationToken cancellationToken) => AskAllAsync(
+        (peer, cancelled) => SendAsync(
+            peer,
+            HttpMethod.Delete,
+            $"{DirectoryWire.PathOf(record.Entry.Name, record.Entry.Process)}?revision={record.Revision}",
+            static _ => Task.FromResult(true),
+            cancelled),
+        cancellationToken);
+
+    public async Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken)
+    {
+        List<(Uri Peer, (DirectoryAnswer Answer, string? Tag) Result)> results = await AskAllAsync(
+            (peer, cancelled) => SendAsync(peer, HttpMethod.Get, name, response => ReadEntriesAsync(response, name, cancelled), cancelled), cancellationToken).ConfigureAwait(false);
+        return new DirectoryAnswer(
+            [.. results.SelectMany(static r => r.Result.Answer.Records)],
+            results.Select(static r => r.Result.Answer.FirstEnd).Where(static e => e != Timeout.InfiniteTimeSpan).DefaultIfEmpty(Timeout.InfiniteTimeSpan).Min(),
+            results.Where(static r => r.Result.Tag is not null).ToImmutableDictionary(static r => r.Peer, static r => r.Result.Tag!));
+    }
+
+    public ValueTask<IDirectoryWatch> WatchAsync(string name, CancellationToken cancellationToken) => ValueTask.FromResult<IDirectoryWatch>(new Watch(this, name));
+
+    /// <summary>Asks all peers at once.</summary>
+    /// <returns>What those said that have answered, of which there is at least one.</returns>
+    private async Task<List<(Uri Peer, T Result)>> AskAllAsync<T>(Func<Uri, CancellationToken, Task<T>> ask, CancellationToken cancellationToken)
+    {
+        Uri[] peers = await FindPeersAsync(cancellationToken).ConfigureAwait(false);
+        List<(Uri, T)> results = [];
+        List<RmaDirectoryException> errors = [];
+        await foreach (Task<(Uri Peer, T Result)> ended in Task.WhenEach(peers.Select(p => AskAsync(p, ask, cancellationToken))).ConfigureAwait(false))
+        {
+            try
+            {
+                results.Add(await ended.ConfigureAwait(false));
+            }
+            catch (RmaDirectoryException e)
+            {
+                errors.Add(e);
+            }
+        }
+        if (results.Count == 0)
+            throw new RmaDirectoryException($"None of the {InWords.Count(peers.Length, "peer", "peers")} of the directory ({_origin}Peers) has answered as it must. The first: {errors[0].Message}", errors[0]) { ErrorType = errors[0].ErrorType };
+        if (errors.Count == 0 && Interlocked.Exchange(ref _isFailing, false))
+            DirectoryLog.PeersAnswer(_logger, peers.Length);
+        else if (errors.Count != 0 && !Interlocked.Exchange(ref _isFailing, true))
+            DirectoryLog.PeersFailed(_logger, errors.Count, peers.Length, errors[0].Message);
+        return results;
+    }
+
+    private async Task<(Uri Peer, T Result)> AskAsync<T>(Uri peer, Func<Uri, CancellationToken, Task<T>> ask, CancellationToken cancellationToken)
+    {
+        using var limit = new CancellationTokenSource(_options.RequestTimeout, _time);
+        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token);
+        try
+        {
+            return (peer, await ask(peer, cancel.Token).ConfigureAwait(false));
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new RmaDirectoryException($"A peer has not answered within {InWords.Time(_options.RequestTimeout)} (RequestTimeout).", e) { ErrorType = "timeout" };
+        }
+    }
+
+    private async Task<Uri[]> FindPeersAsync(CancellationToken cancellationToken)
+    {
+        ServiceEndpointSource source;
+        try
+        {
+            source = await _resolver.GetEndpointsAsync(_service.GetLeftPart(UriPartial.Authority), cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // Providers of service discovery are others' code.
+            throw new RmaDirectoryException($"Service discovery has not resolved the directory's peers ({_origin}Peers): {e.Message}", e) { ErrorType = "discovery" };
+        }
+        Uri[] peers = [.. source.Endpoints.Select(e => AddressOf(e.EndPoint)).Distinct()];
+        return peers.Length is > 0 and <= MostPeers
+            ? peers
+            : throw new RmaDirectoryException($"Service discovery has resolved the directory's peers ({_origin}Peers) to {peers.Length} end points; there must be between 1 and {MostPeers}.") { ErrorType = "discovery" };
+    }
+
+    private Uri AddressOf(EndPoint endPoint)
+    {
+        int port(int given) => given == 0 ? _service.Port : given;
+        return endPoint switch
+        {
+            UriEndPoint { Uri: var uri } => new UriBuilder(uri.Scheme is "http" or "https" ? uri.Scheme : _service.Scheme, uri.Host, port(uri.IsDefaultPort && uri.Scheme is not ("http" or "https") ? 0 : uri.Port), _path + "/").Uri,
+            IPEndPoint ip => new UriBuilder(_service.Scheme, ip.Address.ToString(), port(ip.Port), _path + "/").Uri,
+            DnsEndPoint dns => new UriBuilder(_service.Scheme, dns.Host, port(dns.Port), _path + "/").Uri,
+            _ => throw new RmaDirectoryException($"Service discovery has resolved a peer of the directory to a {endPoint.GetType().Name}; it must be a URI, an IP address or a DNS name, with a port.") { ErrorType = "discovery" },
+        };
+    }
+
+    private async Task<T> SendAsync<T>(Uri peer, HttpMethod method, string path, Func<HttpResponseMessage, Task<T>> read, CancellationToken cancellationToken, byte[]? body = null, string? tag = null)
+    {
+        using var request = new HttpRequestMessage(method, new Uri(peer, path)) { Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionOrHigher };
+        // By the name that a certificate is for, where service discovery gives addresses.
+        if (peer.HostNameType is UriHostNameType.IPv4 or UriHostNameType.IPv6 && _service.HostNameType == UriHostNameType.Dns && _service.Scheme == Uri.UriSchemeHttps)
+            request.Headers.Host = _service.Host;
+        if (body is not null)
+            request.Content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+        if (tag is not null)
+            request.Headers.IfNoneMatch.Add(new EntityTagHeaderValue($"\"{tag}\""));
+        try
+        {
+            HttpClient client = _clients.CreateClient(ClientName);
+            using HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken).ConfigureAwait(false);
+            if (!response.IsSuccessStatusCode && response.StatusCode != HttpStatusCode.NotModified)
+                throw new RmaDirectoryException($"A peer has answered {(int)response.StatusCode}{await ReadReasonAsync(response, cancellationToken).ConfigureAwait(false)}") { ErrorType = ((int)response.StatusCode).ToString(System.Globalization.CultureInfo.InvariantCulture) };
+            return await read(response).ConfigureAwait(false);
+        }
+        catch (HttpRequestException e)
+        {
+            throw new RmaDirectoryException($"A peer could not be asked: {Describe(e)}.", e) { ErrorType = e.HttpRequestError == HttpRequestError.ConnectionError ? "unreachable" : e.HttpRequestError.ToString() };
+        }
+        catch (IOException e) when (e is not RmaDirectoryException)
+        {
+            throw new RmaDirectoryException("A peer could not be asked: its answer was cut.", e) { ErrorType = "cut" };
+        }
+    }
+
+    private async Task<(DirectoryAnswer Answer, string? Tag)> ReadEntriesAsync(HttpResponseMessage response, string name, CancellationToken cancellationToken)
+    {
+        long most = DirectoryWire.MostAnswer(_options);
+        byte[] json = await ReadBodyAsync(response, most, cancellationToken).ConfigureAwait(false)
+            ?? throw new RmaDirectoryException($"A peer's answer is longer than MaxEntriesPerName entries of MaxEntryBytes can be, {InWords.Size(most)}.") { ErrorType = "invalid" };
+        if (!DirectoryWire.TryReadEntries(json, name, _options.MaxEntriesPerName, mistake => DirectoryLog.EntryIgnored(_logger, mistake), out DirectoryAnswer? answer, out string? error))
+            throw new RmaDirectoryException($"A peer's answer is not valid: {error}.") { ErrorType = "invalid" };
+        return (answer, response.Headers.ETag is { Tag: { Length: > 2 and <= 66 } tag } ? tag.Trim('"') : null);
+    }
+
+    /// <returns>The body; null: it is longer than that.</returns>
+    private static async Task<byte[]?> ReadBodyAsync(HttpResponseMessage response, long most, CancellationToken cancellationToken)
+    {
+        if (response.Content.Headers.ContentLength > most)
+            return null;
+        Stream stream = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        await using (stream.ConfigureAwait(false))
+        {
+            using var body = new MemoryStream();
+            byte[] piece = new byte[4096];
+            while (await stream.ReadAsync(piece, cancellationToken).ConfigureAwait(false) is > 0 and var length)
+            {
+                body.Write(piece, 0, length);
+                if (body.Length > most)
+                    return null;
+            }
+            return body.ToArray();
+        }
+    }
+
+    /// <summary>Why a peer refuses, as it says: short, and without what a terminal would take for a command.</summary>
+    private static async Task<string> ReadReasonAsync(HttpResponseMessage response, CancellationToken cancellationToken)
+    {
+        if (response.Content.Headers.ContentType?.MediaType != "text/plain" || await ReadBodyAsync(response, MostReason, cancellationToken).ConfigureAwait(false) is not { Length: > 0 } reason)
+            return response.StatusCode == HttpStatusCode.NotFound ? ": is MapRmaDirectory called there, at this path?" : ".";
+        return $": {new string([.. Encoding.UTF8.GetString(reason).Where(static c => !char.IsControl(c))])}.";
+    }
+
+    /// <summary>What has failed, without the address that the exception's own message has.</summary>
+    private static string Describe(HttpRequestException error) => error.InnerException switch
+    {
+        System.Net.Sockets.SocketException socket => $"connecting has failed with {socket.SocketErrorCode}",
+        System.Security.Authentication.AuthenticationException tls => $"its certificate or TLS is not accepted ({tls.Message})",
+        _ => $"the request has failed with {error.HttpRequestError}",
+    };
+
+    private sealed class Watch(HttpDirectoryStore owner, string name) : IDirectoryWatch
+    {
+        public async Task WaitAsync(DirectoryAnswer known, TimeSpan limit, CancellationToken cancellationToken)
+        {
+            using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            try
+            {
+                Uri[] peers = await owner.FindPeersAsync(cancellationToken).ConfigureAwait(false);
+                var tags = (ImmutableDictionary<Uri, string>?)known.State;
+                await Task.WhenAny(peers.Select(p => WaitAsync(p, tags?.GetValueOrDefault(p) ?? "unknown", limit, cancel.Token)).Append(Task.Delay(limit, owner._time, cancel.Token))).ConfigureAwait(false);
+            }
+            catch (RmaDirectoryException)
+            {
+                // The next read says so.
+                await Task.Delay(limit, owner._time, cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                await cancel.CancelAsync().ConfigureAwait(false);
+            }
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+        /// <summary>Ends when the peer has another state; never where it has none, or can't be asked.</summary>
+        private async Task WaitAsync(Uri peer, string tag, TimeSpan limit, CancellationToken cancellationToken)
+        {
+            bool isChanged = false;
+            try
+            {
+                TimeSpan wait = limit < DirectoryWire.MostWait ? limit : DirectoryWire.MostWait;
+                isChanged = await owner.SendAsync(
+                    peer, HttpMethod.Get, $"{name}?wait={DirectoryWire.Milliseconds(wait)}", static r => Task.FromResult(r.StatusCode != HttpStatusCode.NotModified), cancellationToken, tag: tag).ConfigureAwait(false);
+            }
+            catch (RmaDirectoryException)
+            {
+                // The next read says so.
+            }
+            if (!isChanged)
+                await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
+        }
+    }
+}

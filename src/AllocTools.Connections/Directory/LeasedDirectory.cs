@@ -1,0 +1,272 @@
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
+using System.Security.Cryptography;
+using AllocTools.Validation;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace AllocTools.Connections.Directories;
+
+/// <summary>Publications with their renewals, and watches, over a store.</summary>
+/// <remarks>
+/// A publication is renewed after a third of its lease, 20 % more or less at random so that processes that were started together do not all come at once; after a tenth where
+/// that has failed. Requests for one publication go one after the other (its gate), so that a renewal can't overtake a removal.
+/// </remarks>
+internal sealed class LeasedDirectory : IRmaDirectory
+{
+    /// <summary>Changes that follow within this time come as one; and what answers all the time is asked no more often.</summary>
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
+
+    private readonly IDirectoryStore _store;
+    private readonly RmaDirectoryOptions _options;
+    private readonly DirectoryMetrics _metrics;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly ConcurrentDictionary<(string Name, Guid Process), Publication> _publications = new();
+    private TaskCompletionSource _added = NewSignal();
+    private long _lastRevision;
+    private bool _isRenewalFailing;
+
+    public LeasedDirectory(IDirectoryStore store, IOptions<RmaDirectoryOptions> options, DirectoryMetrics metrics, ILoggerFactory loggerFactory, TimeProvider? time = null)
+    {
+        _store = store;
+        _options = options.Value;
+        _metrics = metrics;
+        _time = time ?? TimeProvider.System;
+        _logger = loggerFactory.CreateLogger(DirectoryLog.Category);
+        metrics.Publications = () => _publications.Count;
+    }
+
+    public async ValueTask<RmaPublication> PublishAsync(RmaDirectoryEntry entry, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(entry);
+        var record = new DirectoryRecord(entry, NextRevision());
+        int length = record.Encode().Length;
+        if (length > _options.MaxEntryBytes)
+            throw new ArgumentException($"The entry '{entry.Name}' takes {InWords.Size(length)}; MaxEntryBytes of the directory is {InWords.Size(_options.MaxEntryBytes)}. Publish fewer exposures, or raise it at all peers.", nameof(entry));
+        while (true)
+        {
+            Publication publication = _publications.GetOrAdd(record.Key, static _ => new Publication());
+            await publication.Gate.WaitAsync(cancellationToken).ConfigureAwait(false);
+            try
+            {
+                // Another one may have taken it out while this one waited.
+                if (publication.IsRemoved)
+                    continue;
+                if (publication.Record is { } newer && newer.Revision > record.Revision)
+                    return new RmaPublication(this, record);
+                await PublishAsync(publication, record, cancellationToken).ConfigureAwait(false);
+                return new RmaPublication(this, record);
+            }
+            finally
+            {
+                publication.Gate.Release();
+            }
+        }
+    }
+
+    public async ValueTask<IReadOnlyList<RmaDirectoryEntry>> ResolveAsync(string name, CancellationToken cancellationToken = default)
+    {
+        ThrowIfNoName(name);
+        DirectoryAnswer answer = await ReadAsync(name, cancellationToken).ConfigureAwait(false);
+        return [.. answer.Records.Select(static r => r.Entry)];
+    }
+
+    public IAsyncEnumerable<IReadOnlyList<RmaDirectoryEntry>> WatchAsync(string name, CancellationToken cancellationToken = default)
+    {
+        ThrowIfNoName(name);
+        return WatchCoreAsync(name, cancellationToken);
+    }
+
+    /// <summary>Takes a record out, unless another one has replaced it. Never throws but for the caller's cancellation.</summary>
+    public async ValueTask RemoveAsync(DirectoryRecord record, CancellationToken cancellationToken)
+    {
+        if (!_publications.TryGetValue(record.Key, out Publication? publication))
+            return;
+        await publication.Gate.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (publication.IsRemoved || publication.Record != record)
+                return;
+            publication.IsRemoved = true;
+            _publications.TryRemove(record.Key, out _);
+            await MeasureAsync("remove", () => _store.RemoveAsync(record, cancellationToken)).ConfigureAwait(false);
+        }
+        catch (RmaDirectoryException e)
+        {
+            DirectoryLog.RemovalFailed(_logger, e.Message);
+        }
+        finally
+        {
+            publication.Gate.Release();
+        }
+    }
+
+    /// <summary>Takes all records out, at the end of the host.</summary>
+    public Task RemoveAllAsync(CancellationToken cancellationToken) =>
+        Task.WhenAll(_publications.Values.Select(static p => p.Record).OfType<DirectoryRecord>().Select(r => RemoveAsync(r, cancellationToken).AsTask()));
+
+    /// <summary>Renews what is published until it is cancelled.</summary>
+    public async Task RenewAsync(CancellationToken cancellationToken)
+    {
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            Task added = Volatile.Read(ref _added).Task;
+            TimeSpan wait = _publications.Values.Select(p => p.DueAt - Now()).Append(_options.Lease).Min();
+            if (wait > TimeSpan.Zero)
+            {
+                using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+                await Task.WhenAny(added, Task.Delay(wait, _time, cancel.Token)).ConfigureAwait(false);
+                await cancel.CancelAsync().ConfigureAwait(false);
+                // What was added meanwhile is seen in the next round: it is there before it is announced.
+                if (added.IsCompleted)
+                    Volatile.Write(ref _added, NewSignal());
+                continue;
+            }
+            await Task.WhenAll(_publications.Values.Where(p => p.DueAt <= Now()).Select(p => RenewAsync(p, cancellationToken))).ConfigureAwait(false);
+        }
+    }
+
+    private async Task PublishAsync(Publication publication, DirectoryRecord record, CancellationToken cancellationToken)
+    {
+        bool isPublished = false;
+        try
+        {
+            await MeasureAsync("publish", () => _store.PutAsync(record, _options.Lease, cancellationToken)).ConfigureAwait(false);
+            isPublished = true;
+        }
+        finally
+        {
+            if (isPublished)
+            {
+                publication.Record = record;
+                publication.DueAt = Now() + Around(_options.Lease / 3);
+                Volatile.Read(ref _added).TrySetResult();
+            }
+            else if (publication.Record is null)
+            {
+                publication.IsRemoved = true;
+                _publications.TryRemove(record.Key, out _);
+            }
+        }
+    }
+
+    private async Task RenewAsync(Publication publication, CancellationToken cancellationToken)
+    {
+        await publication.Gate.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (publication.IsRemoved || publication.Record is not { } record)
+                return;
+            await MeasureAsync("renew", () => _store.PutAsync(record, _options.Lease, cancellationToken)).ConfigureAwait(false);
+            publication.DueAt = Now() + Around(_options.Lease / 3);
+            if (Interlocked.Exchange(ref _isRenewalFailing, false))
+                DirectoryLog.Renewed(_logger);
+        }
+        catch (RmaDirectoryException e)
+        {
+            publication.DueAt = Now() + Around(_options.Lease / 10);
+            if (!Interlocked.Exchange(ref _isRenewalFailing, true))
+                DirectoryLog.RenewalFailed(_logger, e.Message);
+        }
+        finally
+        {
+            publication.Gate.Release();
+        }
+    }
+
+    private async IAsyncEnumerable<IReadOnlyList<RmaDirectoryEntry>> WatchCoreAsync(string name, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        IDirectoryWatch watch = await _store.WatchAsync(name, cancellationToken).ConfigureAwait(false);
+        await using ConfiguredAsyncDisposable end = watch.ConfigureAwait(false);
+        DirectoryAnswer? known = null;
+        bool isFailing = false;
+        while (true)
+        {
+            DirectoryAnswer? answer = null;
+            try
+            {
+                answer = await ReadAsync(name, cancellationToken).ConfigureAwait(false);
+                if (isFailing)
+                    DirectoryLog.WatchResumed(_logger);
+                isFailing = false;
+            }
+            catch (RmaDirectoryException e)
+            {
+                if (!isFailing)
+                    DirectoryLog.WatchFailed(_logger, e.Message);
+                isFailing = true;
+            }
+            if (answer is not null)
+            {
+                bool isNews = known is null || !known.Records.Select(static r => (r.Key, r.Revision)).SequenceEqual(answer.Records.Select(static r => (r.Key, r.Revision)));
+                known = answer;
+                if (isNews)
+                    yield return [.. answer.Records.Select(static r => r.Entry)];
+            }
+            TimeSpan limit = !isFailing && known!.FirstEnd is var first && first != Timeout.InfiniteTimeSpan && first < _options.WatchInterval ? first : _options.WatchInterval;
+            await watch.WaitAsync(isFailing ? DirectoryAnswer.None : known!, limit, cancellationToken).ConfigureAwait(false);
+            await Task.Delay(Pause, _time, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Reads, and orders: of each process the newest, and the newest of all first.</summary>
+    private Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken) => _metrics.MeasureAsync("resolve", _time, async () =>
+    {
+        DirectoryAnswer answer = await _store.ReadAsync(name, cancellationToken).ConfigureAwait(false);
+        return answer with
+        {
+            Records = [.. answer.Records.GroupBy(static r => r.Key, static (_, all) => all.MaxBy(static r => r.Revision)!).OrderByDescending(static r => r.Revision).ThenBy(static r => r.Entry.Process)],
+        };
+    });
+
+    private Task<bool> MeasureAsync(string operation, Func<Task> run) => _metrics.MeasureAsync(operation, _time, async () =>
+    {
+        await run().ConfigureAwait(false);
+        return true;
+    });
+
+    private long NextRevision()
+    {
+        long now = _time.GetUtcNow().UtcTicks;
+        while (true)
+        {
+            long last = Volatile.Read(ref _lastRevision);
+            long next = Math.Max(now, last + 1);
+            if (Interlocked.CompareExchange(ref _lastRevision, next, last) == last)
+                return next;
+        }
+    }
+
+    private TimeSpan Now() => _time.GetElapsedTime(0);
+
+    private static TimeSpan Around(TimeSpan time) => time * (RandomNumberGenerator.GetInt32(800, 1200) / 1000.0);
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private static void ThrowIfNoName(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        if (RmaDirectoryEntry.FindErrorOfName(name, "an entry") is { } error)
+            throw new ArgumentException(error, nameof(name));
+    }
+
+    private sealed class Publication
+    {
+        private long _dueTicks = TimeSpan.MaxValue.Ticks;
+
+        public SemaphoreSlim Gate { get; } = new(1);
+
+        /// <summary>What is published; null: nothing yet. The gate's owner sets it.</summary>
+        public DirectoryRecord? Record { get; set; }
+
+        public bool IsRemoved { get; set; }
+
+        /// <summary>When it is to be renewed.</summary>
+        public TimeSpan DueAt
+        {
+            get => new(Volatile.Read(ref _dueTicks));
+            set => Volatile.Write(ref _dueTicks, value.Ticks);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+using System.Collections.Frozen;
+using System.Net;
+using AllocTools.Validation;
+
+namespace AllocTools.Connections;
+
+/// <summary>What a process publishes by a name: where it is connected to, and memory that it has exposed. A value that does not change.</summary>
+/// <remarks>It has the keys of its exposures: who reads it may use that memory, so keep it out of logs. <see cref="ToString"/> gives none of them.</remarks>
+public sealed class RmaDirectoryEntry
+{
+    /// <summary>The longest name of an entry, or of an exposure, in characters.</summary>
+    public const int MaxNameLength = 128;
+
+    /// <summary>How many exposures an entry may have.</summary>
+    public const int MaxExposures = 64;
+
+    /// <summary>Makes an entry.</summary>
+    /// <param name="name">By which peers find it: 1 to 128 letters and digits of ASCII, '-', '_' and '.'. Several processes may publish by one name.</param>
+    /// <param name="process">The process's random number: <see cref="RmaConnections.Process"/> of the connections that listen.</param>
+    /// <param name="endPoint">Where peers connect to: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>; not the wildcard address that a listener may have.</param>
+    /// <param name="exposures">Memory, by names as the entry's, up to 64; null for none.</param>
+    /// <exception cref="ArgumentException">One of them is not as stated; the message says which, and what it must be.</exception>
+    public RmaDirectoryEntry(string name, Guid process, EndPoint endPoint, IReadOnlyDictionary<string, RemoteMemory>? exposures = null)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        ArgumentNullException.ThrowIfNull(endPoint);
+        if (FindError(name, process, endPoint, exposures) is (string parameter, string error))
+            throw new ArgumentException(error, parameter);
+        Name = name;
+        Process = process;
+        EndPoint = endPoint is IPEndPoint ip ? new IPEndPoint(ip.Address, ip.Port) : endPoint;
+        Exposures = exposures?.ToFrozenDictionary() ?? FrozenDictionary<string, RemoteMemory>.Empty;
+    }
+
+    /// <summary>By which peers find it.</summary>
+    public string Name { get; }
+
+    /// <summary>The random number of the process that has published it.</summary>
+    public Guid Process { get; }
+
+    /// <summary>Where to connect to: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>.</summary>
+    public EndPoint EndPoint { get; }
+
+    /// <summary>Memory that the process has exposed. It is valid as long as this very process lives (<see cref="RmaDirectoryExtensions.Import"/> sees to that).</summary>
+    public IReadOnlyDictionary<string, RemoteMemory> Exposures { get; }
+
+    internal string Host => EndPoint is IPEndPoint ip ? ip.Address.ToString() : ((DnsEndPoint)EndPoint).Host;
+
+    internal int Port => EndPoint is IPEndPoint ip ? ip.Port : ((DnsEndPoint)EndPoint).Port;
+
+    /// <summary>The name and the number of exposures. Never a key or an address.</summary>
+    public override string ToString() => $"{Name}, {InWords.Count(Exposures.Count, "exposure", "exposures")}";
+
+    /// <summary>What is wrong with a name; null: nothing.</summary>
+    internal static string? FindErrorOfName(string name, string what)
+    {
+        if (name.Length is 0 or > MaxNameLength)
+            return $"The name of {what} must have between 1 and {MaxNameLength} characters; this one has {name.Length}.";
+        int wrong = name.AsSpan().IndexOfAnyExcept(NameCharacters);
+        return wrong < 0 ? null : $"The name of {what} may have letters and digits of ASCII, '-', '_' and '.'; the character at {wrong} is U+{(int)name[wrong]:X4}.";
+    }
+
+    /// <summary>What is wrong, and with which parameter; null: nothing.</summary>
+    internal static (string Parameter, string Error)? FindError(string name, Guid process, EndPoint endPoint, IReadOnlyDictionary<string, RemoteMemory>? exposures)
+    {
+        if (FindErrorOfName(name, "an entry") is { } error)
+            return (nameof(name), error);
+        if (process == Guid.Empty)
+            return (nameof(process), "The process's number must not be zero; take RmaConnections.Process.");
+        if (FindErrorOf(endPoint) is { } endPointError)
+            return (nameof(endPoint), endPointError);
+        if (exposures is null)
+            return null;
+        if (exposures.Count > MaxExposures)
+            return (nameof(exposures), $"An entry may have {MaxExposures} exposures; this one has {exposures.Count}.");
+        return exposures.Keys.Select(static key => FindErrorOfName(key, "an exposure")).FirstOrDefault(static e => e is not null) is { } first ? (nameof(exposures), first) : null;
+    }
+
+    private static readonly System.Buffers.SearchValues<char> NameCharacters =
+        System.Buffers.SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.");
+
+    private static string? FindErrorOf(EndPoint endPoint) => endPoint switch
+    {
+        IPEndPoint { Port: 0 } or DnsEndPoint { Port: 0 } => "The port must not be 0; publish the one that the listener has.",
+        IPEndPoint { Address: var address } when address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any) =>
+            $"{address} is where a listener listens, but peers can't connect to it; publish this host's name or address.",
+        IPEndPoint => null,
+        DnsEndPoint { Host: var host } when host.Length > 255 || Uri.CheckHostName(host) != UriHostNameType.Dns =>
+            "The host must be a DNS name of up to 255 characters; an address belongs into an IPEndPoint.",
+        DnsEndPoint => null,
+        _ => $"The end point must be an IPEndPoint or a DnsEndPoint; it is a {endPoint.GetType().Name}.",
+    };
+}

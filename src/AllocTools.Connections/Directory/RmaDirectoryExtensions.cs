@@ -1,0 +1,45 @@
+namespace AllocTools.Connections;
+
+/// <summary>Connects to what a directory has given, and uses its memory.</summary>
+public static class RmaDirectoryExtensions
+{
+    /// <summary>Connects to the process that has published an entry.</summary>
+    /// <param name="connections">The connections.</param>
+    /// <param name="entry">The entry.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="RmaDirectoryException">Another process listens there by now: the one of the entry has ended. Resolve the name again.</exception>
+    /// <inheritdoc cref="RmaConnections.ConnectAsync" path="/exception"/>
+    public static async ValueTask<RmaConnection> ConnectAsync(this RmaConnections connections, RmaDirectoryEntry entry, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(connections);
+        ArgumentNullException.ThrowIfNull(entry);
+        RmaConnection connection = await connections.ConnectAsync(entry.EndPoint, cancellationToken).ConfigureAwait(false);
+        if (connection.PeerProcess == entry.Process)
+            return connection;
+        connection.Abort();
+        await connection.DisposeAsync().ConfigureAwait(false);
+        throw Stale(entry, "the process that listens there now");
+    }
+
+    /// <summary>Makes memory of an entry usable over a connection to the process that has published it, as <see cref="RmaConnection.Import"/>.</summary>
+    /// <param name="connection">A connection to that process.</param>
+    /// <param name="entry">The entry.</param>
+    /// <param name="exposure">The name of the memory.</param>
+    /// <exception cref="ArgumentException">The entry has no memory of that name.</exception>
+    /// <exception cref="RmaDirectoryException">The entry is of another process than the connection's peer, such as one that has ended since: its memory is gone.</exception>
+    /// <inheritdoc cref="RmaConnection.Import" path="/exception"/>
+    public static RemoteRegion Import(this RmaConnection connection, RmaDirectoryEntry entry, string exposure)
+    {
+        ArgumentNullException.ThrowIfNull(connection);
+        ArgumentNullException.ThrowIfNull(entry);
+        ArgumentNullException.ThrowIfNull(exposure);
+        if (connection.PeerProcess != entry.Process)
+            throw Stale(entry, "the connection's peer");
+        if (!entry.Exposures.TryGetValue(exposure, out RemoteMemory memory))
+            throw new ArgumentException($"The entry '{entry.Name}' has no exposure '{exposure}'; it has {(entry.Exposures.Count == 0 ? "none" : string.Join(", ", entry.Exposures.Keys.Order(StringComparer.Ordinal)))}.", nameof(exposure));
+        return connection.Import(memory);
+    }
+
+    private static RmaDirectoryException Stale(RmaDirectoryEntry entry, string peer) =>
+        new($"The entry '{entry.Name}' was published by another process than {peer}: it has ended, and what it had exposed is gone. Resolve the name again.") { ErrorType = "stale" };
+}

@@ -1,0 +1,52 @@
+using AllocTools.Connections;
+using AllocTools.Connections.Directories;
+using AllocTools.Connections.Hosting;
+using AllocTools.Hosting;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Adds a directory of processes, by names, to an application.</summary>
+public static class RmaDirectoryServiceCollectionExtensions
+{
+    /// <summary>Adds <see cref="IRmaDirectory"/>, which its peers keep over HTTP unless another place is chosen.</summary>
+    /// <remarks>
+    /// The options are bound to the subsection <c>Directory</c> of the section that the unnamed pool was added with, such as <c>AllocTools:Directory</c>; the code goes
+    /// over it. <see cref="RmaDirectoryOptions.Peers"/> is resolved by Microsoft.Extensions.ServiceDiscovery, such as from the section <c>Services</c>; the applications that it
+    /// resolves to call <c>app.MapRmaDirectory()</c>.
+    /// </remarks>
+    /// <param name="services">Where to add it, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="configure">Sets options; null for none.</param>
+    /// <returns>Says more of the directory.</returns>
+    public static IRmaDirectoryBuilder AddRmaDirectory(this IServiceCollection services, Action<RmaDirectoryOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        if (services.Select(static d => d.IsKeyedService ? null : d.ImplementationInstance).OfType<DirectoryRegistration>().FirstOrDefault() is null)
+            Add(services);
+        if (configure is not null)
+            services.Configure(configure);
+        return new Builder(services, services.AddHttpClient(HttpDirectoryStore.ClientName));
+    }
+
+    private static void Add(IServiceCollection services)
+    {
+        PoolRegistration? pool = services.Select(static d => d.IsKeyedService ? null : d.ImplementationInstance).OfType<PoolRegistration>().FirstOrDefault(static p => p.Key.IsDefault);
+        var registration = new DirectoryRegistration(pool?.Section);
+        services.AddSingleton(registration);
+        registration.AddOptions(services, "", DirectoryOptionKeys.All, [DirectoryRegistration.RedisSectionName], new RmaDirectoryOptionsValidator());
+        services.AddServiceDiscovery();
+        services.AddHttpClient(HttpDirectoryStore.ClientName)
+            // A peer that sends elsewhere would be given keys, or make this process ask whom it likes.
+            .UseSocketsHttpHandler(static (handler, _) => (handler.AllowAutoRedirect, handler.UseCookies) = (false, false))
+            // Requests carry no secret in their headers of their own; one log of each would be too much at every renewal.
+            .RemoveAllLoggers();
+        services.TryAddSingleton<DirectoryMetrics>();
+        services.TryAddSingleton<DirectoryTable>();
+        services.TryAddSingleton<IDirectoryStore, HttpDirectoryStore>();
+        services.TryAddSingleton<LeasedDirectory>();
+        services.TryAddSingleton<IRmaDirectory>(static sp => sp.GetRequiredService<LeasedDirectory>());
+        services.AddHostedService<DirectoryService>();
+    }
+
+    private sealed record Builder(IServiceCollection Services, IHttpClientBuilder HttpClient) : IRmaDirectoryBuilder;
+}

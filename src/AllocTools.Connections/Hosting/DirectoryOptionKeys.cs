@@ -1,0 +1,16 @@
+using AllocTools.Providers;
+
+namespace AllocTools.Connections.Hosting;
+
+/// <summary>Every key of a directory's section. A test holds it against the properties of the options.</summary>
+internal static class DirectoryOptionKeys
+{
+    public static RmaOptionKeys<RmaDirectoryOptions> All { get; } = new RmaOptionKeys<RmaDirectoryOptions>()
+        .Text(nameof(RmaDirectoryOptions.Peers), (o, v) => o.Peers = v)
+        .Duration(nameof(RmaDirectoryOptions.Lease), (o, v) => o.Lease = v)
+        .Duration(nameof(RmaDirectoryOptions.RequestTimeout), (o, v) => o.RequestTimeout = v)
+        .Duration(nameof(RmaDirectoryOptions.WatchInterval), (o, v) => o.WatchInterval = v)
+        .Size(nameof(RmaDirectoryOptions.MaxEntryBytes), (o, v) => o.MaxEntryBytes = v)
+        .Integer(nameof(RmaDirectoryOptions.MaxEntriesPerName), (o, v) => o.MaxEntriesPerName = v)
+        .Integer(nameof(RmaDirectoryOptions.MaxEntries), (o, v) => o.MaxEntries = v);
+}

@@ -1,0 +1,233 @@
+using System.Net;
+using System.Text;
+using AllocTools.Connections;
+using AllocTools.Connections.Directories;
+using AllocTools.Directory.Tests.Support;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace AllocTools.Directory.Tests;
+
+/// <summary>The directory that two peers keep, over HTTP.</summary>
+public sealed class HttpDirectoryTests : DirectoryConformance
+{
+    private readonly HttpBed _bed = new();
+
+    private protected override DirectoryBed Bed => _bed;
+
+    [Fact]
+    public async Task OnePeerIsEnough()
+    {
+        DirectoryProcess publisher = await Bed.StartProcessAsync();
+        DirectoryProcess other = await Bed.StartProcessAsync();
+        await publisher.PublishAsync("a", 1);
+        await using var watch = new Watched(other.Directory, "a");
+        await watch.IsAsync(1);
+        await _bed.StopPeerAsync(0);
+        await other.HasAsync("a", 1);
+        Assert.Contains("1 of 2 peers", await other.Log.SingleAsync(126), StringComparison.Ordinal);
+        Assert.DoesNotContain("127.0.0.1", await other.Log.SingleAsync(126), StringComparison.Ordinal);
+        await publisher.PublishAsync("a", 2);
+        await watch.IsAsync(2);
+        // The first one starts with nothing, and the second one ends once the first one has all.
+        await _bed.StartPeerAsync(0);
+        using var http = new HttpClient();
+        using var limit = new CancellationTokenSource(Testing.TestTime.Seconds(20));
+        while (!(await http.GetStringAsync($"{_bed.Urls[0]}/rma-directory/a", limit.Token)).Contains("server.example", StringComparison.Ordinal))
+            await Task.Delay(20, limit.Token);
+        await other.PortsAsync("a");
+        await other.Log.SingleAsync(127);
+        await _bed.StopPeerAsync(1);
+        await other.HasAsync("a", 2);
+    }
+
+    [Theory]
+    [InlineData("junk")]
+    [InlineData("{}")]
+    [InlineData("""{"entries":{}}""")]
+    [InlineData("""{"entries":[{"left":1}],"entries":[]}""")]
+    [InlineData("[[[[[[[[[[[[[[[[")]
+    public async Task AnAnswerThatCantBeReadIsAClearError(string body)
+    {
+        await using WebApplication hostile = await StartAsync(context => context.Response.WriteAsync(body));
+        await ErrorOfAsync(hostile, "A peer's answer is not valid");
+    }
+
+    [Theory]
+    [InlineData("""{"left":-1,"entry":{}}""")]
+    [InlineData("""{"left":99999999999999,"entry":{}}""")]
+    [InlineData("""{"left":1000}""")]
+    [InlineData("""{"left":1000,"entry":[]}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"b","process":"00000000-0000-0000-0000-000000000001","revision":1,"host":"x","port":1,"exposures":{}}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000000","revision":1,"host":"x","port":1,"exposures":{}}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000001","revision":0,"host":"x","port":1,"exposures":{}}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000001","revision":1,"host":"x y","port":1,"exposures":{}}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000001","revision":1,"host":"0.0.0.0","port":1,"exposures":{}}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000001","revision":1,"host":"x","port":65536,"exposures":{}}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000001","revision":1,"host":"x","port":1,"exposures":{"m":"AAAA"}}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000001","revision":1,"host":"x","port":1,"exposures":{"a b":"AAAA"}}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000001","revision":1,"host":"x","port":1}}""")]
+    [InlineData("""{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000001","revision":1,"host":"x","port":1,"exposures":{},"more":1}}""")]
+    public async Task AnEntryThatIsNotValidIsLeftOut(string entry)
+    {
+        const string Right = """{"left":1000,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000002","revision":1,"host":"x","port":9,"exposures":{}}}""";
+        await using WebApplication hostile = await StartAsync(context => context.Response.WriteAsync($$"""{"entries":[{{entry}},{{Right}}]}"""));
+        DirectoryProcess process = await ProcessOfAsync(hostile);
+        await process.HasAsync("a", 9);
+        await process.Log.SingleAsync(125);
+    }
+
+    [Fact]
+    public async Task AnAnswerWithoutEndIsNotReadToTheEnd()
+    {
+        long sent = 0;
+        await using WebApplication hostile = await StartAsync(async context =>
+        {
+            byte[] piece = Encoding.UTF8.GetBytes(new string(' ', 65_536));
+            while (!context.RequestAborted.IsCancellationRequested)
+            {
+                await context.Response.Body.WriteAsync(piece, context.RequestAborted);
+                Interlocked.Add(ref sent, piece.Length);
+            }
+        });
+        await ErrorOfAsync(hostile, "longer than MaxEntriesPerName entries of MaxEntryBytes", static o => (o.MaxEntriesPerName, o.MaxEntryBytes) = (2, 1024));
+        Assert.True(Interlocked.Read(ref sent) < 32 << 20);
+    }
+
+    [Fact]
+    public async Task APeerThatSaysNothingCostsNoMoreThanTheTimeOfARequest()
+    {
+        await using WebApplication hostile = await StartAsync(static context => Task.Delay(Timeout.Infinite, context.RequestAborted).ContinueWith(static _ => { }, TaskScheduler.Default));
+        DirectoryProcess process = await ErrorOfAsync(hostile, "has not answered within 200 ms (RequestTimeout)", static o => o.RequestTimeout = TimeSpan.FromMilliseconds(200));
+        // A good one beside it is enough.
+        await process.Host.StopAsync(Token);
+        DirectoryProcess both = await ProcessOfAsync(hostile, static o => o.RequestTimeout = TimeSpan.FromMilliseconds(500), _bed.Urls[0]);
+        await both.PublishAsync("a", 3);
+        await both.HasAsync("a", 3);
+    }
+
+    [Fact]
+    public async Task APeerCanSendNobodyElsewhere()
+    {
+        bool isReached = false;
+        await using WebApplication elsewhere = await StartAsync(context =>
+        {
+            isReached = true;
+            return context.Response.WriteAsync("""{"entries":[]}""");
+        });
+        string url = UrlOf(elsewhere);
+        await using WebApplication hostile = await StartAsync(context =>
+        {
+            context.Response.Redirect(url);
+            return Task.CompletedTask;
+        });
+        await ErrorOfAsync(hostile, "A peer has answered 302");
+        Assert.False(isReached);
+    }
+
+    [Fact]
+    public async Task AReasonIsShortAndHasNoControlCharacters()
+    {
+        await using WebApplication hostile = await StartAsync(static context =>
+        {
+            context.Response.StatusCode = 500;
+            context.Response.ContentType = "text/plain";
+            return context.Response.WriteAsync("no\u001b[31m way\n");
+        });
+        await ErrorOfAsync(hostile, "A peer has answered 500: no[31m way.");
+        await using WebApplication empty = await StartAsync(static context =>
+        {
+            context.Response.StatusCode = 404;
+            return Task.CompletedTask;
+        });
+        await ErrorOfAsync(empty, "is MapRmaDirectory called there");
+    }
+
+    [Fact]
+    public async Task APeerRefusesWhatIsNotValid()
+    {
+        using var http = new HttpClient { BaseAddress = new Uri(_bed.Urls[0] + "/rma-directory/") };
+        var process = Guid.NewGuid();
+        string entry = Encoding.UTF8.GetString(new DirectoryRecord(new RmaDirectoryEntry("a", process, new DnsEndPoint("x", 1)), 1).Encode());
+        string path = $"a/{process:N}?lease=1000";
+        await RefusesAsync(path, "junk", HttpStatusCode.BadRequest, "no JSON");
+        await RefusesAsync(path, "", HttpStatusCode.BadRequest, "no JSON");
+        await RefusesAsync(path, new string(' ', 16_385), HttpStatusCode.RequestEntityTooLarge, "MaxEntryBytes");
+        await RefusesAsync($"a/{process:N}", entry, HttpStatusCode.BadRequest, "lease");
+        await RefusesAsync($"a/{process:N}?lease=0", entry, HttpStatusCode.BadRequest, "lease");
+        await RefusesAsync($"a/{process:N}?lease=3600001", entry, HttpStatusCode.BadRequest, "lease");
+        await RefusesAsync($"b/{process:N}?lease=1000", entry, HttpStatusCode.BadRequest, "another name");
+        await RefusesAsync($"a/{Guid.NewGuid():N}?lease=1000", entry, HttpStatusCode.BadRequest, "not that of the path");
+        await RefusesAsync("a/12?lease=1000", entry, HttpStatusCode.BadRequest, "hexadecimal");
+        await RefusesAsync($"a%20b/{process:N}?lease=1000", entry, HttpStatusCode.BadRequest, "letters and digits");
+        Assert.Equal(HttpStatusCode.BadRequest, (await http.GetAsync(new string('a', 129), Token)).StatusCode);
+        Assert.Equal(HttpStatusCode.BadRequest, (await http.DeleteAsync($"a/{process:N}", Token)).StatusCode);
+        Assert.Equal("""{"entries":[]}""", await http.GetStringAsync("a", Token));
+        using var right = new StringContent(entry);
+        Assert.Equal(HttpStatusCode.NoContent, (await http.PutAsync(path, right, Token)).StatusCode);
+        Assert.Contains(entry, await http.GetStringAsync("a", Token), StringComparison.Ordinal);
+
+        async Task RefusesAsync(string to, string body, HttpStatusCode status, string reason)
+        {
+            using var content = new StringContent(body);
+            using HttpResponseMessage response = await http.PutAsync(to, content, Token);
+            Assert.Equal(status, response.StatusCode);
+            Assert.Contains(reason, await response.Content.ReadAsStringAsync(Token), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task MetricsShowWhatIsPublishedAndHowLongRequestsTake()
+    {
+        using var seen = new SeenMetrics();
+        DirectoryProcess process = await Bed.StartProcessAsync();
+        seen.Of(process.Host.Services);
+        await process.PublishAsync("a");
+        await process.PortsAsync("a");
+        await Bed.StopKeeperAsync();
+        await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.PortsAsync("a"));
+        Assert.Equal(1, seen.Publications());
+        Assert.Contains("publish", seen.Operations);
+        Assert.Contains("resolve", seen.Operations);
+        Assert.Contains("resolve unreachable", seen.Operations);
+    }
+
+    private static async Task<WebApplication> StartAsync(RequestDelegate answer)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+        WebApplication peer = builder.Build();
+        peer.Run(answer);
+        await peer.StartAsync(Token);
+        return peer;
+    }
+
+    private static string UrlOf(WebApplication peer) => peer.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
+
+    /// <summary>A process whose directory is kept by a hostile peer, and perhaps a good one.</summary>
+    private Task<DirectoryProcess> ProcessOfAsync(WebApplication hostile, Action<RmaDirectoryOptions>? configure = null, string? good = null) => Bed.StartProcessAsync(
+        options =>
+        {
+            options.Peers = "http://hostile";
+            configure?.Invoke(options);
+        },
+        services: services => services.AddSingleton<IConfiguration>(
+            new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
+            {
+                ["Services:hostile:http:0"] = UrlOf(hostile),
+                ["Services:hostile:http:1"] = good,
+            }.Where(static p => p.Value is not null)).Build()));
+
+    private async Task<DirectoryProcess> ErrorOfAsync(WebApplication hostile, string message, Action<RmaDirectoryOptions>? configure = null)
+    {
+        DirectoryProcess process = await ProcessOfAsync(hostile, configure);
+        var error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.Directory.ResolveAsync("a", Token));
+        Assert.Contains(message, error.Message, StringComparison.Ordinal);
+        return process;
+    }
+}

@@ -1,0 +1,115 @@
+using AllocTools.Connections;
+using AllocTools.Connections.Tests.Support;
+using AllocTools.HostMemory;
+using AllocTools.Testing;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Directory.Tests.Support;
+
+/// <summary>What keeps a directory, and the processes that use it, each of which is a host.</summary>
+internal abstract class DirectoryBed : IAsyncDisposable
+{
+    private readonly List<IHost> _hosts = [];
+
+    /// <summary>Starts what keeps the directory; again after <see cref="StopKeeperAsync"/>, with nothing in it.</summary>
+    public abstract Task StartKeeperAsync();
+
+    /// <summary>Ends what keeps the directory: it can't be reached any more.</summary>
+    public abstract Task StopKeeperAsync();
+
+    /// <summary>Has the directory keep what is not of this library's making, for a minute.</summary>
+    public abstract Task KeepAsync(string name, Guid process, byte[] value);
+
+    /// <summary>What the processes find the directory by.</summary>
+    protected abstract Dictionary<string, string?> Settings { get; }
+
+    protected abstract void Add(IRmaDirectoryBuilder directory);
+
+    /// <summary>A process that uses the directory.</summary>
+    /// <param name="configure">Sets options, over leases that end soon.</param>
+    /// <param name="isAlive">Whether it renews: one that does not is to the directory as one that was killed.</param>
+    /// <param name="services">Adds services.</param>
+    public async Task<DirectoryProcess> StartProcessAsync(Action<RmaDirectoryOptions>? configure = null, bool isAlive = true, Action<IServiceCollection>? services = null)
+    {
+        var log = new LogRecorder();
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Configuration.AddInMemoryCollection(Settings);
+        builder.Services.AddSingleton<ILoggerFactory>(log.Factory);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        services?.Invoke(builder.Services);
+        Add(builder.Services.AddRmaDirectory(options =>
+        {
+            options.Lease = TestTime.Seconds(1);
+            options.RequestTimeout = TestTime.Seconds(0.9);
+            options.WatchInterval = TimeSpan.FromMilliseconds(300);
+            configure?.Invoke(options);
+        }));
+        IHost host = builder.Build();
+        lock (_hosts)
+            _hosts.Add(host);
+        if (isAlive)
+            await host.StartAsync(TestContext.Current.CancellationToken);
+        return new DirectoryProcess(host, log);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (IHost host in _hosts)
+        {
+            await host.StopAsync(CancellationToken.None);
+            await ((IAsyncDisposable)host).DisposeAsync();
+        }
+        await EndAsync();
+    }
+
+    protected abstract ValueTask EndAsync();
+}
+
+/// <summary>A process that uses a directory.</summary>
+internal sealed record DirectoryProcess(IHost Host, LogRecorder Log)
+{
+    public Guid Number { get; } = Guid.NewGuid();
+
+    public IRmaDirectory Directory => Host.Services.GetRequiredService<IRmaDirectory>();
+
+    public RmaDirectoryEntry Entry(string name, int port = 5001, IReadOnlyDictionary<string, RemoteMemory>? exposures = null) =>
+        new(name, Number, new System.Net.DnsEndPoint("server.example", port), exposures);
+
+    public ValueTask<RmaPublication> PublishAsync(string name, int port = 5001) => Directory.PublishAsync(Entry(name, port), TestContext.Current.CancellationToken);
+
+    /// <summary>The ports by a name, the newest publication's first.</summary>
+    public async Task<int[]> PortsAsync(string name) => [.. (await Directory.ResolveAsync(name, TestContext.Current.CancellationToken)).Select(static e => ((System.Net.DnsEndPoint)e.EndPoint).Port)];
+
+    /// <summary>These ports are published by a name now.</summary>
+    public async Task HasAsync(string name, params int[] ports)
+    {
+        int[] found = await PortsAsync(name);
+        Assert.Equal(ports, found);
+    }
+
+    /// <summary>Waits until exactly these ports are published by a name; errors on the way do not matter.</summary>
+    public async Task ResolvesToAsync(string name, params int[] ports)
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(30));
+        while (true)
+        {
+            string found;
+            try
+            {
+                int[] now = await PortsAsync(name);
+                if (now.SequenceEqual(ports))
+                    return;
+                found = string.Join(", ", now);
+            }
+            catch (RmaDirectoryException e)
+            {
+                found = e.Message;
+            }
+            Assert.False(limit.IsCancellationRequested, $"'{name}' is [{found}] and not [{string.Join(", ", ports)}].");
+            await Task.Delay(20, CancellationToken.None);
+        }
+    }
+}
