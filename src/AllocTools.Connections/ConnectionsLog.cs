@@ -30,4 +30,7 @@ internal static partial class ConnectionsLog
 
     [LoggerMessage(87, LogLevel.Error, "Connections over provider '{Provider}' have failed, because their endpoint can make no progress.")]
     public static partial void EndpointFailed(ILogger logger, string provider, Exception exception);
+
+    [LoggerMessage(88, LogLevel.Error, "Connection {Connection}: a callback of its ConnectionClosed has thrown.")]
+    public static partial void CallbackFailed(ILogger logger, string connection, Exception exception);
 }

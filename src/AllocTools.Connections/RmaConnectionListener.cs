@@ -68,7 +68,7 @@ public sealed class RmaConnectionListener : IConnectionListener
     }
 
     /// <summary>Stops listening. What was set up before can still be accepted.</summary>
-    /// <param name="cancellationToken">Ends the wait for set-ups that are under way.</param>
+    /// <param name="cancellationToken">Ends the wait until it has stopped; it stops all the same.</param>
     public async ValueTask UnbindAsync(CancellationToken cancellationToken = default)
     {
         if (Interlocked.Exchange(ref _unbound, 1) == 0)
@@ -77,7 +77,6 @@ public sealed class RmaConnectionListener : IConnectionListener
             _socket.Dispose();
         }
         await _accepting.WaitAsync(cancellationToken).ConfigureAwait(false);
-        _accepted.Writer.TryComplete();
     }
 
     /// <summary>Stops listening, and aborts connections that nobody has accepted.</summary>
@@ -94,25 +93,36 @@ public sealed class RmaConnectionListener : IConnectionListener
 
     private async Task RunAsync()
     {
-        while (!_stopping.IsCancellationRequested)
+        try
         {
-            try
-            {
-                await _places.WaitAsync(_stopping.Token).ConfigureAwait(false);
-                Socket socket = await _socket.AcceptAsync(_stopping.Token).ConfigureAwait(false);
-                _ = SetUpAsync(socket);
-            }
-            catch (Exception) when (_stopping.IsCancellationRequested)
-            {
-                return;
-            }
-            catch (SocketException e)
-            {
-                // No more descriptors, or the peer was gone at once.
-                ConnectionsLog.AcceptFailed(_owner.Logger, Port, e);
-                _places.Release();
-                await Task.Delay(Pause, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
+            while (!_stopping.IsCancellationRequested)
+                await AcceptOneAsync().ConfigureAwait(false);
+        }
+        catch (Exception) when (_stopping.IsCancellationRequested)
+        {
+            // It was unbound.
+        }
+        finally
+        {
+            // Whatever has ended it: nothing more can be accepted.
+            _accepted.Writer.TryComplete();
+        }
+    }
+
+    private async Task AcceptOneAsync()
+    {
+        await _places.WaitAsync(_stopping.Token).ConfigureAwait(false);
+        try
+        {
+            Socket socket = await _socket.AcceptAsync(_stopping.Token).ConfigureAwait(false);
+            _ = SetUpAsync(socket);
+        }
+        catch (SocketException e) when (!_stopping.IsCancellationRequested)
+        {
+            // No more descriptors, or the peer was gone at once.
+            ConnectionsLog.AcceptFailed(_owner.Logger, Port, e);
+            _places.Release();
+            await Task.Delay(Pause, _stopping.Token).ConfigureAwait(false);
         }
     }
 

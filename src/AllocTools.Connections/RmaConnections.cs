@@ -1,10 +1,10 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Security.Cryptography;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using AllocTools.Diagnostics;
 using AllocTools.Endpoints.Engine;
-using AllocTools.Interop;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -22,16 +22,20 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>Bytes of a piece of staging memory: the size class that bulk needs, and what a processor's cache holds easily.</summary>
     internal const int StagingBytes = 64 << 10;
 
+    /// <summary>How many other connections come before a number is used again.</summary>
+    private const int MostRecent = 4096;
+
     private readonly RmaEndpoint _endpoint;
     private readonly TimeProvider _time;
     private readonly bool _runsInline;
     private readonly ConcurrentDictionary<int, RmaConnection> _connections = new();
-    private readonly ConcurrentQueue<RmaConnection> _waiting = new();
     private readonly ConcurrentDictionary<RmaConnectionListener, bool> _listeners = new();
     private readonly ITimer _timer;
     private readonly Lock _numbers = new();
-    private int _lastNumber;
-    private int _running;
+    private readonly HashSet<int> _recent = [];
+    private readonly Queue<int> _recentInOrder = new();
+    private readonly CancellationTokenSource _closing = new();
+    private readonly CancellationTokenSource _endpointClosed = new();
     private int _hasIntruder;
     private int _disposed;
 
@@ -61,6 +65,8 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
             throw new NotSupportedException($"Connections need an endpoint that makes progress by itself; set the option Provider:Endpoint:Progress of provider '{traits.ProviderName}' to {nameof(RmaProgress.Endpoint)}.");
         }
         _endpoint = endpoint;
+        Shares = new OperationShares(endpoint, _time);
+        Terms = new ProcessTerms(Guid.NewGuid(), LocalHost.Id, Environment.ProcessId, Options.HeartbeatInterval, Options.PeerTimeout, endpoint.OperationTimeout, traits.DeliveryComplete);
         _runsInline = Options.Continuations == RmaContinuations.Inline;
         if (_runsInline)
             _endpoint.RunInline();
@@ -69,10 +75,22 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     }
 
     /// <summary>A random number of this process, which peers know it by.</summary>
-    public Guid Process { get; } = Guid.NewGuid();
+    public Guid Process => Terms.Process;
 
     /// <summary>How many connections have something left: open ones, and those whose end is under way.</summary>
     public int Count => _connections.Count;
+
+    /// <summary>What peers are told of this process.</summary>
+    internal ProcessTerms Terms { get; }
+
+    /// <summary>How the endpoint's operations are shared among the peers.</summary>
+    internal OperationShares Shares { get; }
+
+    /// <summary>Cancelled where it is disposed: set-ups end.</summary>
+    internal CancellationToken Closing => _closing.Token;
+
+    /// <summary>Cancelled once the endpoint is closed: nothing is written to or from here any more.</summary>
+    internal CancellationToken EndpointClosed => _endpointClosed.Token;
 
     internal IRmaMemoryPool Pool { get; }
 
@@ -123,27 +141,35 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         return listener;
     }
 
-    /// <summary>Ends listeners, aborts the connections that are left, waits for a moment until their memory is back, and closes the endpoint. Never throws.</summary>
+    /// <summary>
+    /// Ends listeners, aborts the connections that are left, waits up to <see cref="RmaConnectionOptions.CloseTimeout"/> until their memory is back, and closes the endpoint. The memory of
+    /// connections that their users have not disposed by then is given back when they do. Never throws.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
-        if (Interlocked.Exchange(ref _disposed, 1) != 0)
-            return;
+        lock (_numbers)
+        {
+            if (_disposed != 0)
+                return;
+            Volatile.Write(ref _disposed, 1);
+        }
+        await _closing.CancelAsync().ConfigureAwait(false);
         foreach (RmaConnectionListener listener in _listeners.Keys)
             await listener.DisposeAsync().ConfigureAwait(false);
         foreach (RmaConnection connection in _connections.Values)
         {
-            if (connection.IsDisposing)
-                continue;
-            connection.Abort(new ConnectionAbortedException("The connections were closed."));
-            _ = connection.DisposeAsync().AsTask();
+            if (!connection.IsDisposing)
+                connection.Abort(new ConnectionAbortedException("The connections were closed."));
         }
         Task ends = Task.WhenAll(_connections.Values.Select(static c => c.WholeEnd));
-        await Task.WhenAny(ends, Task.Delay(Options.CloseTimeout)).ConfigureAwait(false);
+        await ends.WaitAsync(Options.CloseTimeout, _time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _timer.DisposeAsync().ConfigureAwait(false);
         await _endpoint.DisposeAsync().ConfigureAwait(false);
-        // Nothing reaches this process's memory by that endpoint any more.
+        Shares.Dispose();
+        // What is kept for late writes goes back: none comes by an endpoint that is closed.
+        await _endpointClosed.CancelAsync().ConfigureAwait(false);
         foreach (RmaConnection connection in _connections.Values)
-            connection.ForceRelease();
+            connection.OnEndpointClosed();
     }
 
     void INotificationSink.OnNotification(ulong value, RmaPeer? sender)
@@ -169,18 +195,22 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     }
 
     /// <summary>Makes a connection that the peer may write to from here on.</summary>
-    internal RmaConnection Add(ControlConnection control, RmaPeer peer)
+    internal RmaConnection Add(ControlConnection control, RmaPeer peer, ProcessTerms terms)
     {
         var block = new RingBlock(Pool, (int)Options.InitialRingBytes, isFirst: true);
         try
         {
             lock (_numbers)
             {
+                ObjectDisposedException.ThrowIf(_disposed != 0, this);
+                // A number can't be guessed: on some transports it is all that a peer needs to disturb another one's connection.
+                int number;
                 do
-                    _lastNumber = (_lastNumber + 1) & Notice.MostConnections;
-                while (_connections.ContainsKey(_lastNumber));
-                var connection = new RmaConnection(this, control, block, _lastNumber, peer);
-                _connections[_lastNumber] = connection;
+                    number = RandomNumberGenerator.GetInt32(Notice.MostConnections + 1);
+                while (_connections.ContainsKey(number) || _recent.Contains(number));
+                NoteUse_NeedsLock(number);
+                var connection = new RmaConnection(this, control, block, number, peer, terms);
+                _connections[number] = connection;
                 Totals.Add(connection);
                 return connection;
             }
@@ -190,6 +220,15 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
             block.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Numbers are not used again soon: a notification of an earlier connection may come late.</summary>
+    private void NoteUse_NeedsLock(int number)
+    {
+        _recent.Add(number);
+        _recentInOrder.Enqueue(number);
+        if (_recentInOrder.Count > MostRecent)
+            _recent.Remove(_recentInOrder.Dequeue());
     }
 
     internal RmaPeer InsertPeer(ReadOnlySpan<byte> address) => _endpoint.InsertPeer(address);
@@ -208,52 +247,6 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
 
     internal RemoteRegion Import(RmaPeer peer, RemoteMemory memory) => _endpoint.Import(peer, memory);
 
-    internal bool TryStart(in RmaOperation operation, IOperationOwner owner)
-    {
-        Interlocked.Increment(ref _running);
-        bool isStarted = false;
-        try
-        {
-            return isStarted = _endpoint.TryStart(operation, owner);
-        }
-        finally
-        {
-            if (!isStarted)
-                Interlocked.Decrement(ref _running);
-        }
-    }
-
-    /// <summary>An operation could not be started, and is ended as if it had been.</summary>
-    internal void NoteRefused() => Interlocked.Increment(ref _running);
-
-    /// <summary>An operation has ended: one that found no place may find it now.</summary>
-    internal void OnOperationEnded()
-    {
-        Interlocked.Decrement(ref _running);
-        Fence.AfterInterlocked();
-        Serve();
-    }
-
-    internal void RetryLater(RmaConnection connection)
-    {
-        _waiting.Enqueue(connection);
-        Fence.Full();
-        // What has ended meanwhile has not seen it.
-        if (Volatile.Read(ref _running) == 0)
-            ThreadPool.UnsafeQueueUserWorkItem(static c => c.Serve(), this, preferLocal: false);
-    }
-
-    /// <summary>Has one try again that found no place; and the next one where nothing runs whose end would see to it.</summary>
-    private void Serve()
-    {
-        while (_waiting.TryDequeue(out RmaConnection? waiting))
-        {
-            waiting.Retry();
-            if (Volatile.Read(ref _running) != 0)
-                return;
-        }
-    }
-
     internal void Schedule(IThreadPoolWorkItem item)
     {
         if (_runsInline)
@@ -264,32 +257,12 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
 
     internal void Forget(RmaConnectionListener listener) => _listeners.TryRemove(listener, out _);
 
-    /// <summary>Nothing of a connection is used any more here; its memory is given back as soon as its peer can't write into it.</summary>
-    internal void Release(RmaConnection connection, RingBlock[] rings, RemoteRegion? region, bool isGraceful)
+    /// <summary>Nothing of a connection is used any more, and nothing comes for it.</summary>
+    internal void Remove(RmaConnection connection)
     {
-        region?.Dispose();
-        RemovePeer(connection.Peer);
-        if (isGraceful && Pool.Context.Traits.DeliveryComplete)
-        {
-            End(connection, rings);
-            return;
-        }
-        Array.ForEach(rings, static r => r.Quarantine());
-        _ = EndLaterAsync(connection, rings);
-    }
-
-    private async Task EndLaterAsync(RmaConnection connection, RingBlock[] rings)
-    {
-        await Task.Delay(Options.LateWrites, _time).ConfigureAwait(false);
-        End(connection, rings);
-    }
-
-    internal void End(RmaConnection connection, RingBlock[] rings)
-    {
-        Array.ForEach(rings, static r => r.Dispose());
         _connections.TryRemove(connection.Number, out _);
         Totals.Remove(connection);
-        connection.OnReleased();
+        connection.LetGo();
     }
 
     private void Watch()

@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Security.Authentication;
 using AllocTools.Connections.Control;
 using AllocTools.Diagnostics;
+using AllocTools.Validation;
 
 namespace AllocTools.Connections;
 
@@ -72,11 +73,12 @@ internal static class SetUp
     private static async Task<RmaConnection> AcceptFromAsync(RmaConnections owner, Socket socket, CancellationToken cancellationToken)
     {
         using var limit = new Limit(owner, cancellationToken);
-        Prepare(socket);
-        Stream stream = new NetworkStream(socket, ownsSocket: false);
-        var control = new ControlConnection(stream, socket, owner.Time);
+        ControlConnection? control = null;
         try
         {
+            Prepare(socket);
+            Stream stream = new NetworkStream(socket, ownsSocket: false);
+            control = new ControlConnection(stream, socket, owner.Time);
             if (owner.Options.ServerAuthentication is { } authentication)
             {
                 var secured = new SslStream(stream, leaveInnerStreamOpen: false);
@@ -88,8 +90,9 @@ internal static class SetUp
         catch (Exception e)
         {
             Exception reason = Explain(e, limit, "The connecting side") ?? e;
-            await RefuseAsync(control, reason, limit.Token).ConfigureAwait(false);
-            control.Dispose();
+            if (control is not null)
+                await RefuseAsync(control, reason, limit.Token).ConfigureAwait(false);
+            control?.Dispose();
             socket.Dispose();
             if (reason != e)
                 throw reason;
@@ -99,20 +102,21 @@ internal static class SetUp
 
     private static async Task<RmaConnection> ConnectAsync(RmaConnections owner, ControlConnection control, Socket socket, CancellationToken cancellationToken)
     {
-        await control.SendAsync(SetUpMessages.Hello(owner.Process, [(owner.Provider, owner.Address)]), cancellationToken).ConfigureAwait(false);
+        await control.SendAsync(SetUpMessages.Hello(owner.Terms, [(owner.Provider, owner.Address)]), cancellationToken).ConfigureAwait(false);
         (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
         if (kind == ControlKind.Refused)
             throw new RmaConnectionException($"The listener has refused the connection: {SetUpMessages.ReadRefusal(payload.Span)}");
         Expect(ControlKind.Welcome, kind);
-        (Guid process, string transport, byte[] address, int number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload.Span);
+        (ProcessTerms terms, string transport, byte[] address, int number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload.Span);
         if (transport != owner.Provider)
             throw new RmaConnectionException("The listener has picked a transport that was not offered.");
+        Check(owner, terms);
         RmaPeer peer = owner.InsertPeer(address);
-        RmaConnection connection = Add(owner, control, peer);
+        RmaConnection connection = Add(owner, control, peer, terms);
         bool peerKnows = false;
         try
         {
-            Complete(connection, socket, process);
+            Complete(connection, socket);
             RemoteRegion region = owner.Import(peer, block);
             peerKnows = true;
             await control.SendAsync(SetUpMessages.Block(connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
@@ -130,17 +134,18 @@ internal static class SetUp
     {
         (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
         Expect(ControlKind.Hello, kind);
-        (Guid process, List<(string Name, byte[] Address)> transports) = SetUpMessages.ReadHello(payload.Span);
+        (ProcessTerms terms, List<(string Name, byte[] Address)> transports) = SetUpMessages.ReadHello(payload.Span);
         byte[] address = transports.Find(t => t.Name == owner.Provider).Address
             ?? throw new RmaConnectionException($"This side works over provider '{owner.Provider}', the connecting one does not. Both need the same provider.");
+        Check(owner, terms);
         RmaPeer peer = owner.InsertPeer(address);
-        RmaConnection connection = Add(owner, control, peer);
+        RmaConnection connection = Add(owner, control, peer, terms);
         bool peerKnows = false;
         try
         {
-            Complete(connection, socket, process);
+            Complete(connection, socket);
             peerKnows = true;
-            await control.SendAsync(SetUpMessages.Welcome(owner.Process, owner.Provider, owner.Address.Span, connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
+            await control.SendAsync(SetUpMessages.Welcome(owner.Terms, owner.Provider, owner.Address.Span, connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
             (kind, payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
             Expect(ControlKind.Block, kind);
             (int number, RemoteMemory block) = SetUpMessages.ReadBlock(payload.Span);
@@ -154,11 +159,18 @@ internal static class SetUp
         }
     }
 
-    private static RmaConnection Add(RmaConnections owner, ControlConnection control, RmaPeer peer)
+    /// <summary>Both sides must be heard in time.</summary>
+    private static void Check(RmaConnections owner, ProcessTerms peer)
+    {
+        if (peer.HeartbeatInterval >= owner.Options.PeerTimeout)
+            throw new RmaConnectionException($"The HeartbeatInterval of one side ({InWords.Time(peer.HeartbeatInterval)}) must be shorter than the PeerTimeout of the other ({InWords.Time(owner.Options.PeerTimeout)}).");
+    }
+
+    private static RmaConnection Add(RmaConnections owner, ControlConnection control, RmaPeer peer, ProcessTerms terms)
     {
         try
         {
-            return owner.Add(control, peer);
+            return owner.Add(control, peer, terms);
         }
         catch
         {
@@ -167,9 +179,8 @@ internal static class SetUp
         }
     }
 
-    private static void Complete(RmaConnection connection, Socket socket, Guid process)
+    private static void Complete(RmaConnection connection, Socket socket)
     {
-        connection.PeerProcess = process;
         connection.LocalEndPoint = socket.LocalEndPoint;
         connection.RemoteEndPoint = socket.RemoteEndPoint;
     }
@@ -245,7 +256,7 @@ internal static class SetUp
         {
             Time = owner.Options.SetUpTimeout;
             _over = new CancellationTokenSource(Time, owner.Time);
-            _any = CancellationTokenSource.CreateLinkedTokenSource(_over.Token, cancellationToken);
+            _any = CancellationTokenSource.CreateLinkedTokenSource(_over.Token, owner.Closing, cancellationToken);
         }
 
         public TimeSpan Time { get; }

@@ -18,9 +18,10 @@ public sealed class HostilePeerTests
         var log = new LogRecorder();
         await using var side = new ConnectionSide(ConnectionSide.Host, logging: log.Factory);
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
-        byte[] hello;
-        await using (var first = new RawPeer(listener.EndPoint))
-            hello = first.Hello;
+        await using var first = new RawPeer(listener.EndPoint);
+        byte[] hello = first.Hello;
+        first.Socket.Dispose();
+        await log.SingleAsync(81);
         (byte[] Bytes, string Says)[] cases =
         [
             ([], "ended the control connection during the set-up"),
@@ -34,10 +35,13 @@ public sealed class HostilePeerTests
             (ControlConnection.Frame(ControlKind.Hello, []), "ends too early"),
             (Changed(hello, 3, 0xFF), "does not begin as one of AllocTools does"),
             (Changed(hello, 7, 2), "version 2"),
-            (Changed(hello, 25, 0), "offers 0 transports"),
-            (Changed(hello, 25, 200), "offers 200 transports"),
-            (Changed(hello, 28, (byte)'H'), "This side works over provider 'host'"),
-            (Changed(hello, 34, (byte)'X'), "The peer's address of"),
+            (Changed(hello, 48, 0xFF), "has a time of -"),
+            (Changed(Changed(hello, 49, 0), 50, 0), "has a time of 0 ms"),
+            (Changed(hello, 58, 0), "offers 0 transports"),
+            (Changed(hello, 58, 200), "offers 200 transports"),
+            (Changed(hello, 61, (byte)'H'), "This side works over provider 'host'"),
+            (Changed(hello, 67, (byte)'X'), "The peer's address of"),
+            (first.HelloWith(RawPeer.Terms with { HeartbeatInterval = TimeSpan.FromHours(1) })[..], "must be shorter than the PeerTimeout"),
             (ControlConnection.Frame(ControlKind.Hello, [.. hello.AsSpan(3), 0]), "1 bytes too many"),
         ];
         foreach ((byte[] bytes, string says) in cases)

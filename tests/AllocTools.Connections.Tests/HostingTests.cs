@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.IO.Pipelines;
 using System.Net;
 using AllocTools.Connections.Hosting;
 using AllocTools.Connections.Tests.Support;
@@ -33,10 +35,43 @@ public sealed class HostingTests
         Assert.Equal("hello"u8.ToArray(), await there.Transport.Input.ReadBytesAsync(5));
         Assert.Equal(4096, host.Services.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(RmaMemoryPoolName.Default).InitialRingBytes);
         Assert.Equal(2, host.Services.GetRequiredService<RmaConnections>().Count);
-        // Nobody has disposed them.
+        // Their users dispose them once they hear of the end; the pool's drain waits for that.
+        Task users = Task.WhenAll(UseAsync(here), UseAsync(there));
         await host.StopAsync(TestContext.Current.CancellationToken);
         Assert.Equal((0, 0), pool.GetStatistics() is var now ? (now.RentedBuffers, now.QuarantinedBuffers) : default);
-        await Assert.ThrowsAsync<ConnectionAbortedException>(() => there.Transport.Input.ReadBytesAsync(1));
+        await users;
+
+        static async Task UseAsync(ConnectionContext connection)
+        {
+            await using (connection)
+            {
+                Exception error = await Assert.ThrowsAnyAsync<Exception>(() => connection.Transport.Input.ReadBytesAsync(1));
+                // Of one that its other side was first to abort.
+                Assert.True(error is ConnectionAbortedException or ConnectionResetException, error.ToString());
+            }
+        }
+    }
+
+    [Fact]
+    public async Task WhatIsReadStaysWhereItIsUntilItsUserHasDisposedTheConnection()
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, static o => o.CloseTimeout = TimeSpan.FromMilliseconds(10));
+        byte[] sent = Enumerable.Range(1, 1000).Select(static i => (byte)i).ToArray();
+        await pair.Left.Output.WriteAsync(sent, TestContext.Current.CancellationToken);
+        ReadResult read = await pair.Right.Input.ReadAtLeastAsync(1000, TestContext.Current.CancellationToken);
+        await pair.RightSide.Connections.DisposeAsync();
+        Assert.Equal(1, pair.RightSide.Pool.GetStatistics() is var now ? now.RentedBuffers + now.QuarantinedBuffers : 0);
+        // What other renters of the pool write does not touch it.
+        List<RmaBuffer> others = [];
+        while (others.Count < 1000 && pair.RightSide.Pool.TryRent(16 << 10, out RmaBuffer other))
+        {
+            other.Span.Fill(0xEE);
+            others.Add(other);
+        }
+        Assert.Equal(sent, read.Buffer.ToArray());
+        others.ForEach(static b => b.Dispose());
+        await pair.Right.DisposeAsync();
+        await pair.RightSide.BecomesCleanAsync();
     }
 
     [Fact]

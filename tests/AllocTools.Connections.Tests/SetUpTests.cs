@@ -77,7 +77,7 @@ public sealed class SetUpTests
         Task<RmaConnection> connecting = side.Connections.ConnectAsync(listener.LocalEndpoint, Token).AsTask();
         using Socket accepted = await listener.AcceptSocketAsync(Token);
         var memory = new RemoteMemory(0, 4096, 1, RmaAccess.RemoteWrite);
-        byte[] welcome = SetUpMessages.Welcome(Guid.NewGuid(), answer == "transport" ? "tcp" : "host", new byte[4], 3, answer == "block" ? new RemoteMemory(0, 64, 1, RmaAccess.RemoteWrite) : memory);
+        byte[] welcome = SetUpMessages.Welcome(RawPeer.Terms, answer == "transport" ? "tcp" : "host", new byte[4], 3, answer == "block" ? new RemoteMemory(0, 64, 1, RmaAccess.RemoteWrite) : memory);
         if (answer == "version")
             welcome[7] = 9;
         await accepted.SendAsync(answer switch

@@ -11,19 +11,32 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
     /// <summary>The longest payload of a frame, in bytes.</summary>
     public const int MostPayload = 8192;
 
+    public static readonly byte[] HeartbeatFrame = Frame(ControlKind.Heartbeat, []);
+    public static readonly byte[] StopFrame = Frame(ControlKind.Stop, []);
+    public static readonly byte[] AbortFrame = Frame(ControlKind.Abort, []);
+    public static readonly byte[] DoneFrame = Frame(ControlKind.Done, []);
+
     private const int HeaderLength = 3;
+
+    /// <summary>How long the peer has to end the connection after this side.</summary>
+    private static readonly TimeSpan LingerTime = TimeSpan.FromSeconds(5);
 
     private readonly Lock _gate = new();
     private readonly Queue<byte[]> _out = new();
     private readonly byte[] _header = new byte[HeaderLength];
+    private readonly CancellationTokenSource _lingering = new();
     private byte[] _payload = [];
     private long _lastReceived = time.GetTimestamp();
     private bool _isSending;
     private bool _isClosing;
+    private bool _hasReadEnded;
     private bool _disposed;
 
     /// <summary>How long nothing has come from the peer.</summary>
     public TimeSpan Silence => time.GetElapsedTime(Volatile.Read(ref _lastReceived));
+
+    /// <summary>Something else has come from the peer.</summary>
+    public void NoteAlive() => Volatile.Write(ref _lastReceived, time.GetTimestamp());
 
     /// <summary>A frame, with room for its header.</summary>
     public static byte[] Frame(ControlKind kind, ReadOnlySpan<byte> payload)
@@ -93,13 +106,30 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
         Post(frame);
     }
 
-    /// <summary>Ends the connection once all is sent.</summary>
+    /// <summary>
+    /// Ends the connection once all is sent. What the peer sends until it does so, too, is still read, for a while: a socket that is closed with something unread would have the
+    /// system drop what was sent last.
+    /// </summary>
     public void Close()
     {
         lock (_gate)
         {
+            if (_isClosing)
+                return;
             _isClosing = true;
             if (_isSending)
+                return;
+        }
+        EndSending();
+    }
+
+    /// <summary>Nothing more is read.</summary>
+    public void NoteReadEnded()
+    {
+        lock (_gate)
+        {
+            _hasReadEnded = true;
+            if (!_isClosing || _isSending)
                 return;
         }
         Dispose();
@@ -114,6 +144,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
                 return;
             _disposed = _isClosing = true;
         }
+        _lingering.Cancel();
         stream.Dispose();
         socket.Dispose();
     }
@@ -138,11 +169,47 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
                     break;
                 await stream.WriteAsync(frame).ConfigureAwait(false);
             }
+            EndSending();
         }
-        catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException or SocketException)
+        catch (Exception)
         {
-            // The reading side finds the same, and says so.
+            // Of whatever kind: the reading side finds that the connection is over, and says so.
+            Dispose();
         }
+    }
+
+    private void EndSending()
+    {
+        lock (_gate)
+        {
+            if (_disposed)
+                return;
+            if (!_hasReadEnded && TryShutDown())
+            {
+                _ = DisposeLaterAsync();
+                return;
+            }
+        }
+        Dispose();
+    }
+
+    private bool TryShutDown()
+    {
+        try
+        {
+            socket.Shutdown(SocketShutdown.Send);
+            return true;
+        }
+        catch (SocketException)
+        {
+            // The peer has cut it.
+            return false;
+        }
+    }
+
+    private async Task DisposeLaterAsync()
+    {
+        await Task.Delay(LingerTime, time, _lingering.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         Dispose();
     }
 }

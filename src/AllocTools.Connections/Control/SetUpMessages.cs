@@ -18,10 +18,10 @@ internal static class SetUpMessages
     /// <summary>The longest reason of a refusal, in bytes.</summary>
     private const int MostReason = 512;
 
-    public static byte[] Hello(Guid process, IReadOnlyList<(string Name, ReadOnlyMemory<byte> Address)> transports)
+    public static byte[] Hello(ProcessTerms terms, IReadOnlyList<(string Name, ReadOnlyMemory<byte> Address)> transports)
     {
         var message = new Writer();
-        message.Begin(process);
+        message.Begin(terms);
         message.Byte((byte)transports.Count);
         foreach ((string name, ReadOnlyMemory<byte> address) in transports)
         {
@@ -31,10 +31,10 @@ internal static class SetUpMessages
         return message.Frame(ControlKind.Hello);
     }
 
-    public static byte[] Welcome(Guid process, string transport, ReadOnlySpan<byte> address, int number, RemoteMemory block)
+    public static byte[] Welcome(ProcessTerms terms, string transport, ReadOnlySpan<byte> address, int number, RemoteMemory block)
     {
         var message = new Writer();
-        message.Begin(process);
+        message.Begin(terms);
         message.Bytes(Encoding.UTF8.GetBytes(transport));
         message.Bytes(address);
         message.Number(number);
@@ -56,10 +56,10 @@ internal static class SetUpMessages
         return ControlConnection.Frame(ControlKind.Refused, text.AsSpan(0, Math.Min(text.Length, MostReason)));
     }
 
-    public static (Guid Process, List<(string Name, byte[] Address)> Transports) ReadHello(ReadOnlySpan<byte> payload)
+    public static (ProcessTerms Terms, List<(string Name, byte[] Address)> Transports) ReadHello(ReadOnlySpan<byte> payload)
     {
         var message = new Reader(payload, "Hello");
-        Guid process = message.Begin();
+        ProcessTerms terms = message.Begin();
         int count = message.Byte();
         if (count is 0 or > MostTransports)
             throw message.Wrong($"offers {count} transports; it must offer 1 to {MostTransports}");
@@ -67,17 +67,17 @@ internal static class SetUpMessages
         for (int i = 0; i < count; i++)
             transports.Add((Encoding.UTF8.GetString(message.Bytes()), message.Bytes().ToArray()));
         message.End();
-        return (process, transports);
+        return (terms, transports);
     }
 
-    public static (Guid Process, string Transport, byte[] Address, int Number, RemoteMemory Block) ReadWelcome(ReadOnlySpan<byte> payload)
+    public static (ProcessTerms Terms, string Transport, byte[] Address, int Number, RemoteMemory Block) ReadWelcome(ReadOnlySpan<byte> payload)
     {
         var message = new Reader(payload, "Welcome");
-        Guid process = message.Begin();
+        ProcessTerms terms = message.Begin();
         string transport = Encoding.UTF8.GetString(message.Bytes());
         byte[] address = message.Bytes().ToArray();
         (int number, RemoteMemory block) = message.Block();
-        return (process, transport, address, number, block);
+        return (terms, transport, address, number, block);
     }
 
     public static (int Number, RemoteMemory Block) ReadBlock(ReadOnlySpan<byte> payload) => new Reader(payload, "Block").Block();
@@ -96,12 +96,20 @@ internal static class SetUpMessages
     {
         private readonly List<byte> _bytes = [];
 
-        public void Begin(Guid process)
+        public void Begin(ProcessTerms terms)
         {
             Number(unchecked((int)Magic));
             _bytes.AddRange([(byte)Version, (byte)(Version >> 8)]);
-            _bytes.AddRange(process.ToByteArray());
+            _bytes.AddRange(terms.Process.ToByteArray());
+            _bytes.AddRange(terms.Host.ToByteArray());
+            Number(terms.ProcessId);
+            Time(terms.HeartbeatInterval);
+            Time(terms.PeerTimeout);
+            Time(terms.OperationTimeout);
+            Byte(terms.DeliveryComplete ? (byte)1 : (byte)0);
         }
+
+        private void Time(TimeSpan time) => Number((int)Math.Min(int.MaxValue, Math.Ceiling(time.TotalMilliseconds)));
 
         public void Byte(byte value) => _bytes.Add(value);
 
@@ -128,7 +136,7 @@ internal static class SetUpMessages
         private ReadOnlySpan<byte> _rest = rest;
         private readonly string _name = name;
 
-        public Guid Begin()
+        public ProcessTerms Begin()
         {
             uint magic = BinaryPrimitives.ReadUInt32LittleEndian(Take(sizeof(uint)));
             if (magic != Magic)
@@ -136,7 +144,16 @@ internal static class SetUpMessages
             ushort version = BinaryPrimitives.ReadUInt16LittleEndian(Take(sizeof(ushort)));
             if (version != Version)
                 throw Wrong($"is of version {version} of the protocol, and this side speaks version {Version}. Both sides need the same version of AllocTools.Connections");
-            return new Guid(Take(16));
+            return new ProcessTerms(new Guid(Take(16)), new Guid(Take(16)), Number(), Time(), Time(), Time(), (Byte() & 1) != 0);
+        }
+
+        public int Number() => BinaryPrimitives.ReadInt32LittleEndian(Take(sizeof(int)));
+
+        /// <summary>Milliseconds; -1 for no limit.</summary>
+        private TimeSpan Time()
+        {
+            int time = Number();
+            return time is -1 or > 0 ? TimeSpan.FromMilliseconds(time) : throw Wrong($"has a time of {time} ms");
         }
 
         public byte Byte() => Take(1)[0];
@@ -145,7 +162,7 @@ internal static class SetUpMessages
 
         public (int Number, RemoteMemory Block) Block()
         {
-            int number = BinaryPrimitives.ReadInt32LittleEndian(Take(sizeof(int)));
+            int number = Number();
             if (number is < 0 or > Rings.Notice.MostConnections)
                 throw Wrong($"has the number {number}, which is none of a connection");
             return (number, Memory());

@@ -17,6 +17,9 @@ internal interface IRingOwner
     /// <summary>A write has failed.</summary>
     void OnWriteFailed(Exception error);
 
+    /// <summary>A write was given up, and may still come to pass. Before its failure is said.</summary>
+    void OnWriteAbandoned();
+
     /// <summary>A write has ended, as the last thing that is said of it.</summary>
     void OnOperationEnded();
 

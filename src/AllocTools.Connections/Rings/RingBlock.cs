@@ -26,8 +26,10 @@ internal sealed unsafe class RingBlock : IDisposable
     private readonly RmaExposure _exposure;
     private readonly byte* _address;
     private readonly int _offset;
+    private readonly Lock _gate = new();
     private RmaHold _hold;
-    private int _state;
+    private bool _isQuarantined;
+    private bool _isDisposed;
 
     /// <param name="pool">Where it is from.</param>
     /// <param name="length">Bytes of the whole.</param>
@@ -93,10 +95,14 @@ internal sealed unsafe class RingBlock : IDisposable
     /// <summary>The peer may still write where the transport lets it: the memory stays out of use until <see cref="Dispose"/>.</summary>
     public void Quarantine()
     {
-        if (Interlocked.CompareExchange(ref _state, 1, 0) != 0)
-            return;
-        _hold = _buffer.Hold();
-        _hold.Quarantine();
+        lock (_gate)
+        {
+            if (_isQuarantined || _isDisposed)
+                return;
+            _isQuarantined = true;
+            _hold = _buffer.Hold();
+            _hold.Quarantine();
+        }
         _exposure.Dispose();
         _buffer.Dispose();
     }
@@ -104,15 +110,18 @@ internal sealed unsafe class RingBlock : IDisposable
     /// <summary>Nothing is written any more: gives the memory back.</summary>
     public void Dispose()
     {
-        int before = Interlocked.Exchange(ref _state, 2);
-        if (before == 0)
+        lock (_gate)
         {
-            _exposure.Dispose();
-            _buffer.Dispose();
+            if (_isDisposed)
+                return;
+            _isDisposed = true;
+            if (_isQuarantined)
+            {
+                _hold.Release();
+                return;
+            }
         }
-        else if (before == 1)
-        {
-            _hold.Release();
-        }
+        _exposure.Dispose();
+        _buffer.Dispose();
     }
 }

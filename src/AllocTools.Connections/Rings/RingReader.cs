@@ -62,6 +62,7 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
     private CreditTarget? _target;
     private bool _isWritingCredit;
     private bool _isEnded;
+    private bool _isClosed;
     private bool _isCompleted;
     private Exception? _error;
     private bool _isWaiting;
@@ -152,6 +153,23 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
         GiveCredit();
     }
 
+    /// <summary>The memory goes back: what is announced from here on is not looked at.</summary>
+    public void Close()
+    {
+        lock (_gate)
+            _isClosed = true;
+    }
+
+    /// <summary>What the peer has given back of its own ring.</summary>
+    public long Credit
+    {
+        get
+        {
+            lock (_gate)
+                return _isClosed ? 0 : _first.Credit;
+        }
+    }
+
     /// <summary>Takes the credit that goes with a frame of the other direction.</summary>
     public long TakeCredit()
     {
@@ -174,6 +192,8 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
         bool ended;
         lock (_gate)
         {
+            if (_isClosed)
+                return null;
             int ahead = (sequence - _nextSequence) & Notice.SequenceMask;
             if (ahead >= Window || ((_arrived >> ahead) & 1) != 0)
                 return "a run was announced twice, or far too early";
@@ -312,6 +332,13 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
         else
             GiveCredit();
         _owner.OnOperationEnded();
+    }
+
+    /// <inheritdoc/>
+    public void OnAbandoned(ulong context, Exception error)
+    {
+        _owner.OnWriteAbandoned();
+        OnEnded(context, error);
     }
 
     ReadResult IValueTaskSource<ReadResult>.GetResult(short token)

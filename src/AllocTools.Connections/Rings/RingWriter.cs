@@ -345,6 +345,13 @@ internal sealed class RingWriter : PipeWriter, IValueTaskSource<FlushResult>, IT
         _owner.OnOperationEnded();
     }
 
+    /// <inheritdoc/>
+    public void OnAbandoned(ulong context, Exception error)
+    {
+        _owner.OnWriteAbandoned();
+        OnEnded(context, error);
+    }
+
     /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
     public void Retry() => Pump();
 

@@ -294,6 +294,12 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         }
     }
 
+    /// <summary>How long an operation may take that names no time of its own.</summary>
+    internal TimeSpan OperationTimeout => _options.OperationTimeout;
+
+    /// <summary>How many operations may be outstanding.</summary>
+    internal int MaxOutstanding => _options.MaxOutstanding;
+
     /// <summary>A thread of the endpoint makes progress.</summary>
     internal bool HasOwnThread => _starter.Loop is not null;
 

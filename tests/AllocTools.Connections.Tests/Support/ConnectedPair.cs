@@ -54,6 +54,8 @@ internal sealed class ConnectedPair : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        // As users do, also those of a test that has failed.
+        await Task.WhenAll(Left?.DisposeAsync().AsTask() ?? Task.CompletedTask, Right?.DisposeAsync().AsTask() ?? Task.CompletedTask);
         await LeftSide.DisposeAsync();
         await RightSide.DisposeAsync();
     }

@@ -36,12 +36,17 @@ internal sealed class RawPeer : IAsyncDisposable
 
     public Socket Socket { get; }
 
-    public byte[] Hello => SetUpMessages.Hello(Guid.NewGuid(), [(_context.Traits.ProviderName, _endpoint.Address)]);
+    /// <summary>What it says of itself.</summary>
+    public static ProcessTerms Terms => new(Guid.NewGuid(), Guid.Empty, 0, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(5), DeliveryComplete: true);
+
+    public byte[] Hello => HelloWith(Terms);
 
     public byte[] Block => SetUpMessages.Block(5, _exposure.Remote);
 
     /// <summary>What the other side has written into this one's ring.</summary>
     public ReadOnlySpan<byte> Ring => _block.Span[RingBlock.WordsLength..];
+
+    public byte[] HelloWith(ProcessTerms terms) => SetUpMessages.Hello(terms, [(_context.Traits.ProviderName, _endpoint.Address)]);
 
     public Task SendAsync(byte[] bytes) => Socket.SendAsync(bytes);
 
@@ -50,6 +55,25 @@ internal sealed class RawPeer : IAsyncDisposable
     {
         byte[] header = await ReceiveAsync(3);
         return ((ControlKind)header[0], await ReceiveAsync(header[1] | (header[2] << 8)));
+    }
+
+    /// <summary>Reads a frame; null where the other side has ended the control connection.</summary>
+    public async Task<(ControlKind Kind, byte[] Payload)?> TryReceiveAsync()
+    {
+        byte[] first = new byte[1];
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        try
+        {
+            if (await Socket.ReceiveAsync(first, limit.Token) == 0)
+                return null;
+        }
+        catch (SocketException)
+        {
+            // With a reset, since it did not read all.
+            return null;
+        }
+        byte[] length = await ReceiveAsync(2);
+        return ((ControlKind)first[0], await ReceiveAsync(length[0] | (length[1] << 8)));
     }
 
     /// <summary>Waits until the other side has ended the control connection.</summary>
@@ -73,6 +97,12 @@ internal sealed class RawPeer : IAsyncDisposable
     public async Task SetUpAsync()
     {
         await SendAsync(Hello);
+        await FinishSetUpAsync();
+    }
+
+    /// <summary>Goes on after its Hello.</summary>
+    public async Task FinishSetUpAsync()
+    {
         (ControlKind kind, byte[] payload) = await ReceiveAsync();
         Assert.Equal(ControlKind.Welcome, kind);
         (_, _, byte[] address, _number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload);

@@ -69,6 +69,28 @@ public sealed class OperationOwnerTests
     }
 
     [Fact]
+    public async Task AnOwnerIsToldWhereTheTransportMayStillCarryAnOperationOut()
+    {
+        var owner = new Owner();
+        await using var side = new DrivenEndpoint(RmaProgress.Endpoint, o => o.OperationTimeout = TimeSpan.FromMilliseconds(50));
+        using RmaBuffer buffer = side.Pool.Rent(64);
+        using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = side.Endpoint.Import(side.Peer, exposure.Remote);
+        var endpoint = (RmaEndpoint)side.Endpoint;
+        // Of one that was never posted nothing can come.
+        side.Driver.OnPost = static _ => RmaPostResult.Full;
+        Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 1), owner));
+        Assert.IsType<RmaTimeoutException>((await owner.NextAsync()).Error);
+        Assert.Equal(0, owner.Abandoned);
+        side.Driver.OnPost = side.Driver.Keep;
+        Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 2), owner));
+        Assert.IsType<RmaTimeoutException>((await owner.NextAsync()).Error);
+        Assert.Equal(1, owner.Abandoned);
+        side.Driver.CompleteKept();
+        Assert.Equal(0, owner.Left);
+    }
+
+    [Fact]
     public async Task ASinkTakesNotificationsAndTheFailureOfTheEndpoint()
     {
         await using var side = new DrivenEndpoint(RmaProgress.Endpoint);
@@ -89,7 +111,15 @@ public sealed class OperationOwnerTests
 
         public int Left => _ends.Reader.Count;
 
+        public int Abandoned { get; private set; }
+
         public void OnEnded(ulong context, Exception? error) => _ends.Writer.TryWrite((context, error));
+
+        public void OnAbandoned(ulong context, Exception error)
+        {
+            Abandoned++;
+            OnEnded(context, error);
+        }
 
         public Task<(ulong Context, Exception? Error)> NextAsync() =>
             _ends.Reader.ReadAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken);

@@ -10,4 +10,12 @@ internal interface IOperationOwner
     /// <param name="context">The operation's <see cref="RmaOperation.Context"/>.</param>
     /// <param name="error">Why it failed, maybe with its buffer in quarantine; null where it succeeded.</param>
     void OnEnded(ulong context, Exception? error);
+
+    /// <summary>
+    /// As <see cref="OnEnded"/>, of an operation that is given up while the transport may still carry it out: its bytes may reach the peer at any time until the
+    /// endpoint is closed.
+    /// </summary>
+    /// <param name="context">The operation's <see cref="RmaOperation.Context"/>.</param>
+    /// <param name="error">Why it was given up.</param>
+    void OnAbandoned(ulong context, Exception error);
 }

@@ -94,7 +94,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             return;
         // First: once notified, its owner may return the buffer.
         slot.Quarantine();
-        Notify(slot, error);
+        Notify(slot, error, isAbandoned: true);
         if (!slot.TryAbandon(OperationSlot.UseOf(word)))
             slot.ReleaseByFabric();
     }
@@ -149,13 +149,15 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), errorType);
     }
 
-    private void Notify(OperationSlot slot, Exception error)
+    private void Notify(OperationSlot slot, Exception error, bool isAbandoned = false)
     {
         Count(slot, error);
         if (slot.Batch is { } batch)
             batch.OnFailed(slot.Ticket, error);
-        else if (slot.Owner is { } owner)
-            owner.OnEnded(slot.Context, error);
+        else if (slot.Owner is { } owner && isAbandoned)
+            owner.OnAbandoned(slot.Context, error);
+        else if (slot.Owner is { } notified)
+            notified.OnEnded(slot.Context, error);
         else if (slot.HasTask)
             slot.SetException(error);
         else

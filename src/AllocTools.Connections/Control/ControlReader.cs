@@ -1,0 +1,93 @@
+using AllocTools.Connections.Rings;
+using Microsoft.AspNetCore.Connections;
+
+namespace AllocTools.Connections.Control;
+
+/// <summary>Reads the control connection once a connection is set up, until it ends.</summary>
+/// <param name="connection">The connection.</param>
+/// <param name="control">Its control connection.</param>
+/// <param name="end">Its end.</param>
+/// <param name="import">Makes a ring usable that the peer offers.</param>
+internal sealed class ControlReader(RmaConnection connection, ControlConnection control, ConnectionEnd end, Func<RemoteMemory, RingTarget> import)
+{
+    /// <summary>Begins to read, without the caller's context.</summary>
+    public void Start() => ThreadPool.UnsafeQueueUserWorkItem(static reader => _ = reader.ReadAsync(), this, preferLocal: false);
+
+    private async Task ReadAsync()
+    {
+        Exception error = new IOException("The control connection has ended.");
+        try
+        {
+            while (true)
+            {
+                (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(CancellationToken.None).ConfigureAwait(false);
+                if (kind == ControlKind.None)
+                    break;
+                OnFrame(kind, payload.Span);
+            }
+        }
+        catch (RmaConnectionException e)
+        {
+            connection.OnViolation(e.Message.TrimEnd('.'));
+            error = e;
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: nothing more is read, and so the connection is over.
+            error = e;
+        }
+        if (!end.NoteControlEnded())
+            connection.End(new ConnectionResetException("The peer's process has ended, or has cut the control connection.", error), "the control connection has ended", "peer_ended", tellsPeer: false);
+        // It is open at this side as long as writes of this side are on their way.
+        end.Check();
+        control.NoteReadEnded();
+    }
+
+    private void OnFrame(ControlKind kind, ReadOnlySpan<byte> payload)
+    {
+        switch (kind)
+        {
+            case ControlKind.Heartbeat:
+                break;
+            case ControlKind.Stop:
+                connection.Writer.Discard();
+                end.Check();
+                break;
+            case ControlKind.Abort:
+                connection.End(new ConnectionResetException("The peer has aborted the connection."), "aborted by the peer", "peer_aborted", tellsPeer: false);
+                break;
+            case ControlKind.Done:
+                end.NotePeerDone();
+                break;
+            case ControlKind.Offer:
+                OnOffer(SetUpMessages.ReadOffer(payload));
+                break;
+            case ControlKind.Refused:
+                string reason = SetUpMessages.ReadRefusal(payload);
+                connection.End(new ConnectionResetException($"The listener has refused the connection: {reason}"), $"refused by the listener: {reason}", "refused", tellsPeer: false);
+                break;
+            default:
+                throw new RmaConnectionException($"The peer has sent a frame of kind {(int)kind} on the control connection, which has no place there.");
+        }
+    }
+
+    private void OnOffer(RemoteMemory? memory)
+    {
+        RingTarget? target = null;
+        if (memory is { } ring)
+        {
+            try
+            {
+                target = import(ring);
+            }
+            catch (Exception e) when (e is RmaException or ArgumentException)
+            {
+                throw new RmaConnectionException($"The peer has offered a ring that can't be used: {e.Message}", e);
+            }
+        }
+        if (connection.Writer.OnOffer(target))
+            return;
+        target?.Region.Dispose();
+        throw new RmaConnectionException("The peer has offered a ring while another offer is open, or the one that is in use.");
+    }
+}

@@ -1,0 +1,49 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace AllocTools.Connections;
+
+/// <summary>Which processes can share memory with this one, and whether one of them is alive.</summary>
+internal static class LocalHost
+{
+    /// <summary>
+    /// The same in all processes that see the same processes and the same /dev/shm: a hash of the kernel's start, the namespaces of processes and of their
+    /// communication, and the file system of /dev/shm. Empty where the system does not say.
+    /// </summary>
+    public static Guid Id { get; } = FindId();
+
+    /// <summary>When a process of this host was started, in ticks since the kernel's; null where there is none, or it has ended.</summary>
+    public static long? StartOf(int processId)
+    {
+        try
+        {
+            // proc(5): the name is in parentheses and may have any characters; the state is the first field after it, the start the 20th.
+            string stat = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{processId}/stat"));
+            string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+            return fields[0] is "Z" or "X" ? null : long.Parse(fields[19], CultureInfo.InvariantCulture);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    private static Guid FindId()
+    {
+        try
+        {
+            string? processes = new FileInfo("/proc/self/ns/pid").LinkTarget, memory = new FileInfo("/proc/self/ns/ipc").LinkTarget;
+            string boot = File.ReadAllText("/proc/sys/kernel/random/boot_id");
+            // The last one counts where one file system is mounted over another.
+            string? shared = File.ReadLines("/proc/self/mountinfo").Select(static l => l.Split(' ')).LastOrDefault(static f => f.Length > 4 && f[4] == "/dev/shm")?[2];
+            if (processes is null || memory is null || shared is null)
+                return Guid.Empty;
+            return new Guid(SHA256.HashData(Encoding.UTF8.GetBytes($"{boot.Trim()} {processes} {memory} {shared}")).AsSpan(0, 16));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Guid.Empty;
+        }
+    }
+}

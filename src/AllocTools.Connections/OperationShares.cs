@@ -1,0 +1,178 @@
+using System.Collections.Concurrent;
+using AllocTools.Endpoints.Engine;
+using AllocTools.Interop;
+
+namespace AllocTools.Connections;
+
+/// <summary>Shares the operations that the endpoint may have outstanding among the peers, so that one that hangs leaves enough to the others.</summary>
+/// <remarks>
+/// <para>
+/// With n processes as peers each may have one part in n + 1 of them, at least one: a newcomer finds places whatever the others do.
+/// </para>
+/// <para>
+/// A connection that finds no place waits: for the end of an operation of the same peer where that peer's share is used up, else for that of any. Operations
+/// that the application itself has at the endpoint end without a word to this type, so a timer looks again, too. Connections are served on the thread pool, never in
+/// the call that ends an operation, and each at most once in a round.
+/// </para>
+/// </remarks>
+internal sealed class OperationShares : IDisposable
+{
+    /// <summary>How often connections try again that wait for places which others than connections may have.</summary>
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(5);
+
+    private readonly RmaEndpoint _endpoint;
+    private readonly int _places;
+    private readonly Dictionary<Guid, PeerShare> _peers = [];
+    private readonly WaitingConnections _waiting = new(static () => true);
+    private readonly ITimer _timer;
+    private int _limit;
+    private int _isTimed;
+
+    /// <param name="endpoint">The endpoint.</param>
+    /// <param name="time">The clock.</param>
+    public OperationShares(RmaEndpoint endpoint, TimeProvider time)
+    {
+        _endpoint = endpoint;
+        _places = _limit = endpoint.MaxOutstanding;
+        _timer = time.CreateTimer(static shares => ((OperationShares)shares!).LookAgain(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>A connection to a process begins.</summary>
+    public PeerShare Join(Guid process)
+    {
+        lock (_peers)
+        {
+            if (!_peers.TryGetValue(process, out PeerShare? share))
+                _peers[process] = share = new PeerShare(process, this);
+            share.Connections++;
+            SetLimit_NeedsLock();
+            return share;
+        }
+    }
+
+    /// <summary>A connection to a process has ended.</summary>
+    public void Leave(PeerShare share)
+    {
+        lock (_peers)
+        {
+            if (--share.Connections == 0)
+                _peers.Remove(share.Process);
+            SetLimit_NeedsLock();
+        }
+    }
+
+    /// <summary>Starts an operation.</summary>
+    /// <returns>False where there is no place for it now: the caller calls <see cref="RetryLater"/>.</returns>
+    public bool TryStart(PeerShare share, in RmaOperation operation, IOperationOwner owner)
+    {
+        if (Interlocked.Increment(ref share.Running) > Volatile.Read(ref _limit))
+        {
+            Interlocked.Decrement(ref share.Running);
+            return false;
+        }
+        bool isStarted = false;
+        try
+        {
+            return isStarted = _endpoint.TryStart(operation, owner);
+        }
+        finally
+        {
+            if (!isStarted)
+                Interlocked.Decrement(ref share.Running);
+        }
+    }
+
+    /// <summary>An operation could not be started, and is ended as if it had been.</summary>
+    public static void NoteRefused(PeerShare share) => Interlocked.Increment(ref share.Running);
+
+    /// <summary>An operation has ended: one that found no place may find it now.</summary>
+    public void OnEnded(PeerShare share)
+    {
+        Interlocked.Decrement(ref share.Running);
+        Fence.AfterInterlocked();
+        share.Waiting.ServeLater();
+        _waiting.ServeLater();
+    }
+
+    /// <summary>Has a connection try again that found no place.</summary>
+    public void RetryLater(RmaConnection connection, PeerShare share)
+    {
+        if (!HasRoom(share))
+        {
+            share.Waiting.Add(connection);
+            Fence.Full();
+            // What has ended meanwhile has not seen it.
+            if (HasRoom(share))
+                share.Waiting.ServeLater();
+            return;
+        }
+        _waiting.Add(connection);
+        if (Interlocked.Exchange(ref _isTimed, 1) == 0)
+            _timer.Change(Pause, Timeout.InfiniteTimeSpan);
+    }
+
+    public void Dispose() => _timer.Dispose();
+
+    private bool HasRoom(PeerShare share) => Volatile.Read(ref share.Running) < Volatile.Read(ref _limit);
+
+    private void SetLimit_NeedsLock() => Volatile.Write(ref _limit, Math.Max(1, _places / (_peers.Count + 1)));
+
+    private void LookAgain()
+    {
+        Interlocked.Exchange(ref _isTimed, 0);
+        _waiting.ServeLater();
+    }
+
+    /// <summary>The share of one process.</summary>
+    internal sealed class PeerShare
+    {
+        /// <summary>Operations that were started and have not ended.</summary>
+        public int Running;
+
+        public PeerShare(Guid process, OperationShares shares)
+        {
+            Process = process;
+            Waiting = new WaitingConnections(() => shares.HasRoom(this));
+        }
+
+        public Guid Process { get; }
+
+        /// <summary>How many connections it has.</summary>
+        public int Connections { get; set; }
+
+        public WaitingConnections Waiting { get; }
+    }
+
+    /// <summary>Connections that found no place, in the order in which they came.</summary>
+    /// <param name="hasRoom">Whether it is of use to serve another one.</param>
+    internal sealed class WaitingConnections(Func<bool> hasRoom) : IThreadPoolWorkItem
+    {
+        private readonly ConcurrentQueue<RmaConnection> _queue = new();
+        private readonly ConcurrentDictionary<RmaConnection, bool> _queued = new();
+        private int _isScheduled;
+
+        public void Add(RmaConnection connection)
+        {
+            if (_queued.TryAdd(connection, true))
+                _queue.Enqueue(connection);
+        }
+
+        /// <summary>Serves them on the thread pool, where there are any.</summary>
+        public void ServeLater()
+        {
+            if (!_queue.IsEmpty && Interlocked.Exchange(ref _isScheduled, 1) == 0)
+                ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
+
+        void IThreadPoolWorkItem.Execute()
+        {
+            // From here on another round may be scheduled, which sees what this one does not.
+            Interlocked.Exchange(ref _isScheduled, 0);
+            for (int left = _queue.Count; left > 0 && hasRoom() && _queue.TryDequeue(out RmaConnection? connection); left--)
+            {
+                _queued.TryRemove(connection, out _);
+                connection.Retry();
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+using AllocTools.Connections.Control;
+using AllocTools.Connections.Rings;
+using AllocTools.Endpoints.Engine;
+using Microsoft.AspNetCore.Connections;
+
+namespace AllocTools.Connections;
+
+/// <content>What its rings need of it, and what its peer's writes bring.</content>
+public sealed partial class RmaConnection : IRingOwner
+{
+    private RemoteRegion? _region;
+    private long _credit;
+    private uint _notifications;
+    private uint _seenNotifications;
+
+    /// <summary>A peer's write has come. The thread that makes progress calls this.</summary>
+    internal void OnNotification(Notice notice)
+    {
+        Volatile.Write(ref _notifications, _notifications + 1);
+        long credit;
+        string? mistake = null;
+        switch (notice.Kind)
+        {
+            case NoticeKind.Data or NoticeKind.DataAtStart:
+                mistake = _reader.OnRun(notice.Sequence, notice.Kind == NoticeKind.DataAtStart, out credit, out bool wantsMore);
+                if (wantsMore)
+                    _rings.GrowLater();
+                break;
+            case NoticeKind.Credit:
+                credit = _reader.Credit;
+                break;
+            default:
+                mistake = $"a notification has the unknown kind {notice.Kind}";
+                credit = 0;
+                break;
+        }
+        if (mistake is null && credit != 0)
+            mistake = OnCredit(credit);
+        if (mistake is not null)
+            OnViolation(mistake);
+    }
+
+    /// <summary>Says that this side is alive, and sees whether the peer is. Called by a timer.</summary>
+    internal void Watch()
+    {
+        if (_region is null)
+            return;
+        _control.PostIfIdle(ControlConnection.HeartbeatFrame);
+        _writer.Trim();
+        _rings.ShrinkIfIdle();
+        // What it writes says that it is alive, too.
+        uint notifications = Volatile.Read(ref _notifications);
+        if (notifications != _seenNotifications)
+            _control.NoteAlive();
+        _seenNotifications = notifications;
+        if (_end.IsPeerLongDone && !_reader.IsEnded && !_reader.IsCompleted)
+            End(new ConnectionResetException("The peer has ended without the end of its stream."), "the peer has ended without the end of its stream", "peer_ended", tellsPeer: true);
+        TimeSpan silence = _control.Silence;
+        if (silence < _owner.Options.PeerTimeout || !_end.TryNoteSilent())
+            return;
+        ConnectionsLog.PeerSilent(_owner.Logger, ConnectionId, silence.TotalSeconds);
+        End(new ConnectionResetException($"Nothing was heard of the peer for {silence.TotalSeconds:0.#} s (PeerTimeout)."), "the peer is silent", "peer_silent", tellsPeer: true);
+    }
+
+    /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
+    internal void Retry()
+    {
+        _reader.Retry();
+        _writer.Retry();
+    }
+
+    private string? OnCredit(long credit)
+    {
+        if (!_writer.OnCredit(credit))
+            return "it gives credit for more than was sent";
+        // Disposal waits as long as this changes.
+        if (credit > _credit)
+            Volatile.Write(ref _credit, credit);
+        return null;
+    }
+
+    bool IRingOwner.TryStart(in RmaOperation operation, IOperationOwner owner)
+    {
+        try
+        {
+            return _owner.Shares.TryStart(_share, operation, owner);
+        }
+        catch (Exception e) when (e is RmaException or ObjectDisposedException or InvalidOperationException or ArgumentException)
+        {
+            // As if it had been started.
+            OperationShares.NoteRefused(_share);
+            owner.OnEnded(operation.Context, e);
+            return true;
+        }
+    }
+
+    void IRingOwner.RetryLater() => _owner.Shares.RetryLater(this, _share);
+
+    void IRingOwner.Schedule(IThreadPoolWorkItem item) => _owner.Schedule(item);
+
+    void IRingOwner.OnWriteFailed(Exception error) =>
+        End(new ConnectionResetException($"The connection has failed: {error.Message}", error), error.Message, ConnectionTotals.TypeOf(error), tellsPeer: true);
+
+    void IRingOwner.OnWriteAbandoned() => _end.NoteLateWrite();
+
+    void IRingOwner.OnOperationEnded()
+    {
+        _owner.Shares.OnEnded(_share);
+        _end.Check();
+    }
+
+    void IRingOwner.OnStreamEnded()
+    {
+        _end.ReportClosed();
+        _end.Check();
+    }
+
+    void IRingOwner.OnWriterCompleted() => _end.Check();
+
+    void IRingOwner.OnReaderCompleted()
+    {
+        // Not of a set-up that has failed.
+        if (_region is not null && !_reader.IsEnded)
+            _control.Post(ControlConnection.StopFrame);
+        _end.Check();
+    }
+
+    void IRingOwner.Retire(RingBlock ring) => _rings.RetireLater(ring);
+}

@@ -1,0 +1,301 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Net;
+using System.Security.Cryptography;
+using AllocTools.Connections.Control;
+using AllocTools.Connections.Rings;
+using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints.Engine;
+using AllocTools.Testing;
+using Microsoft.AspNetCore.Connections;
+
+namespace AllocTools.Connections.Tests;
+
+/// <summary>How connections end: what their users see, and when their memory goes back.</summary>
+public sealed class EndTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task AStreamMayBeDisposedWhileItIsReadAndWritten(string fabric)
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
+        var random = new Random(5);
+        for (int round = 0; round < 40; round++)
+        {
+            (RmaConnection left, RmaConnection right) = await pair.ConnectAsync();
+            byte mark = (byte)(round + 1);
+            using Stream stream = left.AsStream();
+            using Stream other = right.AsStream();
+            Task[] calls = [WriteAsync(stream, mark), ReadAsync(stream, mark), WriteAsync(other, mark), ReadAsync(other, mark)];
+            for (int turns = random.Next(0, 20_000); turns > 0; turns--)
+                Thread.SpinWait(10);
+            stream.Dispose();
+            // What the pool hands out from here on is another one's.
+            if (pair.LeftSide.Pool.TryRent(16 << 10, out RmaBuffer next))
+            {
+                next.Span.Fill(0xEE);
+                next.Dispose();
+            }
+            await stream.DisposeAsync();
+            other.Dispose();
+            await Task.WhenAll(calls).WaitAsync(TestTime.Seconds(30), Token);
+            await left.DisposeAsync();
+            await right.DisposeAsync();
+        }
+        await pair.EndCleanlyAsync();
+    }
+
+    [Fact]
+    public async Task TheMemoryOfARunningReadIsGivenBackWhenItHasEnded()
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host);
+        var slow = new SlowPipe(pair.Left);
+        pair.Left.Transport = slow;
+        Stream stream = pair.Left.AsStream();
+        await pair.Right.Output.WriteAsync(new byte[100], Token);
+        Task<int> reading = stream.ReadAsync(new byte[100], Token).AsTask();
+        await slow.HasRead.Task.WaitAsync(TestTime.Seconds(20), Token);
+        stream.Dispose();
+        Assert.False(pair.Left.Reader.IsCompleted);
+        slow.GoesOn.SetResult();
+        await Assert.ThrowsAsync<IOException>(() => reading);
+        await stream.DisposeAsync();
+        Assert.True(pair.Left.Reader.IsCompleted);
+        await pair.EndCleanlyAsync();
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task OfAnAbortedConnectionAStreamThrowsIOException(string fabric)
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
+        await using Stream stream = pair.Left.AsStream();
+        Task<int> reading = stream.ReadAsync(new byte[1], Token).AsTask();
+        pair.Left.Abort(new ConnectionAbortedException("enough"));
+        Assert.Equal("enough", (await Assert.ThrowsAsync<IOException>(() => reading)).Message);
+        await Assert.ThrowsAsync<IOException>(() => stream.ReadAsync(new byte[1], Token).AsTask());
+        Assert.Throws<IOException>(() => stream.Read(new byte[1], 0, 1));
+        await stream.DisposeAsync();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => stream.ReadAsync(new byte[1], Token).AsTask());
+        await pair.EndCleanlyAsync();
+    }
+
+    [Fact]
+    public async Task AStreamCanBeReadAndWrittenWithoutAwaiting()
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host);
+        await using Stream left = pair.Left.AsStream(), right = pair.Right.AsStream();
+        Task<int> reading = Task.Run(() => left.Read(new byte[10], 0, 10), Token);
+        while (pair.Left.Reader.Position == 0 && !reading.IsCompleted)
+        {
+            right.Write([1, 2, 3], 0, 3);
+            right.Flush();
+            await Task.Yield();
+        }
+        Assert.InRange(await reading, 3, 10);
+    }
+
+    [Fact]
+    public async Task ACallbackOfConnectionClosedThatThrowsIsLogged()
+    {
+        var log = new LogRecorder();
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, logging: log.Factory);
+        await using CancellationTokenRegistration callback = pair.Left.ConnectionClosed.Register(static () => throw new InvalidOperationException("the test's"));
+        pair.Right.Abort();
+        Assert.Contains("ConnectionClosed has thrown", await log.SingleAsync(88), StringComparison.Ordinal);
+        await pair.EndCleanlyAsync();
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task ConnectionClosedIsCancelledOnceDisposeHasReturned(string fabric)
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
+        // The peer reads and writes no more, without an end of its stream.
+        Task disposing = pair.Left.DisposeAsync().AsTask();
+        await disposing;
+        Assert.True(pair.Left.ConnectionClosed.IsCancellationRequested);
+        await pair.EndCleanlyAsync();
+    }
+
+    [Fact]
+    public async Task AReaderThatIsSlowGetsAllThoughItsPeerHasDisposedLongAgo()
+    {
+        TimeSpan limit = TestTime.Seconds(0.5);
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, o => (o.InitialRingBytes, o.MaxRingBytes, o.CloseTimeout) = (1024, 1024, limit));
+        byte[] sent = RandomNumberGenerator.GetBytes(6_000);
+        await pair.Left.Output.WriteAsync(sent, Token);
+        Task disposing = pair.Left.DisposeAsync().AsTask();
+        var received = new MemoryStream();
+        long start = TimeProvider.System.GetTimestamp();
+        while (received.Length < sent.Length)
+        {
+            received.Write(await pair.Right.Input.ReadSomeAsync());
+            await Task.Delay(limit / 3, Token);
+        }
+        // Longer than the limit in all, and never so long for the next piece.
+        Assert.True(TimeProvider.System.GetElapsedTime(start) > limit);
+        Assert.Equal(sent, received.ToArray());
+        await disposing;
+        Assert.Null(pair.Left.Error);
+        await pair.EndCleanlyAsync();
+    }
+
+    [Fact]
+    public async Task APeerThatIsDoneWithoutTheEndOfItsStreamIsAnError()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host, static o => o.HeartbeatInterval = TimeSpan.FromMilliseconds(20));
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
+        await peer.SetUpAsync();
+        await using ConnectionContext connection = (await accepting)!;
+        Task<byte[]> reading = connection.Transport.Input.ReadToEndAsync();
+        await peer.SendAsync(ControlConnection.DoneFrame);
+        peer.Socket.Shutdown(System.Net.Sockets.SocketShutdown.Send);
+        var error = await Assert.ThrowsAsync<ConnectionResetException>(() => reading.WaitAsync(TestTime.Seconds(20), Token));
+        Assert.Contains("without the end of its stream", error.Message, StringComparison.Ordinal);
+        Assert.True(connection.ConnectionClosed.IsCancellationRequested);
+        await connection.DisposeAsync();
+        await side.BecomesCleanAsync();
+    }
+
+    [Fact]
+    public async Task AfterAWriteThatWasGivenUpThePeerIsNotToldThatNothingComesAnyMore()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
+        await peer.SetUpAsync();
+        var connection = (RmaConnection)(await accepting)!;
+        // As the engine says it of a write whose time is over while the fabric has it.
+        ((IOperationOwner)connection.Reader).OnAbandoned(0, new RmaTimeoutException("the test's", RmaOperationKind.Write, 110, "ETIMEDOUT"));
+        await connection.DisposeAsync();
+        List<ControlKind> said = [];
+        while (await peer.TryReceiveAsync() is { } frame)
+            said.Add(frame.Kind);
+        Assert.Contains(ControlKind.Abort, said);
+        Assert.DoesNotContain(ControlKind.Done, said);
+        peer.Socket.Dispose();
+        await side.BecomesCleanAsync();
+    }
+
+    [Fact]
+    public async Task AListenerWhoseUnbindWasCancelledAcceptsNoMore()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        Task<ConnectionContext?> accepting = listener.AcceptAsync(Token).AsTask();
+        try
+        {
+            await listener.UnbindAsync(new CancellationToken(canceled: true));
+        }
+        catch (OperationCanceledException)
+        {
+            // It had not stopped yet.
+        }
+        Assert.Null(await accepting.WaitAsync(TestTime.Seconds(20), Token));
+    }
+
+    [Fact]
+    public async Task AConnectingSideIsToldWhyItsBlockIsRefused()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        await peer.SendAsync(peer.Hello);
+        Assert.Equal(ControlKind.Welcome, (await peer.ReceiveAsync()).Kind);
+        await peer.SendAsync(SetUpMessages.Block(5, new RemoteMemory(0, 100, 1, RmaAccess.RemoteWrite)));
+        (ControlKind kind, byte[] payload) = await peer.ReceiveAsync();
+        Assert.Equal(ControlKind.Refused, kind);
+        Assert.Contains("describes 100 bytes", SetUpMessages.ReadRefusal(payload), StringComparison.Ordinal);
+        // And nothing else, such as Done of what never began.
+        Assert.Null(await peer.TryReceiveAsync());
+        await side.BecomesCleanAsync();
+    }
+
+    [Fact]
+    public async Task WhatAPeerWritesSaysThatItIsAlive()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host, o => (o.HeartbeatInterval, o.PeerTimeout) = (TestTime.Seconds(0.05), TestTime.Seconds(1)));
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
+        await peer.SendAsync(peer.HelloWith(RawPeer.Terms with { HeartbeatInterval = TimeSpan.FromMilliseconds(50) }));
+        await peer.FinishSetUpAsync();
+        await using var connection = (RmaConnection)(await accepting)!;
+        // No heartbeat comes, but data does.
+        long start = TimeProvider.System.GetTimestamp();
+        for (int i = 0; TimeProvider.System.GetElapsedTime(start) < TestTime.Seconds(2); i++)
+        {
+            await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 16, 0), sequence: i & Notice.SequenceMask, at: i * 16 % 4096);
+            await Task.Delay(TestTime.Seconds(0.1), Token);
+        }
+        Assert.Null(connection.Error);
+        await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Input.ReadToEndAsync().WaitAsync(TestTime.Seconds(20), Token));
+        peer.Socket.Dispose();
+    }
+
+    private static async Task WriteAsync(Stream stream, byte mark)
+    {
+        byte[] bytes = new byte[30_000];
+        bytes.AsSpan().Fill(mark);
+        try
+        {
+            while (true)
+                await stream.WriteAsync(bytes).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            // As it should end.
+        }
+    }
+
+    private static async Task ReadAsync(Stream stream, byte mark)
+    {
+        byte[] bytes = new byte[7_000];
+        try
+        {
+            while (await stream.ReadAsync(bytes).ConfigureAwait(false) is > 0 and int read)
+                Assert.Equal(-1, bytes.AsSpan(0, read).IndexOfAnyExcept(mark));
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            // As it should end.
+        }
+    }
+
+    /// <summary>A pipe whose read has its bytes, and takes its time with them.</summary>
+    private sealed class SlowPipe(IDuplexPipe pipe) : PipeReader, IDuplexPipe
+    {
+        public TaskCompletionSource HasRead { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public TaskCompletionSource GoesOn { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        private readonly PipeReader _input = ((RmaConnection)pipe).Input;
+
+        public PipeReader Input => this;
+
+        public PipeWriter Output => ((RmaConnection)pipe).Output;
+
+        public override async ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
+        {
+            ReadResult result = await _input.ReadAsync(cancellationToken);
+            HasRead.TrySetResult();
+            await GoesOn.Task;
+            return result;
+        }
+
+        public override bool TryRead(out ReadResult result) => _input.TryRead(out result);
+
+        public override void AdvanceTo(SequencePosition consumed) => _input.AdvanceTo(consumed);
+
+        public override void AdvanceTo(SequencePosition consumed, SequencePosition examined) => _input.AdvanceTo(consumed, examined);
+
+        public override void CancelPendingRead() => _input.CancelPendingRead();
+
+        public override void Complete(Exception? exception = null) => _input.Complete(exception);
+    }
+}
