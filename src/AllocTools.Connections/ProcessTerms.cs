@@ -14,6 +14,17 @@ internal sealed record ProcessTerms(
     /// <summary>The longest time that a peer may have memory kept for its late writes.</summary>
     private static readonly TimeSpan LongestHold = TimeSpan.FromMinutes(10);
 
+    /// <summary>What holds whichever of two carries a connection: the longer times, and what both promise.</summary>
+    public ProcessTerms Or(ProcessTerms other) => this with
+    {
+        HeartbeatInterval = Longer(HeartbeatInterval, other.HeartbeatInterval),
+        PeerTimeout = Longer(PeerTimeout, other.PeerTimeout),
+        OperationTimeout = Longer(OperationTimeout, other.OperationTimeout),
+        DeliveryComplete = DeliveryComplete && other.DeliveryComplete,
+    };
+
+    private static TimeSpan Longer(TimeSpan one, TimeSpan other) => one < TimeSpan.Zero || other < TimeSpan.Zero ? Timeout.InfiniteTimeSpan : one > other ? one : other;
+
     /// <summary>How long after the end of the control connection a write of the process may still come, where it lives on and nothing stops it.</summary>
     public TimeSpan LatestWrite
     {

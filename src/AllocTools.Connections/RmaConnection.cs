@@ -43,7 +43,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _terms = terms;
         Peer = peer;
         Number = number;
-        _reader = new RingReader(this, block);
+        _reader = new RingReader(this, block, owner.Options.CopyInput);
         _writer = new RingWriter(this, _reader, block, owner.Pool, RmaConnections.StagingBytes, owner.Options.PauseWriterBytes);
         _rings = new RingOffers(owner, control, _reader, block);
         _end = new ConnectionEnd(this, owner, control, _rings, terms, _closed);

@@ -19,6 +19,7 @@ public sealed class RmaConnectionListener : IConnectionListener
     private readonly CancellationTokenSource _stopping = new();
     private readonly Task _accepting;
     private int _unbound;
+    private bool _isInTrouble;
 
     internal RmaConnectionListener(RmaConnections owner, IPEndPoint endPoint)
     {
@@ -49,6 +50,9 @@ public sealed class RmaConnectionListener : IConnectionListener
 
     /// <summary>Where it listens, with the port that the system has picked.</summary>
     public EndPoint EndPoint { get; }
+
+    /// <summary>The system has refused to accept the last time.</summary>
+    internal bool IsInTrouble => Volatile.Read(ref _isInTrouble);
 
     private int Port => ((IPEndPoint)EndPoint).Port;
 
@@ -115,11 +119,13 @@ public sealed class RmaConnectionListener : IConnectionListener
         try
         {
             Socket socket = await _socket.AcceptAsync(_stopping.Token).ConfigureAwait(false);
+            Volatile.Write(ref _isInTrouble, false);
             _ = SetUpAsync(socket);
         }
         catch (SocketException e) when (!_stopping.IsCancellationRequested)
         {
             // No more descriptors, or the peer was gone at once.
+            Volatile.Write(ref _isInTrouble, true);
             ConnectionsLog.AcceptFailed(_owner.Logger, Port, e);
             _places.Release();
             await Task.Delay(Pause, _stopping.Token).ConfigureAwait(false);

@@ -70,6 +70,17 @@ public sealed class RmaConnectionOptions
     public int Backlog { get; set; } = 512;
 
     /// <summary>
+    /// The name of another pool, such as one over shm, whose connections carry those between processes of one host, where both sides have them. Add them, too: AddRmaConnections with that
+    /// name. Read where there is a container. Default: none.
+    /// </summary>
+    public string? LocalPool { get; set; }
+
+    /// <summary>
+    /// Reads hand out a copy of what has come, and not the ring itself, in which a hostile peer can change it while it is looked at. Costs a copy for each byte. Default: false.
+    /// </summary>
+    public bool CopyInput { get; set; }
+
+    /// <summary>
     /// TLS of the control connection where this side listens. It protects the set-up and authenticates the peer; what goes through the rings
     /// is not encrypted by it (use HTTPS above). Set in code. Default: none, no TLS.
     /// </summary>

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Net;
-using System.Security.Cryptography;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using AllocTools.Diagnostics;
@@ -22,18 +21,14 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>Bytes of a piece of staging memory: the size class that bulk needs, and what a processor's cache holds easily.</summary>
     internal const int StagingBytes = 64 << 10;
 
-    /// <summary>How many other connections come before a number is used again.</summary>
-    private const int MostRecent = 4096;
-
     private readonly RmaEndpoint _endpoint;
     private readonly TimeProvider _time;
     private readonly bool _runsInline;
     private readonly ConcurrentDictionary<int, RmaConnection> _connections = new();
     private readonly ConcurrentDictionary<RmaConnectionListener, bool> _listeners = new();
     private readonly ITimer _timer;
-    private readonly Lock _numbers = new();
-    private readonly HashSet<int> _recent = [];
-    private readonly Queue<int> _recentInOrder = new();
+    private readonly Lock _gate = new();
+    private readonly ConnectionNumbers _numbers = new();
     private readonly CancellationTokenSource _closing = new();
     private readonly CancellationTokenSource _endpointClosed = new();
     private int _hasIntruder;
@@ -44,15 +39,19 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <param name="options">The options; null for the defaults. Read here.</param>
     /// <param name="loggerFactory">Takes the log; null for none.</param>
     /// <param name="time">The clock; null for the system's.</param>
+    /// <param name="local">
+    /// Connections over another pool, such as one over shm, that carry what is set up here between processes of one host, where both sides have them; null for none. They must outlive this object.
+    /// </param>
     /// <exception cref="OptionsValidationException">The options are invalid.</exception>
     /// <exception cref="NotSupportedException">The provider has no writes with notifications of 4 bytes, or no endpoint that moves by itself.</exception>
     /// <exception cref="RmaProviderException">The endpoint can't be opened.</exception>
-    public RmaConnections(IRmaMemoryPool pool, RmaConnectionOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? time = null)
+    public RmaConnections(IRmaMemoryPool pool, RmaConnectionOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? time = null, RmaConnections? local = null)
     {
         ArgumentNullException.ThrowIfNull(pool);
         Options = options?.Copy() ?? new RmaConnectionOptions();
         Options.ThrowIfInvalid();
         Pool = pool;
+        Local = local;
         Logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger(ConnectionsLog.Category);
         _time = time ?? TimeProvider.System;
         Regions.RmaProviderTraits traits = pool.Context.Traits;
@@ -67,6 +66,9 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         _endpoint = endpoint;
         Shares = new OperationShares(endpoint, _time);
         Terms = new ProcessTerms(Guid.NewGuid(), LocalHost.Id, Environment.ProcessId, Options.HeartbeatInterval, Options.PeerTimeout, endpoint.OperationTimeout, traits.DeliveryComplete);
+        // Which of both carries a connection is known once the listener has answered: what holds for either.
+        if (local is not null)
+            Terms = Terms.Or(local.Terms);
         _runsInline = Options.Continuations == RmaContinuations.Inline;
         if (_runsInline)
             _endpoint.RunInline();
@@ -94,6 +96,24 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
 
     internal IRmaMemoryPool Pool { get; }
 
+    /// <summary>What carries connections between processes of this host; null for nothing else.</summary>
+    internal RmaConnections? Local { get; }
+
+    /// <summary>What peers may pick from, with the endpoint's address of each.</summary>
+    internal IReadOnlyList<(string Name, ReadOnlyMemory<byte> Address)> Transports =>
+        Local is { } local && LocalHost.Id != Guid.Empty ? [(Provider, Address), (local.Provider, local.Address)] : [(Provider, Address)];
+
+    /// <summary>The connections over a transport that this side has offered; null where it has not.</summary>
+    internal RmaConnections? Find(string transport) => transport == Provider ? this : transport == Local?.Provider && LocalHost.Id != Guid.Empty ? Local : null;
+
+    /// <summary>The connections over which a peer is served: local ones, where both sides have them and are on one host.</summary>
+    internal RmaConnections? Pick(ProcessTerms peer, Func<string, bool> isOffered)
+    {
+        if (Local is { } local && peer.Host != Guid.Empty && peer.Host == LocalHost.Id && isOffered(local.Provider))
+            return local;
+        return isOffered(Provider) ? this : null;
+    }
+
     /// <summary>What the connections have done.</summary>
     internal ConnectionTotals Totals { get; } = new();
 
@@ -102,6 +122,9 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// are the connections' own, and so is its end: don't dispose it.
     /// </summary>
     public IRmaEndpoint Endpoint => _endpoint;
+
+    /// <summary>Listeners that the system lets accept nothing for now.</summary>
+    internal int ListenersInTrouble => _listeners.Keys.Count(static l => l.IsInTrouble);
 
     internal RmaConnectionOptions Options { get; }
 
@@ -147,7 +170,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// </summary>
     public async ValueTask DisposeAsync()
     {
-        lock (_numbers)
+        lock (_gate)
         {
             if (_disposed != 0)
                 return;
@@ -200,15 +223,10 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         var block = new RingBlock(Pool, (int)Options.InitialRingBytes, isFirst: true);
         try
         {
-            lock (_numbers)
+            lock (_gate)
             {
                 ObjectDisposedException.ThrowIf(_disposed != 0, this);
-                // A number can't be guessed: on some transports it is all that a peer needs to disturb another one's connection.
-                int number;
-                do
-                    number = RandomNumberGenerator.GetInt32(Notice.MostConnections + 1);
-                while (_connections.ContainsKey(number) || _recent.Contains(number));
-                NoteUse_NeedsLock(number);
+                int number = _numbers.Next(_connections.ContainsKey);
                 var connection = new RmaConnection(this, control, block, number, peer, terms);
                 _connections[number] = connection;
                 Totals.Add(connection);
@@ -220,15 +238,6 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
             block.Dispose();
             throw;
         }
-    }
-
-    /// <summary>Numbers are not used again soon: a notification of an earlier connection may come late.</summary>
-    private void NoteUse_NeedsLock(int number)
-    {
-        _recent.Add(number);
-        _recentInOrder.Enqueue(number);
-        if (_recentInOrder.Count > MostRecent)
-            _recent.Remove(_recentInOrder.Dequeue());
     }
 
     internal RmaPeer InsertPeer(ReadOnlySpan<byte> address) => _endpoint.InsertPeer(address);

@@ -71,6 +71,7 @@ public static class RmaConnectionsServiceCollectionExtensions
         IConfigurationSection? section = pool.Section?.GetSection(ConnectionOptionKeys.SectionName);
         string origin = section is null ? $"Connections of pool '{poolName}': " : section.Path + ConfigurationPath.KeyDelimiter;
         services.AddSingleton<IValidateOptions<RmaConnectionOptions>>(new NamedOptionsValidator<RmaConnectionOptions>(poolName, origin, new RmaConnectionOptionsValidator()));
+        services.AddSingleton<IValidateOptions<RmaConnectionOptions>>(new NamedOptionsValidator<RmaConnectionOptions>(poolName, origin, new LocalPoolRule(services, poolName)));
         if (section is null)
             return;
         var bound = new SectionOptions<RmaConnectionOptions>(poolName, section, ConnectionOptionKeys.All, [], PoolOptions.AllowsUnknownKeys(pool.Section!));
@@ -86,11 +87,13 @@ public static class RmaConnectionsServiceCollectionExtensions
         services.AddKeyedSingleton(poolName, (sp, _) =>
         {
             IRmaMemoryPool memory = pool.Key.Resolve<IRmaMemoryPool>(sp);
+            RmaConnectionOptions options = sp.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(poolName);
             var connections = new RmaConnections(
                 memory,
-                sp.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(poolName),
+                options,
                 sp.GetRequiredService<ILoggerFactory>(),
-                sp.GetService<TimeProvider>());
+                sp.GetService<TimeProvider>(),
+                options.LocalPool is { Length: > 0 } local ? sp.GetRequiredKeyedService<RmaConnections>(local) : null);
             sp.GetRequiredService<RmaMetrics>().Add(connections.Endpoint, memory.Name);
             sp.GetRequiredService<RmaConnectionMetrics>().Add(connections);
             state.IsOpen = true;

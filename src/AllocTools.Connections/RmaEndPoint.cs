@@ -19,9 +19,20 @@ public sealed class RmaEndPoint : IPEndPoint
     /// <summary>An end point at the address and port of another one.</summary>
     /// <param name="endPoint">The other one.</param>
     public RmaEndPoint(IPEndPoint endPoint)
-        : base((endPoint ?? throw new ArgumentNullException(nameof(endPoint))).Address, endPoint.Port)
+        : base((endPoint ?? throw new ArgumentNullException(nameof(endPoint))).Address, endPoint.Port) => PoolName = (endPoint as RmaEndPoint)?.PoolName;
+
+    /// <summary>An end point at the address and port of another one, over a named pool's connections.</summary>
+    /// <param name="endPoint">The other one.</param>
+    /// <param name="poolName">The pool's name.</param>
+    public RmaEndPoint(IPEndPoint endPoint, string poolName)
+        : this(endPoint)
     {
+        ArgumentException.ThrowIfNullOrEmpty(poolName);
+        PoolName = poolName;
     }
+
+    /// <summary>The pool over whose connections Kestrel listens there; null for the unnamed one.</summary>
+    public string? PoolName { get; }
 
     /// <summary>As of an <see cref="IPEndPoint"/>, of this type.</summary>
     /// <param name="socketAddress">The address.</param>

@@ -102,22 +102,21 @@ internal static class SetUp
 
     private static async Task<RmaConnection> ConnectAsync(RmaConnections owner, ControlConnection control, Socket socket, CancellationToken cancellationToken)
     {
-        await control.SendAsync(SetUpMessages.Hello(owner.Terms, [(owner.Provider, owner.Address)]), cancellationToken).ConfigureAwait(false);
+        await control.SendAsync(SetUpMessages.Hello(owner.Terms, owner.Transports), cancellationToken).ConfigureAwait(false);
         (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
         if (kind == ControlKind.Refused)
             throw new RmaConnectionException($"The listener has refused the connection: {SetUpMessages.ReadRefusal(payload.Span)}");
         Expect(ControlKind.Welcome, kind);
         (ProcessTerms terms, string transport, byte[] address, int number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload.Span);
-        if (transport != owner.Provider)
-            throw new RmaConnectionException("The listener has picked a transport that was not offered.");
+        RmaConnections used = owner.Find(transport) ?? throw new RmaConnectionException("The listener has picked a transport that was not offered.");
         Check(owner, terms);
-        RmaPeer peer = owner.InsertPeer(address);
-        RmaConnection connection = Add(owner, control, peer, terms);
+        RmaPeer peer = used.InsertPeer(address);
+        RmaConnection connection = Add(used, control, peer, terms);
         bool peerKnows = false;
         try
         {
             Complete(connection, socket);
-            RemoteRegion region = owner.Import(peer, block);
+            RemoteRegion region = used.Import(peer, block);
             peerKnows = true;
             await control.SendAsync(SetUpMessages.Block(connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
             connection.Start(region, number);
@@ -135,21 +134,21 @@ internal static class SetUp
         (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
         Expect(ControlKind.Hello, kind);
         (ProcessTerms terms, List<(string Name, byte[] Address)> transports) = SetUpMessages.ReadHello(payload.Span);
-        byte[] address = transports.Find(t => t.Name == owner.Provider).Address
+        RmaConnections used = owner.Pick(terms, name => transports.Exists(t => t.Name == name))
             ?? throw new RmaConnectionException($"This side works over provider '{owner.Provider}', the connecting one does not. Both need the same provider.");
         Check(owner, terms);
-        RmaPeer peer = owner.InsertPeer(address);
-        RmaConnection connection = Add(owner, control, peer, terms);
+        RmaPeer peer = used.InsertPeer(transports.Find(t => t.Name == used.Provider).Address);
+        RmaConnection connection = Add(used, control, peer, terms);
         bool peerKnows = false;
         try
         {
             Complete(connection, socket);
             peerKnows = true;
-            await control.SendAsync(SetUpMessages.Welcome(owner.Terms, owner.Provider, owner.Address.Span, connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
+            await control.SendAsync(SetUpMessages.Welcome(used.Terms with { Process = owner.Process }, used.Provider, used.Address.Span, connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
             (kind, payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
             Expect(ControlKind.Block, kind);
             (int number, RemoteMemory block) = SetUpMessages.ReadBlock(payload.Span);
-            connection.Start(owner.Import(peer, block), number);
+            connection.Start(used.Import(peer, block), number);
             return connection;
         }
         catch (Exception e)

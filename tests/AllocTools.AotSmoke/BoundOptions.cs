@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Connections;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Mpi;
@@ -19,6 +20,7 @@ internal static class BoundOptions
         CheckScratch(OptionsOf<RmaMemoryPoolOptions>(services, PoolNames.Scratch), OptionsOf<HostProviderOptions>(services, PoolNames.Scratch));
         CheckUcx(OptionsOf<UcxOptions>(services, PoolNames.Ucx));
         CheckMpi(OptionsOf<MpiOptions>(services, PoolNames.Mpi));
+        CheckConnections(OptionsOf<RmaConnectionOptions>(services, PoolNames.Scratch));
         CheckThird(OptionsOf<ThirdPartyOptions>(services, PoolNames.Third));
     }
 
@@ -131,6 +133,22 @@ internal static class BoundOptions
         Expect.Equal(78, mpi.Endpoint.MaxNotifications);
         Expect.Equal(TimeSpan.FromMicroseconds(9), mpi.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(50), mpi.Endpoint.LongestPause);
+    }
+
+    private static void CheckConnections(RmaConnectionOptions connections)
+    {
+        Expect.Equal(2048, connections.InitialRingBytes);
+        Expect.Equal(8192, connections.MaxRingBytes);
+        Expect.Equal(TimeSpan.FromSeconds(9), connections.IdleShrinkAfter);
+        Expect.Equal(16384, connections.PauseWriterBytes);
+        Expect.Equal(RmaContinuations.Inline, connections.Continuations);
+        Expect.Equal(TimeSpan.FromSeconds(8), connections.SetUpTimeout);
+        Expect.Equal(TimeSpan.FromSeconds(1), connections.HeartbeatInterval);
+        Expect.Equal(TimeSpan.FromSeconds(6), connections.PeerTimeout);
+        Expect.Equal(TimeSpan.FromSeconds(4), connections.CloseTimeout);
+        Expect.Equal(7, connections.Backlog);
+        Expect.Equal(PoolNames.Ucx, connections.LocalPool);
+        Expect.Equal(true, connections.CopyInput);
     }
 
     private static void CheckThird(ThirdPartyOptions options)

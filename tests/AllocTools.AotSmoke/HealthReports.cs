@@ -3,13 +3,13 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>The health checks of the pools, which are all well.</summary>
+/// <summary>The health checks of the pools and the connections, which are all well.</summary>
 internal static class HealthReports
 {
     public static async Task CheckAsync(IServiceProvider services)
     {
         HealthReport report = await services.GetRequiredService<HealthCheckService>().CheckHealthAsync();
-        string[] pools = ["rma_pool_default", "rma_pool_Peer", "rma_pool_Scratch", "rma_pool_Ucx", "rma_pool_Mpi", "rma_pool_Third"];
+        string[] pools = ["rma_pool_default", "rma_pool_Peer", "rma_pool_Scratch", "rma_pool_Ucx", "rma_pool_Mpi", "rma_pool_Third", "rma_connections_Scratch"];
         Expect.Equal(pools.Length, report.Entries.Count);
         foreach (string pool in pools)
         {

@@ -16,8 +16,11 @@ try
     await Transfers.CheckAsync(application.Services);
     Step.Done("Bytes went by RMA from pool to pool, and are the same there.");
 
+    await Conversation.CheckAsync(application.Services);
+    Step.Done("A connection over UCX, set up by connections over page-locked memory, carried bytes both ways.");
+
     await HealthReports.CheckAsync(application.Services);
-    Step.Done("The health checks report six healthy pools.");
+    Step.Done("The health checks report six healthy pools, and healthy connections.");
 
     ExportedMetrics.Check(application.Services, application.Exported);
     Step.Done("OpenTelemetry exported what the pools' books say.");

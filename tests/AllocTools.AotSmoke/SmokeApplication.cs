@@ -8,7 +8,7 @@ using OpenTelemetry.Metrics;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>The application: an unnamed pool, five named ones, their health checks and their metrics.</summary>
+/// <summary>The application: an unnamed pool, five named ones, connections over two of them, their health checks and their metrics.</summary>
 internal sealed class SmokeApplication : IDisposable
 {
     private readonly List<Metric> _exported = [];
@@ -23,8 +23,10 @@ internal sealed class SmokeApplication : IDisposable
         builder.Services.AddRmaMemoryPool<UcxProvider>(PoolNames.Ucx, builder.Configuration.GetSection(PoolNames.Ucx));
         builder.Services.AddRmaMemoryPool<MpiProvider>(PoolNames.Mpi, builder.Configuration.GetSection(PoolNames.Mpi));
         builder.Services.AddRmaMemoryPool<ThirdPartyProvider>(PoolNames.Third, builder.Configuration.GetSection(PoolNames.Third));
+        builder.Services.AddRmaConnections(PoolNames.Ucx);
+        builder.Services.AddRmaConnections(PoolNames.Scratch);
         builder.Services.AddSingleton<SmokePools>();
-        builder.Services.AddHealthChecks().AddRmaMemoryPool().AddRmaMemoryPool(PoolNames.Peer).AddRmaMemoryPool(PoolNames.Scratch).AddRmaMemoryPool(PoolNames.Ucx).AddRmaMemoryPool(PoolNames.Mpi).AddRmaMemoryPool(PoolNames.Third);
+        builder.Services.AddHealthChecks().AddRmaMemoryPool().AddRmaMemoryPool(PoolNames.Peer).AddRmaMemoryPool(PoolNames.Scratch).AddRmaMemoryPool(PoolNames.Ucx).AddRmaMemoryPool(PoolNames.Mpi).AddRmaMemoryPool(PoolNames.Third).AddRmaConnections(PoolNames.Scratch);
         builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddAllocToolsInstrumentation().AddInMemoryExporter(_exported));
         _host = builder.Build();
     }

@@ -1,3 +1,4 @@
+using System.IO.Pipelines;
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
@@ -208,6 +209,29 @@ public sealed class HostilePeerTests
         peer.Socket.Dispose();
         await side.BecomesCleanAsync();
         await ServesAsync(side, listener);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task WhatIsReadCanBeMadeSafeFromLaterWrites(bool copies)
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host, o => o.CopyInput = copies);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(TestContext.Current.CancellationToken);
+        await peer.SetUpAsync();
+        await using ConnectionContext connection = (await accepting)!;
+        byte[] frame = new byte[FrameHeader.Length + 16];
+        new FrameHeader(16, FrameFlags.None, frame.Length, 0).WriteTo(frame);
+        frame.AsSpan(FrameHeader.Length).Fill((byte)'a');
+        await peer.WriteAsync(RingBlock.WordsLength, frame, NoticeKind.Data, 0);
+        ReadResult read = await connection.Transport.Input.ReadAsync(TestContext.Current.CancellationToken);
+        // Again to the same place; the frame behind it says that this is done.
+        frame.AsSpan(FrameHeader.Length).Fill((byte)'b');
+        await peer.WriteAsync(RingBlock.WordsLength, frame, NoticeKind.Data, 1);
+        Assert.Equal(new string(copies ? 'a' : 'b', 16), Encoding.ASCII.GetString(read.Buffer));
+        connection.Transport.Input.AdvanceTo(read.Buffer.End);
     }
 
     [Fact]

@@ -4,10 +4,14 @@ using System.Net;
 using AllocTools.Connections.Hosting;
 using AllocTools.Connections.Tests.Support;
 using AllocTools.HostMemory;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace AllocTools.Connections.Tests;
@@ -89,12 +93,15 @@ public sealed class HostingTests
             ["AllocTools:Connections:PeerTimeout"] = "9 s",
             ["AllocTools:Connections:CloseTimeout"] = "10 s",
             ["AllocTools:Connections:Backlog"] = "11",
-        });
+            ["AllocTools:Connections:LocalPool"] = "near",
+            ["AllocTools:Connections:CopyInput"] = "true",
+        }, "near");
         RmaConnectionOptions bound = host.Services.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(RmaMemoryPoolName.Default);
         Assert.Equal(
             (2048L, 3L << 20, Timeout.InfiniteTimeSpan, 5000L, RmaContinuations.Inline, 7, 8, 9, 10, 11),
             (bound.InitialRingBytes, bound.MaxRingBytes, bound.IdleShrinkAfter, bound.PauseWriterBytes, bound.Continuations, bound.SetUpTimeout.Seconds, bound.HeartbeatInterval.Seconds, bound.PeerTimeout.Seconds, bound.CloseTimeout.Seconds, bound.Backlog));
-        Assert.Equal(10, ConnectionOptionKeys.All.Count);
+        Assert.Equal(("near", true), (bound.LocalPool, bound.CopyInput));
+        Assert.Equal(12, ConnectionOptionKeys.All.Count);
     }
 
     [Fact]
@@ -116,12 +123,79 @@ public sealed class HostingTests
     public void ThePoolComesFirst() =>
         Assert.Contains("AddRmaMemoryPool", Assert.Throws<InvalidOperationException>(() => new ServiceCollection().AddRmaConnections()).Message, StringComparison.Ordinal);
 
-    private static IHost Build(Dictionary<string, string?> settings)
+    [Theory]
+    [InlineData("far", "LocalPool is 'far', but no connections were added over a pool of that name: AddRmaConnections(\"far\").")]
+    [InlineData(RmaMemoryPoolName.Default, "which is the pool itself")]
+    public async Task ALocalPoolMustHaveConnections(string name, string says)
+    {
+        using IHost host = Build(new Dictionary<string, string?> { ["AllocTools:Connections:LocalPool"] = name }, "near");
+        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
+        Assert.Contains("AllocTools:Connections:LocalPool", error.Message, StringComparison.Ordinal);
+        Assert.Contains(says, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TheHealthCheckSaysHowConnectionsAre()
+    {
+        using IHost host = Build([], configure: static services => services.AddHealthChecks().AddRmaConnections(configure: static o => o.MaxEnding = 1));
+        await host.StartAsync(TestContext.Current.CancellationToken);
+        var health = host.Services.GetRequiredService<HealthCheckService>();
+        HealthReportEntry entry = await CheckAsync();
+        Assert.Equal((HealthStatus.Healthy, "Connections over pool 'default': 0 connections are open."), (entry.Status, entry.Description));
+        Assert.Equal(("host", "Open", 0), (entry.Data["provider"], entry.Data["endpoint"], entry.Data["active"]));
+        // A peer that hangs with memory of a connection that is over.
+        var connections = host.Services.GetRequiredService<RmaConnections>();
+        await using RmaConnectionListener listener = connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(TestContext.Current.CancellationToken);
+        await peer.SetUpAsync();
+        ConnectionContext connection = (await accepting)!;
+        Assert.Equal("Connections over pool 'default': 1 connection is open.", (await CheckAsync()).Description);
+        connection.Abort();
+        await connection.DisposeAsync();
+        entry = await CheckAsync();
+        Assert.Equal(HealthStatus.Degraded, entry.Status);
+        Assert.Contains("1 connection that is over keeps its memory", entry.Description, StringComparison.Ordinal);
+        await connections.DisposeAsync();
+        Assert.Equal((HealthStatus.Unhealthy, "Connections over pool 'default': they are closed."), await CheckAsync() is var closed ? (closed.Status, closed.Description) : default);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new ServiceCollection().AddHealthChecks().AddRmaConnections(configure: static o => o.MaxEnding = 0));
+
+        async Task<HealthReportEntry> CheckAsync() => Assert.Single((await health.CheckHealthAsync(TestContext.Current.CancellationToken)).Entries, static e => e.Key == "rma_connections_default").Value;
+    }
+
+    [Fact]
+    public async Task KestrelListensOverANamedPool()
+    {
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        builder.Services.AddRmaMemoryPool<HostProvider>("other", builder.Configuration.GetSection("Other"));
+        builder.Services.AddRmaConnections("other");
+        builder.WebHost.UseRma().ConfigureKestrel(static k => k.ListenRma(new IPEndPoint(IPAddress.Loopback, 0), "other"));
+        await using WebApplication app = builder.Build();
+        app.MapGet("/", static () => "hello");
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        int port = new Uri(app.Urls.Single()).Port;
+        var other = app.Services.GetRequiredKeyedService<RmaConnections>("other");
+        using (var http = new HttpClient(new SocketsHttpHandler().UseRma(other)))
+            Assert.Equal("hello", await http.GetStringAsync(new Uri($"http://127.0.0.1:{port}/"), TestContext.Current.CancellationToken));
+        Assert.True(other.GetStatistics().BytesReceived > 0);
+        Assert.Equal(0, app.Services.GetRequiredService<RmaConnections>().GetStatistics().BytesReceived);
+        await app.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    private static IHost Build(Dictionary<string, string?> settings, string? second = null, Action<IServiceCollection>? configure = null)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Configuration.AddInMemoryCollection(settings);
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
         builder.Services.AddRmaConnections();
+        if (second is not null)
+        {
+            builder.Services.AddRmaMemoryPool<HostProvider>(second, builder.Configuration.GetSection("Second"));
+            builder.Services.AddRmaConnections(second);
+        }
+        configure?.Invoke(builder.Services);
         return builder.Build();
     }
 }

@@ -105,6 +105,44 @@ public sealed class SetUpTests
         await fabric.BecomesCleanAsync();
     }
 
+    [Theory]
+    [InlineData(true, true, ConnectionSide.Host)]
+    [InlineData(true, false, Fabric.Tcp)]
+    [InlineData(false, true, Fabric.Tcp)]
+    public async Task ProcessesOfOneHostUseTheLocalTransportWhereBothHaveOne(bool leftHas, bool rightHas, string carries)
+    {
+        await using var localLeft = new ConnectionSide(ConnectionSide.Host);
+        await using var localRight = new ConnectionSide(ConnectionSide.Host);
+        await using var left = new ConnectionSide(Fabric.Tcp, local: leftHas ? localLeft : null);
+        await using var right = new ConnectionSide(Fabric.Tcp, local: rightHas ? localRight : null);
+        await using RmaConnectionListener listener = right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        RmaConnection connection = await left.Connections.ConnectAsync(listener.EndPoint, Token);
+        var accepted = (RmaConnection)(await listener.AcceptAsync(Token))!;
+        Assert.Equal((carries, carries), (connection.Provider, accepted.Provider));
+        Assert.Equal((left.Connections.Process, right.Connections.Process), (accepted.PeerProcess, connection.PeerProcess));
+        byte[] sent = RandomNumberGenerator.GetBytes(100_000);
+        Task writing = Task.Run(async () => await connection.Output.WriteAsync(sent), Token);
+        Assert.Equal(sent, await accepted.Input.ReadBytesAsync(sent.Length));
+        await writing;
+        await connection.DisposeAsync();
+        await accepted.DisposeAsync();
+        foreach (ConnectionSide side in new[] { left, right, localLeft, localRight })
+            await side.BecomesCleanAsync();
+    }
+
+    [Fact]
+    public async Task AProcessOfAnotherHostIsServedOverTheNetwork()
+    {
+        await using var local = new ConnectionSide(ConnectionSide.Host);
+        await using var side = new ConnectionSide(Fabric.Tcp, local: local);
+        Assert.Same(side.Connections, side.Connections.Pick(RawPeer.Terms, static _ => true));
+        Assert.Same(side.Connections, side.Connections.Pick(RawPeer.Terms with { Host = Guid.NewGuid() }, static _ => true));
+        Assert.Same(local.Connections, side.Connections.Pick(RawPeer.Terms with { Host = LocalHost.Id }, static _ => true));
+        Assert.Same(side.Connections, side.Connections.Pick(RawPeer.Terms with { Host = LocalHost.Id }, static name => name == Fabric.Tcp));
+        Assert.Null(side.Connections.Pick(RawPeer.Terms with { Host = Guid.NewGuid() }, static name => name == ConnectionSide.Host));
+        Assert.NotEqual(Guid.Empty, LocalHost.Id);
+    }
+
     [Fact]
     public async Task APoolWithoutRoomRefusesOneConnectionAndServesTheNext()
     {

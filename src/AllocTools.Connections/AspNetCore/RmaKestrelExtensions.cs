@@ -68,12 +68,23 @@ public static class RmaKestrelExtensions
         options.Listen(own, configure ?? (static _ => { }));
     }
 
+    /// <summary>Listens over a named pool's registered memory, whose connections were added: <c>AddRmaConnections(poolName)</c>.</summary>
+    /// <inheritdoc cref="ListenRma(KestrelServerOptions, IPEndPoint, Action{ListenOptions})"/>
+    /// <param name="options">Kestrel's options.</param>
+    /// <param name="endPoint">Address and TCP port of the control connection; port 0 lets the system pick one.</param>
+    /// <param name="poolName">The pool's name.</param>
+    /// <param name="configure">Sets protocols, HTTPS and the like; null for none.</param>
+    public static void ListenRma(this KestrelServerOptions options, IPEndPoint endPoint, string poolName, Action<ListenOptions>? configure = null) =>
+        options.ListenRma(new RmaEndPoint(endPoint, poolName), configure);
+
     /// <summary>Kestrel's transport. The server is made when an application is built, but the pool is opened when it starts.</summary>
     private sealed class Transport(IServiceProvider services, Func<IPEndPoint, bool> selects) : IConnectionListenerFactory, IConnectionListenerFactorySelector
     {
         public bool CanBind(EndPoint endpoint) => endpoint is RmaEndPoint || (endpoint is IPEndPoint ip && selects(ip));
 
         public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) =>
-            services.GetRequiredService<RmaConnectionListenerFactory>().BindAsync(endpoint, cancellationToken);
+            endpoint is RmaEndPoint { PoolName: { } pool } named
+                ? ValueTask.FromResult<IConnectionListener>(services.GetRequiredKeyedService<RmaConnections>(pool).Listen(named))
+                : services.GetRequiredService<RmaConnectionListenerFactory>().BindAsync(endpoint, cancellationToken);
     }
 }

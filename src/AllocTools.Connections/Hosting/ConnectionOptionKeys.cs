@@ -18,5 +18,7 @@ internal static class ConnectionOptionKeys
         .Duration(nameof(RmaConnectionOptions.HeartbeatInterval), (o, v) => o.HeartbeatInterval = v)
         .Duration(nameof(RmaConnectionOptions.PeerTimeout), (o, v) => o.PeerTimeout = v)
         .Duration(nameof(RmaConnectionOptions.CloseTimeout), (o, v) => o.CloseTimeout = v)
-        .Integer(nameof(RmaConnectionOptions.Backlog), (o, v) => o.Backlog = v);
+        .Integer(nameof(RmaConnectionOptions.Backlog), (o, v) => o.Backlog = v)
+        .Text(nameof(RmaConnectionOptions.LocalPool), (o, v) => o.LocalPool = v)
+        .Flag(nameof(RmaConnectionOptions.CopyInput), (o, v) => o.CopyInput = v);
 }

@@ -33,6 +33,7 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
     private static readonly Action<object?, CancellationToken> OnCancelled = static (reader, token) => ((RingReader)reader!).CancelRead(token);
 
     private readonly IRingOwner _owner;
+    private readonly bool _copies;
     private readonly RingBlock _first;
     private readonly Lock _gate = new();
     private readonly Stack<RingSegment> _spares = new();
@@ -73,8 +74,10 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
 
     /// <param name="owner">The connection.</param>
     /// <param name="first">The block that it begins with.</param>
-    public RingReader(IRingOwner owner, RingBlock first)
+    /// <param name="copies">Reads hand out copies.</param>
+    public RingReader(IRingOwner owner, RingBlock first, bool copies)
     {
+        _copies = copies;
         _owner = owner;
         _first = _ring = first;
     }
@@ -525,6 +528,9 @@ internal sealed class RingReader : PipeReader, IValueTaskSource<ReadResult>, ITh
             throw _error;
         if (!_isCancelPending && !_isEnded && _position <= _examined)
             return false;
+        // From here on the peer can't change it.
+        if (_copies)
+            Spill_NeedsLock();
         ReadOnlySequence<byte> bytes = _firstSegment is null ? default : new ReadOnlySequence<byte>(_firstSegment, (int)(_consumed - _firstSegment.RunningIndex), _lastSegment!, _lastSegment!.Memory.Length);
         result = new ReadResult(bytes, _isCancelPending, _isEnded);
         _isCancelPending = false;

@@ -14,7 +14,11 @@ internal sealed class ConnectionSide : IAsyncDisposable
     private readonly IRmaContext _context;
     private readonly LoggerFactory? _ownLogging;
 
-    public ConnectionSide(string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null)
+    /// <param name="fabric">The transport.</param>
+    /// <param name="configure">Sets options.</param>
+    /// <param name="logging">Takes the log; null for the test's output.</param>
+    /// <param name="local">What carries connections between processes of one host.</param>
+    public ConnectionSide(string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, ConnectionSide? local = null)
     {
         logging ??= _ownLogging = new LoggerFactory([new TestOutputLogger()]);
         _context = fabric == Host ? new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open() : Fabric.Open(fabric, loggerFactory: logging);
@@ -24,7 +28,7 @@ internal sealed class ConnectionSide : IAsyncDisposable
         if (fabric == Host)
             options.LateWrites = TimeSpan.FromMilliseconds(10);
         configure?.Invoke(options);
-        Connections = new RmaConnections(Pool, options, logging);
+        Connections = new RmaConnections(Pool, options, logging, local: local?.Connections);
     }
 
     /// <summary>Those that can be used in one process.</summary>

@@ -82,11 +82,22 @@ public sealed class OperationOwnerTests
         Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 1), owner));
         Assert.IsType<RmaTimeoutException>((await owner.NextAsync()).Error);
         Assert.Equal(0, owner.Abandoned);
+        // Nor of one that the transport gives up when it is asked to.
         side.Driver.OnPost = side.Driver.Keep;
         Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 2), owner));
         Assert.IsType<RmaTimeoutException>((await owner.NextAsync()).Error);
+        Assert.Equal(0, owner.Abandoned);
+        (int Index, long Length) taken = default;
+        side.Driver.OnPost = o =>
+        {
+            taken = (o.Index, o.Length);
+            return RmaPostResult.Posted;
+        };
+        Assert.True(endpoint.TryStart(RmaOperation.Write(buffer, remote, context: 3), owner));
+        Assert.IsType<RmaTimeoutException>((await owner.NextAsync()).Error);
         Assert.Equal(1, owner.Abandoned);
-        side.Driver.CompleteKept();
+        side.Driver.Report(c => c.Complete(taken.Index, taken.Length));
+        side.AssertIdle(rented: 1);
         Assert.Equal(0, owner.Left);
     }
 
