@@ -20,10 +20,10 @@ public sealed class ObservedTests
         string row = "";
         // Class, bar, rented, idle, hits, misses, ratio: until there were some.
         while (!row.Split('│', StringSplitOptions.TrimEntries).Skip(5).Take(1).Any(hits => hits is not ("0" or "")))
-            row = await sample.ReadUntilAsync("│ 262144 │");
+            row = await sample.ReadUntilAsync("│ 524288 │");
         using var client = new HttpClient();
         string scraped = await client.GetStringAsync(new Uri($"http://127.0.0.1:{port}/metrics"), Token);
-        Assert.Matches("rma_pool_hits_total{.*rma_size_class=\"262144\".*} [1-9]", scraped);
+        Assert.Matches("rma_pool_hits_total{.*rma_size_class=\"524288\".*} [1-9]", scraped);
         Assert.Matches("rma_endpoint_operations_total{.*rma_operation=\"write\".*} [1-9]", scraped);
 
         using var kill = System.Diagnostics.Process.Start("kill", [$"-{signal}", $"{sample.Id}"]);

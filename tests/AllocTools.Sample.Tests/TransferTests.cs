@@ -49,7 +49,9 @@ public sealed class TransferTests : IDisposable
         long[] made = result.Row("registrations made");
         Assert.Equal(rents, result.Row("hits"));
         Assert.Equal(rents.Zip(made, (r, m) => r - m), result.Row("registrations saved"));
-        Assert.All(rents, r => Assert.True(r > 40));
+        // The sender rents a buffer for each chunk; the receiver has those that it exposes for all of them.
+        Assert.True(rents[0] > 20);
+        Assert.True(rents[1] >= 8);
         // What an ordinary user may lock on most distributions.
         Assert.All(result.Row("bytes registered"), b => Assert.InRange(b, 1, 8 << 20));
     }
@@ -112,9 +114,9 @@ public sealed class TransferTests : IDisposable
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
-    [InlineData(262143)]
-    [InlineData(262144)]
-    [InlineData(262145)]
+    [InlineData(524287)]
+    [InlineData(524288)]
+    [InlineData(524289)]
     public async Task FilesOfAnyLengthArriveWhole(long length)
     {
         string file = _source.Write("data.bin", length);

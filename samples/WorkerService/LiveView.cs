@@ -1,0 +1,65 @@
+using System.Globalization;
+using AllocTools;
+using Spectre.Console;
+
+namespace WorkerService;
+
+/// <summary>Shows the pool on the terminal, again each second until the host stops: one row a size class, with a bar of what of the cap is rented and idle.</summary>
+internal sealed class LiveView(IRmaMemoryPool pool) : BackgroundService
+{
+    /// <summary>What a row takes beside the bar; with the shortest bar it goes into 80 columns.</summary>
+    private const int OtherWidth = 66, ShortestBar = 12, LongestBar = 48;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        // Where this is no terminal each look is a table of its own.
+        if (Console.IsOutputRedirected || !AnsiConsole.Profile.Capabilities.Ansi)
+            await RefreshAsync(static look => AnsiConsole.Write(new Rows(look, Text.Empty)), stoppingToken);
+        else
+            await AnsiConsole.Live(Look()).StartAsync(live => RefreshAsync(live.UpdateTarget, stoppingToken));
+    }
+
+    private async Task RefreshAsync(Action<Table> show, CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
+        try
+        {
+            do
+                show(Look());
+            while (await timer.WaitForNextTickAsync(stoppingToken));
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            show(Look());
+        }
+    }
+
+    private Table Look()
+    {
+        int length = Math.Clamp(AnsiConsole.Profile.Width - OtherWidth, ShortestBar, LongestBar);
+        RmaPoolStatistics now = pool.GetStatistics();
+        Table table = new Table().Border(TableBorder.Rounded)
+            .Title($"[bold]{Markup.Escape(pool.Name)}[/]: {Number(now.Registrations)} registrations, {Size(now.RegisteredBytes)} of {Size(now.LimitBytes)} registered")
+            .AddColumn(new TableColumn("class").RightAligned().NoWrap()).AddColumn(new TableColumn("[green]rented[/], [yellow]idle[/]").NoWrap());
+        foreach (string name in new[] { "rented", "idle", "hits", "misses", "hit ratio" })
+            table.AddColumn(new TableColumn(name).RightAligned().NoWrap());
+        foreach (RmaSizeClassStatistics row in now.SizeClasses)
+            Row(row.Name, row.RentedBytes, row.IdleBytes, row.RentedBuffers, row.IdleBuffers, row.Hits, row.Misses);
+        Row("all", now.RentedBytes, now.RegisteredBytes - now.RentedBytes, now.RentedBuffers, now.SizeClasses.Sum(c => c.IdleBuffers), now.Hits, now.Misses);
+        return table;
+
+        void Row(string name, long rentedBytes, long idleBytes, long rented, long idle, long hits, long misses)
+        {
+            int green = Width(rentedBytes);
+            int yellow = Math.Min(length - green, Width(idleBytes));
+            string bar = $"[green]{new string('█', green)}[/][yellow]{new string('▒', yellow)}[/][grey]{new string('·', length - green - yellow)}[/]";
+            string ratio = hits + misses == 0 ? "-" : ((double)hits / (hits + misses)).ToString("P1", CultureInfo.InvariantCulture);
+            table.AddRow(name, bar, Number(rented), Number(idle), Number(hits), Number(misses), ratio);
+        }
+
+        // What is there is seen, however little it is.
+        int Width(long bytes) => bytes <= 0 ? 0 : Math.Clamp((int)Math.Round((double)bytes / now.LimitBytes * length), 1, length);
+        static string Size(long bytes) => $"{(bytes / (double)(1 << 20)).ToString("N1", CultureInfo.InvariantCulture)} MiB";
+        static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
+    }
+}

@@ -1,0 +1,84 @@
+namespace WorkerService;
+
+/// <summary>What a process does: sends and starts a receiver, only one of both, or no file but load on its pools for dashboards.</summary>
+internal enum TransferRole
+{
+    Both = 0,
+    Receiver = 1,
+    Sender = 2,
+    Load = 3,
+    Drill = 4,
+}
+
+/// <summary>Options of the sample: the section <c>Transfer</c>.</summary>
+internal sealed class TransferOptions
+{
+    /// <summary>What this process does. Default: <see cref="TransferRole.Both"/>.</summary>
+    public TransferRole Role { get; set; }
+
+    /// <summary>The file to send. Default: the largest one below the .NET installation.</summary>
+    public string? File { get; set; }
+
+    /// <summary>Where a received file is kept; made if it isn't there. Default: a new temporary directory.</summary>
+    public string? OutputDirectory { get; set; }
+
+    /// <summary>The receiver's ticket, as it prints it. For the role sender.</summary>
+    public string? Peer { get; set; }
+
+    /// <summary>How much one RMA write moves; the smaller one of both sides counts. Unit: bytes. Range: 4 KiB to 64 MiB. Default: 512 KiB. A size class of this block size saves waste.</summary>
+    public int ChunkSize { get; set; } = 512 << 10;
+
+    /// <summary>How many chunks may be on their way; the smaller one of both sides counts. Range: 1 to 256. Default: 8.</summary>
+    public int InFlight { get; set; } = 8;
+
+    /// <summary>How long an operation may take, and how long the peer may be silent. Range: 1 s to 1 h. Default: 10 s.</summary>
+    public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long a receiver waits for its sender. Range: 1 s to 24 h. Default: 5 min.</summary>
+    public TimeSpan OfferTimeout { get; set; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>How long the other process may take to start. Range: 1 s to 1 h. Default: 30 s.</summary>
+    public TimeSpan StartTimeout { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>A received file may take the place of one of the same name. Default: false, since the sender chooses the name.</summary>
+    public bool Overwrite { get; set; }
+
+    /// <summary>What has come of a file is kept when the transfer ends early, and the next one goes on from there. Default: false.</summary>
+    public bool Resume { get; set; }
+
+    /// <summary>Show the pools on the terminal while this runs. Default: false.</summary>
+    public bool Live { get; set; }
+
+    /// <summary>Reads the section, strictly.</summary>
+    /// <exception cref="UsageException">An option is unknown, can't be read or is out of its range; the message has its path.</exception>
+    public static TransferOptions From(IConfigurationSection section)
+    {
+        TransferOptions options;
+        try
+        {
+            options = section.Get<TransferOptions>(static binder => binder.ErrorOnUnknownConfiguration = true) ?? new TransferOptions();
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new UsageException($"{section.Path}: {e.Message}");
+        }
+        var second = TimeSpan.FromSeconds(1);
+        string[] failures =
+        [
+            .. Fails(!Enum.IsDefined(options.Role), $"{nameof(Role)} is {options.Role}; it must be Both, Receiver, Sender, Load or Drill."),
+            .. Fails(options.ChunkSize is < 4 << 10 or > 64 << 20, $"{nameof(ChunkSize)} is {options.ChunkSize}; it must be between {4 << 10} and {64 << 20} bytes."),
+            .. Fails(options.InFlight is < 1 or > 256, $"{nameof(InFlight)} is {options.InFlight}; it must be between 1 and 256."),
+            .. FailsAsTime(nameof(Timeout), options.Timeout, TimeSpan.FromHours(1)),
+            .. FailsAsTime(nameof(OfferTimeout), options.OfferTimeout, TimeSpan.FromHours(24)),
+            .. FailsAsTime(nameof(StartTimeout), options.StartTimeout, TimeSpan.FromHours(1)),
+            .. Fails(options.Role == TransferRole.Sender && string.IsNullOrEmpty(options.Peer), $"{nameof(Peer)} is not set; a sender needs the ticket that its receiver prints (--peer TICKET)."),
+            .. Fails(options.Role != TransferRole.Sender && !string.IsNullOrEmpty(options.Peer), $"{nameof(Peer)} is set, but the role is {options.Role}; a ticket is for --role sender."),
+            .. Fails(options.Role == TransferRole.Receiver && !string.IsNullOrEmpty(options.File), $"{nameof(File)} is set, but the role is {options.Role}; the sender chooses the file."),
+            .. Fails(options.Resume && options.Role is TransferRole.Both or TransferRole.Receiver && string.IsNullOrEmpty(options.OutputDirectory), $"{nameof(Resume)} is set, but {nameof(OutputDirectory)} is not (--output DIR): there is nothing to go on with in a new directory."),
+        ];
+        return failures.Length == 0 ? options : throw new UsageException(string.Join(' ', failures));
+
+        string[] Fails(bool isWrong, string text) => isWrong ? [$"{section.Path}:{text}"] : [];
+        string[] FailsAsTime(string name, TimeSpan value, TimeSpan longest) => Fails(value < second || value > longest, $"{name} is {value}; it must be between {second} and {longest} (hours:minutes:seconds).");
+    }
+}
