@@ -28,8 +28,8 @@ internal sealed class TransferOptions
     /// <summary>How much one RMA write moves; the smaller one of both sides counts. Unit: bytes. Range: 4 KiB to 64 MiB. Default: 512 KiB. A size class of this block size saves waste.</summary>
     public int ChunkSize { get; set; } = 512 << 10;
 
-    /// <summary>How many chunks may be on their way; the smaller one of both sides counts. Range: 1 to 256. Default: 8.</summary>
-    public int InFlight { get; set; } = 8;
+    /// <summary>How many chunks may be on their way; the smaller one of both sides counts. Range: 1 to 256. Default: 6.</summary>
+    public int InFlight { get; set; } = 6;
 
     /// <summary>How long an operation may take, and how long the peer may be silent. Range: 1 s to 1 h. Default: 10 s.</summary>
     public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(10);

@@ -51,7 +51,7 @@ public sealed class TransferTests : IDisposable
         Assert.Equal(rents.Zip(made, (r, m) => r - m), result.Row("registrations saved"));
         // The sender rents a buffer for each chunk; the receiver has those that it exposes for all of them.
         Assert.True(rents[0] > 20);
-        Assert.True(rents[1] >= 8);
+        Assert.True(rents[1] >= 6);
         // What an ordinary user may lock on most distributions.
         Assert.All(result.Row("bytes registered"), b => Assert.InRange(b, 1, 8 << 20));
     }

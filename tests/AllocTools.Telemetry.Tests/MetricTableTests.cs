@@ -4,7 +4,6 @@ using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Telemetry.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
-using WorkerService.Jobs;
 using Xunit;
 
 namespace AllocTools.Telemetry.Tests;

@@ -2,9 +2,9 @@ using System.Diagnostics;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
+using AllocTools.Telemetry.Tests.Support;
 using OpenTelemetry;
 using OpenTelemetry.Trace;
-using WorkerService.Jobs;
 using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
