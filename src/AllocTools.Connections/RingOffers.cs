@@ -4,14 +4,25 @@ using AllocTools.Connections.Rings;
 namespace AllocTools.Connections;
 
 /// <summary>The rings of one side: the first one, and those that it offers its peer later, larger ones under load and the first one again when idle.</summary>
+/// <remarks>
+/// All connections of a process together have at most half of the pool in larger rings, so that others can be set up. Where there is no room for one, the
+/// connection goes on in the one that it has, and tries again after a pause.
+/// </remarks>
 internal sealed class RingOffers
 {
+    private const int LeastGrown = 16 << 10;
+
+    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromMinutes(1);
+
     private readonly RmaConnections _owner;
     private readonly ControlConnection _control;
     private readonly RingReader _reader;
     private readonly RingBlock _first;
     private readonly Lock _gate = new();
     private readonly List<RingBlock> _later = [];
+    private TimeSpan _pause;
+    private long _pausedSince;
     private bool _isClosed;
     private long _lastPosition;
     private long _lastChange;
@@ -47,7 +58,7 @@ internal sealed class RingOffers
     /// <summary>The peer had to wait for room, though this side keeps up: offers it a larger ring, on the thread pool.</summary>
     public void GrowLater()
     {
-        if (_reader.RingLength < _owner.Options.MaxRingBytes && _reader.TryBeginOffer(isFirst: false))
+        if (_reader.BlockLength < _owner.Options.MaxRingBytes && !IsPaused && _reader.TryBeginOffer(isFirst: false))
             ThreadPool.UnsafeQueueUserWorkItem(static offers => offers.Grow(), this, preferLocal: false);
     }
 
@@ -72,24 +83,35 @@ internal sealed class RingOffers
     public void RetireLater(RingBlock ring) =>
         ThreadPool.UnsafeQueueUserWorkItem(static state => state.Offers.Retire(state.Ring), (Offers: this, Ring: ring), preferLocal: false);
 
+    private bool IsPaused
+    {
+        get
+        {
+            lock (_gate)
+                return _pause > TimeSpan.Zero && _owner.Time.GetElapsedTime(_pausedSince) < _pause;
+        }
+    }
+
     private void Grow()
     {
         RingBlock? ring = null;
-        bool isOffered;
-        long length = Math.Min(_owner.Options.MaxRingBytes, Math.Max(_owner.Options.InitialRingBytes, _reader.RingLength) * 4L);
         try
         {
-            ring = new RingBlock(_owner.Pool, (int)length, isFirst: false);
+            long length = Math.Min(_owner.Options.MaxRingBytes, Math.Max(LeastGrown, _reader.BlockLength * 4));
+            ring = RingBlock.TryRent(_owner.Pool, _owner.RingShare, length, _owner.Options.MaxRingBytes);
         }
         catch (Exception e) when (e is RmaException or ObjectDisposedException)
         {
-            // The pool has no room: it goes on in the ring that it has.
+            // As where the pool has no room.
         }
+        bool isOffered;
         lock (_gate)
         {
             isOffered = ring is not null && !_isClosed;
             if (isOffered)
                 _later.Add(ring!);
+            _pause = ring is not null ? TimeSpan.Zero : _pause == TimeSpan.Zero ? FirstPause : _pause * 2 < LongestPause ? _pause * 2 : LongestPause;
+            _pausedSince = _owner.Time.GetTimestamp();
         }
         _reader.Offer(isOffered ? ring : null);
         if (isOffered)
@@ -107,4 +129,21 @@ internal sealed class RingOffers
         }
         ring.Dispose();
     }
+}
+
+/// <summary>How much memory the connections of a process may have in rings beyond the first ones.</summary>
+/// <param name="most">Bytes.</param>
+internal sealed class RingShare(long most)
+{
+    private long _taken;
+
+    public bool TryTake(long bytes)
+    {
+        if (Interlocked.Add(ref _taken, bytes) <= most)
+            return true;
+        GiveBack(bytes);
+        return false;
+    }
+
+    public void GiveBack(long bytes) => Interlocked.Add(ref _taken, -bytes);
 }

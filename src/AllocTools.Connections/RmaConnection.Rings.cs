@@ -115,7 +115,7 @@ public sealed partial class RmaConnection : IRingOwner
         _end.Check();
     }
 
-    void IRingOwner.OnWriterCompleted() => _end.Check();
+    void IRingOwner.CheckEnd() => _end.Check();
 
     void IRingOwner.OnReaderCompleted()
     {

@@ -44,7 +44,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         Peer = peer;
         Number = number;
         _reader = new RingReader(this, block, owner.Options.CopyInput);
-        _writer = new RingWriter(this, _reader, block, owner.Pool, RmaConnections.StagingBytes, owner.Options.PauseWriterBytes);
+        _writer = new RingWriter(this, _reader.CreditWriter, block, owner.Pool, owner.StagingShare, owner.Options.PauseWriterBytes);
         _rings = new RingOffers(owner, control, _reader, block);
         _end = new ConnectionEnd(this, owner, control, _rings, terms, _closed);
         _share = owner.Shares.Join(terms.Process);
@@ -192,7 +192,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _region = region;
         _end.Start();
         _control.EndSetUp();
-        _reader.Start(new CreditTarget(region.Slice(0, RingBlock.CreditLength), new Notice(peersNumber, NoticeKind.Credit, 0).Encode()));
+        _reader.CreditWriter.Start(new CreditTarget(region.Slice(0, RingBlock.CreditLength), new Notice(peersNumber, NoticeKind.Credit, 0).Encode()));
         _writer.Start(new RingTarget(region, RingBlock.WordsLength, RingBlock.RingLengthOf(region.Length, isFirst: true), peersNumber));
         new ControlReader(this, _control, _end, ring => new RingTarget(_owner.Import(Peer, ring), 0, RingBlock.RingLengthOf(ring.Length, isFirst: false), peersNumber)).Start();
     }

@@ -18,9 +18,6 @@ namespace AllocTools.Connections;
 /// <remarks>All members are safe to call from any thread.</remarks>
 public sealed class RmaConnections : INotificationSink, IAsyncDisposable
 {
-    /// <summary>Bytes of a piece of staging memory: the size class that bulk needs, and what a processor's cache holds easily.</summary>
-    internal const int StagingBytes = 64 << 10;
-
     private readonly RmaEndpoint _endpoint;
     private readonly TimeProvider _time;
     private readonly bool _runsInline;
@@ -73,6 +70,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         if (_runsInline)
             _endpoint.RunInline();
         _endpoint.TakeNotifications(this);
+        RingShare = new RingShare(pool.GetStatistics().LimitBytes / 2);
         _timer = _time.CreateTimer(static connections => ((RmaConnections)connections!).Watch(), this, Options.HeartbeatInterval, Options.HeartbeatInterval);
     }
 
@@ -113,6 +111,12 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
             return local;
         return isOffered(Provider) ? this : null;
     }
+
+    /// <summary>Bounds the rings that have grown.</summary>
+    internal RingShare RingShare { get; }
+
+    /// <summary>Bounds the staging memory that has nothing to do.</summary>
+    internal StagingShare StagingShare { get; } = new();
 
     /// <summary>What the connections have done.</summary>
     internal ConnectionTotals Totals { get; } = new();
@@ -220,7 +224,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>Makes a connection that the peer may write to from here on.</summary>
     internal RmaConnection Add(ControlConnection control, RmaPeer peer, ProcessTerms terms)
     {
-        var block = new RingBlock(Pool, (int)Options.InitialRingBytes, isFirst: true);
+        var block = new RingBlock(Pool, (int)Options.InitialRingBytes);
         try
         {
             lock (_gate)

@@ -23,8 +23,8 @@ internal interface IRingOwner
     /// <summary>A write has ended, as the last thing that is said of it.</summary>
     void OnOperationEnded();
 
-    /// <summary>The application writes no more.</summary>
-    void OnWriterCompleted();
+    /// <summary>Something that the connection's end may wait for has come about.</summary>
+    void CheckEnd();
 
     /// <summary>The peer's stream has ended. May be called again.</summary>
     void OnStreamEnded();

@@ -3,7 +3,7 @@ namespace AllocTools.Connections.Rings;
 /// <summary>Memory of one direction at its reader: what its peer may write.</summary>
 /// <remarks>
 /// The first block of a connection has words before its ring: at 0 the one in which the peer gives credit for the other direction, at 64 the source of this
-/// side's own credit writes, at 96 the source of the header by which its writer changes to another ring. Later blocks are a ring and nothing else.
+/// side's own credit writes, at 96 and 112 the sources of the headers by which its writer changes to another ring and ends the stream. Later blocks are a ring and nothing else.
 /// </remarks>
 internal sealed unsafe class RingBlock : IDisposable
 {
@@ -13,8 +13,11 @@ internal sealed unsafe class RingBlock : IDisposable
     /// <summary>Where the source of credit writes is.</summary>
     public const int CreditSourceOffset = 64;
 
-    /// <summary>Where the source of a header is.</summary>
-    public const int HeaderSourceOffset = 96;
+    /// <summary>Where the source of the header is that changes to another ring.</summary>
+    public const int SwitchSourceOffset = 96;
+
+    /// <summary>Where the source of the header is that ends the stream.</summary>
+    public const int EndSourceOffset = 112;
 
     /// <summary>The bytes of a credit.</summary>
     public const int CreditLength = sizeof(long);
@@ -26,39 +29,51 @@ internal sealed unsafe class RingBlock : IDisposable
     private readonly RmaExposure _exposure;
     private readonly byte* _address;
     private readonly int _offset;
+    private readonly RingShare? _share;
     private readonly Lock _gate = new();
     private RmaHold _hold;
     private bool _isQuarantined;
     private bool _isDisposed;
 
+    /// <summary>Makes the first block of a connection.</summary>
     /// <param name="pool">Where it is from.</param>
     /// <param name="length">Bytes of the whole.</param>
-    /// <param name="isFirst">It has the connection's words.</param>
     /// <exception cref="RmaException">The pool has no room.</exception>
-    public RingBlock(IRmaMemoryPool pool, int length, bool isFirst)
+    public RingBlock(IRmaMemoryPool pool, int length)
+        : this(pool.Rent(length), isFirst: true)
+    {
+    }
+
+    private RingBlock(RmaBuffer buffer, bool isFirst, RingShare? share = null)
     {
         IsFirst = isFirst;
         _offset = isFirst ? WordsLength : 0;
-        _buffer = pool.Rent(length);
+        _buffer = buffer;
+        _share = share;
+        BlockLength = buffer.Length;
         try
         {
             // A peer that announces bytes without writing them must not have this side read what the pool's last renter has left.
-            _buffer.GetSpan(0, length).Clear();
-            _exposure = _buffer.ExposeToOne(0, length, RmaAccess.RemoteWrite);
+            _buffer.GetSpan(0, BlockLength).Clear();
+            _exposure = _buffer.ExposeToOne(0, BlockLength, RmaAccess.RemoteWrite);
             _address = (byte*)_buffer.Address;
-            Length = RingLengthOf(length, isFirst);
+            Length = RingLengthOf(BlockLength, isFirst);
             Ring = _buffer.Memory.Slice(_offset, Length);
         }
         catch
         {
             _exposure?.Dispose();
             _buffer.Dispose();
+            _share?.GiveBack(BlockLength);
             throw;
         }
     }
 
     /// <summary>It has the connection's words, and stays as long as the connection.</summary>
     public bool IsFirst { get; }
+
+    /// <summary>Bytes of the whole.</summary>
+    public long BlockLength { get; }
 
     /// <summary>What the peer needs.</summary>
     public RemoteMemory Remote => _exposure.Remote;
@@ -71,6 +86,29 @@ internal sealed unsafe class RingBlock : IDisposable
 
     /// <summary>What the peer has written into the credit word.</summary>
     public long Credit => Volatile.Read(ref *(long*)_address);
+
+    /// <summary>Makes a ring that is not the first one.</summary>
+    /// <param name="pool">Where it is from.</param>
+    /// <param name="share">Bounds what all connections have in such rings.</param>
+    /// <param name="length">Bytes; it gets the whole block of the pool that these take, up to <paramref name="most"/>.</param>
+    /// <param name="most">The most bytes.</param>
+    /// <returns>Null: there is no room for it.</returns>
+    public static RingBlock? TryRent(IRmaMemoryPool pool, RingShare share, long length, long most)
+    {
+        if (!pool.TryRent(length, out RmaBuffer buffer))
+            return null;
+        long whole = Math.Min(buffer.Capacity, most) & ~15L;
+        if (whole > length)
+        {
+            buffer.Dispose();
+            if (!pool.TryRent(whole, out buffer))
+                return null;
+        }
+        if (share.TryTake(buffer.Length))
+            return new RingBlock(buffer, isFirst: false, share);
+        buffer.Dispose();
+        return null;
+    }
 
     /// <summary>The bytes of a ring in a block of that length.</summary>
     public static int RingLengthOf(long blockLength, bool isFirst) => (int)((blockLength - (isFirst ? WordsLength : 0)) & ~15L);
@@ -86,10 +124,10 @@ internal sealed unsafe class RingBlock : IDisposable
     }
 
     /// <summary>Fills the source of a header.</summary>
-    public RmaSlice PrepareHeader(FrameHeader header)
+    public RmaSlice PrepareHeader(int offset, FrameHeader header)
     {
-        header.WriteTo(new Span<byte>(_address + HeaderSourceOffset, FrameHeader.Length));
-        return _buffer.Slice(HeaderSourceOffset, FrameHeader.Length);
+        header.WriteTo(new Span<byte>(_address + offset, FrameHeader.Length));
+        return _buffer.Slice(offset, FrameHeader.Length);
     }
 
     /// <summary>The peer may still write where the transport lets it: the memory stays out of use until <see cref="Dispose"/>.</summary>
@@ -115,11 +153,13 @@ internal sealed unsafe class RingBlock : IDisposable
             if (_isDisposed)
                 return;
             _isDisposed = true;
-            if (_isQuarantined)
-            {
-                _hold.Release();
-                return;
-            }
+        }
+        _share?.GiveBack(BlockLength);
+        // From here on no quarantine begins.
+        if (_isQuarantined)
+        {
+            _hold.Release();
+            return;
         }
         _exposure.Dispose();
         _buffer.Dispose();

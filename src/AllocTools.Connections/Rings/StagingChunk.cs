@@ -1,6 +1,6 @@
 namespace AllocTools.Connections.Rings;
 
-/// <summary>Registered memory that a writer fills with frames.</summary>
+/// <summary>A piece of registered memory that a writer fills with frames.</summary>
 internal sealed class StagingChunk(RmaBuffer buffer) : IDisposable
 {
     private readonly RmaBuffer _buffer = buffer;
@@ -8,13 +8,13 @@ internal sealed class StagingChunk(RmaBuffer buffer) : IDisposable
     /// <summary>The bytes.</summary>
     public Memory<byte> Memory { get; } = buffer.Memory;
 
-    /// <summary>Frames of it that are queued or being written, and one where the writer still fills it.</summary>
+    public int Length => Memory.Length;
+
+    /// <summary>Frames of it that are queued or being written.</summary>
     public int Uses { get; set; }
 
-    /// <summary>Bytes from its start that have frames, or one that is being filled.</summary>
+    /// <summary>Bytes from its start that have frames.</summary>
     public int Used { get; set; }
-
-    public int Length => Memory.Length;
 
     public RmaSlice Slice(int offset, int length) => _buffer.Slice(offset, length);
 

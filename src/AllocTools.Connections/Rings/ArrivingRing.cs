@@ -1,0 +1,175 @@
+namespace AllocTools.Connections.Rings;
+
+/// <summary>This side's ring as the peer fills it: runs are taken in their order, and checked, since they are the peer's, who may be hostile.</summary>
+/// <remarks>
+/// <para>
+/// A ring that is too small is replaced: another one is offered to the writer, whose last frame in the old one says that it changes. The old one is
+/// given back once its consumer has consumed what is in it.
+/// </para>
+/// Invariant: what is used of the ring, _received - max(Freed, _ringStart), is at most its length. All members need the reader's lock.
+/// </remarks>
+internal sealed class ArrivingRing
+{
+    /// <summary>How many runs may be announced before the one that is waited for; more than a writer has on their way.</summary>
+    private const int Window = 64;
+
+    private readonly IRingOwner _owner;
+    private readonly RingBlock _first;
+    private readonly CreditWriter _credit;
+    private readonly ReceivedBytes _bytes;
+    private readonly Queue<(RingBlock Ring, long Until)> _retiring = new();
+    private RingBlock _ring;
+    private RingBlock? _offered;
+    private bool _isOffering;
+
+    // In bytes of all rings, since the start.
+    private long _received;
+    private long _ringStart;
+    private int _offset;
+    private int _nextSequence;
+    private ulong _arrived;
+    private ulong _atStart;
+
+    /// <param name="owner">The connection.</param>
+    /// <param name="first">The block that it begins with.</param>
+    /// <param name="credit">Gives back what was consumed.</param>
+    /// <param name="bytes">Takes what has come.</param>
+    public ArrivingRing(IRingOwner owner, RingBlock first, CreditWriter credit, ReceivedBytes bytes)
+    {
+        _owner = owner;
+        _first = _ring = first;
+        _credit = credit;
+        _bytes = bytes;
+        credit.Threshold = first.Length / 4;
+    }
+
+    /// <summary>The ring's bytes.</summary>
+    public int Length => _ring.Length;
+
+    /// <summary>The bytes of the block that it is in.</summary>
+    public long BlockLength => _ring.BlockLength;
+
+    /// <summary>The peer's stream has ended.</summary>
+    public bool IsEnded { get; private set; }
+
+    /// <summary>Nothing is read any more: what comes is free at once.</summary>
+    public bool IsSkipping { get; set; }
+
+    /// <summary>Bytes of the ring that are not free.</summary>
+    public long Used => _received - Math.Max(_credit.Freed, _ringStart);
+
+    /// <summary>Begins to replace the ring, where that is not under way already.</summary>
+    /// <param name="isFirst">By the first one, which may have something in it that was not consumed.</param>
+    public bool TryBeginOffer(bool isFirst)
+    {
+        if ((isFirst && (_ring == _first || _retiring.Count > 0)) || _isOffering || _offered is not null || IsEnded)
+            return false;
+        return _isOffering = true;
+    }
+
+    /// <summary>The ring that the writer is offered; null where there is none after all.</summary>
+    public void Offer(RingBlock? ring)
+    {
+        _isOffering = false;
+        _offered = ring;
+    }
+
+    /// <summary>A run was announced.</summary>
+    /// <param name="sequence">Its number.</param>
+    /// <param name="atStart">It is at the start of the ring.</param>
+    /// <param name="credit">The credit that came with the runs that are next.</param>
+    /// <param name="wantsMore">The writer had to wait, though the consumer keeps up: the ring is too small.</param>
+    /// <returns>What is wrong with it; null where nothing is.</returns>
+    public string? OnRun(int sequence, bool atStart, ref long credit, ref bool wantsMore)
+    {
+        int ahead = (sequence - _nextSequence) & Notice.SequenceMask;
+        if (ahead >= Window || ((_arrived >> ahead) & 1) != 0)
+            return "a run was announced twice, or far too early";
+        _arrived |= 1UL << ahead;
+        _atStart |= atStart ? 1UL << ahead : 0;
+        string? mistake = null;
+        while ((_arrived & 1) != 0 && mistake is null)
+        {
+            mistake = TakeRun((_atStart & 1) != 0, ref credit, ref wantsMore);
+            _arrived >>= 1;
+            _atStart >>= 1;
+            _nextSequence = (_nextSequence + 1) & Notice.SequenceMask;
+        }
+        return mistake;
+    }
+
+    /// <summary>Bytes were consumed, or copied out.</summary>
+    public void Free(int bytes)
+    {
+        _credit.Freed += bytes;
+        while (_retiring.TryPeek(out (RingBlock Ring, long Until) oldest) && oldest.Until <= _credit.Freed)
+        {
+            _retiring.Dequeue();
+            if (!oldest.Ring.IsFirst)
+                _owner.Retire(oldest.Ring);
+        }
+    }
+
+    private string? TakeRun(bool atStart, ref long credit, ref bool wantsMore)
+    {
+        if (IsEnded)
+            return "a frame came after the end of the stream";
+        RingBlock ring = _ring;
+        int offset = atStart ? 0 : _offset;
+        int skipped = atStart ? ring.Length - _offset : 0;
+        if (offset > ring.Length - FrameHeader.Length)
+            return "a run is announced where the ring ends";
+        // Each header is read once: the peer may change it at any time.
+        FrameHeader header = ring.ReadHeader(offset);
+        int run = header.RunLength;
+        if (run < FrameHeader.Length || run % FrameHeader.Length != 0 || run > ring.Length - offset || skipped + (long)run > ring.Length - Used)
+            return $"a run of {run} bytes does not fit into the ring, or was sent without credit";
+        credit = Math.Max(credit, header.Credit);
+        for (int at = 0; at < run;)
+        {
+            if (at > 0)
+                header = ring.ReadHeader(offset + at);
+            int length = FrameHeader.FrameLength(header.PayloadLength);
+            if (length > run - at || IsEnded || ring != _ring)
+                return $"a frame of {header.PayloadLength} bytes does not fit into its run";
+            Append(offset + at + FrameHeader.Length, header.PayloadLength, length + (at == 0 ? skipped : 0));
+            IsEnded |= (header.Flags & FrameFlags.EndOfStream) != 0;
+            wantsMore |= (header.Flags & FrameFlags.Stalled) != 0 && Used <= ring.Length / 2;
+            if ((header.Flags & FrameFlags.Switch) != 0 && !TrySwitch())
+                return "it changes to a ring that was not offered";
+            at += length;
+        }
+        if (ring == _ring)
+            _offset = offset + run;
+        return null;
+    }
+
+    private void Append(int offset, int payload, int ringBytes)
+    {
+        _received += ringBytes;
+        if (IsSkipping)
+        {
+            _bytes.Skip(payload);
+            Free(ringBytes);
+            return;
+        }
+        int free = _bytes.Append(_ring.Ring.Slice(offset, payload), ringBytes);
+        if (free > 0)
+            Free(free);
+    }
+
+    /// <summary>The writer goes on in the ring that was offered.</summary>
+    private bool TrySwitch()
+    {
+        if (_offered is not { } next)
+            return false;
+        _retiring.Enqueue((_ring, _received));
+        _ring = next;
+        _offered = null;
+        _ringStart = _received;
+        _offset = 0;
+        _credit.Threshold = next.Length / 4;
+        Free(0);
+        return true;
+    }
+}

@@ -1,0 +1,30 @@
+namespace AllocTools.Connections.Rings;
+
+/// <summary>What is used no more and is given back outside of the lock under which that was found: giving back calls the transport.</summary>
+/// <param name="gate">The lock.</param>
+internal sealed class Leftovers(Lock gate)
+{
+    private readonly Stack<IDisposable> _items = new();
+    private volatile bool _hasAny;
+
+    public void Add_NeedsLock(IDisposable item)
+    {
+        _items.Push(item);
+        _hasAny = true;
+    }
+
+    /// <summary>Gives all back. The caller must not hold the lock.</summary>
+    public void Dispose()
+    {
+        while (_hasAny)
+        {
+            IDisposable? item;
+            lock (gate)
+            {
+                if (!_items.TryPop(out item))
+                    _hasAny = false;
+            }
+            item?.Dispose();
+        }
+    }
+}

@@ -1,0 +1,159 @@
+using System.Buffers;
+
+namespace AllocTools.Connections.Rings;
+
+/// <summary>What has come and is not consumed: the payloads of frames where they are in the ring, and before them those that were copied out of it.</summary>
+/// <remarks>
+/// The thread that makes progress appends, under the reader's lock; all else is the consumer's. Invariant, in bytes of the stream: Consumed ≤ Examined ≤ Position.
+/// </remarks>
+internal sealed class ReceivedBytes
+{
+    private const int MostSpares = 64;
+    private const int LeastCopy = 4096;
+    private const int MostCopy = 1 << 20;
+
+    private readonly Stack<RingSegment> _spares = new();
+    private RingSegment? _first;
+    private RingSegment? _last;
+    private RingSegment? _lastCopy;
+    private int _copyLength;
+    private long _position;
+
+    /// <summary>Bytes of the stream that have come.</summary>
+    public long Position => Volatile.Read(ref _position);
+
+    /// <summary>Bytes of it that were consumed.</summary>
+    public long Consumed { get; private set; }
+
+    /// <summary>Bytes of it that were looked at: a read waits for more.</summary>
+    public long Examined { get; private set; }
+
+    /// <summary>All that is there.</summary>
+    public ReadOnlySequence<byte> Unconsumed =>
+        _first is null ? default : new ReadOnlySequence<byte>(_first, (int)(Consumed - _first.RunningIndex), _last!, _last!.Memory.Length);
+
+    /// <summary>A payload has come.</summary>
+    /// <param name="payload">It, in the ring.</param>
+    /// <param name="ringBytes">Bytes of the ring that it keeps.</param>
+    /// <returns>Bytes of the ring that are free already.</returns>
+    public int Append(ReadOnlyMemory<byte> payload, int ringBytes)
+    {
+        if (payload.IsEmpty)
+        {
+            if (_last is null)
+                return ringBytes;
+            _last.RingBytes += ringBytes;
+            return 0;
+        }
+        if (!_spares.TryPop(out RingSegment? segment))
+            segment = new RingSegment();
+        segment.Fill(payload, _position, ringBytes);
+        _position += payload.Length;
+        _last?.Append(segment);
+        _last = segment;
+        _first ??= segment;
+        return 0;
+    }
+
+    /// <summary>Bytes have come that nothing will consume.</summary>
+    public void Skip(int payload) => Consumed = _position += payload;
+
+    /// <summary>The stream's position of a place in what was handed out.</summary>
+    public static long PositionOf(SequencePosition position, long otherwise) =>
+        position.GetObject() is RingSegment segment ? segment.RunningIndex + position.GetInteger() : otherwise;
+
+    /// <summary>Takes what was consumed out.</summary>
+    /// <returns>Bytes of the ring that come free.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The positions are none of what was handed out.</exception>
+    public int Advance(long consumed, long examined)
+    {
+        if (consumed < Consumed || consumed > _position || examined < consumed || examined > _position)
+            throw new ArgumentOutOfRangeException(nameof(consumed), "The position is not one of what was read, or lies before what was consumed.");
+        Consumed = consumed;
+        Examined = Math.Max(Examined, examined);
+        int free = 0;
+        while (_first is { } segment && segment.End <= consumed)
+        {
+            free += segment.RingBytes;
+            _first = segment.NextSegment;
+            if (segment == _last)
+                _last = null;
+            if (segment == _lastCopy)
+                (_lastCopy, _copyLength) = (null, 0);
+            Recycle(segment);
+        }
+        return free;
+    }
+
+    /// <summary>What is still in the ring.</summary>
+    public CopyOut BeginCopy() => new(_lastCopy is { } copy ? copy.NextSegment : _first, _last);
+
+    /// <summary>Copies it, behind what was copied before. The consumer calls this without the lock, and changes nothing else meanwhile.</summary>
+    public CopyOut Copy(CopyOut what)
+    {
+        long total = what.Last!.End - what.First!.RunningIndex;
+        RingSegment? target = _lastCopy, added = null;
+        for (RingSegment segment = what.First; ; segment = segment.NextSegment!)
+        {
+            for (ReadOnlySpan<byte> rest = segment.Memory.Span; !rest.IsEmpty;)
+            {
+                if (target is null || target.Room == 0)
+                {
+                    // One after another larger: a message of any length has few of them.
+                    _copyLength = (int)Math.Clamp(Math.Max(total, 2L * _copyLength), LeastCopy, MostCopy);
+                    var next = new RingSegment();
+                    next.Fill(ArrayPool<byte>.Shared.Rent(_copyLength), segment.End - rest.Length);
+                    if (added is not null)
+                        target!.Append(next);
+                    added ??= next;
+                    target = next;
+                }
+                int length = Math.Min(rest.Length, target.Room);
+                target.Add(rest[..length]);
+                rest = rest[length..];
+                total -= length;
+            }
+            if (segment == what.Last)
+                return what with { Added = added, Target = target };
+        }
+    }
+
+    /// <summary>Has the copies take the place of what is in the ring.</summary>
+    /// <returns>Bytes of the ring that come free.</returns>
+    public int EndCopy(CopyOut done)
+    {
+        RingSegment? rest = done.Last!.NextSegment;
+        if (_first == done.First)
+            _first = done.Added;
+        if (done.Added is not null)
+            _lastCopy?.Append(done.Added);
+        _lastCopy = done.Target;
+        _lastCopy!.Append(rest);
+        if (rest is null)
+            _last = _lastCopy;
+        int free = 0;
+        RingSegment? segment = done.First;
+        while (segment != rest)
+        {
+            RingSegment copied = segment!;
+            segment = copied.NextSegment;
+            free += copied.RingBytes;
+            Recycle(copied);
+        }
+        return free;
+    }
+
+    private void Recycle(RingSegment segment)
+    {
+        segment.Clear();
+        if (_spares.Count < MostSpares)
+            _spares.Push(segment);
+    }
+
+    /// <summary>Segments that are copied out of the ring.</summary>
+    /// <param name="First">From this one; null for none.</param>
+    /// <param name="Last">To this one.</param>
+    /// <param name="Added">The first new segment; null where all found room in the one before.</param>
+    /// <param name="Target">The last one that has copies.</param>
+    internal readonly record struct CopyOut(RingSegment? First, RingSegment? Last, RingSegment? Added = null, RingSegment? Target = null);
+}

@@ -1,0 +1,205 @@
+using System.Numerics;
+
+namespace AllocTools.Connections.Rings;
+
+/// <summary>The memory of the pool in which a writer builds its frames, each with room for its header before the payload.</summary>
+/// <remarks>
+/// One piece is filled at a time, frame behind frame. The first one is small; where it was filled before what is in it was written, the next one is larger. A
+/// small piece that has nothing to do stays until <see cref="Trim"/>, a larger one while all connections together keep no more than <see cref="StagingShare"/>
+/// lets them. All members but <see cref="Rent"/> need the writer's lock.
+/// </remarks>
+internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers leftovers)
+{
+    /// <summary>Bytes of the first piece.</summary>
+    public const int Least = 1 << 10;
+
+    /// <summary>Bytes of the largest piece: the block that bulk needs, and what a processor's cache holds easily.</summary>
+    public const int Most = 64 << 10;
+
+    /// <summary>How many bytes a piece must have left for another frame.</summary>
+    private const int FewestPayload = 64;
+
+    private StagingChunk? _chunk;
+    private int _start = -1;
+    private int _cursor;
+    private int _nextLength = Least;
+    private int _kept;
+
+    /// <summary>A frame is open.</summary>
+    public bool HasFrame => _start >= 0;
+
+    /// <summary>It is being filled now, outside of the lock.</summary>
+    public bool IsBusy { get; set; }
+
+    /// <summary>The bytes in it.</summary>
+    public int Payload => HasFrame ? _cursor - _start - FrameHeader.Length : 0;
+
+    /// <summary>Memory for another piece. The caller must not hold the lock.</summary>
+    /// <param name="payload">What a frame in it must have room for, up to <see cref="Most"/> less a header.</param>
+    /// <exception cref="RmaException">The pool has no room.</exception>
+    public StagingChunk Rent(int payload)
+    {
+        int length = Math.Max(Volatile.Read(ref _nextLength), (int)BitOperations.RoundUpToPowerOf2((uint)(payload + FrameHeader.Length)));
+        RmaBuffer buffer = pool.Rent(Math.Min(length, Most));
+        try
+        {
+            return new StagingChunk(buffer);
+        }
+        catch
+        {
+            buffer.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Takes a piece to be filled next.</summary>
+    public void Take(StagingChunk chunk)
+    {
+        Retire();
+        _chunk = chunk;
+    }
+
+    /// <summary>The room of the open frame.</summary>
+    /// <returns>False: none is open, or it has less than <paramref name="size"/>.</returns>
+    public bool TryGetRoom(int size, int mostFrame, out Memory<byte> room)
+    {
+        room = default;
+        if (!HasFrame)
+            return false;
+        int length = Math.Min(_start + mostFrame, _chunk!.Length) - _cursor;
+        if (length < size)
+            return false;
+        room = _chunk.Memory.Slice(_cursor, length);
+        return true;
+    }
+
+    /// <summary>Opens a frame.</summary>
+    /// <returns>False: it takes another piece, <see cref="Rent"/> and <see cref="Take"/>.</returns>
+    public bool TryOpen(int size, int mostFrame, out Memory<byte> room)
+    {
+        room = default;
+        if (_chunk is not { } chunk)
+            return false;
+        int needed = FrameHeader.Length + Math.Max(size, FewestPayload);
+        if (chunk.Uses == 0 && chunk.Length - chunk.Used < needed)
+            chunk.Used = 0;
+        if (chunk.Length - chunk.Used < needed)
+        {
+            if (chunk.Uses > 0)
+                _nextLength = Math.Min(Most, Math.Max(_nextLength, chunk.Length) * 16);
+            Retire();
+            return false;
+        }
+        if (_kept > 0)
+        {
+            share.GiveUp(_kept);
+            _kept = 0;
+        }
+        _start = chunk.Used;
+        _cursor = _start + FrameHeader.Length;
+        return TryGetRoom(size, mostFrame, out room);
+    }
+
+    /// <summary>Bytes were written into the open frame's room.</summary>
+    public void Advance(int bytes) => _cursor += bytes;
+
+    /// <summary>Takes bytes back that were written into the open frame's room.</summary>
+    public byte[] TakeFilled(int bytes) => _chunk!.Memory.Span.Slice(_cursor, bytes).ToArray();
+
+    /// <summary>Closes the open frame, where there is one; it is dropped where it has no bytes.</summary>
+    /// <returns>True: there is a frame to be queued.</returns>
+    public bool TryClose(out StagingChunk chunk, out int start, out int payload)
+    {
+        (chunk, start, payload) = (_chunk!, _start, Payload);
+        _start = -1;
+        if (payload == 0)
+        {
+            Keep();
+            return false;
+        }
+        chunk.Uses++;
+        chunk.Used = Math.Min(chunk.Length, start + FrameHeader.FrameLength(payload));
+        // The padding is sent, too; what the pool's last renter has left there must not be.
+        if (_cursor < chunk.Used)
+            chunk.Memory.Span[_cursor..chunk.Used].Clear();
+        return true;
+    }
+
+    /// <summary>Frames were written or dropped.</summary>
+    public void Release(StagingChunk chunk, int frames)
+    {
+        chunk.Uses -= frames;
+        if (chunk.Uses > 0)
+            return;
+        if (chunk != _chunk)
+            leftovers.Add_NeedsLock(chunk);
+        else
+            Keep();
+    }
+
+    /// <summary>Gives back what has nothing to do.</summary>
+    public void Trim()
+    {
+        if (HasFrame || _chunk is { Uses: > 0 })
+            return;
+        _nextLength = Least;
+        Retire();
+    }
+
+    /// <summary>What is in the open frame is given up.</summary>
+    public void Drop()
+    {
+        _start = -1;
+        Trim();
+    }
+
+    /// <summary>Nothing is filled any more.</summary>
+    public void End()
+    {
+        _start = -1;
+        Retire();
+    }
+
+    /// <summary>What is filled has nothing to do for now.</summary>
+    private void Keep()
+    {
+        if (HasFrame || _chunk is not { Uses: 0 } chunk || _kept > 0)
+            return;
+        chunk.Used = 0;
+        if (chunk.Length <= Least)
+            return;
+        if (share.TryKeep(chunk.Length))
+            _kept = chunk.Length;
+        else
+            Retire();
+    }
+
+    /// <summary>The piece is filled no more; it is given back once its frames were written.</summary>
+    private void Retire()
+    {
+        if (_kept > 0)
+            share.GiveUp(_kept);
+        _kept = 0;
+        if (_chunk is { Uses: 0 } chunk)
+            leftovers.Add_NeedsLock(chunk);
+        _chunk = null;
+    }
+}
+
+/// <summary>How much staging memory that has nothing to do the connections of a process may keep, beyond the first piece of each.</summary>
+internal sealed class StagingShare
+{
+    private const long Most = 4 << 20;
+
+    private long _kept;
+
+    public bool TryKeep(int bytes)
+    {
+        if (Interlocked.Add(ref _kept, bytes) <= Most)
+            return true;
+        GiveUp(bytes);
+        return false;
+    }
+
+    public void GiveUp(int bytes) => Interlocked.Add(ref _kept, -bytes);
+}
