@@ -177,7 +177,8 @@ internal sealed class RingReader : PipeReader
     {
         while (true)
         {
-            short version;
+            bool waits;
+            short version = 0;
             lock (_gate)
             {
                 ThrowIfCompleted_NeedsLock();
@@ -186,16 +187,13 @@ internal sealed class RingReader : PipeReader
                     return ValueTask.FromCanceled<ReadResult>(cancellationToken);
                 if (HasResult_NeedsLock())
                     break;
-                if (_ring.Used <= _ring.Length / 4 || _bytes.BeginCopy().First is null)
-                {
+                waits = _ring.Used <= _ring.Length / 4 || _bytes.BeginCopy().First is null;
+                if (waits)
                     version = _read.Begin_NeedsLock(cancellationToken);
-                    goto Waits;
-                }
             }
+            if (waits)
+                return _read.Await(version, cancellationToken);
             CopyOut();
-            continue;
-        Waits:
-            return _read.Await(version, cancellationToken);
         }
         return new ValueTask<ReadResult>(TakeResult());
     }

@@ -27,10 +27,11 @@ internal sealed class ConnectedPair : IAsyncDisposable
 
     public EndPoint EndPoint => _listener.EndPoint;
 
-    public static async Task<ConnectedPair> OpenAsync(string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null)
+    public static async Task<ConnectedPair> OpenAsync(
+        string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrapLeft = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrapRight = null, long limit = 0)
     {
-        var right = new ConnectionSide(fabric, configure, logging);
-        var pair = new ConnectedPair(new ConnectionSide(fabric, configure, logging), right, right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0)));
+        var right = new ConnectionSide(fabric, configure, logging, wrap: wrapRight, limit: limit);
+        var pair = new ConnectedPair(new ConnectionSide(fabric, configure, logging, wrap: wrapLeft, limit: limit), right, right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0)));
         (pair.Left, pair.Right) = await pair.ConnectAsync();
         return pair;
     }

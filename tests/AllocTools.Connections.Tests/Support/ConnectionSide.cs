@@ -18,17 +18,23 @@ internal sealed class ConnectionSide : IAsyncDisposable
     /// <param name="configure">Sets options.</param>
     /// <param name="logging">Takes the log; null for the test's output.</param>
     /// <param name="local">What carries connections between processes of one host.</param>
-    public ConnectionSide(string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, ConnectionSide? local = null)
+    /// <param name="wrap">Puts something before the pool.</param>
+    /// <param name="limit">Bytes of the pool; 0 for its own limit.</param>
+    public ConnectionSide(
+        string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, ConnectionSide? local = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrap = null, long limit = 0)
     {
         logging ??= _ownLogging = new LoggerFactory([new TestOutputLogger()]);
         _context = fabric == Host ? new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open() : Fabric.Open(fabric, loggerFactory: logging);
-        Pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        var pool = new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero };
+        if (limit > 0)
+            pool.MaxRegisteredBytes = limit;
+        Pool = new RmaMemoryPool<HostProvider>(_context, pool);
         var options = new RmaConnectionOptions();
         // There nothing is on its way once a call has returned.
         if (fabric == Host)
             options.LateWrites = TimeSpan.FromMilliseconds(10);
         configure?.Invoke(options);
-        Connections = new RmaConnections(Pool, options, logging, local: local?.Connections);
+        Connections = new RmaConnections(wrap?.Invoke(Pool) ?? Pool, options, logging, local: local?.Connections);
     }
 
     /// <summary>Those that can be used in one process.</summary>

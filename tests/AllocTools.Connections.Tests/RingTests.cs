@@ -1,0 +1,157 @@
+using System.IO.Pipelines;
+using AllocTools.Connections.Rings;
+using AllocTools.Connections.Tests.Support;
+
+namespace AllocTools.Connections.Tests;
+
+/// <summary>The ends of rings, step by step.</summary>
+public sealed class RingTests
+{
+    [Fact]
+    public void MemoryHasAtLeastWhatWasAskedFor()
+    {
+        var random = new Random(7);
+        for (int round = 0; round < 200; round++)
+        {
+            using var rings = new BareRings(random.Next(896, 20_000) & ~15);
+            for (int i = 0; i < 30; i++)
+            {
+                int hint = random.Next(0, 6000);
+                Memory<byte> room = rings.Writer.GetMemory(hint);
+                Assert.True(room.Length >= Math.Max(1, hint), $"{room.Length} bytes for {hint}.");
+                rings.Writer.Advance(random.Next(0, room.Length));
+            }
+        }
+    }
+
+    [Fact]
+    public async Task UnflushedBytesAreThoseSinceTheLastFlush()
+    {
+        using var rings = new BareRings(1024);
+        int sum = 0;
+        foreach (int length in new[] { 10, 200, 200, 3000, 1 })
+        {
+            rings.Writer.GetSpan(length)[..length].Clear();
+            rings.Writer.Advance(length);
+            Assert.Equal(sum += length, rings.Writer.UnflushedBytes);
+        }
+        await rings.Writer.FlushAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(0, rings.Writer.UnflushedBytes);
+    }
+
+    [Fact]
+    public async Task NoRunIsFurtherAheadOfOneThatHasNotEndedThanTheReaderTakes()
+    {
+        using var rings = new BareRings(64 << 10);
+        await rings.Writer.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
+        Assert.Single(rings.Running);
+        // The first one takes long; others end before it.
+        for (int i = 1; i < RingSender.MostInFlight; i++)
+        {
+            await rings.Writer.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
+            Assert.Equal(2, rings.Running.Count);
+            rings.End(1);
+        }
+        await rings.Writer.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
+        Assert.Single(rings.Running);
+        rings.End(0);
+        Assert.Single(rings.Running);
+    }
+
+    [Fact]
+    public void RunsThatAreAnnouncedInAnotherOrderAreReadInTheirs()
+    {
+        using var rings = new BareRings(8192);
+        const int Runs = RingSender.MostInFlight;
+        var random = new Random(3);
+        // Up to the ring's end; each run has as many bytes as its place says.
+        for (int first = 0; first * 32 < 8192; first += Runs)
+        {
+            int[] order = Enumerable.Range(0, Runs).ToArray();
+            random.Shuffle(order);
+            foreach (int run in order)
+                rings.Arrive(first + run, (first + run) * 32, new FrameHeader(1 + run, FrameFlags.None, 32, 0));
+            Assert.True(rings.Reader.TryRead(out ReadResult result));
+            var lengths = new List<int>();
+            foreach (ReadOnlyMemory<byte> segment in result.Buffer)
+                lengths.Add(segment.Length);
+            Assert.Equal(Enumerable.Range(0, Runs).Select(static r => 1 + r), lengths);
+            rings.Reader.AdvanceTo(result.Buffer.End);
+            // Its credit.
+            while (rings.Running.Count > 0)
+                rings.End(0);
+        }
+    }
+
+    [Fact]
+    public async Task CreditThatWasTakenForAFrameThatIsDroppedGoesByItself()
+    {
+        using var rings = new BareRings(4096);
+        rings.Arrive(0, 0, new FrameHeader(2000, FrameFlags.None, 2016, 0));
+        // A frame that finds no place has the credit.
+        rings.Admits = static () => false;
+        Assert.True(rings.Reader.TryRead(out ReadResult result));
+        rings.Reader.AdvanceTo(result.Buffer.End);
+        await rings.Writer.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
+        Assert.Empty(rings.Running);
+        rings.Admits = static () => true;
+        // The peer reads no more.
+        rings.Writer.Discard();
+        Assert.Equal(RingBlock.CreditLength, Assert.Single(rings.Running).Operation.Local.Length);
+        Assert.True(rings.Writer.IsQuiet);
+    }
+
+    [Fact]
+    public async Task TheEndIsLookedForWhereAWriteIsDroppedThatFoundNoPlace()
+    {
+        using var rings = new BareRings(4096);
+        rings.Admits = () =>
+        {
+            rings.Writer.Discard();
+            return false;
+        };
+        int before = rings.Checks;
+        await rings.Writer.WriteAsync(new byte[1], TestContext.Current.CancellationToken);
+        Assert.True(rings.Writer.IsQuiet);
+        Assert.True(rings.Checks > before);
+    }
+
+    [Fact]
+    public async Task ASmallerRingIsTakenThoughMemoryWasHandedOut()
+    {
+        using var rings = new BareRings(16 << 10);
+        Memory<byte> room = rings.Writer.GetMemory(3000);
+        rings.Offer(1024);
+        // The header that says so.
+        Assert.Equal(FrameHeader.Length, Assert.Single(rings.Running).Operation.Local.Length);
+        rings.End(0);
+        byte[] sent = Enumerable.Range(0, 700).Select(static i => (byte)i).ToArray();
+        sent.CopyTo(room);
+        rings.Writer.Advance(700);
+        await rings.Writer.FlushAsync(TestContext.Current.CancellationToken);
+        // Frames of which each has a quarter of the smaller ring at the most.
+        var written = new List<byte>();
+        foreach ((RmaOperation operation, _) in rings.Running)
+        {
+            for (Span<byte> run = operation.Local.Span; !run.IsEmpty;)
+            {
+                int payload = FrameHeader.Read(run).PayloadLength;
+                Assert.InRange(FrameHeader.FrameLength(payload), 17, 256);
+                written.AddRange(run.Slice(FrameHeader.Length, payload));
+                run = run[FrameHeader.FrameLength(payload)..];
+            }
+        }
+        Assert.Equal(sent, written);
+    }
+
+    [Fact]
+    public async Task AFlushWithoutBytesLetsGoOfTheMemoryThatWasHandedOut()
+    {
+        using var rings = new BareRings(16 << 10);
+        rings.Writer.GetMemory(3000);
+        await rings.Writer.FlushAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(2, rings.RentedBuffers);
+        rings.Writer.Trim();
+        Assert.Equal(1, rings.RentedBuffers);
+    }
+}

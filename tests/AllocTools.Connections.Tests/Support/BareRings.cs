@@ -1,0 +1,111 @@
+using AllocTools.Connections.Rings;
+using AllocTools.Endpoints.Engine;
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+
+namespace AllocTools.Connections.Tests.Support;
+
+/// <summary>The ends of a connection's rings without the rest of it: operations begin and end as a test says, and nothing is moved.</summary>
+internal sealed class BareRings : IRingOwner, IDisposable
+{
+    private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
+    private readonly RmaMemoryPool<HostProvider> _pool;
+    private readonly IRmaEndpoint _endpoint;
+    private readonly RingBlock _block;
+    private readonly RmaPeer _self;
+
+    public BareRings(int ringLength)
+    {
+        _pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        _endpoint = _context.OpenEndpoint();
+        _self = _endpoint.InsertPeer(_endpoint.Address.Span);
+        _block = new RingBlock(_pool, RingBlock.WordsLength + ringLength);
+        Reader = new RingReader(this, _block);
+        Writer = new RingWriter(this, Reader.Credit, _block, _pool, new StagingShare(), 1 << 30);
+        RemoteRegion region = _endpoint.Import(_self, _block.Remote);
+        Reader.Credit.Start(new CreditTarget(region.Slice(0, RingBlock.CreditLength), 0));
+        Writer.Start(new RingTarget(region, RingBlock.WordsLength, _block.Length, 1));
+    }
+
+    public RingReader Reader { get; }
+
+    public RingWriter Writer { get; }
+
+    /// <summary>Operations that were started and have not ended.</summary>
+    public List<(RmaOperation Operation, IOperationOwner Owner)> Running { get; } = [];
+
+    /// <summary>Called before an operation starts; false: there is no place for it.</summary>
+    public Func<bool> Admits { get; set; } = static () => true;
+
+    /// <summary>How often the connection was to see whether it has ended.</summary>
+    public int Checks { get; private set; }
+
+    public int Retries { get; private set; }
+
+    public long RentedBuffers => _pool.GetStatistics().RentedBuffers;
+
+    /// <summary>A run has come, as the writer of this side would write it.</summary>
+    public void Arrive(int sequence, int at, FrameHeader header)
+    {
+        Span<byte> ring = System.Runtime.InteropServices.MemoryMarshal.AsMemory(_block.Ring).Span;
+        header.WriteTo(ring[at..]);
+        Assert.Null(Reader.OnRun(sequence, atStart: false, out _, out _));
+    }
+
+    /// <summary>Another ring is offered to the writer.</summary>
+    public bool Offer(int length) => Writer.OnOffer(new RingTarget(_endpoint.Import(_self, _block.Remote), RingBlock.WordsLength, length, 1));
+
+    public void End(int index)
+    {
+        (RmaOperation operation, IOperationOwner owner) = Running[index];
+        Running.RemoveAt(index);
+        owner.OnEnded(operation.Context, null);
+    }
+
+    public bool TryStart(in RmaOperation operation, IOperationOwner owner)
+    {
+        if (!Admits())
+            return false;
+        Running.Add((operation, owner));
+        return true;
+    }
+
+    public void RetryLater() => Retries++;
+
+    public void Schedule(IThreadPoolWorkItem item) => item.Execute();
+
+    public void OnWriteFailed(Exception error) => Assert.Fail(error.ToString());
+
+    public void OnOperationEnded()
+    {
+    }
+
+    public void CheckEnd() => Checks++;
+
+    public void OnStreamEnded()
+    {
+    }
+
+    public void OnReaderCompleted()
+    {
+    }
+
+    public void Retire(RingBlock ring)
+    {
+    }
+
+    public void Dispose()
+    {
+        Writer.Discard();
+        while (Running.Count > 0)
+            End(0);
+        Writer.Complete();
+        Reader.Complete();
+        Writer.ReleaseTargets();
+        _endpoint.Dispose();
+        _block.Dispose();
+        Assert.Equal(0, _pool.GetStatistics().RentedBuffers);
+        _pool.Dispose();
+        _context.Dispose();
+    }
+}
