@@ -171,7 +171,7 @@ public sealed class EndTests
         await peer.SetUpAsync();
         var connection = (RmaConnection)(await accepting)!;
         // As the engine says it of a write whose time is over while the fabric has it.
-        ((IOperationOwner)connection.Reader).OnAbandoned(0, new RmaTimeoutException("the test's", RmaOperationKind.Write, 110, "ETIMEDOUT"));
+        ((IOperationOwner)connection.Reader.CreditWriter).OnAbandoned(0, new RmaTimeoutException("the test's", RmaOperationKind.Write, 110, "ETIMEDOUT"));
         await connection.DisposeAsync();
         List<ControlKind> said = [];
         while (await peer.TryReceiveAsync() is { } frame)

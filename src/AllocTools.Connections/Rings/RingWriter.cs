@@ -290,13 +290,6 @@ internal sealed class RingWriter : PipeWriter
             _sender.OnDropped(taken);
     }
 
-    /// <inheritdoc/>
-    public void OnAbandoned(ulong context, Exception error)
-    {
-        _owner.OnWriteAbandoned();
-        OnEnded(context, error);
-    }
-
     /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
     public void Retry() => _sender.Pump();
 

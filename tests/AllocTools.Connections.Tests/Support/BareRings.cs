@@ -21,9 +21,9 @@ internal sealed class BareRings : IRingOwner, IDisposable
         _self = _endpoint.InsertPeer(_endpoint.Address.Span);
         _block = new RingBlock(_pool, RingBlock.WordsLength + ringLength);
         Reader = new RingReader(this, _block);
-        Writer = new RingWriter(this, Reader.Credit, _block, _pool, new StagingShare(), 1 << 30);
+        Writer = new RingWriter(this, Reader.CreditWriter, _block, _pool, new StagingShare(), 1 << 30);
         RemoteRegion region = _endpoint.Import(_self, _block.Remote);
-        Reader.Credit.Start(new CreditTarget(region.Slice(0, RingBlock.CreditLength), 0));
+        Reader.CreditWriter.Start(new CreditTarget(region.Slice(0, RingBlock.CreditLength), 0));
         Writer.Start(new RingTarget(region, RingBlock.WordsLength, _block.Length, 1));
     }
 
@@ -75,6 +75,10 @@ internal sealed class BareRings : IRingOwner, IDisposable
     public void Schedule(IThreadPoolWorkItem item) => item.Execute();
 
     public void OnWriteFailed(Exception error) => Assert.Fail(error.ToString());
+
+    public void OnWriteAbandoned()
+    {
+    }
 
     public void OnOperationEnded()
     {
