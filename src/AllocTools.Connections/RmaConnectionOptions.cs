@@ -9,13 +9,13 @@ namespace AllocTools.Connections;
 public sealed class RmaConnectionOptions
 {
     /// <summary>
-    /// How much memory a connection has at first for what it receives, 128 bytes of it for its own words. Take a block size of the pool. Unit: bytes. Range: 1 KiB to 1 GiB, a multiple of 16. Default: 16 KiB.
+    /// How much memory a connection has at first for what it receives, 128 bytes of it for its own words. Take a block size of the pool. Unit: bytes. Range: 1 KiB to 1 GiB, a multiple of 16. Default: 1 KiB.
     /// </summary>
     [OptionRange(RingBlock.Least, 1 << 30, "bytes", Multiple = 16)]
-    public long InitialRingBytes { get; set; } = 16 << 10;
+    public long InitialRingBytes { get; set; } = 1 << 10;
 
     /// <summary>
-    /// How far that memory may grow, in steps of four times, while the peer has to wait for room though this side reads all the time.
+    /// How far that memory may grow, to 16 KiB and then in steps of four times, while the peer has to wait for room though this side reads all the time.
     /// Unit: bytes. Range: 1 KiB to 1 GiB, a multiple of 16. Default: 1 MiB.
     /// </summary>
     [OptionRange(RingBlock.Least, 1 << 30, "bytes", Multiple = 16)]
