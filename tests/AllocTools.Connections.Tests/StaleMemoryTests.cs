@@ -13,7 +13,7 @@ public sealed class StaleMemoryTests
     [Fact]
     public async Task APeerThatAnnouncesBytesWithoutWritingThemUncoversNothing()
     {
-        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using var side = new ConnectionSide(ConnectionSide.Host, static o => o.InitialRingBytes = 16 << 10);
         LeaveSecrets(side.Pool);
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
         await using var peer = new RawPeer(listener.EndPoint);
