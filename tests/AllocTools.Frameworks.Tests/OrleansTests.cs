@@ -1,10 +1,14 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 using AllocTools.Connections;
 using AllocTools.Frameworks.Tests.Support;
+using AllocTools.Testing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Orleans.Connections.Security;
 using Orleans.Hosting;
 using Orleans.Runtime;
 
@@ -20,8 +24,8 @@ public sealed class OrleansTests
     {
         int[] ports = FreePorts(4);
         var primary = new IPEndPoint(IPAddress.Loopback, ports[0]);
-        using IHost first = await StartSiloAsync(fabric, ports[0], ports[2], primary);
-        using IHost second = await StartSiloAsync(fabric, ports[1], ports[3], primary);
+        using IHost first = await SiloProcess.StartSiloAsync(fabric, ports[0], ports[2], primary);
+        using IHost second = await SiloProcess.StartSiloAsync(fabric, ports[1], ports[3], primary);
         using IHost outside = await StartClientAsync(fabric, ports[2..]);
         IGrainFactory grains = outside.Services.GetRequiredService<IGrainFactory>();
         var callers = new HashSet<string>();
@@ -58,36 +62,135 @@ public sealed class OrleansTests
     public void ASecondCallIsAnError()
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
-        builder.AddPool(Testing.Fabric.Any);
+        builder.AddPool(Fabric.Any);
         var error = Assert.Throws<InvalidOperationException>(() => builder.UseOrleans(static silo => silo.UseLocalhostClustering().UseRma().UseRma()));
         Assert.Contains("called twice", error.Message, StringComparison.Ordinal);
         HostApplicationBuilder client = Host.CreateEmptyApplicationBuilder(null);
-        client.AddPool(Testing.Fabric.Any);
+        client.AddPool(Fabric.Any);
         Assert.Throws<InvalidOperationException>(() => client.UseOrleansClient(static c => c.UseLocalhostClustering().UseRma().UseRma()));
     }
 
-    private static async Task<IHost> StartSiloAsync(string fabric, int siloPort, int gatewayPort, IPEndPoint primary)
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task SilosAndClientsMaySpeakTls(string fabric)
     {
-        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
-        builder.AddPool(fabric);
-        builder.UseOrleans(silo => silo.UseLocalhostClustering(siloPort, gatewayPort, primary).UseRma());
-        return await StartAsync(builder);
+        using var authority = new Authority("the cluster's authority");
+        using X509Certificate2 certificate = authority.Sign("silo.example");
+        void ByTls(TlsOptions tls)
+        {
+            tls.LocalCertificate = certificate;
+            tls.RemoteCertificateMode = RemoteCertificateMode.RequireCertificate;
+            tls.ClientCertificateMode = RemoteCertificateMode.RequireCertificate;
+            tls.RemoteCertificateValidation = (peer, _, _) =>
+            {
+                using var chain = X509Chain.Create();
+                chain.ChainPolicy = authority.Policy;
+                return chain.Build(peer) && peer.Subject == "CN=silo.example";
+            };
+            tls.OnAuthenticateAsClient = static (_, options) => options.TargetHost = "silo.example";
+        }
+        int[] ports = FreePorts(4);
+        var primary = new IPEndPoint(IPAddress.Loopback, ports[0]);
+        using IHost first = await SiloProcess.StartSiloAsync(fabric, ports[0], ports[2], primary, silo => silo.UseTls(ByTls));
+        using IHost second = await SiloProcess.StartSiloAsync(fabric, ports[1], ports[3], primary, silo => silo.UseTls(ByTls));
+        using IHost outside = await StartClientAsync(fabric, ports[2..], client => client.UseTls(ByTls));
+        IGrainFactory grains = outside.Services.GetRequiredService<IGrainFactory>();
+        byte[] bytes = new byte[500_000];
+        Random.Shared.NextBytes(bytes);
+        int across = 0;
+        for (int i = 0; i < 200 && across < 10; i++)
+        {
+            (string here, string there) = await grains.GetGrain<IPlace>(i).AskAsync(grains.GetGrain<IPlace>(i + 10_000));
+            across += here == there ? 0 : 1;
+            if (i % 20 == 0)
+                Assert.Equal(bytes, await grains.GetGrain<IPlace>(i).RelayAsync(bytes, grains.GetGrain<IPlace>(i + 10_000)));
+        }
+        Assert.True(across >= 10, $"Only {across} calls went from silo to silo.");
+        // A client without a certificate is no client.
+        using IHost stranger = BuildClient(fabric, ports[2..], static client => client.UseTls(static tls => tls.AllowAnyRemoteCertificate()).UseConnectionRetryFilter(static (_, _) => Task.FromResult(false)));
+        await Assert.ThrowsAnyAsync<Exception>(() => stranger.StartAsync(TestContext.Current.CancellationToken));
+        await outside.StopAsync(TestContext.Current.CancellationToken);
+        await second.StopAsync(TestContext.Current.CancellationToken);
+        await first.StopAsync(TestContext.Current.CancellationToken);
     }
 
-    private static async Task<IHost> StartClientAsync(string fabric, int[] gatewayPorts)
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task GrainsOfASiloThatIsKilledGoOnInAnother(string fabric)
     {
-        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
-        builder.AddPool(fabric);
-        builder.UseOrleansClient(client => client.UseLocalhostClustering(gatewayPorts).UseRma());
-        return await StartAsync(builder);
+        int[] ports = FreePorts(4);
+        using IHost first = await SiloProcess.StartSiloAsync(fabric, ports[0], ports[2], new IPEndPoint(IPAddress.Loopback, ports[0]));
+        using Process second = await SiloProcess.StartAsync(fabric, ports[1], ports[3], ports[0]);
+        try
+        {
+            using IHost outside = await StartClientAsync(fabric, ports[2..3]);
+            IGrainFactory grains = outside.Services.GetRequiredService<IGrainFactory>();
+            string killed = $"{IPAddress.Loopback}:{ports[1]}";
+            List<IPlace> gone = [];
+            List<IPlace> stay = [];
+            for (int i = 0; i < 500 && (gone.Count < 5 || stay.Count < 5); i++)
+            {
+                IPlace place = grains.GetGrain<IPlace>(i);
+                ((await place.NameAsync()).Contains(killed, StringComparison.Ordinal) ? gone : stay).Add(place);
+            }
+            Assert.True(gone.Count >= 5 && stay.Count >= 5, $"{gone.Count} and {stay.Count} grains are in the two silos.");
+            // A call is under way when it happens.
+            Task<byte[]> pending = stay[0].RelayAsync(new byte[2_000_000], gone[0]);
+            second.Kill();
+            await second.WaitForExitAsync(TestContext.Current.CancellationToken);
+            foreach (IPlace place in stay.Take(5))
+                await place.NameAsync();
+            using var limit = new CancellationTokenSource(TestTime.Seconds(60));
+            foreach (IPlace place in gone)
+            {
+                while (true)
+                {
+                    try
+                    {
+                        Assert.DoesNotContain(killed, await place.NameAsync(), StringComparison.Ordinal);
+                        break;
+                    }
+                    catch (Exception e) when (e is Orleans.Runtime.OrleansException or TimeoutException)
+                    {
+                        // Until the cluster has found the silo dead.
+                        Assert.False(limit.IsCancellationRequested, e.Message);
+                        await Task.Delay(50, CancellationToken.None);
+                    }
+                }
+            }
+            // It ends, whichever way.
+            await Task.WhenAny(pending).WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
+            await outside.StopAsync(TestContext.Current.CancellationToken);
+            await first.StopAsync(TestContext.Current.CancellationToken);
+            Assert.All((IHost[])[first, outside], static host =>
+            {
+                RmaPoolStatistics now = host.Services.GetRequiredService<IRmaMemoryPool>().GetStatistics();
+                Assert.Equal((0, 0), (now.RentedBuffers, now.QuarantinedBuffers));
+            });
+        }
+        finally
+        {
+            if (!second.HasExited)
+                second.Kill();
+        }
     }
 
-    private static async Task<IHost> StartAsync(HostApplicationBuilder builder)
+    private static async Task<IHost> StartClientAsync(string fabric, int[] gatewayPorts, Action<IClientBuilder>? configure = null)
     {
-        builder.Logging.ClearProviders();
-        IHost host = builder.Build();
+        IHost host = BuildClient(fabric, gatewayPorts, configure);
         await host.StartAsync(TestContext.Current.CancellationToken);
         return host;
+    }
+
+    private static IHost BuildClient(string fabric, int[] gatewayPorts, Action<IClientBuilder>? configure)
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.AddPool(fabric);
+        builder.UseOrleansClient(client =>
+        {
+            client.UseLocalhostClustering(gatewayPorts).UseRma();
+            configure?.Invoke(client);
+        });
+        builder.Logging.ClearProviders();
+        return builder.Build();
     }
 
     /// <summary>Ports that were free a moment ago; silos can't pick theirs when they start.</summary>

@@ -1,4 +1,5 @@
 using System.Net;
+using AllocTools;
 using AllocTools.Connections;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -30,15 +31,33 @@ public static class RmaKestrelExtensions
     /// <param name="configure">Sets options of the connections; null for none.</param>
     /// <returns>The same builder.</returns>
     /// <exception cref="InvalidOperationException">The pool was not added before.</exception>
-    public static IWebHostBuilder UseRma(this IWebHostBuilder builder, Func<IPEndPoint, bool> selects, Action<RmaConnectionOptions>? configure = null)
+    public static IWebHostBuilder UseRma(this IWebHostBuilder builder, Func<IPEndPoint, bool> selects, Action<RmaConnectionOptions>? configure = null) =>
+        builder.UseRma(RmaMemoryPoolName.Default, selects, configure);
+
+    /// <summary>As <see cref="UseRma(IWebHostBuilder, Action{RmaConnectionOptions})"/>, over a named pool; <c>ListenRma</c> with its name adds an end point.</summary>
+    /// <inheritdoc cref="UseRma(IWebHostBuilder, Action{RmaConnectionOptions})"/>
+    /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="poolName">The pool's name.</param>
+    /// <param name="configure">Sets options of the connections; null for none.</param>
+    public static IWebHostBuilder UseRma(this IWebHostBuilder builder, string poolName, Action<RmaConnectionOptions>? configure = null) =>
+        builder.UseRma(poolName, static _ => false, configure);
+
+    /// <summary>As <see cref="UseRma(IWebHostBuilder, Func{IPEndPoint, bool}, Action{RmaConnectionOptions})"/>, over a named pool. It may be called for each of several pools.</summary>
+    /// <inheritdoc cref="UseRma(IWebHostBuilder, Func{IPEndPoint, bool}, Action{RmaConnectionOptions})"/>
+    /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="poolName">The pool's name.</param>
+    /// <param name="selects">Picks the end points: <c>e => e.Port == 5001</c>. What no pool's function picks goes over sockets.</param>
+    /// <param name="configure">Sets options of the connections; null for none.</param>
+    public static IWebHostBuilder UseRma(this IWebHostBuilder builder, string poolName, Func<IPEndPoint, bool> selects, Action<RmaConnectionOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(builder);
+        ArgumentException.ThrowIfNullOrEmpty(poolName);
         ArgumentNullException.ThrowIfNull(selects);
         // Kestrel adds sockets only where there is no transport yet, and asks the one that was added last first.
         return builder.UseSockets().ConfigureServices(services =>
         {
-            services.AddRmaConnections(configure);
-            services.AddSingleton<IConnectionListenerFactory>(sp => new Transport(sp, selects));
+            services.AddRmaConnections(poolName, configure);
+            services.AddSingleton<IConnectionListenerFactory>(sp => new Transport(sp, poolName, selects));
         });
     }
 
@@ -65,6 +84,8 @@ public static class RmaKestrelExtensions
         IConnectionListenerFactory? binding = options.ApplicationServices?.GetServices<IConnectionListenerFactory>().LastOrDefault(f => f is not IConnectionListenerFactorySelector selector || selector.CanBind(own));
         if (binding is not (Transport or RmaConnectionListenerFactory))
             throw new InvalidOperationException($"Kestrel would listen at {own} by {binding?.GetType().Name ?? "no transport"}. Call builder.WebHost.UseRma() first, and after other transports.");
+        if (options.ApplicationServices!.GetService<IServiceProviderIsKeyedService>()?.IsKeyedService(typeof(RmaConnections), own.PoolName ?? RmaMemoryPoolName.Default) == false)
+            throw new InvalidOperationException($"There are no connections over the pool '{own.PoolName ?? RmaMemoryPoolName.Default}' for {own}. Call builder.WebHost.UseRma(\"{own.PoolName ?? RmaMemoryPoolName.Default}\") first.");
         options.Listen(own, configure ?? (static _ => { }));
     }
 
@@ -77,14 +98,15 @@ public static class RmaKestrelExtensions
     public static void ListenRma(this KestrelServerOptions options, IPEndPoint endPoint, string poolName, Action<ListenOptions>? configure = null) =>
         options.ListenRma(new RmaEndPoint(endPoint, poolName), configure);
 
-    /// <summary>Kestrel's transport. The server is made when an application is built, but the pool is opened when it starts.</summary>
-    private sealed class Transport(IServiceProvider services, Func<IPEndPoint, bool> selects) : IConnectionListenerFactory, IConnectionListenerFactorySelector
+    /// <summary>Kestrel's transport over one pool. The server is made when an application is built, but the pool is opened when it starts.</summary>
+    private sealed class Transport(IServiceProvider services, string poolName, Func<IPEndPoint, bool> selects) : IConnectionListenerFactory, IConnectionListenerFactorySelector
     {
         public bool CanBind(EndPoint endpoint) => endpoint is RmaEndPoint || (endpoint is IPEndPoint ip && selects(ip));
 
-        public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) =>
-            endpoint is RmaEndPoint { PoolName: { } pool } named
-                ? ValueTask.FromResult<IConnectionListener>(services.GetRequiredKeyedService<RmaConnections>(pool).Listen(named))
-                : services.GetRequiredService<RmaConnectionListenerFactory>().BindAsync(endpoint, cancellationToken);
+        public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
+        {
+            string pool = endpoint is RmaEndPoint own ? own.PoolName ?? RmaMemoryPoolName.Default : poolName;
+            return ValueTask.FromResult<IConnectionListener>(services.GetRequiredKeyedService<RmaConnections>(pool).Listen((IPEndPoint)endpoint));
+        }
     }
 }

@@ -27,9 +27,17 @@ internal sealed class EchoService(EchoService.Endings endings) : Echo.EchoBase
 
     public override async Task Count(Order request, IServerStreamWriter<Chunk> responseStream, ServerCallContext context)
     {
-        ByteString data = ByteString.CopyFrom(new byte[request.Length]);
+        ByteString data = UnsafeByteOperations.UnsafeWrap(DataOf(request.Length));
         for (int i = 0; i < request.Chunks; i++)
             await responseStream.WriteAsync(new Chunk { Number = i, Data = data }, context.CancellationToken);
+    }
+
+    /// <summary>What each chunk of <see cref="Count"/> has.</summary>
+    public static byte[] DataOf(int length)
+    {
+        byte[] data = new byte[length];
+        new Random(length).NextBytes(data);
+        return data;
     }
 
     public override async Task Chat(IAsyncStreamReader<Chunk> requestStream, IServerStreamWriter<Chunk> responseStream, ServerCallContext context)
