@@ -136,7 +136,8 @@ public sealed class OrleansTests
             Task<byte[]> pending = stay[0].RelayAsync(new byte[2_000_000], gone[0]);
             second.Kill();
             await second.WaitForExitAsync(TestContext.Current.CancellationToken);
-            foreach (IPlace place in stay.Take(5))
+            // The first one takes no other call until that is over; the others go on at once.
+            foreach (IPlace place in stay.Skip(1).Take(4))
                 await place.NameAsync();
             using var limit = new CancellationTokenSource(TestTime.Seconds(60));
             foreach (IPlace place in gone)
