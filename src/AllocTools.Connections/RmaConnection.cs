@@ -48,8 +48,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _rings = new RingOffers(owner, control, _reader, block);
         _end = new ConnectionEnd(this, owner, control, _rings, terms, _closed);
         _share = owner.Shares.Join(terms.Process);
-        ConnectionClosed = _closed.Token;
-        Transport = this;
+        (ConnectionClosed, Transport) = (_closed.Token, this);
         var features = new FeatureCollection();
         features.Set<IConnectionIdFeature>(this);
         features.Set<IConnectionTransportFeature>(this);
@@ -108,6 +107,9 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// <summary>It ends by itself, or is aborted in time.</summary>
     internal bool IsDisposing => Volatile.Read(ref _disposed) != 0;
 
+    /// <summary>Its user has completed both directions.</summary>
+    internal bool IsCompleted => _reader.IsCompleted && _writer.IsCompleted;
+
     /// <summary>What the peer needs to write to this side.</summary>
     internal RemoteMemory Block => _block.Remote;
 
@@ -132,7 +134,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     public override void Abort(ConnectionAbortedException abortReason) => End(abortReason ?? new ConnectionAbortedException("The connection was aborted by this side."), "aborted by this side", "aborted", tellsPeer: true);
 
     /// <inheritdoc cref="Abort(ConnectionAbortedException)"/>
-    public override void Abort() => Abort(new ConnectionAbortedException("The connection was aborted by this side."));
+    public override void Abort() => Abort(null!);
 
     /// <summary>A stream over both directions; disposing it disposes the connection, for which <see cref="Stream.Dispose()"/> does not wait.</summary>
     public Stream AsStream() => new RmaConnectionStream(this);
@@ -156,7 +158,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
             }
         }
         region.Dispose();
-        throw new ObjectDisposedException(nameof(RmaConnection), "The connection is over: what its peer has exposed can't be reached any more.");
+        throw new ObjectDisposedException(nameof(RmaConnection), "The connection is over: its peer's memory can't be reached any more.");
     }
 
     /// <summary>

@@ -195,8 +195,11 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         Shares.Dispose();
         // What is kept for late writes goes back: none comes by an endpoint that is closed.
         await _endpointClosed.CancelAsync().ConfigureAwait(false);
-        foreach (RmaConnection connection in _connections.Values)
-            connection.OnEndpointClosed();
+        RmaConnection[] left = [.. _connections.Values];
+        Array.ForEach(left, static c => c.OnEndpointClosed());
+        // Of those that their users still have nothing is waited for.
+        ends = Task.WhenAll(left.Where(static c => c.IsCompleted).Select(static c => c.WholeEnd));
+        await ends.WaitAsync(Options.CloseTimeout, _time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     void INotificationSink.OnNotification(ulong value, RmaPeer? sender)

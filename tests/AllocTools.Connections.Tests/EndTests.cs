@@ -183,6 +183,27 @@ public sealed class EndTests
     }
 
     [Fact]
+    public async Task WhereTheControlConnectionIsCutTheMemoryIsKeptForWritesThatAreUnderWay()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host, static o => o.LateWrites = TimeSpan.FromMinutes(10));
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
+        await peer.SetUpAsync();
+        ConnectionContext connection = (await accepting)!;
+        peer.Socket.Dispose();
+        await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Transport.Input.ReadToEndAsync());
+        await connection.DisposeAsync();
+        Assert.Equal((0, 1), side.Pool.GetStatistics() is var now ? (now.RentedBuffers, now.QuarantinedBuffers) : default);
+        // Whose exposure has ended.
+        await Assert.ThrowsAnyAsync<RmaException>(() => peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 16, 0)));
+        Assert.Equal(1, side.Connections.Count);
+        // With the endpoint nothing comes any more.
+        await side.Connections.DisposeAsync();
+        Assert.Equal((0, 0), side.Pool.GetStatistics() is var then ? (then.RentedBuffers, then.QuarantinedBuffers) : default);
+    }
+
+    [Fact]
     public async Task AListenerWhoseUnbindWasCancelledAcceptsNoMore()
     {
         await using var side = new ConnectionSide(ConnectionSide.Host);

@@ -2,6 +2,7 @@ using System.IO.Pipelines;
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
+using CsCheck;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using AllocTools.Connections.Tests.Support;
@@ -207,6 +208,81 @@ public sealed class HostilePeerTests
         await connection.DisposeAsync();
         await log.SingleAsync(83);
         peer.Socket.Dispose();
+        await side.BecomesCleanAsync();
+        await ServesAsync(side, listener);
+    }
+
+    [Fact]
+    public async Task OffersWithoutEndLeaveNothing()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(TestContext.Current.CancellationToken);
+        await peer.SetUpAsync();
+        await using var connection = (RmaConnection)(await accepting)!;
+        byte[] offer = ControlConnection.Frame(ControlKind.Offer, peer.Memory.ToArray());
+        // Each is taken, or the connection is aborted since another one is open.
+        for (int i = 0; i < 20; i++)
+            await peer.SendAsync([.. Enumerable.Repeat(offer, 100).SelectMany(static o => o)]);
+        await peer.SendAsync(ControlConnection.AbortFrame);
+        await Assert.ThrowsAnyAsync<Exception>(() => connection.Input.ReadToEndAsync().WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken));
+        peer.Socket.Dispose();
+        await connection.DisposeAsync();
+        await side.BecomesCleanAsync();
+        await ServesAsync(side, listener);
+    }
+
+    /// <summary>Frames of the control connection, whole or cut, with known and unknown kinds and any payload, and bytes that are none.</summary>
+    private static Gen<byte[]> ControlBytes => Gen.OneOf(
+        Gen.Byte.Array[0, 64],
+        Gen.Select(Gen.Byte[0, 12], Gen.Byte.Array[0, 300], static (kind, payload) => ControlConnection.Frame((ControlKind)kind, payload)),
+        Gen.Select(Gen.Byte[1, 9], Gen.UShort, Gen.Byte.Array[0, 40], static (kind, length, payload) => (byte[])[kind, (byte)length, (byte)(length >> 8), .. payload]),
+        Gen.Byte[5, 9].Array[1, 30].Select(static kinds => (byte[])[.. kinds.SelectMany(static k => new byte[] { k, 0, 0 })]));
+
+    [Fact]
+    public async Task AnyBytesOnTheControlConnectionHarmNobody()
+    {
+        var log = new LogRecorder();
+        await using var side = new ConnectionSide(ConnectionSide.Host, static o => (o.HeartbeatInterval, o.LateWrites) = (TimeSpan.FromMilliseconds(20), TimeSpan.FromMilliseconds(5)), log.Factory);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await Gen.Select(Gen.Bool, ControlBytes.Array[1, 6]).SampleAsync(async (isSetUp, parts) =>
+        {
+            log.All.Clear();
+            await using var peer = new RawPeer(listener.EndPoint);
+            ConnectionContext? connection = null;
+            if (isSetUp)
+            {
+                ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(TestContext.Current.CancellationToken);
+                await peer.SetUpAsync();
+                connection = await accepting;
+            }
+            try
+            {
+                foreach (byte[] part in parts)
+                    await peer.SendAsync(part);
+                peer.Socket.Shutdown(System.Net.Sockets.SocketShutdown.Send);
+            }
+            catch (System.Net.Sockets.SocketException)
+            {
+                // It was refused before all was sent.
+            }
+            // Each has one end, which the log names.
+            if (connection is null)
+            {
+                await log.SingleAsync(81);
+                return;
+            }
+            try
+            {
+                await connection.Transport.Input.ReadToEndAsync().WaitAsync(TestTime.Seconds(20));
+            }
+            catch (Exception e) when (e is ConnectionAbortedException or ConnectionResetException)
+            {
+                await log.SingleAsync(82);
+            }
+            await connection.DisposeAsync();
+        }, iter: 300, threads: 1);
         await side.BecomesCleanAsync();
         await ServesAsync(side, listener);
     }

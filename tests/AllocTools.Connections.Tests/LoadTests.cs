@@ -6,7 +6,9 @@ using AllocTools.Testing;
 
 namespace AllocTools.Connections.Tests;
 
-/// <summary>Many connections, many bytes, and what they cost.</summary>
+/// <summary>Many connections, many bytes, and what they cost. Nothing else runs meanwhile, since the process's sockets are counted.</summary>
+[Collection(nameof(LoadTests))]
+[CollectionDefinition(nameof(LoadTests), DisableParallelization = true)]
 public sealed class LoadTests
 {
     public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;

@@ -10,7 +10,7 @@ namespace AllocTools.Connections.Tests;
 /// <summary>The peer in another process, which may die.</summary>
 public sealed class TwoProcessTests
 {
-    public static TheoryData<string> Fabrics => new(Fabric.All);
+    public static TheoryData<string> Fabrics => new(ConnectionSide.BetweenProcesses);
 
     [Theory, MemberData(nameof(Fabrics))]
     public async Task AllBytesComeBack(string fabric)

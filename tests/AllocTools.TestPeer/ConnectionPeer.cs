@@ -15,7 +15,8 @@ internal static class ConnectionPeer
 {
     public static async Task<int> RunAsync(string fabric, string[] options)
     {
-        using IRmaContext context = Fabric.Open(fabric);
+        const string Ucx = "ucx:";
+        using IRmaContext context = fabric.StartsWith(Ucx, StringComparison.Ordinal) ? UcxFabric.Open(fabric[Ucx.Length..]) : Fabric.Open(fabric);
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         // What it says of connections that end is shown where a test fails.
         using ILoggerFactory logging = LoggerFactory.Create(static b => b.SetMinimumLevel(LogLevel.Debug).AddConsole(static o => o.LogToStandardErrorThreshold = LogLevel.Trace));
@@ -30,8 +31,8 @@ internal static class ConnectionPeer
             string answer;
             switch (line.Split(' '))
             {
-                case ["listen", var what]:
-                    listener = connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+                case ["listen", var what, .. var where]:
+                    listener = connections.Listen(new RmaEndPoint(where is [var address] ? IPAddress.Parse(address) : IPAddress.Loopback, 0));
                     _ = AcceptAsync(listener, what);
                     answer = ((IPEndPoint)listener.EndPoint).Port.ToString(CultureInfo.InvariantCulture);
                     break;

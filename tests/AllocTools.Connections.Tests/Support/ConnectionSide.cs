@@ -11,6 +11,9 @@ internal sealed class ConnectionSide : IAsyncDisposable
     /// <summary>The provider of one process, beside the names of fabrics.</summary>
     public const string Host = "host";
 
+    /// <summary>What the names of UCX's fabrics begin with.</summary>
+    public const string Ucx = "ucx:";
+
     private readonly IRmaContext _context;
     private readonly LoggerFactory? _ownLogging;
 
@@ -20,11 +23,13 @@ internal sealed class ConnectionSide : IAsyncDisposable
     /// <param name="local">What carries connections between processes of one host.</param>
     /// <param name="wrap">Puts something before the pool.</param>
     /// <param name="limit">Bytes of the pool; 0 for its own limit.</param>
+    /// <param name="endpoint">Sets options of the endpoint.</param>
     public ConnectionSide(
-        string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, ConnectionSide? local = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrap = null, long limit = 0)
+        string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, ConnectionSide? local = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrap = null, long limit = 0,
+        Action<RmaEndpointOptions>? endpoint = null)
     {
         logging ??= _ownLogging = new LoggerFactory([new TestOutputLogger()]);
-        _context = fabric == Host ? new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open() : Fabric.Open(fabric, loggerFactory: logging);
+        _context = Open(fabric, logging, endpoint ?? (static _ => { }));
         var pool = new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero };
         if (limit > 0)
             pool.MaxRegisteredBytes = limit;
@@ -39,6 +44,11 @@ internal sealed class ConnectionSide : IAsyncDisposable
 
     /// <summary>Those that can be used in one process.</summary>
     public static TheoryData<string> InOneProcess => new([Host, .. Fabric.All.Where(f => f is Fabric.Tcp or Fabric.SharedMemoryByAddress || Fabric.IsVerbs(f))]);
+
+    /// <summary>Those between two processes: libfabric's, and UCX's over TCP and shared memory.</summary>
+    public static string[] BetweenProcesses => [.. Fabric.All, .. Fabric.Named is null ? UcxFabrics : []];
+
+    private static string[] UcxFabrics => [Ucx + UcxFabric.Tcp, Ucx + UcxFabric.SharedMemory];
 
     public IRmaMemoryPool Pool { get; }
 
@@ -57,6 +67,17 @@ internal sealed class ConnectionSide : IAsyncDisposable
             Assert.False(limit.IsCancellationRequested, $"{Connections.Count} connections, {now.RentedBuffers} buffers rented, {now.QuarantinedBuffers} in quarantine.");
             await Task.Delay(20, CancellationToken.None);
         }
+    }
+
+    private static IRmaContext Open(string fabric, ILoggerFactory logging, Action<RmaEndpointOptions> endpoint)
+    {
+        if (fabric.StartsWith(Ucx, StringComparison.Ordinal))
+            return UcxFabric.Open(fabric[Ucx.Length..], o => endpoint(o.Endpoint), logging);
+        if (fabric != Host)
+            return Fabric.Open(fabric, o => endpoint(o.Endpoint), logging);
+        var options = new HostProviderOptions { Locking = PageLocking.None };
+        endpoint(options.Endpoint);
+        return new HostProvider(options).Open();
     }
 
     public async ValueTask DisposeAsync()

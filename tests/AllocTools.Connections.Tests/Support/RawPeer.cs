@@ -46,6 +46,9 @@ internal sealed class RawPeer : IAsyncDisposable
     /// <summary>What the other side has written into this one's ring.</summary>
     public ReadOnlySpan<byte> Ring => _block.Span[RingBlock.WordsLength..];
 
+    /// <summary>What it has exposed.</summary>
+    public RemoteMemory Memory => _exposure.Remote;
+
     public byte[] HelloWith(ProcessTerms terms) => SetUpMessages.Hello(terms, [(_context.Traits.ProviderName, _endpoint.Address)]);
 
     public Task SendAsync(byte[] bytes) => Socket.SendAsync(bytes);
