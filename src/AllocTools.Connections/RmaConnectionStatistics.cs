@@ -24,7 +24,7 @@ public sealed record RmaConnectionStatistics
     /// <summary>Connections that have ended as they should.</summary>
     public long EndsInOrder { get; init; }
 
-    /// <summary>Connections that have ended otherwise, by error: aborted, peer_aborted, peer_ended, peer_silent, protocol, closed, or the transport's error.</summary>
+    /// <summary>Connections that have ended otherwise, by error: aborted, peer_aborted, peer_ended, peer_silent, protocol, refused, closed, or the transport's error.</summary>
     public IReadOnlyDictionary<string, long> EndsByError { get; init; } = new Dictionary<string, long>();
 
     /// <summary>Set-ups that have failed at this side, by error.</summary>

@@ -64,7 +64,7 @@ public sealed class HostingTests
         await pair.Left.Output.WriteAsync(sent, TestContext.Current.CancellationToken);
         ReadResult read = await pair.Right.Input.ReadAtLeastAsync(1000, TestContext.Current.CancellationToken);
         await pair.RightSide.Connections.DisposeAsync();
-        Assert.Equal(1, pair.RightSide.Pool.GetStatistics() is var now ? now.RentedBuffers + now.QuarantinedBuffers : 0);
+        Assert.NotEqual(0, pair.RightSide.Pool.GetStatistics() is var now ? now.RentedBuffers + now.QuarantinedBuffers : 0);
         // What other renters of the pool write does not touch it.
         List<RmaBuffer> others = [];
         while (others.Count < 1000 && pair.RightSide.Pool.TryRent(16 << 10, out RmaBuffer other))

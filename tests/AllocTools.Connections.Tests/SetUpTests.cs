@@ -131,6 +131,22 @@ public sealed class SetUpTests
     }
 
     [Fact]
+    public void AWriteOfAPeerMayComeForAsLongAsItsTimesSay()
+    {
+        ProcessTerms terms = RawPeer.Terms with { PeerTimeout = TimeSpan.FromSeconds(20), OperationTimeout = TimeSpan.FromSeconds(30) };
+        Assert.Equal(TimeSpan.FromSeconds(50), terms.LatestWrite);
+        // No peer can have memory kept for ever.
+        Assert.Equal(TimeSpan.FromMinutes(10), (terms with { OperationTimeout = Timeout.InfiniteTimeSpan }).LatestWrite);
+        Assert.Equal(TimeSpan.FromMinutes(10), (terms with { PeerTimeout = TimeSpan.FromHours(24) }).LatestWrite);
+        ProcessTerms both = terms.Or(terms with { OperationTimeout = Timeout.InfiniteTimeSpan, PeerTimeout = TimeSpan.FromSeconds(1), DeliveryComplete = false });
+        Assert.Equal((TimeSpan.FromSeconds(20), Timeout.InfiniteTimeSpan, false), (both.PeerTimeout, both.OperationTimeout, both.DeliveryComplete));
+        // This process is there; the number of one that is not.
+        Assert.Equal(LocalHost.StartOf(Environment.ProcessId), LocalHost.StartOf(Environment.ProcessId));
+        Assert.NotNull(LocalHost.StartOf(Environment.ProcessId));
+        Assert.Null(LocalHost.StartOf(int.MaxValue));
+    }
+
+    [Fact]
     public async Task AProcessOfAnotherHostIsServedOverTheNetwork()
     {
         await using var local = new ConnectionSide(ConnectionSide.Host);

@@ -16,7 +16,7 @@ public sealed class TwoProcessTests
     public async Task AllBytesComeBack(string fabric)
     {
         await using var peer = new PeerProcess("connections", fabric);
-        await using var side = new ConnectionSide(fabric);
+        await using var side = new ConnectionSide(fabric, IsHeard);
         await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen echo"));
         byte[] sent = RandomNumberGenerator.GetBytes(4_000_000);
         Task writing = Task.Run(async () =>
@@ -37,7 +37,7 @@ public sealed class TwoProcessTests
     public async Task APeerThatIsKilledEndsBothDirections(string fabric)
     {
         await using var peer = new PeerProcess("connections", fabric);
-        await using var side = new ConnectionSide(fabric);
+        await using var side = new ConnectionSide(fabric, IsHeard);
         await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen send"));
         // In the midst of what it sends.
         await connection.Input.ReadBytesAsync(300_000);
@@ -67,6 +67,31 @@ public sealed class TwoProcessTests
         await side.BecomesCleanAsync();
         await IsCleanAsync(peer);
     }
+
+    [Theory]
+    [InlineData(false, "shm")]
+    [InlineData(true, Fabric.Tcp)]
+    public async Task ProcessesThatShareMemoryUseItWhereBothSidesSaySo(bool isApart, string carries)
+    {
+        string[] apart = isApart ? ["unshare", "--ipc"] : [];
+        await using var peer = new PeerProcess(apart, ["connections", Fabric.Tcp, "local"]);
+        await using var near = new ConnectionSide(Fabric.SharedMemoryByAddress, IsHeard);
+        await using var side = new ConnectionSide(Fabric.Tcp, IsHeard, local: near);
+        await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen echo"));
+        Assert.Equal(carries, connection.Provider);
+        byte[] sent = RandomNumberGenerator.GetBytes(100_000);
+        Task writing = Task.Run(async () => await connection.Output.WriteAsync(sent), TestContext.Current.CancellationToken);
+        Assert.Equal(sent, await connection.Input.ReadBytesAsync(sent.Length));
+        await writing;
+        await peer.KillAsync();
+        await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Input.ReadToEndAsync());
+        await connection.DisposeAsync();
+        await side.BecomesCleanAsync();
+        await near.BecomesCleanAsync();
+    }
+
+    /// <summary>More often than the peer's PeerTimeout: a slow transfer would be taken for a peer that hangs.</summary>
+    private static void IsHeard(RmaConnectionOptions options) => options.HeartbeatInterval = TestTime.Seconds(0.2);
 
     private static async Task<RmaConnection> ConnectAsync(ConnectionSide side, string port) => await side.Connections.ConnectAsync(
         new RmaEndPoint(IPAddress.Loopback, int.Parse(port, CultureInfo.InvariantCulture)), TestContext.Current.CancellationToken);

@@ -20,11 +20,15 @@ internal static class ConnectionPeer
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         // What it says of connections that end is shown where a test fails.
         using ILoggerFactory logging = LoggerFactory.Create(static b => b.SetMinimumLevel(LogLevel.Debug).AddConsole(static o => o.LogToStandardErrorThreshold = LogLevel.Trace));
+        // What processes of one host use in place of that, with "local".
+        using IRmaContext? near = options.Contains("local") ? Fabric.Open(Fabric.SharedMemoryByAddress) : null;
+        await using RmaMemoryPool<HostProvider>? nearPool = near is null ? null : new RmaMemoryPool<HostProvider>(near, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        await using RmaConnections? nearConnections = nearPool is null ? null : new RmaConnections(nearPool, null, logging);
         await using var connections = new RmaConnections(pool, new RmaConnectionOptions
         {
             HeartbeatInterval = TestTime.Seconds(0.2),
             PeerTimeout = TestTime.Seconds(options.Contains("patient") ? 60 : 3),
-        }, logging);
+        }, logging, local: nearConnections);
         RmaConnectionListener? listener = null;
         while (await Console.In.ReadLineAsync() is { } line)
         {
