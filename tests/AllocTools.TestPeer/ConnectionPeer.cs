@@ -26,7 +26,7 @@ internal static class ConnectionPeer
         await using RmaConnections? nearConnections = nearPool is null ? null : new RmaConnections(nearPool, null, logging);
         await using var connections = new RmaConnections(pool, new RmaConnectionOptions
         {
-            HeartbeatInterval = TestTime.Seconds(0.2),
+            HeartbeatInterval = TestTime.Seconds(options.Contains("patient") ? 5 : 0.2),
             PeerTimeout = TestTime.Seconds(options.Contains("patient") ? 60 : 3),
         }, logging, local: nearConnections);
         RmaConnectionListener? listener = null;

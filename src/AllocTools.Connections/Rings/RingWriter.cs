@@ -137,7 +137,7 @@ internal sealed class RingWriter : PipeWriter
             ThrowIfUnusable_NeedsLock();
             _loose = null;
             _handedOut = 0;
-            if (_sender.IsDiscarding || size > MostPayload_NeedsLock)
+            if (_sender.IsDiscarding || size > MostFrame_NeedsLock - FrameHeader.Length)
             {
                 // More than a frame has, or nobody reads it: memory of the heap, which is copied or dropped.
                 return _loose = GC.AllocateUninitializedArray<byte>(Math.Max(size, 4096));
@@ -177,7 +177,7 @@ internal sealed class RingWriter : PipeWriter
             }
             if (bytes == 0)
                 return;
-            if (loose is null && _staging.TryGetRoom(bytes, _sender.Ring.MostFrame, out _))
+            if (loose is null && _staging.TryGetRoom(bytes, MostFrame_NeedsLock, out _))
             {
                 _staging.Advance(bytes);
                 _unflushed += bytes;
@@ -312,8 +312,8 @@ internal sealed class RingWriter : PipeWriter
         _leftovers.Dispose();
     }
 
-    /// <summary>The most that a frame may have: a quarter of the ring, and what a piece of staging memory holds.</summary>
-    private int MostPayload_NeedsLock => Math.Min(Staging.Most, _sender.Ring.MostFrame) - FrameHeader.Length;
+    /// <summary>The most that a frame may take: a quarter of the ring, and what staging memory has room for.</summary>
+    private int MostFrame_NeedsLock => Math.Min(Staging.MostFrame, _sender.Ring.MostFrame);
 
     /// <summary>Copies what is left of a write, with waits between.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
@@ -395,7 +395,7 @@ internal sealed class RingWriter : PipeWriter
             ThrowIfUnusable_NeedsLock();
             if (_sender.IsDiscarding)
                 return source.Length;
-            size = Math.Min(source.Length, MostPayload_NeedsLock);
+            size = Math.Min(source.Length, MostFrame_NeedsLock - FrameHeader.Length);
         }
         Span<byte> room = Reserve(size).Span;
         int length = Math.Min(source.Length, room.Length);
@@ -427,7 +427,7 @@ internal sealed class RingWriter : PipeWriter
 
     private bool TryReserve_NeedsLock(int size, out Memory<byte> room)
     {
-        int most = _sender.Ring.MostFrame;
+        int most = MostFrame_NeedsLock;
         if (_staging.TryGetRoom(size, most, out room))
             return true;
         CloseFrame_NeedsLock();

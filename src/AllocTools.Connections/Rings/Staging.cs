@@ -13,8 +13,14 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
     /// <summary>Bytes of the first piece.</summary>
     public const int Least = 1 << 10;
 
-    /// <summary>Bytes of the largest piece: the block that bulk needs, and what a processor's cache holds easily.</summary>
-    public const int Most = 64 << 10;
+    /// <summary>The most that a frame may take, its header included: 64 KiB of payload in one write.</summary>
+    public const int MostFrame = (64 << 10) + FrameHeader.Length;
+
+    /// <summary>Bytes of a piece for many small frames.</summary>
+    private const int Usual = 64 << 10;
+
+    /// <summary>Bytes of the largest piece. One that has more than <see cref="Usual"/> has the whole of the pool's block, up to this.</summary>
+    private const int Most = 1 << 20;
 
     /// <summary>How many bytes a piece must have left for another frame.</summary>
     private const int FewestPayload = 64;
@@ -35,12 +41,18 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
     public int Payload => HasFrame ? _cursor - _start - FrameHeader.Length : 0;
 
     /// <summary>Memory for another piece. The caller must not hold the lock.</summary>
-    /// <param name="payload">What a frame in it must have room for, up to <see cref="Most"/> less a header.</param>
+    /// <param name="payload">What a frame in it must have room for, up to <see cref="MostFrame"/> less a header.</param>
     /// <exception cref="RmaException">The pool has no room.</exception>
     public StagingChunk Rent(int payload)
     {
         int length = Math.Max(Volatile.Read(ref _nextLength), (int)BitOperations.RoundUpToPowerOf2((uint)(payload + FrameHeader.Length)));
-        RmaBuffer buffer = pool.Rent(Math.Min(length, Most));
+        RmaBuffer buffer = pool.Rent(length);
+        if (length > Usual && buffer.Capacity > length && length < Most)
+        {
+            length = (int)Math.Min(buffer.Capacity, Most);
+            buffer.Dispose();
+            buffer = pool.Rent(length);
+        }
         try
         {
             return new StagingChunk(buffer);
@@ -86,7 +98,7 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
         if (chunk.Length - chunk.Used < needed)
         {
             if (chunk.Uses > 0)
-                _nextLength = Math.Min(Most, Math.Max(_nextLength, chunk.Length) * 16);
+                _nextLength = Math.Min(Usual, Math.Max(_nextLength, chunk.Length) * 16);
             Retire();
             return false;
         }
