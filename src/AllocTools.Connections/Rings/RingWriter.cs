@@ -1,5 +1,4 @@
 using System.IO.Pipelines;
-using System.Runtime.CompilerServices;
 
 namespace AllocTools.Connections.Rings;
 
@@ -14,7 +13,7 @@ namespace AllocTools.Connections.Rings;
 /// done when that call is.
 /// </para>
 /// </remarks>
-internal sealed class RingWriter : PipeWriter
+internal sealed partial class RingWriter : PipeWriter
 {
     private readonly IRingOwner _owner;
     private readonly Lock _gate = new();
@@ -226,33 +225,6 @@ internal sealed class RingWriter : PipeWriter
     }
 
     /// <inheritdoc/>
-    public override ValueTask<FlushResult> WriteAsync(ReadOnlyMemory<byte> source, CancellationToken cancellationToken = default)
-    {
-        lock (_gate)
-        {
-            ThrowIfUnusable_NeedsLock();
-            _flush.ThrowIfActive_NeedsLock();
-            _handedOut = 0;
-            _staging.IsBusy = true;
-            _isWriting = true;
-        }
-        int copied = 0;
-        bool hasRest = false;
-        try
-        {
-            copied = source.IsEmpty ? 0 : Copy(source.Span);
-            hasRest = copied < source.Length;
-        }
-        finally
-        {
-            // Nothing of it is written where this has failed.
-            _isWriting = hasRest;
-            EndBusy();
-        }
-        return hasRest ? WriteRestAsync(source[copied..], cancellationToken) : FlushAsync(cancellationToken);
-    }
-
-    /// <inheritdoc/>
     public override void CancelPendingFlush() => _flush.CancelPending();
 
     /// <inheritdoc/>
@@ -310,196 +282,5 @@ internal sealed class RingWriter : PipeWriter
         lock (_gate)
             _sender.Ring.LetGo();
         _leftovers.Dispose();
-    }
-
-    /// <summary>The most that a frame may take: a quarter of the ring, and what staging memory has room for.</summary>
-    private int MostFrame_NeedsLock => Math.Min(Staging.MostFrame, _sender.Ring.MostFrame);
-
-    /// <summary>Copies what is left of a write, with waits between.</summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<FlushResult> WriteRestAsync(ReadOnlyMemory<byte> rest, CancellationToken cancellationToken)
-    {
-        bool isCancelled = false;
-        OperationCanceledException? error = null;
-        try
-        {
-            while (true)
-            {
-                FlushResult result = default;
-                if (isCancelled || error is not null)
-                {
-                    Send();
-                }
-                else
-                {
-                    try
-                    {
-                        result = await FlushAsync(cancellationToken).ConfigureAwait(false);
-                        isCancelled = result.IsCanceled;
-                    }
-                    catch (OperationCanceledException e)
-                    {
-                        error = e;
-                    }
-                }
-                if (!rest.IsEmpty && !result.IsCompleted)
-                    rest = rest[CopyNext(rest.Span)..];
-                else if (error is not null)
-                    throw error;
-                else
-                    return new FlushResult(isCancelled, result.IsCompleted);
-            }
-        }
-        finally
-        {
-            _isWriting = false;
-            EndBusy();
-        }
-    }
-
-    /// <summary>Has what is there written, without a wait.</summary>
-    private void Send()
-    {
-        lock (_gate)
-            Close_NeedsLock();
-        _sender.Pump();
-    }
-
-    /// <summary>Copies one more piece of a write of which others are on their way: where that fails, the stream has a hole.</summary>
-    private int CopyNext(ReadOnlySpan<byte> source)
-    {
-        lock (_gate)
-            _staging.IsBusy = true;
-        try
-        {
-            return Copy(source);
-        }
-        catch (Exception e)
-        {
-            _owner.OnWriteFailed(e);
-            throw;
-        }
-        finally
-        {
-            EndBusy();
-        }
-    }
-
-    /// <summary>Copies the first piece of bytes into a frame. The writer must be busy.</summary>
-    /// <returns>How many.</returns>
-    private int Copy(ReadOnlySpan<byte> source)
-    {
-        int size;
-        lock (_gate)
-        {
-            ThrowIfUnusable_NeedsLock();
-            if (_sender.IsDiscarding)
-                return source.Length;
-            size = Math.Min(source.Length, MostFrame_NeedsLock - FrameHeader.Length);
-        }
-        Span<byte> room = Reserve(size).Span;
-        int length = Math.Min(source.Length, room.Length);
-        source[..length].CopyTo(room);
-        lock (_gate)
-        {
-            _staging.Advance(length);
-            _unflushed += length;
-        }
-        return length;
-    }
-
-    /// <summary>Room for that many bytes in the frame that is open, or in another one. The writer must be busy: what a frame may have does not change then.</summary>
-    private Memory<byte> Reserve(int size)
-    {
-        lock (_gate)
-        {
-            if (TryReserve_NeedsLock(size, out Memory<byte> room))
-                return room;
-        }
-        StagingChunk chunk = _staging.Rent(size);
-        lock (_gate)
-        {
-            _staging.Take(chunk);
-            TryReserve_NeedsLock(size, out Memory<byte> room);
-            return room;
-        }
-    }
-
-    private bool TryReserve_NeedsLock(int size, out Memory<byte> room)
-    {
-        int most = MostFrame_NeedsLock;
-        if (_staging.TryGetRoom(size, most, out room))
-            return true;
-        CloseFrame_NeedsLock();
-        return _staging.TryOpen(size, most, out room);
-    }
-
-    private void EndBusy()
-    {
-        bool ends, drops;
-        lock (_gate)
-        {
-            _staging.IsBusy = false;
-            drops = _sender.IsDiscarding && _handedOut == 0;
-            if (drops)
-                _staging.Drop();
-            ends = _isCompleted && !_isWriting;
-            if (ends)
-                EndStream_NeedsLock();
-        }
-        if (ends)
-            _sender.Pump();
-        if (ends)
-            _owner.CheckEnd();
-        _leftovers.Dispose();
-    }
-
-    private void Close_NeedsLock()
-    {
-        CloseFrame_NeedsLock();
-        _unflushed = 0;
-        _handedOut = 0;
-    }
-
-    /// <summary>Queues the frame that is being filled, where there is one.</summary>
-    private void CloseFrame_NeedsLock()
-    {
-        if (!_staging.HasFrame)
-            return;
-        if (_sender.IsDiscarding)
-        {
-            _staging.Drop();
-        }
-        else if (_staging.TryClose(out StagingChunk chunk, out int start, out int payload))
-        {
-            _position += payload;
-            _sender.Enqueue_NeedsLock(chunk, start, payload);
-        }
-    }
-
-    private void EndStream_NeedsLock()
-    {
-        Close_NeedsLock();
-        _staging.End();
-        _sender.EndStream_NeedsLock();
-    }
-
-    private FlushResult TakeResult()
-    {
-        lock (_gate)
-            return TakeResult_NeedsLock();
-    }
-
-    private FlushResult TakeResult_NeedsLock()
-    {
-        var result = new FlushResult(_flush.IsCancelPending, _sender.IsDiscarding);
-        _flush.IsCancelPending = false;
-        return result;
-    }
-
-    private void ThrowIfUnusable_NeedsLock()
-    {
-        if (_isCompleted)
-            throw new InvalidOperationException("Writing is not allowed after the writer was completed.");
     }
 }
