@@ -104,16 +104,26 @@ HostApplicationBuilder NewBuilder(string[] arguments)
 
 static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 
-// A silo can't have the system pick its ports.
+// A silo can't have the system pick its ports; these are free, and none that the system gives out by itself.
 static int[] FreePorts(int count)
 {
-    Socket[] sockets = [.. Enumerable.Range(0, count).Select(static _ => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp))];
-    foreach (Socket socket in sockets)
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-    int[] ports = [.. sockets.Select(static s => ((IPEndPoint)s.LocalEndPoint!).Port)];
-    foreach (Socket socket in sockets)
-        socket.Dispose();
-    return ports;
+    var ports = new HashSet<int>();
+    while (ports.Count < count)
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        // Below the usual range of ephemeral ports, so that no other connection has taken it when the silo listens.
+        int port = Random.Shared.Next(10_000, 32_000);
+        try
+        {
+            socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+            ports.Add(port);
+        }
+        catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressAlreadyInUse or SocketError.AccessDenied)
+        {
+            // The next one.
+        }
+    }
+    return [.. ports];
 }
 
 /// <summary>A grain that calls others.</summary>

@@ -1,7 +1,6 @@
 using System.Globalization;
 using AllocTools.Connections.Directories;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using StackExchange.Redis;
 
@@ -33,7 +32,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         local old = redis.call('HGET', KEYS[1], ARGV[1])
         local revision = old and string.match(old, '^%d+ (%d+) ')
         if revision and revision > ARGV[2] then
-            return 0
+            return -1
         end
         if not old and count >= tonumber(ARGV[5]) then
             return count
@@ -85,18 +84,17 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
     private readonly RmaRedisDirectoryOptions _redis;
     private readonly IServiceProvider _services;
     private readonly TimeProvider _time;
-    private readonly ILogger _logger;
-    private readonly Lazy<Task<IConnectionMultiplexer>> _connection;
+    private readonly Lock _gate = new();
+    private Task<IConnectionMultiplexer>? _connection;
+    private bool _isDisposed;
 
     public RedisDirectoryStore(
-        IOptions<RmaDirectoryOptions> options, IOptions<RmaRedisDirectoryOptions> redis, DirectoryRegistration registration, IServiceProvider services, ILoggerFactory loggerFactory, TimeProvider? time = null)
+        IOptions<RmaDirectoryOptions> options, IOptions<RmaRedisDirectoryOptions> redis, DirectoryRegistration registration, IServiceProvider services, TimeProvider? time = null)
     {
         _options = options.Value;
         _redis = redis.Value;
         _services = services;
         _time = time ?? TimeProvider.System;
-        _logger = loggerFactory.CreateLogger(DirectoryLog.Category);
-        _connection = new Lazy<Task<IConnectionMultiplexer>>(ConnectAsync);
         if (_redis.Configuration is null && services.GetService<IServiceProviderIsService>()?.IsService(typeof(IConnectionMultiplexer)) != true)
         {
             throw new OptionsValidationException(
@@ -114,7 +112,9 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             key,
             [record.Entry.Process.ToString("N"), Digits(record.Revision), record.Encode(), (long)lease.TotalMilliseconds, _options.MaxEntriesPerName, key],
             cancellationToken).ConfigureAwait(false);
-        if ((int)result is > 0 and var count)
+        if ((int)result is var count && count < 0)
+            throw new RmaDirectoryException($"Redis has a newer entry of this process by the name '{record.Entry.Name}'.") { ErrorType = "newer" };
+        if (count > 0)
             throw new RmaDirectoryException($"Redis has {count} entries by the name '{record.Entry.Name}', and MaxEntriesPerName ({_options.MaxEntriesPerName}) allows no more.") { ErrorType = "full" };
     }
 
@@ -131,12 +131,13 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             throw new RmaDirectoryException($"Redis has {(long)result} entries by the name '{name}'; MaxEntriesPerName is {_options.MaxEntriesPerName}.") { ErrorType = "invalid" };
         RedisValue[] values = (RedisValue[])result!;
         List<DirectoryRecord> records = [];
+        List<string> mistakes = [];
         TimeSpan first = Timeout.InfiniteTimeSpan;
         for (int i = 0; i + 1 < values.Length; i += 2)
         {
             if (!DirectoryRecord.TryRead((byte[])values[i + 1]!, name, out DirectoryRecord? record, out string? mistake))
             {
-                DirectoryLog.EntryIgnored(_logger, mistake);
+                mistakes.Add(mistake);
                 continue;
             }
             records.Add(record);
@@ -145,21 +146,46 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             if (first == Timeout.InfiniteTimeSpan || left < first)
                 first = left;
         }
-        return new DirectoryAnswer(records, first);
+        return new DirectoryAnswer(records, first, Mistakes: mistakes);
     }
 
     public ValueTask<IDirectoryWatch> WatchAsync(string name, CancellationToken cancellationToken) => ValueTask.FromResult<IDirectoryWatch>(new Watch(this, RedisChannel.Literal(KeyOf(name))));
 
     public void Dispose()
     {
-        if (_connection is { IsValueCreated: true, Value.IsCompletedSuccessfully: true } && _redis.Configuration is not null)
-            _connection.Value.Result.Dispose();
+        // One that is still being made is closed when it is there.
+        End()?.ContinueWith(static c => c.Result.Dispose(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
     }
 
     public async ValueTask DisposeAsync()
     {
-        if (_connection.IsValueCreated && _redis.Configuration is not null)
-            await (await _connection.Value.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
+        if (End() is not { } connection)
+            return;
+        await ((Task)connection).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (connection.IsCompletedSuccessfully)
+            await connection.Result.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <returns>The connection that this directory has to close.</returns>
+    private Task<IConnectionMultiplexer>? End()
+    {
+        lock (_gate)
+        {
+            _isDisposed = true;
+            return _redis.Configuration is null ? null : _connection;
+        }
+    }
+
+    /// <summary>The connection, which is made anew where that has failed: the application's own may not be there yet.</summary>
+    private Task<IConnectionMultiplexer> GetConnectionAsync()
+    {
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            if (_connection is null or { IsFaulted: true } or { IsCanceled: true })
+                _connection = Task.Run(ConnectAsync);
+            return _connection;
+        }
     }
 
     /// <summary>The braces have a cluster keep the key and its channel together.</summary>
@@ -182,7 +208,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
     }
 
     private Task<RedisResult> RunAsync(string script, string key, RedisValue[] values, CancellationToken cancellationToken) =>
-        RunAsync(async () => await (await _connection.Value.ConfigureAwait(false)).GetDatabase().ScriptEvaluateAsync(script, [key], values).ConfigureAwait(false), cancellationToken);
+        RunAsync(async () => await (await GetConnectionAsync().ConfigureAwait(false)).GetDatabase().ScriptEvaluateAsync(script, [key], values).ConfigureAwait(false), cancellationToken);
 
     private async Task<T> RunAsync<T>(Func<Task<T>> run, CancellationToken cancellationToken)
     {
@@ -207,12 +233,18 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         {
             throw new RmaDirectoryException("The connection to Redis is closed.", e) { ErrorType = "closed" };
         }
+        catch (Exception e) when (e is not RmaDirectoryException && !cancellationToken.IsCancellationRequested)
+        {
+            // The application's own factory of connections, commands that its options don't allow, and answers that are not as they must be.
+            throw new RmaDirectoryException($"Redis could not be asked: {e.GetType().Name}.", e) { ErrorType = "failed" };
+        }
     }
 
     private sealed class Watch(RedisDirectoryStore owner, RedisChannel channel) : IDirectoryWatch
     {
         private readonly SemaphoreSlim _changed = new(0);
         private bool _isSubscribed;
+        private bool _isTried;
 
         public async Task WaitAsync(DirectoryAnswer known, TimeSpan limit, CancellationToken cancellationToken)
         {
@@ -221,18 +253,30 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
                 await SubscribeAsync(limit, cancellationToken).ConfigureAwait(false);
                 return;
             }
-            await _changed.WaitAsync(limit, cancellationToken).ConfigureAwait(false);
+            using var time = new CancellationTokenSource(limit, owner._time);
+            using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, time.Token);
+            try
+            {
+                await _changed.WaitAsync(ends.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                // The time is over.
+            }
         }
 
-        public async ValueTask DisposeAsync()
+        public ValueTask DisposeAsync() => new(UnsubscribeAsync());
+
+        /// <summary>Also what was tried and had no answer: it may have reached the server, and stays with the connection.</summary>
+        private async Task UnsubscribeAsync()
         {
-            if (!_isSubscribed)
+            if (!_isTried)
                 return;
             try
             {
                 await owner.RunAsync(async () =>
                 {
-                    await (await owner._connection.Value.ConfigureAwait(false)).GetSubscriber().UnsubscribeAsync(channel, OnChanged).ConfigureAwait(false);
+                    await (await owner.GetConnectionAsync().ConfigureAwait(false)).GetSubscriber().UnsubscribeAsync(channel, OnChanged).ConfigureAwait(false);
                     return true;
                 }, CancellationToken.None).ConfigureAwait(false);
             }
@@ -245,11 +289,14 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         /// <summary>What has changed before is seen by the read that follows.</summary>
         private async Task SubscribeAsync(TimeSpan limit, CancellationToken cancellationToken)
         {
+            // One handler for each watch, however often it was tried.
+            await UnsubscribeAsync().ConfigureAwait(false);
+            _isTried = true;
             try
             {
                 await owner.RunAsync(async () =>
                 {
-                    await (await owner._connection.Value.ConfigureAwait(false)).GetSubscriber().SubscribeAsync(channel, OnChanged).ConfigureAwait(false);
+                    await (await owner.GetConnectionAsync().ConfigureAwait(false)).GetSubscriber().SubscribeAsync(channel, OnChanged).ConfigureAwait(false);
                     return true;
                 }, cancellationToken).ConfigureAwait(false);
                 _isSubscribed = true;

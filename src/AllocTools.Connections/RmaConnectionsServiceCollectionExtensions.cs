@@ -82,7 +82,7 @@ public static class RmaConnectionsServiceCollectionExtensions
 
     private static void AddConnections(IServiceCollection services, PoolRegistration pool, string poolName)
     {
-        var state = new ConnectionsService.State();
+        services.AddKeyedSingleton<ConnectionsService.State>(poolName);
         services.TryAddSingleton<RmaConnectionMetrics>();
         services.AddKeyedSingleton(poolName, (sp, _) =>
         {
@@ -96,11 +96,11 @@ public static class RmaConnectionsServiceCollectionExtensions
                 options.LocalPool is { Length: > 0 } local ? sp.GetRequiredKeyedService<RmaConnections>(local) : null);
             sp.GetRequiredService<RmaMetrics>().Add(connections.Endpoint, memory.Name);
             sp.GetRequiredService<RmaConnectionMetrics>().Add(connections);
-            state.IsOpen = true;
+            sp.GetRequiredKeyedService<ConnectionsService.State>(poolName).IsOpen = true;
             return connections;
         });
         services.AddKeyedSingleton(poolName, static (sp, key) => new RmaConnectionFactory(sp.GetRequiredKeyedService<RmaConnections>(key)));
-        services.AddSingleton<IHostedService>(sp => new ConnectionsService(sp, state, poolName));
+        services.AddSingleton<IHostedService>(sp => new ConnectionsService(sp, sp.GetRequiredKeyedService<ConnectionsService.State>(poolName), poolName));
         if (!pool.Key.IsDefault)
             return;
         services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaConnections>(poolName));

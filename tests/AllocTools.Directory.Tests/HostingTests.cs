@@ -21,20 +21,22 @@ public sealed class HostingTests
             new Dictionary<string, string?>
             {
                 ["AllocTools:Directory:Peers"] = "https://peers/here",
-                ["AllocTools:Directory:Lease"] = "7 s",
+                ["AllocTools:Directory:Lease"] = "17 s",
                 ["AllocTools:Directory:RequestTimeout"] = "6 s",
                 ["AllocTools:Directory:WatchInterval"] = "5 s",
                 ["AllocTools:Directory:MaxEntryBytes"] = "4 KiB",
                 ["AllocTools:Directory:MaxEntriesPerName"] = "3",
                 ["AllocTools:Directory:MaxEntries"] = "2",
+                ["AllocTools:Directory:MaxBytes"] = "1 MiB",
                 ["AllocTools:Directory:Redis:Configuration"] = "redis:1",
                 ["AllocTools:Directory:Redis:KeyPrefix"] = "p",
             },
             static d => d.UseRedis());
         RmaDirectoryOptions bound = host.Services.GetRequiredService<IOptions<RmaDirectoryOptions>>().Value;
         Assert.Equal(
-            ("https://peers/here", 7, 6, 5, 4096L, 3, 2),
+            ("https://peers/here", 17, 6, 5, 4096L, 3, 2),
             (bound.Peers, bound.Lease.Seconds, bound.RequestTimeout.Seconds, bound.WatchInterval.Seconds, bound.MaxEntryBytes, bound.MaxEntriesPerName, bound.MaxEntries));
+        Assert.Equal(1 << 20, bound.MaxBytes);
         RmaRedisDirectoryOptions redis = host.Services.GetRequiredService<IOptions<RmaRedisDirectoryOptions>>().Value;
         Assert.Equal(("redis:1", "p"), (redis.Configuration, redis.KeyPrefix));
         Assert.Equal(typeof(RmaDirectoryOptions).GetProperties().Select(static p => p.Name).Order(), DirectoryOptionKeys.All.Select(static k => k.Name).Order());
@@ -49,7 +51,7 @@ public sealed class HostingTests
             {
                 ["AllocTools:Directory:Peers"] = "directory:5000",
                 ["AllocTools:Directory:Lease"] = "2 s",
-                ["AllocTools:Directory:RequestTimeout"] = "2 s",
+                ["AllocTools:Directory:RequestTimeout"] = "1 s",
                 ["AllocTools:Directory:MaxEntryBytes"] = "1",
                 ["AllocTools:Directory:WatchIntervall"] = "1 s",
                 ["AllocTools:Directory:Redis:Configuration"] = "secret=hidden",
@@ -62,7 +64,7 @@ public sealed class HostingTests
         foreach (string expected in new[]
         {
             "AllocTools:Directory:Peers is 'directory:5000'; it must be a URL of http or https",
-            "AllocTools:Directory:RequestTimeout (2 seconds) must be shorter than Lease (2 seconds).",
+            "AllocTools:Directory:RequestTimeout (1 second) must be shorter than half of Lease (2 seconds).",
             "AllocTools:Directory:MaxEntryBytes is 1; it must be between 256 and",
             "Unknown option AllocTools:Directory:WatchIntervall. Did you mean WatchInterval?",
             "AllocTools:Directory:Redis:Configuration is not valid",
@@ -99,6 +101,31 @@ public sealed class HostingTests
     }
 
     [Fact]
+    public async Task ADirectoryThatWasAddedBeforeItsPoolFailsTheStart()
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Services.AddRmaDirectory(static o => o.Peers = "http://a");
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        using IHost host = builder.Build();
+        var error = await Assert.ThrowsAnyAsync<Exception>(() => host.StartAsync(TestContext.Current.CancellationToken));
+        Assert.Contains("Call AddRmaDirectory after AddRmaMemoryPool", error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task EachHostOfOneCollectionClosesItsOwnConnections()
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        builder.Services.AddRmaConnections();
+        await using ServiceProvider used = builder.Services.BuildServiceProvider();
+        await using ServiceProvider other = builder.Services.BuildServiceProvider();
+        bool IsOpen(IServiceProvider services) => services.GetRequiredKeyedService<ConnectionsService.State>("default").IsOpen;
+        used.GetRequiredService<RmaConnections>();
+        Assert.True(IsOpen(used));
+        Assert.False(IsOpen(other));
+    }
+
+    [Fact]
     public void MappingNeedsTheDirectory()
     {
         WebApplication app = WebApplication.CreateSlimBuilder().Build();
@@ -112,6 +139,7 @@ public sealed class HostingTests
         var right = new DnsEndPoint("server", 1);
         var memory = new RemoteMemory(0, 1, 1, RmaAccess.RemoteRead);
         Refuses("name", "128", () => new RmaDirectoryEntry("", process, right));
+        Refuses("name", "beside dots", () => new RmaDirectoryEntry("..", process, right));
         Refuses("name", "U+0020", () => new RmaDirectoryEntry("a b", process, right));
         Refuses("process", "RmaConnections.Process", () => new RmaDirectoryEntry("a", Guid.Empty, right));
         Refuses("endPoint", "port", () => new RmaDirectoryEntry("a", process, new DnsEndPoint("server", 0)));

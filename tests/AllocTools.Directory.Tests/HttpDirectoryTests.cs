@@ -10,6 +10,7 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.ServiceDiscovery;
 
 namespace AllocTools.Directory.Tests;
 
@@ -106,7 +107,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         DirectoryProcess process = await ErrorOfAsync(hostile, "has not answered within 200 ms (RequestTimeout)", static o => o.RequestTimeout = TimeSpan.FromMilliseconds(200));
         // A good one beside it is enough.
         await process.Host.StopAsync(Token);
-        DirectoryProcess both = await ProcessOfAsync(hostile, static o => o.RequestTimeout = TimeSpan.FromMilliseconds(500), _bed.Urls[0]);
+        DirectoryProcess both = await ProcessOfAsync(hostile, static o => (o.Lease, o.RequestTimeout) = (Testing.TestTime.Seconds(60), Testing.TestTime.Seconds(2)), _bed.Urls[0]);
         await both.PublishAsync("a", 3);
         await both.HasAsync("a", 3);
     }
@@ -157,6 +158,8 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         string path = $"a/{process:N}?lease=1000";
         await RefusesAsync(path, "junk", HttpStatusCode.BadRequest, "no JSON");
         await RefusesAsync(path, "", HttpStatusCode.BadRequest, "no JSON");
+        await RefusesAsync(path, entry.Replace("\"x\"", "\"\\ud800\"", StringComparison.Ordinal), HttpStatusCode.BadRequest, "no valid Unicode");
+        await RefusesAsync(path, entry.Replace("\"host\"", "\"\\ud800\"", StringComparison.Ordinal), HttpStatusCode.BadRequest, "no valid Unicode");
         await RefusesAsync(path, new string(' ', 16_385), HttpStatusCode.RequestEntityTooLarge, "MaxEntryBytes");
         await RefusesAsync($"a/{process:N}", entry, HttpStatusCode.BadRequest, "lease");
         await RefusesAsync($"a/{process:N}?lease=0", entry, HttpStatusCode.BadRequest, "lease");
@@ -197,6 +200,182 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         Assert.Contains("resolve unreachable", seen.Operations);
     }
 
+    [Fact]
+    public async Task AHandlerThatThrowsStopsNothing()
+    {
+        int seen = 0;
+        bool isBroken = false;
+        DirectoryProcess process = await Bed.StartProcessAsync(services: services => services.AddHttpClient(HttpDirectoryStore.ClientName).AddHttpMessageHandler(() => new Handler((request, next) =>
+        {
+            if (!Volatile.Read(ref isBroken))
+                return next(request);
+            return (Interlocked.Increment(ref seen) % 3) switch
+            {
+                0 => throw new InvalidOperationException("a token that can't be had"),
+                1 => throw new TaskCanceledException("of its own"),
+                _ => Task.FromException<HttpResponseMessage>(new UriFormatException("no")),
+            };
+        })));
+        RmaPublication publication = await process.PublishAsync("a", 1);
+        await using var watch = new Watched(process.Directory, "a");
+        await watch.IsAsync(1);
+        Volatile.Write(ref isBroken, true);
+        Assert.Contains("a handler of the HTTP client has thrown", await process.Log.SingleAsync(120), StringComparison.Ordinal);
+        await process.Log.SingleAsync(123);
+        await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.PortsAsync("a"));
+        Assert.False(process.Host.Services.GetRequiredService<Microsoft.Extensions.Hosting.IHostApplicationLifetime>().ApplicationStopping.IsCancellationRequested);
+        Volatile.Write(ref isBroken, false);
+        await process.Log.SingleAsync(121);
+        await process.Log.SingleAsync(124);
+        Volatile.Write(ref isBroken, true);
+        await publication.DisposeAsync();
+        await process.Log.SingleAsync(122);
+    }
+
+    [Fact]
+    public async Task DiscoveryThatHangsCostsNoMoreThanTheTimeOfARequest()
+    {
+        DirectoryProcess process = await Bed.StartProcessAsync(
+            static o => o.RequestTimeout = TimeSpan.FromMilliseconds(200),
+            services: static services => services.AddSingleton<IServiceEndpointProviderFactory, HangingDiscovery>());
+        var error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.Directory.ResolveAsync("a", Token).AsTask().WaitAsync(Testing.TestTime.Seconds(20), Token));
+        Assert.Contains("within 200 ms (RequestTimeout)", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("""{"entries":[{},{},{}]}""", null, 1)]
+    [InlineData("""{"entries":[]}""", null, 1)]
+    [InlineData("""{"entries":[]}""", "\"x\"", 16)]
+    [InlineData("""{"entries":[{"left":0,"entry":{"version":1,"name":"a","process":"00000000-0000-0000-0000-000000000002","revision":1,"host":"x","port":9,"exposures":{}}}]}""", null, 10)]
+    public async Task AWatchThatHasNoNewsAsksNoMoreOften(string body, string? tag, int most)
+    {
+        int requests = 0;
+        await using WebApplication hostile = await StartAsync(context =>
+        {
+            Interlocked.Increment(ref requests);
+            context.Response.Headers.ETag = tag;
+            return context.Response.WriteAsync(body);
+        });
+        DirectoryProcess process = await ProcessOfAsync(hostile, static o => (o.WatchInterval, o.MaxEntriesPerName) = (TimeSpan.FromMinutes(10), 2));
+        await using var watch = new Watched(process.Directory, "a");
+        // Long enough for fifty reads, if each follows the one before at once.
+        await Task.Delay(TimeSpan.FromSeconds(1.2), Token);
+        Assert.InRange(Volatile.Read(ref requests), 1, most);
+    }
+
+    [Fact]
+    public async Task APeerAnswersAWatchBeforeItsRequestIsBrokenOff()
+    {
+        int broken = 0;
+        var third = new TaskCompletionSource();
+        int polls = 0;
+        await using WebApplication peer = await StartAsync(async context =>
+        {
+            context.Response.Headers.ETag = "\"x\"";
+            if (context.Request.Query["wait"] is not [{ } wait])
+            {
+                await context.Response.WriteAsync("""{"entries":[]}""");
+                return;
+            }
+            // Time goes by a little later here.
+            await Task.Delay(int.Parse(wait, System.Globalization.CultureInfo.InvariantCulture) + 50);
+            if (context.RequestAborted.IsCancellationRequested)
+                Interlocked.Increment(ref broken);
+            context.Response.StatusCode = 304;
+            if (Interlocked.Increment(ref polls) == 3)
+                third.SetResult();
+        });
+        DirectoryProcess process = await ProcessOfAsync(peer, static o => (o.Lease, o.RequestTimeout, o.WatchInterval) = (TimeSpan.FromMinutes(10), TimeSpan.FromMinutes(2), TimeSpan.FromMilliseconds(100)));
+        await using var watch = new Watched(process.Directory, "a");
+        await third.Task.WaitAsync(Testing.TestTime.Seconds(20), Token);
+        Assert.Equal(0, Volatile.Read(ref broken));
+    }
+
+    [Fact]
+    public async Task APeerKeepsNoRevisionOfTheFutureAndSaysThatItHasANewerOne()
+    {
+        using var http = new HttpClient { BaseAddress = new Uri(_bed.Urls[0] + "/rma-directory/") };
+        DirectoryProcess process = await Bed.StartProcessAsync();
+        await process.PublishAsync("a", 1);
+        long tomorrow = DateTime.UtcNow.AddHours(23).Ticks;
+        Assert.Equal(HttpStatusCode.BadRequest, await PutAsync(long.MaxValue));
+        Assert.Equal(HttpStatusCode.BadRequest, (await http.DeleteAsync($"a/{process.Number:N}?revision={long.MaxValue}", Token)).StatusCode);
+        await process.HasAsync("a", 1);
+        Assert.Equal(HttpStatusCode.NoContent, await PutAsync(tomorrow));
+        Assert.Equal(HttpStatusCode.Conflict, await PutAsync(tomorrow - 1));
+        Assert.Contains($"409: this peer has revision {tomorrow}", await process.Log.SingleAsync(126), StringComparison.Ordinal);
+        // Of all that was refused, one was logged.
+        await _bed.Log.SingleAsync(128);
+
+        async Task<HttpStatusCode> PutAsync(long revision)
+        {
+            using var content = new ByteArrayContent(new DirectoryRecord(process.Entry("a", 2), revision).Encode());
+            return (await http.PutAsync($"a/{process.Number:N}?lease=60000", content, Token)).StatusCode;
+        }
+    }
+
+    [Fact]
+    public void WhatWasTakenOutTakesNoPlaceAndComesNotBack()
+    {
+        var options = new RmaDirectoryOptions { MaxEntriesPerName = 2, MaxEntries = 3, MaxBytes = 64 << 10 };
+        var table = new DirectoryTable(Microsoft.Extensions.Options.Options.Create(options));
+        TimeSpan hour = TimeSpan.FromHours(1);
+        DirectoryRecord Record(string name, Guid process, long revision) => new(new RmaDirectoryEntry(name, process, new DnsEndPoint("x", 1)), revision);
+        for (int i = 0; i < 20; i++)
+        {
+            DirectoryRecord passing = Record($"n{i % 5}", Guid.NewGuid(), 1);
+            Assert.Null(table.Put(passing, passing.Encode(), hour));
+            table.Remove(passing.Entry.Name, passing.Entry.Process, 1);
+        }
+        // A renewal that comes late, of what was taken out, and of what was not there when it was.
+        DirectoryRecord late = Record("a", Guid.NewGuid(), 5);
+        table.Remove("a", late.Entry.Process, 5);
+        Assert.Equal(409, table.Put(late, late.Encode(), hour)?.Status);
+        Assert.Null(table.Put(Record("a", late.Entry.Process, 6), late.Encode(), hour));
+        Assert.Null(table.Put(Record("a", Guid.NewGuid(), 1), new byte[60 << 10], hour));
+        // Live ones are counted, as are their bytes.
+        Assert.Contains("MaxEntriesPerName", table.Put(Record("a", Guid.NewGuid(), 1), [1], hour)?.Reason, StringComparison.Ordinal);
+        Assert.Contains("MaxBytes", table.Put(Record("b", Guid.NewGuid(), 1), new byte[10 << 10], hour)?.Reason, StringComparison.Ordinal);
+        Assert.Null(table.Put(Record("b", Guid.NewGuid(), 1), [1], hour));
+        Assert.Contains("MaxEntries ", table.Put(Record("c", Guid.NewGuid(), 1), [1], hour)?.Reason, StringComparison.Ordinal);
+        Assert.Equal(2, table.Read("a").Entries.Count);
+    }
+
+    [Fact]
+    public async Task AnswersOfAllPeersAreBoundedTogether()
+    {
+        await using WebApplication hostile = await StartAsync(static context => context.Response.WriteAsync("""{"entries":[]}""" + new string(' ', 40 << 10)));
+        await ErrorOfAsync(hostile, "MaxBytes: 32 KiB", o => (o.MaxBytes, o.MaxEntriesPerName) = (64 << 10, 256), UrlOf(hostile).Replace("127.0.0.1", "localhost", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task NamesOfPropertiesHaveNoControlCharactersInLogsAndAnswers()
+    {
+        await using WebApplication hostile = await StartAsync(static context => context.Response.WriteAsync("""{"entries":[{"left":1000,"entry":{"version":1,"x\u001b[31m\u202e\n":1}}]}"""));
+        DirectoryProcess process = await ProcessOfAsync(hostile);
+        Assert.Empty(await process.PortsAsync("a"));
+        Assert.Contains("'x[31m'", await process.Log.SingleAsync(125), StringComparison.Ordinal);
+    }
+
+    private sealed class Handler(Func<HttpRequestMessage, Func<HttpRequestMessage, Task<HttpResponseMessage>>, Task<HttpResponseMessage>> run) : DelegatingHandler
+    {
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) => run(request, r => base.SendAsync(r, cancellationToken));
+    }
+
+    /// <summary>Service discovery whose answer never comes.</summary>
+    private sealed class HangingDiscovery : IServiceEndpointProviderFactory, IServiceEndpointProvider
+    {
+        public bool TryCreateProvider(ServiceEndpointQuery query, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out IServiceEndpointProvider? provider)
+        {
+            provider = this;
+            return true;
+        }
+
+        public async ValueTask PopulateAsync(IServiceEndpointBuilder endpoints, CancellationToken cancellationToken) => await Task.Delay(Timeout.Infinite, cancellationToken);
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    }
+
     private static async Task<WebApplication> StartAsync(RequestDelegate answer)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -223,9 +402,9 @@ public sealed class HttpDirectoryTests : DirectoryConformance
                 ["Services:hostile:http:1"] = good,
             }.Where(static p => p.Value is not null)).Build()));
 
-    private async Task<DirectoryProcess> ErrorOfAsync(WebApplication hostile, string message, Action<RmaDirectoryOptions>? configure = null)
+    private async Task<DirectoryProcess> ErrorOfAsync(WebApplication hostile, string message, Action<RmaDirectoryOptions>? configure = null, string? good = null)
     {
-        DirectoryProcess process = await ProcessOfAsync(hostile, configure);
+        DirectoryProcess process = await ProcessOfAsync(hostile, configure, good);
         var error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.Directory.ResolveAsync("a", Token));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
         return process;

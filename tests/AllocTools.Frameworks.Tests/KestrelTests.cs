@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using AllocTools.Connections;
@@ -140,6 +141,19 @@ public sealed class KestrelTests
             builder.Services.AddSingleton<IConnectionListenerFactory, SocketTransportFactory>();
             builder.WebHost.ConfigureKestrel(static kestrel => kestrel.ListenRma(0));
         }));
+    }
+
+    [Theory]
+    [InlineData("0", "http://[::]:")]
+    [InlineData("1", "http://0.0.0.0:")]
+    public async Task AllAddressesAreThoseThatTheSystemHas(string isWithoutIPv6, string url)
+    {
+        var start = new ProcessStartInfo(Environment.ProcessPath!, ["any-address"]) { RedirectStandardOutput = true };
+        start.Environment["DOTNET_SYSTEM_NET_DISABLEIPV6"] = isWithoutIPv6;
+        using Process process = Process.Start(start)!;
+        string all = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
+        // Where the system itself has none, there is but one case.
+        Assert.StartsWith(Socket.OSSupportsIPv6 ? url : "http://0.0.0.0:", all, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -4,9 +4,11 @@ using AllocTools.Frameworks.Tests.Support;
 using AllocTools.Libfabric;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -51,6 +53,51 @@ public sealed class NamedPoolTests
         Assert.Equal((1, 1, 1), (Of("default").Count, Of("front").Count, Of("back").Count));
         using var sockets = new HttpClient(new SocketsHttpHandler { UseProxy = false });
         Assert.Equal("socket", await sockets.GetStringAsync(UrlOf("127.0.0.4"), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task SeveralPoolsSelectTheirEndPoints()
+    {
+        var others = new OtherTransport();
+        await using WebSide web = await WebSide.StartAsync(
+            Fabric.Any,
+            builder =>
+            {
+                AddPools(builder.Services);
+                builder.Services.AddSingleton<IConnectionListenerFactory>(others);
+                builder.WebHost.UseRma("front", static e => e.Address.Equals(IPAddress.Parse("127.0.0.2")));
+                builder.WebHost.UseRma("back", static e => e.Address.Equals(IPAddress.Parse("127.0.0.3")));
+                builder.WebHost.ConfigureKestrel(static kestrel =>
+                {
+                    for (int i = 2; i <= 4; i++)
+                        kestrel.Listen(IPAddress.Parse($"127.0.0.{i}"), 0);
+                });
+            },
+            static app => app.MapGet("/", static context => context.Response.WriteAsync(context.Features.Get<IConnectionTransportFeature>() is RmaConnection ? "rma" : "socket")));
+        // What no pool's function picks goes where it went before.
+        Assert.Equal(["127.0.0.4"], others.Bound.Select(static e => e.Address.ToString()));
+        await using ClientSide client = await ClientSide.StartAsync(Fabric.Any, services => AddPools(services).AddRmaConnections("front").AddRmaConnections("back").AddHttpClient("front").UseRma("front").Services.AddHttpClient("back").UseRma("back"));
+        var factory = client.Services.GetRequiredService<IHttpClientFactory>();
+        foreach ((string pool, string address) in (IEnumerable<(string, string)>)[("front", "127.0.0.2"), ("back", "127.0.0.3")])
+        {
+            Assert.Equal("rma", await factory.CreateClient(pool).GetStringAsync(web.Urls.Single(u => u.Host == address), TestContext.Current.CancellationToken));
+            Assert.Equal(1, web.Services.GetRequiredKeyedService<RmaConnections>(pool).Count);
+        }
+        Assert.Single(web.Services.GetServices<IConnectionListenerFactory>(), static f => f is SocketTransportFactory);
+    }
+
+    /// <summary>A transport of the application's own, over sockets.</summary>
+    private sealed class OtherTransport : IConnectionListenerFactory
+    {
+        private readonly SocketTransportFactory _sockets = new(Microsoft.Extensions.Options.Options.Create(new SocketTransportOptions()), Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
+
+        public List<IPEndPoint> Bound { get; } = [];
+
+        public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
+        {
+            Bound.Add((IPEndPoint)endpoint);
+            return _sockets.BindAsync(endpoint, cancellationToken);
+        }
     }
 
     [Fact]

@@ -194,16 +194,26 @@ public sealed class OrleansTests
         return builder.Build();
     }
 
-    /// <summary>Ports that were free a moment ago; silos can't pick theirs when they start.</summary>
+    /// <summary>Free ports that the system does not give out by itself; silos can't pick theirs when they start.</summary>
     private static int[] FreePorts(int count)
     {
-        Socket[] sockets = [.. Enumerable.Range(0, count).Select(static _ => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp))];
-        foreach (Socket socket in sockets)
-            socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        int[] ports = [.. sockets.Select(static s => ((IPEndPoint)s.LocalEndPoint!).Port)];
-        foreach (Socket socket in sockets)
-            socket.Dispose();
-        return ports;
+        var ports = new HashSet<int>();
+        while (ports.Count < count)
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            // Below the usual range of ephemeral ports, so that no other connection has taken it when the silo listens.
+            int port = Random.Shared.Next(10_000, 32_000);
+            try
+            {
+                socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+                ports.Add(port);
+            }
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressAlreadyInUse or SocketError.AccessDenied)
+            {
+                // The next one.
+            }
+        }
+        return [.. ports];
     }
 }
 

@@ -1,8 +1,10 @@
 using System.Net;
+using System.Net.Sockets;
 using AllocTools;
 using AllocTools.Connections;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace Microsoft.AspNetCore.Hosting;
@@ -53,21 +55,22 @@ public static class RmaKestrelExtensions
         ArgumentNullException.ThrowIfNull(builder);
         ArgumentException.ThrowIfNullOrEmpty(poolName);
         ArgumentNullException.ThrowIfNull(selects);
-        // Kestrel adds sockets only where there is no transport yet, and asks the one that was added last first.
+        // Kestrel adds sockets only where there is no transport yet.
         return builder.UseSockets().ConfigureServices(services =>
         {
+            KeepOneSocketTransport(services);
             services.AddRmaConnections(poolName, configure);
             services.AddSingleton<IConnectionListenerFactory>(sp => new Transport(sp, poolName, selects));
         });
     }
 
-    /// <summary>Listens over registered memory at a port of all addresses.</summary>
+    /// <summary>Listens over registered memory at a port of all addresses: of IPv6 and IPv4, or of IPv4 alone where the system has no IPv6.</summary>
     /// <inheritdoc cref="ListenRma(KestrelServerOptions, IPEndPoint, Action{ListenOptions})"/>
     /// <param name="options">Kestrel's options.</param>
     /// <param name="port">0 to 65,535; 0 lets the system pick one.</param>
     /// <param name="configure">Sets protocols, HTTPS and the like; null for none.</param>
     public static void ListenRma(this KestrelServerOptions options, int port, Action<ListenOptions>? configure = null) =>
-        options.ListenRma(new IPEndPoint(IPAddress.IPv6Any, port), configure);
+        options.ListenRma(new IPEndPoint(Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any, port), configure);
 
     /// <summary>Listens over registered memory.</summary>
     /// <remarks>As with all end points that code adds, URLs (<c>ASPNETCORE_URLS</c>) no longer count; the section Kestrel:Endpoints does.</remarks>
@@ -97,6 +100,20 @@ public static class RmaKestrelExtensions
     /// <param name="configure">Sets protocols, HTTPS and the like; null for none.</param>
     public static void ListenRma(this KestrelServerOptions options, IPEndPoint endPoint, string poolName, Action<ListenOptions>? configure = null) =>
         options.ListenRma(new RmaEndPoint(endPoint, poolName), configure);
+
+    /// <summary>
+    /// Leaves the transport over sockets where it was, or before all others where it was not: Kestrel asks the transport that was added last first, and sockets take any IP end point.
+    /// </summary>
+    private static void KeepOneSocketTransport(IServiceCollection services)
+    {
+        ServiceDescriptor[] transports = [.. services.Where(static d => d.ServiceType == typeof(IConnectionListenerFactory) && !d.IsKeyedService)];
+        ServiceDescriptor added = transports.Last(static d => d.ImplementationType == typeof(SocketTransportFactory));
+        if (ReferenceEquals(added, transports[0]))
+            return;
+        services.Remove(added);
+        if (!transports.Any(d => d.ImplementationType == typeof(SocketTransportFactory) && !ReferenceEquals(d, added)))
+            services.Insert(services.IndexOf(transports[0]), added);
+    }
 
     /// <summary>Kestrel's transport over one pool. The server is made when an application is built, but the pool is opened when it starts.</summary>
     private sealed class Transport(IServiceProvider services, string poolName, Func<IPEndPoint, bool> selects) : IConnectionListenerFactory, IConnectionListenerFactorySelector

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Connections.Directories;
@@ -22,8 +23,8 @@ internal static partial class DirectoryLog
     [LoggerMessage(124, LogLevel.Information, "The directory can be read again.")]
     public static partial void WatchResumed(ILogger logger);
 
-    [LoggerMessage(125, LogLevel.Warning, "An entry that the directory gave is left out, because it is not valid: {Mistake}.")]
-    public static partial void EntryIgnored(ILogger logger, string mistake);
+    [LoggerMessage(125, LogLevel.Warning, "{Count} of the entries that the directory gave by a name are left out, because they are not valid. The first: {Mistake}. This is said once until all are.")]
+    public static partial void EntriesIgnored(ILogger logger, int count, string mistake);
 
     [LoggerMessage(126, LogLevel.Warning, "{Failed} of {Peers} peers of the directory do not answer, or not as they must; the others are used. The first: {Reason} This is said once until all answer.")]
     public static partial void PeersFailed(ILogger logger, int failed, int peers, string reason);
@@ -31,6 +32,10 @@ internal static partial class DirectoryLog
     [LoggerMessage(127, LogLevel.Information, "All {Peers} peers of the directory answer again.")]
     public static partial void PeersAnswer(ILogger logger, int peers);
 
-    [LoggerMessage(128, LogLevel.Warning, "This peer of the directory has refused an entry: {Reason}")]
-    public static partial void EntryRefused(ILogger logger, string reason);
+    [LoggerMessage(128, LogLevel.Warning, "This peer of the directory has refused an entry: {Reason} Before it, {Others} were refused that were not logged; one is each minute.")]
+    public static partial void EntryRefused(ILogger logger, string reason, long others);
+
+    /// <summary>Text of others without what a terminal, or who reads a log, would take for something else.</summary>
+    public static string Printable(string text) => string.Concat(text.Where(static c => CharUnicodeInfo.GetUnicodeCategory(c) is not
+        (UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate)));
 }

@@ -14,6 +14,9 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
 
     private const string Known = "version, name, process, revision, host, port and exposures";
 
+    /// <summary>What is wrong with text that can't be made a string.</summary>
+    public const string NoUnicode = "it has text that is no valid Unicode";
+
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 3, AllowDuplicateProperties = false };
 
     public (string Name, Guid Process) Key => (Entry.Name, Entry.Process);
@@ -57,10 +60,29 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
             error = $"it is no JSON of an entry ({e.Message})";
             return false;
         }
+        catch (InvalidOperationException)
+        {
+            error = NoUnicode;
+            return false;
+        }
     }
 
     /// <inheritdoc cref="TryRead(ReadOnlyMemory{byte}, string, out DirectoryRecord?, out string?)"/>
     public static bool TryRead(JsonElement json, string name, [NotNullWhen(true)] out DirectoryRecord? record, [NotNullWhen(false)] out string? error)
+    {
+        try
+        {
+            return TryReadText(json, name, out record, out error);
+        }
+        catch (InvalidOperationException)
+        {
+            // The parser lets through what only fails when it is made a string: surrogates without their halves, and bytes that are no UTF-8.
+            (record, error) = (null, NoUnicode);
+            return false;
+        }
+    }
+
+    private static bool TryReadText(JsonElement json, string name, [NotNullWhen(true)] out DirectoryRecord? record, [NotNullWhen(false)] out string? error)
     {
         record = null;
         if (json.ValueKind != JsonValueKind.Object)
@@ -121,7 +143,7 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
         return true;
     }
 
-    private static string Shorten(string text) => text.Length <= 32 ? text : text[..32] + "…";
+    private static string Shorten(string text) => DirectoryLog.Printable(text.Length <= 32 ? text : text[..32] + "…");
 
     private static bool Fails(string what, [NotNullWhen(false)] out string? error)
     {

@@ -1,11 +1,15 @@
 using System.Security.Cryptography;
 using AllocTools.Validation;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Options;
 
 namespace AllocTools.Connections.Directories;
 
 /// <summary>What a peer of the directory keeps, in memory alone: who has published publishes again before long.</summary>
-/// <remarks>What was taken out leaves its revision until its lease would have been over, so that a renewal that comes late does not bring it back.</remarks>
+/// <remarks>
+/// What was taken out leaves its revision until its lease would have been over, so that a renewal that comes late does not bring it back; that of what was not there, for the lease of
+/// this peer's options. Such revisions have no place of their own: they go first where there is no room.
+/// </remarks>
 internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, TimeProvider? time = null)
 {
     private readonly RmaDirectoryOptions _options = options.Value;
@@ -14,35 +18,29 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     private readonly Dictionary<string, Dictionary<Guid, Held>> _names = [];
     private readonly Dictionary<string, Waiters> _waiters = [];
     private int _count;
+    private long _bytes;
 
     /// <summary>Keeps a record.</summary>
-    /// <returns>Why not; null: it is kept, or a newer one is.</returns>
-    public string? Put(DirectoryRecord record, byte[] encoded, TimeSpan lease)
+    /// <returns>Why not, with the status of HTTP; null: it is kept.</returns>
+    public (int Status, string Reason)? Put(DirectoryRecord record, byte[] encoded, TimeSpan lease)
     {
+        (string name, Guid process) = record.Key;
         lock (_gate)
         {
-            Purge_NeedsLock(record.Entry.Name);
-            Held? before = null;
-            bool isNamed = _names.TryGetValue(record.Entry.Name, out Dictionary<Guid, Held>? processes);
-            bool isKnown = isNamed && processes!.TryGetValue(record.Entry.Process, out before);
-            if (isKnown && (before!.Revision > record.Revision || (before.Revision == record.Revision && before.Encoded is null)))
-                return null;
-            if (!isKnown)
-            {
-                if (isNamed && processes!.Count >= _options.MaxEntriesPerName)
-                    return $"there are {InWords.Number(processes.Count)} entries by this name, and MaxEntriesPerName allows no more";
-                if (_count >= _options.MaxEntries)
-                    PurgeAll_NeedsLock();
-                if (_count >= _options.MaxEntries)
-                    return $"this peer keeps {InWords.Number(_count)} entries, and MaxEntries allows no more";
-                // The purge may have taken it away.
-                if (!_names.TryGetValue(record.Entry.Name, out processes))
-                    _names[record.Entry.Name] = processes = [];
-                _count++;
-            }
-            processes![record.Entry.Process] = new Held(record.Revision, encoded, Now() + lease);
-            if (!isKnown || before!.Revision != record.Revision)
-                Announce_NeedsLock(record.Entry.Name);
+            Purge_NeedsLock(name, static _ => false);
+            Held? before = Find_NeedsLock(name, process);
+            if (before is not null && (before.Revision > record.Revision || (before.Revision == record.Revision && before.Encoded is null)))
+                return (StatusCodes.Status409Conflict, $"this peer has revision {before.Revision} of this process's entry{(before.Encoded is null ? ", which was taken out" : "")}");
+            if (before is null && IsFull_NeedsLock(name) is { } full)
+                return (StatusCodes.Status507InsufficientStorage, full);
+            long more = encoded.Length - (before?.Length ?? 0);
+            if (_bytes + more > _options.MaxBytes)
+                PurgeAll_NeedsLock(static _ => false);
+            if (_bytes + more > _options.MaxBytes)
+                return (StatusCodes.Status507InsufficientStorage, $"this peer keeps {InWords.Size(_bytes)} of entries, and MaxBytes allows {InWords.Size(_options.MaxBytes)}");
+            Set_NeedsLock(name, process, new Held(record.Revision, encoded, Now() + lease));
+            if (before?.Revision != record.Revision)
+                Announce_NeedsLock(name);
             return null;
         }
     }
@@ -52,10 +50,12 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     {
         lock (_gate)
         {
-            if (!_names.TryGetValue(name, out Dictionary<Guid, Held>? processes) || !processes.TryGetValue(process, out Held? held) || held.Encoded is null || held.Revision > revision)
+            Held? held = Find_NeedsLock(name, process);
+            if (held is null ? IsFull_NeedsLock(name) is not null : held.Revision > revision)
                 return;
-            processes[process] = held with { Revision = revision, Encoded = null };
-            Announce_NeedsLock(name);
+            Set_NeedsLock(name, process, new Held(revision, null, held?.End ?? Now() + _options.Lease));
+            if (held?.Encoded is not null)
+                Announce_NeedsLock(name);
         }
     }
 
@@ -65,7 +65,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     {
         lock (_gate)
         {
-            Purge_NeedsLock(name);
+            Purge_NeedsLock(name, static _ => false);
             if (!_names.TryGetValue(name, out Dictionary<Guid, Held>? processes))
                 return ([], "none");
             TimeSpan now = Now();
@@ -143,24 +143,57 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         waiters.Signal = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
-    private void Purge_NeedsLock(string name)
+    private Held? Find_NeedsLock(string name, Guid process) => _names.TryGetValue(name, out Dictionary<Guid, Held>? processes) ? processes.GetValueOrDefault(process) : null;
+
+    private void Set_NeedsLock(string name, Guid process, Held held)
+    {
+        if (!_names.TryGetValue(name, out Dictionary<Guid, Held>? processes))
+            _names[name] = processes = [];
+        if (processes.TryGetValue(process, out Held? before))
+            _bytes -= before.Length;
+        else
+            _count++;
+        processes[process] = held;
+        _bytes += held.Length;
+    }
+
+    /// <summary>Makes room for one more by a name: what is over goes first, and then what was taken out.</summary>
+    /// <returns>Why there is none; null: there is.</returns>
+    private string? IsFull_NeedsLock(string name)
+    {
+        if (CountOf(name) >= _options.MaxEntriesPerName)
+            Purge_NeedsLock(name, static held => held.Encoded is null);
+        if (CountOf(name) >= _options.MaxEntriesPerName)
+            return $"there are {InWords.Number(CountOf(name))} entries by this name, and MaxEntriesPerName allows no more";
+        if (_count >= _options.MaxEntries)
+            PurgeAll_NeedsLock(static _ => false);
+        if (_count >= _options.MaxEntries)
+            PurgeAll_NeedsLock(static held => held.Encoded is null);
+        return _count < _options.MaxEntries ? null : $"this peer keeps {InWords.Number(_count)} entries, and MaxEntries allows no more";
+
+        int CountOf(string of) => _names.TryGetValue(of, out Dictionary<Guid, Held>? processes) ? processes.Count : 0;
+    }
+
+    /// <summary>Forgets what of a name is over, and what else is not needed.</summary>
+    private void Purge_NeedsLock(string name, Func<Held, bool> isDropped)
     {
         if (!_names.TryGetValue(name, out Dictionary<Guid, Held>? processes))
             return;
         TimeSpan now = Now();
-        foreach ((Guid process, _) in processes.Where(p => p.Value.End <= now))
+        foreach ((Guid process, Held held) in processes.Where(p => p.Value.End <= now || isDropped(p.Value)))
         {
             processes.Remove(process);
             _count--;
+            _bytes -= held.Length;
         }
         if (processes.Count == 0)
             _names.Remove(name);
     }
 
-    private void PurgeAll_NeedsLock()
+    private void PurgeAll_NeedsLock(Func<Held, bool> isDropped)
     {
         foreach (string name in _names.Keys.ToArray())
-            Purge_NeedsLock(name);
+            Purge_NeedsLock(name, isDropped);
     }
 
     private TimeSpan Now() => _time.GetElapsedTime(0);
@@ -168,7 +201,10 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     /// <param name="Revision">The publication's number.</param>
     /// <param name="Encoded">Its form in JSON; null: it was taken out.</param>
     /// <param name="End">When its lease is over.</param>
-    private sealed record Held(long Revision, byte[]? Encoded, TimeSpan End);
+    private sealed record Held(long Revision, byte[]? Encoded, TimeSpan End)
+    {
+        public int Length => Encoded?.Length ?? 0;
+    }
 
     private sealed class Waiters
     {

@@ -1,5 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
+using System.Net;
+using System.Text;
 using System.Text.Json;
 
 namespace AllocTools.Connections.Directories;
@@ -8,7 +10,7 @@ namespace AllocTools.Connections.Directories;
 /// <remarks>
 /// Below the directory's path: <c>PUT {name}/{process}?lease=ms</c> with an entry's JSON; <c>DELETE {name}/{process}?revision=n</c>; <c>GET {name}</c> gives
 /// <c>{"entries":[{"left":ms,"entry":{…}}]}</c> with an ETag. A GET with <c>If-None-Match</c> and <c>?wait=ms</c> is answered by 304 after that time, or at once when there is
-/// another state.
+/// another state. A PUT of what is older than what is there is answered by 409.
 /// </remarks>
 internal static class DirectoryWire
 {
@@ -16,6 +18,8 @@ internal static class DirectoryWire
 
     /// <summary>The longest that a peer lets a GET wait.</summary>
     public static readonly TimeSpan MostWait = TimeSpan.FromSeconds(60);
+
+    private const int MostReason = 512;
 
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 6, AllowDuplicateProperties = false };
 
@@ -32,8 +36,8 @@ internal static class DirectoryWire
         return true;
     }
 
-    /// <summary>The most bytes that an answer may have.</summary>
-    public static long MostAnswer(RmaDirectoryOptions options) => options.MaxEntriesPerName * (options.MaxEntryBytes + 64L) + 64;
+    /// <summary>The most bytes that the answer of one of several peers may have: no longer than entries can be, and all together no longer than MaxBytes.</summary>
+    public static long MostAnswer(RmaDirectoryOptions options, int peers) => Math.Min(options.MaxEntriesPerName * (options.MaxEntryBytes + 64L) + 64, options.MaxBytes / peers);
 
     public static void WriteEntries(Utf8JsonWriter json, IEnumerable<(byte[] Encoded, TimeSpan Left)> entries)
     {
@@ -55,11 +59,10 @@ internal static class DirectoryWire
     /// <param name="json">The answer.</param>
     /// <param name="name">The name that was asked for.</param>
     /// <param name="mostEntries">How many entries it may have.</param>
-    /// <param name="ignored">Is called with what is wrong with an entry that is left out.</param>
     /// <param name="answer">What was read.</param>
     /// <param name="error">What is wrong with all of it, where false is returned.</param>
     public static bool TryReadEntries(
-        ReadOnlyMemory<byte> json, string name, int mostEntries, Action<string> ignored, [NotNullWhen(true)] out DirectoryAnswer? answer, [NotNullWhen(false)] out string? error)
+        ReadOnlyMemory<byte> json, string name, int mostEntries, [NotNullWhen(true)] out DirectoryAnswer? answer, [NotNullWhen(false)] out string? error)
     {
         answer = null;
         try
@@ -76,18 +79,18 @@ internal static class DirectoryWire
                 return false;
             }
             List<DirectoryRecord> records = [];
+            List<string> mistakes = [];
             TimeSpan first = Timeout.InfiniteTimeSpan;
             foreach (JsonElement one in entries.EnumerateArray())
             {
-                if (one.ValueKind != JsonValueKind.Object || !one.TryGetProperty("left", out JsonElement left) || left.ValueKind != JsonValueKind.Number || !left.TryGetInt32(out int milliseconds) || milliseconds < 0
-                    || !one.TryGetProperty("entry", out JsonElement entry))
+                if (!TryReadLeft(one, out int milliseconds, out JsonElement entry))
                 {
-                    ignored("it has no time that is left, or no entry");
+                    mistakes.Add("it has no time that is left, or no entry");
                     continue;
                 }
                 if (!DirectoryRecord.TryRead(entry, name, out DirectoryRecord? record, out string? mistake))
                 {
-                    ignored(mistake);
+                    mistakes.Add(mistake);
                     continue;
                 }
                 records.Add(record);
@@ -95,13 +98,70 @@ internal static class DirectoryWire
                 if (first == Timeout.InfiniteTimeSpan || end < first)
                     first = end;
             }
-            answer = new DirectoryAnswer(records, first);
+            answer = new DirectoryAnswer(records, first, Mistakes: mistakes);
             error = null;
             return true;
         }
         catch (JsonException e)
         {
             error = $"the answer is no JSON ({e.Message})";
+            return false;
+        }
+        catch (InvalidOperationException)
+        {
+            error = "the answer has text that is no valid Unicode";
+            return false;
+        }
+    }
+
+    /// <returns>The body; null: it is longer than that.</returns>
+    public static async Task<byte[]?> ReadBodyAsync(HttpResponseMessage response, long most, CancellationToken cancellationToken)
+    {
+        if (response.Content.Headers.ContentLength > most)
+            return null;
+        Stream stream = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        await using (stream.ConfigureAwait(false))
+        {
+            using var body = new MemoryStream();
+            byte[] piece = new byte[4096];
+            while (await stream.ReadAsync(piece, cancellationToken).ConfigureAwait(false) is > 0 and var length)
+            {
+                body.Write(piece, 0, length);
+                if (body.Length > most)
+                    return null;
+            }
+            return body.ToArray();
+        }
+    }
+
+    /// <summary>Why a peer refuses, as it says: short, and without what a terminal would take for a command.</summary>
+    public static async Task<string> ReadReasonAsync(HttpResponseMessage response, CancellationToken cancellationToken)
+    {
+        if (response.Content.Headers.ContentType?.MediaType != "text/plain" || await ReadBodyAsync(response, MostReason, cancellationToken).ConfigureAwait(false) is not { Length: > 0 } reason)
+            return response.StatusCode == HttpStatusCode.NotFound ? ": is MapRmaDirectory called there, at this path?" : ".";
+        return $": {DirectoryLog.Printable(Encoding.UTF8.GetString(reason))}.";
+    }
+
+    /// <summary>What has failed, without the address that the exception's own message has.</summary>
+    public static string Describe(HttpRequestException error) => error.InnerException switch
+    {
+        System.Net.Sockets.SocketException socket => $"connecting has failed with {socket.SocketErrorCode}",
+        System.Security.Authentication.AuthenticationException tls => $"its certificate or TLS is not accepted ({tls.Message})",
+        _ => $"the request has failed with {error.HttpRequestError}",
+    };
+
+    private static bool TryReadLeft(JsonElement json, out int milliseconds, out JsonElement entry)
+    {
+        (milliseconds, entry) = (0, default);
+        try
+        {
+            return json.ValueKind == JsonValueKind.Object
+                && json.TryGetProperty("left", out JsonElement left) && left.ValueKind == JsonValueKind.Number && left.TryGetInt32(out milliseconds) && milliseconds >= 0
+                && json.TryGetProperty("entry", out entry);
+        }
+        catch (InvalidOperationException)
+        {
+            // A property's name is no valid Unicode.
             return false;
         }
     }

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Text;
 using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -20,7 +19,6 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
     public const string ClientName = "AllocTools.Connections.Directory";
 
     private const int MostPeers = 64;
-    private const int MostReason = 512;
 
     private readonly IHttpClientFactory _clients;
     private readonly ServiceEndpointResolver _resolver;
@@ -52,7 +50,7 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
     {
         byte[] body = record.Encode();
         return AskAllAsync(
-            (peer, cancelled) => SendAsync(
+            (peer, _, cancelled) => SendAsync(
                 peer,
                 HttpMethod.Put,
                 $"{DirectoryWire.PathOf(record.Entry.Name, record.Entry.Process)}?lease={DirectoryWire.Milliseconds(lease)}",
@@ -63,7 +61,7 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
     }
 
     public Task RemoveAsync(DirectoryRecord record, CancellationToken cancellationToken) => AskAllAsync(
-        (peer, cancelled) => SendAsync(
+        (peer, _, cancelled) => SendAsync(
             peer,
             HttpMethod.Delete,
             $"{DirectoryWire.PathOf(record.Entry.Name, record.Entry.Process)}?revision={record.Revision}",
@@ -74,23 +72,36 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
     public async Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken)
     {
         List<(Uri Peer, (DirectoryAnswer Answer, string? Tag) Result)> results = await AskAllAsync(
-            (peer, cancelled) => SendAsync(peer, HttpMethod.Get, name, response => ReadEntriesAsync(response, name, cancelled), cancelled), cancellationToken).ConfigureAwait(false);
+            (peer, peers, cancelled) => SendAsync(peer, HttpMethod.Get, name, response => ReadEntriesAsync(response, name, DirectoryWire.MostAnswer(_options, peers), cancelled), cancelled), cancellationToken).ConfigureAwait(false);
         return new DirectoryAnswer(
             [.. results.SelectMany(static r => r.Result.Answer.Records)],
             results.Select(static r => r.Result.Answer.FirstEnd).Where(static e => e != Timeout.InfiniteTimeSpan).DefaultIfEmpty(Timeout.InfiniteTimeSpan).Min(),
-            results.Where(static r => r.Result.Tag is not null).ToImmutableDictionary(static r => r.Peer, static r => r.Result.Tag!));
+            results.Where(static r => r.Result.Tag is not null).ToImmutableDictionary(static r => r.Peer, static r => r.Result.Tag!),
+            [.. results.SelectMany(static r => r.Result.Answer.Mistakes ?? [])]);
     }
 
     public ValueTask<IDirectoryWatch> WatchAsync(string name, CancellationToken cancellationToken) => ValueTask.FromResult<IDirectoryWatch>(new Watch(this, name));
 
-    /// <summary>Asks all peers at once.</summary>
+    /// <summary>Finds all peers and asks them at once, within the time of one request.</summary>
+    /// <param name="ask">Asks one; it is given the number of all of them.</param>
+    /// <param name="cancellationToken">The caller's.</param>
     /// <returns>What those said that have answered, of which there is at least one.</returns>
-    private async Task<List<(Uri Peer, T Result)>> AskAllAsync<T>(Func<Uri, CancellationToken, Task<T>> ask, CancellationToken cancellationToken)
+    private async Task<List<(Uri Peer, T Result)>> AskAllAsync<T>(Func<Uri, int, CancellationToken, Task<T>> ask, CancellationToken cancellationToken)
     {
-        Uri[] peers = await FindPeersAsync(cancellationToken).ConfigureAwait(false);
+        using var limit = new CancellationTokenSource(_options.RequestTimeout, _time);
+        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token);
+        Uri[] peers;
+        try
+        {
+            peers = await FindPeersAsync(cancel.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new RmaDirectoryException($"Service discovery has not resolved the directory's peers ({_origin}Peers) within {InWords.Time(_options.RequestTimeout)} (RequestTimeout).", e) { ErrorType = "discovery" };
+        }
         List<(Uri, T)> results = [];
         List<RmaDirectoryException> errors = [];
-        await foreach (Task<(Uri Peer, T Result)> ended in Task.WhenEach(peers.Select(p => AskAsync(p, ask, cancellationToken))).ConfigureAwait(false))
+        await foreach (Task<(Uri Peer, T Result)> ended in Task.WhenEach(peers.Select(p => AskAsync(p, peer => ask(peer, peers.Length, cancel.Token), cancel.Token, cancellationToken))).ConfigureAwait(false))
         {
             try
             {
@@ -110,33 +121,44 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         return results;
     }
 
-    private async Task<(Uri Peer, T Result)> AskAsync<T>(Uri peer, Func<Uri, CancellationToken, Task<T>> ask, CancellationToken cancellationToken)
+    /// <summary>Asks a peer by the handlers of its HTTP client, which may be others' code: they may throw anything, and need not heed a cancellation.</summary>
+    /// <param name="peer">Whom.</param>
+    /// <param name="ask">Asks.</param>
+    /// <param name="ends">Ends it: the caller's cancellation, or the end of the time.</param>
+    /// <param name="cancellationToken">The caller's alone.</param>
+    private async Task<(Uri Peer, T Result)> AskAsync<T>(Uri peer, Func<Uri, Task<T>> ask, CancellationToken ends, CancellationToken cancellationToken)
     {
-        using var limit = new CancellationTokenSource(_options.RequestTimeout, _time);
-        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token);
         try
         {
-            return (peer, await ask(peer, cancel.Token).ConfigureAwait(false));
+            return (peer, await ask(peer).WaitAsync(ends).ConfigureAwait(false));
         }
-        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        catch (Exception) when (cancellationToken.IsCancellationRequested)
+        {
+            throw new OperationCanceledException(cancellationToken);
+        }
+        catch (OperationCanceledException e) when (ends.IsCancellationRequested)
         {
             throw new RmaDirectoryException($"A peer has not answered within {InWords.Time(_options.RequestTimeout)} (RequestTimeout).", e) { ErrorType = "timeout" };
+        }
+        catch (Exception e) when (e is not RmaDirectoryException)
+        {
+            throw new RmaDirectoryException($"A peer could not be asked: a handler of the HTTP client has thrown {e.GetType().Name}.", e) { ErrorType = "handler" };
         }
     }
 
     private async Task<Uri[]> FindPeersAsync(CancellationToken cancellationToken)
     {
-        ServiceEndpointSource source;
+        Uri[] peers;
         try
         {
-            source = await _resolver.GetEndpointsAsync(_service.GetLeftPart(UriPartial.Authority), cancellationToken).ConfigureAwait(false);
+            ServiceEndpointSource source = await _resolver.GetEndpointsAsync(_service.GetLeftPart(UriPartial.Authority), cancellationToken).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
+            peers = [.. source.Endpoints.Select(e => AddressOf(e.EndPoint)).Distinct()];
         }
-        catch (Exception e) when (e is not OperationCanceledException)
+        catch (Exception e) when (e is not RmaDirectoryException && !cancellationToken.IsCancellationRequested)
         {
             // Providers of service discovery are others' code.
             throw new RmaDirectoryException($"Service discovery has not resolved the directory's peers ({_origin}Peers): {e.Message}", e) { ErrorType = "discovery" };
         }
-        Uri[] peers = [.. source.Endpoints.Select(e => AddressOf(e.EndPoint)).Distinct()];
         return peers.Length is > 0 and <= MostPeers
             ? peers
             : throw new RmaDirectoryException($"Service discovery has resolved the directory's peers ({_origin}Peers) to {peers.Length} end points; there must be between 1 and {MostPeers}.") { ErrorType = "discovery" };
@@ -169,12 +191,12 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
             HttpClient client = _clients.CreateClient(ClientName);
             using HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken).ConfigureAwait(false);
             if (!response.IsSuccessStatusCode && response.StatusCode != HttpStatusCode.NotModified)
-                throw new RmaDirectoryException($"A peer has answered {(int)response.StatusCode}{await ReadReasonAsync(response, cancellationToken).ConfigureAwait(false)}") { ErrorType = ((int)response.StatusCode).ToString(System.Globalization.CultureInfo.InvariantCulture) };
+                throw new RmaDirectoryException($"A peer has answered {(int)response.StatusCode}{await DirectoryWire.ReadReasonAsync(response, cancellationToken).ConfigureAwait(false)}") { ErrorType = ((int)response.StatusCode).ToString(System.Globalization.CultureInfo.InvariantCulture) };
             return await read(response).ConfigureAwait(false);
         }
         catch (HttpRequestException e)
         {
-            throw new RmaDirectoryException($"A peer could not be asked: {Describe(e)}.", e) { ErrorType = e.HttpRequestError == HttpRequestError.ConnectionError ? "unreachable" : e.HttpRequestError.ToString() };
+            throw new RmaDirectoryException($"A peer could not be asked: {DirectoryWire.Describe(e)}.", e) { ErrorType = e.HttpRequestError == HttpRequestError.ConnectionError ? "unreachable" : e.HttpRequestError.ToString() };
         }
         catch (IOException e) when (e is not RmaDirectoryException)
         {
@@ -182,51 +204,14 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         }
     }
 
-    private async Task<(DirectoryAnswer Answer, string? Tag)> ReadEntriesAsync(HttpResponseMessage response, string name, CancellationToken cancellationToken)
+    private async Task<(DirectoryAnswer Answer, string? Tag)> ReadEntriesAsync(HttpResponseMessage response, string name, long most, CancellationToken cancellationToken)
     {
-        long most = DirectoryWire.MostAnswer(_options);
-        byte[] json = await ReadBodyAsync(response, most, cancellationToken).ConfigureAwait(false)
-            ?? throw new RmaDirectoryException($"A peer's answer is longer than MaxEntriesPerName entries of MaxEntryBytes can be, {InWords.Size(most)}.") { ErrorType = "invalid" };
-        if (!DirectoryWire.TryReadEntries(json, name, _options.MaxEntriesPerName, mistake => DirectoryLog.EntryIgnored(_logger, mistake), out DirectoryAnswer? answer, out string? error))
+        byte[] json = await DirectoryWire.ReadBodyAsync(response, most, cancellationToken).ConfigureAwait(false)
+            ?? throw new RmaDirectoryException($"A peer's answer is longer than MaxEntriesPerName entries of MaxEntryBytes can be, or than its part of MaxBytes: {InWords.Size(most)}.") { ErrorType = "invalid" };
+        if (!DirectoryWire.TryReadEntries(json, name, _options.MaxEntriesPerName, out DirectoryAnswer? answer, out string? error))
             throw new RmaDirectoryException($"A peer's answer is not valid: {error}.") { ErrorType = "invalid" };
         return (answer, response.Headers.ETag is { Tag: { Length: > 2 and <= 66 } tag } ? tag.Trim('"') : null);
     }
-
-    /// <returns>The body; null: it is longer than that.</returns>
-    private static async Task<byte[]?> ReadBodyAsync(HttpResponseMessage response, long most, CancellationToken cancellationToken)
-    {
-        if (response.Content.Headers.ContentLength > most)
-            return null;
-        Stream stream = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
-        await using (stream.ConfigureAwait(false))
-        {
-            using var body = new MemoryStream();
-            byte[] piece = new byte[4096];
-            while (await stream.ReadAsync(piece, cancellationToken).ConfigureAwait(false) is > 0 and var length)
-            {
-                body.Write(piece, 0, length);
-                if (body.Length > most)
-                    return null;
-            }
-            return body.ToArray();
-        }
-    }
-
-    /// <summary>Why a peer refuses, as it says: short, and without what a terminal would take for a command.</summary>
-    private static async Task<string> ReadReasonAsync(HttpResponseMessage response, CancellationToken cancellationToken)
-    {
-        if (response.Content.Headers.ContentType?.MediaType != "text/plain" || await ReadBodyAsync(response, MostReason, cancellationToken).ConfigureAwait(false) is not { Length: > 0 } reason)
-            return response.StatusCode == HttpStatusCode.NotFound ? ": is MapRmaDirectory called there, at this path?" : ".";
-        return $": {new string([.. Encoding.UTF8.GetString(reason).Where(static c => !char.IsControl(c))])}.";
-    }
-
-    /// <summary>What has failed, without the address that the exception's own message has.</summary>
-    private static string Describe(HttpRequestException error) => error.InnerException switch
-    {
-        System.Net.Sockets.SocketException socket => $"connecting has failed with {socket.SocketErrorCode}",
-        System.Security.Authentication.AuthenticationException tls => $"its certificate or TLS is not accepted ({tls.Message})",
-        _ => $"the request has failed with {error.HttpRequestError}",
-    };
 
     private sealed class Watch(HttpDirectoryStore owner, string name) : IDirectoryWatch
     {
@@ -235,14 +220,12 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
             using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             try
             {
-                Uri[] peers = await owner.FindPeersAsync(cancellationToken).ConfigureAwait(false);
-                var tags = (ImmutableDictionary<Uri, string>?)known.State;
-                await Task.WhenAny(peers.Select(p => WaitAsync(p, tags?.GetValueOrDefault(p) ?? "unknown", limit, cancel.Token)).Append(Task.Delay(limit, owner._time, cancel.Token))).ConfigureAwait(false);
-            }
-            catch (RmaDirectoryException)
-            {
-                // The next read says so.
-                await Task.Delay(limit, owner._time, cancellationToken).ConfigureAwait(false);
+                // Who has not said which state it has is not asked for another one.
+                var tags = (ImmutableDictionary<Uri, string>?)known.State ?? ImmutableDictionary<Uri, string>.Empty;
+                var changed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                Task[] polls = [.. tags.Select(t => PollAsync(t.Key, t.Value, limit, changed, cancel.Token)), Task.Delay(limit, owner._time, cancel.Token)];
+                // The peers answer at the limit; a request is only broken off where one of them does not.
+                await Task.WhenAny(changed.Task, Task.WhenAll(polls), Task.Delay(limit + owner._options.RequestTimeout, owner._time, cancel.Token)).ConfigureAwait(false);
             }
             finally
             {
@@ -253,22 +236,38 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
 
         public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-        /// <summary>Ends when the peer has another state; never where it has none, or can't be asked.</summary>
-        private async Task WaitAsync(Uri peer, string tag, TimeSpan limit, CancellationToken cancellationToken)
+        /// <summary>Says when a peer has another state; ends when the time is over, or the peer can't be asked.</summary>
+        private async Task PollAsync(Uri peer, string tag, TimeSpan limit, TaskCompletionSource changed, CancellationToken cancellationToken)
         {
-            bool isChanged = false;
+            long start = owner._time.GetTimestamp();
             try
             {
-                TimeSpan wait = limit < DirectoryWire.MostWait ? limit : DirectoryWire.MostWait;
-                isChanged = await owner.SendAsync(
-                    peer, HttpMethod.Get, $"{name}?wait={DirectoryWire.Milliseconds(wait)}", static r => Task.FromResult(r.StatusCode != HttpStatusCode.NotModified), cancellationToken, tag: tag).ConfigureAwait(false);
+                while (limit - owner._time.GetElapsedTime(start) is var left && left > TimeSpan.Zero)
+                {
+                    TimeSpan wait = left < DirectoryWire.MostWait ? left : DirectoryWire.MostWait;
+                    // One that says at once that nothing has changed is asked no more often.
+                    Task pause = Task.Delay(wait, owner._time, cancellationToken);
+                    (_, bool isChanged) = await owner.AskAsync(
+                        peer,
+                        p => owner.SendAsync(p, HttpMethod.Get, $"{name}?wait={DirectoryWire.Milliseconds(wait)}", static r => Task.FromResult(r.StatusCode != HttpStatusCode.NotModified), cancellationToken, tag: tag),
+                        CancellationToken.None,
+                        cancellationToken).ConfigureAwait(false);
+                    if (isChanged)
+                    {
+                        changed.TrySetResult();
+                        return;
+                    }
+                    await pause.ConfigureAwait(false);
+                }
             }
             catch (RmaDirectoryException)
             {
                 // The next read says so.
             }
-            if (!isChanged)
-                await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
+            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            {
+                // Another peer has a change, or the watch ends.
+            }
         }
     }
 }

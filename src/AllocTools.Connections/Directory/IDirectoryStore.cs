@@ -1,6 +1,6 @@
 namespace AllocTools.Connections.Directories;
 
-/// <summary>What keeps records for the time of their leases. Its errors are <see cref="RmaDirectoryException"/>s.</summary>
+/// <summary>What keeps records for the time of their leases. Its errors are <see cref="RmaDirectoryException"/>s; <see cref="LeasedDirectory"/> makes others into such.</summary>
 internal interface IDirectoryStore
 {
     /// <summary>Keeps a record until the lease is over, in place of what its process had by that name; also renews it. What is older than what is there changes nothing.</summary>
@@ -26,7 +26,8 @@ internal interface IDirectoryWatch : IAsyncDisposable
 /// <param name="Records">One for each process.</param>
 /// <param name="FirstEnd">How long until the first lease is over; infinite where there is none.</param>
 /// <param name="State">What the store needs to see a change.</param>
-internal sealed record DirectoryAnswer(IReadOnlyList<DirectoryRecord> Records, TimeSpan FirstEnd, object? State = null)
+/// <param name="Mistakes">What is wrong with each entry that was left out; null: none was.</param>
+internal sealed record DirectoryAnswer(IReadOnlyList<DirectoryRecord> Records, TimeSpan FirstEnd, object? State = null, IReadOnlyList<string>? Mistakes = null)
 {
     public static DirectoryAnswer None { get; } = new([], Timeout.InfiniteTimeSpan);
 }

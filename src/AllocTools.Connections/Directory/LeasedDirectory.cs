@@ -10,11 +10,11 @@ namespace AllocTools.Connections.Directories;
 /// <summary>Publications with their renewals, and watches, over a store.</summary>
 /// <remarks>
 /// A publication is renewed after a third of its lease, 20 % more or less at random so that processes that were started together do not all come at once; after a tenth where
-/// that has failed. Requests for one publication go one after the other (its gate), so that a renewal can't overtake a removal.
+/// that has failed, whatever it was: handlers and service discovery are others' code, and a directory must not stop its host. Requests for one publication go one after the other (its gate), so that a renewal can't overtake a removal.
 /// </remarks>
 internal sealed class LeasedDirectory : IRmaDirectory
 {
-    /// <summary>Changes that follow within this time come as one; and what answers all the time is asked no more often.</summary>
+    /// <summary>Changes that follow within this time come as one. It doubles up to WatchInterval while a watch is woken without a change.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
 
     private readonly IDirectoryStore _store;
@@ -23,6 +23,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly ConcurrentDictionary<(string Name, Guid Process), Publication> _publications = new();
+    private readonly ConcurrentDictionary<string, bool> _namesWithMistakes = new();
     private TaskCompletionSource _added = NewSignal();
     private long _lastRevision;
     private bool _isRenewalFailing;
@@ -90,7 +91,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
                 return;
             publication.IsRemoved = true;
             _publications.TryRemove(record.Key, out _);
-            await MeasureAsync("remove", () => _store.RemoveAsync(record, cancellationToken)).ConfigureAwait(false);
+            await MeasureAsync("remove", () => _store.RemoveAsync(record, cancellationToken), cancellationToken).ConfigureAwait(false);
         }
         catch (RmaDirectoryException e)
         {
@@ -132,7 +133,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         bool isPublished = false;
         try
         {
-            await MeasureAsync("publish", () => _store.PutAsync(record, _options.Lease, cancellationToken)).ConfigureAwait(false);
+            await MeasureAsync("publish", () => _store.PutAsync(record, _options.Lease, cancellationToken), cancellationToken).ConfigureAwait(false);
             isPublished = true;
         }
         finally
@@ -158,7 +159,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         {
             if (publication.IsRemoved || publication.Record is not { } record)
                 return;
-            await MeasureAsync("renew", () => _store.PutAsync(record, _options.Lease, cancellationToken)).ConfigureAwait(false);
+            await MeasureAsync("renew", () => _store.PutAsync(record, _options.Lease, cancellationToken), cancellationToken).ConfigureAwait(false);
             publication.DueAt = Now() + Around(_options.Lease / 3);
             if (Interlocked.Exchange(ref _isRenewalFailing, false))
                 DirectoryLog.Renewed(_logger);
@@ -181,9 +182,12 @@ internal sealed class LeasedDirectory : IRmaDirectory
         await using ConfiguredAsyncDisposable end = watch.ConfigureAwait(false);
         DirectoryAnswer? known = null;
         bool isFailing = false;
+        TimeSpan pause = Pause;
+        TimeSpan waited = _options.WatchInterval;
         while (true)
         {
             DirectoryAnswer? answer = null;
+            bool isNews = false;
             try
             {
                 answer = await ReadAsync(name, cancellationToken).ConfigureAwait(false);
@@ -199,32 +203,59 @@ internal sealed class LeasedDirectory : IRmaDirectory
             }
             if (answer is not null)
             {
-                bool isNews = known is null || !known.Records.Select(static r => (r.Key, r.Revision)).SequenceEqual(answer.Records.Select(static r => (r.Key, r.Revision)));
+                isNews = known is null || !known.Records.Select(static r => (r.Key, r.Revision)).SequenceEqual(answer.Records.Select(static r => (r.Key, r.Revision)));
                 known = answer;
                 if (isNews)
                     yield return [.. answer.Records.Select(static r => r.Entry)];
             }
-            TimeSpan limit = !isFailing && known!.FirstEnd is var first && first != Timeout.InfiniteTimeSpan && first < _options.WatchInterval ? first : _options.WatchInterval;
+            // What wakes a watch and has no news must not do so without end: a peer, or what stands before it, may say that there is a change whenever it is asked.
+            pause = isNews || waited >= _options.WatchInterval ? Pause : Shorter(pause * 2, _options.WatchInterval);
+            TimeSpan limit = isFailing || known!.FirstEnd == Timeout.InfiniteTimeSpan ? _options.WatchInterval : Shorter(known.FirstEnd > pause ? known.FirstEnd : pause, _options.WatchInterval);
+            long start = _time.GetTimestamp();
             await watch.WaitAsync(isFailing ? DirectoryAnswer.None : known!, limit, cancellationToken).ConfigureAwait(false);
-            await Task.Delay(Pause, _time, cancellationToken).ConfigureAwait(false);
+            waited = _time.GetElapsedTime(start);
+            await Task.Delay(pause - waited > Pause ? pause - waited : Pause, _time, cancellationToken).ConfigureAwait(false);
         }
     }
 
     /// <summary>Reads, and orders: of each process the newest, and the newest of all first.</summary>
-    private Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken) => _metrics.MeasureAsync("resolve", _time, async () =>
+    private async Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken)
     {
-        DirectoryAnswer answer = await _store.ReadAsync(name, cancellationToken).ConfigureAwait(false);
+        DirectoryAnswer answer = await MeasureAsync("resolve", () => _store.ReadAsync(name, cancellationToken), cancellationToken).ConfigureAwait(false);
+        if (answer.Mistakes is not { Count: > 0 } mistakes)
+            _namesWithMistakes.TryRemove(name, out _);
+        else if (_namesWithMistakes.TryAdd(name, true))
+            DirectoryLog.EntriesIgnored(_logger, mistakes.Count, mistakes[0]);
         return answer with
         {
             Records = [.. answer.Records.GroupBy(static r => r.Key, static (_, all) => all.MaxBy(static r => r.Revision)!).OrderByDescending(static r => r.Revision).ThenBy(static r => r.Entry.Process)],
         };
+    }
+
+    private Task<bool> MeasureAsync(string operation, Func<Task> run, CancellationToken cancellationToken) => MeasureAsync(
+        operation,
+        async () =>
+        {
+            await run().ConfigureAwait(false);
+            return true;
+        },
+        cancellationToken);
+
+    /// <summary>Asks the store, and makes an error of whatever it throws but for the caller's cancellation.</summary>
+    private Task<T> MeasureAsync<T>(string operation, Func<Task<T>> run, CancellationToken cancellationToken) => _metrics.MeasureAsync(operation, _time, async () =>
+    {
+        try
+        {
+            return await run().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is not RmaDirectoryException)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            throw new RmaDirectoryException($"The directory could not be asked: {e.GetType().Name}.", e) { ErrorType = "failed" };
+        }
     });
 
-    private Task<bool> MeasureAsync(string operation, Func<Task> run) => _metrics.MeasureAsync(operation, _time, async () =>
-    {
-        await run().ConfigureAwait(false);
-        return true;
-    });
+    private static TimeSpan Shorter(TimeSpan one, TimeSpan other) => one < other ? one : other;
 
     private long NextRevision()
     {

@@ -36,6 +36,7 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
             services.GetService<DirectoryTable>() ?? throw new InvalidOperationException("MapRmaDirectory needs builder.Services.AddRmaDirectory()."),
             services.GetRequiredService<IOptions<RmaDirectoryOptions>>().Value,
             services.GetRequiredService<IHostApplicationLifetime>(),
+            services.GetService<TimeProvider>() ?? TimeProvider.System,
             services.GetRequiredService<ILoggerFactory>().CreateLogger(DirectoryLog.Category));
         RouteGroupBuilder group = endpoints.MapGroup(pattern);
         group.MapPut("/{name}/{process}", (RequestDelegate)peer.PutAsync);
@@ -44,8 +45,14 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
         return group;
     }
 
-    private sealed class Peer(DirectoryTable table, RmaDirectoryOptions options, IHostApplicationLifetime lifetime, ILogger logger)
+    private sealed class Peer(DirectoryTable table, RmaDirectoryOptions options, IHostApplicationLifetime lifetime, TimeProvider time, ILogger logger)
     {
+        private const string OfTheFuture = "the revision is more than a day ahead of this peer's clock";
+
+        private readonly Lock _gate = new();
+        private long? _loggedAt;
+        private long _others;
+
         public async Task PutAsync(HttpContext context)
         {
             if (!TryReadKey(context, out string name, out Guid process, out string? error))
@@ -68,8 +75,10 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, error).ConfigureAwait(false);
             else if (record.Entry.Process != process)
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, "the process of the entry is not that of the path").ConfigureAwait(false);
-            else if (table.Put(record, record.Encode(), lease) is { } full)
-                await RefuseAsync(context, StatusCodes.Status507InsufficientStorage, full).ConfigureAwait(false);
+            else if (IsOfTheFuture(record.Revision))
+                await RefuseAsync(context, StatusCodes.Status400BadRequest, OfTheFuture).ConfigureAwait(false);
+            else if (table.Put(record, record.Encode(), lease) is (int status, string reason))
+                await RefuseAsync(context, status, reason).ConfigureAwait(false);
             else
                 context.Response.StatusCode = StatusCodes.Status204NoContent;
         }
@@ -80,6 +89,8 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
                 return RefuseAsync(context, StatusCodes.Status400BadRequest, error);
             if (!long.TryParse(context.Request.Query["revision"], NumberStyles.None, CultureInfo.InvariantCulture, out long revision))
                 return RefuseAsync(context, StatusCodes.Status400BadRequest, "the query must have 'revision', a whole number");
+            if (IsOfTheFuture(revision))
+                return RefuseAsync(context, StatusCodes.Status400BadRequest, OfTheFuture);
             table.Remove(name, process, revision);
             context.Response.StatusCode = StatusCodes.Status204NoContent;
             return Task.CompletedTask;
@@ -120,6 +131,9 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
                 DirectoryWire.WriteEntries(json, entries);
         }
 
+        /// <summary>Whether no clock that goes nearly right can have given a revision: it would keep a process from its own entry.</summary>
+        private bool IsOfTheFuture(long revision) => revision > time.GetUtcNow().AddDays(1).UtcTicks;
+
         private static bool TryReadKey(HttpContext context, out string name, out Guid process, [NotNullWhen(false)] out string? error)
         {
             name = (string)context.Request.RouteValues["name"]!;
@@ -149,10 +163,28 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
         private Task RefuseAsync(HttpContext context, int status, string reason)
         {
             if (HttpMethods.IsPut(context.Request.Method))
-                DirectoryLog.EntryRefused(logger, reason);
+                Log(reason);
             context.Response.StatusCode = status;
             context.Response.ContentType = "text/plain; charset=utf-8";
             return context.Response.WriteAsync(reason, context.RequestAborted);
+        }
+
+        /// <summary>One refusal each minute: strangers must not fill the log.</summary>
+        private void Log(string reason)
+        {
+            long others;
+            lock (_gate)
+            {
+                long now = time.GetTimestamp();
+                if (_loggedAt is { } before && time.GetElapsedTime(before, now) < TimeSpan.FromMinutes(1))
+                {
+                    _others++;
+                    return;
+                }
+                _loggedAt = now;
+                (others, _others) = (_others, 0);
+            }
+            DirectoryLog.EntryRefused(logger, reason, others);
         }
     }
 }

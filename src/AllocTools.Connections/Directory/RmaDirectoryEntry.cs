@@ -15,7 +15,7 @@ public sealed class RmaDirectoryEntry
     public const int MaxExposures = 64;
 
     /// <summary>Makes an entry.</summary>
-    /// <param name="name">By which peers find it: 1 to 128 letters and digits of ASCII, '-', '_' and '.'. Several processes may publish by one name.</param>
+    /// <param name="name">By which peers find it: 1 to 128 letters and digits of ASCII, '-', '_' and '.', not dots alone. Several processes may publish by one name.</param>
     /// <param name="process">The process's random number: <see cref="RmaConnections.Process"/> of the connections that listen.</param>
     /// <param name="endPoint">Where peers connect to: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>; not the wildcard address that a listener may have.</param>
     /// <param name="exposures">Memory, by names as the entry's, up to 64; null for none.</param>
@@ -56,6 +56,9 @@ public sealed class RmaDirectoryEntry
     {
         if (name.Length is 0 or > MaxNameLength)
             return $"The name of {what} must have between 1 and {MaxNameLength} characters; this one has {name.Length}.";
+        // They would be steps of a path.
+        if (!name.AsSpan().ContainsAnyExcept('.'))
+            return $"The name of {what} must have something beside dots; this one is '{name}'.";
         int wrong = name.AsSpan().IndexOfAnyExcept(NameCharacters);
         return wrong < 0 ? null : $"The name of {what} may have letters and digits of ASCII, '-', '_' and '.'; the character at {wrong} is U+{(int)name[wrong]:X4}.";
     }

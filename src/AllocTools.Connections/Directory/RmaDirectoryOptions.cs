@@ -18,7 +18,7 @@ public sealed class RmaDirectoryOptions
     [OptionTimeRange(200, 60 * 60 * 1000)]
     public TimeSpan Lease { get; set; } = TimeSpan.FromSeconds(15);
 
-    /// <summary>How long a request may take. It must be shorter than Lease. Range: 10 ms to 10 min. Default: 3 s.</summary>
+    /// <summary>How long a request may take. It must be shorter than half of Lease. Range: 10 ms to 10 min. Default: 3 s.</summary>
     [OptionTimeRange(10, 10 * 60 * 1000)]
     public TimeSpan RequestTimeout { get; set; } = TimeSpan.FromSeconds(3);
 
@@ -39,6 +39,12 @@ public sealed class RmaDirectoryOptions
     /// <summary>How many entries a peer keeps in all (MapRmaDirectory). Range: 1 to 1,000,000. Default: 10,000.</summary>
     [OptionRange(1, 1_000_000, "entries")]
     public int MaxEntries { get; set; } = 10_000;
+
+    /// <summary>
+    /// How many bytes of entries a peer keeps in all (MapRmaDirectory), and how many a process reads at once as the answers of all peers. Unit: bytes. Range: 64 KiB to 1 GiB. Default: 64 MiB.
+    /// </summary>
+    [OptionRange(64 << 10, 1 << 30, "bytes")]
+    public long MaxBytes { get; set; } = 64 << 20;
 }
 
 /// <summary>The ranges of <see cref="RmaDirectoryOptions"/>, from its attributes.</summary>
@@ -52,8 +58,11 @@ internal sealed class RmaDirectoryOptionsValidator : IValidateOptions<RmaDirecto
     {
         var result = new ValidateOptionsResultBuilder();
         result.AddResult(new RmaDirectoryOptionsRanges().Validate(name, options));
-        if (options.RequestTimeout >= options.Lease)
-            result.AddError($"RequestTimeout ({InWords.Time(options.RequestTimeout)}) must be shorter than Lease ({InWords.Time(options.Lease)}).");
+        // A renewal begins after up to 0.4 of a lease, and may take this long beside a peer that does not answer.
+        if (options.RequestTimeout * 2 >= options.Lease)
+            result.AddError($"RequestTimeout ({InWords.Time(options.RequestTimeout)}) must be shorter than half of Lease ({InWords.Time(options.Lease)}).");
+        if (options.MaxBytes < options.MaxEntryBytes)
+            result.AddError($"MaxBytes ({InWords.Size(options.MaxBytes)}) must not be less than MaxEntryBytes ({InWords.Size(options.MaxEntryBytes)}).");
         if (options.Peers is { } peers && (!Uri.TryCreate(peers, UriKind.Absolute, out Uri? url) || url.Scheme is not ("http" or "https") || url.Query.Length + url.Fragment.Length + url.UserInfo.Length != 0))
             result.AddError($"Peers is '{peers}'; it must be a URL of http or https with a host, such as https://directory, and nothing behind its path.");
         return result.Build();

@@ -3,6 +3,7 @@ using AllocTools.Connections.Directories;
 using AllocTools.Connections.Hosting;
 using AllocTools.Hosting;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
@@ -34,6 +35,8 @@ public static class RmaDirectoryServiceCollectionExtensions
         var registration = new DirectoryRegistration(pool?.Section);
         services.AddSingleton(registration);
         registration.AddOptions(services, "", DirectoryOptionKeys.All, [DirectoryRegistration.RedisSectionName], new RmaDirectoryOptionsValidator());
+        if (pool is null)
+            services.AddSingleton<IValidateOptions<RmaDirectoryOptions>, OrderRule>();
         services.AddServiceDiscovery();
         services.AddHttpClient(HttpDirectoryStore.ClientName)
             // A peer that sends elsewhere would be given keys, or make this process ask whom it likes.
@@ -46,6 +49,15 @@ public static class RmaDirectoryServiceCollectionExtensions
         services.TryAddSingleton<LeasedDirectory>();
         services.TryAddSingleton<IRmaDirectory>(static sp => sp.GetRequiredService<LeasedDirectory>());
         services.AddHostedService<DirectoryService>();
+    }
+
+    /// <summary>A pool that is added later has a section which this directory does not read.</summary>
+    private sealed class OrderRule(IEnumerable<PoolRegistration> pools) : IValidateOptions<RmaDirectoryOptions>
+    {
+        public ValidateOptionsResult Validate(string? name, RmaDirectoryOptions options) =>
+            pools.FirstOrDefault(static p => p.Key.IsDefault)?.Section is { } section
+                ? ValidateOptionsResult.Fail($"The directory was added before the pool, and would not read {section.Path}:{DirectoryRegistration.SectionName}. Call AddRmaDirectory after AddRmaMemoryPool.")
+                : ValidateOptionsResult.Success;
     }
 
     private sealed record Builder(IServiceCollection Services, IHttpClientBuilder HttpClient) : IRmaDirectoryBuilder;

@@ -12,5 +12,6 @@ internal static class DirectoryOptionKeys
         .Duration(nameof(RmaDirectoryOptions.WatchInterval), (o, v) => o.WatchInterval = v)
         .Size(nameof(RmaDirectoryOptions.MaxEntryBytes), (o, v) => o.MaxEntryBytes = v)
         .Integer(nameof(RmaDirectoryOptions.MaxEntriesPerName), (o, v) => o.MaxEntriesPerName = v)
-        .Integer(nameof(RmaDirectoryOptions.MaxEntries), (o, v) => o.MaxEntries = v);
+        .Integer(nameof(RmaDirectoryOptions.MaxEntries), (o, v) => o.MaxEntries = v)
+        .Size(nameof(RmaDirectoryOptions.MaxBytes), (o, v) => o.MaxBytes = v);
 }

@@ -42,8 +42,8 @@ internal abstract class DirectoryBed : IAsyncDisposable
         services?.Invoke(builder.Services);
         Add(builder.Services.AddRmaDirectory(options =>
         {
-            options.Lease = TestTime.Seconds(1);
-            options.RequestTimeout = TestTime.Seconds(0.9);
+            options.Lease = TestTime.Seconds(3);
+            options.RequestTimeout = TestTime.Seconds(1.4);
             options.WatchInterval = TimeSpan.FromMilliseconds(300);
             configure?.Invoke(options);
         }));

@@ -1,5 +1,6 @@
 using AllocTools.Connections;
 using AllocTools.Connections.Directories;
+using AllocTools.Connections.Tests.Support;
 using AllocTools.HostMemory;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Builder;
@@ -19,6 +20,12 @@ internal sealed class HttpBed : DirectoryBed
     private readonly string[] _urls = ["http://127.0.0.1:0", "http://127.0.0.1:0"];
 
     public IReadOnlyList<string> Urls => _urls;
+
+    /// <summary>What the peers log.</summary>
+    public LogRecorder Log { get; } = new();
+
+    /// <summary>Sets options of the peers that are started from now on.</summary>
+    public Action<RmaDirectoryOptions>? Configure { get; set; }
 
     protected override Dictionary<string, string?> Settings => new()
     {
@@ -46,7 +53,8 @@ internal sealed class HttpBed : DirectoryBed
         builder.Services.AddRoutingCore();
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?> { ["AllocTools:Directory:Peers"] = "http://directory" });
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
-        builder.Services.AddRmaDirectory();
+        builder.Services.AddSingleton<ILoggerFactory>(Log.Factory);
+        builder.Services.AddRmaDirectory(Configure);
         WebApplication peer = builder.Build();
         peer.MapRmaDirectory();
         await peer.StartAsync(TestContext.Current.CancellationToken);

@@ -87,6 +87,20 @@ internal sealed class WebSide : IAsyncDisposable
         return handler;
     }
 
+    /// <summary>Listens at a port of all addresses, and writes which ones those are.</summary>
+    public static async Task<int> RunAnyAddressAsync()
+    {
+        await using WebApplication app = Build(Testing.Fabric.Any, static builder =>
+        {
+            builder.WebHost.UseRma();
+            builder.WebHost.ConfigureKestrel(static kestrel => kestrel.ListenRma(0));
+        });
+        await app.StartAsync();
+        Console.WriteLine(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single());
+        await app.StopAsync();
+        return 0;
+    }
+
     public Task StopAsync() => _app.StopAsync(CancellationToken.None);
 
     public async ValueTask DisposeAsync()
