@@ -244,7 +244,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
     {
         private readonly SemaphoreSlim _changed = new(0);
         private bool _isSubscribed;
-        private bool _isTried;
+        private Task? _last;
 
         public async Task WaitAsync(DirectoryAnswer known, TimeSpan limit, CancellationToken cancellationToken)
         {
@@ -267,18 +267,14 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
 
         public ValueTask DisposeAsync() => new(UnsubscribeAsync());
 
-        /// <summary>Also what was tried and had no answer: it may have reached the server, and stays with the connection.</summary>
+        /// <summary>Also takes back what was tried and had no answer in time: it may reach the server yet, and would stay with the connection.</summary>
         private async Task UnsubscribeAsync()
         {
-            if (!_isTried)
+            if (_last is null)
                 return;
             try
             {
-                await owner.RunAsync(async () =>
-                {
-                    await (await owner.GetConnectionAsync().ConfigureAwait(false)).GetSubscriber().UnsubscribeAsync(channel, OnChanged).ConfigureAwait(false);
-                    return true;
-                }, CancellationToken.None).ConfigureAwait(false);
+                await RunAsync(subscriber => subscriber.UnsubscribeAsync(channel, OnChanged), CancellationToken.None).ConfigureAwait(false);
             }
             catch (RmaDirectoryException)
             {
@@ -291,14 +287,9 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         {
             // One handler for each watch, however often it was tried.
             await UnsubscribeAsync().ConfigureAwait(false);
-            _isTried = true;
             try
             {
-                await owner.RunAsync(async () =>
-                {
-                    await (await owner.GetConnectionAsync().ConfigureAwait(false)).GetSubscriber().SubscribeAsync(channel, OnChanged).ConfigureAwait(false);
-                    return true;
-                }, cancellationToken).ConfigureAwait(false);
+                await RunAsync(subscriber => subscriber.SubscribeAsync(channel, OnChanged), cancellationToken).ConfigureAwait(false);
                 _isSubscribed = true;
             }
             catch (RmaDirectoryException)
@@ -306,6 +297,21 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
                 // The next read says so.
                 await Task.Delay(limit, owner._time, cancellationToken).ConfigureAwait(false);
             }
+        }
+
+        /// <summary>Waits no longer than for a request; but what is begun goes on, and the next one begins when it has ended: the client only unsubscribes from what it has subscribed to.</summary>
+        private Task<bool> RunAsync(Func<ISubscriber, Task> run, CancellationToken cancellationToken)
+        {
+            Task<bool> next = RunAfterAsync(_last ?? Task.CompletedTask, run);
+            _last = next;
+            return owner.RunAsync(() => next, cancellationToken);
+        }
+
+        private async Task<bool> RunAfterAsync(Task before, Func<ISubscriber, Task> run)
+        {
+            await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await run((await owner.GetConnectionAsync().ConfigureAwait(false)).GetSubscriber()).ConfigureAwait(false);
+            return true;
         }
 
         private void OnChanged(RedisChannel from, RedisValue message)
