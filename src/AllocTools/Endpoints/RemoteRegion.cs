@@ -102,7 +102,7 @@ public sealed class RemoteRegion : IDisposable
     internal ObjectDisposedException Disposed(string where) => new(
         nameof(RemoteRegion), $"{where}The RemoteRegion is disposed: {Describe()}. Import the peer's memory again, and dispose a region after the last operation with it.");
 
-    private bool IsDisposed => Volatile.Read(ref _disposed) != 0;
+    internal bool IsDisposed => Volatile.Read(ref _disposed) != 0;
 
     private string Describe() => $"{InWords.Bytes(Length)} of {Peer}";
 

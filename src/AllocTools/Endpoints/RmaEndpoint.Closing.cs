@@ -19,6 +19,11 @@ public partial class RmaEndpoint
     /// <summary>All of these.</summary>
     private static readonly TimeSpan MostCloseTime = (2 * StopTime) + CloseTime;
 
+    private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Completes when its transport is closed, too, which is later than <see cref="DisposeAsync"/> returns where something is stuck.</summary>
+    internal Task Closed => _closed.Task;
+
     /// <summary>
     /// Closes the endpoint. Operations that are outstanding fail, and their buffers are free once this returns: closing
     /// drops them. Where a call into the transport does not return, this gives up: after 2 s for a caller's, 2 s for one
@@ -108,6 +113,8 @@ public partial class RmaEndpoint
         // Last: until an operation is ended its cancellation may wake the loop.
         _starter.Dispose();
         _contextLease.Dispose();
+        if (isDone)
+            _closed.TrySetResult();
     }
 
     /// <summary>Gives back what closing had to keep.</summary>
@@ -123,5 +130,6 @@ public partial class RmaEndpoint
             // Of whatever kind: it would keep the endpoint that is just closed from closing.
             _context.Health.ReportUnexpected("closing", e);
         }
+        _closed.TrySetResult();
     }
 }

@@ -30,11 +30,13 @@ public sealed class NotificationEndingTests
             Task closing = side.Endpoint.DisposeAsync().AsTask();
             Assert.Equal([1UL], await reading.WaitAsync(TestTime.Seconds(30), Token));
             await closing;
+            Assert.False(((RmaEndpoint)side.Endpoint).Closed.IsCompleted);
         }
         finally
         {
             release.Set();
         }
+        await ((RmaEndpoint)side.Endpoint).Closed.WaitAsync(TestTime.Seconds(30), Token);
     }
 
     [Theory]
