@@ -13,7 +13,11 @@ namespace AllocTools.Connections;
 /// <para>
 /// Memory goes back when its user has completed both directions, this side is done, and the peer is: at once where the peer's ended writes are in place, or the endpoint is
 /// closed. Where the control connection has ended without Done, the peer's process may have ended, or the network between; then the memory stays in quarantine for as long as a write of the
-/// peer may still come (<see cref="LatestWriteAsync"/>). While a peer is silent its control connection is open, and so the memory stays.
+/// peer may still come (<see cref="LatestWriteAsync"/>).
+/// </para>
+/// <para>
+/// A peer that never says Done is not waited for without end: this side ends the control connection after a while (<see cref="GiveUpIfDue"/>), and at once after a violation. But where the transport
+/// refuses no write of a peer, the memory stays as long as the peer is silent, since it might go on in the midst of a write.
 /// </para>
 /// </remarks>
 internal sealed class ConnectionEnd
@@ -34,6 +38,10 @@ internal sealed class ConnectionEnd
     private Exception? _error;
     private string? _errorType;
     private long _peerDoneAt;
+    private long _waitsSince;
+    private bool _waits;
+    private bool _hasGivenUp;
+    private bool _isViolated;
     private bool _isStarted;
     private bool _isDropped;
     private bool _hasEnded;
@@ -45,7 +53,7 @@ internal sealed class ConnectionEnd
     private bool _isReleased;
     private bool _hasReportedClose;
 
-    public ConnectionEnd(RmaConnection connection, RmaConnections owner, ControlConnection control, RingOffers rings, ProcessTerms peer, CancellationTokenSource closed)
+    public ConnectionEnd(RmaConnection connection, RmaConnections owner, ControlConnection control, RingOffers rings, ProcessTerms peer, long? peersStart, CancellationTokenSource closed)
     {
         _closed = closed;
         _connection = connection;
@@ -53,7 +61,7 @@ internal sealed class ConnectionEnd
         _control = control;
         _rings = rings;
         _peer = peer;
-        _peersStart = peer.Host != Guid.Empty && peer.Host == LocalHost.Id ? LocalHost.StartOf(peer.ProcessId) : null;
+        _peersStart = peersStart;
     }
 
     /// <summary>Completes when nothing is written from here any more.</summary>
@@ -122,6 +130,30 @@ internal sealed class ConnectionEnd
             _errorType = errorType;
             return true;
         }
+    }
+
+    /// <summary>The peer does not keep to the protocol: its Done is not waited for.</summary>
+    public void NoteViolation()
+    {
+        lock (_gate)
+            _isViolated = true;
+    }
+
+    /// <summary>Waits no longer for a peer that is not done a while after this side. Called by a timer.</summary>
+    public void GiveUpIfDue()
+    {
+        lock (_gate)
+        {
+            bool waits = _isLocallyDone && !_isPeerDone && !_hasControlEnded && (_hasEnded || _connection.IsCompleted);
+            if (waits && !_waits)
+                _waitsSince = _owner.Time.GetTimestamp();
+            _waits = waits;
+            TimeSpan limit = _owner.Options.PeerTimeout > _owner.Options.CloseTimeout ? _owner.Options.PeerTimeout : _owner.Options.CloseTimeout;
+            if (!waits || _hasGivenUp || _owner.Time.GetElapsedTime(_waitsSince) < limit || (_isSilent && !_owner.Pool.Context.Traits.RemoteAccessEnforced))
+                return;
+            _hasGivenUp = true;
+        }
+        Check();
     }
 
     /// <summary>A write of this side was given up, and the transport may still carry it out.</summary>
@@ -203,7 +235,7 @@ internal sealed class ConnectionEnd
                 saysDone = !_mayWriteLate && !_isDropped;
             }
             isGraceful = _isPeerDone;
-            closes = _isLocallyDone && (_isPeerDone || _hasControlEnded || _mayWriteLate);
+            closes = _isLocallyDone && (_isPeerDone || _hasControlEnded || _mayWriteLate || _hasGivenUp || _isViolated);
             releases = _isLocallyDone && (_isPeerDone || _hasControlEnded || _owner.EndpointClosed.IsCancellationRequested) && _connection.Reader.IsCompleted && _connection.Writer.IsCompleted;
             _isReleased = releases;
             quarantines = _isSilent && _isLocallyDone && !releases && _connection.Reader.IsCompleted;
@@ -225,14 +257,17 @@ internal sealed class ConnectionEnd
             _ = ReleaseAsync(isGraceful);
     }
 
+    /// <summary>When the peer's process was started; null where it is on another host, or can't be seen.</summary>
+    public static long? StartOf(ProcessTerms peer) => peer.Host != Guid.Empty && peer.Host == LocalHost.Id ? LocalHost.StartOf(peer.ProcessId) : null;
+
     /// <summary>Nothing of the connection is used any more here: its memory is given back as soon as its peer can't write into it.</summary>
     private async Task ReleaseAsync(bool isGraceful)
     {
-        _connection.Writer.ReleaseTargets();
         RingBlock[] rings = _rings.Close();
+        Try(_connection.Writer.ReleaseTargets);
         if (!_owner.EndpointClosed.IsCancellationRequested && !(isGraceful && _peer.DeliveryComplete))
         {
-            Array.ForEach(rings, static r => r.Quarantine());
+            Array.ForEach(rings, r => Try(r.Quarantine));
             try
             {
                 await LatestWriteAsync(isGraceful).ConfigureAwait(false);
@@ -242,10 +277,24 @@ internal sealed class ConnectionEnd
                 // Nothing comes by an endpoint that is closed.
             }
         }
-        _connection.Reader.Close();
-        _owner.Remove(_connection);
-        Array.ForEach(rings, static r => r.Dispose());
+        Try(_connection.Reader.Close);
+        Try(() => _owner.Remove(_connection));
+        Array.ForEach(rings, r => Try(r.Dispose));
         _wholeEnd.TrySetResult();
+    }
+
+    /// <summary>Takes a step whose error must not keep the others from being taken.</summary>
+    private void Try(Action step)
+    {
+        try
+        {
+            step();
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: nothing waits for this.
+            ConnectionsLog.ReleaseFailed(_owner.Logger, _connection.ConnectionId, e);
+        }
     }
 
     /// <summary>Waits until no write of the peer can come any more.</summary>

@@ -27,6 +27,9 @@ internal sealed class ConnectionTotals
             if (!_live.Remove(connection))
                 return;
             _over = Sum_NeedsLock(_over, connection);
+            // Those whose set-up has failed are counted there.
+            if (!connection.IsStarted)
+                return;
             if (connection.ErrorType is { } error)
                 Count(_ends, error);
             else
@@ -37,6 +40,9 @@ internal sealed class ConnectionTotals
     /// <summary>A set-up has ended.</summary>
     public void CountSetUp(TimeSpan time, Exception? error)
     {
+        // What its caller has cancelled has not failed.
+        if (error is OperationCanceledException)
+            return;
         string? type = error is null ? null : TypeOf(error);
         if (type is not null)
         {
@@ -51,15 +57,16 @@ internal sealed class ConnectionTotals
         lock (_gate)
         {
             RmaConnectionStatistics sum = _over;
-            int ending = 0;
+            int ending = 0, active = 0;
             foreach (RmaConnection connection in _live)
             {
                 sum = Sum_NeedsLock(sum, connection);
                 ending += connection.IsOver ? 1 : 0;
+                active += connection is { IsOver: false, IsStarted: true } ? 1 : 0;
             }
             return sum with
             {
-                Active = _live.Count - ending,
+                Active = active,
                 Ending = ending,
                 EndsByError = new Dictionary<string, long>(_ends),
                 SetUpFailuresByError = new Dictionary<string, long>(_failures),
@@ -70,7 +77,7 @@ internal sealed class ConnectionTotals
     /// <summary>What an error is called in metrics.</summary>
     public static string TypeOf(Exception error) => error switch
     {
-        RmaConnectionException => "protocol",
+        RmaConnectionException connection => connection.ErrorType,
         System.Net.Sockets.SocketException socket => socket.SocketErrorCode.ToString(),
         _ => RmaTags.ErrorTypeOf(error),
     };

@@ -22,7 +22,7 @@ internal static partial class ConnectionsLog
     [LoggerMessage(84, LogLevel.Warning, "A peer has announced a write to a connection that is not its own; it is ignored. This is said once.")]
     public static partial void ForeignConnection(ILogger logger);
 
-    [LoggerMessage(85, LogLevel.Warning, "Connection {Connection}: nothing was heard of its peer for {Seconds} s. The connection is over; its memory stays in quarantine until the peer's process has ended or answers.")]
+    [LoggerMessage(85, LogLevel.Warning, "Connection {Connection}: nothing was heard of its peer for {Seconds} s. The connection is over; its memory stays in quarantine as long as the peer may still write into it.")]
     public static partial void PeerSilent(ILogger logger, string connection, double seconds);
 
     [LoggerMessage(86, LogLevel.Error, "The listener at port {Port} can't accept for now, and tries again.")]
@@ -33,4 +33,7 @@ internal static partial class ConnectionsLog
 
     [LoggerMessage(88, LogLevel.Error, "Connection {Connection}: a callback of its ConnectionClosed has thrown.")]
     public static partial void CallbackFailed(ILogger logger, string connection, Exception exception);
+
+    [LoggerMessage(89, LogLevel.Error, "Connection {Connection}: something that it had could not be given back.")]
+    public static partial void ReleaseFailed(ILogger logger, string connection, Exception exception);
 }

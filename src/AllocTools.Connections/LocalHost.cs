@@ -20,8 +20,8 @@ internal static class LocalHost
         {
             // proc(5): the name is in parentheses and may have any characters; the state is the first field after it, the start the 20th.
             string stat = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{processId}/stat"));
-            string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-            return fields[0] is "Z" or "X" ? null : long.Parse(fields[19], CultureInfo.InvariantCulture);
+            string[] fields = stat[Math.Min(stat.Length, stat.LastIndexOf(')') + 2)..].Split(' ');
+            return fields.Length > 19 && fields[0] is not ("Z" or "X") && long.TryParse(fields[19], CultureInfo.InvariantCulture, out long start) ? start : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -7,7 +7,8 @@ namespace AllocTools.Connections;
 /// <summary>Shares the operations that the endpoint may have outstanding among the peers, so that one that hangs leaves enough to the others.</summary>
 /// <remarks>
 /// <para>
-/// With n processes as peers each may have one part in n + 1 of them, at least one: a newcomer finds places whatever the others do.
+/// With n peers each may have one part in n + 1 of them, at least one: a newcomer finds places whatever the others do. Peers are told apart by their endpoint's address, not by what they say of themselves:
+/// what is written to an address takes the places of that one only.
 /// </para>
 /// <para>
 /// A connection that finds no place waits: for the end of an operation of the same peer where that peer's share is used up, else for that of any. Operations
@@ -22,7 +23,7 @@ internal sealed class OperationShares : IDisposable
 
     private readonly RmaEndpoint _endpoint;
     private readonly int _places;
-    private readonly Dictionary<Guid, PeerShare> _peers = [];
+    private readonly Dictionary<object, PeerShare> _peers = [];
     private readonly WaitingConnections _waiting = new(static () => true);
     private readonly ITimer _timer;
     private int _limit;
@@ -37,26 +38,27 @@ internal sealed class OperationShares : IDisposable
         _timer = time.CreateTimer(static shares => ((OperationShares)shares!).LookAgain(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>A connection to a process begins.</summary>
-    public PeerShare Join(Guid process)
+    /// <summary>A connection to a peer begins.</summary>
+    public PeerShare Join(RmaPeer peer)
     {
+        object entry = peer.Entry!;
         lock (_peers)
         {
-            if (!_peers.TryGetValue(process, out PeerShare? share))
-                _peers[process] = share = new PeerShare(process, this);
+            if (!_peers.TryGetValue(entry, out PeerShare? share))
+                _peers[entry] = share = new PeerShare(entry, this);
             share.Connections++;
             SetLimit_NeedsLock();
             return share;
         }
     }
 
-    /// <summary>A connection to a process has ended.</summary>
+    /// <summary>A connection to a peer has ended.</summary>
     public void Leave(PeerShare share)
     {
         lock (_peers)
         {
             if (--share.Connections == 0)
-                _peers.Remove(share.Process);
+                _peers.Remove(share.Peer);
             SetLimit_NeedsLock();
         }
     }
@@ -65,11 +67,8 @@ internal sealed class OperationShares : IDisposable
     /// <returns>False where there is no place for it now: the caller calls <see cref="RetryLater"/>.</returns>
     public bool TryStart(PeerShare share, in RmaOperation operation, IOperationOwner owner)
     {
-        if (Interlocked.Increment(ref share.Running) > Volatile.Read(ref _limit))
-        {
-            Interlocked.Decrement(ref share.Running);
+        if (!TryTake(share))
             return false;
-        }
         bool isStarted = false;
         try
         {
@@ -78,7 +77,7 @@ internal sealed class OperationShares : IDisposable
         finally
         {
             if (!isStarted)
-                Interlocked.Decrement(ref share.Running);
+                GiveBack(share);
         }
     }
 
@@ -88,9 +87,7 @@ internal sealed class OperationShares : IDisposable
     /// <summary>An operation has ended: one that found no place may find it now.</summary>
     public void OnEnded(PeerShare share)
     {
-        Interlocked.Decrement(ref share.Running);
-        Fence.AfterInterlocked();
-        share.Waiting.ServeLater();
+        GiveBack(share);
         _waiting.ServeLater();
     }
 
@@ -113,6 +110,27 @@ internal sealed class OperationShares : IDisposable
 
     public void Dispose() => _timer.Dispose();
 
+    /// <summary>Takes a place. Never more than there are, not even for a moment: one that waits would find none, with nothing on its way whose end wakes it.</summary>
+    private bool TryTake(PeerShare share)
+    {
+        int running = Volatile.Read(ref share.Running);
+        while (running < Volatile.Read(ref _limit))
+        {
+            int before = Interlocked.CompareExchange(ref share.Running, running + 1, running);
+            if (before == running)
+                return true;
+            running = before;
+        }
+        return false;
+    }
+
+    private static void GiveBack(PeerShare share)
+    {
+        Interlocked.Decrement(ref share.Running);
+        Fence.AfterInterlocked();
+        share.Waiting.ServeLater();
+    }
+
     private bool HasRoom(PeerShare share) => Volatile.Read(ref share.Running) < Volatile.Read(ref _limit);
 
     private void SetLimit_NeedsLock() => Volatile.Write(ref _limit, Math.Max(1, _places / (_peers.Count + 1)));
@@ -123,19 +141,19 @@ internal sealed class OperationShares : IDisposable
         _waiting.ServeLater();
     }
 
-    /// <summary>The share of one process.</summary>
+    /// <summary>The share of one peer.</summary>
     internal sealed class PeerShare
     {
         /// <summary>Operations that were started and have not ended.</summary>
         public int Running;
 
-        public PeerShare(Guid process, OperationShares shares)
+        public PeerShare(object peer, OperationShares shares)
         {
-            Process = process;
+            Peer = peer;
             Waiting = new WaitingConnections(() => shares.HasRoom(this));
         }
 
-        public Guid Process { get; }
+        public object Peer { get; }
 
         /// <summary>How many connections it has.</summary>
         public int Connections { get; set; }

@@ -56,8 +56,13 @@ public sealed partial class RmaConnection : IRingOwner
         if (_end.IsPeerLongDone && !_reader.IsEnded && !_reader.IsCompleted)
             End(new ConnectionResetException("The peer has ended without the end of its stream."), "the peer has ended without the end of its stream", "peer_ended", tellsPeer: true);
         TimeSpan silence = _control.Silence;
-        if (silence < _owner.Options.PeerTimeout || !_end.TryNoteSilent())
-            return;
+        if (silence >= _owner.Options.PeerTimeout && _end.TryNoteSilent())
+            EndSilent(silence);
+        _end.GiveUpIfDue();
+    }
+
+    private void EndSilent(TimeSpan silence)
+    {
         ConnectionsLog.PeerSilent(_owner.Logger, ConnectionId, silence.TotalSeconds);
         End(new ConnectionResetException($"Nothing was heard of the peer for {silence.TotalSeconds:0.#} s (PeerTimeout)."), "the peer is silent", "peer_silent", tellsPeer: true);
     }

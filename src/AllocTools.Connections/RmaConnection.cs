@@ -31,11 +31,12 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     private readonly OperationShares.PeerShare _share;
     private readonly Lock _gate = new();
     private readonly List<RemoteRegion> _imported = [];
+    private int _mostImported = 16;
     private int _disposed;
     private string? _id;
     private IDictionary<object, object?>? _items;
 
-    internal RmaConnection(RmaConnections owner, ControlConnection control, RingBlock block, int number, RmaPeer peer, ProcessTerms terms)
+    internal RmaConnection(RmaConnections owner, ControlConnection control, RingBlock block, int number, RmaPeer peer, ProcessTerms terms, long? peersStart)
     {
         _owner = owner;
         _control = control;
@@ -46,8 +47,8 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _reader = new RingReader(this, block, owner.Options.CopyInput);
         _writer = new RingWriter(this, _reader.CreditWriter, block, owner.Pool, owner.StagingShare, owner.Options.PauseWriterBytes);
         _rings = new RingOffers(owner, control, _reader, block);
-        _end = new ConnectionEnd(this, owner, control, _rings, terms, _closed);
-        _share = owner.Shares.Join(terms.Process);
+        _end = new ConnectionEnd(this, owner, control, _rings, terms, peersStart, _closed);
+        _share = owner.Shares.Join(peer);
         (ConnectionClosed, Transport) = (_closed.Token, this);
         var features = new FeatureCollection();
         features.Set<IConnectionIdFeature>(this);
@@ -99,10 +100,32 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// <summary>The transport that carries it, such as <c>tcp;ofi_rxm</c> or <c>shm</c>.</summary>
     public string Provider => _owner.Provider;
 
+    /// <summary>
+    /// The endpoint that carries it: that of the <see cref="RmaConnections"/> that it was made by, or of their local pool's. What was imported by <see cref="Import"/> is read and written by this one.
+    /// The notifications that come there are the connections' own; don't dispose it.
+    /// </summary>
+    public IRmaEndpoint Endpoint => _owner.Endpoint;
+
+    /// <summary>The pool whose memory that endpoint reads and writes, and can expose to the peer. Don't dispose it.</summary>
+    public IRmaMemoryPool Pool => _owner.Pool;
+
+    /// <summary>How many imported regions it remembers, those that their user has disposed included.</summary>
+    internal int ImportedCount
+    {
+        get
+        {
+            lock (_gate)
+                return _imported.Count;
+        }
+    }
+
     /// <summary>This side's number of it.</summary>
     internal int Number { get; }
 
     internal RmaPeer Peer { get; }
+
+    /// <summary>Its set-up is complete.</summary>
+    internal bool IsStarted => Volatile.Read(ref _region) is not null;
 
     /// <summary>It ends by itself, or is aborted in time.</summary>
     internal bool IsDisposing => Volatile.Read(ref _disposed) != 0;
@@ -140,11 +163,11 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     public Stream AsStream() => new RmaConnectionStream(this);
 
     /// <summary>
-    /// Makes memory usable that the peer has exposed, and described over this connection, for reads and writes by <see cref="RmaConnections.Endpoint"/>. It is bound to the
-    /// peer's process: it can't be used any more once this connection is over, so nothing is written to where a process has died.
+    /// Makes memory usable that the peer has exposed, and described over this connection, for reads and writes by <see cref="Endpoint"/>, with memory of <see cref="Pool"/>. The peer must have exposed it on
+    /// its connection's <see cref="Pool"/>. It is bound to the peer's process: it can't be used any more once this connection is over, so nothing is written to where a process has died.
     /// </summary>
     /// <param name="memory">What the peer's exposure gave.</param>
-    /// <exception cref="RmaProviderException">The memory is of another process than the peer's.</exception>
+    /// <exception cref="RmaProviderException">The memory is of another process than the peer's, or of another transport than the connection's.</exception>
     /// <exception cref="ObjectDisposedException">The connection is over.</exception>
     public RemoteRegion Import(RemoteMemory memory)
     {
@@ -153,6 +176,12 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         {
             if (!IsOver)
             {
+                // Those that their user has disposed are of no use here.
+                if (_imported.Count >= _mostImported)
+                {
+                    _imported.RemoveAll(static r => r.IsDisposed);
+                    _mostImported = Math.Max(16, 2 * _imported.Count);
+                }
                 _imported.Add(region);
                 return region;
             }
@@ -241,17 +270,20 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     internal void OnViolation(string mistake)
     {
         ConnectionsLog.ProtocolViolated(_owner.Logger, ConnectionId, mistake);
+        _end.NoteViolation();
         End(new ConnectionAbortedException($"The peer does not keep to the protocol: {mistake}."), mistake, "protocol", tellsPeer: true);
     }
 
     /// <summary>What the peer has exposed can't be reached any more.</summary>
     internal void EndImports()
     {
+        RemoteRegion[] imported;
         lock (_gate)
         {
-            _imported.ForEach(static r => r.Dispose());
+            imported = [.. _imported];
             _imported.Clear();
         }
+        Array.ForEach(imported, static r => r.Dispose());
     }
 
     /// <summary>All is given back: lets go of the peer.</summary>

@@ -10,4 +10,7 @@ public sealed class RmaConnectionException : IOException
         : base(message, innerException)
     {
     }
+
+    /// <summary>What it is called in metrics.</summary>
+    internal string ErrorType { get; init; } = "protocol";
 }

@@ -7,16 +7,24 @@ using Microsoft.AspNetCore.Connections;
 namespace AllocTools.Connections;
 
 /// <summary>Listens for connections; made by <see cref="RmaConnections.Listen"/>.</summary>
-/// <remarks>Set-ups run side by side, so that a peer that says nothing holds up nobody. They and those that wait to be accepted are bounded by <see cref="RmaConnectionOptions.Backlog"/>.</remarks>
+/// <remarks>
+/// Set-ups run side by side. They and those that wait to be accepted are bounded by <see cref="RmaConnectionOptions.Backlog"/>. Where all places are taken, and another peer waits, the oldest set-up is
+/// given up that takes longer than a second (or a tenth of <see cref="RmaConnectionOptions.SetUpTimeout"/>): peers that say nothing hold up nobody for long.
+/// </remarks>
 public sealed class RmaConnectionListener : IConnectionListener
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>How long a set-up is left alone though others wait for its place; one takes milliseconds.</summary>
+    private static readonly TimeSpan MostPatience = TimeSpan.FromSeconds(1);
 
     private readonly RmaConnections _owner;
     private readonly Socket _socket;
     private readonly Channel<RmaConnection> _accepted = Channel.CreateUnbounded<RmaConnection>();
     private readonly SemaphoreSlim _places;
     private readonly CancellationTokenSource _stopping = new();
+    private readonly LinkedList<Newcomer> _newcomers = new();
+    private readonly TimeSpan _patience;
     private readonly Task _accepting;
     private int _unbound;
     private bool _isInTrouble;
@@ -25,6 +33,7 @@ public sealed class RmaConnectionListener : IConnectionListener
     {
         _owner = owner;
         _places = new SemaphoreSlim(owner.Options.Backlog);
+        _patience = owner.Options.SetUpTimeout / 10 < MostPatience ? owner.Options.SetUpTimeout / 10 : MostPatience;
         _socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
@@ -43,7 +52,8 @@ public sealed class RmaConnectionListener : IConnectionListener
             _socket.Dispose();
             throw;
         }
-        EndPoint = new RmaEndPoint((IPEndPoint)_socket.LocalEndPoint!);
+        var bound = (IPEndPoint)_socket.LocalEndPoint!;
+        EndPoint = endPoint is RmaEndPoint { PoolName: { } poolName } ? new RmaEndPoint(bound, poolName) : new RmaEndPoint(bound);
         ConnectionsLog.Listening(owner.Logger, owner.Provider, Port);
         _accepting = Task.Run(RunAsync);
     }
@@ -87,11 +97,10 @@ public sealed class RmaConnectionListener : IConnectionListener
     public async ValueTask DisposeAsync()
     {
         await UnbindAsync().ConfigureAwait(false);
+        List<Task> ends = [];
         while (_accepted.Reader.TryRead(out RmaConnection? connection))
-        {
-            connection.Abort(new ConnectionAbortedException("The listener was closed before the connection was accepted."));
-            await connection.DisposeAsync().ConfigureAwait(false);
-        }
+            ends.Add(DropAsync(connection));
+        await Task.WhenAll(ends).ConfigureAwait(false);
         _owner.Forget(this);
     }
 
@@ -115,41 +124,102 @@ public sealed class RmaConnectionListener : IConnectionListener
 
     private async Task AcceptOneAsync()
     {
-        await _places.WaitAsync(_stopping.Token).ConfigureAwait(false);
+        Socket? socket = null;
         try
         {
-            Socket socket = await _socket.AcceptAsync(_stopping.Token).ConfigureAwait(false);
+            socket = await _socket.AcceptAsync(_stopping.Token).ConfigureAwait(false);
+            await TakePlaceAsync().ConfigureAwait(false);
             Volatile.Write(ref _isInTrouble, false);
             _ = SetUpAsync(socket);
         }
-        catch (SocketException e) when (!_stopping.IsCancellationRequested)
+        catch (Exception) when (_stopping.IsCancellationRequested)
         {
-            // No more descriptors, or the peer was gone at once.
+            socket?.Dispose();
+        }
+        catch (Exception e)
+        {
+            // No more descriptors, the peer was gone at once, or something else: whatever it is, others may come.
+            socket?.Dispose();
             Volatile.Write(ref _isInTrouble, true);
             ConnectionsLog.AcceptFailed(_owner.Logger, Port, e);
-            _places.Release();
             await Task.Delay(Pause, _stopping.Token).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Waits for a place, and ends set-ups that take long.</summary>
+    private async Task TakePlaceAsync()
+    {
+        TimeSpan wait;
+        do
+            wait = DropOldest();
+        while (!await _places.WaitAsync(wait, _stopping.Token).ConfigureAwait(false));
+    }
+
+    /// <summary>Ends the oldest set-up, where it takes too long and its place is needed.</summary>
+    /// <returns>How long to wait for a place until the next one is looked at.</returns>
+    private TimeSpan DropOldest()
+    {
+        lock (_newcomers)
+        {
+            if (_newcomers.First?.Value is not { } oldest)
+                return Timeout.InfiniteTimeSpan;
+            TimeSpan left = _patience - TimeProvider.System.GetElapsedTime(oldest.Start);
+            if (left <= TimeSpan.Zero && _places.CurrentCount == 0)
+            {
+                _newcomers.RemoveFirst();
+                oldest.IsDropped = true;
+                // Its callbacks must not run in this lock.
+                _ = oldest.Ends.CancelAsync();
+                return _patience;
+            }
+            return left > TimeSpan.FromMilliseconds(1) ? left : TimeSpan.FromMilliseconds(1);
         }
     }
 
     private async Task SetUpAsync(Socket socket)
     {
         RmaConnection connection;
+        using var newcomer = new Newcomer(_stopping.Token);
+        lock (_newcomers)
+            _newcomers.AddLast(newcomer);
         try
         {
-            connection = await SetUp.AcceptAsync(_owner, socket, _stopping.Token).ConfigureAwait(false);
+            connection = await SetUp.AcceptAsync(_owner, socket, newcomer.Ends.Token).ConfigureAwait(false);
         }
         catch (Exception e)
         {
             // Of whatever kind: it is this peer's set-up alone.
             _places.Release();
-            if (!_stopping.IsCancellationRequested)
+            if (newcomer.IsDropped)
+                ConnectionsLog.SetUpFailed(_owner.Logger, "The connecting side took long to complete the set-up, and others wait for its place (Backlog).", null);
+            else if (!_stopping.IsCancellationRequested)
                 ConnectionsLog.SetUpFailed(_owner.Logger, e.Message, e is RmaConnectionException ? null : e);
             return;
         }
-        if (_accepted.Writer.TryWrite(connection))
-            return;
+        finally
+        {
+            lock (_newcomers)
+                _newcomers.Remove(newcomer);
+        }
+        if (!_accepted.Writer.TryWrite(connection))
+            await DropAsync(connection).ConfigureAwait(false);
+    }
+
+    private static async Task DropAsync(RmaConnection connection)
+    {
         connection.Abort(new ConnectionAbortedException("The listener was closed before the connection was accepted."));
         await connection.DisposeAsync().ConfigureAwait(false);
+    }
+    /// <summary>A set-up that is not complete.</summary>
+    private sealed class Newcomer(CancellationToken stopping) : IDisposable
+    {
+        public CancellationTokenSource Ends { get; } = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+
+        public long Start { get; } = TimeProvider.System.GetTimestamp();
+
+        /// <summary>Its place was needed.</summary>
+        public bool IsDropped { get; set; }
+
+        public void Dispose() => Ends.Dispose();
     }
 }

@@ -70,6 +70,12 @@ public sealed class RmaConnectionOptions
     public int Backlog { get; set; } = 512;
 
     /// <summary>
+    /// How many connections there may be, those that are in set-up or ending included. Further ones are refused, whichever side begins. Range: 1 to 1,000,000. Default: 65,536.
+    /// </summary>
+    [OptionRange(1, 1_000_000, "connections")]
+    public int MaxConnections { get; set; } = 65_536;
+
+    /// <summary>
     /// The name of another pool, such as one over shm, whose connections carry those between processes of one host, where both sides have them. Add them, too: AddRmaConnections with that
     /// name. Read where there is a container. Default: none.
     /// </summary>

@@ -4,6 +4,7 @@ using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using AllocTools.Diagnostics;
 using AllocTools.Endpoints.Engine;
+using AllocTools.Validation;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -16,7 +17,7 @@ namespace AllocTools.Connections;
 /// dispose it before the pool.
 /// </summary>
 /// <remarks>All members are safe to call from any thread.</remarks>
-public sealed class RmaConnections : INotificationSink, IAsyncDisposable
+public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDisposable
 {
     private readonly RmaEndpoint _endpoint;
     private readonly TimeProvider _time;
@@ -29,6 +30,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     private readonly CancellationTokenSource _closing = new();
     private readonly CancellationTokenSource _endpointClosed = new();
     private int _hasIntruder;
+    private Task _disposal = Task.CompletedTask;
     private int _disposed;
 
     /// <summary>Opens the endpoint.</summary>
@@ -40,6 +42,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// Connections over another pool, such as one over shm, that carry what is set up here between processes of one host, where both sides have them; null for none. They must outlive this object.
     /// </param>
     /// <exception cref="OptionsValidationException">The options are invalid.</exception>
+    /// <exception cref="ArgumentException">The local connections are over the same provider, or have local ones themselves.</exception>
     /// <exception cref="NotSupportedException">The provider has no writes with notifications of 4 bytes, or no endpoint that moves by itself.</exception>
     /// <exception cref="RmaProviderException">The endpoint can't be opened.</exception>
     public RmaConnections(IRmaMemoryPool pool, RmaConnectionOptions? options = null, ILoggerFactory? loggerFactory = null, TimeProvider? time = null, RmaConnections? local = null)
@@ -47,6 +50,10 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(pool);
         Options = options?.Copy() ?? new RmaConnectionOptions();
         Options.ThrowIfInvalid();
+        if (local?.Local is not null)
+            throw new ArgumentException("The connections of the local pool have a local pool of their own, which is never used; leave that out.", nameof(local));
+        if (local?.Provider == pool.Context.Traits.ProviderName)
+            throw new ArgumentException($"The local pool works over provider '{local.Provider}', as the pool itself; take another one, such as shm.", nameof(local));
         Pool = pool;
         Local = local;
         Logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger(ConnectionsLog.Category);
@@ -89,7 +96,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>Cancelled where it is disposed: set-ups end.</summary>
     internal CancellationToken Closing => _closing.Token;
 
-    /// <summary>Cancelled once the endpoint is closed: nothing is written to or from here any more.</summary>
+    /// <summary>Cancelled once the endpoint is closed, also its transport where that was stuck: what is kept for late writes goes back, since none comes any more.</summary>
     internal CancellationToken EndpointClosed => _endpointClosed.Token;
 
     internal IRmaMemoryPool Pool { get; }
@@ -146,12 +153,16 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>Connects to a listener.</summary>
     /// <param name="endPoint">Its end point: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="ArgumentException">It is an end point of another type.</exception>
     /// <exception cref="System.Net.Sockets.SocketException">Nothing listens there, or it can't be reached.</exception>
+    /// <exception cref="ObjectDisposedException">The connections are closed, or were meanwhile.</exception>
     /// <exception cref="RmaConnectionException">The listener has refused, or is none of AllocTools, or did not answer in time.</exception>
     /// <exception cref="RmaException">The pool has no room, or the listener's transport does not fit.</exception>
     public ValueTask<RmaConnection> ConnectAsync(EndPoint endPoint, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(endPoint);
+        if (endPoint is not (IPEndPoint or DnsEndPoint))
+            throw new ArgumentException($"{endPoint.GetType()} is no end point of connections over registered memory; pass an {nameof(IPEndPoint)} or a {nameof(DnsEndPoint)}.", nameof(endPoint));
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
         return SetUp.ConnectAsync(this, endPoint, cancellationToken);
     }
@@ -164,25 +175,44 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(endPoint);
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
         var listener = new RmaConnectionListener(this, endPoint);
-        _listeners[listener] = true;
-        return listener;
+        lock (_gate)
+        {
+            if (_disposed == 0)
+            {
+                _listeners[listener] = true;
+                return listener;
+            }
+        }
+        // It was disposed meanwhile.
+        _ = listener.DisposeAsync().AsTask();
+        throw new ObjectDisposedException(nameof(RmaConnections));
     }
 
     /// <summary>
     /// Ends listeners, aborts the connections that are left, waits up to <see cref="RmaConnectionOptions.CloseTimeout"/> until their memory is back, and closes the endpoint. The memory of
     /// connections that their users have not disposed by then is given back when they do. Never throws.
     /// </summary>
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync()
     {
         lock (_gate)
         {
-            if (_disposed != 0)
-                return;
-            Volatile.Write(ref _disposed, 1);
+            if (_disposed == 0)
+            {
+                Volatile.Write(ref _disposed, 1);
+                // Not in this lock, nor in the caller's context.
+                _disposal = Task.Run(CloseAsync);
+            }
+            return new ValueTask(_disposal);
         }
+    }
+
+    /// <summary>As <see cref="DisposeAsync"/>, and blocks until that is done.</summary>
+    public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
+
+    private async Task CloseAsync()
+    {
         await _closing.CancelAsync().ConfigureAwait(false);
-        foreach (RmaConnectionListener listener in _listeners.Keys)
-            await listener.DisposeAsync().ConfigureAwait(false);
+        await Task.WhenAll(_listeners.Keys.Select(static l => l.DisposeAsync().AsTask())).ConfigureAwait(false);
         foreach (RmaConnection connection in _connections.Values)
         {
             if (!connection.IsDisposing)
@@ -193,13 +223,24 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
         await _timer.DisposeAsync().ConfigureAwait(false);
         await _endpoint.DisposeAsync().ConfigureAwait(false);
         Shares.Dispose();
-        // What is kept for late writes goes back: none comes by an endpoint that is closed.
-        await _endpointClosed.CancelAsync().ConfigureAwait(false);
+        if (_endpoint.Closed.IsCompleted)
+            await _endpointClosed.CancelAsync().ConfigureAwait(false);
+        else
+            _ = NoteClosedLaterAsync();
         RmaConnection[] left = [.. _connections.Values];
         Array.ForEach(left, static c => c.OnEndpointClosed());
         // Of those that their users still have nothing is waited for.
         ends = Task.WhenAll(left.Where(static c => c.IsCompleted).Select(static c => c.WholeEnd));
         await ends.WaitAsync(Options.CloseTimeout, _time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    /// <summary>Something in the transport is stuck: peers may write until it is really closed.</summary>
+    private async Task NoteClosedLaterAsync()
+    {
+        await _endpoint.Closed.ConfigureAwait(false);
+        await _endpointClosed.CancelAsync().ConfigureAwait(false);
+        foreach (RmaConnection connection in _connections.Values)
+            connection.OnEndpointClosed();
     }
 
     void INotificationSink.OnNotification(ulong value, RmaPeer? sender)
@@ -227,14 +268,17 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable
     /// <summary>Makes a connection that the peer may write to from here on.</summary>
     internal RmaConnection Add(ControlConnection control, RmaPeer peer, ProcessTerms terms)
     {
+        long? start = ConnectionEnd.StartOf(terms);
         var block = new RingBlock(Pool, (int)Options.InitialRingBytes);
         try
         {
             lock (_gate)
             {
                 ObjectDisposedException.ThrowIf(_disposed != 0, this);
+                if (_connections.Count >= Options.MaxConnections)
+                    throw new RmaConnectionException($"One side has as many connections as it may ({InWords.Number(Options.MaxConnections)}, MaxConnections), those that are ending included.") { ErrorType = "too_many" };
                 int number = _numbers.Next(_connections.ContainsKey);
-                var connection = new RmaConnection(this, control, block, number, peer, terms);
+                var connection = new RmaConnection(this, control, block, number, peer, terms, start);
                 _connections[number] = connection;
                 Totals.Add(connection);
                 return connection;

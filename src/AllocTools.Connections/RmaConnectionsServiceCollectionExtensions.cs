@@ -61,6 +61,7 @@ public static class RmaConnectionsServiceCollectionExtensions
         if (configure is not null)
             services.Configure(poolName, configure);
         services.AddOptions<RmaMemoryPoolOptions>(pool.Key.Name).PostConfigure(static o => o.Access |= RmaAccess.RemoteWrite);
+        services.AddKeyedSingleton(poolName, static (sp, key) => new RmaConnectionListenerFactory(sp.GetRequiredKeyedService<RmaConnections>(key)));
         AddConnections(services, pool, poolName);
         return services;
     }
@@ -71,7 +72,7 @@ public static class RmaConnectionsServiceCollectionExtensions
         IConfigurationSection? section = pool.Section?.GetSection(ConnectionOptionKeys.SectionName);
         string origin = section is null ? $"Connections of pool '{poolName}': " : section.Path + ConfigurationPath.KeyDelimiter;
         services.AddSingleton<IValidateOptions<RmaConnectionOptions>>(new NamedOptionsValidator<RmaConnectionOptions>(poolName, origin, new RmaConnectionOptionsValidator()));
-        services.AddSingleton<IValidateOptions<RmaConnectionOptions>>(new NamedOptionsValidator<RmaConnectionOptions>(poolName, origin, new LocalPoolRule(services, poolName)));
+        services.AddSingleton<IValidateOptions<RmaConnectionOptions>>(sp => new NamedOptionsValidator<RmaConnectionOptions>(poolName, origin, new LocalPoolRule(services, sp, poolName)));
         if (section is null)
             return;
         var bound = new SectionOptions<RmaConnectionOptions>(poolName, section, ConnectionOptionKeys.All, [], PoolOptions.AllowsUnknownKeys(pool.Section!));
@@ -105,6 +106,6 @@ public static class RmaConnectionsServiceCollectionExtensions
             return;
         services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaConnections>(poolName));
         services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaConnectionFactory>(poolName));
-        services.AddSingleton(static sp => new RmaConnectionListenerFactory(sp.GetRequiredService<RmaConnections>()));
+        services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaConnectionListenerFactory>(poolName));
     }
 }

@@ -36,5 +36,16 @@ public sealed class RmaEndPoint : IPEndPoint
 
     /// <summary>As of an <see cref="IPEndPoint"/>, of this type.</summary>
     /// <param name="socketAddress">The address.</param>
-    public override EndPoint Create(SocketAddress socketAddress) => new RmaEndPoint((IPEndPoint)base.Create(socketAddress));
+    public override EndPoint Create(SocketAddress socketAddress)
+    {
+        var endPoint = (IPEndPoint)base.Create(socketAddress);
+        return PoolName is null ? new RmaEndPoint(endPoint) : new RmaEndPoint(endPoint, PoolName);
+    }
+
+    /// <summary>Equal where address, port and pool are.</summary>
+    /// <param name="comparand">Another one.</param>
+    public override bool Equals(object? comparand) => base.Equals(comparand) && (comparand as RmaEndPoint)?.PoolName == PoolName;
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => PoolName is null ? base.GetHashCode() : HashCode.Combine(base.GetHashCode(), PoolName);
 }

@@ -65,7 +65,7 @@ internal static class SetUp
         {
             control?.Dispose();
             socket.Dispose();
-            if (Explain(e, limit, "The listener") is { } better)
+            if (Explain(e, limit, "The listener", cancellationToken) is { } better)
                 throw better;
             throw;
         }
@@ -90,7 +90,7 @@ internal static class SetUp
         }
         catch (Exception e)
         {
-            Exception reason = Explain(e, limit, "The connecting side") ?? e;
+            Exception reason = Explain(e, limit, "The connecting side", cancellationToken) ?? e;
             if (control is not null)
                 await RefuseAsync(control, reason, limit.Token).ConfigureAwait(false);
             control?.Dispose();
@@ -106,11 +106,11 @@ internal static class SetUp
         await control.SendAsync(SetUpMessages.Hello(owner.Terms, owner.Transports), cancellationToken).ConfigureAwait(false);
         (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
         if (kind == ControlKind.Refused)
-            throw new RmaConnectionException($"The listener has refused the connection: {SetUpMessages.ReadRefusal(payload.Span)}");
+            throw new RmaConnectionException($"The listener has refused the connection: {SetUpMessages.ReadRefusal(payload.Span)}") { ErrorType = "refused" };
         Expect(ControlKind.Welcome, kind);
         (ProcessTerms terms, string transport, byte[] address, int number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload.Span);
         RmaConnections used = owner.Find(transport) ?? throw new RmaConnectionException("The listener has picked a transport that was not offered.");
-        Check(owner, terms);
+        Check(used, terms);
         RmaPeer peer = used.InsertPeer(address);
         RmaConnection connection = Add(used, control, peer, terms);
         bool peerKnows = false;
@@ -136,8 +136,8 @@ internal static class SetUp
         Expect(ControlKind.Hello, kind);
         (ProcessTerms terms, List<(string Name, byte[] Address)> transports) = SetUpMessages.ReadHello(payload.Span);
         RmaConnections used = owner.Pick(terms, name => transports.Exists(t => t.Name == name))
-            ?? throw new RmaConnectionException($"This side works over provider '{owner.Provider}', the connecting one does not. Both need the same provider.");
-        Check(owner, terms);
+            ?? throw new RmaConnectionException($"This side works over provider '{owner.Provider}', the connecting one does not. Both need the same provider.") { ErrorType = "provider" };
+        Check(used, terms);
         RmaPeer peer = used.InsertPeer(transports.Find(t => t.Name == used.Provider).Address);
         RmaConnection connection = Add(used, control, peer, terms);
         bool peerKnows = false;
@@ -163,7 +163,7 @@ internal static class SetUp
     private static void Check(RmaConnections owner, ProcessTerms peer)
     {
         if (peer.HeartbeatInterval >= owner.Options.PeerTimeout)
-            throw new RmaConnectionException($"The HeartbeatInterval of one side ({InWords.Time(peer.HeartbeatInterval)}) must be shorter than the PeerTimeout of the other ({InWords.Time(owner.Options.PeerTimeout)}).");
+            throw new RmaConnectionException($"The HeartbeatInterval of one side ({InWords.Time(peer.HeartbeatInterval)}) must be shorter than the PeerTimeout of the other ({InWords.Time(owner.Options.PeerTimeout)}).") { ErrorType = "options" };
     }
 
     private static RmaConnection Add(RmaConnections owner, ControlConnection control, RmaPeer peer, ProcessTerms terms)
@@ -188,7 +188,7 @@ internal static class SetUp
     private static void Expect(ControlKind expected, ControlKind found)
     {
         if (found == ControlKind.None)
-            throw new RmaConnectionException("The peer has ended the control connection during the set-up.");
+            throw new RmaConnectionException("The peer has ended the control connection during the set-up.") { ErrorType = "peer_ended" };
         if (found != expected)
             throw new RmaConnectionException($"The peer has sent a frame of kind {(int)found} in place of {expected} ({(int)expected}). It is no connection of AllocTools, or another version of it.");
     }
@@ -208,11 +208,13 @@ internal static class SetUp
         }
     }
 
-    private static RmaConnectionException? Explain(Exception error, Limit limit, string peer) => error switch
+    private static Exception? Explain(Exception error, Limit limit, string peer, CancellationToken caller) => error switch
     {
-        OperationCanceledException when limit.IsOver => new RmaConnectionException($"{peer} did not complete the set-up within {limit.Time.TotalSeconds:0.###} s (SetUpTimeout).", error),
-        AuthenticationException => new RmaConnectionException($"{peer} could not be authenticated: {error.Message}", error),
-        IOException and not RmaConnectionException => new RmaConnectionException($"{peer} has ended the control connection during the set-up.", error),
+        OperationCanceledException when caller.IsCancellationRequested => new OperationCanceledException(error.Message, error, caller),
+        OperationCanceledException when limit.IsClosing => new ObjectDisposedException(nameof(RmaConnections)),
+        OperationCanceledException when limit.IsOver => new RmaConnectionException($"{peer} did not complete the set-up within {limit.Time.TotalSeconds:0.###} s (SetUpTimeout).", error) { ErrorType = "setup_timeout" },
+        AuthenticationException => new RmaConnectionException($"{peer} could not be authenticated: {error.Message}", error) { ErrorType = "authentication" },
+        IOException and not RmaConnectionException => new RmaConnectionException($"{peer} has ended the control connection during the set-up.", error) { ErrorType = "peer_ended" },
         _ => null,
     };
 
@@ -234,11 +236,12 @@ internal static class SetUp
             socket.SetRawSocketOption(6, 18, MemoryMarshal.AsBytes([seconds * 1000]));
     }
 
-    private static SslClientAuthenticationOptions WithTarget(SslClientAuthenticationOptions options, EndPoint endPoint)
+    /// <summary>The options with the end point's host as target, where they have none.</summary>
+    internal static SslClientAuthenticationOptions WithTarget(SslClientAuthenticationOptions options, EndPoint endPoint)
     {
         if (!string.IsNullOrEmpty(options.TargetHost))
             return options;
-        return new SslClientAuthenticationOptions
+        var copy = new SslClientAuthenticationOptions
         {
             TargetHost = endPoint switch { DnsEndPoint dns => dns.Host, IPEndPoint ip => ip.Address.ToString(), _ => "" },
             ClientCertificates = options.ClientCertificates,
@@ -251,7 +254,12 @@ internal static class SetUp
             ApplicationProtocols = options.ApplicationProtocols,
             CipherSuitesPolicy = options.CipherSuitesPolicy,
             EncryptionPolicy = options.EncryptionPolicy,
+            AllowRenegotiation = options.AllowRenegotiation,
+            AllowTlsResume = options.AllowTlsResume,
         };
+        if (OperatingSystem.IsLinux() || OperatingSystem.IsWindows())
+            (copy.AllowRsaPkcs1Padding, copy.AllowRsaPssPadding) = (options.AllowRsaPkcs1Padding, options.AllowRsaPssPadding);
+        return copy;
     }
 
     /// <summary>The time of a set-up.</summary>
@@ -259,10 +267,12 @@ internal static class SetUp
     {
         private readonly CancellationTokenSource _over;
         private readonly CancellationTokenSource _any;
+        private readonly CancellationToken _closing;
 
         public Limit(RmaConnections owner, CancellationToken cancellationToken)
         {
             Time = owner.Options.SetUpTimeout;
+            _closing = owner.Closing;
             _over = new CancellationTokenSource(Time, owner.Time);
             _any = CancellationTokenSource.CreateLinkedTokenSource(_over.Token, owner.Closing, cancellationToken);
         }
@@ -270,6 +280,9 @@ internal static class SetUp
         public TimeSpan Time { get; }
 
         public CancellationToken Token => _any.Token;
+
+        /// <summary>The connections are disposed.</summary>
+        public bool IsClosing => _closing.IsCancellationRequested;
 
         public bool IsOver => _over.IsCancellationRequested;
 

@@ -147,6 +147,7 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromSeconds(6), connections.PeerTimeout);
         Expect.Equal(TimeSpan.FromSeconds(4), connections.CloseTimeout);
         Expect.Equal(7, connections.Backlog);
+        Expect.Equal(17, connections.MaxConnections);
         Expect.Equal(PoolNames.Ucx, connections.LocalPool);
         Expect.Equal(true, connections.CopyInput);
     }

@@ -162,6 +162,24 @@ public sealed class EndTests
     }
 
     [Fact]
+    public async Task AWriteThatWaitsForRoomEndsOnceThePeerIsDone()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
+        await peer.SetUpAsync();
+        await using var connection = (RmaConnection)(await accepting)!;
+        // More than its ring, of which it gives nothing back.
+        Task<FlushResult> writing = Task.Run(async () => await connection.Output.WriteAsync(new byte[1 << 20]), Token);
+        await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.EndOfStream, 16, 0));
+        await peer.SendAsync(ControlConnection.DoneFrame);
+        Assert.True((await writing.WaitAsync(TestTime.Seconds(20), Token)).IsCompleted);
+        await connection.DisposeAsync();
+        await side.BecomesCleanAsync();
+    }
+
+    [Fact]
     public async Task AfterAWriteThatWasGivenUpThePeerIsNotToldThatNothingComesAnyMore()
     {
         await using var side = new ConnectionSide(ConnectionSide.Host);

@@ -44,6 +44,7 @@ public sealed class HostilePeerTests
             (Changed(hello, 61, (byte)'H'), "This side works over provider 'host'"),
             (Changed(hello, 67, (byte)'X'), "The peer's address of"),
             (first.HelloWith(RawPeer.Terms with { HeartbeatInterval = TimeSpan.FromHours(1) })[..], "must be shorter than the PeerTimeout"),
+            (first.HelloWith(RawPeer.Terms with { HeartbeatInterval = Timeout.InfiniteTimeSpan })[..], "has a time of -1 ms"),
             (ControlConnection.Frame(ControlKind.Hello, [.. hello.AsSpan(3), 0]), "1 bytes too many"),
         ];
         foreach ((byte[] bytes, string says) in cases)
@@ -212,6 +213,60 @@ public sealed class HostilePeerTests
         await ServesAsync(side, listener);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task APeerThatKeepsItsControlConnectionOpenKeepsNothing(bool isViolation)
+    {
+        // After a violation there is no wait for it.
+        TimeSpan limit = isViolation ? TimeSpan.FromMinutes(10) : TimeSpan.FromMilliseconds(200);
+        await using var side = new ConnectionSide(ConnectionSide.Host, o => (o.HeartbeatInterval, o.PeerTimeout, o.CloseTimeout) = (TimeSpan.FromMilliseconds(20), limit, TimeSpan.Zero));
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var peer = new RawPeer(listener.EndPoint);
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(TestContext.Current.CancellationToken);
+        await peer.SendAsync(peer.HelloWith(RawPeer.Terms with { HeartbeatInterval = TimeSpan.FromMilliseconds(20) }));
+        await peer.FinishSetUpAsync();
+        await using var connection = (RmaConnection)(await accepting)!;
+        using var ends = new CancellationTokenSource();
+        Task beats = BeatAsync();
+        if (isViolation)
+            await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 17, 0));
+        else
+            connection.Abort();
+        await connection.DisposeAsync();
+        await side.BecomesCleanAsync();
+        await ends.CancelAsync();
+        await beats;
+
+        async Task BeatAsync()
+        {
+            try
+            {
+                while (!ends.IsCancellationRequested)
+                {
+                    await peer.SendAsync(ControlConnection.HeartbeatFrame);
+                    await Task.Delay(10, CancellationToken.None);
+                }
+            }
+            catch (System.Net.Sockets.SocketException)
+            {
+                // It was cut.
+            }
+        }
+    }
+
+    [Fact]
+    public async Task APeerThatSaysNothingLosesItsPlaceToAnother()
+    {
+        var log = new LogRecorder();
+        await using var side = new ConnectionSide(ConnectionSide.Host, static o => (o.Backlog, o.SetUpTimeout) = (1, TimeSpan.FromMinutes(10)), log.Factory);
+        await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var silent = new RawPeer(listener.EndPoint);
+        await ServesAsync(side, listener).WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken);
+        await silent.EndsAsync();
+        Assert.Contains("others wait for its place", await log.SingleAsync(81), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task OffersWithoutEndLeaveNothing()
     {
@@ -222,10 +277,17 @@ public sealed class HostilePeerTests
         await peer.SetUpAsync();
         await using var connection = (RmaConnection)(await accepting)!;
         byte[] offer = ControlConnection.Frame(ControlKind.Offer, peer.Memory.ToArray());
-        // Each is taken, or the connection is aborted since another one is open.
-        for (int i = 0; i < 20; i++)
-            await peer.SendAsync([.. Enumerable.Repeat(offer, 100).SelectMany(static o => o)]);
-        await peer.SendAsync(ControlConnection.AbortFrame);
+        try
+        {
+            // Each is taken, or the connection is aborted since another one is open.
+            for (int i = 0; i < 20; i++)
+                await peer.SendAsync([.. Enumerable.Repeat(offer, 100).SelectMany(static o => o)]);
+            await peer.SendAsync(ControlConnection.AbortFrame);
+        }
+        catch (System.Net.Sockets.SocketException)
+        {
+            // It was aborted before all was sent.
+        }
         await Assert.ThrowsAnyAsync<Exception>(() => connection.Input.ReadToEndAsync().WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken));
         peer.Socket.Dispose();
         await connection.DisposeAsync();

@@ -59,7 +59,7 @@ public sealed class HostingTests
     [Fact]
     public async Task WhatIsReadStaysWhereItIsUntilItsUserHasDisposedTheConnection()
     {
-        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, static o => o.CloseTimeout = TimeSpan.FromMilliseconds(10));
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, static o => (o.CloseTimeout, o.MaxRingBytes) = (TimeSpan.FromMilliseconds(10), o.InitialRingBytes));
         byte[] sent = Enumerable.Range(1, 1000).Select(static i => (byte)i).ToArray();
         await pair.Left.Output.WriteAsync(sent, TestContext.Current.CancellationToken);
         ReadResult read = await pair.Right.Input.ReadAtLeastAsync(1000, TestContext.Current.CancellationToken);
@@ -93,6 +93,7 @@ public sealed class HostingTests
             ["AllocTools:Connections:PeerTimeout"] = "9 s",
             ["AllocTools:Connections:CloseTimeout"] = "10 s",
             ["AllocTools:Connections:Backlog"] = "11",
+            ["AllocTools:Connections:MaxConnections"] = "12",
             ["AllocTools:Connections:LocalPool"] = "near",
             ["AllocTools:Connections:CopyInput"] = "true",
         }, "near");
@@ -100,8 +101,8 @@ public sealed class HostingTests
         Assert.Equal(
             (2048L, 3L << 20, Timeout.InfiniteTimeSpan, 5000L, RmaContinuations.Inline, 7, 8, 9, 10, 11),
             (bound.InitialRingBytes, bound.MaxRingBytes, bound.IdleShrinkAfter, bound.PauseWriterBytes, bound.Continuations, bound.SetUpTimeout.Seconds, bound.HeartbeatInterval.Seconds, bound.PeerTimeout.Seconds, bound.CloseTimeout.Seconds, bound.Backlog));
-        Assert.Equal(("near", true), (bound.LocalPool, bound.CopyInput));
-        Assert.Equal(12, ConnectionOptionKeys.All.Count);
+        Assert.Equal(("near", true, 12), (bound.LocalPool, bound.CopyInput, bound.MaxConnections));
+        Assert.Equal(13, ConnectionOptionKeys.All.Count);
     }
 
     [Fact]
@@ -132,6 +133,29 @@ public sealed class HostingTests
         var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
         Assert.Contains("AllocTools:Connections:LocalPool", error.Message, StringComparison.Ordinal);
         Assert.Contains(says, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ALocalPoolHasNoneItself()
+    {
+        using IHost host = Build(new Dictionary<string, string?> { ["AllocTools:Connections:LocalPool"] = "near", ["Second:Connections:LocalPool"] = RmaMemoryPoolName.Default }, "near");
+        // Of both.
+        var error = await Assert.ThrowsAsync<AggregateException>(() => host.StartAsync(TestContext.Current.CancellationToken));
+        Assert.Contains("LocalPool is 'near', whose own connections have the LocalPool 'default'", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task AContainerMayBeDisposedWithoutAwaiting()
+    {
+        var services = new ServiceCollection();
+        services.AddLogging().AddRmaMemoryPool<HostProvider>(new ConfigurationBuilder().Build().GetSection("AllocTools"));
+        services.AddRmaConnections();
+        RmaConnections connections;
+        using (ServiceProvider container = services.BuildServiceProvider())
+            connections = container.GetRequiredService<RmaConnections>();
+        // A second disposal ends with the first one.
+        await connections.DisposeAsync();
+        Assert.Equal(RmaEndpointState.Closed, connections.Endpoint.GetStatistics().State);
     }
 
     [Fact]

@@ -5,6 +5,17 @@ namespace AllocTools.Connections.Tests;
 /// <summary>Memory that a peer has told of over a connection.</summary>
 public sealed class ImportTests
 {
+    [Fact]
+    public async Task RegionsThatTheirUserHasDisposedAreNotKept()
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host);
+        using RmaBuffer theirs = pair.RightSide.Pool.Rent(100);
+        using RmaExposure exposure = theirs.Expose(RmaAccess.RemoteWrite);
+        for (int i = 0; i < 1000; i++)
+            pair.Left.Import(exposure.Remote).Dispose();
+        Assert.InRange(pair.Left.ImportedCount, 1, 16);
+    }
+
     public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;
 
     [Theory, MemberData(nameof(Fabrics))]

@@ -48,13 +48,115 @@ public sealed class SetUpTests
         if (isCancelled)
         {
             await cancel.CancelAsync();
-            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => connecting);
+            Assert.Equal(cancel.Token, (await Assert.ThrowsAnyAsync<OperationCanceledException>(() => connecting)).CancellationToken);
+            Assert.Empty(side.Connections.GetStatistics().SetUpFailuresByError);
         }
         else
         {
             Assert.Contains("SetUpTimeout", (await Assert.ThrowsAsync<RmaConnectionException>(() => connecting)).Message, StringComparison.Ordinal);
+            Assert.Equal(("setup_timeout", 1L), Assert.Single(side.Connections.GetStatistics().SetUpFailuresByError) is var failure ? (failure.Key, failure.Value) : default);
         }
         await side.BecomesCleanAsync();
+    }
+
+    [Fact]
+    public async Task ASetUpOfConnectionsThatAreDisposedSaysSo()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        using var mute = new TcpListener(IPAddress.Loopback, 0);
+        mute.Start();
+        Task<RmaConnection> connecting = side.Connections.ConnectAsync(mute.LocalEndpoint, Token).AsTask();
+        using Socket accepted = await mute.AcceptSocketAsync(Token);
+        side.Connections.Dispose();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => connecting);
+        await Assert.ThrowsAsync<ArgumentException>(() => side.Connections.ConnectAsync(new UnixDomainSocketEndPoint("/none"), Token).AsTask());
+    }
+
+    [Fact]
+    public async Task ListeningWhileAllIsDisposedLeavesNoListener()
+    {
+        var log = new DisposingLog();
+        using var factory = new Microsoft.Extensions.Logging.LoggerFactory([log]);
+        await using var side = new ConnectionSide(ConnectionSide.Host, logging: factory);
+        log.OnListening = side.Connections.Dispose;
+        Assert.Throws<ObjectDisposedException>(() => side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0)));
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        while (true)
+        {
+            using var other = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            try
+            {
+                other.Bind(new IPEndPoint(IPAddress.Loopback, log.Port));
+                break;
+            }
+            catch (SocketException) when (!limit.IsCancellationRequested)
+            {
+                await Task.Delay(5, CancellationToken.None);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task MoreConnectionsThanMayBeAreRefused()
+    {
+        var log = new LogRecorder();
+        await using var right = new ConnectionSide(ConnectionSide.Host, static o => o.MaxConnections = 1, log.Factory);
+        await using var left = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        RmaConnection first = await left.Connections.ConnectAsync(listener.EndPoint, Token);
+        ConnectionContext accepted = (await listener.AcceptAsync(Token))!;
+        var error = await Assert.ThrowsAsync<RmaConnectionException>(() => left.Connections.ConnectAsync(listener.EndPoint, Token).AsTask());
+        Assert.Contains("as many connections as it may (1, MaxConnections)", error.Message, StringComparison.Ordinal);
+        await log.SingleAsync(81);
+        Assert.Equal(("refused", "too_many"), (left.Connections.GetStatistics().SetUpFailuresByError.Single().Key, right.Connections.GetStatistics().SetUpFailuresByError.Single().Key));
+        await first.DisposeAsync();
+        await accepted.DisposeAsync();
+        await right.BecomesCleanAsync();
+        await using RmaConnection next = await left.Connections.ConnectAsync(listener.EndPoint, Token);
+    }
+
+    [Fact]
+    public void OptionsOfTlsAreTakenWholeWhereTheTargetIsTheEndPoint()
+    {
+        var options = new SslClientAuthenticationOptions
+        {
+            AllowRenegotiation = false,
+            AllowTlsResume = false,
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+            CertificateChainPolicy = new X509ChainPolicy(),
+            CertificateRevocationCheckMode = X509RevocationMode.Online,
+            ClientCertificates = [],
+            EnabledSslProtocols = System.Security.Authentication.SslProtocols.Tls13,
+            LocalCertificateSelectionCallback = static (_, _, _, _, _) => null!,
+            RemoteCertificateValidationCallback = static (_, _, _, _) => false,
+        };
+        if (OperatingSystem.IsLinux())
+            options.AllowRsaPkcs1Padding = options.AllowRsaPssPadding = false;
+        SslClientAuthenticationOptions used = SetUp.WithTarget(options, new DnsEndPoint("server", 1));
+        Assert.Equal("server", used.TargetHost);
+        foreach (System.Reflection.PropertyInfo property in typeof(SslClientAuthenticationOptions).GetProperties())
+        {
+            if (property.Name != nameof(options.TargetHost))
+                Assert.Equal(property.GetValue(options), property.GetValue(used));
+        }
+    }
+
+    [Fact]
+    public async Task LocalConnectionsAreOverAnotherProvider()
+    {
+        await using var near = new ConnectionSide(ConnectionSide.Host);
+        Assert.Contains("works over provider 'host'", Assert.Throws<ArgumentException>(() => new RmaConnections(near.Pool, local: near.Connections)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void EndPointsOfDifferentPoolsDiffer()
+    {
+        var plain = new IPEndPoint(IPAddress.Loopback, 5);
+        RmaEndPoint unnamed = new(plain), one = new(plain, "one"), same = new(plain, "one"), other = new(plain, "other");
+        Assert.True(one.Equals(same) && one.GetHashCode() == same.GetHashCode());
+        Assert.True(unnamed.Equals(plain) && plain.Equals(unnamed) && unnamed.GetHashCode() == plain.GetHashCode());
+        Assert.False(one.Equals(other) || one.Equals(unnamed) || unnamed.Equals(one));
+        Assert.Equal("one", ((RmaEndPoint)one.Create(plain.Serialize())).PoolName);
     }
 
     public static TheoryData<string, string> WrongAnswers => new()
@@ -124,6 +226,16 @@ public sealed class SetUpTests
         Task writing = Task.Run(async () => await connection.Output.WriteAsync(sent), Token);
         Assert.Equal(sent, await accepted.Input.ReadBytesAsync(sent.Length));
         await writing;
+        // Memory beside the stream is reached over what carries the connection.
+        using (RmaBuffer theirs = accepted.Pool.Rent(100), ours = connection.Pool.Rent(100))
+        using (RmaExposure exposure = theirs.Expose(RmaAccess.RemoteWrite))
+        {
+            ours.Span.Fill(7);
+            await connection.Endpoint.WriteAsync(ours, connection.Import(exposure.Remote), cancellationToken: Token);
+            await connection.Output.WriteAsync(new byte[1], Token);
+            await accepted.Input.ReadBytesAsync(1);
+            Assert.Equal(Enumerable.Repeat((byte)7, 100), theirs.Span.ToArray());
+        }
         await connection.DisposeAsync();
         await accepted.DisposeAsync();
         foreach (ConnectionSide side in new[] { left, right, localLeft, localRight })
@@ -240,6 +352,34 @@ public sealed class SetUpTests
         await log.SingleAsync(81);
         await left.BecomesCleanAsync();
         await right.BecomesCleanAsync();
+    }
+
+    /// <summary>Does something while a listener is made.</summary>
+    private sealed class DisposingLog : Microsoft.Extensions.Logging.ILoggerProvider, Microsoft.Extensions.Logging.ILogger
+    {
+        public Action OnListening { get; set; } = static () => { };
+
+        public int Port { get; private set; }
+
+        public Microsoft.Extensions.Logging.ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(Microsoft.Extensions.Logging.LogLevel logLevel) => true;
+
+        public void Log<TState>(
+            Microsoft.Extensions.Logging.LogLevel logLevel, Microsoft.Extensions.Logging.EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (eventId.Id != 80)
+                return;
+            Port = (int)((IReadOnlyList<KeyValuePair<string, object?>>)state!).Single(static s => s.Key == "Port").Value!;
+            OnListening();
+        }
+
+        public void Dispose()
+        {
+        }
     }
 
     private static bool IsSame(X509Certificate? found, X509Certificate2 expected) => found?.GetCertHashString() == expected.Thumbprint;

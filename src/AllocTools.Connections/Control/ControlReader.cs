@@ -57,6 +57,8 @@ internal sealed class ControlReader(RmaConnection connection, ControlConnection 
                 connection.End(new ConnectionResetException("The peer has aborted the connection."), "aborted by the peer", "peer_aborted", tellsPeer: false);
                 break;
             case ControlKind.Done:
+                // It gives no credit any more: what waits for some would wait without end.
+                connection.Writer.Discard();
                 end.NotePeerDone();
                 break;
             case ControlKind.Offer:

@@ -144,10 +144,17 @@ internal static class SetUpMessages
             ushort version = BinaryPrimitives.ReadUInt16LittleEndian(Take(sizeof(ushort)));
             if (version != Version)
                 throw Wrong($"is of version {version} of the protocol, and this side speaks version {Version}. Both sides need the same version of AllocTools.Connections");
-            return new ProcessTerms(new Guid(Take(16)), new Guid(Take(16)), Number(), Time(), Time(), Time(), (Byte() & 1) != 0);
+            return new ProcessTerms(new Guid(Take(16)), new Guid(Take(16)), Number(), LimitedTime(), Time(), Time(), (Byte() & 1) != 0);
         }
 
         public int Number() => BinaryPrimitives.ReadInt32LittleEndian(Take(sizeof(int)));
+
+        /// <summary>Milliseconds.</summary>
+        private TimeSpan LimitedTime()
+        {
+            TimeSpan time = Time();
+            return time > TimeSpan.Zero ? time : throw Wrong($"has a time of {time.TotalMilliseconds} ms");
+        }
 
         /// <summary>Milliseconds; -1 for no limit.</summary>
         private TimeSpan Time()

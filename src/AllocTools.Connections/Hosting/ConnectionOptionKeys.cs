@@ -19,6 +19,7 @@ internal static class ConnectionOptionKeys
         .Duration(nameof(RmaConnectionOptions.PeerTimeout), (o, v) => o.PeerTimeout = v)
         .Duration(nameof(RmaConnectionOptions.CloseTimeout), (o, v) => o.CloseTimeout = v)
         .Integer(nameof(RmaConnectionOptions.Backlog), (o, v) => o.Backlog = v)
+        .Integer(nameof(RmaConnectionOptions.MaxConnections), (o, v) => o.MaxConnections = v)
         .Text(nameof(RmaConnectionOptions.LocalPool), (o, v) => o.LocalPool = v)
         .Flag(nameof(RmaConnectionOptions.CopyInput), (o, v) => o.CopyInput = v);
 }

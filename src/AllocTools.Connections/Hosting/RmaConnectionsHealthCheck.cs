@@ -46,10 +46,3 @@ internal sealed class RmaConnectionsHealthCheck(RmaConnections connections, RmaC
             yield return $"{InWords.Count(now.Ending, "connection that is over keeps", "connections that are over keep")} its memory, since the peer might still write";
     }
 }
-
-/// <summary>When the health check of connections says that they are degraded.</summary>
-public sealed class RmaConnectionsHealthOptions
-{
-    /// <summary>From this number of connections on that are over, and whose memory is kept. Range: 1 to 1,048,576. Default: 100.</summary>
-    public int MaxEnding { get; set; } = 100;
-}
