@@ -68,7 +68,7 @@ public static class RmaConnectionsServiceCollectionExtensions
 
     private static void AddOptions(IServiceCollection services, PoolRegistration pool, string poolName)
     {
-        services.AddOptionsWithValidateOnStart<RmaConnectionOptions>(poolName);
+        PoolOptions.AddOther<RmaConnectionOptions>(services, poolName);
         IConfigurationSection? section = pool.Section?.GetSection(ConnectionOptionKeys.SectionName);
         string origin = section is null ? $"Connections of pool '{poolName}': " : section.Path + ConfigurationPath.KeyDelimiter;
         services.AddSingleton<IValidateOptions<RmaConnectionOptions>>(new NamedOptionsValidator<RmaConnectionOptions>(poolName, origin, new RmaConnectionOptionsValidator()));

@@ -13,8 +13,7 @@ internal static class PoolOptions
 {
     public static void Add(IServiceCollection services, PoolRegistration registration)
     {
-        services.AddOptionsWithValidateOnStart<OptionsOfAllPools>();
-        services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<OptionsOfAllPools>, OptionsOfAllPools.Rule>());
+        ValidateTogether(services);
         AddRules(services, registration, "", new RmaMemoryPoolOptionsValidator());
         services.AddSingleton<IValidateOptions<RmaMemoryPoolOptions>>(new SharedProviderRule(registration));
         registration.Descriptor?.Accept(new ProviderOptions(services, registration));
@@ -22,7 +21,18 @@ internal static class PoolOptions
             Bind(services, registration, section);
     }
 
-    /// <summary>Reads the options of all pools, and of the providers that they open.</summary>
+    /// <summary>Adds options of something that stands on pools, and has the host validate them together with the pools' own when it starts.</summary>
+    /// <param name="services">Where to add them.</param>
+    /// <param name="name">The name of the options.</param>
+    public static void AddOther<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(IServiceCollection services, string name)
+        where TOptions : class
+    {
+        ValidateTogether(services);
+        services.AddOptions<TOptions>(name);
+        services.AddSingleton(new OtherOptions(sp => sp.GetRequiredService<IOptionsMonitor<TOptions>>().Get(name)));
+    }
+
+    /// <summary>Reads the options of all pools, of the providers that they open, and of what stands on them.</summary>
     /// <exception cref="RmaOptionsValidationException">All that is wrong with any of them.</exception>
     public static void ThrowIfAnyIsInvalid(IServiceProvider services)
     {
@@ -33,6 +43,8 @@ internal static class PoolOptions
             check.Read<RmaMemoryPoolOptions>();
             registration.Descriptor?.Accept(check);
         }
+        foreach (OtherOptions options in services.GetServices<OtherOptions>())
+            Collect(errors, () => options.Read(services));
         if (errors.Count != 0)
             throw new RmaOptionsValidationException(errors[0].OptionsName, errors[0].OptionsType, errors.SelectMany(e => e.Failures));
     }
@@ -46,6 +58,24 @@ internal static class PoolOptions
             do
                 cache.TryRemove(name);
             while (!cache.TryAdd(name, options));
+        }
+    }
+
+    private static void ValidateTogether(IServiceCollection services)
+    {
+        services.AddOptionsWithValidateOnStart<OptionsOfAllPools>();
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<OptionsOfAllPools>, OptionsOfAllPools.Rule>());
+    }
+
+    private static void Collect(List<OptionsValidationException> errors, Action read)
+    {
+        try
+        {
+            read();
+        }
+        catch (OptionsValidationException e)
+        {
+            errors.Add(e);
         }
     }
 
@@ -123,20 +153,13 @@ internal static class PoolOptions
             where TOptions : class => Read<TOptions>();
 
         public void Read<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>()
-            where TOptions : class
-        {
-            try
-            {
-                services.GetRequiredService<IOptionsMonitor<TOptions>>().Get(name);
-            }
-            catch (OptionsValidationException e)
-            {
-                errors.Add(e);
-            }
-        }
+            where TOptions : class => Collect(errors, () => services.GetRequiredService<IOptionsMonitor<TOptions>>().Get(name));
     }
 
-    /// <summary>Has the host validate the options of all pools together when it starts, before any hosted service: what is wrong is one exception.</summary>
+    /// <summary>Options that are no pool's.</summary>
+    private sealed record OtherOptions(Action<IServiceProvider> Read);
+
+    /// <summary>Has the host validate the options of all pools, and of what stands on them, together when it starts, before any hosted service: what is wrong is one exception.</summary>
     private sealed class OptionsOfAllPools
     {
         public sealed class Rule(IServiceProvider services) : IValidateOptions<OptionsOfAllPools>

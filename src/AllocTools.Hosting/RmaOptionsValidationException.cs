@@ -2,7 +2,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>All that is wrong with the options of the pools of a container, and of their providers.</summary>
+/// <summary>All that is wrong with the options of the pools of a container, of their providers, and of what stands on them, such as connections.</summary>
 /// <remarks>As text it is its message alone: a stack says nothing of a value in a file.</remarks>
 public sealed class RmaOptionsValidationException : OptionsValidationException
 {
@@ -14,7 +14,7 @@ public sealed class RmaOptionsValidationException : OptionsValidationException
     /// <summary>The failure; where there are several, one a line.</summary>
     public override string Message => Failures.Count() == 1
         ? Failures.First()
-        : $"{Failures.Count()} options of memory pools are invalid:{string.Concat(Failures.Select(f => $"{Environment.NewLine}  {f}"))}";
+        : $"{Failures.Count()} options are invalid:{string.Concat(Failures.Select(f => $"{Environment.NewLine}  {f}"))}";
 
     /// <summary>The type and the message.</summary>
     public override string ToString() => $"{GetType().FullName}: {Message}";

@@ -77,7 +77,8 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
         {
             SizeClassOptions sizeClass = classes[i];
             string path = $"{nameof(options.SizeClasses)}:{i}:{nameof(sizeClass.BlockSize)}";
-            if (sizeClass.BlockSize <= previous)
+            // One out of its range has been named, and may be what could not be read.
+            if (i > 0 && sizeClass.BlockSize > 0 && sizeClass.BlockSize <= previous)
                 failures.Add($"{path} ({InWords.Bytes(sizeClass.BlockSize)}) must be more than the one before it ({InWords.Bytes(previous)}).");
             if (!isDefault && sizeClass.BlockSize > options.MaxRegisteredBytes)
                 failures.Add($"{path} ({InWords.Bytes(sizeClass.BlockSize)}) must not be more than {cap}: not one block would fit.");

@@ -4,6 +4,7 @@ using System.Net;
 using AllocTools.Connections.Hosting;
 using AllocTools.Connections.Tests.Support;
 using AllocTools.HostMemory;
+using AllocTools.Hosting;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -113,11 +114,14 @@ public sealed class HostingTests
             ["AllocTools:Connections:InitialRingBytes"] = "100",
             ["AllocTools:Connections:PeerTimout"] = "3 s",
             ["AllocTools:Connections:HeartbeatInterval"] = "1 m",
+            ["AllocTools:MaxRegisteredBytes"] = "-1",
         });
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
         Assert.Contains("AllocTools:Connections:InitialRingBytes is 100; it must be between 1,024 and", error.Message, StringComparison.Ordinal);
         Assert.Contains("Unknown option AllocTools:Connections:PeerTimout. Did you mean PeerTimeout?", error.Message, StringComparison.Ordinal);
         Assert.Contains("AllocTools:Connections:PeerTimeout (20 seconds) must be longer than HeartbeatInterval", error.Message, StringComparison.Ordinal);
+        // Together with the pool's.
+        Assert.Contains("AllocTools:MaxRegisteredBytes is -1", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -130,7 +134,7 @@ public sealed class HostingTests
     public async Task ALocalPoolMustHaveConnections(string name, string says)
     {
         using IHost host = Build(new Dictionary<string, string?> { ["AllocTools:Connections:LocalPool"] = name }, "near");
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
         Assert.Contains("AllocTools:Connections:LocalPool", error.Message, StringComparison.Ordinal);
         Assert.Contains(says, error.Message, StringComparison.Ordinal);
     }

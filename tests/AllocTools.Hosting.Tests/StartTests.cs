@@ -137,7 +137,7 @@ public sealed class StartTests
         var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => invalid.StartAsync(Cancelled));
         Assert.Equal(
             [
-                "AllocTools.Hosting.RmaOptionsValidationException: 2 options of memory pools are invalid:",
+                "AllocTools.Hosting.RmaOptionsValidationException: 2 options are invalid:",
                 "  A:MaxSlabBytes is 1; it must be between 65,536 and 17,179,869,184 bytes (64 KiB and 16 GiB).",
                 "  A:Provider:Locking is 'Perhaps'; it must be one of BestEffort, Required, None.",
             ],

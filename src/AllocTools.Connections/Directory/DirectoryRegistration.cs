@@ -29,7 +29,7 @@ internal sealed class DirectoryRegistration(IConfigurationSection? pool)
         IServiceCollection services, string path, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others, IValidateOptions<TOptions> rules)
         where TOptions : class
     {
-        services.AddOptionsWithValidateOnStart<TOptions>();
+        PoolOptions.AddOther<TOptions>(services, Options.DefaultName);
         services.AddSingleton<IValidateOptions<TOptions>>(new NamedOptionsValidator<TOptions>(Options.DefaultName, Origin + path, rules));
         IConfigurationSection? section = path.Length == 0 ? Section : Section?.GetSection(path.TrimEnd(':'));
         if (section is null)

@@ -45,6 +45,18 @@ public sealed class PoolOptionsTests
             error.Failures.Order(StringComparer.Ordinal));
     }
 
+    /// <summary>As one has that could not be read: one failure names it.</summary>
+    [Fact]
+    public void AnEntryWithoutASizeIsNotComparedWithOthers()
+    {
+        var options = new RmaMemoryPoolOptions();
+        options.SizeClasses.Add(new SizeClassOptions());
+        options.SizeClasses.Add(new SizeClassOptions { BlockSize = 4096 });
+        Assert.Equal(
+            ["SizeClasses:0:BlockSize is 0; it must be between 64 and 1,073,741,824 bytes (64 bytes and 1 GiB), and a multiple of 64."],
+            new RmaMemoryPoolOptionsValidator().Validate(null, options).Failures);
+    }
+
     [Fact]
     public void InitialBlocksMustFitTheCap()
     {
