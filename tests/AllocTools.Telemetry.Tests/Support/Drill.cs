@@ -23,6 +23,10 @@ internal sealed class Drill : IAsyncDisposable
             "--AllocTools:MaxRegisteredBytes=4 MiB", "--AllocTools:MaxIdleDirectBytes=0", "--AllocTools:RentTimeout=01:00:00",
             "--AllocTools:IdleRetention=00:00:00.500", "--AllocTools:TrimInterval=00:00:00.200", "--AllocTools:LeakDetection=All",
             "--AllocTools:Provider:Endpoint:MaxOutstanding=16",
+            // Of the sample's three size classes the largest is the one that drills take from.
+            "--AllocTools:SizeClasses:0:BlockSize=2 KiB", "--AllocTools:SizeClasses:0:InitialBlocks=64",
+            "--AllocTools:SizeClasses:1:BlockSize=16 KiB", "--AllocTools:SizeClasses:1:InitialBlocks=0",
+            "--AllocTools:SizeClasses:2:BlockSize=256 KiB", "--AllocTools:SizeClasses:2:InitialBlocks=8",
         ];
         _process = Process.Start(new ProcessStartInfo(program, arguments)
         {
