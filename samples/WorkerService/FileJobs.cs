@@ -63,8 +63,18 @@ internal sealed class TwoProcessJob : ITransferJob, IAsyncDisposable
     public static async Task<TwoProcessJob> StartAsync(IReadOnlyDictionary<string, string?> settings, TransferOptions options, Report report)
     {
         SourceFile file = await SourceFile.OpenAsync(options.File, options.Timeout);
-        OutputFolder output = OutputFolder.Open(options.OutputDirectory);
-        return new TwoProcessJob(file, output, ReceiverProcess.Start(settings, output.FullPath), options, report);
+        OutputFolder? output = null;
+        try
+        {
+            output = OutputFolder.Open(options.OutputDirectory);
+            return new TwoProcessJob(file, output, ReceiverProcess.Start(settings, output.FullPath), options, report);
+        }
+        catch
+        {
+            output?.Dispose();
+            file.Dispose();
+            throw;
+        }
     }
 
     public TwoProcessJob With(FileSender sender)
