@@ -126,7 +126,8 @@ internal static class SampleHost
     private static void Configure(RmaConnectionOptions connections, TransferOptions options)
     {
         connections.SetUpTimeout = connections.PeerTimeout = options.Timeout;
-        connections.HeartbeatInterval = options.Timeout / 4;
+        // Shorter than the shortest time-out that the other side may have.
+        connections.HeartbeatInterval = TimeSpan.FromMilliseconds(250);
         connections.CloseTimeout = TimeSpan.FromSeconds(1);
     }
 
