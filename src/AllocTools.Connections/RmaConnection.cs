@@ -32,6 +32,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     private readonly Lock _gate = new();
     private readonly List<RemoteRegion> _imported = [];
     private int _mostImported = 16;
+    private RmaConnectionStream? _stream;
     private int _disposed;
     private string? _id;
     private IDictionary<object, object?>? _items;
@@ -160,7 +161,12 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     public override void Abort() => Abort(null!);
 
     /// <summary>A stream over both directions; disposing it disposes the connection, for which <see cref="Stream.Dispose()"/> does not wait.</summary>
-    public Stream AsStream() => new RmaConnectionStream(this);
+    /// <remarks>It is one for the connection.</remarks>
+    public Stream AsStream()
+    {
+        lock (_gate)
+            return _stream ??= new RmaConnectionStream(this);
+    }
 
     /// <summary>
     /// Makes memory usable that the peer has exposed, and described over this connection, for reads and writes by <see cref="Endpoint"/>, with memory of <see cref="Pool"/>. The peer must have exposed it on
@@ -202,7 +208,13 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
             if (_writer.IsFlushPending)
                 EndUnwritten();
             CompleteWriter();
-            _reader.Complete();
+            RmaConnectionStream? stream;
+            lock (_gate)
+                stream = _stream;
+            if (stream is null)
+                _reader.Complete();
+            else
+                stream.CloseReading();
         }
         if (!await EndsInTimeAsync().ConfigureAwait(false))
         {

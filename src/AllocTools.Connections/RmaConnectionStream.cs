@@ -68,7 +68,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
         finally
         {
             if (_reading.End())
-                CloseOne();
+                CompleteReading();
         }
     }
 
@@ -149,15 +149,27 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
                 connection.EndUnwritten();
                 break;
         }
+        CloseReading();
+    }
+
+    /// <summary>Ends the reading, at once or with the read that is under way: what that has of the ring is its own until it returns.</summary>
+    internal void CloseReading()
+    {
         switch (_reading.Close())
         {
             case Use.Closing.AtOnce:
-                CloseOne();
+                CompleteReading();
                 break;
             case Use.Closing.WithTheCall:
                 connection.Transport.Input.CancelPendingRead();
                 break;
         }
+    }
+
+    private void CompleteReading()
+    {
+        connection.Input.Complete();
+        CloseOne();
     }
 
     /// <summary>One of the two directions is used no more; with the second one the connection ends.</summary>

@@ -143,9 +143,9 @@ public sealed class HostingTests
     public async Task ALocalPoolHasNoneItself()
     {
         using IHost host = Build(new Dictionary<string, string?> { ["AllocTools:Connections:LocalPool"] = "near", ["Second:Connections:LocalPool"] = RmaMemoryPoolName.Default }, "near");
-        // Of both.
-        var error = await Assert.ThrowsAsync<AggregateException>(() => host.StartAsync(TestContext.Current.CancellationToken));
-        Assert.Contains("LocalPool is 'near', whose own connections have the LocalPool 'default'", error.Message, StringComparison.Ordinal);
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
+        Assert.Contains("AllocTools:Connections:LocalPool is 'near', whose own connections have the LocalPool 'default'", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Second:Connections:LocalPool is 'default', whose own connections have the LocalPool 'near'", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -13,7 +13,7 @@ internal sealed partial class RingWriter
         {
             ThrowIfUnusable_NeedsLock();
             _flush.ThrowIfActive_NeedsLock();
-            _handedOut = 0;
+            TakeBackRoom_NeedsLock();
             _staging.IsBusy = true;
             _isWriting = true;
         }
@@ -161,7 +161,7 @@ internal sealed partial class RingWriter
         lock (_gate)
         {
             _staging.IsBusy = false;
-            drops = _sender.IsDiscarding && _handedOut == 0;
+            drops = _sender.IsDiscarding && _room.IsEmpty;
             if (drops)
                 _staging.Drop();
             ends = _isCompleted && !_isWriting;
@@ -179,7 +179,26 @@ internal sealed partial class RingWriter
     {
         CloseFrame_NeedsLock();
         _unflushed = 0;
-        _handedOut = 0;
+        TakeBackRoom_NeedsLock();
+    }
+
+    /// <summary>The frame that the room is in, which has nothing yet, can't have all of it. The room stays the caller's, and what is written into it is copied.</summary>
+    private void Loosen_NeedsLock()
+    {
+        _held = _staging.Hold();
+        _isLoose = true;
+        CloseFrame_NeedsLock();
+        _staging.LetGo();
+    }
+
+    /// <summary>The caller may write no more into what it was handed.</summary>
+    private void TakeBackRoom_NeedsLock()
+    {
+        _room = default;
+        _isLoose = false;
+        if (_held is { } held)
+            _staging.Release(held, 1);
+        _held = null;
     }
 
     /// <summary>Queues the frame that is being filled, where there is one.</summary>

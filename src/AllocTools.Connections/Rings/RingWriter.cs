@@ -21,8 +21,9 @@ internal sealed partial class RingWriter : PipeWriter
     private readonly Staging _staging;
     private readonly RingSender _sender;
     private readonly PipeWait<FlushResult> _flush;
-    private byte[]? _loose;
-    private int _handedOut;
+    private Memory<byte> _room;
+    private bool _isLoose;
+    private StagingChunk? _held;
     private long _position;
     private long _unflushed;
     private bool _isWriting;
@@ -134,20 +135,18 @@ internal sealed partial class RingWriter : PipeWriter
         lock (_gate)
         {
             ThrowIfUnusable_NeedsLock();
-            _loose = null;
-            _handedOut = 0;
+            TakeBackRoom_NeedsLock();
             if (_sender.IsDiscarding || size > MostFrame_NeedsLock - FrameHeader.Length)
             {
                 // More than a frame has, or nobody reads it: memory of the heap, which is copied or dropped.
-                return _loose = GC.AllocateUninitializedArray<byte>(Math.Max(size, 4096));
+                _isLoose = true;
+                return _room = GC.AllocateUninitializedArray<byte>(Math.Max(size, 4096));
             }
             _staging.IsBusy = true;
         }
         try
         {
-            Memory<byte> room = Reserve(size);
-            _handedOut = room.Length;
-            return room;
+            return _room = Reserve(size);
         }
         finally
         {
@@ -159,36 +158,32 @@ internal sealed partial class RingWriter : PipeWriter
     public override Span<byte> GetSpan(int sizeHint = 0) => GetMemory(sizeHint).Span;
 
     /// <inheritdoc/>
+    /// <remarks>As with other pipes, what is left of the memory may be written and advanced over, until the next call of another member.</remarks>
     public override void Advance(int bytes)
     {
-        byte[]? loose;
+        ReadOnlyMemory<byte> written;
         lock (_gate)
         {
-            ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)bytes, (uint)(_loose?.Length ?? _handedOut), nameof(bytes));
+            ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)bytes, (uint)_room.Length, nameof(bytes));
             ThrowIfUnusable_NeedsLock();
-            loose = _loose;
-            _loose = null;
-            _handedOut = 0;
-            if (_sender.IsDiscarding)
-            {
-                _staging.Drop();
+            written = _room[..bytes];
+            _room = _room[bytes..];
+            if (bytes == 0 || _sender.IsDiscarding)
                 return;
-            }
-            if (bytes == 0)
-                return;
-            if (loose is null && _staging.TryGetRoom(bytes, MostFrame_NeedsLock, out _))
+            // The peer's ring may have become smaller before anything was written: then a frame may have less than was handed out.
+            if (!_isLoose && !_staging.TryGetRoom(bytes + _room.Length, MostFrame_NeedsLock, out _))
+                Loosen_NeedsLock();
+            if (!_isLoose)
             {
                 _staging.Advance(bytes);
                 _unflushed += bytes;
                 return;
             }
-            // Without memory of the heap: the peer's ring has become smaller meanwhile, and a frame may have less than was written.
-            loose ??= _staging.TakeFilled(bytes);
             _staging.IsBusy = true;
         }
         try
         {
-            for (ReadOnlySpan<byte> rest = loose.AsSpan(0, bytes); !rest.IsEmpty;)
+            for (ReadOnlySpan<byte> rest = written.Span; !rest.IsEmpty;)
                 rest = rest[Copy(rest)..];
         }
         catch (Exception e)
@@ -251,7 +246,7 @@ internal sealed partial class RingWriter : PipeWriter
         lock (_gate)
         {
             taken = _sender.Discard_NeedsLock();
-            if (!_staging.IsBusy && _handedOut == 0)
+            if (!_staging.IsBusy && _room.IsEmpty)
                 _staging.Drop();
             wakes = _sender.TryWake_NeedsLock();
         }

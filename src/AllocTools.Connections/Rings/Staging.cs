@@ -115,8 +115,15 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
     /// <summary>Bytes were written into the open frame's room.</summary>
     public void Advance(int bytes) => _cursor += bytes;
 
-    /// <summary>Takes bytes back that were written into the open frame's room.</summary>
-    public byte[] TakeFilled(int bytes) => _chunk!.Memory.Span.Slice(_cursor, bytes).ToArray();
+    /// <summary>Has the piece that is filled stay until it is released once more.</summary>
+    public StagingChunk Hold()
+    {
+        _chunk!.Uses++;
+        return _chunk;
+    }
+
+    /// <summary>Fills the piece no more, which is held.</summary>
+    public void LetGo() => Retire();
 
     /// <summary>Closes the open frame, where there is one; it is dropped where it has no bytes.</summary>
     /// <returns>True: there is a frame to be queued.</returns>

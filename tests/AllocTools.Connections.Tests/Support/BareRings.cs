@@ -55,6 +55,23 @@ internal sealed class BareRings : IRingOwner, IDisposable
     /// <summary>Another ring is offered to the writer.</summary>
     public bool Offer(int length) => Writer.OnOffer(new RingTarget(_endpoint.Import(_self, _block.Remote), RingBlock.WordsLength, length, 1));
 
+    /// <summary>The payloads of the frames that are on their way, none of which takes more than is said.</summary>
+    public List<byte> Written(int mostFrame)
+    {
+        var written = new List<byte>();
+        foreach ((RmaOperation operation, _) in Running)
+        {
+            for (Span<byte> run = operation.Local.Span; !run.IsEmpty;)
+            {
+                int payload = FrameHeader.Read(run).PayloadLength;
+                Assert.InRange(FrameHeader.FrameLength(payload), FrameHeader.Length + 1, mostFrame);
+                written.AddRange(run.Slice(FrameHeader.Length, payload));
+                run = run[FrameHeader.FrameLength(payload)..];
+            }
+        }
+        return written;
+    }
+
     public void End(int index)
     {
         (RmaOperation operation, IOperationOwner owner) = Running[index];
