@@ -46,6 +46,7 @@ internal sealed class ConnectionEnd
     private bool _isDropped;
     private bool _hasEnded;
     private bool _isLocallyDone;
+    private bool _hasSaidDone;
     private bool _mayWriteLate;
     private bool _isPeerDone;
     private bool _hasControlEnded;
@@ -235,10 +236,11 @@ internal sealed class ConnectionEnd
                 saysDone = !_mayWriteLate && !_isDropped;
             }
             isGraceful = _isPeerDone;
-            closes = _isLocallyDone && (_isPeerDone || _hasControlEnded || _mayWriteLate || _hasGivenUp || _isViolated);
-            releases = _isLocallyDone && (_isPeerDone || _hasControlEnded || _owner.EndpointClosed.IsCancellationRequested) && _connection.Reader.IsCompleted && _connection.Writer.IsCompleted;
+            // Not by another thread between the end and its Done: that would not be sent any more.
+            closes = _hasSaidDone && (_isPeerDone || _hasControlEnded || _mayWriteLate || _hasGivenUp || _isViolated);
+            releases = _hasSaidDone && (_isPeerDone || _hasControlEnded || _owner.EndpointClosed.IsCancellationRequested) && _connection.Reader.IsCompleted && _connection.Writer.IsCompleted;
             _isReleased = releases;
-            quarantines = _isSilent && _isLocallyDone && !releases && _connection.Reader.IsCompleted;
+            quarantines = _isSilent && _hasSaidDone && !releases && _connection.Reader.IsCompleted;
         }
         if (becomesDone)
         {
@@ -247,6 +249,10 @@ internal sealed class ConnectionEnd
                 _control.Post(ControlConnection.DoneFrame);
             _connection.Writer.Trim();
             _localEnd.TrySetResult();
+            lock (_gate)
+                _hasSaidDone = true;
+            Check();
+            return;
         }
         if (quarantines)
             Array.ForEach(_rings.All, static r => r.Quarantine());
