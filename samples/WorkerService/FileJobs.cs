@@ -55,9 +55,13 @@ internal sealed class TwoProcessJob : ITransferJob, IAsyncDisposable
     private readonly TransferOptions _options;
     private readonly Report _report;
     private FileSender? _sender;
+    private readonly long _keptBefore;
+    private bool _isDone;
 
     private TwoProcessJob(SourceFile file, OutputFolder output, ReceiverProcess receiver, TransferOptions options, Report report) =>
-        (_file, _output, _receiver, _options, _report) = (file, output, receiver, options, report);
+        (_file, _output, _receiver, _options, _report, _keptBefore) = (file, output, receiver, options, report, OutputFolder.KeptBytes(output.FullPath, file.Name, file.Length, file.Changed));
+
+    private long KeptBytes => OutputFolder.KeptBytes(_output.FullPath, _file.Name, _file.Length, _file.Changed);
 
     /// <summary>Opens the file, and starts the receiver.</summary>
     public static async Task<TwoProcessJob> StartAsync(IReadOnlyDictionary<string, string?> settings, TransferOptions options, Report report)
@@ -102,6 +106,7 @@ internal sealed class TwoProcessJob : ITransferJob, IAsyncDisposable
             throw _receiver.Failure ?? e;
         }
         TransferSummary received = await _receiver.SummaryAsync(_options.Timeout, cancellationToken);
+        _isDone = true;
         _output.Keep();
         _report.Finished(sent, received);
     }
@@ -109,6 +114,9 @@ internal sealed class TwoProcessJob : ITransferJob, IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _receiver.DisposeAsync();
+        // Where nothing more has come, the reason may be that the file is another one by now.
+        if (!_isDone && KeptBytes is var kept && kept > _keptBefore)
+            _report.Kept(kept, _file.Name, _output.FullPath);
         _output.Dispose();
         _file.Dispose();
     }

@@ -30,6 +30,7 @@ internal sealed class FileReceiver(IRmaMemoryPool pool, RmaConnections connectio
         (RmaConnection connection, Peer peer, Offer offer) = await AcceptAsync(listener, token, cancellationToken);
         await using RmaConnection _ = connection;
         var counter = new TransferSummary.Counter(pool);
+        long keptBefore = OutputFolder.KeptBytes(directory, offer.Name, offer.Length, offer.Changed);
         try
         {
             if (SourceFile.FindError(offer.Name) is { } error)
@@ -46,6 +47,8 @@ internal sealed class FileReceiver(IRmaMemoryPool pool, RmaConnections connectio
         catch (Exception e)
         {
             await peer.TryAbortAsync(e);
+            if (OutputFolder.KeptBytes(directory, offer.Name, offer.Length, offer.Changed) is var kept && kept > keptBefore)
+                report.Kept(kept, offer.Name, directory);
             throw;
         }
     }

@@ -29,6 +29,11 @@ internal sealed class OutputFolder : IDisposable
                 ? new OutputFolder(Directory.CreateTempSubdirectory("alloctools-").FullName, isTemporary: true)
                 : new OutputFolder(Directory.CreateDirectory(directory).FullName, isTemporary: false);
         }
+        catch (FileNotFoundException e)
+        {
+            // What .NET makes of ENOENT, with a message on a file.
+            throw new TransferException($"The output directory '{directory}' can't be made there.", e);
+        }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new TransferException($"The output directory '{directory}' can't be used: {e.Message}", e);
@@ -37,6 +42,14 @@ internal sealed class OutputFolder : IDisposable
 
     /// <summary>The file is there: the directory stays.</summary>
     public void Keep() => _removed = true;
+
+    /// <summary>How much of a file is kept in a directory to be resumed.</summary>
+    public static long KeptBytes(string directory, string fileName, long length, long changed)
+    {
+        long kept = 0;
+        Try(() => kept = new FileInfo(Path.Combine(directory, Part.ResumableName(fileName, length, changed))) is { Exists: true } part ? part.Length : 0);
+        return kept;
+    }
 
     /// <summary>Removes what nothing was kept in: a temporary directory, or the part of a file that a killed receiver left.</summary>
     public void Dispose()
@@ -94,11 +107,10 @@ internal sealed class OutputFolder : IDisposable
             _isResumable = options.Resume;
             CheckName(file.Name, options.Overwrite);
             RemoveAbandoned(directory);
-            string name = $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(file.Name)).AsSpan(0, 12))}";
-            _path = Path.Combine(directory, _isResumable ? $"{name}-{file.Length}-{file.Changed}.resume" : $"{Prefix}{Guid.NewGuid():N}.part");
+            _path = Path.Combine(directory, _isResumable ? ResumableName(file.Name, file.Length, file.Changed) : $"{Prefix}{Guid.NewGuid():N}.part");
             try
             {
-                if (_isResumable && !File.Exists(_path) && Directory.EnumerateFiles(directory, $"{name}-*.resume").FirstOrDefault() is { } other)
+                if (_isResumable && !File.Exists(_path) && Directory.EnumerateFiles(directory, $"{ResumablePrefix(file.Name)}-*.resume").FirstOrDefault() is { } other)
                     throw new TransferException($"'{file.Name}' has changed since a part of it came, which is kept as '{other}'; remove that to begin anew.");
                 _handle = File.OpenHandle(_path, _isResumable ? FileMode.OpenOrCreate : FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
                 Start = Math.Min(RandomAccess.GetLength(_handle), file.Length);
@@ -108,6 +120,9 @@ internal sealed class OutputFolder : IDisposable
                 throw new TransferException($"The output directory '{directory}' can't be written to: {e.Message}", e);
             }
         }
+
+        /// <summary>What a part of a file is called that may be resumed.</summary>
+        public static string ResumableName(string fileName, long length, long changed) => $"{ResumablePrefix(fileName)}-{length}-{changed}.resume";
 
         /// <summary>How much of the file has come before.</summary>
         public long Start { get; }
@@ -125,7 +140,7 @@ internal sealed class OutputFolder : IDisposable
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                throw new TransferException($"Writing to '{_directory}' failed at {offset} bytes: {e.Message}", e);
+                throw new TransferException($"Writing to '{_directory}' failed at {offset} bytes: {e.Message.Replace(" : ", ": ", StringComparison.Ordinal)}", e);
             }
             catch (ArgumentOutOfRangeException e)
             {
@@ -167,6 +182,8 @@ internal sealed class OutputFolder : IDisposable
             if (_removes || (isEmpty && _isResumable))
                 Try(() => File.Delete(_path));
         }
+
+        private static string ResumablePrefix(string fileName) => $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(fileName)).AsSpan(0, 12))}";
 
         private void CheckName(string name, bool overwrite)
         {

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using WorkerService;
 
@@ -9,6 +10,8 @@ if (isChild)
 else if (Switches.Parse(args, out settings) is { } exitCode)
     return exitCode;
 var report = new Report(isChild, settings);
+// The host stops at it, as at Ctrl+C; only the exit code differs.
+using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => report.Terminated());
 try
 {
     await SampleHost.RunAsync(settings, report);
@@ -17,4 +20,5 @@ catch (Exception e)
 {
     report.Fail(e);
 }
+await report.EndAsync();
 return report.ExitCode;

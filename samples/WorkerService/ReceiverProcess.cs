@@ -140,18 +140,28 @@ internal sealed class ReceiverProcess : IAsyncDisposable
 }
 
 /// <summary>The process that started this one has ended without a word; its reports have no reader any more.</summary>
-internal sealed class ParentGoneException() : Exception("The process that started this receiver is gone; nothing was kept.");
+internal sealed class ParentGoneException() : Exception("The process that started this receiver is gone, so the file can't come.");
 
 /// <summary>Ends a process that was started by another one with that other one. Its standard input is the link.</summary>
 internal sealed class ParentLink(Report report, IHostApplicationLifetime lifetime) : BackgroundService
 {
+    private static readonly TimeSpan WordTime = TimeSpan.FromSeconds(2);
+
+    // A read of the standard input can't be cancelled, only left behind.
+    private static readonly Lazy<Task<string?>> Word = new(static () => Task.Run(Console.In.ReadLine));
+
+    /// <summary>Whether the parent is there at the end of this process: it has this one stop, or is at work on what this one has reported.</summary>
+    public static async Task<bool> IsThereAsync()
+    {
+        await Task.WhenAny(Word.Value, Task.Delay(WordTime));
+        return !Word.Value.IsCompleted || await Word.Value is not null;
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        using var reader = new StreamReader(Console.OpenStandardInput());
         try
         {
-            // A read of the standard input can't be cancelled, only left behind.
-            string? line = await Task.Run(reader.ReadLine, CancellationToken.None).WaitAsync(stoppingToken);
+            string? line = await Word.Value.WaitAsync(stoppingToken);
             report.Fail(line == ReceiverProcess.StopCommand ? new OperationCanceledException() : new ParentGoneException());
             lifetime.StopApplication();
         }

@@ -17,16 +17,21 @@ internal sealed class UsageException(string message) : Exception(message);
 /// <summary>What becomes of a transfer: to a terminal, a file or a pipe as text, or as lines of JSON to the process that started this one. The first failure counts; what follows from it is not reported.</summary>
 internal sealed class Report(bool isChild, IReadOnlyDictionary<string, string?> settings)
 {
-    /// <summary>The exit code of a switch or an option that can't be used; 0 is success, 1 a failure, 130 that it was stopped.</summary>
+    /// <summary>The exit code of a switch or an option that can't be used; 0 is success, 1 a failure, 130 that it was stopped, 143 that it was stopped by SIGTERM.</summary>
     public const int Usage = 2;
 
+    private const int Stopped = 130, StoppedBySigTerm = 143;
+
     private int _exitCode = -1;
+    private bool _isTerminated;
+    private string? _kept;
+    private string? _unheard;
 
     /// <summary>Another process of the sample has started this one.</summary>
     public bool IsChild => isChild;
 
     /// <summary>What the process returns. Where nothing has succeeded and nothing has failed, that is a failure.</summary>
-    public int ExitCode => _exitCode < 0 ? 1 : _exitCode;
+    public int ExitCode => _exitCode < 0 ? 1 : _exitCode == Stopped && _isTerminated ? StoppedBySigTerm : _exitCode;
 
     /// <summary>Something to know that is no failure.</summary>
     public static void Note(string line) => Console.Error.WriteLine(line);
@@ -39,17 +44,34 @@ internal sealed class Report(bool isChild, IReadOnlyDictionary<string, string?> 
     /// <summary>The file is there.</summary>
     public void Finished(params TransferSummary[] summaries) => Write(new ChildLine(Summary: summaries[0]), TransferSummary.ToText(summaries));
 
+    /// <summary>SIGTERM has come.</summary>
+    public void Terminated() => Volatile.Write(ref _isTerminated, true);
+
+    /// <summary>The transfer has ended early, and what has come of the file stays.</summary>
+    public void Kept(long bytes, string fileName, string directory) =>
+        _kept = string.Create(CultureInfo.InvariantCulture, $"{bytes:N0} bytes of '{fileName}' are kept in '{directory}'; the next transfer of it into there with --resume goes on from them.");
+
+    /// <summary>Says last what is kept. A process that was started by another one leaves that to it, unless it is gone.</summary>
+    public async Task EndAsync()
+    {
+        if (_kept is null || (isChild && await ParentLink.IsThereAsync()))
+            return;
+        if (_unheard is not null)
+            Note($"error: {_unheard}");
+        Note(LineOf(_kept));
+    }
+
     /// <summary>The job has ended well.</summary>
     public void Succeed() => Interlocked.CompareExchange(ref _exitCode, 0, -1);
 
     /// <summary>It failed, or was stopped.</summary>
     public void Fail(Exception exception)
     {
-        int exitCode = exception is OperationCanceledException ? 130 : exception is UsageException or OptionsValidationException ? Usage : 1;
+        int exitCode = exception is OperationCanceledException ? Stopped : exception is UsageException or OptionsValidationException ? Usage : 1;
         if (Interlocked.CompareExchange(ref _exitCode, exitCode, -1) != -1)
             return;
         if (isChild && exception is not ParentGoneException)
-            Write(new ChildLine(Error: LineOf(exception)), "");
+            Write(new ChildLine(Error: _unheard = LineOf(exception)), "");
         else
             Console.Error.WriteLine($"error: {LineOf(exception)}");
         if (settings.TryGetValue("Logging:LogLevel:Default", out string? level) && level is "Debug" or "Trace")
@@ -75,8 +97,10 @@ internal sealed class Report(bool isChild, IReadOnlyDictionary<string, string?> 
             UsageException or TransferException or ParentGoneException or RmaException or IOException or UnauthorizedAccessException => exception.Message,
             _ => $"{exception.GetType().Name}: {exception.Message}",
         };
-        return string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
+        return LineOf(text);
     }
+
+    private static string LineOf(string text) => string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
 
     private void Write(ChildLine line, string text) => Console.Out.Write(isChild ? JsonSerializer.Serialize(line, WireJson.Default.ChildLine) + '\n' : text);
 

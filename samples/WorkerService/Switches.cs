@@ -20,7 +20,7 @@ internal static class Switches
         ("--domain", "AllocTools:Provider:Domain", "NAME", "the device or interface, such as mlx5_0"),
         ("--role", "Transfer:Role", "ROLE", "both (default: two processes on this machine), receiver, sender; load or drill to try dashboards"),
         ("--peer", "Transfer:Peer", "TICKET", "for the sender: what the receiver printed"),
-        ("--chunk-size", "Transfer:ChunkSize", "BYTES", "how much one write moves"),
+        ("--chunk-size", "Transfer:ChunkSize", "SIZE", "how much one write moves, such as 256 KiB (default: 512 KiB)"),
         ("--in-flight", "Transfer:InFlight", "N", "how many chunks may be on their way"),
         ("--timeout", "Transfer:Timeout", "SECONDS", "how long an operation may take (default: 10)"),
         ("--live", "Transfer:Live", "", "show the pools on the terminal, again each second"),
@@ -59,7 +59,7 @@ internal static class Switches
         {
             string[] parts = parsed.UnmatchedTokens[i].Split('=', 2);
             if (!Array.Exists(Sections, s => parts[0].StartsWith($"--{s}:", StringComparison.OrdinalIgnoreCase)))
-                error = $"'{parts[0]}' is not a switch of this sample; --help lists them.";
+                error = $"'{parts[0]}' is not a switch of this sample; {(Array.Find(All, s => IsNear(s.Name, parts[0])).Name is { } near ? $"did you mean {near}?" : "--help lists them.")}";
             else if (parts.Length == 1 && ++i == parsed.UnmatchedTokens.Count)
                 error = $"{parts[0]} needs a value: {parts[0]}=VALUE.";
             else
@@ -69,6 +69,15 @@ internal static class Switches
             return null;
         Console.Error.WriteLine($"error: {error}");
         return Report.Usage;
+
+        // One letter more, less or other, or two that have changed places.
+        static bool IsNear(string name, string given)
+        {
+            int same = name.Zip(given).TakeWhile(static p => p.First == p.Second).Count();
+            string left = name[same..], right = given[same..];
+            return left.Skip(1).SequenceEqual(right) || left.SequenceEqual(right.Skip(1)) || left.Skip(1).SequenceEqual(right.Skip(1))
+                || (left is [var a, var b, .. var rest] && right is [var c, var d, .. var other] && a == d && b == c && rest == other);
+        }
 
         string Wrong(string what)
         {

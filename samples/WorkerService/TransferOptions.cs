@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace WorkerService;
 
 /// <summary>What a process does: sends and starts a receiver, only one of both, or no file but load on its pools for dashboards.</summary>
@@ -54,6 +56,10 @@ internal sealed class TransferOptions
     public static TransferOptions From(IConfigurationSection section)
     {
         TransferOptions options;
+        if (section[nameof(Role)] is { Length: > 0 } role && !Enum.TryParse<TransferRole>(role, ignoreCase: true, out _))
+            throw new UsageException($"{section.Path}:{nameof(Role)} is '{role}'; it must be Both, Receiver, Sender, Load or Drill.");
+        if (section[nameof(ChunkSize)] is { Length: > 0 } size)
+            section[nameof(ChunkSize)] = (TryReadSize(size) ?? throw new UsageException($"{section.Path}:{nameof(ChunkSize)} is '{size}'; it must be a number of bytes, such as 524288 or 512 KiB.")).ToString(CultureInfo.InvariantCulture);
         try
         {
             options = section.Get<TransferOptions>(static binder => binder.ErrorOnUnknownConfiguration = true) ?? new TransferOptions();
@@ -80,5 +86,13 @@ internal sealed class TransferOptions
 
         string[] Fails(bool isWrong, string text) => isWrong ? [$"{section.Path}:{text}"] : [];
         string[] FailsAsTime(string name, TimeSpan value, TimeSpan longest) => Fails(value < second || value > longest, $"{name} is {value}; it must be between {second} and {longest} (hours:minutes:seconds).");
+    }
+
+    /// <summary>Reads bytes, KiB or MiB, as the options of pools have them; null where it is neither.</summary>
+    private static int? TryReadSize(string text)
+    {
+        string[] parts = text.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        int shift = parts is [_] or [_, "B"] ? 0 : parts is [_, "KiB"] ? 10 : parts is [_, "MiB"] ? 20 : -1;
+        return shift >= 0 && long.TryParse(parts[0], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) && Math.Abs(number) <= int.MaxValue >> shift ? (int)number << shift : null;
     }
 }

@@ -29,7 +29,7 @@ internal sealed record TransferSummary(
         Row("misses", s => Number(s.Misses));
         Row("registrations made", s => Number(s.Registrations));
         Row("registrations made after warm-up", s => Number(s.RegistrationsAfterWarmUp));
-        Row("registrations saved", s => Number(s.Rents - s.Registrations));
+        Row("registrations saved", s => Number(Math.Max(0, s.Rents - s.Registrations)));
         Row("bytes registered", s => Number(s.RegisteredBytes));
         return text.ToString();
 

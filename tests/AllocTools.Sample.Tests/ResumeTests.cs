@@ -26,13 +26,15 @@ public sealed partial class ResumeTests : IDisposable
     [InlineData("tcp;ofi_rxm", true)]
     [InlineData("tcp;ofi_rxm", false)]
     [InlineData("shm", true)]
+    [InlineData("shm", false)]
     public async Task WhatHasComeIsNotSentAgain(string provider, bool killsReceiver)
     {
         string file = _source.Write("data.bin", 400 << 20);
-        await InterruptAsync(provider, file, killsReceiver);
+        string said = await InterruptAsync(provider, file, killsReceiver);
         string part = Assert.Single(_target.Files);
         long kept = new FileInfo(Path.Combine(_target.Path, part)).Length;
         Assert.InRange(kept, 1, (400 << 20) - 1);
+        Assert.Contains(Kept(kept), said, StringComparison.Ordinal);
 
         SampleResult result = await RunAsync("--provider", provider, "--file", file, "--output", _target.Path, "--resume");
         Assert.Equal("", string.Join('\n', result.ErrorLines));
@@ -40,6 +42,21 @@ public sealed partial class ResumeTests : IDisposable
         Assert.Equal(kept, long.Parse(Resumed().Match(result.Output).Groups["bytes"].Value, NumberStyles.AllowThousands, CultureInfo.InvariantCulture));
         Assert.Equal(["data.bin"], _target.Files);
         Assert.True(File.ReadAllBytes(file).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(_target.Path, "data.bin"))));
+    }
+
+    [Theory]
+    [InlineData("TERM", 143)]
+    [InlineData("INT", 130)]
+    public async Task ASignalSaysWhatIsKept(string signal, int exitCode)
+    {
+        await using var sample = new SampleProcess("--file", _source.Write("data.bin", 400 << 20), "--output", _target.Path, "--resume", "--timeout", "60");
+        await sample.ReadUntilAsync("%");
+        using (Process kill = Process.Start("kill", [$"-{signal}", sample.Id.ToString(CultureInfo.InvariantCulture)]))
+            await kill.WaitForExitAsync(Token);
+        SampleResult result = await sample.EndAsync();
+        Assert.Equal(exitCode, result.ExitCode);
+        long kept = new FileInfo(Path.Combine(_target.Path, Assert.Single(_target.Files))).Length;
+        Assert.Equal(["error: stopped before the file was through", Kept(kept)], result.ErrorLines);
     }
 
     [Fact]
@@ -78,7 +95,8 @@ public sealed partial class ResumeTests : IDisposable
         Assert.Contains("Transfer:Resume is set, but OutputDirectory is not", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
     }
 
-    private async Task InterruptAsync(string provider, string file, bool killsReceiver)
+    /// <returns>What it has said of its end.</returns>
+    private async Task<string> InterruptAsync(string provider, string file, bool killsReceiver)
     {
         await using var sample = new SampleProcess("--provider", provider, "--file", file, "--output", _target.Path, "--resume", "--timeout", "60");
         await sample.ReadUntilAsync("%");
@@ -86,14 +104,20 @@ public sealed partial class ResumeTests : IDisposable
         if (killsReceiver)
         {
             receiver.Kill();
-            Assert.Equal(1, (await sample.EndAsync()).ExitCode);
+            SampleResult result = await sample.EndAsync();
+            Assert.Equal(1, result.ExitCode);
+            return result.Error;
         }
         else
         {
             sample.Kill();
             await receiver.WaitForExitAsync(Token).WaitAsync(TestTime.Seconds(30), Token);
+            // The receiver has the standard error of the process that had started it.
+            return (await sample.EndAsync()).Error;
         }
     }
+
+    private string Kept(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes:N0} bytes of 'data.bin' are kept in '{_target.Path}'; the next transfer of it into there with --resume goes on from them.");
 
     private static async Task<SampleResult> RunAsync(params string[] arguments)
     {

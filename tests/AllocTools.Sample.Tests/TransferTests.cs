@@ -155,12 +155,29 @@ public sealed class TransferTests : IDisposable
     [InlineData("There is no file '/no/such/file'", "--file", "/no/such/file")]
     [InlineData("Provider 'warp'", "--provider", "warp")]
     [InlineData("--bogus", "--bogus")]
+    [InlineData("did you mean --provider?", "--provder", "shm")]
     [InlineData("Transfer:ChunkSize is 0", "--chunk-size", "0")]
+    [InlineData("Transfer:ChunkSize is '1 GB'; it must be a number of bytes, such as 524288 or 512 KiB.", "--chunk-size", "1 GB")]
+    [InlineData("Transfer:Role is 'sendr'; it must be Both, Receiver, Sender, Load or Drill.", "--role", "sendr")]
     [InlineData("AllocTools:MaxRegisteredBytes is 12", "--AllocTools:MaxRegisteredBytes=12")]
     [InlineData("/no/such/libfabric.so", "--AllocTools:Provider:LibraryPath=/no/such/libfabric.so")]
     [InlineData("ticket", "--role", "sender", "--peer", "AAAA")]
     public async Task WhatIsWrongIsSaidInOneLine(string says, params string[] arguments) =>
         AssertFailed(await RunAsync([.. arguments, "--output", _target.Path]), says);
+
+    [Fact]
+    public async Task AChunkSizeMayHaveAUnitAndAnEmptyFileSavesNoRegistrations()
+    {
+        string file = _source.Write("data.bin", 0);
+        SampleResult result = await RunAsync("--file", file, "--output", _target.Path, "--chunk-size", "64 KiB");
+        Assert.Equal(0, result.ExitCode);
+        Assert.All(result.Row("registrations saved"), saved => Assert.InRange(saved, 0, long.MaxValue));
+        AssertSame(file);
+    }
+
+    [Fact]
+    public async Task AnOutputThatCantBeMadeIsSaidInOneLine() =>
+        AssertFailed(await RunAsync("--file", _source.Write("data.bin", 1), "--output", "/proc/x"), "The output directory '/proc/x' can't be made there.");
 
     [Fact]
     public async Task AnOutputThatIsNoDirectoryIsSaidInOneLine()
