@@ -1,8 +1,11 @@
 // A gRPC service in one process and its client in another one, over a fabric and over sockets. Neither knows what carries it but for one line each.
 //   GrpcOverRma [--provider shm|tcp;ofi_rxm|…] [--mib 1024]
+using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
+using System.Runtime.InteropServices;
 using AllocTools.Hosting;
 using AllocTools.Libfabric;
 using Google.Protobuf;
@@ -15,10 +18,24 @@ using Microsoft.Extensions.Options;
 const int ChunkLength = 256 << 10;
 const int Calls = 2000;
 var switches = new Dictionary<string, string> { ["--provider"] = "AllocTools:Provider:Provider", ["--mib"] = "MiB" };
+var command = new RootCommand("Compares a gRPC service over a fabric with the same over sockets. Other settings: --AllocTools:Key=VALUE")
+{
+    new Option<string>("--provider") { Description = "the fabric: shm (default), tcp;ofi_rxm, ...", HelpName = "NAME" },
+    new Option<string>("--mib") { Description = "what is moved in each direction (default: 1024)", HelpName = "N", Validators = { BeCount } },
+};
+// The host stops at it, as at Ctrl+C.
+int stopped = 130;
+using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => stopped = 143);
 
 try
 {
-    return args is ["serve", .. string[] rest] ? await ServeAsync(rest) : await CompareAsync(args);
+    return args is ["serve", .. string[] rest] ? await ServeAsync(rest) : Check(command, args) ?? await CompareAsync(args);
+}
+catch (Exception e) when (e is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled })
+{
+    // Other processes end with their inputs.
+    Console.Error.WriteLine("Stopped.");
+    return stopped;
 }
 catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException or RpcException)
 {
@@ -61,6 +78,7 @@ async Task<int> CompareAsync(string[] arguments)
     builder.Services.AddGrpcClient<Transfer.TransferClient>("fabric", o => o.Address = new Uri(urls.Single(u => u.Contains("127.0.0.2", StringComparison.Ordinal)))).UseRma(); // the one line
     using IHost host = builder.Build();
     await host.StartAsync();
+    CancellationToken stopping = host.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping;
     var clients = host.Services.GetRequiredService<Grpc.Net.ClientFactory.GrpcClientFactory>();
     string fabric = builder.Configuration["AllocTools:Provider:Provider"] ?? "the fabric";
     long chunks = Math.Max(1, builder.Configuration.GetValue<long>("MiB") * (1 << 20) / ChunkLength);
@@ -70,9 +88,9 @@ async Task<int> CompareAsync(string[] arguments)
     foreach ((string name, string title) in new[] { ("sockets", "sockets"), ("fabric", fabric) })
     {
         Transfer.TransferClient client = clients.CreateClient<Transfer.TransferClient>(name);
-        double call = await CallAsync(client);
-        (double down, bool isDownWhole) = await DownloadAsync(client, chunks);
-        (double up, bool isUpWhole) = await UploadAsync(client, chunks);
+        double call = await CallAsync(client, stopping);
+        (double down, bool isDownWhole) = await DownloadAsync(client, chunks, stopping);
+        (double up, bool isUpWhole) = await UploadAsync(client, chunks, stopping);
         isWhole &= isDownWhole && isUpWhole;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{title,-14}{call,17:0.0} us{down,15:0.00} GiB/s{up,15:0.00} GiB/s"));
     }
@@ -83,14 +101,14 @@ async Task<int> CompareAsync(string[] arguments)
     return isWhole ? server.ExitCode : 1;
 }
 
-static async Task<double> CallAsync(Transfer.TransferClient client)
+static async Task<double> CallAsync(Transfer.TransferClient client, CancellationToken cancellationToken)
 {
     var chunk = new Chunk { Data = ByteString.CopyFrom(new byte[64]) };
     double[] times = new double[Calls];
     for (int i = -Calls / 4; i < Calls; i++)
     {
         long start = Stopwatch.GetTimestamp();
-        await client.PingAsync(chunk);
+        await client.PingAsync(chunk, cancellationToken: cancellationToken);
         if (i >= 0)
             times[i] = Stopwatch.GetElapsedTime(start).TotalMicroseconds;
     }
@@ -98,24 +116,41 @@ static async Task<double> CallAsync(Transfer.TransferClient client)
     return times[Calls / 2];
 }
 
-static async Task<(double Speed, bool IsWhole)> DownloadAsync(Transfer.TransferClient client, long chunks)
+static async Task<(double Speed, bool IsWhole)> DownloadAsync(Transfer.TransferClient client, long chunks, CancellationToken cancellationToken)
 {
     var clock = Stopwatch.StartNew();
-    using AsyncServerStreamingCall<Chunk> call = client.Download(new Order { Chunks = chunks, Length = ChunkLength });
+    using AsyncServerStreamingCall<Chunk> call = client.Download(new Order { Chunks = chunks, Length = ChunkLength }, cancellationToken: cancellationToken);
     long whole = await TransferService.CountWholeAsync(call.ResponseStream);
     return (chunks * (double)ChunkLength / (1 << 30) / clock.Elapsed.TotalSeconds, whole == chunks);
 }
 
-static async Task<(double Speed, bool IsWhole)> UploadAsync(Transfer.TransferClient client, long chunks)
+static async Task<(double Speed, bool IsWhole)> UploadAsync(Transfer.TransferClient client, long chunks, CancellationToken cancellationToken)
 {
     var clock = Stopwatch.StartNew();
-    using AsyncClientStreamingCall<Chunk, Receipt> call = client.Upload();
+    using AsyncClientStreamingCall<Chunk, Receipt> call = client.Upload(cancellationToken: cancellationToken);
     Chunk chunk = TransferService.NewChunk(ChunkLength);
     for (long i = 0; i < chunks; i++)
-        await call.RequestStream.WriteAsync(chunk);
+        await call.RequestStream.WriteAsync(chunk, cancellationToken);
     await call.RequestStream.CompleteAsync();
     Receipt receipt = await call;
     return (chunks * (double)ChunkLength / (1 << 30) / clock.Elapsed.TotalSeconds, receipt.Chunks == chunks);
+}
+
+// What is neither a switch nor a setting of the pool is refused, which the configuration system would not do.
+static int? Check(RootCommand command, string[] arguments)
+{
+    ParseResult parsed = command.Parse([.. arguments.Where(static a => !a.StartsWith("--AllocTools:", StringComparison.OrdinalIgnoreCase))]);
+    if (parsed.Errors.Count == 0)
+        return parsed.Action is null ? null : parsed.Invoke();
+    Console.Error.WriteLine($"error: {parsed.Errors[0].Message}");
+    return 2;
+}
+
+static void BeCount(OptionResult option)
+{
+    string text = string.Join(' ', option.Tokens.Select(static t => t.Value));
+    if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int number) || number is 0 or > 1 << 20)
+        option.AddError($"{option.Option.Name} is '{text}'; it must be a number between 1 and {1 << 20}.");
 }
 
 /// <summary>The service.</summary>

@@ -1,5 +1,6 @@
 // An Orleans cluster of two silos, each a process, and a client: silo to silo and client to gateway over a fabric, by one line in each.
-//   OrleansOverRma [--provider shm|tcp;ofi_rxm|…] [--grains 40] [--calls 100] [--sockets true]
+using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
@@ -14,10 +15,22 @@ using Orleans.Placement;
 using Orleans.Runtime;
 
 var switches = new Dictionary<string, string> { ["--provider"] = "AllocTools:Provider:Provider", ["--grains"] = "Grains", ["--calls"] = "Calls", ["--sockets"] = "Sockets" };
+var command = new RootCommand("Has grains of two silos call each other over a fabric. Other settings: --AllocTools:Key=VALUE")
+{
+    new Option<string>("--provider") { Description = "the fabric: shm (default), tcp;ofi_rxm, ...", HelpName = "NAME" },
+    new Option<string>("--grains") { Description = "how many grains there are (default: 40)", HelpName = "N", Validators = { BeCount } },
+    new Option<string>("--calls") { Description = "how many others each of them calls (default: 100)", HelpName = "N", Validators = { BeCount } },
+    new Option<bool>("--sockets") { Description = "over sockets, for comparison: true or false", HelpName = "BOOL", Arity = ArgumentArity.ExactlyOne },
+};
 
 try
 {
-    return args is ["silo", var port, var gateway, var primary, .. string[] rest] ? await RunSiloAsync(Number(port), Number(gateway), Number(primary), rest) : await RunClientAsync(args);
+    return args is ["silo", var port, var gateway, var primary, .. string[] rest] ? await RunSiloAsync(Number(port), Number(gateway), Number(primary), rest) : Check(command, args) ?? await RunClientAsync(args);
+}
+catch (OperationCanceledException)
+{
+    Console.Error.WriteLine("Stopped."); // The silos end with their inputs.
+    return 130;
 }
 catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException)
 {
@@ -68,12 +81,13 @@ async Task<int> RunClientAsync(string[] arguments)
     });
     using IHost host = builder.Build();
     await host.StartAsync();
+    CancellationToken stopping = host.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping;
     int count = builder.Configuration.GetValue<int>("Grains");
     int calls = builder.Configuration.GetValue<int>("Calls");
     IGrainFactory grains = host.Services.GetRequiredService<IGrainFactory>();
     // The first calls find or make the grains.
-    await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(Math.Min(calls, count), count)));
-    Tally[] tallies = await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(calls, count)));
+    await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(Math.Min(calls, count), count))).WaitAsync(stopping);
+    Tally[] tallies = await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(calls, count))).WaitAsync(stopping);
     Console.WriteLine($"{count} grains in two silos; each has called {calls} others, one after the other, over {(isOverSockets ? "sockets" : builder.Configuration["AllocTools:Provider:Provider"])}");
     Console.WriteLine($"{"process",-10}{"grains",10}{"calls inside it",20}{"to the other silo",20}{"mean time of one",20}");
     foreach (IGrouping<int, Tally> silo in tallies.GroupBy(static t => t.Process).OrderBy(static g => g.Key))
@@ -124,6 +138,23 @@ static int[] FreePorts(int count)
         }
     }
     return [.. ports];
+}
+
+// What is neither a switch nor a setting of the pool is refused, which the configuration system would not do.
+static int? Check(RootCommand command, string[] arguments)
+{
+    ParseResult parsed = command.Parse([.. arguments.Where(static a => !a.StartsWith("--AllocTools:", StringComparison.OrdinalIgnoreCase))]);
+    if (parsed.Errors.Count == 0)
+        return parsed.Action is null ? null : parsed.Invoke();
+    Console.Error.WriteLine($"error: {parsed.Errors[0].Message}");
+    return 2;
+}
+
+static void BeCount(OptionResult option)
+{
+    string text = string.Join(' ', option.Tokens.Select(static t => t.Value));
+    if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int number) || number is 0 or > 1 << 20)
+        option.AddError($"{option.Option.Name} is '{text}'; it must be a number between 1 and {1 << 20}.");
 }
 
 /// <summary>A grain that calls others.</summary>

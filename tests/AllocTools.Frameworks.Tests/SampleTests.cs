@@ -44,6 +44,52 @@ public sealed partial class SampleTests
     }
 
     [Theory]
+    [InlineData("GrpcOverRma", "--mib", "x", "--mib is 'x'; it must be a number between 1 and 1048576.")]
+    [InlineData("GrpcOverRma", "--provder", "shm", "Unrecognized command or argument '--provder'.")]
+    [InlineData("OrleansOverRma", "--calls", "abc", "--calls is 'abc'; it must be a number between 1 and 1048576.")]
+    [InlineData("OrleansOverRma", "--provder", "shm", "Unrecognized command or argument '--provder'.")]
+    public async Task AnArgumentThatIsNoneIsOneLine(string sample, string name, string value, string error)
+    {
+        (int status, string output) = await RunAsync(sample, [name, value]);
+        Assert.Equal(2, status);
+        Assert.Equal($"error: {error}\n", output);
+    }
+
+    [Theory]
+    [InlineData("GrpcOverRma", "--mib")]
+    [InlineData("OrleansOverRma", "--grains")]
+    public async Task HelpListsTheSwitches(string sample, string name)
+    {
+        (int status, string output) = await RunAsync(sample, ["--help"]);
+        Assert.Equal(0, status);
+        Assert.Contains(name, output, StringComparison.Ordinal);
+        Assert.DoesNotContain("process", output, StringComparison.Ordinal);
+    }
+
+    /// <summary>It would go on for hours.</summary>
+    [Fact]
+    public async Task TheServiceAndItsClientEndAtSigTerm()
+    {
+        using Process process = Start("GrpcOverRma", ["--mib", "1048576"]);
+        try
+        {
+            Task<string> errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            while (!(await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) ?? throw new InvalidOperationException(await errors)).Contains("one call (median)", StringComparison.Ordinal))
+                continue;
+            using (Process kill = Process.Start("kill", ["-TERM", process.Id.ToString(CultureInfo.InvariantCulture)]))
+                await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken);
+            Assert.Equal(143, process.ExitCode);
+            Assert.DoesNotContain("   at ", await errors, StringComparison.Ordinal);
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+    }
+
+    [Theory]
     [InlineData("GrpcOverRma")]
     [InlineData("OrleansOverRma")]
     public void ASampleIsShort(string sample) =>
@@ -52,14 +98,12 @@ public sealed partial class SampleTests
     private static string[] On(string fabric)
     {
         LibfabricOptions options = Fabric.Options(fabric);
-        return ["--provider", options.Provider!, .. options.Node is { } node ? (string[])["--AllocTools:Provider:Node", node] : []];
+        return ["--provider", options.Provider!, .. options.Node is { } node ? (string[])[$"--AllocTools:Provider:Node={node}"] : []];
     }
 
     private static async Task<(int Status, string Output)> RunAsync(string sample, string[] arguments)
     {
-        string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
-        string path = Path.GetFullPath(Path.Combine(here, "..", "..", sample, Path.GetFileName(here), sample));
-        using var process = Process.Start(new ProcessStartInfo(path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using Process process = Start(sample, arguments);
         try
         {
             Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
@@ -72,6 +116,13 @@ public sealed partial class SampleTests
             if (!process.HasExited)
                 process.Kill(entireProcessTree: true);
         }
+    }
+
+    private static Process Start(string sample, string[] arguments)
+    {
+        string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
+        string path = Path.GetFullPath(Path.Combine(here, "..", "..", sample, Path.GetFileName(here), sample));
+        return Process.Start(new ProcessStartInfo(path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
     }
 
     [GeneratedRegex(@"^\S+ +[0-9.]+ us +[0-9.]+ GiB/s +[0-9.]+ GiB/s$", RegexOptions.Multiline)]
