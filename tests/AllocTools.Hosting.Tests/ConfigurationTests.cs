@@ -162,11 +162,18 @@ public sealed class ConfigurationTests
         Assert.Equal(
             ["AllocTools:SizeClasses is an object with 'BlockSize'; it must be a list of objects, such as [ { \"BlockSize\": … } ]."],
             await FailuresAsync("""{ "AllocTools": { "SizeClasses": { "BlockSize": "64 KiB" } } }"""));
-        HostApplicationBuilder builder = TestHost.CreateBuilder("""{ "AllocTools": { "Provider": "tcp" } }""");
-        builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
-        using IHost host = builder.Build();
-        RmaOptionsValidationException error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
-        Assert.Equal(["AllocTools:Provider is 'tcp'; it must be an object with options. Did you mean AllocTools:Provider:Provider?"], error.Failures);
+        foreach ((string json, string says) in new[]
+        {
+            ("\"tcp\"", "AllocTools:Provider is 'tcp'; it must be an object with options. Did you mean AllocTools:Provider:Provider?"),
+            ("{ \"Name\": \"tcp\" }", "Unknown option AllocTools:Provider:Name. Did you mean Provider?"),
+        })
+        {
+            HostApplicationBuilder builder = TestHost.CreateBuilder($$"""{ "AllocTools": { "Provider": {{json}} } }""");
+            builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
+            using IHost host = builder.Build();
+            RmaOptionsValidationException error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(Cancelled));
+            Assert.Equal([says], error.Failures);
+        }
     }
 
     [Fact]

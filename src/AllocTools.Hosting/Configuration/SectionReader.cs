@@ -75,7 +75,7 @@ internal sealed class SectionReader
             if (key is not null)
                 ReadKey(child, key, others);
             else if (!_allowsUnknownKeys && !others.Contains(child.Key, StringComparer.OrdinalIgnoreCase))
-                _failures.Add($"Unknown option {child.Path}. {Suggest(child.Key, keys, others)}");
+                _failures.Add($"Unknown option {child.Path}. {Suggest(child, keys, others)}");
         }
     }
 
@@ -144,8 +144,13 @@ internal sealed class SectionReader
 
     private static string DidYouMean(string? suggestion) => suggestion is null ? "" : $" Did you mean {suggestion}?";
 
-    private static string Suggest(string name, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others)
+    private static string Suggest(IConfigurationSection unknown, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others)
     {
+        string name = unknown.Key;
+        // What a section is of often has its name there: Provider:Provider.
+        string[] levels = unknown.Path.Split(ConfigurationPath.KeyDelimiter);
+        if (name.Equals("Name", StringComparison.OrdinalIgnoreCase) && levels.Length > 1 && keys.FirstOrDefault(k => k.Kind == RmaOptionKind.Text && k.Name.Equals(levels[^2], StringComparison.OrdinalIgnoreCase)) is { } own)
+            return $"Did you mean {own.Name}?";
         string[] known = [.. keys.Select(k => k.Name).Union(others.Where(o => !o.Contains(':', StringComparison.Ordinal)), StringComparer.OrdinalIgnoreCase)];
         string nearest = known.MinBy(k => Distance(k, name))!;
         return Distance(nearest, name) <= Math.Max(2, name.Length / 3)
