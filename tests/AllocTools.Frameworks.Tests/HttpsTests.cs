@@ -92,6 +92,38 @@ public sealed class HttpsTests : IDisposable
         await client.Services.BecomesCleanAsync();
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task AClientsOwnHandlerMayBeSetBeforeOrAfterUseRma(bool before)
+    {
+        using X509Certificate2 certificate = _authority.Sign("localhost");
+        await using WebSide web = await StartAsync(Fabric.Any, certificate);
+        await using ClientSide client = await ClientSide.StartAsync(Fabric.Any, services =>
+        {
+            IHttpClientBuilder http = services.AddHttpClient("orders");
+            if (!before)
+                http.UseRma();
+            http.ConfigurePrimaryHttpMessageHandler(() => new SocketsHttpHandler { SslOptions = { CertificateChainPolicy = _authority.Policy } });
+            if (before)
+                http.UseRma();
+        });
+        using HttpClient orders = client.Services.GetRequiredService<IHttpClientFactory>().CreateClient("orders");
+        Assert.StartsWith("rma=True https=True", await orders.GetStringAsync($"https://localhost:{web.Url.Port}/", TestContext.Current.CancellationToken), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AClientWithoutConnectionsIsAClearError()
+    {
+        var services = new ServiceCollection();
+        services.AddHttpClient("orders").UseRma();
+        services.AddHttpClient("named").UseRma("front");
+        using ServiceProvider provider = services.BuildServiceProvider();
+        var factory = provider.GetRequiredService<IHttpClientFactory>();
+        Assert.Contains("services.AddRmaConnections() after AddRmaMemoryPool", Assert.Throws<InvalidOperationException>(() => factory.CreateClient("orders")).Message, StringComparison.Ordinal);
+        Assert.Contains("services.AddRmaConnections(\"front\") after AddRmaMemoryPool", Assert.Throws<InvalidOperationException>(() => factory.CreateClient("named")).Message, StringComparison.Ordinal);
+    }
+
     private static Task<WebSide> StartAsync(string fabric, X509Certificate2 certificate, Action<HttpsConnectionAdapterOptions>? configure = null) => WebSide.StartAsync(
         fabric,
         builder =>

@@ -1,23 +1,45 @@
 using AllocTools.Connections;
+using Microsoft.Extensions.Http;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
 /// <summary>Has clients of <c>AddHttpClient</c> and <c>AddGrpcClient</c> connect over registered memory.</summary>
+/// <remarks>The client's primary handler must be a <see cref="SocketsHttpHandler"/>, which it is unless another one was set; it may be set before or after.</remarks>
 public static class RmaHttpClientBuilderExtensions
 {
-    /// <summary>Has a client connect over the unnamed pool's registered memory.</summary>
+    /// <summary>Has a client connect over the unnamed pool's registered memory, by the connections that <c>AddRmaConnections</c> has added.</summary>
     /// <param name="builder">The client.</param>
     /// <returns>The same builder.</returns>
-    public static IHttpClientBuilder UseRma(this IHttpClientBuilder builder) =>
-        builder.UseSocketsHttpHandler(static (handler, services) => handler.UseRma(services.GetRequiredService<RmaConnections>()));
+    public static IHttpClientBuilder UseRma(this IHttpClientBuilder builder)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        return Use(builder, "AddRmaConnections()", static services => services.GetService<RmaConnections>());
+    }
 
-    /// <summary>Has a client connect over a named pool's registered memory.</summary>
+    /// <summary>Has a client connect over a named pool's registered memory, by the connections that <c>AddRmaConnections</c> with that name has added.</summary>
     /// <param name="builder">The client.</param>
     /// <param name="poolName">The pool's name.</param>
     /// <returns>The same builder.</returns>
     public static IHttpClientBuilder UseRma(this IHttpClientBuilder builder, string poolName)
     {
+        ArgumentNullException.ThrowIfNull(builder);
         ArgumentException.ThrowIfNullOrEmpty(poolName);
-        return builder.UseSocketsHttpHandler((handler, services) => handler.UseRma(services.GetRequiredKeyedService<RmaConnections>(poolName)));
+        return Use(builder, $"AddRmaConnections(\"{poolName}\")", services => services.GetKeyedService<RmaConnections>(poolName));
+    }
+
+    private static IHttpClientBuilder Use(IHttpClientBuilder builder, string adds, Func<IServiceProvider, RmaConnections?> find)
+    {
+        string name = builder.Name;
+        builder.UseSocketsHttpHandler();
+        // After all that sets a handler, wherever it stands.
+        builder.Services.PostConfigure<HttpClientFactoryOptions>(name, options => options.HttpMessageHandlerBuilderActions.Add(handlers =>
+        {
+            RmaConnections connections = find(handlers.Services)
+                ?? throw new InvalidOperationException($"The HTTP client '{name}' has UseRma, but there are no connections for it. Call services.{adds} after AddRmaMemoryPool.");
+            if (handlers.PrimaryHandler is not SocketsHttpHandler handler)
+                throw new InvalidOperationException($"The HTTP client '{name}' has UseRma, but its primary handler is a {handlers.PrimaryHandler.GetType().Name}; it must be a SocketsHttpHandler.");
+            handler.UseRma(connections);
+        }));
+        return builder;
     }
 }

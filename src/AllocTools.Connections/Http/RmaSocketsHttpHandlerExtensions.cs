@@ -16,9 +16,19 @@ public static class RmaSocketsHttpHandlerExtensions
     {
         ArgumentNullException.ThrowIfNull(handler);
         ArgumentNullException.ThrowIfNull(connections);
+        // A handler may be given to several clients, or to one again; once it is in use it takes no change.
+        if (handler.ConnectCallback?.Target is Connector { Connections: var own } && own == connections)
+            return handler;
         handler.UseProxy = false;
-        handler.ConnectCallback = async (context, cancellationToken) =>
-            (await connections.ConnectAsync(context.DnsEndPoint, cancellationToken).ConfigureAwait(false)).AsStream();
+        handler.ConnectCallback = new Connector(connections).ConnectAsync;
         return handler;
+    }
+
+    private sealed class Connector(RmaConnections connections)
+    {
+        public RmaConnections Connections => connections;
+
+        public async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken) =>
+            (await connections.ConnectAsync(context.DnsEndPoint, cancellationToken).ConfigureAwait(false)).AsStream();
     }
 }
