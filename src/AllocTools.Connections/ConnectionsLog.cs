@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Connections;
 
-/// <summary>Every message of connections, with stable event ids from 80 on. Never an address, a key or a peer.</summary>
+/// <summary>Every message of connections, with stable event ids from 80 on. Never an address of memory, a key or an endpoint's address; a host only where it is none of AllocTools, or can't be one (81).</summary>
 internal static partial class ConnectionsLog
 {
     public const string Category = "AllocTools.Connections";
@@ -10,8 +10,8 @@ internal static partial class ConnectionsLog
     [LoggerMessage(80, LogLevel.Information, "Connections over provider '{Provider}' are listened for at port {Port}.")]
     public static partial void Listening(ILogger logger, string provider, int port);
 
-    [LoggerMessage(81, LogLevel.Warning, "A connection was not set up: {Reason}")]
-    public static partial void SetUpFailed(ILogger logger, string reason, Exception? exception);
+    [LoggerMessage(81, LogLevel.Warning, "A connection from {Address} was not set up: {Reason}{More}")]
+    public static partial void SetUpFailed(ILogger logger, System.Net.IPAddress? address, string reason, string more, Exception? exception);
 
     [LoggerMessage(82, LogLevel.Debug, "Connection {Connection} ended: {Reason}")]
     public static partial void Ended(ILogger logger, string connection, string reason);

@@ -25,6 +25,7 @@ public sealed class RmaConnectionListener : IConnectionListener
     private readonly CancellationTokenSource _stopping = new();
     private readonly LinkedList<Newcomer> _newcomers = new();
     private readonly TimeSpan _patience;
+    private readonly SetUpFailures _failures;
     private readonly Task _accepting;
     private int _unbound;
     private bool _isInTrouble;
@@ -32,6 +33,7 @@ public sealed class RmaConnectionListener : IConnectionListener
     internal RmaConnectionListener(RmaConnections owner, IPEndPoint endPoint)
     {
         _owner = owner;
+        _failures = new SetUpFailures(owner.Logger, owner.Time);
         _places = new SemaphoreSlim(owner.Options.Backlog);
         _patience = owner.Options.SetUpTimeout / 10 < MostPatience ? owner.Options.SetUpTimeout / 10 : MostPatience;
         _socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
@@ -179,11 +181,13 @@ public sealed class RmaConnectionListener : IConnectionListener
     private async Task SetUpAsync(Socket socket)
     {
         RmaConnection connection;
+        EndPoint? from = null;
         using var newcomer = new Newcomer(_stopping.Token);
         lock (_newcomers)
             _newcomers.AddLast(newcomer);
         try
         {
+            from = socket.RemoteEndPoint;
             connection = await SetUp.AcceptAsync(_owner, socket, newcomer.Ends.Token).ConfigureAwait(false);
         }
         catch (Exception e)
@@ -191,9 +195,9 @@ public sealed class RmaConnectionListener : IConnectionListener
             // Of whatever kind: it is this peer's set-up alone.
             _places.Release();
             if (newcomer.IsDropped)
-                ConnectionsLog.SetUpFailed(_owner.Logger, "The connecting side took long to complete the set-up, and others wait for its place (Backlog).", null);
+                _failures.Report(from, "The connecting side took long to complete the set-up, and others wait for its place (Backlog).", null);
             else if (!_stopping.IsCancellationRequested)
-                ConnectionsLog.SetUpFailed(_owner.Logger, e.Message, e is RmaConnectionException ? null : e);
+                _failures.Report(from, e.Message, e is RmaConnectionException ? null : e);
             return;
         }
         finally

@@ -20,7 +20,9 @@ public sealed class HostilePeerTests
         var log = new LogRecorder();
         await using var side = new ConnectionSide(ConnectionSide.Host, logging: log.Factory);
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
-        await using var first = new RawPeer(listener.EndPoint);
+        // The same of one address is logged once a minute and listener.
+        await using RmaConnectionListener another = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        await using var first = new RawPeer(another.EndPoint);
         byte[] hello = first.Hello;
         first.Socket.Dispose();
         await log.SingleAsync(81);
@@ -29,8 +31,8 @@ public sealed class HostilePeerTests
             ([], "ended the control connection during the set-up"),
             ([1], "ended the control connection within a frame"),
             ([1, 5, 0, 1], "ended the control connection within a frame"),
-            ("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), "kind 71"),
-            ([0x16, 0x03, 0x01, 0x02, 0x00], "kind 22"),
+            ("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), "A connection from 127.0.0.1 was not set up: The peer has sent a frame of kind 71 on the control connection, which this side does not know. It looks like HTTP over sockets"),
+            ([0x16, 0x03, 0x01, 0x02, 0x00], "It looks like TLS"),
             ([0, 0, 0], "kind 0"),
             ([1, 0xFF, 0xFF], "8192 are the most"),
             (ControlConnection.Frame(ControlKind.Welcome, []), "in place of Hello"),
@@ -58,6 +60,39 @@ public sealed class HostilePeerTests
         }
         await side.BecomesCleanAsync();
         await ServesAsync(side, listener);
+    }
+
+    [Fact]
+    public void TheSameOfOneAddressIsLoggedOnceAMinute()
+    {
+        var log = new LogRecorder();
+        var time = new Clock();
+        var failures = new SetUpFailures(log.Factory.CreateLogger("failures"), time);
+        IPEndPoint one = new(IPAddress.Parse("10.0.0.1"), 1), other = new(IPAddress.Parse("10.0.0.2"), 1);
+        for (int i = 0; i < 5; i++)
+        {
+            failures.Report(one, "It has a reason.", null);
+            failures.Report(other, "It has a reason.", null);
+        }
+        failures.Report(one, "It has another reason.", null);
+        time.Now += TimeSpan.FromMinutes(1).Ticks;
+        failures.Report(one, "It has a reason.", null);
+        // However many addresses and reasons there are, it has an end.
+        for (int i = 0; i < 2_000; i++)
+        {
+            failures.Report(one, $"Reason {i}.", null);
+            failures.Report(new IPEndPoint(i + (1L << 24), 1), "It has a reason.", null);
+        }
+        string[] said = [.. log.All.Select(static l => l.Text)];
+        Assert.Equal(
+            [
+                "A connection from 10.0.0.1 was not set up: It has a reason.",
+                "A connection from 10.0.0.2 was not set up: It has a reason.",
+                "A connection from 10.0.0.1 was not set up: It has another reason.",
+                "A connection from 10.0.0.1 was not set up: It has a reason. 4 more from there were not logged.",
+            ],
+            said[..4]);
+        Assert.InRange(said.Length, 1_000, 1_200);
     }
 
     [Theory]
@@ -311,11 +346,13 @@ public sealed class HostilePeerTests
         await Gen.Select(Gen.Bool, ControlBytes.Array[1, 6]).SampleAsync(async (isSetUp, parts) =>
         {
             log.All.Clear();
-            await using var peer = new RawPeer(listener.EndPoint);
+            // Each has one of its own, which has logged nothing yet.
+            await using RmaConnectionListener own = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+            await using var peer = new RawPeer(own.EndPoint);
             ConnectionContext? connection = null;
             if (isSetUp)
             {
-                ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(TestContext.Current.CancellationToken);
+                ValueTask<ConnectionContext?> accepting = own.AcceptAsync(TestContext.Current.CancellationToken);
                 await peer.SetUpAsync();
                 connection = await accepting;
             }
@@ -409,5 +446,14 @@ public sealed class HostilePeerTests
         await left.DisposeAsync();
         await right.DisposeAsync();
         await side.BecomesCleanAsync();
+    }
+
+    private sealed class Clock : TimeProvider
+    {
+        public long Now { get; set; }
+
+        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+        public override long GetTimestamp() => Now;
     }
 }

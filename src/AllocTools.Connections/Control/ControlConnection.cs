@@ -60,7 +60,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
         var kind = (ControlKind)_header[0];
         // Before its length: what begins otherwise may be HTTP or TLS, and wait for an answer.
         if (kind is ControlKind.None or > ControlKind.Offer)
-            throw new RmaConnectionException($"The peer has sent a frame of kind {(int)kind} on the control connection, which this side does not know. It is no connection of AllocTools, another version of it, or one side has TLS and the other has not.");
+            throw new RmaConnectionException($"The peer has sent a frame of kind {(int)kind} on the control connection, which this side does not know. {LooksLike(_header[0])}");
         if (read < HeaderLength)
             throw new RmaConnectionException("The peer has ended the control connection within a frame.");
         int length = BinaryPrimitives.ReadUInt16LittleEndian(_header.AsSpan(1));
@@ -73,6 +73,14 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
         Volatile.Write(ref _lastReceived, time.GetTimestamp());
         return (kind, _payload.AsMemory(0, length));
     }
+
+    /// <summary>What else it may be: a record of TLS (an alert or a handshake), or a line of HTTP.</summary>
+    private static string LooksLike(byte first) => first switch
+    {
+        21 or 22 => "It looks like TLS: one side has TLS and the other has not, or the peer goes over sockets (has it UseRma, and is this its port?).",
+        >= (byte)'A' and <= (byte)'Z' => "It looks like HTTP over sockets, without AllocTools: has the peer UseRma, and is this its port?",
+        _ => "It is no connection of AllocTools, another version of it, or one side has TLS and the other has not.",
+    };
 
     /// <summary>Gives the memory of the set-up's frames back: later ones are short.</summary>
     public void EndSetUp() => _payload = [];

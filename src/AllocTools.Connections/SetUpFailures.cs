@@ -1,0 +1,67 @@
+using System.Net;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Connections;
+
+/// <summary>Logs set-ups that have failed at a listener (event 81): the same of one address once a minute, with how many were left out.</summary>
+internal sealed class SetUpFailures(ILogger logger, TimeProvider time)
+{
+    /// <summary>So many addresses are told apart; what comes from others meanwhile is taken together.</summary>
+    private const int MostAddresses = 1024;
+
+    /// <summary>So many reasons of one address are said within a minute: some have numbers that the peer chooses.</summary>
+    private const int MostReasons = 64;
+
+    private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
+
+    private readonly Dictionary<IPAddress, Said> _said = [];
+
+    public void Report(EndPoint? from, string reason, Exception? exception)
+    {
+        IPAddress? address = (from as IPEndPoint)?.Address;
+        int left = 0;
+        lock (_said)
+        {
+            Said said = Find(address ?? IPAddress.None);
+            if (time.GetElapsedTime(said.Start) >= Interval)
+            {
+                left = said.Left;
+                said.Reasons.Clear();
+                (said.Start, said.Left) = (time.GetTimestamp(), 0);
+            }
+            if (said.Reasons.Count >= MostReasons || !said.Reasons.Add(reason))
+            {
+                said.Left++;
+                return;
+            }
+        }
+        ConnectionsLog.SetUpFailed(logger, address, reason, left == 0 ? "" : $" {left} more from there were not logged.", exception);
+    }
+
+    private Said Find(IPAddress address)
+    {
+        if (_said.TryGetValue(address, out Said? said))
+            return said;
+        if (_said.Count >= MostAddresses)
+        {
+            foreach ((IPAddress old, Said its) in _said)
+            {
+                if (time.GetElapsedTime(its.Start) >= Interval)
+                    _said.Remove(old);
+            }
+            if (_said.Count >= MostAddresses && !address.Equals(IPAddress.None))
+                return Find(IPAddress.None);
+        }
+        return _said[address] = new Said { Start = time.GetTimestamp() };
+    }
+
+    private sealed class Said
+    {
+        public HashSet<string> Reasons { get; } = new(StringComparer.Ordinal);
+
+        public long Start { get; set; }
+
+        /// <summary>How many were not logged since.</summary>
+        public int Left { get; set; }
+    }
+}
