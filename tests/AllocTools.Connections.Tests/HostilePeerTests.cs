@@ -20,12 +20,11 @@ public sealed class HostilePeerTests
         var log = new LogRecorder();
         await using var side = new ConnectionSide(ConnectionSide.Host, logging: log.Factory);
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
-        // The same of one address is logged once a minute and listener.
-        await using RmaConnectionListener another = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
-        await using var first = new RawPeer(another.EndPoint);
+        await using var first = new RawPeer(listener.EndPoint);
         byte[] hello = first.Hello;
         first.Socket.Dispose();
         await log.SingleAsync(81);
+        // Each at a listener of its own: one logs the same of an address once a minute.
         (byte[] Bytes, string Says)[] cases =
         [
             ([], "ended the control connection during the set-up"),
@@ -52,7 +51,8 @@ public sealed class HostilePeerTests
         foreach ((byte[] bytes, string says) in cases)
         {
             log.All.Clear();
-            await using var peer = new RawPeer(listener.EndPoint);
+            await using RmaConnectionListener own = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+            await using var peer = new RawPeer(own.EndPoint);
             await peer.SendAsync(bytes);
             peer.Socket.Shutdown(System.Net.Sockets.SocketShutdown.Send);
             await peer.EndsAsync();
