@@ -5,7 +5,6 @@ using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
-using System.Runtime.InteropServices;
 using AllocTools.Hosting;
 using AllocTools.Libfabric;
 using Google.Protobuf;
@@ -23,9 +22,6 @@ var command = new RootCommand("Compares a gRPC service over a fabric with the sa
     new Option<string>("--provider") { Description = "the fabric: shm (default), tcp;ofi_rxm, ...", HelpName = "NAME" },
     new Option<string>("--mib") { Description = "what is moved in each direction (default: 1024)", HelpName = "N", Validators = { BeCount } },
 };
-// The host stops at it, as at Ctrl+C.
-int stopped = 130;
-using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => stopped = 143);
 
 try
 {
@@ -35,7 +31,7 @@ catch (Exception e) when (e is OperationCanceledException or RpcException { Stat
 {
     // Other processes end with their inputs.
     Console.Error.WriteLine("Stopped.");
-    return stopped;
+    return 130;
 }
 catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException or RpcException)
 {

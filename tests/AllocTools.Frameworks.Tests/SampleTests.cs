@@ -79,7 +79,7 @@ public sealed partial class SampleTests
             using (Process kill = Process.Start("kill", ["-TERM", process.Id.ToString(CultureInfo.InvariantCulture)]))
                 await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
             await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken);
-            Assert.Equal(143, process.ExitCode);
+            Assert.Equal(130, process.ExitCode);
             Assert.DoesNotContain("   at ", await errors, StringComparison.Ordinal);
         }
         finally
