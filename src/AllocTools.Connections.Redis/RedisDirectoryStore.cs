@@ -89,20 +89,16 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
     private bool _isDisposed;
 
     public RedisDirectoryStore(
-        IOptions<RmaDirectoryOptions> options, IOptions<RmaRedisDirectoryOptions> redis, DirectoryRegistration registration, IServiceProvider services, TimeProvider? time = null)
+        IOptions<RmaDirectoryOptions> options, IOptions<RmaRedisDirectoryOptions> redis, IServiceProvider services, TimeProvider? time = null)
     {
         _options = options.Value;
         _redis = redis.Value;
         _services = services;
         _time = time ?? TimeProvider.System;
-        if (_redis.Configuration is null && services.GetService<IServiceProviderIsService>()?.IsService(typeof(IConnectionMultiplexer)) != true)
-        {
-            throw new OptionsValidationException(
-                nameof(RmaRedisDirectoryOptions),
-                typeof(RmaRedisDirectoryOptions),
-                [$"{registration.Origin}{DirectoryRegistration.RedisSectionName}:Configuration is not set, and the application has no IConnectionMultiplexer; it must be a connection string of StackExchange.Redis, such as redis:6379."]);
-        }
     }
+
+    public Task CheckAsync(CancellationToken cancellationToken) =>
+        RunAsync(async () => await (await GetConnectionAsync().ConfigureAwait(false)).GetDatabase().PingAsync().ConfigureAwait(false), cancellationToken);
 
     public async Task PutAsync(DirectoryRecord record, TimeSpan lease, CancellationToken cancellationToken)
     {

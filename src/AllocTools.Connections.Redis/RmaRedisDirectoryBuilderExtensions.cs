@@ -1,6 +1,8 @@
 using AllocTools.Connections.Directories;
 using AllocTools.Connections.Redis;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
+using StackExchange.Redis;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
@@ -22,10 +24,20 @@ public static class RmaRedisDirectoryBuilderExtensions
         if (!builder.Services.Any(static d => d.ServiceType == typeof(IDirectoryStore) && d.ImplementationType == typeof(RedisDirectoryStore)))
         {
             registration.AddOptions(builder.Services, DirectoryRegistration.RedisSectionName + ":", RedisDirectoryOptionKeys.All, [], new RmaRedisDirectoryOptionsValidator());
+            builder.Services.AddSingleton<IValidateOptions<RmaRedisDirectoryOptions>>(services => new PlaceRule(services.GetService<IServiceProviderIsService>(), registration));
             builder.Services.Replace(ServiceDescriptor.Singleton<IDirectoryStore, RedisDirectoryStore>());
         }
         if (configure is not null)
             builder.Services.Configure(configure);
         return builder;
+    }
+
+    /// <summary>The application says how to connect, or does so itself.</summary>
+    private sealed class PlaceRule(IServiceProviderIsService? services, DirectoryRegistration registration) : IValidateOptions<RmaRedisDirectoryOptions>
+    {
+        public ValidateOptionsResult Validate(string? name, RmaRedisDirectoryOptions options) =>
+            options.Configuration is null && services?.IsService(typeof(IConnectionMultiplexer)) != true
+                ? ValidateOptionsResult.Fail($"{registration.Origin}{DirectoryRegistration.RedisSectionName}:Configuration is not set, and the application has no IConnectionMultiplexer; it must be a connection string of StackExchange.Redis, such as redis:6379.")
+                : ValidateOptionsResult.Success;
     }
 }

@@ -25,19 +25,22 @@ internal sealed class RmaRedisDirectoryOptionsValidator : IValidateOptions<RmaRe
         if (options.KeyPrefix is not { Length: >= 1 and <= 64 } prefix || prefix.Any(static c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.' or ':')))
             result.AddError($"KeyPrefix is '{options.KeyPrefix}'; it must be 1 to 64 letters and digits of ASCII, '-', '_', '.' and ':'.");
         // It may have a password: what is wrong is said without it.
-        if (options.Configuration is not null && !IsConfiguration(options.Configuration))
-            result.AddError("Configuration is not valid; it must be a connection string of StackExchange.Redis with a host, such as redis:6379,ssl=true.");
+        if (options.Configuration is not null && !IsConfiguration(options.Configuration, out string? key))
+            result.AddError($"Configuration is not valid{(key is null ? "" : $": '{key}' is no option there, or has a wrong value")}; it must be a connection string of StackExchange.Redis with a host, such as redis:6379,ssl=true.");
         return result.Build();
     }
 
-    private static bool IsConfiguration(string text)
+    private static bool IsConfiguration(string text, out string? wrongKey)
     {
+        wrongKey = null;
         try
         {
             return ConfigurationOptions.Parse(text).EndPoints.Count > 0;
         }
-        catch (ArgumentException)
+        catch (ArgumentException e)
         {
+            // Its name is the key's. What is none may be of a password with a comma.
+            wrongKey = e.ParamName is { Length: > 0 and <= 32 } key && key.All(char.IsAsciiLetter) ? key : null;
             return false;
         }
     }

@@ -2,11 +2,14 @@ using System.Net;
 using AllocTools.Connections;
 using AllocTools.Connections.Hosting;
 using AllocTools.Connections.Redis;
+using AllocTools.Connections.Tests.Support;
+using AllocTools.Hosting;
 using AllocTools.HostMemory;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace AllocTools.Directory.Tests;
@@ -54,7 +57,7 @@ public sealed class HostingTests
                 ["AllocTools:Directory:RequestTimeout"] = "1 s",
                 ["AllocTools:Directory:MaxEntryBytes"] = "1",
                 ["AllocTools:Directory:WatchIntervall"] = "1 s",
-                ["AllocTools:Directory:Redis:Configuration"] = "secret=hidden",
+                ["AllocTools:Directory:Redis:Configuration"] = "redis,secret=hidden",
                 ["AllocTools:Directory:Redis:KeyPrefix"] = "a{b}",
                 ["AllocTools:Directory:Redis:Host"] = "x",
             },
@@ -67,7 +70,7 @@ public sealed class HostingTests
             "AllocTools:Directory:RequestTimeout (1 second) must be shorter than half of Lease (2 seconds).",
             "AllocTools:Directory:MaxEntryBytes is 1; it must be between 256 and",
             "Unknown option AllocTools:Directory:WatchIntervall. Did you mean WatchInterval?",
-            "AllocTools:Directory:Redis:Configuration is not valid",
+            "AllocTools:Directory:Redis:Configuration is not valid: 'secret' is no option there, or has a wrong value",
             "AllocTools:Directory:Redis:KeyPrefix is 'a{b}'",
             "Unknown option AllocTools:Directory:Redis:Host.",
         })
@@ -82,9 +85,24 @@ public sealed class HostingTests
     [InlineData(true, "AllocTools:Directory:Redis:Configuration is not set, and the application has no IConnectionMultiplexer")]
     public async Task ADirectoryThatIsNowhereFailsTheStart(bool isRedis, string expected)
     {
-        using IHost host = Build([], d => _ = isRedis ? d.UseRedis() : d);
-        var error = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
-        Assert.Contains(expected, error.Message, StringComparison.Ordinal);
+        using IHost host = Build(new() { ["AllocTools:Directory:MaxEntries"] = "0" }, d => _ = isRedis ? d.UseRedis() : d);
+        var error = await Assert.ThrowsAsync<RmaOptionsValidationException>(() => host.StartAsync(TestContext.Current.CancellationToken));
+        Assert.Contains(error.Failures, f => f.StartsWith(expected, StringComparison.Ordinal));
+        Assert.Contains(error.Failures, static f => f.StartsWith("AllocTools:Directory:MaxEntries is 0", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task ARedisThatIsNotThereIsSaidAtTheStart()
+    {
+        var log = new LogRecorder();
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Logging.AddProvider(log);
+        builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
+        builder.Services.AddRmaDirectory(static o => o.RequestTimeout = TimeSpan.FromMilliseconds(500)).UseRedis(static o => o.Configuration = "127.0.0.1:1");
+        using IHost host = builder.Build();
+        await host.StartAsync(TestContext.Current.CancellationToken);
+        Assert.StartsWith("The directory can't be reached at the start: Redis ", await log.SingleAsync(129), StringComparison.Ordinal);
+        await host.StopAsync(TestContext.Current.CancellationToken);
     }
 
     [Fact]

@@ -35,6 +35,9 @@ internal static partial class DirectoryLog
     [LoggerMessage(128, LogLevel.Warning, "This peer of the directory has refused an entry: {Reason} Before it, {Others} were refused that were not logged; one is each minute.")]
     public static partial void EntryRefused(ILogger logger, string reason, long others);
 
+    [LoggerMessage(129, LogLevel.Warning, "The directory can't be reached at the start: {Reason} It is tried again whenever it is used.")]
+    public static partial void StartFailed(ILogger logger, string reason);
+
     /// <summary>Text of others without what a terminal, or who reads a log, would take for something else.</summary>
     public static string Printable(string text) => string.Concat(text.Where(static c => CharUnicodeInfo.GetUnicodeCategory(c) is not
         (UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate)));

@@ -36,7 +36,7 @@ internal sealed class DirectoryService(IServiceProvider services) : BackgroundSe
     {
         try
         {
-            await _directory!.RenewAsync(stoppingToken).ConfigureAwait(false);
+            await Task.WhenAll(_directory!.CheckAsync(stoppingToken), _directory.RenewAsync(stoppingToken)).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {

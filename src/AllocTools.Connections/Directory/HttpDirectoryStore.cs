@@ -38,10 +38,8 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         _options = options.Value;
         _time = time ?? TimeProvider.System;
         _logger = loggerFactory.CreateLogger(DirectoryLog.Category);
-        if (_options.Peers is null)
-            throw new OptionsValidationException(nameof(RmaDirectoryOptions), typeof(RmaDirectoryOptions), [$"{registration.Origin}Peers is not set; it must be the URL of the peers that keep the directory, such as https://directory. Or keep it elsewhere: AddRmaDirectory().UseRedis()."]);
         _origin = registration.Origin;
-        _service = new Uri(_options.Peers);
+        _service = new Uri(_options.Peers!);
         string path = _service.AbsolutePath.TrimEnd('/');
         _path = path.Length == 0 ? DirectoryWire.DefaultPath : path;
     }

@@ -11,6 +11,9 @@ internal interface IDirectoryStore
 
     Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken);
 
+    /// <summary>Whether it can be reached, at the start. Peers are not asked: they may be starting, too.</summary>
+    Task CheckAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
     /// <summary>Begins to take note of changes.</summary>
     ValueTask<IDirectoryWatch> WatchAsync(string name, CancellationToken cancellationToken);
 }

@@ -107,6 +107,19 @@ internal sealed class LeasedDirectory : IRmaDirectory
     public Task RemoveAllAsync(CancellationToken cancellationToken) =>
         Task.WhenAll(_publications.Values.Select(static p => p.Record).OfType<DirectoryRecord>().Select(r => RemoveAsync(r, cancellationToken).AsTask()));
 
+    /// <summary>Logs where the directory can't be reached at the start.</summary>
+    public async Task CheckAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _store.CheckAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (RmaDirectoryException e)
+        {
+            DirectoryLog.StartFailed(_logger, e.Message);
+        }
+    }
+
     /// <summary>Renews what is published until it is cancelled.</summary>
     public async Task RenewAsync(CancellationToken cancellationToken)
     {

@@ -35,6 +35,7 @@ public static class RmaDirectoryServiceCollectionExtensions
         var registration = new DirectoryRegistration(pool?.Section);
         services.AddSingleton(registration);
         registration.AddOptions(services, "", DirectoryOptionKeys.All, [DirectoryRegistration.RedisSectionName], new RmaDirectoryOptionsValidator());
+        services.AddSingleton<IValidateOptions<RmaDirectoryOptions>>(new PlaceRule(services, registration));
         if (pool is null)
             services.AddSingleton<IValidateOptions<RmaDirectoryOptions>, OrderRule>();
         services.AddServiceDiscovery();
@@ -57,6 +58,15 @@ public static class RmaDirectoryServiceCollectionExtensions
         public ValidateOptionsResult Validate(string? name, RmaDirectoryOptions options) =>
             pools.FirstOrDefault(static p => p.Key.IsDefault)?.Section is { } section
                 ? ValidateOptionsResult.Fail($"The directory was added before the pool, and would not read {section.Path}:{DirectoryRegistration.SectionName}. Call AddRmaDirectory after AddRmaMemoryPool.")
+                : ValidateOptionsResult.Success;
+    }
+
+    /// <summary>A directory that is kept over HTTP has peers.</summary>
+    private sealed class PlaceRule(IServiceCollection services, DirectoryRegistration registration) : IValidateOptions<RmaDirectoryOptions>
+    {
+        public ValidateOptionsResult Validate(string? name, RmaDirectoryOptions options) =>
+            options.Peers is null && services.Last(static d => d.ServiceType == typeof(IDirectoryStore)).ImplementationType == typeof(HttpDirectoryStore)
+                ? ValidateOptionsResult.Fail($"{registration.Origin}Peers is not set; it must be the URL of the peers that keep the directory, such as https://directory. Or keep it elsewhere: AddRmaDirectory().UseRedis().")
                 : ValidateOptionsResult.Success;
     }
 
