@@ -1,6 +1,7 @@
 using AllocTools.Benchmarks;
 using AllocTools.Benchmarks.Connections;
 using AllocTools.Benchmarks.Endpoints;
+using AllocTools.Benchmarks.Frameworks;
 using AllocTools.Benchmarks.Pairs;
 using BenchmarkDotNet.Running;
 
@@ -23,6 +24,10 @@ if (args is [MpiRankLoop.Argument, string kind, string size, string count])
     return MpiRankLoop.Run(kind, size, count);
 if (args is ["--mpi"] or ["--mpi", "--quick"] or ["--quick", "--mpi"])
     return MpiTimes.Print(isQuick: args.Length == 2);
+if (args is [FrameworkServer.Argument, string socketPath])
+    return await FrameworkServer.RunAsync(socketPath);
+if (args is ["--frameworks"])
+    return await FrameworkTimes.PrintAsync();
 if (args is ["--spin"])
     return await SpinTimes.PrintAsync();
 if (args is ["--idle", .. string[] idle])
