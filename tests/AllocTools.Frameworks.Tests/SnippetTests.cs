@@ -21,7 +21,7 @@ public sealed partial class SnippetTests
         {
             string code = file.Groups["code"].Value.Replace("../../AllocTools/", Repository.Root + "/", StringComparison.Ordinal);
             await WriteAsync(Path.Combine(folder.Path, "rma", file.Groups["name"].Value), code);
-            await WriteAsync(Path.Combine(folder.Path, "sockets", file.Groups["name"].Value), MarkedLine().Replace(code, ""));
+            await WriteAsync(Path.Combine(folder.Path, "sockets", file.Groups["name"].Value), Reference().Replace(MarkedLine().Replace(code, ""), ""));
         }
         Assert.Equal(9, MarkedLine().Count(guide));
         foreach (string transport in (string[])["sockets", "rma"])
@@ -42,7 +42,7 @@ public sealed partial class SnippetTests
                 (int status, string output, string clientErrors) = await Dotnet.RunAsync(
                     Path.Combine(folder.Path, transport, "Client"), ["built/Client.dll", "--Server", ListeningAt().Match(log).Groups[1].Value, .. fabric]);
                 Assert.True(status == 0, output + clientErrors);
-                Assert.StartsWith("268435456 bytes in ", output, StringComparison.Ordinal);
+                Assert.Single(output.Split('\n'), static l => l.StartsWith("268435456 bytes in ", StringComparison.Ordinal));
                 using Process stop = Process.Start("kill", $"-TERM {server.Id}");
                 await server.WaitForExitAsync(Token);
                 Assert.True(server.ExitCode == 0, log + await rest + await errors);
@@ -146,6 +146,9 @@ public sealed partial class SnippetTests
 
     [GeneratedRegex(@"^.* // RMA\n", RegexOptions.Multiline)]
     private static partial Regex MarkedLine();
+
+    [GeneratedRegex(@"^ *<ProjectReference .*\n", RegexOptions.Multiline)]
+    private static partial Regex Reference();
 
     [GeneratedRegex(@"Now listening on: (http://\S+)")]
     private static partial Regex ListeningAt();
