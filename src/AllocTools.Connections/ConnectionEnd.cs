@@ -52,6 +52,7 @@ internal sealed class ConnectionEnd
     private bool _hasControlEnded;
     private bool _isSilent;
     private bool _isReleased;
+    private bool _mayPeerGo;
     private bool _hasReportedClose;
 
     public ConnectionEnd(RmaConnection connection, RmaConnections owner, ControlConnection control, RingOffers rings, ProcessTerms peer, long? peersStart, CancellationTokenSource closed)
@@ -98,6 +99,16 @@ internal sealed class ConnectionEnd
         {
             lock (_gate)
                 return _hasEnded || _isLocallyDone || _isReleased;
+        }
+    }
+
+    /// <summary>The peer's process may end without being missed by the endpoint: it was said so there.</summary>
+    public bool MayPeerGo
+    {
+        get
+        {
+            lock (_gate)
+                return _mayPeerGo;
         }
     }
 
@@ -225,7 +236,7 @@ internal sealed class ConnectionEnd
     /// <summary>Takes the steps that are due.</summary>
     public void Check()
     {
-        bool becomesDone = false, saysDone = false, closes, releases, quarantines, isGraceful;
+        bool becomesDone = false, saysDone = false, finishesPeer, closes, releases, quarantines, isGraceful;
         lock (_gate)
         {
             if (!_isStarted || _isReleased)
@@ -235,6 +246,8 @@ internal sealed class ConnectionEnd
                 becomesDone = _isLocallyDone = true;
                 saysDone = !_mayWriteLate && !_isDropped;
             }
+            finishesPeer = !_mayPeerGo && (_isPeerDone || (_isLocallyDone && !_hasEnded));
+            _mayPeerGo |= finishesPeer;
             isGraceful = _isPeerDone;
             // Not by another thread between the end and its Done: that would not be sent any more.
             closes = _hasSaidDone && (_isPeerDone || _hasControlEnded || _mayWriteLate || _hasGivenUp || _isViolated);
@@ -242,6 +255,9 @@ internal sealed class ConnectionEnd
             _isReleased = releases;
             quarantines = _isSilent && _hasSaidDone && !releases && _connection.Reader.IsCompleted;
         }
+        // Before the peer can know that this side is done.
+        if (finishesPeer)
+            _connection.FinishPeer();
         if (becomesDone)
         {
             _connection.EndImports();

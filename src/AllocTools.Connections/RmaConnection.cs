@@ -298,11 +298,14 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         Array.ForEach(imported, static r => r.Dispose());
     }
 
+    /// <summary>Nothing more is started with the peer: its process may end without being missed.</summary>
+    internal void FinishPeer() => _owner.FinishPeer(Peer);
+
     /// <summary>All is given back: lets go of the peer.</summary>
     internal void LetGo()
     {
         _region?.Dispose();
-        _owner.RemovePeer(Peer);
+        _owner.RemovePeer(Peer, _end.MayPeerGo);
         _owner.Shares.Leave(_share);
     }
 

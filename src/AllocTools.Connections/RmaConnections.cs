@@ -293,11 +293,14 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
 
     internal RmaPeer InsertPeer(ReadOnlySpan<byte> address) => _endpoint.InsertPeer(address);
 
-    internal void RemovePeer(RmaPeer peer)
+    /// <summary>One connection of the peer's starts nothing more with it.</summary>
+    internal void FinishPeer(RmaPeer peer) => _endpoint.FinishPeer(peer);
+
+    internal void RemovePeer(RmaPeer peer, bool isFinished = false)
     {
         try
         {
-            _endpoint.RemovePeer(peer);
+            _endpoint.RemovePeer(peer, isFinished);
         }
         catch (ObjectDisposedException)
         {

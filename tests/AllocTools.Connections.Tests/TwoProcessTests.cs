@@ -48,6 +48,45 @@ public sealed class TwoProcessTests
         await side.BecomesCleanAsync();
     }
 
+    /// <summary>Those that soon notice the end of a peer to which nothing is sent.</summary>
+    public static TheoryData<string> ThatNotice => new(ConnectionSide.BetweenProcesses.Where(static f => f.StartsWith("shm", StringComparison.Ordinal) || f == ConnectionSide.Ucx + UcxFabric.Tcp));
+
+    [Theory, MemberData(nameof(ThatNotice))]
+    public async Task AProcessThatEndsAfterItsConnectionsIsNotReportedAsLost(string fabric)
+    {
+        var log = new LogRecorder();
+        await using var peer = new PeerProcess("connections", fabric);
+        // It keeps the peer for longer than the peer lives.
+        await using var side = new ConnectionSide(fabric, static o => (o.HeartbeatInterval, o.LateWrites) = (TestTime.Seconds(0.2), TimeSpan.FromMinutes(10)), log.Factory);
+        string port = await peer.AskAsync("listen echo");
+        await using RmaConnection held = await ConnectAsync(side, port);
+        await using RmaConnection disposed = await ConnectAsync(side, port);
+        foreach (RmaConnection connection in (RmaConnection[])[held, disposed])
+        {
+            await connection.Output.WriteAsync(new byte[1000], TestContext.Current.CancellationToken);
+            await connection.Output.CompleteAsync();
+            Assert.Equal(1000, (await connection.Input.ReadToEndAsync()).Length);
+        }
+        await disposed.DisposeAsync();
+        Endpoints.RmaDriverPeer entry = held.Peer.Entry!;
+        await peer.ReadToEndAsync();
+        await BecomesAsync(() => entry.IsLost);
+        Assert.Equal(0, side.Connections.Endpoint.GetStatistics().LostPeers);
+        Assert.DoesNotContain(log.All, static l => l.Id == 50);
+    }
+
+    [Theory, MemberData(nameof(ThatNotice))]
+    public async Task AProcessThatIsKilledWithAConnectionOpenIsReportedAsLost(string fabric)
+    {
+        var log = new LogRecorder();
+        await using var peer = new PeerProcess("connections", fabric);
+        await using var side = new ConnectionSide(fabric, static o => (o.HeartbeatInterval, o.LateWrites) = (TestTime.Seconds(0.2), TimeSpan.FromMinutes(10)), log.Factory);
+        await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen echo"));
+        await peer.KillAsync();
+        await log.SingleAsync(50);
+        Assert.Equal(1, side.Connections.Endpoint.GetStatistics().LostPeers);
+    }
+
     [Theory, MemberData(nameof(Fabrics))]
     public async Task APeerThatHangsEndsTheConnectionInTimeAndItsMemoryComesBackOnceItGoesOn(string fabric)
     {
@@ -95,6 +134,13 @@ public sealed class TwoProcessTests
 
     private static async Task<RmaConnection> ConnectAsync(ConnectionSide side, string port) => await side.Connections.ConnectAsync(
         new RmaEndPoint(IPAddress.Loopback, int.Parse(port, CultureInfo.InvariantCulture)), TestContext.Current.CancellationToken);
+
+    private static async Task BecomesAsync(Func<bool> condition)
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        while (!condition())
+            await Task.Delay(20, limit.Token);
+    }
 
     private static async Task IsCleanAsync(PeerProcess peer)
     {

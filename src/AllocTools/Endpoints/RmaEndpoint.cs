@@ -110,13 +110,18 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     }
 
     /// <inheritdoc/>
-    public void RemovePeer(RmaPeer peer)
+    public void RemovePeer(RmaPeer peer) => RemovePeer(peer, isFinished: false);
+
+    /// <inheritdoc cref="RemovePeer(RmaPeer)"/>
+    /// <param name="peer">The peer.</param>
+    /// <param name="isFinished">Whether <see cref="FinishPeer"/> was called for this insertion.</param>
+    internal void RemovePeer(RmaPeer peer, bool isFinished)
     {
         Check(peer);
         Enter();
         try
         {
-            _peers.Remove(peer.Entry!, _starter.Slots);
+            _peers.Remove(peer.Entry!, isFinished, _starter.Slots);
         }
         finally
         {
@@ -306,6 +311,11 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <summary>Hands each notification over where it is found, in place of keeping it for readers.</summary>
     internal void TakeNotifications(INotificationSink sink) => _notifications.Sink = sink;
 
+    /// <summary>
+    /// The caller, who has inserted a peer, starts nothing more with it: it may go. Where all say so that have inserted it, and nothing is outstanding with it, its loss is neither logged nor counted nor reported.
+    /// </summary>
+    internal void FinishPeer(RmaPeer peer) => Entry(peer).Finish();
+
     /// <summary>From here on <see cref="InlineContinuation.Schedule(IThreadPoolWorkItem)"/> runs on the endpoint's own thread what it is given inside a turn.</summary>
     internal void RunInline()
     {
@@ -335,13 +345,17 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <summary>Nothing reaches a peer any more: operations to it fail from now on. Any thread may call this.</summary>
     internal void Lose(RmaDriverPeer peer, PeerLoss loss)
     {
+        bool isExpected = PeerTable.MayGo(peer, _starter.Slots);
         if (peer.IsRemoved || !peer.TryLose(loss))
             return;
         // What is not seen in its slot by whoever ends what is outstanding sees the loss.
         Interop.Fence.Full();
-        _counters.LostPeer();
-        Log.PeerLost(_context.Health.Logger, _context.Traits.ProviderName, peer.Number, loss.Reason);
-        _peers.Lost.Report(new RmaPeerLost(_errors.PeerOf(peer)!.Value, loss.Reason));
+        if (!isExpected)
+        {
+            _counters.LostPeer();
+            Log.PeerLost(_context.Health.Logger, _context.Traits.ProviderName, peer.Number, loss.Reason);
+            _peers.Lost.Report(new RmaPeerLost(_errors.PeerOf(peer)!.Value, loss.Reason));
+        }
         _starter.OnPeerLost();
     }
 

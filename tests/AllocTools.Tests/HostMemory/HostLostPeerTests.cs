@@ -33,4 +33,36 @@ public sealed class HostLostPeerTests
         endpoint.Dispose();
         Assert.False(await lost.MoveNextAsync());
     }
+
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, true)]
+    public void TheEndOfAPeerThatAllAreFinishedWithIsNotReported(int insertions, bool isReported)
+    {
+        using IRmaContext context = new HostProvider().Open();
+        using var endpoint = (RmaEndpoint)context.OpenEndpoint();
+        IRmaEndpoint other = context.OpenEndpoint();
+        RmaPeer peer = default;
+        for (int i = 0; i < insertions; i++)
+            peer = endpoint.InsertPeer(other.Address.Span);
+        endpoint.FinishPeer(peer);
+        other.Dispose();
+        Assert.True(peer.Entry!.IsLost);
+        Assert.Equal(isReported ? 1 : 0, endpoint.GetStatistics().LostPeers);
+    }
+
+    [Fact]
+    public void ItIsReportedWhereOneThatWasFinishedHasRemovedIt()
+    {
+        using IRmaContext context = new HostProvider().Open();
+        using var endpoint = (RmaEndpoint)context.OpenEndpoint();
+        IRmaEndpoint other = context.OpenEndpoint();
+        RmaPeer peer = endpoint.InsertPeer(other.Address.Span);
+        endpoint.InsertPeer(other.Address.Span);
+        endpoint.FinishPeer(peer);
+        endpoint.RemovePeer(peer, isFinished: true);
+        other.Dispose();
+        Assert.True(peer.Entry!.IsLost);
+        Assert.Equal(1, endpoint.GetStatistics().LostPeers);
+    }
 }

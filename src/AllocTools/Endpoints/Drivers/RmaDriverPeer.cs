@@ -11,6 +11,8 @@ public class RmaDriverPeer(ReadOnlyMemory<byte> address)
 {
     private PeerLoss? _loss;
     private int _queued;
+    private int _insertions = 1;
+    private int _finished;
     private volatile bool _isRemoved;
 
     /// <summary>Its address, without trailer.</summary>
@@ -39,8 +41,15 @@ public class RmaDriverPeer(ReadOnlyMemory<byte> address)
     /// <summary>Which of the peers that have had its number it is.</summary>
     internal long Generation { get; set; }
 
-    /// <summary>How often it was inserted and not yet removed. Guarded by the table.</summary>
-    internal int Insertions { get; set; } = 1;
+    /// <summary>How often it was inserted and not yet removed. Written under the table's lock.</summary>
+    internal int Insertions
+    {
+        get => Volatile.Read(ref _insertions);
+        set => Volatile.Write(ref _insertions, value);
+    }
+
+    /// <summary>All of those that have inserted it start nothing more with it.</summary>
+    internal bool IsFinished => Volatile.Read(ref _finished) >= Insertions;
 
     /// <summary>What its address said of its transport, when it was inserted last; null where it said nothing.</summary>
     internal TransportDescription? Transport { get; set; }
@@ -57,6 +66,12 @@ public class RmaDriverPeer(ReadOnlyMemory<byte> address)
         get => Volatile.Read(ref _queued);
         set => Volatile.Write(ref _queued, value);
     }
+
+    /// <summary>One of those that have inserted it starts nothing more with it. Any thread may call this, under whichever lock.</summary>
+    internal void Finish() => Interlocked.Increment(ref _finished);
+
+    /// <summary>One that has called <see cref="Finish"/> removes it.</summary>
+    internal void ForgetFinished() => Interlocked.Decrement(ref _finished);
 
     internal void Remove() => _isRemoved = true;
 }

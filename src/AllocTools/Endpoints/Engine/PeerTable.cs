@@ -86,18 +86,26 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         }
     }
 
+    /// <param name="peer">The peer.</param>
+    /// <param name="isFinished">Whether <see cref="RmaDriverPeer.Finish"/> was called for this insertion.</param>
+    /// <param name="slots">The endpoint's operations.</param>
     /// <exception cref="ArgumentException">It was removed as often as inserted.</exception>
-    public void Remove(RmaDriverPeer peer, ReadOnlySpan<OperationSlot> slots)
+    public void Remove(RmaDriverPeer peer, bool isFinished, ReadOnlySpan<OperationSlot> slots)
     {
         lock (_gate)
         {
             if (peer.Insertions == 0)
                 throw EndpointErrors.Removed(peer.Number, own.Provider ?? "", nameof(peer));
+            if (isFinished)
+                peer.ForgetFinished();
             if (--peer.Insertions > 0 || peer.IsRemoved)
                 return;
             Forget_NeedsLock(Convert.ToHexString(peer.Address.Span), peer, slots);
         }
     }
+
+    /// <summary>Nothing is outstanding with a peer, and nothing will be: that it goes is no fault. Any thread may call this, under whichever lock.</summary>
+    public static bool MayGo(RmaDriverPeer peer, ReadOnlySpan<OperationSlot> slots) => peer.IsFinished && !IsUsed(peer, slots);
 
     /// <summary>Lets peers give back what they hold. Nothing is inserted any more.</summary>
     public void Close()
