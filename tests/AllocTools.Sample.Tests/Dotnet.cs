@@ -12,13 +12,13 @@ internal static class Dotnet
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>Builds the project of a folder; warnings are errors. No build server is left behind.</summary>
-    public static async Task BuildAsync(string folder, string output)
+    public static async Task BuildAsync(string folder, string output, params string[] more)
     {
         await OneBuild.WaitAsync(Token);
         try
         {
             (int status, string said, string errors) = await RunAsync(
-                folder, "build", "-c", "Release", "-o", output, "-warnaserror", "-tl:off", "-nodeReuse:false", "-p:UseSharedCompilation=false");
+                folder, ["build", "-c", "Release", "-o", output, "-warnaserror", "-tl:off", "-nodeReuse:false", "-p:UseSharedCompilation=false", .. more]);
             Assert.True(status == 0, said + errors);
         }
         finally

@@ -31,6 +31,28 @@ public sealed partial class ReadmeTests
         Assert.Single(failures, line => line.Contains("AllocTools:Providr", StringComparison.Ordinal));
     }
 
+    /// <summary>The code is analyzed where the library is built for itself, and never by who uses it.</summary>
+    [Fact]
+    public async Task AProjectThatReachesTheLibraryByASymbolicLinkGetsNoneOfItsWarnings()
+    {
+        string readme = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "README.md"), Token);
+        using TemporaryFolder folder = new();
+        Directory.CreateSymbolicLink(Path.Combine(folder.Path, "AllocTools"), Repository.Root);
+        string home = Directory.CreateDirectory(Path.Combine(folder.Path, "First")).FullName;
+        await File.WriteAllTextAsync(Path.Combine(home, "First.csproj"), BlockOf(readme, "xml"), Token);
+        await File.WriteAllTextAsync(Path.Combine(home, "Program.cs"), BlockOf(readme, "csharp"), Token);
+        // In a place of its own, where nothing is compiled yet.
+        await Dotnet.BuildAsync(home, "built", $"-p:ArtifactsPath={folder.Path}/artifacts");
+        string library = Path.Combine("src", "AllocTools", "AllocTools.csproj");
+        foreach (string property in new[] { "TreatWarningsAsErrors", "RunAnalyzers" })
+        {
+            (_, string said, _) = await Dotnet.RunAsync(home, "msbuild", Path.Combine("..", "AllocTools", library), $"-getProperty:{property}");
+            Assert.Equal("false", said.Trim());
+            (_, said, _) = await Dotnet.RunAsync(Repository.Root, "msbuild", library, $"-getProperty:{property}");
+            Assert.Equal("true", said.Trim());
+        }
+    }
+
     /// <summary>So <c>./eng/demo --sample quickstart</c> runs what the README shows.</summary>
     [Fact]
     public async Task TheQuickstartIsTheReadmesFirstProgram()
