@@ -6,7 +6,7 @@ namespace AllocTools.Connections;
 /// <param name="ProcessId">Its number there.</param>
 /// <param name="HeartbeatInterval">How often it says that it is alive.</param>
 /// <param name="PeerTimeout">After which silence it gives a peer up.</param>
-/// <param name="OperationTimeout">For how long a write of its may run after that; -1 ms for no limit.</param>
+/// <param name="OperationTimeout">For how long a write that it has started may run after that; -1 ms for no limit.</param>
 /// <param name="DeliveryComplete">Its writes have ended only when their bytes are in place.</param>
 internal sealed record ProcessTerms(
     Guid Process, Guid Host, int ProcessId, TimeSpan HeartbeatInterval, TimeSpan PeerTimeout, TimeSpan OperationTimeout, bool DeliveryComplete)

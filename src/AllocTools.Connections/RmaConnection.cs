@@ -1,5 +1,6 @@
 using System.IO.Pipelines;
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using Microsoft.AspNetCore.Connections;
@@ -17,7 +18,7 @@ namespace AllocTools.Connections;
 /// ends one direction (half-close); <see cref="DisposeAsync"/> ends both, once the peer has taken what was written. What a read has given is valid until
 /// <see cref="PipeReader.AdvanceTo(SequencePosition)"/>, <see cref="PipeReader.Complete"/> or <see cref="DisposeAsync"/>, also where the connection ends meanwhile.
 /// </remarks>
-public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, IConnectionIdFeature, IConnectionTransportFeature, IConnectionItemsFeature, IConnectionLifetimeFeature, IConnectionEndPointFeature
+public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, IConnectionIdFeature, IConnectionTransportFeature, IConnectionItemsFeature, IConnectionLifetimeFeature, IConnectionEndPointFeature, IRmaConnectionFeature
 {
     private readonly RmaConnections _owner;
     private readonly ControlConnection _control;
@@ -57,13 +58,14 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         features.Set<IConnectionItemsFeature>(this);
         features.Set<IConnectionLifetimeFeature>(this);
         features.Set<IConnectionEndPointFeature>(this);
+        features.Set<IRmaConnectionFeature>(this);
         Features = features;
     }
 
     /// <inheritdoc/>
     public override string ConnectionId
     {
-        get => _id ??= CorrelationIdGenerator.Next();
+        get => _id ??= _owner.NewConnectionId();
         set => _id = value;
     }
 
@@ -95,6 +97,12 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// <summary>What the peer reads.</summary>
     public PipeWriter Output => _writer;
 
+    /// <summary>
+    /// The certificate by which the peer has proved who it is, with TLS of the control connection: the listener's, or the connecting side's where <see cref="RmaConnectionOptions.ServerAuthentication"/> asks for one.
+    /// Null without TLS, or where the peer has shown none. It has passed the checks of these options, and remains valid when the connection is over.
+    /// </summary>
+    public X509Certificate2? RemoteCertificate { get; internal set; }
+
     /// <summary>The random number of the peer's process.</summary>
     public Guid PeerProcess => _terms.Process;
 
@@ -119,6 +127,14 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
                 return _imported.Count;
         }
     }
+
+    RmaConnection IRmaConnectionFeature.Connection => this;
+
+    /// <summary>What it has of the endpoint's operations, with all connections to its peer's endpoint.</summary>
+    internal OperationShares.PeerShare Share => _share;
+
+    /// <summary>Bytes that the peer has given back of its ring.</summary>
+    internal long Credit => Volatile.Read(ref _credit);
 
     /// <summary>This side's number of it.</summary>
     internal int Number { get; }
@@ -207,7 +223,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
             // Nothing writes the rest.
             if (_writer.IsFlushPending)
                 EndUnwritten();
-            CompleteWriter();
+            _writer.Complete();
             RmaConnectionStream? stream;
             lock (_gate)
                 stream = _stream;
@@ -295,7 +311,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
             imported = [.. _imported];
             _imported.Clear();
         }
-        Array.ForEach(imported, static r => r.Dispose());
+        Array.ForEach(imported, static r => r.DisposeLater());
     }
 
     /// <summary>Nothing more is started with the peer: its process may end without being missed.</summary>
@@ -305,21 +321,8 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     internal void LetGo()
     {
         _region?.Dispose();
-        _owner.RemovePeer(Peer, _end.MayPeerGo);
         _owner.Shares.Leave(_share);
-    }
-
-    private void CompleteWriter()
-    {
-        try
-        {
-            _writer.Complete();
-        }
-        catch (RmaException e)
-        {
-            // No staging memory for the end of the stream.
-            End(new ConnectionAbortedException(e.Message, e), e.Message, ConnectionTotals.TypeOf(e), tellsPeer: true);
-        }
+        _owner.RemovePeer(Peer, _end.MayPeerGo);
     }
 
     /// <summary>Waits until nothing is written from here any more.</summary>
@@ -328,13 +331,13 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     {
         while (true)
         {
-            long credit = Volatile.Read(ref _credit);
+            long credit = Credit;
             try
             {
                 await _end.LocalEnd.WaitAsync(_owner.Options.CloseTimeout, _owner.Time).ConfigureAwait(false);
                 return true;
             }
-            catch (TimeoutException) when (credit != Volatile.Read(ref _credit))
+            catch (TimeoutException) when (credit != Credit)
             {
                 // It takes its time, but it takes.
             }

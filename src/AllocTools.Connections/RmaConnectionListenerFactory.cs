@@ -7,15 +7,24 @@ namespace AllocTools.Connections;
 /// <param name="connections">What they belong to.</param>
 public sealed class RmaConnectionListenerFactory(RmaConnections connections) : IConnectionListenerFactory, IConnectionListenerFactorySelector
 {
-    /// <inheritdoc/>
-    public bool CanBind(EndPoint endpoint) => endpoint is RmaEndPoint;
+    /// <summary>Whether it is an <see cref="RmaEndPoint"/> of these connections' pool, or of none.</summary>
+    /// <param name="endpoint">The end point.</param>
+    public bool CanBind(EndPoint endpoint) => endpoint is RmaEndPoint own && IsOfPool(own);
 
     /// <summary>Listens.</summary>
     /// <param name="endpoint">An <see cref="RmaEndPoint"/>, or another <see cref="IPEndPoint"/>.</param>
     /// <param name="cancellationToken">Not looked at: it does not wait.</param>
     /// <exception cref="NotSupportedException">It is no IP end point.</exception>
+    /// <exception cref="ArgumentException">It is of another pool.</exception>
     /// <exception cref="AddressInUseException">Something else listens there.</exception>
-    public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) => endpoint is IPEndPoint ip
-        ? ValueTask.FromResult<IConnectionListener>(connections.Listen(ip))
-        : throw new NotSupportedException($"{endpoint?.GetType()} is no end point of connections over registered memory; pass an {nameof(RmaEndPoint)}.");
+    public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
+    {
+        if (endpoint is not IPEndPoint ip)
+            throw new NotSupportedException($"{endpoint?.GetType()} is no end point of connections over registered memory; pass an {nameof(RmaEndPoint)}.");
+        if (ip is RmaEndPoint own && !IsOfPool(own))
+            throw new ArgumentException($"The end point {own} is of the pool '{own.PoolName}', and this factory listens over the pool '{connections.Pool.Name}'. Take that pool's factory, or leave the pool's name out.", nameof(endpoint));
+        return ValueTask.FromResult<IConnectionListener>(connections.Listen(ip));
+    }
+
+    private bool IsOfPool(RmaEndPoint endPoint) => endPoint.PoolName is null || endPoint.PoolName == connections.Pool.Name;
 }

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net;
+using System.Security.Cryptography;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using AllocTools.Diagnostics;
@@ -29,6 +31,8 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     private readonly ConnectionNumbers _numbers = new();
     private readonly CancellationTokenSource _closing = new();
     private readonly CancellationTokenSource _endpointClosed = new();
+    private readonly string _idStart = "R" + Convert.ToHexString(RandomNumberGenerator.GetBytes(4));
+    private long _lastId;
     private int _hasIntruder;
     private Task _disposal = Task.CompletedTask;
     private int _disposed;
@@ -290,6 +294,9 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
             throw;
         }
     }
+
+    /// <summary>The name of a connection in logs: unlike those of other connections, and of another start.</summary>
+    internal string NewConnectionId() => string.Create(CultureInfo.InvariantCulture, $"{_idStart}{Interlocked.Increment(ref _lastId):X}");
 
     internal RmaPeer InsertPeer(ReadOnlySpan<byte> address) => _endpoint.InsertPeer(address);
 

@@ -6,6 +6,7 @@ namespace AllocTools.Connections;
 /// An end point of connections over registered memory: the IP address and TCP port of the control connection. Its type is what has Kestrel
 /// bind it with this transport and not with sockets.
 /// </summary>
+/// <remarks>Its text is that of an <see cref="IPEndPoint"/>, without the pool's name: Kestrel makes its URLs of it.</remarks>
 public sealed class RmaEndPoint : IPEndPoint
 {
     /// <summary>An end point.</summary>

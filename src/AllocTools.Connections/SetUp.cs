@@ -116,7 +116,7 @@ internal static class SetUp
         bool peerKnows = false;
         try
         {
-            Complete(connection, socket);
+            Complete(connection, control, socket);
             RemoteRegion region = used.Import(peer, block);
             peerKnows = true;
             await control.SendAsync(SetUpMessages.Block(connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
@@ -143,7 +143,7 @@ internal static class SetUp
         bool peerKnows = false;
         try
         {
-            Complete(connection, socket);
+            Complete(connection, control, socket);
             peerKnows = true;
             await control.SendAsync(SetUpMessages.Welcome(used.Terms with { Process = owner.Process }, used.Provider, used.Address.Span, connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
             (kind, payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
@@ -179,8 +179,9 @@ internal static class SetUp
         }
     }
 
-    private static void Complete(RmaConnection connection, Socket socket)
+    private static void Complete(RmaConnection connection, ControlConnection control, Socket socket)
     {
+        connection.RemoteCertificate = control.RemoteCertificate;
         connection.LocalEndPoint = socket.LocalEndPoint;
         connection.RemoteEndPoint = socket.RemoteEndPoint;
     }

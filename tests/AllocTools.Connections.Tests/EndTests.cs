@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using System.Net;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
@@ -8,6 +9,7 @@ using AllocTools.Connections.Tests.Support;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.Time.Testing;
 
 namespace AllocTools.Connections.Tests;
 
@@ -122,24 +124,33 @@ public sealed class EndTests
     [Fact]
     public async Task AReaderThatIsSlowGetsAllThoughItsPeerHasDisposedLongAgo()
     {
-        TimeSpan limit = TestTime.Seconds(0.5);
-        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, o => (o.InitialRingBytes, o.MaxRingBytes, o.CloseTimeout) = (1024, 1024, limit));
+        var time = new FakeTimeProvider();
+        TimeSpan limit = TimeSpan.FromSeconds(1);
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(
+            ConnectionSide.Host, o => (o.InitialRingBytes, o.MaxRingBytes, o.CloseTimeout, o.PeerTimeout) = (1024, 1024, limit, TimeSpan.FromHours(1)), time: time);
         byte[] sent = RandomNumberGenerator.GetBytes(6_000);
         await pair.Left.Output.WriteAsync(sent, Token);
         Task disposing = pair.Left.DisposeAsync().AsTask();
         var received = new MemoryStream();
-        long start = TimeProvider.System.GetTimestamp();
+        TimeSpan passed = TimeSpan.Zero;
+        long credit = 0;
         while (received.Length < sent.Length)
         {
             received.Write(await pair.Right.Input.ReadSomeAsync());
-            await Task.Delay(limit / 3, Token);
+            if (pair.Left.Credit == credit)
+                continue;
+            // Most of the limit for each piece that was taken, and more than all of it in the end.
+            credit = pair.Left.Credit;
+            time.Advance(limit * 0.6);
+            passed += limit * 0.6;
         }
-        // Longer than the limit in all, and never so long for the next piece.
-        Assert.True(TimeProvider.System.GetElapsedTime(start) > limit);
+        Assert.True(passed > limit);
         Assert.Equal(sent, received.ToArray());
-        await disposing;
+        await disposing.WaitAsync(TestTime.Seconds(20), Token);
         Assert.Null(pair.Left.Error);
-        await pair.EndCleanlyAsync();
+        await pair.Right.DisposeAsync();
+        await pair.LeftSide.BecomesCleanAsync();
+        await pair.RightSide.BecomesCleanAsync();
     }
 
     [Fact]
@@ -258,24 +269,63 @@ public sealed class EndTests
     [Fact]
     public async Task WhatAPeerWritesSaysThatItIsAlive()
     {
-        await using var side = new ConnectionSide(ConnectionSide.Host, o => (o.HeartbeatInterval, o.PeerTimeout) = (TestTime.Seconds(0.05), TestTime.Seconds(1)));
+        var time = new FakeTimeProvider();
+        TimeSpan limit = TimeSpan.FromSeconds(10);
+        await using var side = new ConnectionSide(ConnectionSide.Host, o => (o.HeartbeatInterval, o.PeerTimeout) = (TimeSpan.FromSeconds(1), limit), time: time);
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
         await using var peer = new RawPeer(listener.EndPoint);
         ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
-        await peer.SendAsync(peer.HelloWith(RawPeer.Terms with { HeartbeatInterval = TimeSpan.FromMilliseconds(50) }));
-        await peer.FinishSetUpAsync();
+        await peer.SetUpAsync();
         await using var connection = (RmaConnection)(await accepting)!;
         // No heartbeat comes, but data does.
-        long start = TimeProvider.System.GetTimestamp();
-        for (int i = 0; TimeProvider.System.GetElapsedTime(start) < TestTime.Seconds(2); i++)
+        for (int i = 0; i < 10; i++)
         {
-            await peer.WriteFrameAsync(new FrameHeader(0, FrameFlags.None, 16, 0), sequence: i & Notice.SequenceMask, at: i * 16 % 4096);
-            await Task.Delay(TestTime.Seconds(0.1), Token);
+            await peer.WriteFrameAsync(new FrameHeader(16, FrameFlags.None, 32, 0), sequence: i, at: i * 32);
+            Assert.Equal(16, (await connection.Input.ReadBytesAsync(16)).Length);
+            time.Advance(limit / 2);
         }
         Assert.Null(connection.Error);
-        await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Input.ReadToEndAsync().WaitAsync(TestTime.Seconds(20), Token));
+        time.Advance(limit * 2);
+        var error = await Assert.ThrowsAsync<ConnectionResetException>(() => connection.Input.ReadToEndAsync().WaitAsync(TestTime.Seconds(20), Token));
+        Assert.Contains("PeerTimeout", error.Message, StringComparison.Ordinal);
         peer.Socket.Dispose();
+        await connection.DisposeAsync();
+        await side.BecomesCleanAsync();
     }
+
+    [Fact]
+    public async Task AStepOfTheEndThatFailsIsLoggedAndKeepsNoOtherFromBeingTaken()
+    {
+        var log = new LogRecorder();
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, logging: log.Factory);
+        // So it can't be removed by the connection.
+        pair.LeftSide.Connections.Endpoint.RemovePeer(pair.Left.Peer);
+        await pair.Left.DisposeAsync();
+        Assert.Contains("could not be given back", await log.SingleAsync(89), StringComparison.Ordinal);
+        await pair.LeftSide.BecomesCleanAsync();
+        Assert.True(pair.Left.WholeEnd.IsCompletedSuccessfully);
+    }
+
+    [Fact]
+    public async Task AListenerThatCannotAcceptSaysSoAndEndsInOrder()
+    {
+        var log = new LogRecorder();
+        await using var side = new ConnectionSide(ConnectionSide.Host, logging: log.Factory);
+        RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        ValueTask<ConnectionContext?> accepting = listener.AcceptAsync(Token);
+        // It listens no more, without having been closed: each accept fails.
+        SocketOf(listener).Shutdown(System.Net.Sockets.SocketShutdown.Both);
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        while (log.All.Count(static l => l.Id == 86) < 2)
+            await Task.Delay(10, limit.Token);
+        Assert.Equal(1, side.Connections.ListenersInTrouble);
+        await listener.DisposeAsync();
+        Assert.Null(await accepting);
+        Assert.Equal(0, side.Connections.ListenersInTrouble);
+    }
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_socket")]
+    private static extern ref System.Net.Sockets.Socket SocketOf(RmaConnectionListener listener);
 
     private static async Task WriteAsync(Stream stream, byte mark)
     {

@@ -157,6 +157,8 @@ public sealed class SetUpTests
         Assert.True(unnamed.Equals(plain) && plain.Equals(unnamed) && unnamed.GetHashCode() == plain.GetHashCode());
         Assert.False(one.Equals(other) || one.Equals(unnamed) || unnamed.Equals(one));
         Assert.Equal("one", ((RmaEndPoint)one.Create(plain.Serialize())).PoolName);
+        // Kestrel makes its URLs of this.
+        Assert.Equal("127.0.0.1:5", one.ToString());
     }
 
     public static TheoryData<string, string> WrongAnswers => new()
@@ -306,6 +308,22 @@ public sealed class SetUpTests
     }
 
     [Fact]
+    public async Task AListenerKeepsTheNameOfItsPoolAndAFactoryRefusesThatOfAnotherOne()
+    {
+        await using var side = new ConnectionSide(ConnectionSide.Host);
+        var factory = new RmaConnectionListenerFactory(side.Connections);
+        var anywhere = new IPEndPoint(IPAddress.Loopback, 0);
+        var own = new RmaEndPoint(anywhere, side.Pool.Name);
+        Assert.True(factory.CanBind(own));
+        await using IConnectionListener listener = await factory.BindAsync(own, Token);
+        Assert.Equal(side.Pool.Name, Assert.IsType<RmaEndPoint>(listener.EndPoint).PoolName);
+        var foreign = new RmaEndPoint(anywhere, "back");
+        Assert.False(factory.CanBind(foreign));
+        ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(() => factory.BindAsync(foreign, Token).AsTask());
+        Assert.Contains($"is of the pool 'back', and this factory listens over the pool '{side.Pool.Name}'", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task TlsAuthenticatesBothSides()
     {
         using X509Certificate2 server = Certificate("server");
@@ -315,12 +333,34 @@ public sealed class SetUpTests
             o.ServerAuthentication = new SslServerAuthenticationOptions { ServerCertificate = server, ClientCertificateRequired = true, RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, client) };
             o.ClientAuthentication = new SslClientAuthenticationOptions { TargetHost = "server", ClientCertificates = [client], RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, server) };
         });
+        Assert.True(IsSame(pair.Left.RemoteCertificate, server));
+        Assert.True(IsSame(pair.Right.RemoteCertificate, client));
+        Assert.Same(pair.Right, pair.Right.Features.Get<IRmaConnectionFeature>()?.Connection);
+        // Kestrel would take what comes for HTTPS.
+        Assert.Null(pair.Right.Features.Get<Microsoft.AspNetCore.Http.Features.ITlsConnectionFeature>());
         byte[] sent = RandomNumberGenerator.GetBytes(500_000);
         Task writing = Task.Run(async () => await pair.Left.Output.WriteAsync(sent), Token);
         // The ring has grown meanwhile, by an offer on the secured connection.
         Assert.Equal(sent, await pair.Right.Input.ReadBytesAsync(sent.Length));
         await writing;
         await pair.EndCleanlyAsync();
+        // It is the application's, also of a connection that is over.
+        Assert.True(IsSame(pair.Right.RemoteCertificate, client));
+    }
+
+    [Fact]
+    public async Task WithoutTlsOrACertificateOfTheClientThereIsNone()
+    {
+        using X509Certificate2 server = Certificate("server");
+        await using ConnectedPair plain = await ConnectedPair.OpenAsync(ConnectionSide.Host);
+        Assert.Null(plain.Left.RemoteCertificate);
+        Assert.Null(plain.Right.RemoteCertificate);
+        await using ConnectedPair secured = await ConnectedPair.OpenAsync(ConnectionSide.Host, o =>
+        {
+            o.ServerAuthentication = new SslServerAuthenticationOptions { ServerCertificate = server };
+            o.ClientAuthentication = new SslClientAuthenticationOptions { TargetHost = "server", RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, server) };
+        });
+        Assert.Null(secured.Right.RemoteCertificate);
     }
 
     [Theory]

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 using AllocTools.Connections;
 using AllocTools.Frameworks.Tests.Support;
 using AllocTools.Hosting;
@@ -58,6 +60,35 @@ public sealed class KestrelTests
         await client.Services.BecomesCleanAsync();
         await web.Services.BecomesCleanAsync();
     }
+
+    [Theory, MemberData(nameof(Protocols))]
+    public async Task ARequestCanAskWhoHasConnected(string fabric, string version, bool https)
+    {
+        var httpVersion = Version.Parse(version);
+        await using ClientSide client = await ClientSide.StartAsync(fabric, static services => services.AddRmaConnections(static o => o.ClientAuthentication = new SslClientAuthenticationOptions
+        {
+            ClientCertificates = [WebSide.Certificate],
+            CertificateChainPolicy = TrustIt(),
+        }));
+        await using WebSide web = await WebSide.StartAsync(
+            fabric,
+            https ? HttpProtocols.Http1AndHttp2 : httpVersion.Major == 2 ? HttpProtocols.Http2 : HttpProtocols.Http1,
+            static app => app.MapPost("/", static context => context.Response.WriteAsync(
+                $"{context.Request.Scheme} {context.Features.Get<IRmaConnectionFeature>()?.Connection.RemoteCertificate?.Subject} {context.Connection.ClientCertificate?.Subject}")),
+            static services => services.AddRmaConnections(static o => o.ServerAuthentication = new SslServerAuthenticationOptions
+            {
+                ServerCertificate = WebSide.Certificate,
+                ClientCertificateRequired = true,
+                CertificateChainPolicy = TrustIt(),
+            }),
+            https);
+        using var http = new HttpClient(WebSide.TrustIt(client.NewHandler())) { BaseAddress = web.Url };
+        using HttpRequestMessage request = NewRequest(httpVersion, "x");
+        using HttpResponseMessage response = await http.SendAsync(request, TestContext.Current.CancellationToken);
+        Assert.Equal($"{(https ? "https" : "http")} CN=127.0.0.1 ", await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
+    }
+
+    private static X509ChainPolicy TrustIt() => new() { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, CustomTrustStore = { WebSide.Certificate } };
 
     [Theory, MemberData(nameof(Fabrics))]
     public async Task SocketsAndFabricAnswerBesideEachOther(string fabric)

@@ -1,6 +1,8 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 
 namespace AllocTools.Connections.Control;
 
@@ -31,6 +33,9 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
     private bool _isClosing;
     private bool _hasReadEnded;
     private bool _disposed;
+
+    /// <summary>The peer's certificate; null without TLS, or where it has shown none.</summary>
+    public X509Certificate2? RemoteCertificate => (stream as SslStream)?.RemoteCertificate is { } certificate ? certificate as X509Certificate2 ?? new X509Certificate2(certificate) : null;
 
     /// <summary>How long nothing has come from the peer.</summary>
     public TimeSpan Silence => time.GetElapsedTime(Volatile.Read(ref _lastReceived));

@@ -123,6 +123,13 @@ public sealed class RemoteRegion : IDisposable
     /// <summary>How long it is, whose, and what was granted.</summary>
     public override string ToString() => $"{Describe()}, for {Memory.Access}{(IsDisposed ? ", disposed" : "")}";
 
+    /// <summary>As <see cref="Dispose"/>, but a mapped key is unmapped on the thread pool: the caller may be the thread that makes progress.</summary>
+    internal void DisposeLater()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0 && _unmap is not null)
+            ThreadPool.UnsafeQueueUserWorkItem(static region => region.EndUse(), this, preferLocal: false);
+    }
+
     /// <summary>Lets go of it. A mapped key is unmapped once no operation uses it.</summary>
     public void Dispose()
     {

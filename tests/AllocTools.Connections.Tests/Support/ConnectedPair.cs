@@ -28,10 +28,11 @@ internal sealed class ConnectedPair : IAsyncDisposable
     public EndPoint EndPoint => _listener.EndPoint;
 
     public static async Task<ConnectedPair> OpenAsync(
-        string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrapLeft = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrapRight = null, long limit = 0)
+        string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrapLeft = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrapRight = null, long limit = 0,
+        TimeProvider? time = null)
     {
-        var right = new ConnectionSide(fabric, configure, logging, wrap: wrapRight, limit: limit);
-        var pair = new ConnectedPair(new ConnectionSide(fabric, configure, logging, wrap: wrapLeft, limit: limit), right, right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0)));
+        var right = new ConnectionSide(fabric, configure, logging, wrap: wrapRight, limit: limit, time: time);
+        var pair = new ConnectedPair(new ConnectionSide(fabric, configure, logging, wrap: wrapLeft, limit: limit, time: time), right, right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0)));
         (pair.Left, pair.Right) = await pair.ConnectAsync();
         return pair;
     }
@@ -56,7 +57,7 @@ internal sealed class ConnectedPair : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         // As users do, also those of a test that has failed.
-        await Task.WhenAll(Left?.DisposeAsync().AsTask() ?? Task.CompletedTask, Right?.DisposeAsync().AsTask() ?? Task.CompletedTask);
+        await LeftSide.EndsAsync(Task.WhenAll(Left?.DisposeAsync().AsTask() ?? Task.CompletedTask, Right?.DisposeAsync().AsTask() ?? Task.CompletedTask));
         await LeftSide.DisposeAsync();
         await RightSide.DisposeAsync();
     }

@@ -2,6 +2,7 @@ using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Time.Testing;
 
 namespace AllocTools.Connections.Tests.Support;
 
@@ -16,6 +17,7 @@ internal sealed class ConnectionSide : IAsyncDisposable
 
     private readonly IRmaContext _context;
     private readonly LoggerFactory? _ownLogging;
+    private readonly TimeProvider? _time;
 
     /// <param name="fabric">The transport.</param>
     /// <param name="configure">Sets options.</param>
@@ -24,11 +26,13 @@ internal sealed class ConnectionSide : IAsyncDisposable
     /// <param name="wrap">Puts something before the pool.</param>
     /// <param name="limit">Bytes of the pool; 0 for its own limit.</param>
     /// <param name="endpoint">Sets options of the endpoint.</param>
+    /// <param name="time">The connections' clock; null for the system's.</param>
     public ConnectionSide(
         string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, ConnectionSide? local = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrap = null, long limit = 0,
-        Action<RmaEndpointOptions>? endpoint = null)
+        Action<RmaEndpointOptions>? endpoint = null, TimeProvider? time = null)
     {
         logging ??= _ownLogging = new LoggerFactory([new TestOutputLogger()]);
+        _time = time;
         _context = Open(fabric, logging, endpoint ?? (static _ => { }));
         var pool = new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero };
         if (limit > 0)
@@ -39,7 +43,7 @@ internal sealed class ConnectionSide : IAsyncDisposable
         if (fabric == Host)
             options.LateWrites = TimeSpan.FromMilliseconds(10);
         configure?.Invoke(options);
-        Connections = new RmaConnections(wrap?.Invoke(Pool) ?? Pool, options, logging, local: local?.Connections);
+        Connections = new RmaConnections(wrap?.Invoke(Pool) ?? Pool, options, logging, time, local?.Connections);
     }
 
     /// <summary>Those that can be used in one process.</summary>
@@ -66,7 +70,19 @@ internal sealed class ConnectionSide : IAsyncDisposable
             RmaPoolStatistics now = Pool.GetStatistics();
             Assert.False(limit.IsCancellationRequested, $"{Connections.Count} connections, {now.RentedBuffers} buffers rented, {now.QuarantinedBuffers} in quarantine.");
             await Task.Delay(20, CancellationToken.None);
+            (_time as FakeTimeProvider)?.Advance(TimeSpan.FromSeconds(1));
         }
+    }
+
+    /// <summary>Waits for something that takes its time, and moves a clock of the test's own on meanwhile.</summary>
+    public async Task EndsAsync(Task task)
+    {
+        while (_time is FakeTimeProvider time && !task.IsCompleted)
+        {
+            await Task.WhenAny(task, Task.Delay(10, CancellationToken.None));
+            time.Advance(TimeSpan.FromSeconds(1));
+        }
+        await task;
     }
 
     private static IRmaContext Open(string fabric, ILoggerFactory logging, Action<RmaEndpointOptions> endpoint)
@@ -82,7 +98,7 @@ internal sealed class ConnectionSide : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Connections.DisposeAsync();
+        await EndsAsync(Connections.DisposeAsync().AsTask());
         await Pool.DisposeAsync();
         _context.Dispose();
         _ownLogging?.Dispose();

@@ -22,19 +22,21 @@ internal sealed class RawPeer : IAsyncDisposable
     private int _ringAt = RingBlock.WordsLength;
     private int _number;
 
+    private readonly IPEndPoint _listener;
+    private readonly List<Socket> _earlier = [];
+
     public RawPeer(EndPoint listener)
     {
+        _listener = (IPEndPoint)listener;
         _pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         _endpoint = _context.OpenEndpoint();
         _source = _pool.Rent(1 << 20);
         _block = _pool.Rent(4096);
         _exposure = _block.Expose(RmaAccess.RemoteWrite);
-        Socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
-        var ip = (IPEndPoint)listener;
-        Socket.Connect(ip.Address, ip.Port);
+        Socket = Connect();
     }
 
-    public Socket Socket { get; }
+    public Socket Socket { get; private set; }
 
     /// <summary>What it says of itself.</summary>
     public static ProcessTerms Terms => new(Guid.NewGuid(), Guid.Empty, 0, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(5), DeliveryComplete: true);
@@ -50,6 +52,13 @@ internal sealed class RawPeer : IAsyncDisposable
     public RemoteMemory Memory => _exposure.Remote;
 
     public byte[] HelloWith(ProcessTerms terms) => SetUpMessages.Hello(terms, [(_context.Traits.ProviderName, _endpoint.Address)]);
+
+    /// <summary>From here on it speaks on another control connection. Those before stay open.</summary>
+    public void ConnectAgain()
+    {
+        _earlier.Add(Socket);
+        Socket = Connect();
+    }
 
     public Task SendAsync(byte[] bytes) => Socket.SendAsync(bytes);
 
@@ -158,12 +167,20 @@ internal sealed class RawPeer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         Socket.Dispose();
+        _earlier.ForEach(static s => s.Dispose());
         await _endpoint.DisposeAsync();
         _exposure.Dispose();
         _block.Dispose();
         _source.Dispose();
         await _pool.DisposeAsync();
         _context.Dispose();
+    }
+
+    private Socket Connect()
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        socket.Connect(_listener.Address, _listener.Port);
+        return socket;
     }
 
     private async Task<byte[]> ReceiveAsync(int length)
