@@ -64,7 +64,11 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         _time = time ?? TimeProvider.System;
         Regions.RmaProviderTraits traits = pool.Context.Traits;
         if (traits.NotificationSize < sizeof(uint) || !traits.RemoteAccess)
-            throw new NotSupportedException($"The provider '{traits.ProviderName}' has no writes that bring a number of 4 bytes (the traits' NotificationSize is {traits.NotificationSize}), which connections need.");
+        {
+            throw new NotSupportedException(
+                $"The provider '{traits.ProviderName}' can't carry connections: they need writes into the peer's memory that bring a number of 4 bytes, which comes when their bytes are in place, and it has "
+                + $"{(traits.RemoteAccess ? $"none (the traits' NotificationSize is {traits.NotificationSize}): its messages may overtake its writes, or it has none" : "no access to peers' memory")}. Take another provider.");
+        }
         IRmaEndpoint opened = pool.Context.OpenEndpoint();
         if (opened is not RmaEndpoint { HasOwnThread: true } endpoint)
         {

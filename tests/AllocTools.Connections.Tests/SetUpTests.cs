@@ -5,6 +5,8 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.HostMemory;
+using AllocTools.Regions;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Connections;
 
@@ -139,6 +141,30 @@ public sealed class SetUpTests
             if (property.Name != nameof(options.TargetHost))
                 Assert.Equal(property.GetValue(options), property.GetValue(used));
         }
+    }
+
+    [Theory]
+    [InlineData("no notifications", "NotificationSize is 0")]
+    [InlineData("short notifications", "NotificationSize is 2")]
+    [InlineData("no access", "no access to peers' memory")]
+    [InlineData("no thread", "Provider:Endpoint:Progress")]
+    public void ATransportThatCannotCarryConnectionsIsRefused(string lack, string says)
+    {
+        var provider = new HostProviderOptions { Locking = PageLocking.None };
+        if (lack == "no thread")
+            provider.Endpoint.Progress = RmaProgress.Caller;
+        using IRmaContext context = new HostProvider(provider).Open();
+        using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
+        RmaProviderTraits traits = lack switch
+        {
+            "no notifications" => context.Traits with { NotificationSize = 0 },
+            "short notifications" => context.Traits with { NotificationSize = 2 },
+            "no access" => context.Traits with { RemoteAccess = false },
+            _ => context.Traits,
+        };
+        var error = Assert.Throws<NotSupportedException>(() => new RmaConnections(new HeldPool(pool) { Context = new DescribedContext(context, traits) }));
+        Assert.Contains(says, error.Message, StringComparison.Ordinal);
+        Assert.Contains("'host'", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -416,6 +442,24 @@ public sealed class SetUpTests
             Port = (int)((IReadOnlyList<KeyValuePair<string, object?>>)state!).Single(static s => s.Key == "Port").Value!;
             OnListening();
         }
+
+        public void Dispose()
+        {
+        }
+    }
+
+    /// <summary>A context that says of itself what a test has it say.</summary>
+    private sealed class DescribedContext(IRmaContext context, RmaProviderTraits traits) : IRmaContext
+    {
+        public RmaProviderTraits Traits => traits;
+
+        public IRmaRegistration Register(nint address, long length, RmaAccess access) => context.Register(address, length, access);
+
+        public void Deregister(IRmaRegistration registration) => context.Deregister(registration);
+
+        public IRmaEndpoint OpenEndpoint() => context.OpenEndpoint();
+
+        public IDisposable Retain() => context.Retain();
 
         public void Dispose()
         {

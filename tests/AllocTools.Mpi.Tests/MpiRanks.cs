@@ -45,12 +45,13 @@ internal sealed class MpiRanks : IAsyncDisposable
     /// <param name="count">How many ranks.</param>
     /// <param name="options">Options of the peers, such as <c>caller</c>.</param>
     /// <param name="wrapper">A command that starts each rank, such as <c>prlimit</c>.</param>
-    public static async Task<MpiRanks> StartAsync(MpiImplementation implementation, int count = 2, string[]? options = null, string[]? wrapper = null)
+    /// <param name="kind">What the test peer is.</param>
+    public static async Task<MpiRanks> StartAsync(MpiImplementation implementation, int count = 2, string[]? options = null, string[]? wrapper = null, string kind = "mpi")
     {
         using TcpListener listener = new(IPAddress.Loopback, 0);
         listener.Start();
         string port = ((IPEndPoint)listener.LocalEndpoint).Port.ToString(CultureInfo.InvariantCulture);
-        string[] command = [.. Command(implementation), "-n", count.ToString(CultureInfo.InvariantCulture), .. wrapper ?? [], Program, "mpi", port, .. options ?? []];
+        string[] command = [.. Command(implementation), "-n", count.ToString(CultureInfo.InvariantCulture), .. wrapper ?? [], Program, kind, port, .. options ?? []];
         MpiRanks ranks = new(StartProcess(command), count);
         try
         {

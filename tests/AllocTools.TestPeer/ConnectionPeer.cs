@@ -1,8 +1,12 @@
+using System.Buffers;
 using System.Globalization;
 using System.IO.Pipelines;
 using System.Net;
+using System.Net.Sockets;
+using System.Security.Cryptography;
 using AllocTools.Connections;
 using AllocTools.HostMemory;
+using AllocTools.Mpi;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Connections;
@@ -17,6 +21,26 @@ internal static class ConnectionPeer
     {
         const string Ucx = "ucx:";
         using IRmaContext context = fabric.StartsWith(Ucx, StringComparison.Ordinal) ? UcxFabric.Open(fabric[Ucx.Length..]) : Fabric.Open(fabric);
+        return await RunAsync(context, Console.In, Console.Out, options);
+    }
+
+    /// <summary>As a rank of an MPI job, which gets its lines over a socket.</summary>
+    public static async Task<int> RunRankAsync(int port)
+    {
+        using TcpClient client = new();
+        client.Connect(IPAddress.Loopback, port);
+        using StreamReader lines = new(client.GetStream());
+        await using StreamWriter answers = new(client.GetStream()) { AutoFlush = true };
+        using IRmaContext context = new MpiProvider(new MpiOptions { StartTimeout = TestTime.Seconds(60) }).Open();
+        int rank;
+        using (var endpoint = (MpiEndpoint)context.OpenEndpoint())
+            rank = endpoint.Rank;
+        await answers.WriteLineAsync($"{rank} {Environment.ProcessId}");
+        return await RunAsync(context, lines, answers, []);
+    }
+
+    private static async Task<int> RunAsync(IRmaContext context, TextReader lines, TextWriter answers, string[] options)
+    {
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         // What it says of connections that end is shown where a test fails.
         using ILoggerFactory logging = LoggerFactory.Create(static b => b.SetMinimumLevel(LogLevel.Debug).AddConsole(static o => o.LogToStandardErrorThreshold = LogLevel.Trace));
@@ -30,7 +54,8 @@ internal static class ConnectionPeer
             PeerTimeout = TestTime.Seconds(options.Contains("patient") ? 60 : 3),
         }, logging, local: nearConnections);
         RmaConnectionListener? listener = null;
-        while (await Console.In.ReadLineAsync() is { } line)
+        RmaConnection? connection = null;
+        while (await lines.ReadLineAsync() is { } line)
         {
             string answer;
             switch (line.Split(' '))
@@ -40,6 +65,25 @@ internal static class ConnectionPeer
                     _ = AcceptAsync(listener, what);
                     answer = ((IPEndPoint)listener.EndPoint).Port.ToString(CultureInfo.InvariantCulture);
                     break;
+                case ["connect", var port]:
+                    connection = await connections.ConnectAsync(new IPEndPoint(IPAddress.Loopback, int.Parse(port, CultureInfo.InvariantCulture)));
+                    answer = connection.Provider;
+                    break;
+                case ["echo", var count]:
+                    answer = await EchoAsync(connection!, int.Parse(count, CultureInfo.InvariantCulture));
+                    break;
+                case ["close"]:
+                    await connection!.Output.CompleteAsync();
+                    answer = $"{(await connection.Input.ReadAsync()).IsCompleted}";
+                    await connection.DisposeAsync();
+                    break;
+                case ["fail"]:
+                    answer = await FailAsync(connection!);
+                    break;
+                case ["dispose"]:
+                    await connections.DisposeAsync();
+                    answer = "disposed";
+                    break;
                 case ["left"]:
                     RmaPoolStatistics now = pool.GetStatistics();
                     answer = $"{connections.Count} {now.RentedBuffers} {now.QuarantinedBuffers}";
@@ -48,12 +92,40 @@ internal static class ConnectionPeer
                     answer = $"unknown: {line}";
                     break;
             }
-            await Console.Out.WriteLineAsync(answer);
-            await Console.Out.FlushAsync();
+            await answers.WriteLineAsync(answer);
+            await answers.FlushAsync();
         }
         if (listener is not null)
             await listener.DisposeAsync();
         return 0;
+    }
+
+    /// <summary>Has bytes sent back by the other side.</summary>
+    private static async Task<string> EchoAsync(RmaConnection connection, int count)
+    {
+        byte[] sent = RandomNumberGenerator.GetBytes(count);
+        Task writing = Task.Run(async () => await connection.Output.WriteAsync(sent));
+        ReadResult read = await connection.Input.ReadAtLeastAsync(count);
+        bool isSame = read.Buffer.ToArray().AsSpan().SequenceEqual(sent);
+        connection.Input.AdvanceTo(read.Buffer.End);
+        await writing;
+        return isSame ? "same" : "different";
+    }
+
+    /// <summary>Reads until that fails.</summary>
+    private static async Task<string> FailAsync(RmaConnection connection)
+    {
+        try
+        {
+            while ((await connection.Input.ReadAsync()) is { IsCompleted: false } read)
+                connection.Input.AdvanceTo(read.Buffer.End);
+            return "the stream has ended";
+        }
+        catch (ConnectionResetException e)
+        {
+            await connection.DisposeAsync();
+            return e.Message;
+        }
     }
 
     private static async Task AcceptAsync(RmaConnectionListener listener, string what)

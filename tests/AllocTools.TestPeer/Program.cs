@@ -18,6 +18,7 @@ return args switch
     ["socket"] => await SocketPeer.RunAsync(),
     ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),
     ["mpi", string port, .. string[] rest] => MpiRank.Run(int.Parse(port, CultureInfo.InvariantCulture), rest),
+    ["mpi-connections", string port] => await ConnectionPeer.RunRankAsync(int.Parse(port, CultureInfo.InvariantCulture)),
     ["mpi-open", string implementation, string seconds, .. string[] paths] => MpiRank.Open(implementation, seconds, paths),
     ["mpi-there"] => MpiRank.AskOnly(),
     ["mpi-signal", string mark] => MpiRank.HearSignal(mark),

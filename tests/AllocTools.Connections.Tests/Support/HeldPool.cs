@@ -9,7 +9,7 @@ internal sealed class HeldPool(IRmaMemoryPool pool) : IRmaMemoryPool
 
     public string Name => pool.Name;
 
-    public IRmaContext Context => pool.Context;
+    public IRmaContext Context { get; init; } = pool.Context;
 
     /// <summary>Called before each rent.</summary>
     public Action OnRent { get; set; } = static () => { };
