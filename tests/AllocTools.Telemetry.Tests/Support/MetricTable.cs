@@ -3,13 +3,14 @@ using AllocTools.Testing;
 
 namespace AllocTools.Telemetry.Tests.Support;
 
-/// <summary>The table of metrics in docs/telemetry.md.</summary>
+/// <summary>The tables of metrics in docs/telemetry.md.</summary>
 internal static partial class MetricTable
 {
-    public static Row[] Read()
+    /// <param name="name">Which one.</param>
+    public static Row[] Read(string name = "metrics")
     {
         string text = File.ReadAllText(Path.Combine(Repository.Root, "docs", "telemetry.md"));
-        string table = text.Split("<!-- metrics -->")[1].Split("<!-- /metrics -->")[0];
+        string table = text.Split($"<!-- {name} -->")[1].Split($"<!-- /{name} -->")[0];
         return
         [
             .. table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Skip(2).Select(line => line.Split('|', StringSplitOptions.TrimEntries)).Select(cells => new Row(

@@ -1,0 +1,74 @@
+using System.Net;
+using System.Text.Json.Nodes;
+using AllocTools.Connections;
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Telemetry.Tests.Support;
+using AllocTools.Testing;
+using Microsoft.Extensions.DependencyInjection;
+using OpenTelemetry;
+using OpenTelemetry.Metrics;
+using Xunit;
+
+namespace AllocTools.Telemetry.Tests;
+
+/// <summary>The dashboard's panels of connections, over connections of this process, which the real Prometheus scrapes.</summary>
+public sealed class ConnectionPanelTests
+{
+    private static readonly byte[] Bytes = new byte[50_000];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task Each_query_of_connections_returns_data()
+    {
+        int port = FreePort.Find();
+        await using ServiceProvider services = new ServiceCollection().AddMetrics().AddSingleton<RmaConnectionMetrics>().BuildServiceProvider();
+        using MeterProvider exporter = Sdk.CreateMeterProviderBuilder().AddAllocToolsInstrumentation().AddPrometheusHttpListener(l => (l.Host, l.Port) = ("127.0.0.1", port)).Build();
+        using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
+        await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite });
+        // Small rings, which writes have to wait for.
+        var options = new RmaConnectionOptions { InitialRingBytes = 1024, MaxRingBytes = 1024 };
+        await using var connections = new RmaConnections(pool, options);
+        services.GetRequiredService<RmaConnectionMetrics>().Add(connections);
+        await using RmaConnectionListener listener = connections.Listen(new IPEndPoint(IPAddress.Loopback, 0));
+        await using Prometheus prometheus = await Prometheus.StartAsync(port);
+
+        JsonNode dashboard = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "dashboards", "alloctools.json"), Token))!;
+        string[] queries =
+        [
+            .. dashboard["panels"]!.AsArray().Where(static p => (string?)p!["type"] != "row").SelectMany(static p => p!["targets"]!.AsArray()).Select(static t => (string)t!["expr"]!)
+                .Where(static q => q.Contains("rma_connection_", StringComparison.Ordinal)),
+        ];
+        Assert.True(queries.Length >= 9);
+        foreach (string query in queries)
+        {
+            string asked = query.Replace("$__rate_interval", "5s", StringComparison.Ordinal).Replace("$pool", ".+", StringComparison.Ordinal).Replace("$job", ".+", StringComparison.Ordinal).Replace("$instance", ".+", StringComparison.Ordinal);
+            Assert.DoesNotContain("$", asked, StringComparison.Ordinal);
+            await prometheus.UntilAsync(asked, static found => found.Any(static f => double.IsFinite(f.Value)), () => TalkAsync(connections, listener));
+        }
+        RmaConnectionStatistics now = connections.GetStatistics();
+        Assert.True(now is { BytesSent: > 0, CreditStalls: > 0, EndsInOrder: > 0 } && now.EndsByError.ContainsKey("aborted") && now.SetUpFailuresByError.ContainsKey("ConnectionRefused"));
+    }
+
+    /// <summary>A connection that ends in order, one that is aborted, and one that does not come about.</summary>
+    private static async Task TalkAsync(RmaConnections connections, RmaConnectionListener listener)
+    {
+        foreach (bool isAborted in (bool[])[false, true])
+        {
+            await using RmaConnection left = await connections.ConnectAsync(listener.EndPoint, Token);
+            await using var right = (RmaConnection)(await listener.AcceptAsync(Token))!;
+            Task writing = Task.Run(async () => await left.Output.WriteAsync(Bytes), Token);
+            for (int received = 0; received < Bytes.Length;)
+            {
+                System.IO.Pipelines.ReadResult read = await right.Input.ReadAsync(Token);
+                received += (int)read.Buffer.Length;
+                right.Input.AdvanceTo(read.Buffer.End);
+            }
+            await writing;
+            if (isAborted)
+                left.Abort();
+        }
+        await Assert.ThrowsAsync<System.Net.Sockets.SocketException>(() => connections.ConnectAsync(new IPEndPoint(IPAddress.Loopback, 1), Token).AsTask());
+    }
+}
