@@ -107,6 +107,20 @@ public sealed class HostingTests
     }
 
     [Fact]
+    public async Task TheirEndpointHasTheOptionsOfThePoolsProvider()
+    {
+        using IHost host = Build(new Dictionary<string, string?>
+        {
+            ["AllocTools:Provider:Endpoint:MaxOutstanding"] = "7",
+            ["AllocTools:Provider:Endpoint:OperationTimeout"] = "3 s",
+        });
+        await host.StartAsync(TestContext.Current.CancellationToken);
+        var endpoint = (RmaEndpoint)host.Services.GetRequiredService<RmaConnections>().Endpoint;
+        Assert.Equal((7, TimeSpan.FromSeconds(3)), (endpoint.MaxOutstanding, endpoint.OperationTimeout));
+        await host.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
     public async Task WrongOptionsFailTheStartByTheirPath()
     {
         using IHost host = Build(new Dictionary<string, string?>
