@@ -201,6 +201,19 @@ public sealed class HttpDirectoryTests : DirectoryConformance
     }
 
     [Fact]
+    public async Task AListenerOfMetricsThatThrowsChangesNoResult()
+    {
+        using var seen = new SeenMetrics { Throws = true };
+        DirectoryProcess process = await Bed.StartProcessAsync();
+        seen.Of(process.Host.Services);
+        await process.PublishAsync("a");
+        Assert.Single(await process.PortsAsync("a"));
+        Assert.Contains("resolve", seen.Operations);
+        await Bed.StopKeeperAsync();
+        await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.PortsAsync("a"));
+    }
+
+    [Fact]
     public async Task AHandlerThatThrowsStopsNothing()
     {
         int seen = 0;

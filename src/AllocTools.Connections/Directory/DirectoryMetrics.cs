@@ -1,5 +1,6 @@
 using System.Diagnostics.Metrics;
 using AllocTools.Diagnostics;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Connections.Directories;
 
@@ -18,8 +19,8 @@ internal sealed class DirectoryMetrics
     /// <summary>How many entries are published.</summary>
     public Func<long>? Publications { get; set; }
 
-    /// <summary>Runs a request and takes its time.</summary>
-    public async Task<T> MeasureAsync<T>(string operation, TimeProvider time, Func<Task<T>> run)
+    /// <summary>Runs a request and takes its time. A listener that throws changes nothing of the result.</summary>
+    public async Task<T> MeasureAsync<T>(string operation, TimeProvider time, ILogger logger, Func<Task<T>> run)
     {
         long start = time.GetTimestamp();
         string? error = "cancelled";
@@ -36,11 +37,23 @@ internal sealed class DirectoryMetrics
         }
         finally
         {
-            if (_duration.Enabled)
-            {
-                KeyValuePair<string, object?> tag = RmaTags.Tag(RmaTags.Operation, operation);
-                _duration.Record(time.GetElapsedTime(start).TotalSeconds, error is null ? [tag] : [tag, RmaTags.Tag(RmaTags.ErrorType, error)]);
-            }
+            Record(operation, time.GetElapsedTime(start), error, logger);
+        }
+    }
+
+    private void Record(string operation, TimeSpan elapsed, string? error, ILogger logger)
+    {
+        if (!_duration.Enabled)
+            return;
+        try
+        {
+            KeyValuePair<string, object?> tag = RmaTags.Tag(RmaTags.Operation, operation);
+            _duration.Record(elapsed.TotalSeconds, error is null ? [tag] : [tag, RmaTags.Tag(RmaTags.ErrorType, error)]);
+        }
+        catch (Exception e)
+        {
+            // Of whatever kind: it is the listener's.
+            ListenerFailures.Report(logger, e);
         }
     }
 }

@@ -255,7 +255,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         cancellationToken);
 
     /// <summary>Asks the store, and makes an error of whatever it throws but for the caller's cancellation.</summary>
-    private Task<T> MeasureAsync<T>(string operation, Func<Task<T>> run, CancellationToken cancellationToken) => _metrics.MeasureAsync(operation, _time, async () =>
+    private Task<T> MeasureAsync<T>(string operation, Func<Task<T>> run, CancellationToken cancellationToken) => _metrics.MeasureAsync(operation, _time, _logger, async () =>
     {
         try
         {

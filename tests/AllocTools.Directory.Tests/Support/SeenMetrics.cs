@@ -14,6 +14,9 @@ internal sealed class SeenMetrics : IDisposable
     /// <summary>Operations that were measured, with their errors.</summary>
     public ConcurrentBag<string> Operations { get; } = [];
 
+    /// <summary>It throws at each operation that was measured.</summary>
+    public bool Throws { get; set; }
+
     /// <summary>Listens to the meters of a host.</summary>
     public void Of(IServiceProvider services)
     {
@@ -24,7 +27,12 @@ internal sealed class SeenMetrics : IDisposable
                 listener.EnableMeasurementEvents(instrument);
         };
         _listener.SetMeasurementEventCallback<long>((_, value, _, _) => _publications = value);
-        _listener.SetMeasurementEventCallback<double>((_, _, tags, _) => Operations.Add(string.Join(' ', tags.ToArray().Select(static t => t.Value))));
+        _listener.SetMeasurementEventCallback<double>((_, _, tags, _) =>
+        {
+            Operations.Add(string.Join(' ', tags.ToArray().Select(static t => t.Value)));
+            if (Throws)
+                throw new InvalidOperationException("A listener of the test's.");
+        });
         _listener.Start();
     }
 
