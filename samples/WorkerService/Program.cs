@@ -4,10 +4,10 @@ using WorkerService;
 
 // Moves a file from one process to another through pooled, registered memory. appsettings.json has all its tuning; --help lists the switches.
 bool isChild = args is [ReceiverProcess.Argument, _];
-IReadOnlyDictionary<string, string?> settings;
+Dictionary<string, string?> settings;
 if (isChild)
     settings = JsonSerializer.Deserialize(args[1], WireJson.Default.DictionaryStringString)!;
-else if (Switches.Parse(args, out settings) is { } exitCode)
+else if (new CommandLine("Moves a file through registered memory, and says what the pool saved.", TransferOptions.Switches, "AllocTools", "Transfer", "Telemetry", "Logging").Parse(args, out settings) is { } exitCode)
     return exitCode;
 var report = new Report(isChild, settings);
 // The host stops at it, as at Ctrl+C; only the exit code differs.

@@ -11,9 +11,6 @@ namespace WorkerService;
 /// <summary>The file can't be moved; the message is what the user reads.</summary>
 internal sealed class TransferException(string message, Exception? cause = null) : Exception(message, cause);
 
-/// <summary>A switch or an option can't be used.</summary>
-internal sealed class UsageException(string message) : Exception(message);
-
 /// <summary>What becomes of a transfer: to a terminal, a file or a pipe as text, or as lines of JSON to the process that started this one. The first failure counts; what follows from it is not reported.</summary>
 internal sealed class Report(bool isChild, IReadOnlyDictionary<string, string?> settings)
 {

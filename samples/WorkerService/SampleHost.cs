@@ -1,4 +1,3 @@
-using System.Net;
 using AllocTools;
 using AllocTools.Connections;
 using AllocTools.HostMemory;
@@ -11,9 +10,6 @@ namespace WorkerService;
 /// <summary>What a process does.</summary>
 internal interface ITransferJob
 {
-    /// <summary>It goes on until it is stopped, which is no failure.</summary>
-    bool EndsWithStop => false;
-
     Task RunAsync(CancellationToken cancellationToken);
 }
 
@@ -23,9 +19,9 @@ internal static class SampleHost
     private const string Sender = "sender", Receiver = "receiver";
 
     /// <summary>Builds the host, and runs it until the job has ended.</summary>
-    public static async Task RunAsync(IReadOnlyDictionary<string, string?> settings, Report report)
+    public static async Task RunAsync(Dictionary<string, string?> settings, Report report)
     {
-        HostApplicationBuilder builder = CreateBuilder(settings);
+        HostApplicationBuilder builder = CommandLine.CreateBuilder(settings);
         IConfigurationSection pool = builder.Configuration.GetSection("AllocTools");
         TransferOptions options = TransferOptions.From(builder.Configuration.GetSection("Transfer"));
         IServiceCollection services = builder.Services.AddSingleton(report).AddSingleton(options);
@@ -50,12 +46,8 @@ internal static class SampleHost
         {
             AddPool(services, pool, options, provider);
             services.AddRmaConnections(o => Configure(o, options)).AddSingleton<FileSender>().AddSingleton<FileReceiver>();
-            if (options.Role == TransferRole.Drill)
-                services.AddRmaMemoryPool<HostProvider>(DrillJob.LockedPool, builder.Configuration.GetSection("Locked")).RequireSection();
             services.AddSingleton<ITransferJob>(p => options.Role switch
             {
-                TransferRole.Load => ActivatorUtilities.CreateInstance<LoadJob>(p),
-                TransferRole.Drill => ActivatorUtilities.CreateInstance<DrillJob>(p),
                 TransferRole.Receiver => ActivatorUtilities.CreateInstance<ReceiverJob>(p),
                 TransferRole.Sender => ActivatorUtilities.CreateInstance<SenderJob>(p),
                 _ when two is null => ActivatorUtilities.CreateInstance<RankJob>(p),
@@ -67,59 +59,29 @@ internal static class SampleHost
         if (report.IsChild)
             services.AddHostedService<ParentLink>();
         services.AddHostedService<Worker>();
-        builder.AddTelemetry();
-        try
-        {
-            await builder.Build().RunAsync();
-        }
-        catch (InvalidOperationException e) when (e.InnerException is HttpListenerException refused)
-        {
-            throw Telemetry.CannotListen(builder, refused);
-        }
-    }
-
-    private static HostApplicationBuilder CreateBuilder(IReadOnlyDictionary<string, string?> settings)
-    {
-        // Nothing is reloaded while a file is on its way; watching would only use up one of the user's few inotify instances.
-        var configuration = new ConfigurationManager();
-        configuration.AddInMemoryCollection([new("hostBuilder:reloadConfigOnChange", "false")]);
-        HostApplicationBuilder builder;
-        try
-        {
-            // appsettings.json stands beside the program, wherever it is called from.
-            builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { Configuration = configuration, ContentRootPath = AppContext.BaseDirectory });
-        }
-        catch (InvalidDataException e)
-        {
-            throw new UsageException($"{e.Message} {e.InnerException?.Message}");
-        }
-        builder.Configuration.AddInMemoryCollection(settings);
-        // The standard output is for results.
-        builder.Logging.AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        return builder;
+        builder.AddTelemetry("WorkerService");
+        using IHost host = builder.Build();
+        await host.StartObservedAsync();
+        await host.WaitForShutdownAsync();
     }
 
     private static void AddPool(IServiceCollection services, IConfigurationSection pool, TransferOptions options, string? provider)
     {
-        // A load and a drill write into this process's memory themselves; connections see to their own.
-        RmaAccess access = options.Role is TransferRole.Both or TransferRole.Sender ? RmaAccess.Local : RmaAccess.RemoteWrite;
-        if (provider == "ucx" && options.Role == TransferRole.Drill)
-            throw new UsageException("The role drill runs on libfabric; leave --provider ucx out.");
         if (provider == "mpi" && options.Role != TransferRole.Both)
             throw new UsageException("With --provider mpi mpirun starts both sides, and their ranks are their roles; leave --role out.");
         if (provider == "ucx")
         {
-            services.AddRmaMemoryPool<UcxProvider>(pool).RequireSection().Configure(o => o.Access = access)
+            services.AddRmaMemoryPool<UcxProvider>(pool).RequireSection()
                 // TCP would listen at the addresses of all devices.
                 .ConfigureProvider<UcxOptions>(o => o.Devices ??= pool["Provider:Domain"] ?? (pool["Provider:Node"] == "127.0.0.1" ? "lo" : null));
         }
         else if (provider == "mpi")
         {
-            services.AddRmaMemoryPool<MpiProvider>(pool).RequireSection().Configure(static o => o.Access = RmaAccess.RemoteWrite);
+            services.AddRmaMemoryPool<MpiProvider>(pool).RequireSection();
         }
         else
         {
-            services.AddRmaMemoryPool<LibfabricProvider>(pool).RequireSection().Configure(o => o.Access = access);
+            services.AddRmaMemoryPool<LibfabricProvider>(pool).RequireSection();
         }
     }
 
@@ -139,16 +101,9 @@ internal static class SampleHost
     {
         protected override async Task ExecuteAsync(CancellationToken stoppingToken)
         {
-            bool endsWithStop = false;
             try
             {
-                ITransferJob job = services.GetRequiredService<ITransferJob>();
-                endsWithStop = job.EndsWithStop;
-                await job.RunAsync(stoppingToken);
-                report.Succeed();
-            }
-            catch (OperationCanceledException) when (endsWithStop && stoppingToken.IsCancellationRequested)
-            {
+                await services.GetRequiredService<ITransferJob>().RunAsync(stoppingToken);
                 report.Succeed();
             }
             catch (Exception e)

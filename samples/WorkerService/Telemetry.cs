@@ -1,6 +1,5 @@
 using System.Net;
 using OpenTelemetry;
-using OpenTelemetry.Exporter;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
@@ -14,39 +13,39 @@ internal static class Telemetry
 
     /// <summary>Adds OpenTelemetry where something takes what it collects: OTLP where OTEL_EXPORTER_OTLP_ENDPOINT is set, a Prometheus endpoint where the section's <c>Prometheus</c> is.</summary>
     /// <exception cref="UsageException">The address of the Prometheus endpoint can't be used.</exception>
-    public static void AddTelemetry(this HostApplicationBuilder builder)
+    public static void AddTelemetry(this HostApplicationBuilder builder, string service)
     {
         string? prometheus = builder.Configuration[PrometheusKey];
         bool hasOtlp = !string.IsNullOrEmpty(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"]);
-        if (hasOtlp || !string.IsNullOrEmpty(prometheus))
-            Add(builder, prometheus, hasOtlp);
-    }
-
-    /// <summary>What to say where the system refuses the address of the Prometheus endpoint.</summary>
-    public static UsageException CannotListen(HostApplicationBuilder builder, HttpListenerException refused) =>
-        new($"{PrometheusKey} is '{builder.Configuration[PrometheusKey]}', where this process can't listen: {refused.Message}.");
-
-    private static void Add(HostApplicationBuilder builder, string? prometheus, bool hasOtlp)
-    {
+        Uri? address = null;
+        if (!string.IsNullOrEmpty(prometheus) && (!Uri.TryCreate(prometheus, UriKind.Absolute, out address) || address.Scheme != Uri.UriSchemeHttp))
+            throw new UsageException($"{PrometheusKey} is '{prometheus}'; it must be an address such as http://127.0.0.1:9464/metrics.");
+        if (address is null && !hasOtlp)
+            return;
         OpenTelemetryBuilder telemetry = builder.Services.AddOpenTelemetry()
-            .ConfigureResource(static resource => resource.AddService("WorkerService"))
-            .WithMetrics(metrics =>
-            {
-                metrics.AddAllocToolsInstrumentation();
-                if (!string.IsNullOrEmpty(prometheus))
-                    metrics.AddPrometheusHttpListener(listener => Listen(listener, prometheus));
-            })
+            .ConfigureResource(resource => resource.AddService(service))
+            .WithMetrics(metrics => metrics.AddAllocToolsInstrumentation())
             .WithTracing(traces => traces.AddAllocToolsInstrumentation(builder.Configuration.GetValue<bool>("Telemetry:TraceOperations")));
+        if (address is not null)
+        {
+            telemetry.WithMetrics(metrics => metrics.AddPrometheusHttpListener(listener =>
+                (listener.Host, listener.Port, listener.ScrapeEndpointPath) = (address.Host, address.Port, address.AbsolutePath == "/" ? listener.ScrapeEndpointPath : address.AbsolutePath)));
+        }
         if (hasOtlp)
             telemetry.UseOtlpExporter();
     }
 
-    private static void Listen(PrometheusHttpListenerOptions listener, string address)
+    /// <summary>Starts a host.</summary>
+    /// <exception cref="UsageException">The system refuses the address of the Prometheus endpoint.</exception>
+    public static async Task StartObservedAsync(this IHost host)
     {
-        if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) || uri.Scheme != Uri.UriSchemeHttp)
-            throw new UsageException($"{PrometheusKey} is '{address}'; it must be an address such as http://127.0.0.1:9464/metrics.");
-        (listener.Host, listener.Port) = (uri.Host, uri.Port);
-        if (uri.AbsolutePath != "/")
-            listener.ScrapeEndpointPath = uri.AbsolutePath;
+        try
+        {
+            await host.StartAsync();
+        }
+        catch (InvalidOperationException e) when (e.InnerException is HttpListenerException refused)
+        {
+            throw new UsageException($"{PrometheusKey} is '{host.Services.GetRequiredService<IConfiguration>()[PrometheusKey]}', where this process can't listen: {refused.Message}.");
+        }
     }
 }

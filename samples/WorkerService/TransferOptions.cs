@@ -2,19 +2,37 @@ using System.Globalization;
 
 namespace WorkerService;
 
-/// <summary>What a process does: sends and starts a receiver, only one of both, or no file but load on its pools for dashboards.</summary>
+/// <summary>What a process does: sends and starts a receiver, or only one of both.</summary>
 internal enum TransferRole
 {
     Both = 0,
     Receiver = 1,
     Sender = 2,
-    Load = 3,
-    Drill = 4,
 }
 
 /// <summary>Options of the sample: the section <c>Transfer</c>.</summary>
 internal sealed class TransferOptions
 {
+    /// <summary>The switches: short names of the common settings.</summary>
+    public static readonly Switch[] Switches =
+    [
+        new("--file", "Transfer:File", "PATH", "the file to send (default: the largest one below the .NET installation)"),
+        new("--output", "Transfer:OutputDirectory", "DIR", "where the received file is kept (default: a new temporary directory)"),
+        new("--overwrite", "Transfer:Overwrite", "", "a received file may take the place of one of its name"),
+        new("--resume", "Transfer:Resume", "", "keep what has come when a transfer ends early, and go on from there the next time"),
+        new("--provider", "AllocTools:Provider:Provider", "NAME", "libfabric's provider: tcp;ofi_rxm (default), shm, sockets, verbs;ofi_rxm, efa, ...; or ucx; or mpi, under mpirun -n 2"),
+        new("--node", "AllocTools:Provider:Node", "ADDRESS", "this machine's address on the fabric (default: 127.0.0.1); UCX has devices"),
+        new("--domain", "AllocTools:Provider:Domain", "NAME", "the device or interface, such as mlx5_0"),
+        new("--role", "Transfer:Role", "ROLE", "both (default: two processes on this machine), receiver, sender"),
+        new("--peer", "Transfer:Peer", "TICKET", "for the sender: what the receiver printed"),
+        new("--chunk-size", "Transfer:ChunkSize", "SIZE", "how much one write moves, such as 256 KiB (default: 512 KiB)"),
+        new("--in-flight", "Transfer:InFlight", "N", "how many chunks may be on their way"),
+        new("--timeout", "Transfer:Timeout", "SECONDS", "how long an operation may take (default: 10)"),
+        new("--live", "Transfer:Live", "", "show the pools on the terminal, again each second"),
+        new("--prometheus", "Telemetry:Prometheus", "URL", "where Prometheus may scrape, such as http://127.0.0.1:9464/metrics"),
+        new("--verbose", "Logging:LogLevel:Default", "", "log more, and print where errors come from") { Set = "Debug" },
+    ];
+
     /// <summary>What this process does. Default: <see cref="TransferRole.Both"/>.</summary>
     public TransferRole Role { get; set; }
 
@@ -57,9 +75,12 @@ internal sealed class TransferOptions
     {
         TransferOptions options;
         if (section[nameof(Role)] is { Length: > 0 } role && !Enum.TryParse<TransferRole>(role, ignoreCase: true, out _))
-            throw new UsageException($"{section.Path}:{nameof(Role)} is '{role}'; it must be Both, Receiver, Sender, Load or Drill.");
+            throw new UsageException($"{section.Path}:{nameof(Role)} is '{role}'; it must be Both, Receiver or Sender.");
         if (section[nameof(ChunkSize)] is { Length: > 0 } size)
             section[nameof(ChunkSize)] = (TryReadSize(size) ?? throw new UsageException($"{section.Path}:{nameof(ChunkSize)} is '{size}'; it must be a number of bytes, such as 524288 or 512 KiB.")).ToString(CultureInfo.InvariantCulture);
+        // A bare number would be days.
+        if (double.TryParse(section[nameof(Timeout)], NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds) && Math.Abs(seconds) < 1e6)
+            section[nameof(Timeout)] = TimeSpan.FromSeconds(seconds).ToString();
         try
         {
             options = section.Get<TransferOptions>(static binder => binder.ErrorOnUnknownConfiguration = true) ?? new TransferOptions();
@@ -71,7 +92,7 @@ internal sealed class TransferOptions
         var second = TimeSpan.FromSeconds(1);
         string[] failures =
         [
-            .. Fails(!Enum.IsDefined(options.Role), $"{nameof(Role)} is {options.Role}; it must be Both, Receiver, Sender, Load or Drill."),
+            .. Fails(!Enum.IsDefined(options.Role), $"{nameof(Role)} is {options.Role}; it must be Both, Receiver or Sender."),
             .. Fails(options.ChunkSize is < 4 << 10 or > 64 << 20, $"{nameof(ChunkSize)} is {options.ChunkSize}; it must be between {4 << 10} and {64 << 20} bytes."),
             .. Fails(options.InFlight is < 1 or > 256, $"{nameof(InFlight)} is {options.InFlight}; it must be between 1 and 256."),
             .. FailsAsTime(nameof(Timeout), options.Timeout, TimeSpan.FromHours(1)),

@@ -16,7 +16,7 @@ public sealed class ObservedTests
     public async Task ALoadIsShownLiveCanBeScrapedAndEndsWellWhenItIsStopped(string signal)
     {
         int port = FreePort();
-        await using var sample = new SampleProcess("--role", "load", "--live", "--prometheus", $"http://127.0.0.1:{port}/metrics");
+        await using var sample = SampleProcess.PoolDrill("--live", "--prometheus", $"http://127.0.0.1:{port}/metrics");
         string row = "";
         // Class, bar, rented, idle, hits, misses, ratio: until there were some.
         while (!row.Split('│', StringSplitOptions.TrimEntries).Skip(5).Take(1).Any(hits => hits is not ("0" or "")))
@@ -40,7 +40,8 @@ public sealed class ObservedTests
         collector.Start();
         await using var sample = new SampleProcess(
             ["env", $"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{port}", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_METRIC_EXPORT_INTERVAL=200"],
-            ["--role", "load", "--Telemetry:TraceOperations=true"]);
+            ["--Telemetry:TraceOperations=true"],
+            "PoolDrill");
         List<string> missing = ["/v1/metrics rma.pool.hits", "/v1/metrics rma.endpoint.operation.duration", "/v1/traces rma.register", "/v1/traces rma.write"];
         while (missing.Count != 0)
         {
@@ -58,7 +59,7 @@ public sealed class ObservedTests
     [InlineData("http://192.0.2.7:9464/metrics", "Cannot assign requested address")]
     public async Task AnAddressThatCannotBeScrapedIsOneLine(string address, string why)
     {
-        await using var sample = new SampleProcess("--role", "load", "--prometheus", address);
+        await using var sample = SampleProcess.PoolDrill("--prometheus", address);
         SampleResult result = await sample.EndAsync();
         string line = Assert.Single(result.ErrorLines);
         Assert.Contains($"Telemetry:Prometheus is '{address}'", line, StringComparison.Ordinal);
@@ -71,7 +72,7 @@ public sealed class ObservedTests
     {
         using var taken = new TcpListener(IPAddress.Loopback, 0);
         taken.Start();
-        await using var sample = new SampleProcess("--role", "load", "--prometheus", $"http://{taken.LocalEndpoint}/metrics");
+        await using var sample = SampleProcess.PoolDrill("--prometheus", $"http://{taken.LocalEndpoint}/metrics");
         SampleResult result = await sample.EndAsync();
         Assert.Contains("in use", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
         Assert.Equal(2, result.ExitCode);
@@ -83,7 +84,7 @@ public sealed class ObservedTests
     [InlineData("hit -3", "not '-3'")]
     public async Task ADrillSaysWhatItDoesNotUnderstand(string command, string error)
     {
-        await using var sample = new SampleProcess("--role", "drill");
+        await using var sample = SampleProcess.PoolDrill("--drill");
         await sample.WriteLineAsync("hit 2");
         await sample.WriteLineAsync(command);
         SampleResult result = await sample.EndAsync();

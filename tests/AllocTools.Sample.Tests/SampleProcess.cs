@@ -18,9 +18,9 @@ internal sealed class SampleProcess : IAsyncDisposable
     }
 
     /// <summary>Starts it behind a wrapper such as <c>prlimit</c>.</summary>
-    public SampleProcess(string[] wrapper, string[] arguments)
+    public SampleProcess(string[] wrapper, string[] arguments, string sample = "WorkerService")
     {
-        string[] all = [.. wrapper, ExecutablePath, .. arguments];
+        string[] all = [.. wrapper, ExecutablePath(sample), .. arguments];
         _process = Process.Start(new ProcessStartInfo(all[0], all[1..])
         {
             RedirectStandardOutput = true,
@@ -31,14 +31,8 @@ internal sealed class SampleProcess : IAsyncDisposable
         _error = _process.StandardError.ReadToEndAsync();
     }
 
-    public static string ExecutablePath
-    {
-        get
-        {
-            string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
-            return Path.GetFullPath(Path.Combine(here, "..", "..", "WorkerService", Path.GetFileName(here), "WorkerService"));
-        }
-    }
+    /// <summary>The sample that keeps a pool busy, or drills it.</summary>
+    public static SampleProcess PoolDrill(params string[] arguments) => new([], arguments, "PoolDrill");
 
     /// <summary>Its arguments for a provider, or for PROVIDER@NODE.</summary>
     public static string[] On(string fabric)
@@ -99,5 +93,11 @@ internal sealed class SampleProcess : IAsyncDisposable
         }
         _process.Dispose();
         SharedMemoryLeftovers.Remove();
+    }
+
+    private static string ExecutablePath(string sample)
+    {
+        string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
+        return Path.GetFullPath(Path.Combine(here, "..", "..", sample, Path.GetFileName(here), sample));
     }
 }

@@ -158,7 +158,7 @@ public sealed class TransferTests : IDisposable
     [InlineData("did you mean --provider?", "--provder", "shm")]
     [InlineData("Transfer:ChunkSize is 0", "--chunk-size", "0")]
     [InlineData("Transfer:ChunkSize is '1 GB'; it must be a number of bytes, such as 524288 or 512 KiB.", "--chunk-size", "1 GB")]
-    [InlineData("Transfer:Role is 'sendr'; it must be Both, Receiver, Sender, Load or Drill.", "--role", "sendr")]
+    [InlineData("Transfer:Role is 'sendr'; it must be Both, Receiver or Sender.", "--role", "sendr")]
     [InlineData("AllocTools:MaxRegisteredBytes is 12", "--AllocTools:MaxRegisteredBytes=12")]
     [InlineData("/no/such/libfabric.so", "--AllocTools:Provider:LibraryPath=/no/such/libfabric.so")]
     [InlineData("ticket", "--role", "sender", "--peer", "AAAA")]

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 
 namespace AllocTools.Telemetry.Tests.Support;
 
-/// <summary>The sample in its role drill: it does to its pools what it is told. Ended with the test.</summary>
+/// <summary>The sample PoolDrill: it does to its pools what it is told. Ended with the test.</summary>
 internal sealed class Drill : IAsyncDisposable
 {
     public const string Pool = "default";
@@ -16,10 +16,10 @@ internal sealed class Drill : IAsyncDisposable
     {
         Port = port;
         string here = AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar);
-        string program = Path.GetFullPath(Path.Combine(here, "..", "..", "WorkerService", Path.GetFileName(here), "WorkerService"));
+        string program = Path.GetFullPath(Path.Combine(here, "..", "..", "PoolDrill", Path.GetFileName(here), "PoolDrill"));
         string[] arguments =
         [
-            "--role", "drill", "--prometheus", $"http://127.0.0.1:{port}/metrics",
+            "--drill", "--prometheus", $"http://127.0.0.1:{port}/metrics",
             "--AllocTools:MaxRegisteredBytes=4 MiB", "--AllocTools:MaxIdleDirectBytes=0", "--AllocTools:RentTimeout=01:00:00",
             "--AllocTools:IdleRetention=00:00:00.500", "--AllocTools:TrimInterval=00:00:00.200", "--AllocTools:LeakDetection=All",
             "--AllocTools:Provider:Endpoint:MaxOutstanding=16",

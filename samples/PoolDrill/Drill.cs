@@ -4,12 +4,13 @@ using System.Text.Json;
 using AllocTools;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
+using WorkerService;
 
-namespace WorkerService;
+namespace PoolDrill;
 
 /// <summary>Does to the pools what its standard input says, one line a command, so that dashboards and alerts can be tried out.</summary>
 /// <remarks>Each command ends in a line that begins with <c>done</c>; the end of the input ends the job.</remarks>
-internal sealed class DrillJob(IRmaMemoryPool pool, [FromKeyedServices(DrillJob.LockedPool)] IRmaMemoryPool locked, IRmaEndpoint endpoint, IConfiguration configuration) : ITransferJob
+internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.LockedPool)] IRmaMemoryPool locked, IRmaEndpoint endpoint, IConfiguration configuration)
 {
     /// <summary>The name of the pool whose registrations can be made to fail.</summary>
     public const string LockedPool = "locked";
@@ -19,8 +20,6 @@ internal sealed class DrillJob(IRmaMemoryPool pool, [FromKeyedServices(DrillJob.
     private readonly Stack<(Task Receiving, CancellationTokenSource Release)> _receiving = new();
     private SilentPeer? _silent;
     private int _reloads;
-
-    public bool EndsWithStop => true;
 
     private RmaSizeClassStatistics Largest => pool.GetStatistics().SizeClasses.MaxBy(c => c.BlockSize)!;
 
@@ -55,7 +54,7 @@ internal sealed class DrillJob(IRmaMemoryPool pool, [FromKeyedServices(DrillJob.
             "receive" => Now(Receive),
             "fail" => Now(FailToRegister),
             "leak" => Now(() => _ = pool.Rent(1)),
-            "write" => () => LoadJob.WriteAsync(pool, endpoint, endpoint.InsertPeer(endpoint.Address.Span), 1000, token),
+            "write" => () => Load.WriteAsync(pool, endpoint, endpoint.InsertPeer(endpoint.Address.Span), 1000, token),
             "lose" => () => WriteToNobodyAsync(token),
             "quarantine" => () => _silent!.WriteInVainAsync(token),
             "reload" => Now(() => Configure(TimeSpan.FromSeconds(10 + (++_reloads % 100)).ToString())),

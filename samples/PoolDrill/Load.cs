@@ -1,15 +1,14 @@
 using AllocTools;
 
-namespace WorkerService;
+namespace PoolDrill;
 
-/// <summary>Moves no file, but keeps the pool busy until it is stopped, so that dashboards have something to show.</summary>
-internal sealed class LoadJob(IRmaMemoryPool pool, IRmaEndpoint endpoint) : ITransferJob
+/// <summary>Keeps the pool busy until it is stopped, so that dashboards have something to show.</summary>
+internal sealed class Load(IRmaMemoryPool pool, IRmaEndpoint endpoint)
 {
-    public bool EndsWithStop => true;
-
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        Report.Note("Keeping the pool busy until this is stopped.");
+        Console.Error.WriteLine("Keeping the pool busy until this is stopped.");
         var random = new Random(1);
         int largest = (int)pool.GetStatistics().SizeClasses.Max(c => c.BlockSize);
         RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
