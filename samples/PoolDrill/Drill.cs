@@ -1,10 +1,8 @@
 using System.Globalization;
 using System.IO.MemoryMappedFiles;
 using System.Text.Json;
-using AllocTools;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
-using WorkerService;
 
 namespace PoolDrill;
 
@@ -32,7 +30,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
             if (words.Length == 0)
                 continue;
             int count = 1;
-            if (words.Length > 1 && !int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out count))
+            if (words.Length > 1 && !int.TryParse(words[1], NumberStyles.None, InvariantCulture, out count))
                 throw new UsageException($"'{line}': a count is a whole number from 0 to {int.MaxValue}, not '{words[1]}'.");
             Console.Out.WriteLine($"done {words[0]} {await RunAsync(words[0], count, cancellationToken)}".TrimEnd());
         }

@@ -1,5 +1,3 @@
-using AllocTools;
-
 namespace PoolDrill;
 
 /// <summary>Keeps the pool busy until it is stopped, so that dashboards have something to show.</summary>

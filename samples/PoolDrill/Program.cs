@@ -1,9 +1,7 @@
-using AllocTools;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using Microsoft.Extensions.Options;
 using PoolDrill;
-using WorkerService;
 
 // Gives dashboards and alerts something to show: keeps a pool busy, or does to it what the standard input says. --help lists the switches.
 Switch[] switches =
@@ -13,13 +11,13 @@ Switch[] switches =
     new("--prometheus", "Telemetry:Prometheus", "URL", "where Prometheus may scrape, such as http://127.0.0.1:9464/metrics"),
     new("--provider", "AllocTools:Provider:Provider", "NAME", "libfabric's provider: tcp;ofi_rxm (default), shm, sockets, ..."),
     new("--node", "AllocTools:Provider:Node", "ADDRESS", "this machine's address on the fabric (default: 127.0.0.1)"),
-    new("--verbose", "Logging:LogLevel:Default", "", "log more") { Set = "Debug" },
+    new("--verbose", "Logging:LogLevel:Default", "", "log more", Set: "Debug"),
 ];
-var line = new CommandLine("Keeps a pool of registered memory busy, for dashboards and alerts.", switches, "AllocTools", "Locked", "PoolDrill", "Telemetry", "Logging");
-if (line.Parse(args, out Dictionary<string, string?> settings) is { } exitCode)
-    return exitCode;
 try
 {
+    var line = new CommandLine("Keeps a pool of registered memory busy, for dashboards and alerts.", switches, "AllocTools", "Locked", "PoolDrill", "Telemetry", "Logging");
+    if (line.Parse(args) is not { } settings)
+        return 0;
     HostApplicationBuilder builder = CommandLine.CreateBuilder(settings);
     builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools")).RequireSection();
     builder.Services.AddRmaMemoryPool<HostProvider>(Drill.LockedPool, builder.Configuration.GetSection("Locked")).RequireSection();

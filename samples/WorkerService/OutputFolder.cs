@@ -1,88 +1,59 @@
 using System.Security.Cryptography;
 using System.Text;
-using Microsoft.Win32.SafeHandles;
 
 namespace WorkerService;
 
-/// <summary>Where a received file is kept. A temporary directory of our own is removed unless something was kept in it.</summary>
+/// <summary>Where a received file is kept: the directory that was asked for, or a temporary one of our own, which is removed unless something was kept in it.</summary>
 internal sealed class OutputFolder : IDisposable
 {
     private const string Prefix = ".alloctools-";
-    private bool _removed;
+    private readonly bool _isTemporary;
 
-    private OutputFolder(string path, bool isTemporary)
+    public OutputFolder(string directory)
     {
-        FullPath = path;
-        _removed = !isTemporary;
+        _isTemporary = directory.Length == 0;
+        Try(
+            () => FullPath = (_isTemporary ? Directory.CreateTempSubdirectory("alloctools-") : Directory.CreateDirectory(directory)).FullName,
+            $"The output directory '{directory}' can't be used");
     }
 
-    /// <summary>The full path.</summary>
-    public string FullPath { get; }
+    public string FullPath { get; private set; } = "";
 
-    /// <summary>Opens the directory that was asked for, or a new temporary one.</summary>
-    /// <exception cref="TransferException">It can't be made.</exception>
-    public static OutputFolder Open(string? directory)
-    {
-        try
-        {
-            return string.IsNullOrEmpty(directory)
-                ? new OutputFolder(Directory.CreateTempSubdirectory("alloctools-").FullName, isTemporary: true)
-                : new OutputFolder(Directory.CreateDirectory(directory).FullName, isTemporary: false);
-        }
-        catch (FileNotFoundException e)
-        {
-            // What .NET makes of ENOENT, with a message on a file.
-            throw new TransferException($"The output directory '{directory}' can't be made there.", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new TransferException($"The output directory '{directory}' can't be used: {e.Message}", e);
-        }
-    }
+    /// <summary>How much of a file is kept here to be resumed.</summary>
+    public long KeptBytes(FileState file) => new FileInfo(ResumablePath(file)) is { Exists: true } part ? part.Length : 0;
 
-    /// <summary>The file is there: the directory stays.</summary>
-    public void Keep() => _removed = true;
-
-    /// <summary>How much of a file is kept in a directory to be resumed.</summary>
-    public static long KeptBytes(string directory, string fileName, long length, long changed)
-    {
-        long kept = 0;
-        Try(() => kept = new FileInfo(Path.Combine(directory, Part.ResumableName(fileName, length, changed))) is { Exists: true } part ? part.Length : 0);
-        return kept;
-    }
-
-    /// <summary>Removes what nothing was kept in: a temporary directory, or the part of a file that a killed receiver left.</summary>
+    /// <summary>Removes the part of a file that a killed receiver left, and a temporary directory in which there is nothing.</summary>
     public void Dispose()
     {
-        RemoveAbandoned(FullPath);
-        if (!_removed)
-            Try(() => Directory.Delete(FullPath, recursive: true));
-        _removed = true;
+        RemoveAbandoned();
+        if (_isTemporary)
+            Try(() => Directory.Delete(FullPath));
     }
 
-    private static void RemoveAbandoned(string directory) => Try(() =>
-    {
-        foreach (string path in Directory.EnumerateFiles(directory, $"{Prefix}*.part"))
-        {
-            Try(() =>
-            {
-                // Whoever writes it has it locked.
-                File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None).Dispose();
-                File.Delete(path);
-            });
-        }
-    });
+    private static string ResumablePrefix(FileState file) => $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(file.Name)).AsSpan(0, 12))}";
 
-    /// <summary>What fails here is left to the next receiver in this directory.</summary>
-    private static void Try(Action action)
+    private string ResumablePath(FileState file) => Path.Combine(FullPath, $"{ResumablePrefix(file)}-{file.Length}-{file.Changed}.resume");
+
+    private void RemoveAbandoned() => Try(() => Array.ForEach(Directory.GetFiles(FullPath, $"{Prefix}*.part"), path => Try(() =>
+    {
+        // Whoever writes it has it locked.
+        File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None).Dispose();
+        File.Delete(path);
+    })));
+
+    /// <summary>Does something whose failure is reported as that of <paramref name="what"/>, or, without it, is left to the next receiver in this directory.</summary>
+    private static void Try(Action action, string? what = null)
     {
         try
         {
             action();
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException)
         {
-            // Somebody writes there, or the directory is gone.
+            // The last is what .NET makes of EFBIG: a file system or a limit (ulimit -f) that takes no longer files.
+            string why = e is ArgumentOutOfRangeException ? "a file may not be longer there." : e.Message.Replace(" : ", ": ", StringComparison.Ordinal);
+            if (what is not null)
+                throw new TransferException($"{what}: {why}", e);
         }
     }
 
@@ -93,105 +64,66 @@ internal sealed class OutputFolder : IDisposable
     /// </remarks>
     public sealed class Part : IDisposable
     {
-        private readonly string _directory;
-        private readonly string _path;
-        private readonly SafeFileHandle _handle;
-        private readonly bool _isResumable;
-        private bool _removes = true;
+        private readonly OutputFolder _folder;
+        private readonly TransferOptions _options;
+        private readonly string _path, _finalPath;
 
-        /// <summary>Makes one, or opens what an earlier transfer of the same file has left, where that is wanted. What an earlier receiver left otherwise is removed.</summary>
-        /// <exception cref="TransferException">Nothing can be written there, or what was left is of another state of the source.</exception>
-        public Part(string directory, Offer file, TransferOptions options)
+        /// <summary>Makes one, or opens what an earlier transfer of the same file has left, where that is wanted. What a killed receiver left otherwise is removed.</summary>
+        public Part(OutputFolder folder, FileState file, TransferOptions options)
         {
-            _directory = directory;
-            _isResumable = options.Resume;
-            CheckName(file.Name, options.Overwrite);
-            RemoveAbandoned(directory);
-            _path = Path.Combine(directory, _isResumable ? ResumableName(file.Name, file.Length, file.Changed) : $"{Prefix}{Guid.NewGuid():N}.part");
-            try
-            {
-                if (_isResumable && !File.Exists(_path) && Directory.EnumerateFiles(directory, $"{ResumablePrefix(file.Name)}-*.resume").FirstOrDefault() is { } other)
-                    throw new TransferException($"'{file.Name}' has changed since a part of it came, which is kept as '{other}'; remove that to begin anew.");
-                _handle = File.OpenHandle(_path, _isResumable ? FileMode.OpenOrCreate : FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
-                Start = Math.Min(RandomAccess.GetLength(_handle), file.Length);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                throw new TransferException($"The output directory '{directory}' can't be written to: {e.Message}", e);
-            }
+            (_folder, _options, _finalPath) = (folder, options, Path.Combine(folder.FullPath, file.Name));
+            _path = options.Resume ? folder.ResumablePath(file) : Path.Combine(folder.FullPath, $"{Prefix}{Guid.NewGuid():N}.part");
+            CheckName();
+            folder.RemoveAbandoned();
+            if (options.Resume && !File.Exists(_path) && Directory.GetFiles(folder.FullPath, $"{ResumablePrefix(file)}-*.resume") is [var other, ..])
+                throw new TransferException($"'{file.Name}' has changed since a part of it came, which is kept as '{other}'; remove that to begin anew.");
+            FileMode mode = options.Resume ? FileMode.OpenOrCreate : FileMode.CreateNew;
+            Try(
+                () => Content = new SourceFile(File.OpenHandle(_path, mode, FileAccess.ReadWrite, FileShare.None), file),
+                $"The output directory '{folder.FullPath}' can't be written to");
+            Start = Math.Min(RandomAccess.GetLength(Content.Handle), file.Length);
         }
 
-        /// <summary>What a part of a file is called that may be resumed.</summary>
-        public static string ResumableName(string fileName, long length, long changed) => $"{ResumablePrefix(fileName)}-{length}-{changed}.resume";
+        public SourceFile Content { get; private set; } = null!;
 
         /// <summary>How much of the file has come before.</summary>
         public long Start { get; }
 
-        /// <summary>Reads what has come before.</summary>
-        public int Read(Span<byte> bytes, long offset) => RandomAccess.Read(_handle, bytes, offset);
+        /// <summary>It has other bytes than the source, and can't be resumed.</summary>
+        public bool IsWrong { get; set; }
 
         /// <summary>Writes what is next.</summary>
-        /// <exception cref="TransferException">It can't be written, for example because the disk is full.</exception>
-        public void Write(ReadOnlySpan<byte> bytes, long offset)
+        /// <returns>How many bytes.</returns>
+        public int Write(ReadOnlyMemory<byte> bytes, long offset)
         {
-            try
-            {
-                RandomAccess.Write(_handle, bytes, offset);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                throw new TransferException($"Writing to '{_directory}' failed at {offset} bytes: {e.Message.Replace(" : ", ": ", StringComparison.Ordinal)}", e);
-            }
-            catch (ArgumentOutOfRangeException e)
-            {
-                // What .NET makes of EFBIG: a file system or a limit (ulimit -f) that takes no longer files.
-                throw new TransferException($"Writing to '{_directory}' failed at {offset} bytes: a file may not be longer there.", e);
-            }
+            Try(() => RandomAccess.Write(Content.Handle, bytes.Span, offset), $"Writing to '{_folder.FullPath}' failed at {offset} bytes");
+            return bytes.Length;
         }
 
         /// <summary>Gives it its name.</summary>
         /// <returns>The full path.</returns>
-        /// <exception cref="TransferException">It can't have that name.</exception>
-        public string Commit(string name, bool overwrite)
+        public string Commit()
         {
-            CheckName(name, overwrite);
-            string path = Path.Combine(_directory, name);
-            try
-            {
-                // Windows renames no open file. Elsewhere the lock keeps others off until it has its name.
-                if (OperatingSystem.IsWindows())
-                    _handle.Dispose();
-                File.Move(_path, path, overwrite);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                throw new TransferException($"The received file can't be named '{path}': {e.Message}", e);
-            }
-            _removes = false;
-            return path;
+            CheckName();
+            Try(() => File.Move(_path, _finalPath, _options.Overwrite), $"The received file can't be named '{_finalPath}'");
+            return _finalPath;
         }
 
-        /// <summary>The next transfer may go on with it.</summary>
-        public void KeepToResume() => _removes = !_isResumable;
-
-        /// <summary>Closes it, and removes it unless it has its name or is kept.</summary>
+        /// <summary>Closes it, and removes it unless it has its name or may be resumed.</summary>
         public void Dispose()
         {
-            bool isEmpty = !_handle.IsClosed && RandomAccess.GetLength(_handle) == 0;
-            _handle.Dispose();
-            if (_removes || (isEmpty && _isResumable))
+            bool isKept = _options.Resume && !IsWrong && RandomAccess.GetLength(Content.Handle) > 0;
+            Content.Dispose();
+            if (!isKept)
                 Try(() => File.Delete(_path));
         }
 
-        private static string ResumablePrefix(string fileName) => $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(fileName)).AsSpan(0, 12))}";
-
-        private void CheckName(string name, bool overwrite)
+        private void CheckName()
         {
-            string path = Path.Combine(_directory, name);
-            if (Directory.Exists(path))
-                throw new TransferException($"There is a directory '{path}'; no file can have its name.");
-            if (!overwrite && File.Exists(path))
-                throw new TransferException($"There is a file '{path}' already; --overwrite lets a received one take its place.");
+            if (Directory.Exists(_finalPath))
+                throw new TransferException($"There is a directory '{_finalPath}'; no file can have its name.");
+            if (!_options.Overwrite && File.Exists(_finalPath))
+                throw new TransferException($"There is a file '{_finalPath}' already; --overwrite lets a received one take its place.");
         }
     }
 }

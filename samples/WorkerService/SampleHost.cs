@@ -1,5 +1,5 @@
-using AllocTools;
-using AllocTools.Connections;
+using System.Net;
+using System.Text;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Mpi;
@@ -7,113 +7,120 @@ using AllocTools.Ucx;
 
 namespace WorkerService;
 
-/// <summary>What a process does.</summary>
-internal interface ITransferJob
-{
-    Task RunAsync(CancellationToken cancellationToken);
-}
-
-/// <summary>The sample as a generic host: switches over appsettings.json, a pool, its connections, and a job.</summary>
+/// <summary>The sample as a generic host: switches over appsettings.json, a pool, its connections, and what the role asks for.</summary>
 internal static class SampleHost
 {
-    private const string Sender = "sender", Receiver = "receiver";
-
-    /// <summary>Builds the host, and runs it until the job has ended.</summary>
-    public static async Task RunAsync(Dictionary<string, string?> settings, Report report)
+    /// <summary>Builds the host, starts it, and moves the file.</summary>
+    public static async Task RunAsync(string[] arguments, Report report)
     {
-        HostApplicationBuilder builder = CommandLine.CreateBuilder(settings);
-        IConfigurationSection pool = builder.Configuration.GetSection("AllocTools");
-        TransferOptions options = TransferOptions.From(builder.Configuration.GetSection("Transfer"));
-        IServiceCollection services = builder.Services.AddSingleton(report).AddSingleton(options);
-        string? provider = pool["Provider:Provider"];
-        bool hasFabric = provider is "ucx" or "mpi" || LibfabricProvider.IsSupported || pool["Provider:LibraryPath"] is not null;
+        HostApplicationBuilder builder = CommandLine.CreateBuilder(arguments);
+        var options = TransferOptions.From(builder.Configuration.GetSection("Transfer"));
+        report.Configure(options, builder.Configuration["Logging:LogLevel:Default"] is "Debug" or "Trace");
+        IConfigurationSection section = builder.Configuration.GetSection("AllocTools");
+        string? provider = section["Provider:Provider"];
+        if (provider is not ("ucx" or "mpi") && section["Provider:LibraryPath"] is null && !LibfabricProvider.IsSupported)
+            provider = options.Role == TransferRole.Both ? "host" : throw new TransferException($"{LibfabricProvider.NotSupportedReason} The role {options.Role} needs it.");
+        if (provider == "mpi" && options.Role != TransferRole.Both)
+            throw new UsageException("With --provider mpi mpirun starts both sides, and their ranks are their roles; leave --role out.");
+        using SourceFile? file = provider != "mpi" && options.Role is TransferRole.Both or TransferRole.Sender ? await SourceFile.OpenAsync(options) : null;
         // The other process starts while this one does.
-        await using TwoProcessJob? two = options.Role == TransferRole.Both && provider != "mpi" && hasFabric ? await TwoProcessJob.StartAsync(settings, options, report) : null;
-        if (!hasFabric)
+        bool isParent = options.Role == TransferRole.Both && provider is not ("mpi" or "host");
+        await using ReceiverProcess? child = isParent ? new ReceiverProcess(arguments, options, file!.State, report) : null;
+
+        AddPool(builder.Services, section, provider);
+        builder.Services.AddSingleton(report).AddSingleton(options).AddTransient<FileTransfer>().AddRmaConnections(connections =>
         {
-            // Both sides in this process, each with a pool of page-locked memory.
-            string reason = LibfabricProvider.NotSupportedReason!;
-            if (options.Role != TransferRole.Both)
-                throw new TransferException($"{reason} The role {options.Role} needs it.");
-            foreach (string name in new[] { Sender, Receiver })
-            {
-                services.AddRmaMemoryPool<HostProvider>(name, pool).RequireSection();
-                services.AddRmaConnections(name, o => Configure(o, options));
-            }
-            services.AddSingleton<ITransferJob>(p => new OneProcessJob(Create<FileSender>(p, Sender), Create<FileReceiver>(p, Receiver), options, report, reason));
-        }
-        else
-        {
-            AddPool(services, pool, options, provider);
-            services.AddRmaConnections(o => Configure(o, options)).AddSingleton<FileSender>().AddSingleton<FileReceiver>();
-            services.AddSingleton<ITransferJob>(p => options.Role switch
-            {
-                TransferRole.Receiver => ActivatorUtilities.CreateInstance<ReceiverJob>(p),
-                TransferRole.Sender => ActivatorUtilities.CreateInstance<SenderJob>(p),
-                _ when two is null => ActivatorUtilities.CreateInstance<RankJob>(p),
-                _ => two.With(p.GetRequiredService<FileSender>()),
-            });
-            if (options.Live)
-                services.AddHostedService<LiveView>();
-        }
-        if (report.IsChild)
-            services.AddHostedService<ParentLink>();
-        services.AddHostedService<Worker>();
+            connections.SetUpTimeout = connections.PeerTimeout = TimeSpan.FromSeconds(options.Timeout);
+            // Shorter than the shortest time-out that the other side may have.
+            connections.HeartbeatInterval = TimeSpan.FromMilliseconds(250);
+            connections.CloseTimeout = TimeSpan.FromSeconds(1);
+        });
+        if (options.Live)
+            builder.Services.AddHostedService<LiveView>();
         builder.AddTelemetry("WorkerService");
         using IHost host = builder.Build();
         await host.StartObservedAsync();
-        await host.WaitForShutdownAsync();
-    }
-
-    private static void AddPool(IServiceCollection services, IConfigurationSection pool, TransferOptions options, string? provider)
-    {
-        if (provider == "mpi" && options.Role != TransferRole.Both)
-            throw new UsageException("With --provider mpi mpirun starts both sides, and their ranks are their roles; leave --role out.");
-        if (provider == "ucx")
+        var lifetime = host.Services.GetRequiredService<IHostApplicationLifetime>();
+        _ = report.ParentsWord?.ContinueWith(_ => lifetime.StopApplication(), TaskScheduler.Default);
+        IPAddress? node = provider != "mpi" && IPAddress.TryParse(section["Provider:Node"], out IPAddress? own) ? own : null;
+        CancellationToken stopping = lifetime.ApplicationStopping;
+        try
         {
-            services.AddRmaMemoryPool<UcxProvider>(pool).RequireSection()
-                // TCP would listen at the addresses of all devices.
-                .ConfigureProvider<UcxOptions>(o => o.Devices ??= pool["Provider:Domain"] ?? (pool["Provider:Node"] == "127.0.0.1" ? "lo" : null));
+            await (child is not null ? SendAsync(file!, child)
+                : options.Role == TransferRole.Sender ? Transfer().SendAsync(file!, options.Peer, stopping)
+                : options.Role != TransferRole.Both ? Transfer().ReceiveAsync(node, ticket => report.ListeningAsync(ticket, provider!), stopping)
+                : provider == "mpi" ? RunAsRankAsync((MpiEndpoint)host.Services.GetRequiredService<RmaConnections>().Endpoint)
+                : RunInOneProcessAsync(file!));
         }
-        else if (provider == "mpi")
+        finally
         {
-            services.AddRmaMemoryPool<MpiProvider>(pool).RequireSection();
+            await host.StopAsync(CancellationToken.None);
         }
-        else
-        {
-            services.AddRmaMemoryPool<LibfabricProvider>(pool).RequireSection();
-        }
-    }
 
-    private static void Configure(RmaConnectionOptions connections, TransferOptions options)
-    {
-        connections.SetUpTimeout = connections.PeerTimeout = options.Timeout;
-        // Shorter than the shortest time-out that the other side may have.
-        connections.HeartbeatInterval = TimeSpan.FromMilliseconds(250);
-        connections.CloseTimeout = TimeSpan.FromSeconds(1);
-    }
+        FileTransfer Transfer() => host.Services.GetRequiredService<FileTransfer>();
 
-    private static T Create<T>(IServiceProvider services, string side) =>
-        ActivatorUtilities.CreateInstance<T>(services, services.GetRequiredKeyedService<IRmaMemoryPool>(side), services.GetRequiredKeyedService<RmaConnections>(side));
-
-    /// <summary>Does the job, then stops the host. The pool is open and warm when it starts, and is closed after it has ended.</summary>
-    private sealed class Worker(IServiceProvider services, Report report, IHostApplicationLifetime lifetime) : BackgroundService
-    {
-        protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+        async Task SendAsync(SourceFile file, ReceiverProcess child)
         {
             try
             {
-                await services.GetRequiredService<ITransferJob>().RunAsync(stoppingToken);
-                report.Succeed();
+                await Transfer().SendAsync(file, await child.GetTicketAsync(options.StartTimeout, stopping), stopping);
             }
             catch (Exception e)
             {
-                report.Fail(e);
-            }
-            finally
-            {
-                lifetime.StopApplication();
+                throw await child.FindCauseAsync(e, stopping);
             }
         }
+
+        // No fabric leads to another process.
+        async Task RunInOneProcessAsync(SourceFile file)
+        {
+            Console.Error.WriteLine($"{LibfabricProvider.NotSupportedReason} Until then both sides run in this process, without a fabric.");
+            var listening = new TaskCompletionSource<string>();
+            Task receiving = Transfer().ReceiveAsync(node, ticket => Task.FromResult(listening.TrySetResult(ticket)), stopping);
+            if (await Task.WhenAny(listening.Task, receiving) == listening.Task)
+                await Transfer().SendAsync(file, await listening.Task, stopping);
+            await receiving;
+        }
+
+        // Of two ranks that mpirun has started, rank 0 sends, and MPI itself gives it the ticket of rank 1.
+        // Both take part in that: one that has failed before gives the other one, which would else wait for it, the reason.
+        async Task RunAsRankAsync(MpiEndpoint endpoint)
+        {
+            const char Failure = '!';
+            if (endpoint.RankCount != 2)
+                throw new TransferException($"The sample moves a file between two ranks, and this job has {endpoint.RankCount}. Start it with mpirun -n 2.");
+            bool hasExchanged = false;
+            try
+            {
+                using SourceFile? file = endpoint.Rank == 0 ? await SourceFile.OpenAsync(options) : null;
+                await (file is not null ? Transfer().SendAsync(file, await ExchangeAsync(""), stopping) : Transfer().ReceiveAsync(node, ExchangeAsync, stopping));
+            }
+            catch (Exception e) when (!hasExchanged && !stopping.IsCancellationRequested)
+            {
+                await ExchangeAsync(Failure + Report.LineOf(e));
+                throw;
+            }
+
+            async Task<string> ExchangeAsync(string own)
+            {
+                hasExchanged = true;
+                string others = Encoding.UTF8.GetString((await endpoint.ExchangeAsync(Encoding.UTF8.GetBytes(own), stopping))[1 - endpoint.Rank].Span);
+                return !others.StartsWith(Failure) ? others : throw new TransferException($"The {(endpoint.Rank == 0 ? "receiver" : "sender")} failed: {others[1..]}");
+            }
+        }
+    }
+
+    private static void AddPool(IServiceCollection services, IConfigurationSection section, string? provider)
+    {
+        if (provider == "host")
+            services.AddRmaMemoryPool<HostProvider>(section).RequireSection();
+        else if (provider == "mpi")
+            services.AddRmaMemoryPool<MpiProvider>(section).RequireSection();
+        else if (provider == "ucx")
+            // TCP would listen at the addresses of all devices.
+            services.AddRmaMemoryPool<UcxProvider>(section).RequireSection()
+                .ConfigureProvider<UcxOptions>(o => o.Devices ??= section["Provider:Domain"] ?? (section["Provider:Node"] == "127.0.0.1" ? "lo" : null));
+        else
+            services.AddRmaMemoryPool<LibfabricProvider>(section).RequireSection();
     }
 }

@@ -1,94 +1,70 @@
-using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace WorkerService;
 
-/// <summary>The file to send, open.</summary>
-internal sealed class SourceFile : IDisposable
+/// <summary>A state of a file; Changed is when it was written last, in ticks.</summary>
+internal sealed record FileState(string Name, long Length, long Changed);
+
+/// <summary>An open file that is read, such as the one to send. So much is sent as it had when it was opened.</summary>
+internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDisposable
 {
-    private readonly SafeFileHandle _handle;
-
-    private SourceFile(string path)
+    /// <summary>Opens the file to send, by default the largest one beside the program.</summary>
+    public static async Task<SourceFile> OpenAsync(TransferOptions options)
     {
-        Name = Path.GetFileName(path);
-        _handle = File.OpenHandle(path, options: FileOptions.SequentialScan);
-        Length = RandomAccess.GetLength(_handle);
-        Changed = File.GetLastWriteTimeUtc(_handle).Ticks;
-    }
-
-    /// <summary>Its name, without directories.</summary>
-    public string Name { get; }
-
-    /// <summary>How long it was when it was opened, in bytes. So much is sent.</summary>
-    public long Length { get; }
-
-    /// <summary>When it was written last.</summary>
-    public long Changed { get; }
-
-    /// <summary>Opens a file, or the largest one of the .NET installation.</summary>
-    /// <exception cref="TransferException">It can't be read; the message says why.</exception>
-    public static async Task<SourceFile> OpenAsync(string? path, TimeSpan timeout)
-    {
-        string name = path ?? "";
+        string path = options.File.Length > 0 ? options.File : new DirectoryInfo(AppContext.BaseDirectory).EnumerateFiles().MaxBy(f => f.Length)!.FullName;
+        if (Directory.Exists(path) || !File.Exists(path))
+            throw new TransferException(Directory.Exists(path) ? $"'{path}' is a directory, not a file." : $"There is no file '{path}'.");
+        if (!IsNameRight(Path.GetFileName(path)))
+            throw new TransferException($"'{path}' can't be sent: not every system takes its name (separators, control characters, more than 255 bytes).");
         try
         {
             // Opening a pipe or a file of a server that is gone can take for ever.
-            return await Task.Run(() => Open(name = string.IsNullOrEmpty(path) ? FindLargest() : path)).WaitAsync(timeout);
-        }
-        catch (TimeoutException)
-        {
-            throw new TransferException($"Opening '{name}' took longer than {timeout.TotalSeconds:0.#} s.");
+            Task<SafeFileHandle> opening = Task.Run(() => File.OpenHandle(path, options: FileOptions.SequentialScan));
+            SafeFileHandle handle = await opening.InTimeAsync(options.Timeout, $"Opening '{path}' took longer than {options.Timeout} s.", CancellationToken.None);
+            return new SourceFile(handle, new FileState(Path.GetFileName(path), RandomAccess.GetLength(handle), File.GetLastWriteTimeUtc(handle).Ticks));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
         {
-            throw new TransferException($"'{name}' can't be read: {e.Message}", e);
+            throw new TransferException($"'{path}' can't be read: {e.Message}", e);
         }
     }
 
-    /// <summary>What is wrong with the name of a file on its way, which must name one right in the output directory, on any system; null where nothing is.</summary>
-    public static string? FindError(string? name) =>
-        string.IsNullOrEmpty(name) ? "is empty"
-        : name is "." or ".." ? "is a directory"
-        : name.AsSpan().ContainsAny('/', '\\', ':') ? "has a separator in it"
-        : name.Any(char.IsControl) ? "has a control character in it"
-        : name.AsSpan().ContainsAny(Path.GetInvalidFileNameChars()) ? "has a character in it that this system doesn't take"
-        : Encoding.UTF8.GetByteCount(name) > 255 ? "is longer than 255 bytes"
-        : null;
+    /// <summary>Whether the name of a file on its way names one right in the output directory, on any system.</summary>
+    public static bool IsNameRight(string? name) =>
+        name is not (null or "" or "." or "..") && !name.AsSpan().ContainsAny('/', '\\', ':') && !name.Any(char.IsControl)
+        && !name.AsSpan().ContainsAny(Path.GetInvalidFileNameChars()) && Encoding.UTF8.GetByteCount(name) <= 255;
 
     /// <summary>Fills memory from a place in the file.</summary>
-    /// <exception cref="TransferException">It can't be read, or is shorter by now.</exception>
     public void Read(Span<byte> destination, long offset)
     {
         try
         {
             for (int count; !destination.IsEmpty; destination = destination[count..], offset += count)
             {
-                count = RandomAccess.Read(_handle, destination, offset);
-                if (count == 0)
-                    throw new TransferException($"'{Name}' ends at {offset} bytes; it had {Length} when the transfer began.");
+                if ((count = RandomAccess.Read(Handle, destination, offset)) == 0)
+                    throw new TransferException($"'{State.Name}' ends at {offset} bytes; it had {State.Length} when the transfer began.");
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new TransferException($"Reading '{Name}' failed: {e.Message}", e);
+            throw new TransferException($"Reading '{State.Name}' failed: {e.Message}", e);
         }
     }
 
-    public void Dispose() => _handle.Dispose();
-
-    private static SourceFile Open(string path) =>
-        Directory.Exists(path) ? throw new TransferException($"'{path}' is a directory, not a file.")
-        : !File.Exists(path) ? throw new TransferException($"There is no file '{path}'.")
-        : FindError(Path.GetFileName(path)) is { } error ? throw new TransferException($"'{path}' can't be sent: its name {error}.")
-        : new SourceFile(path);
-
-    private static string FindLargest()
+    /// <summary>Hashes what was sent before.</summary>
+    public void HashStart(long length, IncrementalHash hash, CancellationToken cancellationToken)
     {
-        // .../dotnet/shared/Microsoft.NETCore.App/10.0.0/; a self-contained program has its runtime beside it.
-        var runtime = new DirectoryInfo(RuntimeEnvironment.GetRuntimeDirectory());
-        DirectoryInfo root = runtime.Parent?.Parent is { Name: "shared", Parent: { } installation } ? installation : runtime;
-        var everything = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = FileAttributes.ReparsePoint };
-        return root.EnumerateFiles("*", everything).MaxBy(f => f.Length)?.FullName ?? throw new TransferException($"There is no file below '{root.FullName}'; name one with --file.");
+        byte[] buffer = new byte[1 << 20];
+        for (long offset = 0; offset < length; offset += buffer.Length)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            Span<byte> part = buffer.AsSpan(0, (int)Math.Min(buffer.Length, length - offset));
+            Read(part, offset);
+            hash.AppendData(part);
+        }
     }
+
+    public void Dispose() => Handle.Dispose();
 }

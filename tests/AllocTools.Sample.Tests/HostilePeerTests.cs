@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Net;
 using System.Text;
@@ -43,66 +42,29 @@ public sealed class HostilePeerTests : IAsyncDisposable
     }
 
     [Theory]
-    [InlineData("../evil")]
-    [InlineData("/tmp/evil")]
-    [InlineData("..")]
-    [InlineData("")]
-    [InlineData("a\u001b]0;evil\u0007")]
-    public async Task ANameThatLeadsElsewhereIsRefused(string name) =>
-        await AssertRefusedAsync("a file whose name", async (peer, offer) => await peer.SendAsync(new Message(offer with { Name = name }), Token));
-
-    [Theory]
-    [InlineData(-1, 4096, 1)]
-    [InlineData(100, 0, 1)]
-    [InlineData(100, 4096, 0)]
-    [InlineData(100, 4096, int.MinValue)]
-    public async Task AnOfferThatCannotBeIsRefused(long length, int chunkSize, int inFlight) =>
-        await AssertRefusedAsync("offer can't be", async (peer, offer) => await peer.SendAsync(new Message(offer with { Length = length, ChunkSize = chunkSize, InFlight = inFlight }), Token));
-
-    [Theory]
-    [InlineData(7, 0, 100, "not granted")]
-    [InlineData(-1, 0, 100, "not granted")]
-    [InlineData(0, long.MaxValue, 100, "of a file of 100")]
-    [InlineData(0, -1, 100, "of a file of 100")]
-    [InlineData(0, 0, 101, "of a file of 100")]
-    [InlineData(0, 0, 0, "of a file of 100")]
-    [InlineData(0, 0, -1, "of a file of 100")]
-    [InlineData(0, 50, 50, "of a file of 100")]
-    public async Task AChunkThatWasNotGrantedOrIsNotNextIsRefused(int slot, long offset, int length, string says) =>
-        await AssertRefusedAsync(says, async (peer, offer) =>
-        {
-            await peer.SendAsync(new Message(offer), Token);
-            await peer.ReceiveAsync(Token);
-            await peer.SendAsync(new Message(Chunk: new Chunk(slot, offset, length)), Token);
-        });
-
-    /// <summary>The second one comes while the first one's memory still has its bytes, or after it: both are past the end then.</summary>
-    [Fact]
-    public async Task TheSameChunkTwiceIsRefused() =>
-        await AssertRefusedAsync("of a file of 100", async (peer, offer) =>
-        {
-            await peer.SendAsync(new Message(offer), Token);
-            await peer.ReceiveAsync(Token);
-            await peer.SendAsync(new Message(Chunk: new Chunk(0, 0, 100)), Token);
-            await peer.SendAsync(new Message(Chunk: new Chunk(0, 0, 100)), Token);
-        });
+    [InlineData("../evil", 100)]
+    [InlineData("/tmp/evil", 100)]
+    [InlineData("..", 100)]
+    [InlineData("", 100)]
+    [InlineData("a\u001b]0;evil\u0007", 100)]
+    [InlineData("evil", -1)]
+    public async Task ANameThatLeadsElsewhereOrALengthThatCannotBeIsRefused(string name, long length) =>
+        await AssertRefusedAsync("a file whose name or length can't be", (peer, offer) => peer.SendAsync(offer with { File = new FileState(name, length, 0) }, Token));
 
     [Fact]
     public async Task AnotherHashThanThatOfTheBytesIsRefused() =>
         await AssertRefusedAsync("not those that were sent", async (peer, offer) =>
         {
-            await peer.SendAsync(new Message(offer), Token);
-            await peer.ReceiveAsync(Token);
-            await peer.SendAsync(new Message(Chunk: new Chunk(0, 0, 100)), Token);
+            await OfferAsync(peer, offer, new byte[100]);
             await peer.SendAsync(new Message(Hash: new byte[32]), Token);
         });
 
+    /// <summary>What comes after the last byte of the file must be a message.</summary>
     [Fact]
-    public async Task AHashBeforeTheEndIsRefused() =>
-        await AssertRefusedAsync("out of turn", async (peer, offer) =>
+    public async Task MoreBytesThanTheFileHasAreRefused() =>
+        await AssertRefusedAsync("can't be read", async (peer, offer) =>
         {
-            await peer.SendAsync(new Message(offer), Token);
-            await peer.ReceiveAsync(Token);
+            await OfferAsync(peer, offer, new byte[101]);
             await peer.SendAsync(new Message(Hash: new byte[32]), Token);
         });
 
@@ -110,31 +72,29 @@ public sealed class HostilePeerTests : IAsyncDisposable
     public async Task ASecondOfferIsRefused() =>
         await AssertRefusedAsync("out of turn", async (peer, offer) =>
         {
-            await peer.SendAsync(new Message(offer), Token);
-            await peer.ReceiveAsync(Token);
-            await peer.SendAsync(new Message(offer), Token);
+            await OfferAsync(peer, offer, new byte[100]);
+            await peer.SendAsync(offer, Token);
         });
-
-    [Fact]
-    public async Task ASenderThatFallsSilentIsGivenUp() =>
-        await AssertRefusedAsync("said nothing for 2 s", async (peer, offer) => await peer.SendAsync(new Message(offer), Token));
 
     [Theory]
-    [InlineData(4, "nonsense", "can't be read")]
-    [InlineData(0, "null", "out of turn")]
-    [InlineData(0, "{\"Chunk\":{\"Slot\":1e99}}", "can't be read")]
-    [InlineData(-1, "", "a message of -1 bytes")]
-    [InlineData(int.MaxValue, "", "a message of 2147483647 bytes")]
-    public async Task BytesThatAreNoMessageAreRefused(int length, string text, string says) =>
-        await AssertRefusedAsync(says, async (peer, offer) =>
-        {
-            await peer.SendAsync(new Message(offer), Token);
-            await peer.ReceiveAsync(Token);
-            byte[] bytes = new byte[sizeof(int) + text.Length];
-            BinaryPrimitives.WriteInt32LittleEndian(bytes, length is 0 or 4 ? text.Length : length);
-            Encoding.ASCII.GetBytes(text, bytes.AsSpan(sizeof(int)));
-            await _last!.Output.WriteAsync(bytes, Token);
-        });
+    [InlineData(0)]
+    [InlineData(50)]
+    [InlineData(100)]
+    public async Task ASenderThatFallsSilentIsGivenUp(int after) =>
+        await AssertRefusedAsync("said nothing for 2 s", (peer, offer) => OfferAsync(peer, offer, new byte[after]));
+
+    [Theory]
+    [InlineData("nonsense\n", "can't be read")]
+    [InlineData("null\n", "out of turn")]
+    [InlineData("{\"Has\":1e99}\n", "can't be read")]
+    [InlineData("\n", "can't be read")]
+    [InlineData("{}\n", "out of turn")]
+    public async Task BytesThatAreNoMessageAreRefused(string text, string says) =>
+        await AssertRefusedAsync(says, (peer, offer) => OfferAsync(peer, offer, [.. new byte[100], .. Encoding.ASCII.GetBytes(text)]));
+
+    [Fact]
+    public async Task AMessageWithoutAnEndIsRefused() =>
+        await AssertRefusedAsync("a message of more than 65536 bytes", (peer, offer) => OfferAsync(peer, offer, [.. new byte[100], .. Enumerable.Repeat((byte)' ', 70_000)]));
 
     [Fact]
     public async Task WhatStrangersSendIsIgnored()
@@ -143,9 +103,9 @@ public sealed class HostilePeerTests : IAsyncDisposable
         string ticket = await StartAsync(seconds: 60);
         await using (RmaConnection stranger = await ConnectAsync(ticket))
         {
-            var peer = new Peer(stranger, "receiver", TestTime.Seconds(5));
-            await peer.SendAsync(new Message(new Offer("guess", "stranger", 100, 0, 4096, 1)), Token);
-            await Assert.ThrowsAsync<TransferException>(() => peer.ReceiveAsync(Token));
+            var peer = new Peer(stranger, "receiver", TestTime.Seconds(5).TotalSeconds);
+            await peer.SendAsync(new Message("guess", new FileState("stranger", 100, 0)), Token);
+            await Assert.ThrowsAnyAsync<IOException>(() => peer.ReceiveAsync(Token));
         }
         await using (RmaConnection stranger = await ConnectAsync(ticket))
             await stranger.Output.WriteAsync("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), Token);
@@ -172,13 +132,21 @@ public sealed class HostilePeerTests : IAsyncDisposable
         return await _connections.ConnectAsync(new IPEndPoint(IPAddress.Parse(address.Host), address.Port), Token);
     }
 
-    private async Task AssertRefusedAsync(string says, Func<Peer, Offer, Task> misbehave)
+    /// <summary>Offers the file, and sends bytes once the receiver has accepted it.</summary>
+    private async Task OfferAsync(Peer peer, Message offer, byte[] bytes)
+    {
+        await peer.SendAsync(offer, Token);
+        await peer.ReceiveAsync(Token);
+        await _last!.Output.WriteAsync(bytes, Token);
+    }
+
+    private async Task AssertRefusedAsync(string says, Func<Peer, Message, Task> misbehave)
     {
         string ticket = await StartAsync();
         await using RmaConnection connection = _last = await ConnectAsync(ticket);
-        var peer = new Peer(connection, "receiver", TestTime.Seconds(30));
+        var peer = new Peer(connection, "receiver", TestTime.Seconds(30).TotalSeconds);
         var clock = Stopwatch.StartNew();
-        await misbehave(peer, new Offer(new Uri(ticket).AbsolutePath[1..], "evil", 100, 0, 4096, 1));
+        await misbehave(peer, new Message(new Uri(ticket).AbsolutePath[1..], new FileState("evil", 100, 0)));
         SampleResult result = await _receiver!.EndAsync();
         Assert.True(clock.Elapsed < TestTime.Seconds(60), $"it took {clock.Elapsed}");
         Assert.Equal(1, result.ExitCode);

@@ -38,7 +38,7 @@ internal sealed class SampleProcess : IAsyncDisposable
     public static string[] On(string fabric)
     {
         string[] where = fabric.Split('@') is [var provider, var node] ? ["--provider", provider, "--node", node] : ["--provider", fabric];
-        return [.. where, $"--Transfer:StartTimeout={TestTime.Seconds(30):c}"];
+        return [.. where, FormattableString.Invariant($"--Transfer:StartTimeout={TestTime.Seconds(30).TotalSeconds}")];
     }
 
     public int Id => _process.Id;

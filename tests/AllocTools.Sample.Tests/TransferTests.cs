@@ -48,10 +48,9 @@ public sealed class TransferTests : IDisposable
         long[] rents = result.Row("rents");
         long[] made = result.Row("registrations made");
         Assert.Equal(rents, result.Row("hits"));
-        Assert.Equal(rents.Zip(made, (r, m) => r - m), result.Row("registrations saved"));
-        // The sender rents a buffer for each chunk; the receiver has those that it exposes for all of them.
-        Assert.True(rents[0] > 20);
-        Assert.True(rents[1] >= 6);
+        Assert.Equal(rents.Zip(made, (r, m) => Math.Max(0, r - m)), result.Row("registrations saved"));
+        // The sender rents what it reads the file into, again and again.
+        Assert.True(rents[0] > 10);
         // What an ordinary user may lock on most distributions.
         Assert.All(result.Row("bytes registered"), b => Assert.InRange(b, 1, 8 << 20));
     }
@@ -114,9 +113,8 @@ public sealed class TransferTests : IDisposable
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
-    [InlineData(524287)]
-    [InlineData(524288)]
-    [InlineData(524289)]
+    [InlineData(65536)]
+    [InlineData((4 << 20) + 1)]
     public async Task FilesOfAnyLengthArriveWhole(long length)
     {
         string file = _source.Write("data.bin", length);
@@ -156,8 +154,10 @@ public sealed class TransferTests : IDisposable
     [InlineData("Provider 'warp'", "--provider", "warp")]
     [InlineData("--bogus", "--bogus")]
     [InlineData("did you mean --provider?", "--provder", "shm")]
-    [InlineData("Transfer:ChunkSize is 0", "--chunk-size", "0")]
-    [InlineData("Transfer:ChunkSize is '1 GB'; it must be a number of bytes, such as 524288 or 512 KiB.", "--chunk-size", "1 GB")]
+    [InlineData("Transfer:Timeout is 0; it must be between 1 and 3600 seconds.", "--timeout", "0")]
+    [InlineData("Failed to convert configuration value 'soon' at 'Transfer:Timeout'", "--timeout", "soon")]
+    [InlineData("Chunks", "--Transfer:Chunks=1")]
+    [InlineData("--timeout needs a value", "--output", "/tmp", "--timeout")]
     [InlineData("Transfer:Role is 'sendr'; it must be Both, Receiver or Sender.", "--role", "sendr")]
     [InlineData("AllocTools:MaxRegisteredBytes is 12", "--AllocTools:MaxRegisteredBytes=12")]
     [InlineData("/no/such/libfabric.so", "--AllocTools:Provider:LibraryPath=/no/such/libfabric.so")]
@@ -166,18 +166,8 @@ public sealed class TransferTests : IDisposable
         AssertFailed(await RunAsync([.. arguments, "--output", _target.Path]), says);
 
     [Fact]
-    public async Task AChunkSizeMayHaveAUnitAndAnEmptyFileSavesNoRegistrations()
-    {
-        string file = _source.Write("data.bin", 0);
-        SampleResult result = await RunAsync("--file", file, "--output", _target.Path, "--chunk-size", "64 KiB");
-        Assert.Equal(0, result.ExitCode);
-        Assert.All(result.Row("registrations saved"), saved => Assert.InRange(saved, 0, long.MaxValue));
-        AssertSame(file);
-    }
-
-    [Fact]
     public async Task AnOutputThatCantBeMadeIsSaidInOneLine() =>
-        AssertFailed(await RunAsync("--file", _source.Write("data.bin", 1), "--output", "/proc/x"), "The output directory '/proc/x' can't be made there.");
+        AssertFailed(await RunAsync("--file", _source.Write("data.bin", 1), "--output", "/proc/x"), "The output directory '/proc/x' can't be used: ");
 
     [Fact]
     public async Task AnOutputThatIsNoDirectoryIsSaidInOneLine()

@@ -1,8 +1,6 @@
-using System.Globalization;
-using AllocTools;
 using Spectre.Console;
 
-namespace WorkerService;
+namespace Samples;
 
 /// <summary>Shows the pool on the terminal, again each second until the host stops: one row a size class, with a bar of what of the cap is rented and idle.</summary>
 internal sealed class LiveView(IRmaMemoryPool pool) : BackgroundService
@@ -10,28 +8,20 @@ internal sealed class LiveView(IRmaMemoryPool pool) : BackgroundService
     /// <summary>What a row takes beside the bar; with the shortest bar it goes into 80 columns.</summary>
     private const int OtherWidth = 66, ShortestBar = 12, LongestBar = 48;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
         // Where this is no terminal each look is a table of its own.
-        if (Console.IsOutputRedirected || !AnsiConsole.Profile.Capabilities.Ansi)
-            await RefreshAsync(static look => AnsiConsole.Write(new Rows(look, Text.Empty)), stoppingToken);
-        else
-            await AnsiConsole.Live(Look()).StartAsync(live => RefreshAsync(live.UpdateTarget, stoppingToken));
-    }
+        Console.IsOutputRedirected || !AnsiConsole.Profile.Capabilities.Ansi
+            ? RefreshAsync(static look => AnsiConsole.Write(new Rows(look, Text.Empty)), stoppingToken)
+            : AnsiConsole.Live(Look()).StartAsync(live => RefreshAsync(live.UpdateTarget, stoppingToken));
 
     private async Task RefreshAsync(Action<Table> show, CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1));
-        try
-        {
-            do
-                show(Look());
-            while (await timer.WaitForNextTickAsync(stoppingToken));
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-        {
+        using CancellationTokenRegistration stopping = stoppingToken.Register(timer.Dispose);
+        do
             show(Look());
-        }
+        while (await timer.WaitForNextTickAsync(CancellationToken.None));
+        show(Look());
     }
 
     private Table Look()
@@ -50,16 +40,15 @@ internal sealed class LiveView(IRmaMemoryPool pool) : BackgroundService
 
         void Row(string name, long rentedBytes, long idleBytes, long rented, long idle, long hits, long misses)
         {
-            int green = Width(rentedBytes);
-            int yellow = Math.Min(length - green, Width(idleBytes));
+            int green = Width(rentedBytes), yellow = Math.Min(length - green, Width(idleBytes));
             string bar = $"[green]{new string('█', green)}[/][yellow]{new string('▒', yellow)}[/][grey]{new string('·', length - green - yellow)}[/]";
-            string ratio = hits + misses == 0 ? "-" : ((double)hits / (hits + misses)).ToString("P1", CultureInfo.InvariantCulture);
+            string ratio = hits + misses == 0 ? "-" : ((double)hits / (hits + misses)).ToString("P1", InvariantCulture);
             table.AddRow(name, bar, Number(rented), Number(idle), Number(hits), Number(misses), ratio);
         }
 
         // What is there is seen, however little it is.
         int Width(long bytes) => bytes <= 0 ? 0 : Math.Clamp((int)Math.Round((double)bytes / now.LimitBytes * length), 1, length);
-        static string Size(long bytes) => $"{(bytes / (double)(1 << 20)).ToString("N1", CultureInfo.InvariantCulture)} MiB";
-        static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
+        static string Size(long bytes) => string.Create(InvariantCulture, $"{bytes / (double)(1 << 20):N1} MiB");
+        static string Number(long number) => number.ToString("N0", InvariantCulture);
     }
 }

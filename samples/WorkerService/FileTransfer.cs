@@ -1,0 +1,165 @@
+using System.Buffers;
+using System.Diagnostics;
+using System.Net;
+using System.Security.Cryptography;
+using System.Text.Json;
+using Microsoft.AspNetCore.Connections;
+
+namespace WorkerService;
+
+/// <summary>Moves a file over a connection, once. The sender reads and hashes it in the connection's own registered memory, from which it goes; the receiver writes it from such.</summary>
+/// <remarks>The sender is not trusted: what it says is checked, and the file gets its name only when all of it is there and both hashes agree.</remarks>
+internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connections, TransferOptions options, Report report)
+{
+    /// <summary>A ticket is a URI of this scheme: host and port of the connection, and a token without which whoever connects is ignored.</summary>
+    public const string Scheme = "rma";
+
+    private const int FewestBytes = 64 << 10;
+
+    private static readonly TimeSpan AcknowledgeEach = TimeSpan.FromMilliseconds(100), AbortTime = TimeSpan.FromSeconds(1);
+
+    private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+
+    /// <summary>Sends a file, waits until the receiver has it under its name, and says what both sides did.</summary>
+    public async Task SendAsync(SourceFile file, string ticket, CancellationToken cancellationToken)
+    {
+        if (!Uri.TryCreate(ticket, UriKind.Absolute, out Uri? receiver) || receiver.Scheme != Scheme)
+            throw new TransferException("The peer's ticket can't be read; pass what the receiver printed, whole.");
+        string host = receiver.Host.Equals(Environment.MachineName, StringComparison.OrdinalIgnoreCase) ? "localhost" : receiver.DnsSafeHost;
+        await using RmaConnection connection = await connections.ConnectAsync(new DnsEndPoint(host, receiver.Port), cancellationToken);
+        var counter = new TransferSummary.Counter(pool);
+        var peer = new Peer(connection, "receiver", options.Timeout);
+        try
+        {
+            await peer.SendAsync(new Message(receiver.AbsolutePath[1..], file.State), cancellationToken);
+            Message accept = await peer.ReceiveAsync(cancellationToken);
+            if (accept.Has is not { } start || start < 0 || start > file.State.Length)
+                throw peer.OutOfTurn;
+            file.HashStart(start, _hash, cancellationToken);
+            if (start > 0 && !_hash.GetCurrentHash().AsSpan().SequenceEqual(accept.Hash))
+                throw new TransferException($"The first {start} bytes of '{file.State.Name}' are not those that the receiver has: it has changed, or another file had its name.");
+            Task<TransferSummary> answer = ListenAsync(peer, file.State, start, cancellationToken);
+            for (long sent = start; sent < file.State.Length && !answer.IsCompleted;)
+            {
+                Memory<byte> memory = connection.Output.GetMemory(FewestBytes);
+                memory = memory[..(int)Math.Min(memory.Length, file.State.Length - sent)];
+                file.Read(memory.Span, sent);
+                _hash.AppendData(memory.Span);
+                connection.Output.Advance(memory.Length);
+                await peer.FlushAsync(cancellationToken);
+                sent += memory.Length;
+            }
+            TransferSummary own = counter.Summarize("sender", file.State, start, _hash.GetCurrentHash(), savedAs: null);
+            if (!answer.IsCompleted)
+                await peer.SendAsync(new Message(Hash: _hash.GetCurrentHash()), cancellationToken);
+            TransferSummary theirs = await answer;
+            if (theirs.Sha256 != own.Sha256)
+                throw new TransferException($"The receiver wrote other bytes: SHA-256 {theirs.Sha256} there, {own.Sha256} here.");
+            Console.Write(TransferSummary.ToText(own, theirs));
+        }
+        catch
+        {
+            connection.Abort();
+            throw;
+        }
+    }
+
+    /// <summary>Waits for a sender, who needs the ticket that <paramref name="listening"/> gets, and receives one file.</summary>
+    public async Task ReceiveAsync(IPAddress? node, Func<string, Task> listening, CancellationToken cancellationToken)
+    {
+        using var folder = new OutputFolder(options.OutputDirectory);
+        await using RmaConnectionListener listener = connections.Listen(new IPEndPoint(node ?? IPAddress.Any, 0));
+        string token = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
+        await listening(new UriBuilder(Scheme, node?.ToString() ?? Environment.MachineName, ((IPEndPoint)listener.EndPoint).Port, token).Uri.ToString());
+        (RmaConnection connection, Peer peer, FileState file) = await AcceptAsync(listener, token, cancellationToken);
+        await using RmaConnection _ = connection;
+        var counter = new TransferSummary.Counter(pool);
+        long keptBefore = 0;
+        try
+        {
+            if (!SourceFile.IsNameRight(file.Name) || file.Length < 0)
+                throw new TransferException($"The sender offers a file whose name or length can't be: '{file.Name}', {file.Length} bytes.");
+            keptBefore = folder.KeptBytes(file);
+            using var part = new OutputFolder.Part(folder, file, options);
+            byte[] hash = await TransferAsync(connection, file, part, peer, cancellationToken);
+            TransferSummary summary = counter.Summarize("receiver", file, part.Start, hash, part.Commit());
+            await peer.SendAsync(new Message(Summary: summary), cancellationToken);
+            // Of two sides in one command the sender says it of both.
+            if (options.Role == TransferRole.Receiver)
+                Console.Write(TransferSummary.ToText(summary));
+        }
+        catch (Exception e)
+        {
+            // Where the sender is gone, too, the first failure counts.
+            var abort = new Message(Abort: Report.LineOf(e));
+            await peer.SendAsync(abort, CancellationToken.None).WaitAsync(AbortTime, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            report.NoteKept(folder, file, keptBefore);
+            throw;
+        }
+    }
+
+    /// <summary>Takes what the receiver acknowledges, up to its last word.</summary>
+    private async Task<TransferSummary> ListenAsync(Peer peer, FileState file, long acknowledged, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            report.Show(file, acknowledged);
+            Message message = await peer.ReceiveAsync(cancellationToken);
+            if (message.Summary is { } last)
+                return last;
+            acknowledged = message.Has ?? throw peer.OutOfTurn;
+        }
+    }
+
+    private async Task<(RmaConnection, Peer, FileState)> AcceptAsync(RmaConnectionListener listener, string token, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task<ConnectionContext?> accepting = listener.AcceptAsync(cancellationToken).AsTask();
+            var connection = (RmaConnection)(await accepting.InTimeAsync(options.OfferTimeout, $"No sender has come for {options.OfferTimeout} s.", cancellationToken))!;
+            var peer = new Peer(connection, "sender", options.Timeout);
+            try
+            {
+                if (await peer.ReceiveAsync(cancellationToken) is { File: { } file } offer && offer.Token == token)
+                    return (connection, peer, file);
+            }
+            catch (Exception e) when (e is TransferException or JsonException or IOException)
+            {
+                // Whoever it is, it has not the ticket.
+            }
+            connection.Abort();
+            await connection.DisposeAsync();
+        }
+    }
+
+    private async Task<byte[]> TransferAsync(RmaConnection connection, FileState file, OutputFolder.Part part, Peer peer, CancellationToken cancellationToken)
+    {
+        part.Content.HashStart(part.Start, _hash, cancellationToken);
+        await peer.SendAsync(new Message(Has: part.Start, Hash: _hash.GetCurrentHash()), cancellationToken);
+        report.Show(file, part.Start);
+        long position = part.Start, acknowledged = 0;
+        while (position < file.Length)
+        {
+            ReadOnlySequence<byte> bytes = (await peer.ReadAsync(cancellationToken)).Buffer;
+            bytes = bytes.Slice(0, Math.Min(bytes.Length, file.Length - position));
+            Task hashing = Task.Run(() => ForEach(bytes, memory => _hash.AppendData(memory.Span)), CancellationToken.None);
+            await Task.WhenAll(hashing, Task.Run(() => ForEach(bytes, memory => position += part.Write(memory, position)), CancellationToken.None));
+            connection.Input.AdvanceTo(bytes.End);
+            report.Show(file, position);
+            if (position < file.Length && Stopwatch.GetElapsedTime(acknowledged) < AcknowledgeEach)
+                continue;
+            await peer.SendAsync(new Message(Has: position), cancellationToken);
+            acknowledged = Stopwatch.GetTimestamp();
+        }
+        byte[] own = _hash.GetHashAndReset(), theirs = (await peer.ReceiveAsync(cancellationToken)).Hash ?? throw peer.OutOfTurn;
+        part.IsWrong = !own.AsSpan().SequenceEqual(theirs);
+        return !part.IsWrong ? own : throw new TransferException(
+            $"The bytes that came are not those that were sent: SHA-256 {Convert.ToHexStringLower(own)} here, {Convert.ToHexStringLower(theirs)} there.");
+
+        static void ForEach(ReadOnlySequence<byte> bytes, Action<ReadOnlyMemory<byte>> action)
+        {
+            foreach (ReadOnlyMemory<byte> memory in bytes)
+                action(memory);
+        }
+    }
+}
