@@ -55,7 +55,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
             TransferSummary theirs = await answer;
             if (theirs.Sha256 != own.Sha256)
                 throw new TransferException($"The receiver wrote other bytes: SHA-256 {theirs.Sha256} there, {own.Sha256} here.");
-            Console.Write(TransferSummary.ToText(own, theirs));
+            Console.Write(TransferSummary.ToText(own, theirs with { Role = "receiver", File = file.State, SavedAs = Report.OneLine(theirs.SavedAs ?? "") }));
         }
         catch
         {

@@ -70,7 +70,7 @@ internal sealed class Report
             Console.Error.WriteLine($"{(_hasBar && _percent is > 0 and < 100 ? "\n" : "")}error: {LineOf(exception)}{(_kept is null ? "" : $"\n{_kept}")}");
         if (_isVerbose)
             Console.Error.WriteLine(exception);
-        if (exception is OperationCanceledException && ParentsWord is null)
+        if (exception is OperationCanceledException and not ConnectionAbortedException && ParentsWord is null)
             return IsTerminated ? 143 : 130;
         return exception is UsageException or OptionsValidationException or InvalidDataException ? 2 : 1;
     }
@@ -82,14 +82,16 @@ internal sealed class Report
         {
             InvalidDataException unreadable => $"{unreadable.Message} {unreadable.InnerException?.Message}",
             OptionsValidationException invalid => string.Join(' ', invalid.Failures),
+            ConnectionResetException or ConnectionAbortedException or RmaOperationException or SocketException => $"The peer can't be reached, or is gone: {exception.Message}",
             OperationCanceledException => "stopped before the file was through",
             JsonException => "The peer sent a message that can't be read.",
-            ConnectionResetException or RmaOperationException or SocketException => $"The peer can't be reached, or is gone: {exception.Message}",
             UsageException or TransferException or RmaException or IOException or UnauthorizedAccessException => exception.Message,
             _ => $"{exception.GetType().Name}: {exception.Message}",
         };
-        return string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
+        return OneLine(text);
     }
+
+    public static string OneLine(string text) => string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
 
     /// <summary>Shows how far a transfer is: a bar on a terminal, else a line for each tenth; nothing where another process or the pool has the terminal.</summary>
     public void Show(FileState file, long done)
