@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-/// <summary>A process that others write into, one of which dies in the midst of a write.</summary>
+/// <summary>A process that others write into, where one dies, or is parted with, in the midst of a write.</summary>
 public sealed class DyingWriterTests
 {
     private const int Length = 48 << 20;
@@ -47,6 +47,37 @@ public sealed class DyingWriterTests
         await using PeerProcess last = await WriterAsync(target, fabric, address, 9);
         Assert.Equal("ok", await last.AskAsync(Command(remote, notifies)));
         Assert.Equal("0909", await target.AskAsync("peek 0 0 1") + await target.AskAsync($"peek 0 {Length - 1} 1"));
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public Task AnEndpointIsClosedInTheMidstOfAPeersWrite(string fabric, bool notifies) => DoesInTheMidstAsync(fabric, notifies, "close");
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public Task APeerIsRemovedInTheMidstOfItsWrite(string fabric, bool notifies) => DoesInTheMidstAsync(fabric, notifies, "remove");
+
+    private static async Task DoesInTheMidstAsync(string fabric, bool notifies, string what)
+    {
+        await using var target = new PeerProcess("fabric", fabric, "RemoteWrite");
+        string address = await target.AskAsync("address");
+        await target.AskAsync($"rent {Length} 0");
+        string remote = await target.AskAsync($"expose 0 0 {Length} RemoteWrite"), small = await target.AskAsync("expose 0 0 100 RemoteWrite");
+        await using PeerProcess writer = await WriterAsync(target, fabric, address, 1);
+        Assert.Equal("ok", await writer.AskAsync($"write 0 {small}"));
+        await target.SuspendAsync();
+        await writer.TellAsync(Command(remote, notifies));
+        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        while (WaitingBytes(writer.Id) == 0)
+            await Task.Delay(10, limit.Token);
+        await writer.SuspendAsync();
+        target.Resume();
+        // It has read what there is, and waits for the rest.
+        while (WaitingBytes(writer.Id) > 0)
+            await Task.Delay(10, limit.Token);
+        Assert.Equal("ok", await target.AskAsync(what));
+        Assert.Equal("00", await target.AskAsync($"peek 0 {Length - 1} 1"));
+        writer.Resume();
     }
 
     private static string Command(string remote, bool notifies) => notifies ? $"notify 0 {remote} 5" : $"write 0 {remote}";

@@ -113,6 +113,9 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
             case ["send", var id, var length]:
                 _endpoint!.SendAsync(Buffer(id).Slice(0, Long(length)), _peer).AsTask().GetAwaiter().GetResult();
                 return "ok";
+            case ["remove"]:
+                _endpoint!.RemovePeer(_peer);
+                return "ok";
             case ["close"]:
                 _endpoint!.Dispose();
                 return "ok";

@@ -258,6 +258,8 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
 
     public override bool Close(bool isRecalled)
     {
+        if (LibfabricTraits.IsRxmOverSockets(_context.Traits.ProviderName))
+            FabricSockets.End(_resources.WaitDescriptor, _resources.Queue);
         _resources.Endpoint.DangerousRelease();
         _resources.Queue.DangerousRelease();
         _lanes.EndHindrance();

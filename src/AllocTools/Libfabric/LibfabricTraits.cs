@@ -57,6 +57,6 @@ internal static unsafe class LibfabricTraits
         return (info->caps & FiCaps.FI_TAGGED) != 0 && isOrdered ? sizeof(ulong) : 0;
     }
 
-    private static bool IsRxmOverSockets(string provider) =>
+    internal static bool IsRxmOverSockets(string provider) =>
         provider.StartsWith("tcp", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal);
 }

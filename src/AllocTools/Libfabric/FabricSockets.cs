@@ -1,0 +1,113 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using AllocTools.Libfabric.Interop;
+
+namespace AllocTools.Libfabric;
+
+/// <summary>Ends the TCP connections of an endpoint of tcp;ofi_rxm before it is closed.</summary>
+/// <remarks>
+/// libfabric 1.17 ends the process by SIGSEGV where such an endpoint is closed while a write that brings a number has come in part: tcp reports that write as cancelled, without a context, and ofi_rxm reads
+/// the context. A connection that breaks in that moment does no harm. So the sockets are shut down, and progress is made until libfabric has closed them. They are those that the queue's
+/// descriptor waits for: epoll(7), and what proc(5) says of it in fdinfo. A queue without one (<see cref="RmaProgress.Caller"/>) does not tell which they are.
+/// </remarks>
+internal static unsafe partial class FabricSockets
+{
+    private const int ShutBoth = 2;
+    private const int EventQueueDepth = 4;
+
+    /// <summary>Many times what libfabric takes to find that its connections have ended.</summary>
+    private static readonly TimeSpan MostTime = TimeSpan.FromSeconds(1);
+
+    /// <summary>Ends them. What completes meanwhile is dropped, as closing would do.</summary>
+    /// <param name="waitDescriptor">The queue's; negative for none.</param>
+    /// <param name="queue">The queue, which the caller keeps open.</param>
+    public static void End(int waitDescriptor, CqHandle queue)
+    {
+        if (waitDescriptor < 0 || !OperatingSystem.IsLinux())
+            return;
+        List<(int Descriptor, string Name)> sockets = [];
+        Find(waitDescriptor, EventQueueDepth, sockets);
+        // What is not connected is refused.
+        sockets.RemoveAll(static s => shutdown(s.Descriptor, ShutBoth) != 0);
+        long start = Stopwatch.GetTimestamp();
+        while (sockets.Exists(static s => NameOf(s.Descriptor) == s.Name) && Stopwatch.GetElapsedTime(start) < MostTime)
+        {
+            Drain(queue);
+            Thread.Sleep(1);
+        }
+    }
+
+    private static void Find(int eventQueue, int depth, List<(int Descriptor, string Name)> sockets)
+    {
+        foreach (int descriptor in WaitedFor(eventQueue))
+        {
+            if (NameOf(descriptor) is not { } name)
+                continue;
+            if (name == "anon_inode:[eventpoll]" && depth > 0)
+                Find(descriptor, depth - 1, sockets);
+            else if (name.StartsWith("socket:", StringComparison.Ordinal) && IsTcp(descriptor))
+                sockets.Add((descriptor, name));
+        }
+    }
+
+    /// <summary>Libfabric's own signals are pairs of Unix sockets.</summary>
+    private static bool IsTcp(int descriptor)
+    {
+        const int Inet = 2, Inet6 = 10, AddressRoom = 128;
+        byte* address = stackalloc byte[AddressRoom];
+        int length = AddressRoom;
+        return getpeername(descriptor, address, &length) == 0 && *(ushort*)address is Inet or Inet6;
+    }
+
+    private static int[] WaitedFor(int eventQueue)
+    {
+        try
+        {
+            return
+            [
+                .. File.ReadLines($"/proc/self/fdinfo/{eventQueue}").Where(static l => l.StartsWith("tfd:", StringComparison.Ordinal))
+                    .Select(static l => int.Parse(l.AsSpan("tfd:".Length).Trim().ToString().Split(' ')[0], CultureInfo.InvariantCulture)),
+            ];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
+    private static string? NameOf(int descriptor)
+    {
+        try
+        {
+            return new FileInfo($"/proc/self/fd/{descriptor}").LinkTarget;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    private static void Drain(CqHandle queue)
+    {
+        const int Batch = 64;
+        fi_cq_tagged_entry* entries = stackalloc fi_cq_tagged_entry[Batch];
+        nint read;
+        do
+        {
+            read = queue.Read(entries, Batch);
+            if (read == -FiErrno.FI_EAVAIL)
+            {
+                fi_cq_err_entry error = default;
+                read = queue.ReadErr(&error, 0);
+            }
+        }
+        while (read > 0);
+    }
+
+    [LibraryImport("libc")]
+    private static partial int shutdown(int descriptor, int how);
+
+    [LibraryImport("libc")]
+    private static partial int getpeername(int descriptor, byte* address, int* length);
+}
