@@ -1,3 +1,5 @@
+using System.CommandLine;
+
 namespace Samples;
 
 /// <summary>A switch or an option can't be used.</summary>
@@ -15,29 +17,38 @@ internal sealed class CommandLine(string description, Switch[] switches, params 
     /// <exception cref="UsageException">A switch is unknown, or has no value.</exception>
     public string[]? Parse(string[] arguments)
     {
-        if (arguments.Any(a => a is "--help" or "-h" or "-?"))
+        var root = new RootCommand($"{description} Any other setting of appsettings.json: --Section:Key=VALUE") { TreatUnmatchedTokensAsErrors = false };
+        Option[] options = Array.ConvertAll(switches, static s => s.Takes.Length == 0
+            ? (Option)new Option<bool>(s.Name) { Description = s.Help }
+            : new Option<string>(s.Name) { Description = s.Help, HelpName = s.Takes });
+        Array.ForEach(options, root.Add);
+        ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (parsed.Errors is [var error, ..])
+            throw new UsageException(error.Message);
+        if (parsed.Action is not null)
         {
-            Console.WriteLine($"{description} Any other setting of appsettings.json: --Section:Key=VALUE\n");
-            Array.ForEach(switches, s => Console.WriteLine($"  {$"{s.Name} {s.Takes}",-20} {s.Help}"));
+            parsed.Invoke();
             return null;
         }
-        var rest = new Queue<string>(arguments);
         List<string> settings = [];
+        for (int i = 0; i < switches.Length; i++)
+        {
+            if (parsed.GetResult(options[i]) is { Implicit: false } given && (options[i] is Option<string> text ? parsed.GetValue(text) : given.GetValueOrDefault<bool>() ? switches[i].Set : null) is { } value)
+                settings.Add($"--{switches[i].Key}={value}");
+        }
+        var rest = new Queue<string>(parsed.UnmatchedTokens);
         while (rest.TryDequeue(out string? argument))
         {
             string[] parts = argument.Split('=', 2);
-            Switch? known = Array.Find(switches, s => s.Name == parts[0]);
-            if (known is null && !Array.Exists(sections, s => parts[0].StartsWith($"--{s}:", StringComparison.OrdinalIgnoreCase)))
+            if (!Array.Exists(sections, s => parts[0].StartsWith($"--{s}:", StringComparison.OrdinalIgnoreCase)))
             {
                 Switch near = switches.MaxBy(s => s.Name.AsSpan().CommonPrefixLength(parts[0]))!;
                 string hint = near.Name.AsSpan().CommonPrefixLength(parts[0]) >= 4 ? $"did you mean {near.Name}?" : "--help lists them.";
                 throw new UsageException($"'{parts[0]}' is not a switch of this sample; {hint}");
             }
-            string value = parts.Length == 2 ? parts[1]
-                : known?.Takes.Length == 0 ? known.Set
-                : rest.TryPeek(out string? next) && !next.StartsWith("--", StringComparison.Ordinal) ? rest.Dequeue()
-                : throw new UsageException($"{parts[0]} needs a value: {parts[0]}={known?.Takes ?? "VALUE"}.");
-            settings.Add($"--{known?.Key ?? parts[0][2..]}={value}");
+            if (parts.Length == 1 && rest.Count == 0)
+                throw new UsageException($"{parts[0]} needs a value: {parts[0]}=VALUE.");
+            settings.Add($"{parts[0]}={(parts.Length == 2 ? parts[1] : rest.Dequeue())}");
         }
         return [.. settings];
     }
