@@ -42,8 +42,8 @@ try
     await host.StopAsync(CancellationToken.None);
     return 0;
 }
-catch (Exception e) when (e is UsageException or OptionsValidationException or RmaException)
+catch (Exception e) when (e is UsageException or OptionsValidationException or RmaException or InvalidDataException or IOException)
 {
     Console.Error.WriteLine($"error: {(e is OptionsValidationException invalid ? string.Join(' ', invalid.Failures) : e.Message)}");
-    return e is UsageException or OptionsValidationException ? 2 : 1;
+    return e is UsageException or OptionsValidationException or InvalidDataException ? 2 : 1;
 }

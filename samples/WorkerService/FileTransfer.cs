@@ -16,8 +16,6 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
 
     private const int FewestBytes = 64 << 10;
 
-    private static readonly TimeSpan AcknowledgeEach = TimeSpan.FromMilliseconds(100), AbortTime = TimeSpan.FromSeconds(1);
-
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
 
     /// <summary>Sends a file, waits until the receiver has it under its name, and says what both sides did.</summary>
@@ -35,20 +33,25 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
             Message accept = await peer.ReceiveAsync(cancellationToken);
             if (accept.Has is not { } start || start < 0 || start > file.State.Length)
                 throw peer.OutOfTurn;
-            file.HashStart(start, _hash, cancellationToken);
+            await peer.DuringAsync(() => file.HashStart(start, _hash, cancellationToken), cancellationToken);
             if (start > 0 && !_hash.GetCurrentHash().AsSpan().SequenceEqual(accept.Hash))
-                throw new TransferException($"The first {start} bytes of '{file.State.Name}' are not those that the receiver has: it has changed, or another file had its name.");
+                throw new TransferException(
+                    $"The first {start} bytes of '{file.State.Name}' are not those that the receiver has: it has changed, or another file had its name. "
+                    + $"Remove '{OutputFolder.ResumableName(file.State)}' from the output directory, or leave --resume out.");
             Task<TransferSummary> answer = ListenAsync(peer, file.State, start, cancellationToken);
             for (long sent = start; sent < file.State.Length && !answer.IsCompleted;)
             {
                 Memory<byte> memory = connection.Output.GetMemory(FewestBytes);
-                memory = memory[..(int)Math.Min(memory.Length, file.State.Length - sent)];
-                file.Read(memory.Span, sent);
-                _hash.AppendData(memory.Span);
-                connection.Output.Advance(memory.Length);
+                int length = (int)Math.Min(memory.Length - Peer.PieceHeader, file.State.Length - sent);
+                Span<byte> bytes = memory.Span.Slice(Peer.PieceHeader, length);
+                file.Read(bytes, sent);
+                _hash.AppendData(bytes);
+                Peer.WritePieceHeader(memory.Span, length);
+                connection.Output.Advance(Peer.PieceHeader + length);
                 await peer.FlushAsync(cancellationToken);
-                sent += memory.Length;
+                sent += length;
             }
+            file.CheckUnchanged();
             TransferSummary own = counter.Summarize("sender", file.State, start, _hash.GetCurrentHash(), savedAs: null);
             if (!answer.IsCompleted)
                 await peer.SendAsync(new Message(Hash: _hash.GetCurrentHash()), cancellationToken);
@@ -57,8 +60,9 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
                 throw new TransferException($"The receiver wrote other bytes: SHA-256 {theirs.Sha256} there, {own.Sha256} here.");
             Console.Write(TransferSummary.ToText(own, theirs with { Role = "receiver", File = file.State, SavedAs = Report.OneLine(theirs.SavedAs ?? "") }));
         }
-        catch
+        catch (Exception e)
         {
+            await peer.GiveUpAsync(e);
             connection.Abort();
             throw;
         }
@@ -74,7 +78,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         (RmaConnection connection, Peer peer, FileState file) = await AcceptAsync(listener, token, cancellationToken);
         await using RmaConnection _ = connection;
         var counter = new TransferSummary.Counter(pool);
-        long keptBefore = 0;
+        long? keptBefore = null;
         try
         {
             if (!SourceFile.IsNameRight(file.Name) || file.Length < 0)
@@ -82,7 +86,9 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
             keptBefore = folder.KeptBytes(file);
             using var part = new OutputFolder.Part(folder, file, options);
             byte[] hash = await TransferAsync(connection, file, part, peer, cancellationToken);
-            TransferSummary summary = counter.Summarize("receiver", file, part.Start, hash, part.Commit());
+            string savedAs = "";
+            await peer.DuringAsync(() => savedAs = part.Commit(), cancellationToken);
+            TransferSummary summary = counter.Summarize("receiver", file, part.Start, hash, savedAs);
             await peer.SendAsync(new Message(Summary: summary), cancellationToken);
             // Of two sides in one command the sender says it of both.
             if (options.Role == TransferRole.Receiver)
@@ -90,10 +96,9 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         }
         catch (Exception e)
         {
-            // Where the sender is gone, too, the first failure counts.
-            var abort = new Message(Abort: Report.LineOf(e));
-            await peer.SendAsync(abort, CancellationToken.None).WaitAsync(AbortTime, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            report.NoteKept(folder, file, keptBefore);
+            await peer.GiveUpAsync(e);
+            if (keptBefore is { } before)
+                report.NoteKept(folder, file, before);
             throw;
         }
     }
@@ -111,21 +116,48 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         }
     }
 
-    private async Task<(RmaConnection, Peer, FileState)> AcceptAsync(RmaConnectionListener listener, string token, CancellationToken cancellationToken)
+    /// <summary>Asks all that connect for the ticket, side by side: one that says nothing holds up nobody.</summary>
+    private async Task<Sender> AcceptAsync(RmaConnectionListener listener, string token, CancellationToken cancellationToken)
     {
-        while (true)
+        var found = new TaskCompletionSource<Sender>();
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Task asking = AskAllAsync();
+        try
         {
-            Task<ConnectionContext?> accepting = listener.AcceptAsync(cancellationToken).AsTask();
-            var connection = (RmaConnection)(await accepting.InTimeAsync(options.OfferTimeout, $"No sender has come for {options.OfferTimeout} s.", cancellationToken))!;
-            var peer = new Peer(connection, "sender", options.Timeout);
+            return await found.Task.InTimeAsync(options.OfferTimeout, $"No sender has come for {options.OfferTimeout} s.", cancellationToken);
+        }
+        finally
+        {
+            await limit.CancelAsync();
+            await asking;
+        }
+
+        async Task AskAllAsync()
+        {
+            List<Task> asked = [];
             try
             {
-                if (await peer.ReceiveAsync(cancellationToken) is { File: { } file } offer && offer.Token == token)
-                    return (connection, peer, file);
+                while (true)
+                    asked.Add(AskAsync((RmaConnection)(await listener.AcceptAsync(limit.Token))!));
             }
-            catch (Exception e) when (e is TransferException or JsonException or IOException)
+            catch (Exception e)
             {
-                // Whoever it is, it has not the ticket.
+                found.TrySetException(e);
+            }
+            await Task.WhenAll(asked);
+        }
+
+        async Task AskAsync(RmaConnection connection)
+        {
+            try
+            {
+                var peer = new Peer(connection, "sender", options.Timeout);
+                if (await peer.ReceiveAsync(limit.Token) is { File: { } file } offer && offer.Token == token && found.TrySetResult(new Sender(connection, peer, file)))
+                    return;
+            }
+            catch (Exception e) when (e is TransferException or JsonException or IOException or OperationCanceledException)
+            {
+                // Whoever it is, it has not the ticket. The last is also what a connection ends by whose peer breaks its rules.
             }
             connection.Abort();
             await connection.DisposeAsync();
@@ -134,24 +166,31 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
 
     private async Task<byte[]> TransferAsync(RmaConnection connection, FileState file, OutputFolder.Part part, Peer peer, CancellationToken cancellationToken)
     {
-        part.Content.HashStart(part.Start, _hash, cancellationToken);
+        await peer.DuringAsync(() => part.Content.HashStart(part.Start, _hash, cancellationToken), cancellationToken);
         await peer.SendAsync(new Message(Has: part.Start, Hash: _hash.GetCurrentHash()), cancellationToken);
         report.Show(file, part.Start);
         long position = part.Start, acknowledged = 0;
-        while (position < file.Length)
+        Message message;
+        while ((message = await peer.ReceiveAsync(cancellationToken)).Piece is { } length)
         {
-            ReadOnlySequence<byte> bytes = (await peer.ReadAsync(cancellationToken)).Buffer;
-            bytes = bytes.Slice(0, Math.Min(bytes.Length, file.Length - position));
-            Task hashing = Task.Run(() => ForEach(bytes, memory => _hash.AppendData(memory.Span)), CancellationToken.None);
-            await Task.WhenAll(hashing, Task.Run(() => ForEach(bytes, memory => position += part.Write(memory, position)), CancellationToken.None));
-            connection.Input.AdvanceTo(bytes.End);
+            if (length < 1 || length > file.Length - position)
+                throw new TransferException($"The sender announces {length} bytes at {position} of a file of {file.Length}.");
+            for (long end = position + length; position < end;)
+            {
+                ReadOnlySequence<byte> bytes = (await peer.ReadAsync(cancellationToken)).Buffer;
+                bytes = bytes.Slice(0, Math.Min(bytes.Length, end - position));
+                Task hashing = Task.Run(() => ForEach(bytes, memory => _hash.AppendData(memory.Span)), CancellationToken.None);
+                await peer.DuringAsync(() => ForEach(bytes, memory => position += part.Write(memory, position)), cancellationToken);
+                await hashing;
+                connection.Input.AdvanceTo(bytes.End);
+            }
             report.Show(file, position);
-            if (position < file.Length && Stopwatch.GetElapsedTime(acknowledged) < AcknowledgeEach)
+            if (position < file.Length && Stopwatch.GetElapsedTime(acknowledged) < Peer.WordEach)
                 continue;
             await peer.SendAsync(new Message(Has: position), cancellationToken);
             acknowledged = Stopwatch.GetTimestamp();
         }
-        byte[] own = _hash.GetHashAndReset(), theirs = (await peer.ReceiveAsync(cancellationToken)).Hash ?? throw peer.OutOfTurn;
+        byte[] own = _hash.GetHashAndReset(), theirs = position == file.Length && message.Hash is { } hash ? hash : throw peer.OutOfTurn;
         part.IsWrong = !own.AsSpan().SequenceEqual(theirs);
         return !part.IsWrong ? own : throw new TransferException(
             $"The bytes that came are not those that were sent: SHA-256 {Convert.ToHexStringLower(own)} here, {Convert.ToHexStringLower(theirs)} there.");
@@ -162,4 +201,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
                 action(memory);
         }
     }
+
+    /// <summary>Who has the ticket.</summary>
+    private sealed record Sender(RmaConnection Connection, Peer Peer, FileState File);
 }

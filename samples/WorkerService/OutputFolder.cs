@@ -32,7 +32,10 @@ internal sealed class OutputFolder : IDisposable
 
     private static string ResumablePrefix(FileState file) => $"{Prefix}{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(file.Name)).AsSpan(0, 12))}";
 
-    private string ResumablePath(FileState file) => Path.Combine(FullPath, $"{ResumablePrefix(file)}-{file.Length}-{file.Changed}.resume");
+    /// <summary>The name of the part of a file that is kept to be resumed.</summary>
+    public static string ResumableName(FileState file) => $"{ResumablePrefix(file)}-{file.Length}-{file.Changed}.resume";
+
+    private string ResumablePath(FileState file) => Path.Combine(FullPath, ResumableName(file));
 
     private void RemoveAbandoned() => Try(() => Array.ForEach(Directory.GetFiles(FullPath, $"{Prefix}*.part"), path => Try(() =>
     {
@@ -51,7 +54,9 @@ internal sealed class OutputFolder : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException)
         {
             // The last is what .NET makes of EFBIG: a file system or a limit (ulimit -f) that takes no longer files.
-            string why = e is ArgumentOutOfRangeException ? "a file may not be longer there." : e.Message.Replace(" : ", ": ", StringComparison.Ordinal);
+            string why = e is ArgumentOutOfRangeException ? "a file may not be longer there."
+                : e is FileNotFoundException or DirectoryNotFoundException ? "it can't be made there."
+                : e.Message.Replace(" : ", ": ", StringComparison.Ordinal);
             if (what is not null)
                 throw new TransferException($"{what}: {why}", e);
         }
@@ -81,7 +86,11 @@ internal sealed class OutputFolder : IDisposable
             Try(
                 () => Content = new SourceFile(File.OpenHandle(_path, mode, FileAccess.ReadWrite, FileShare.None), file),
                 $"The output directory '{folder.FullPath}' can't be written to");
-            Start = Math.Min(RandomAccess.GetLength(Content.Handle), file.Length);
+            Start = RandomAccess.GetLength(Content.Handle);
+            if (Start <= file.Length)
+                return;
+            Content.Dispose();
+            throw new TransferException($"'{Path.GetFileName(_path)}' has {Start} bytes, the file only {file.Length}; remove it to begin anew.");
         }
 
         public SourceFile Content { get; private set; } = null!;
@@ -100,11 +109,12 @@ internal sealed class OutputFolder : IDisposable
             return bytes.Length;
         }
 
-        /// <summary>Gives it its name.</summary>
+        /// <summary>Gives it its name, once its bytes are on the disk.</summary>
         /// <returns>The full path.</returns>
         public string Commit()
         {
             CheckName();
+            Try(() => RandomAccess.FlushToDisk(Content.Handle), $"Writing to '{_folder.FullPath}' failed");
             Try(() => File.Move(_path, _finalPath, _options.Overwrite), $"The received file can't be named '{_finalPath}'");
             return _finalPath;
         }

@@ -2,21 +2,35 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Unicode;
 
 namespace WorkerService;
 
 /// <summary>What one side tells the other.</summary>
-/// <remarks>The sender: the ticket's token and the file, and at the end its hash. The receiver: how much it has, at first with its hash, and at the end what it did.</remarks>
-internal sealed record Message(string? Token = null, FileState? File = null, long? Has = null, byte[]? Hash = null, TransferSummary? Summary = null, string? Abort = null);
+/// <remarks>
+/// The sender: the ticket's token and the file, then how many bytes of it follow the message, and at the end its hash. The receiver: how much it has, at first with its hash, and at the end
+/// what it did. Either: why it gives up; and nothing, where it is still at work.
+/// </remarks>
+internal sealed record Message(
+    string? Token = null, FileState? File = null, long? Has = null, int? Piece = null, byte[]? Hash = null, TransferSummary? Summary = null, string? Abort = null);
 
 [JsonSourceGenerationOptions(DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(Message))]
 internal sealed partial class WireJson : JsonSerializerContext;
 
-/// <summary>The other side of a transfer: messages, a line of JSON each, and after the first one of either side the bytes of the file as they are.</summary>
+/// <summary>The other side of a transfer: messages, a line of JSON each; the bytes of the file stand between them as they are.</summary>
 internal sealed class Peer(RmaConnection connection, string name, double seconds)
 {
+    /// <summary>How many bytes before a piece announce it.</summary>
+    public const int PieceHeader = 32;
+
+    /// <summary>How often a side that is at work says so.</summary>
+    public static readonly TimeSpan WordEach = TimeSpan.FromMilliseconds(100);
+
     private const int MostMessageBytes = 64 << 10;
+
+    private static readonly Message StillAtWork = new();
+    private static readonly TimeSpan LastWordTime = TimeSpan.FromSeconds(1);
 
     /// <summary>The peer said something that has no place here.</summary>
     public TransferException OutOfTurn => new($"The {name} sent a message out of turn.");
@@ -29,6 +43,35 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
         connection.Output.Write("\n"u8);
         await FlushAsync(cancellationToken);
     }
+
+    /// <summary>Announces the bytes that stand behind it in the same memory.</summary>
+    public static void WritePieceHeader(Span<byte> memory, int length)
+    {
+        Span<byte> header = memory[..PieceHeader];
+        header.Fill((byte)' ');
+        Utf8.TryWrite(header, InvariantCulture, $"{{\"{nameof(Message.Piece)}\":{length}}}", out _);
+        header[^1] = (byte)'\n';
+    }
+
+    /// <summary>Does something long on another thread, and tells the peer meanwhile that this side is at work.</summary>
+    public async Task DuringAsync(Action work, CancellationToken cancellationToken)
+    {
+        var working = Task.Run(work, CancellationToken.None);
+        // What it works on is in use until it has ended, whatever happens here.
+        try
+        {
+            while (await Task.WhenAny(working, Task.Delay(WordEach, CancellationToken.None)) != working)
+                await SendAsync(StillAtWork, cancellationToken);
+        }
+        finally
+        {
+            await working;
+        }
+    }
+
+    /// <summary>Tells the peer why this side gives up, where it still listens: the first failure counts.</summary>
+    public async Task GiveUpAsync(Exception exception) =>
+        await SendAsync(new Message(Abort: Report.LineOf(exception)), CancellationToken.None).WaitAsync(LastWordTime).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
     public ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken) => WaitAsync(connection.Output.FlushAsync(cancellationToken), cancellationToken);
 
@@ -49,7 +92,10 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
             }
             Message message = Parse(bytes.Slice(0, end));
             connection.Input.AdvanceTo(bytes.GetPosition(1, end));
-            return message.Abort is null ? message : throw new TransferException($"The {name} gave up: {message.Abort}");
+            if (message.Abort is not null)
+                throw new TransferException($"The {name} gave up: {message.Abort}");
+            if (message != StillAtWork)
+                return message;
         }
 
         Message Parse(ReadOnlySequence<byte> line)

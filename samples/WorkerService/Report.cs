@@ -97,7 +97,8 @@ internal sealed class Report
     public void Show(FileState file, long done)
     {
         long percent = done * 100 / Math.Max(file.Length, 1), step = _hasBar ? 1 : 10;
-        if (_isSilent || percent / step == _percent / step)
+        // Both sides may be in this process.
+        if (_isSilent || percent / step <= Volatile.Read(ref _percent) / step)
             return;
         _percent = percent;
         Console.Write(_hasBar

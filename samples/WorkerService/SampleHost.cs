@@ -77,8 +77,16 @@ internal static class SampleHost
             Console.Error.WriteLine($"{LibfabricProvider.NotSupportedReason} Until then both sides run in this process, without a fabric.");
             var listening = new TaskCompletionSource<string>();
             Task receiving = Transfer().ReceiveAsync(node, ticket => Task.FromResult(listening.TrySetResult(ticket)), stopping);
-            if (await Task.WhenAny(listening.Task, receiving) == listening.Task)
-                await Transfer().SendAsync(file, await listening.Task, stopping);
+            try
+            {
+                if (await Task.WhenAny(listening.Task, receiving) == listening.Task)
+                    await Transfer().SendAsync(file, await listening.Task, stopping);
+            }
+            catch
+            {
+                await receiving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                throw;
+            }
             await receiving;
         }
 

@@ -53,6 +53,13 @@ internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDis
         }
     }
 
+    /// <summary>Fails where the file is not any more what it was when it was opened: what was read may be a mixture.</summary>
+    public void CheckUnchanged()
+    {
+        if (RandomAccess.GetLength(Handle) != State.Length || File.GetLastWriteTimeUtc(Handle).Ticks != State.Changed)
+            throw new TransferException($"'{State.Name}' was changed while it was sent.");
+    }
+
     /// <summary>Hashes what was sent before.</summary>
     public void HashStart(long length, IncrementalHash hash, CancellationToken cancellationToken)
     {

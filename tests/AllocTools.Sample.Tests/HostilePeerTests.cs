@@ -59,13 +59,32 @@ public sealed class HostilePeerTests : IAsyncDisposable
             await peer.SendAsync(new Message(Hash: new byte[32]), Token);
         });
 
-    /// <summary>What comes after the last byte of the file must be a message.</summary>
-    [Fact]
-    public async Task MoreBytesThanTheFileHasAreRefused() =>
-        await AssertRefusedAsync("can't be read", async (peer, offer) =>
+    [Theory]
+    [InlineData(101)]
+    [InlineData(0)]
+    [InlineData(-1)]
+    public async Task APieceThatTheFileCannotHaveIsRefused(int length) =>
+        await AssertRefusedAsync($"announces {length} bytes at 0 of a file of 100", async (peer, offer) =>
         {
-            await OfferAsync(peer, offer, new byte[101]);
+            await peer.SendAsync(offer, Token);
+            await peer.ReceiveAsync(Token);
+            await peer.SendAsync(new Message(Piece: length), Token);
+        });
+
+    [Fact]
+    public async Task AHashBeforeTheLastByteIsRefused() =>
+        await AssertRefusedAsync("out of turn", async (peer, offer) =>
+        {
+            await OfferAsync(peer, offer, new byte[50]);
             await peer.SendAsync(new Message(Hash: new byte[32]), Token);
+        });
+
+    [Fact]
+    public async Task TheReasonOfASenderThatGivesUpIsSaid() =>
+        await AssertRefusedAsync("The sender gave up: Reading 'evil' failed.", async (peer, offer) =>
+        {
+            await OfferAsync(peer, offer, new byte[50]);
+            await peer.GiveUpAsync(new TransferException("Reading 'evil' failed."));
         });
 
     [Fact]
@@ -88,13 +107,12 @@ public sealed class HostilePeerTests : IAsyncDisposable
     [InlineData("null\n", "out of turn")]
     [InlineData("{\"Has\":1e99}\n", "can't be read")]
     [InlineData("\n", "can't be read")]
-    [InlineData("{}\n", "out of turn")]
     public async Task BytesThatAreNoMessageAreRefused(string text, string says) =>
-        await AssertRefusedAsync(says, (peer, offer) => OfferAsync(peer, offer, [.. new byte[100], .. Encoding.ASCII.GetBytes(text)]));
+        await AssertRefusedAsync(says, (peer, offer) => OfferAsync(peer, offer, new byte[100], text));
 
     [Fact]
     public async Task AMessageWithoutAnEndIsRefused() =>
-        await AssertRefusedAsync("a message of more than 65536 bytes", (peer, offer) => OfferAsync(peer, offer, [.. new byte[100], .. Enumerable.Repeat((byte)' ', 70_000)]));
+        await AssertRefusedAsync("a message of more than 65536 bytes", (peer, offer) => OfferAsync(peer, offer, new byte[100], new string(' ', 70_000)));
 
     [Fact]
     public async Task WhatStrangersSendIsIgnored()
@@ -109,6 +127,8 @@ public sealed class HostilePeerTests : IAsyncDisposable
         }
         await using (RmaConnection stranger = await ConnectAsync(ticket))
             await stranger.Output.WriteAsync("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), Token);
+        // It says nothing for as long as it may, and holds up nobody.
+        await using RmaConnection silent = await ConnectAsync(ticket);
         using var source = new TemporaryFolder();
         await using var sender = new SampleProcess("--role", "sender", "--provider", ProviderName, "--peer", ticket, "--file", source.Write("data.bin", 1_000_000));
         SampleResult sent = await sender.EndAsync();
@@ -132,12 +152,14 @@ public sealed class HostilePeerTests : IAsyncDisposable
         return await _connections.ConnectAsync(new IPEndPoint(IPAddress.Parse(address.Host), address.Port), Token);
     }
 
-    /// <summary>Offers the file, and sends bytes once the receiver has accepted it.</summary>
-    private async Task OfferAsync(Peer peer, Message offer, byte[] bytes)
+    /// <summary>Offers the file, and once the receiver has accepted it sends a piece of it, and more that is none.</summary>
+    private async Task OfferAsync(Peer peer, Message offer, byte[] bytes, string more = "")
     {
         await peer.SendAsync(offer, Token);
         await peer.ReceiveAsync(Token);
-        await _last!.Output.WriteAsync(bytes, Token);
+        if (bytes.Length > 0)
+            await peer.SendAsync(new Message(Piece: bytes.Length), Token);
+        await _last!.Output.WriteAsync((byte[])[.. bytes, .. Encoding.ASCII.GetBytes(more)], Token);
     }
 
     private async Task AssertRefusedAsync(string says, Func<Peer, Message, Task> misbehave)

@@ -114,6 +114,9 @@ public sealed class TransferTests : IDisposable
     [InlineData(0)]
     [InlineData(1)]
     [InlineData(65536)]
+    [InlineData((1 << 20) - 33)]
+    [InlineData((1 << 20) - 32)]
+    [InlineData((1 << 20) - 31)]
     [InlineData((4 << 20) + 1)]
     public async Task FilesOfAnyLengthArriveWhole(long length)
     {
@@ -167,7 +170,7 @@ public sealed class TransferTests : IDisposable
 
     [Fact]
     public async Task AnOutputThatCantBeMadeIsSaidInOneLine() =>
-        AssertFailed(await RunAsync("--file", _source.Write("data.bin", 1), "--output", "/proc/x"), "The output directory '/proc/x' can't be used: ");
+        AssertFailed(await RunAsync("--file", _source.Write("data.bin", 1), "--output", "/proc/x"), "The output directory '/proc/x' can't be used: it can't be made there.");
 
     [Fact]
     public async Task AnOutputThatIsNoDirectoryIsSaidInOneLine()
@@ -230,6 +233,16 @@ public sealed class TransferTests : IDisposable
         sample.Kill();
         await child.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken);
         Assert.Empty(_target.Files);
+    }
+
+    [Fact]
+    public async Task ASourceThatChangesWhileItIsSentIsSaidInOneLine()
+    {
+        string file = _source.WriteSparse("data.bin", LongFile);
+        await using var sample = new SampleProcess("--file", file, "--output", _target.Path);
+        await sample.ReadUntilAsync("%");
+        File.SetLastWriteTimeUtc(file, DateTime.UtcNow.AddHours(1));
+        AssertFailed(await sample.EndAsync(), "'data.bin' was changed while it was sent.");
     }
 
     [Fact]
