@@ -160,7 +160,6 @@ public sealed class TransferTests : IDisposable
     [InlineData("Transfer:Timeout is 0; it must be between 1 and 3600 seconds.", "--timeout", "0")]
     [InlineData("Failed to convert configuration value 'soon' at 'Transfer:Timeout'", "--timeout", "soon")]
     [InlineData("Chunks", "--Transfer:Chunks=1")]
-    [InlineData("--timeout", "--output", "/tmp", "--timeout")]
     [InlineData("Transfer:Role is 'sendr'; it must be Both, Receiver or Sender.", "--role", "sendr")]
     [InlineData("AllocTools:MaxRegisteredBytes is 12", "--AllocTools:MaxRegisteredBytes=12")]
     [InlineData("/no/such/libfabric.so", "--AllocTools:Provider:LibraryPath=/no/such/libfabric.so")]
