@@ -42,7 +42,11 @@ internal sealed class ConnectionProcess(LoopArguments arguments)
             ? (await listener.AcceptAsync())!
             : await connections.ConnectAsync(new IPEndPoint(IPAddress.Loopback, int.Parse(other, CultureInfo.InvariantCulture)));
         if (!arguments.IsTarget)
-            return Initiator.Run(operations => arguments.IsPingPong ? PingPongAsync(connection.Transport, operations) : WriteAsync(connection.Transport, operations), _latencies);
+        {
+            using RmaBuffer pooled = pool.Rent(arguments.Size);
+            ReadOnlyMemory<byte> message = arguments.Kind == LoopKind.PoolStream ? pooled.Memory : _message;
+            return Initiator.Run(operations => arguments.IsPingPong ? PingPongAsync(connection.Transport, operations) : WriteAsync(connection.Transport, message, operations), _latencies);
+        }
         Task serving = ServeAsync(connection.Transport);
         while (Console.ReadLine() is string line)
         {
@@ -71,14 +75,14 @@ internal sealed class ConnectionProcess(LoopArguments arguments)
         }
     }
 
-    private async Task WriteAsync(IDuplexPipe transport, int operations)
+    private async Task WriteAsync(IDuplexPipe transport, ReadOnlyMemory<byte> message, int operations)
     {
         int confirmed = 0;
         for (int written = 0; written < operations; written++)
         {
             while (written - confirmed >= arguments.Window)
                 confirmed += await ReceiveSomeAsync(transport.Input);
-            await transport.Output.WriteAsync(_message);
+            await transport.Output.WriteAsync(message);
         }
         while (confirmed < operations)
             confirmed += await ReceiveSomeAsync(transport.Input);

@@ -32,6 +32,8 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
         ["write-by-tasks"] = LoopKind.WriteByTasks,
         ["batch"] = LoopKind.Batch,
         ["ping-pong-notified"] = LoopKind.NotifiedPingPong,
+        ["stream"] = LoopKind.Stream,
+        ["stream-from-pool"] = LoopKind.PoolStream,
     };
 
     /// <summary>It is UCX.</summary>
@@ -51,7 +53,7 @@ internal sealed record LoopArguments(string Provider, bool IsTarget, LoopKind Ki
     public bool IsAsync => Kind is not (LoopKind.Write or LoopKind.Read or LoopKind.PingPong);
 
     /// <summary>The target awaits, too, or leaves progress to its endpoint; else it polls, as the one in C does.</summary>
-    public bool TargetAwaits => Kind is LoopKind.PingPongAsync or LoopKind.NotifiedPingPong or LoopKind.AwaitedWrite;
+    public bool TargetAwaits => Kind is LoopKind.PingPongAsync or LoopKind.NotifiedPingPong or LoopKind.AwaitedWrite or LoopKind.Stream or LoopKind.PoolStream;
 
     /// <summary>The process makes progress itself, on its main thread.</summary>
     public bool Polls => IsTarget ? !TargetAwaits : !IsAsync;

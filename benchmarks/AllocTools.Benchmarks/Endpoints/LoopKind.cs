@@ -29,4 +29,10 @@ internal enum LoopKind
 
     /// <summary>As <see cref="PingPongAsync"/>, by writes that bring a notification.</summary>
     NotifiedPingPong = 8,
+
+    /// <summary>Writes a stream whose reader confirms each message, with a window of them not confirmed. Both processes await.</summary>
+    Stream = 9,
+
+    /// <summary>As <see cref="Stream"/>, from memory of the connection's own pool.</summary>
+    PoolStream = 10,
 }
