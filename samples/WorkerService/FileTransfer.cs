@@ -154,12 +154,13 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
                 var peer = new Peer(connection, "sender", options.Timeout);
                 if (await peer.ReceiveAsync(limit.Token) is { File: { } file } offer && offer.Token == token && found.TrySetResult(new Sender(connection, peer, file)))
                     return;
+                await peer.GiveUpAsync(new TransferException("the ticket is another receiver's, or was not passed whole."));
             }
             catch (Exception e) when (e is TransferException or JsonException or IOException or OperationCanceledException)
             {
                 // Whoever it is, it has not the ticket. The last is also what a connection ends by whose peer breaks its rules.
+                connection.Abort();
             }
-            connection.Abort();
             await connection.DisposeAsync();
         }
     }

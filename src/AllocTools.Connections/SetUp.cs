@@ -65,7 +65,11 @@ internal static class SetUp
         {
             control?.Dispose();
             socket.Dispose();
-            if (Explain(e, limit, "The listener", cancellationToken) is { } better)
+            Exception? better = Explain(e, limit, "The listener", cancellationToken);
+            // By TLS 1.3 this side's handshake ends before the listener has looked at its certificate.
+            if (owner.Options.ClientAuthentication is not null && (better ?? e) is RmaConnectionException { ErrorType: "peer_ended" })
+                throw new RmaConnectionException("The listener has ended the control connection. With TLS it may have refused this side's certificate, want one (ClientAuthentication), or have no TLS itself; its log says which.", e) { ErrorType = "peer_ended" };
+            if (better is not null)
                 throw better;
             throw;
         }
@@ -91,10 +95,17 @@ internal static class SetUp
         catch (Exception e)
         {
             Exception reason = Explain(e, limit, "The connecting side", cancellationToken) ?? e;
-            if (control is not null)
-                await RefuseAsync(control, reason, limit.Token).ConfigureAwait(false);
-            control?.Dispose();
-            socket.Dispose();
+            try
+            {
+                // TLS has told the peer by an alert, and carries nothing more.
+                if (control is not null && e is not AuthenticationException)
+                    await RefuseAsync(control, reason, limit.Token).ConfigureAwait(false);
+            }
+            finally
+            {
+                control?.Dispose();
+                socket.Dispose();
+            }
             if (reason != e)
                 throw reason;
             throw;

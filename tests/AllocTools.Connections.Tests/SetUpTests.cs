@@ -401,20 +401,23 @@ public sealed class SetUpTests
         using X509Certificate2 client = Certificate("client");
         using X509Certificate2 other = Certificate("other");
         var log = new LogRecorder();
-        await using var right = new ConnectionSide(ConnectionSide.Host, o => (o.SetUpTimeout, o.ServerAuthentication) = (TestTime.Seconds(2), what == "no TLS at the server" ? null : new SslServerAuthenticationOptions
+        await using var right = new ConnectionSide(ConnectionSide.Host, o => (o.SetUpTimeout, o.ServerAuthentication) = (TestTime.Seconds(60), what == "no TLS at the server" ? null : new SslServerAuthenticationOptions
         {
             ServerCertificate = what == "another certificate of the server" ? other : server,
             ClientCertificateRequired = true,
             RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, client),
         }), log.Factory);
-        await using var left = new ConnectionSide(ConnectionSide.Host, o => o.ClientAuthentication = what == "no TLS at the client" ? null : new SslClientAuthenticationOptions
+        await using var left = new ConnectionSide(ConnectionSide.Host, o => (o.SetUpTimeout, o.ClientAuthentication) = (TestTime.Seconds(60), what == "no TLS at the client" ? null : new SslClientAuthenticationOptions
         {
             TargetHost = "server",
             ClientCertificates = what == "no certificate of the client" ? null : [what == "another certificate of the client" ? other : client],
             RemoteCertificateValidationCallback = (_, c, _, _) => IsSame(c, server),
-        });
+        }));
         await using RmaConnectionListener listener = right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
-        await Assert.ThrowsAsync<RmaConnectionException>(() => left.Connections.ConnectAsync(listener.EndPoint, Token).AsTask());
+        RmaConnectionException error = await Assert.ThrowsAsync<RmaConnectionException>(() => left.Connections.ConnectAsync(listener.EndPoint, Token).AsTask());
+        Assert.DoesNotContain("SetUpTimeout", error.Message, StringComparison.Ordinal);
+        if (what.EndsWith("of the client", StringComparison.Ordinal))
+            Assert.Contains("refused this side's certificate", error.Message, StringComparison.Ordinal);
         await log.SingleAsync(81);
         await left.BecomesCleanAsync();
         await right.BecomesCleanAsync();

@@ -123,7 +123,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
         {
             var peer = new Peer(stranger, "receiver", TestTime.Seconds(5).TotalSeconds);
             await peer.SendAsync(new Message("guess", new FileState("stranger", 100, 0)), Token);
-            await Assert.ThrowsAnyAsync<IOException>(() => peer.ReceiveAsync(Token));
+            Assert.Contains("the ticket is another receiver's", (await Assert.ThrowsAsync<TransferException>(() => peer.ReceiveAsync(Token))).Message, StringComparison.Ordinal);
         }
         await using (RmaConnection stranger = await ConnectAsync(ticket))
             await stranger.Output.WriteAsync("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), Token);

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.InteropServices;
+using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
@@ -11,9 +11,8 @@ namespace AllocTools.Libfabric;
 /// the context. A connection that breaks in that moment does no harm. So the sockets are shut down, and progress is made until libfabric has closed them. They are those that the queue's
 /// descriptor waits for: epoll(7), and what proc(5) says of it in fdinfo. A queue without one (<see cref="RmaProgress.Caller"/>) does not tell which they are.
 /// </remarks>
-internal static unsafe partial class FabricSockets
+internal static unsafe class FabricSockets
 {
-    private const int ShutBoth = 2;
     private const int EventQueueDepth = 4;
 
     /// <summary>Many times what libfabric takes to find that its connections have ended.</summary>
@@ -28,10 +27,10 @@ internal static unsafe partial class FabricSockets
             return;
         List<(int Descriptor, string Name)> sockets = [];
         Find(waitDescriptor, EventQueueDepth, sockets);
-        // What is not connected is refused.
-        sockets.RemoveAll(static s => shutdown(s.Descriptor, ShutBoth) != 0);
+        // Of what is left, some are libfabric's own signals, pairs of Unix sockets, and some are not connected.
+        sockets.RemoveAll(static s => !SocketDescriptors.TryShutDown(s.Descriptor, s.Name));
         long start = Stopwatch.GetTimestamp();
-        while (sockets.Exists(static s => NameOf(s.Descriptor) == s.Name) && Stopwatch.GetElapsedTime(start) < MostTime)
+        while (sockets.Exists(static s => SocketDescriptors.NameOf(s.Descriptor) == s.Name) && Stopwatch.GetElapsedTime(start) < MostTime)
         {
             Drain(queue);
             Thread.Sleep(1);
@@ -42,22 +41,13 @@ internal static unsafe partial class FabricSockets
     {
         foreach (int descriptor in WaitedFor(eventQueue))
         {
-            if (NameOf(descriptor) is not { } name)
+            if (SocketDescriptors.NameOf(descriptor) is not { } name)
                 continue;
             if (name == "anon_inode:[eventpoll]" && depth > 0)
                 Find(descriptor, depth - 1, sockets);
-            else if (name.StartsWith("socket:", StringComparison.Ordinal) && IsTcp(descriptor))
+            else if (name.StartsWith("socket:", StringComparison.Ordinal))
                 sockets.Add((descriptor, name));
         }
-    }
-
-    /// <summary>Libfabric's own signals are pairs of Unix sockets.</summary>
-    private static bool IsTcp(int descriptor)
-    {
-        const int Inet = 2, Inet6 = 10, AddressRoom = 128;
-        byte* address = stackalloc byte[AddressRoom];
-        int length = AddressRoom;
-        return getpeername(descriptor, address, &length) == 0 && *(ushort*)address is Inet or Inet6;
     }
 
     private static int[] WaitedFor(int eventQueue)
@@ -73,18 +63,6 @@ internal static unsafe partial class FabricSockets
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return [];
-        }
-    }
-
-    private static string? NameOf(int descriptor)
-    {
-        try
-        {
-            return new FileInfo($"/proc/self/fd/{descriptor}").LinkTarget;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
         }
     }
 
@@ -104,10 +82,4 @@ internal static unsafe partial class FabricSockets
         }
         while (read > 0);
     }
-
-    [LibraryImport("libc")]
-    private static partial int shutdown(int descriptor, int how);
-
-    [LibraryImport("libc")]
-    private static partial int getpeername(int descriptor, byte* address, int* length);
 }

@@ -1,0 +1,57 @@
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Interop;
+
+/// <summary>Sockets of native code in this process, by their descriptors' numbers.</summary>
+internal static unsafe partial class SocketDescriptors
+{
+    private const int DuplicateCloseOnExec = 1030;
+    private const int ShutBoth = 2;
+
+    /// <summary>What a descriptor is of, such as <c>socket:[4711]</c>, which no other socket is called; null where it is closed.</summary>
+    public static string? NameOf(int descriptor)
+    {
+        try
+        {
+            return new FileInfo($"/proc/self/fd/{descriptor}").LinkTarget;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Ends the connection of a TCP socket. Its owner finds it ended, and closes it.</summary>
+    /// <returns>False: it is closed, is no TCP socket, or is not connected.</returns>
+    public static bool TryShutDown(int descriptor, string name)
+    {
+        // Its owner may close it at any time, and its number may be another file's then: a descriptor of our own stays what it is.
+        int own = fcntl(descriptor, DuplicateCloseOnExec, 0);
+        if (own < 0)
+            return false;
+        bool isDown = NameOf(own) == name && IsTcp(own) && shutdown(own, ShutBoth) == 0;
+        _ = close(own);
+        return isDown;
+    }
+
+    private static bool IsTcp(int descriptor)
+    {
+        const int Inet = 2, Inet6 = 10, AddressRoom = 128;
+        byte* address = stackalloc byte[AddressRoom];
+        int length = AddressRoom;
+        return getpeername(descriptor, address, &length) == 0 && *(ushort*)address is Inet or Inet6;
+    }
+
+    [LibraryImport("libc")]
+    [UnmanagedCallConv(CallConvs = [typeof(System.Runtime.CompilerServices.CallConvCdecl)])]
+    private static partial int fcntl(int descriptor, int command, int argument);
+
+    [LibraryImport("libc")]
+    private static partial int close(int descriptor);
+
+    [LibraryImport("libc")]
+    private static partial int shutdown(int descriptor, int how);
+
+    [LibraryImport("libc")]
+    private static partial int getpeername(int descriptor, byte* address, int* length);
+}
