@@ -241,6 +241,15 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         await base.DisposeAsync().ConfigureAwait(false);
     }
 
+    /// <summary>Who uses the stream holds none of the connection's memory but in a call: that need not wait for its disposal. HttpClient keeps connections that are idle.</summary>
+    internal void CloseStream()
+    {
+        RmaConnectionStream? stream;
+        lock (_gate)
+            stream = _stream;
+        stream?.Dispose();
+    }
+
     /// <summary>It is disposed while something is being written: the peer must not take the part that was for the whole.</summary>
     internal void EndUnwritten() =>
         End(new ConnectionAbortedException("The connection was disposed while a write was pending."), "disposed while a write was pending", "disposed", tellsPeer: true);

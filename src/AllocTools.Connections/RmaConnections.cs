@@ -198,7 +198,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
 
     /// <summary>
     /// Ends listeners, aborts the connections that are left, waits up to <see cref="RmaConnectionOptions.CloseTimeout"/> until their memory is back, and closes the endpoint. The memory of
-    /// connections that their users have not disposed by then is given back when they do. Never throws.
+    /// connections that their users read by the pipe and have not disposed by then is given back when they do. Never throws.
     /// </summary>
     public ValueTask DisposeAsync()
     {
@@ -225,6 +225,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         {
             if (!connection.IsDisposing)
                 connection.Abort(new ConnectionAbortedException("The connections were closed."));
+            connection.CloseStream();
         }
         Task ends = Task.WhenAll(_connections.Values.Select(static c => c.WholeEnd));
         await ends.WaitAsync(Options.CloseTimeout, _time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

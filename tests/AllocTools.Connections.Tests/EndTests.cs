@@ -69,6 +69,25 @@ public sealed class EndTests
         await pair.EndCleanlyAsync();
     }
 
+    /// <summary>As HttpClient's connections that are idle.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task TheMemoryOfAStreamThatNobodyDisposesIsGivenBackWithTheConnections(bool isReading)
+    {
+        await using var left = new ConnectionSide(ConnectionSide.Host);
+        await using var right = new ConnectionSide(ConnectionSide.Host);
+        await using RmaConnectionListener listener = right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        Stream stream = (await left.Connections.ConnectAsync(listener.EndPoint, Token)).AsStream();
+        await using var accepted = (RmaConnection)(await listener.AcceptAsync(Token))!;
+        Task reading = isReading ? stream.ReadAsync(new byte[1], Token).AsTask() : Task.CompletedTask;
+        await left.Connections.DisposeAsync();
+        Assert.Equal(isReading, await Record.ExceptionAsync(() => reading) is IOException);
+        await left.BecomesCleanAsync();
+        await accepted.DisposeAsync();
+        await right.BecomesCleanAsync();
+    }
+
     [Theory, MemberData(nameof(Fabrics))]
     public async Task OfAnAbortedConnectionAStreamThrowsIOException(string fabric)
     {

@@ -42,10 +42,13 @@ public sealed partial class SnippetTests
                 (int status, string output, string clientErrors) = await Dotnet.RunAsync(
                     Path.Combine(folder.Path, transport, "Client"), ["built/Client.dll", "--Server", ListeningAt().Match(log).Groups[1].Value, .. fabric]);
                 Assert.True(status == 0, output + clientErrors);
+                Assert.DoesNotContain("buffers still out", output + clientErrors, StringComparison.Ordinal);
                 Assert.Single(output.Split('\n'), static l => l.StartsWith("268435456 bytes in ", StringComparison.Ordinal));
                 using Process stop = Process.Start("kill", $"-TERM {server.Id}");
                 await server.WaitForExitAsync(Token);
-                Assert.True(server.ExitCode == 0, log + await rest + await errors);
+                string all = log + await rest + await errors;
+                Assert.True(server.ExitCode == 0, all);
+                Assert.DoesNotContain("buffers still out", all, StringComparison.Ordinal);
             }
             finally
             {
