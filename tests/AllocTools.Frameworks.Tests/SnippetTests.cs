@@ -67,7 +67,9 @@ public sealed partial class SnippetTests
         Assert.True(examples.Length >= 12, $"{examples.Length} examples");
         var code = new StringBuilder("""
             using System.Net;
+            using System.Net.Security;
             using System.Net.WebSockets;
+            using System.Security.Cryptography.X509Certificates;
             using AllocTools;
             using AllocTools.Connections;
             using AllocTools.Libfabric;
