@@ -19,6 +19,8 @@ try
     if (line.Parse(args) is not { } settings)
         return 0;
     HostApplicationBuilder builder = CommandLine.CreateBuilder(settings);
+    // For what a drill sets: of all sources, this one alone keeps it when the others are read again.
+    builder.Configuration.AddInMemoryCollection();
     builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools")).RequireSection();
     builder.Services.AddRmaMemoryPool<HostProvider>(Drill.LockedPool, builder.Configuration.GetSection("Locked")).RequireSection();
     builder.Services.AddSingleton<Drill>().AddSingleton<Load>();
