@@ -62,8 +62,8 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         }
         catch (Exception e)
         {
+            // Disposing the connection carries that to the receiver; aborting it might not.
             await peer.GiveUpAsync(e);
-            connection.Abort();
             throw;
         }
     }

@@ -245,6 +245,19 @@ public sealed class TransferTests : IDisposable
     }
 
     [Fact]
+    public async Task TheReasonOfASenderThatFailsIsSaidByItsReceiver()
+    {
+        string file = _source.WriteSparse("data.bin", LongFile);
+        await using var receiver = new SampleProcess("--role", "receiver", "--output", _target.Path);
+        await receiver.ReadUntilAsync("with this ticket");
+        await using var sender = new SampleProcess("--role", "sender", "--peer", await receiver.ReadLineAsync(), "--file", file);
+        await sender.ReadUntilAsync("%");
+        File.SetLastWriteTimeUtc(file, DateTime.UtcNow.AddHours(1));
+        Assert.Equal(1, (await sender.EndAsync()).ExitCode);
+        AssertFailed(await receiver.EndAsync(), "The sender gave up: 'data.bin' was changed while it was sent.");
+    }
+
+    [Fact]
     public async Task WithoutLibfabricItSaysSoAndDoesTheSameInsideOneProcess()
     {
         string file = _source.Write("data.bin", (3 << 20) + 1);
