@@ -6,6 +6,8 @@ using Xunit;
 namespace AllocTools.Tests.Pooling;
 
 /// <summary>A provider that is in Register for as long as the test wants: nothing that is named Async waits for it in the call.</summary>
+[Collection(nameof(RentAsyncTests))]
+[CollectionDefinition(nameof(RentAsyncTests), DisableParallelization = true)] // one of them blocks all threads of the thread pool
 public sealed class RentAsyncTests : IDisposable
 {
     private const int Block = 64 << 10;
