@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Text;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
-using AllocTools.Sample.Tests;
 using AllocTools.Testing;
 
 namespace AllocTools.Frameworks.Tests;

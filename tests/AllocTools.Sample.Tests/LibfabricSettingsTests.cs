@@ -1,3 +1,4 @@
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Sample.Tests;

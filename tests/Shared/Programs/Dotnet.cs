@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using Xunit;
 
-namespace AllocTools.Sample.Tests;
+namespace AllocTools.Testing;
 
 /// <summary>The dotnet command, for programs that documents show.</summary>
 internal static class Dotnet

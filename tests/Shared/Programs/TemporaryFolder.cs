@@ -1,4 +1,4 @@
-namespace AllocTools.Sample.Tests;
+namespace AllocTools.Testing;
 
 /// <summary>A folder that goes with the test.</summary>
 internal sealed class TemporaryFolder : IDisposable

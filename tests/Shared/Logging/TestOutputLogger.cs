@@ -1,7 +1,6 @@
-using AllocTools.Testing;
 using Microsoft.Extensions.Logging;
 
-namespace AllocTools.Libfabric.Tests;
+namespace AllocTools.Testing;
 
 /// <summary>Notes each log entry for the test that it was made in.</summary>
 internal sealed class TestOutputLogger : ILoggerProvider, ILogger
