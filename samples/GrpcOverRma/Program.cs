@@ -1,7 +1,5 @@
 // A gRPC service in one process and its client in another one, over a fabric and over sockets. Neither knows what carries it but for one line each.
 //   GrpcOverRma [--provider shm|tcp;ofi_rxm|…] [--mib 1024]
-using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
@@ -13,25 +11,30 @@ using GrpcOverRma;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Options;
+using Samples;
 
 const int ChunkLength = 256 << 10;
 const int Calls = 2000;
-var switches = new Dictionary<string, string> { ["--provider"] = "AllocTools:Provider:Provider", ["--mib"] = "MiB" };
-var command = new RootCommand("Compares a gRPC service over a fabric with the same over sockets. Other settings: --AllocTools:Key=VALUE")
-{
-    new Option<string>("--provider") { Description = "the fabric: shm (default), tcp;ofi_rxm, ...", HelpName = "NAME" },
-    new Option<string>("--mib") { Description = "what is moved in each direction (default: 1024)", HelpName = "N", Validators = { BeCount } },
-};
+var line = new CommandLine("Compares a gRPC service over a fabric with the same over sockets.",
+    [
+        new("--provider", "AllocTools:Provider:Provider", "NAME", "the fabric: shm (default), tcp;ofi_rxm, ..."),
+        new("--mib", "MiB", "N", "what is moved in each direction (default: 1024)", IsCount: true),
+    ], "AllocTools");
 
 try
 {
-    return args is ["serve", .. string[] rest] ? await ServeAsync(rest) : Check(command, args) ?? await CompareAsync(args);
+    return args is ["serve", .. string[] rest] ? await ServeAsync(rest) : line.Parse(args) is { } arguments ? await CompareAsync(arguments) : 0;
 }
 catch (Exception e) when (e is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled })
 {
     // Other processes end with their inputs.
     Console.Error.WriteLine("Stopped.");
     return 130;
+}
+catch (UsageException e)
+{
+    Console.Error.WriteLine($"error: {e.Message}");
+    return 2;
 }
 catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException or RpcException)
 {
@@ -41,8 +44,7 @@ catch (Exception e) when (e is OptionsValidationException or RmaPoolStartExcepti
 
 async Task<int> ServeAsync(string[] arguments)
 {
-    WebApplicationBuilder builder = WebApplication.CreateBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
-    builder.Configuration.AddCommandLine(arguments, switches);
+    WebApplicationBuilder builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = arguments, ContentRootPath = AppContext.BaseDirectory });
     builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
     builder.WebHost.UseRma(static endPoint => endPoint.Address.Equals(IPAddress.Parse("127.0.0.2"))); // the one line
     builder.Services.AddGrpc();
@@ -66,8 +68,7 @@ async Task<int> CompareAsync(string[] arguments)
         await server.WaitForExitAsync();
         return server.ExitCode;
     }
-    HostApplicationBuilder builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
-    builder.Configuration.AddCommandLine(arguments, switches);
+    HostApplicationBuilder builder = CommandLine.CreateBuilder(arguments);
     builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
     builder.Services.AddRmaConnections();
     builder.Services.AddGrpcClient<Transfer.TransferClient>("sockets", o => o.Address = new Uri(urls.Single(u => u.Contains("127.0.0.1", StringComparison.Ordinal))));
@@ -130,23 +131,6 @@ static async Task<(double Speed, bool IsWhole)> UploadAsync(Transfer.TransferCli
     await call.RequestStream.CompleteAsync();
     Receipt receipt = await call;
     return (chunks * (double)ChunkLength / (1 << 30) / clock.Elapsed.TotalSeconds, receipt.Chunks == chunks);
-}
-
-// What is neither a switch nor a setting of the pool is refused, which the configuration system would not do.
-static int? Check(RootCommand command, string[] arguments)
-{
-    ParseResult parsed = command.Parse([.. arguments.Where(static a => !a.StartsWith("--AllocTools:", StringComparison.OrdinalIgnoreCase))]);
-    if (parsed.Errors.Count == 0)
-        return parsed.Action is null ? null : parsed.Invoke();
-    Console.Error.WriteLine($"error: {parsed.Errors[0].Message}");
-    return 2;
-}
-
-static void BeCount(OptionResult option)
-{
-    string text = string.Join(' ', option.Tokens.Select(static t => t.Value));
-    if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int number) || number is 0 or > 1 << 20)
-        option.AddError($"{option.Option.Name} is '{text}'; it must be a number between 1 and {1 << 20}.");
 }
 
 /// <summary>The service.</summary>

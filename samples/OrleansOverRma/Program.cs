@@ -1,6 +1,4 @@
 // An Orleans cluster of two silos, each a process, and a client: silo to silo and client to gateway over a fabric, by one line in each.
-using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
@@ -13,24 +11,29 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 using Orleans.Placement;
 using Orleans.Runtime;
+using Samples;
 
-var switches = new Dictionary<string, string> { ["--provider"] = "AllocTools:Provider:Provider", ["--grains"] = "Grains", ["--calls"] = "Calls", ["--sockets"] = "Sockets" };
-var command = new RootCommand("Has grains of two silos call each other over a fabric. Other settings: --AllocTools:Key=VALUE")
-{
-    new Option<string>("--provider") { Description = "the fabric: shm (default), tcp;ofi_rxm, ...", HelpName = "NAME" },
-    new Option<string>("--grains") { Description = "how many grains there are (default: 40)", HelpName = "N", Validators = { BeCount } },
-    new Option<string>("--calls") { Description = "how many others each of them calls (default: 100)", HelpName = "N", Validators = { BeCount } },
-    new Option<bool>("--sockets") { Description = "over sockets, for comparison: true or false", HelpName = "BOOL", Arity = ArgumentArity.ExactlyOne },
-};
+var line = new CommandLine("Has grains of two silos call each other over a fabric.",
+    [
+        new("--provider", "AllocTools:Provider:Provider", "NAME", "the fabric: shm (default), tcp;ofi_rxm, ..."),
+        new("--grains", "Grains", "N", "how many grains there are (default: 40)", IsCount: true),
+        new("--calls", "Calls", "N", "how many others each of them calls (default: 100)", IsCount: true),
+        new("--sockets", "Sockets", "", "over sockets, for comparison"),
+    ], "AllocTools");
 
 try
 {
-    return args is ["silo", var port, var gateway, var primary, .. string[] rest] ? await RunSiloAsync(Number(port), Number(gateway), Number(primary), rest) : Check(command, args) ?? await RunClientAsync(args);
+    return args is ["silo", var port, var gateway, var primary, .. string[] rest] ? await RunSiloAsync(Number(port), Number(gateway), Number(primary), rest) : line.Parse(args) is { } arguments ? await RunClientAsync(arguments) : 0;
 }
 catch (OperationCanceledException)
 {
     Console.Error.WriteLine("Stopped."); // The silos end with their inputs.
     return 130;
+}
+catch (UsageException e)
+{
+    Console.Error.WriteLine($"error: {e.Message}");
+    return 2;
 }
 catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException)
 {
@@ -110,8 +113,7 @@ async Task<int> RunClientAsync(string[] arguments)
 
 HostApplicationBuilder NewBuilder(string[] arguments)
 {
-    HostApplicationBuilder builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
-    builder.Configuration.AddCommandLine(arguments, switches);
+    HostApplicationBuilder builder = CommandLine.CreateBuilder(arguments);
     builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools"));
     return builder;
 }
@@ -138,23 +140,6 @@ static int[] FreePorts(int count)
         }
     }
     return [.. ports];
-}
-
-// What is neither a switch nor a setting of the pool is refused, which the configuration system would not do.
-static int? Check(RootCommand command, string[] arguments)
-{
-    ParseResult parsed = command.Parse([.. arguments.Where(static a => !a.StartsWith("--AllocTools:", StringComparison.OrdinalIgnoreCase))]);
-    if (parsed.Errors.Count == 0)
-        return parsed.Action is null ? null : parsed.Invoke();
-    Console.Error.WriteLine($"error: {parsed.Errors[0].Message}");
-    return 2;
-}
-
-static void BeCount(OptionResult option)
-{
-    string text = string.Join(' ', option.Tokens.Select(static t => t.Value));
-    if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int number) || number is 0 or > 1 << 20)
-        option.AddError($"{option.Option.Name} is '{text}'; it must be a number between 1 and {1 << 20}.");
 }
 
 /// <summary>A grain that calls others.</summary>

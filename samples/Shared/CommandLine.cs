@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 
 namespace Samples;
 
@@ -6,7 +7,15 @@ namespace Samples;
 internal sealed class UsageException(string message) : Exception(message);
 
 /// <summary>A short name of a setting, which has its path in the configuration. One that takes nothing sets it to the value that is given here.</summary>
-internal sealed record Switch(string Name, string Key, string Takes, string Help, string Set = "true");
+internal sealed record Switch(string Name, string Key, string Takes, string Help, string Set = "true", bool IsCount = false)
+{
+    private const int Most = 1 << 20;
+
+    /// <exception cref="UsageException">A count is not a number, or is out of its range.</exception>
+    public string Check(string value) => !IsCount || (int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int count) && count is > 0 and <= Most)
+        ? value
+        : throw new UsageException(string.Create(CultureInfo.InvariantCulture, $"{Name} is '{value}'; it must be a number between 1 and {Most:N0}."));
+}
 
 /// <summary>The arguments of a sample: switches, and any other setting of its sections by its path, <c>--Section:Key=value</c>; they go over appsettings.json.</summary>
 /// <remarks>A switch that is unknown is refused, which the configuration system would not do: a typing error has no silent effect.</remarks>
@@ -33,7 +42,7 @@ internal sealed class CommandLine(string description, Switch[] switches, params 
         List<string> settings = [];
         for (int i = 0; i < switches.Length; i++)
         {
-            if (parsed.GetResult(options[i]) is { Implicit: false } given && (options[i] is Option<string> text ? parsed.GetValue(text) : given.GetValueOrDefault<bool>() ? switches[i].Set : null) is { } value)
+            if (parsed.GetResult(options[i]) is { Implicit: false } given && (options[i] is Option<string> text ? switches[i].Check(parsed.GetValue(text)!) : given.GetValueOrDefault<bool>() ? switches[i].Set : null) is { } value)
                 settings.Add($"--{switches[i].Key}={value}");
         }
         var rest = new Queue<string>(parsed.UnmatchedTokens);
@@ -43,8 +52,8 @@ internal sealed class CommandLine(string description, Switch[] switches, params 
             if (!Array.Exists(sections, s => parts[0].StartsWith($"--{s}:", StringComparison.OrdinalIgnoreCase)))
             {
                 Switch near = switches.MaxBy(s => s.Name.AsSpan().CommonPrefixLength(parts[0]))!;
-                string hint = near.Name.AsSpan().CommonPrefixLength(parts[0]) >= 4 ? $"did you mean {near.Name}?" : "--help lists them.";
-                throw new UsageException($"'{parts[0]}' is not a switch of this sample; {hint}");
+                string hint = near.Name.AsSpan().CommonPrefixLength(parts[0]) >= 4 ? $"Did you mean {near.Name}?" : "--help lists the options.";
+                throw new UsageException($"Unknown option '{parts[0]}'. {hint}");
             }
             if (parts.Length == 1 && rest.Count == 0)
                 throw new UsageException($"{parts[0]} needs a value: {parts[0]}=VALUE.");

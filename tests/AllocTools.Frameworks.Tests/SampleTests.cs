@@ -44,10 +44,10 @@ public sealed partial class SampleTests
     }
 
     [Theory]
-    [InlineData("GrpcOverRma", "--mib", "x", "--mib is 'x'; it must be a number between 1 and 1048576.")]
-    [InlineData("GrpcOverRma", "--provder", "shm", "Unrecognized command or argument '--provder'.")]
-    [InlineData("OrleansOverRma", "--calls", "abc", "--calls is 'abc'; it must be a number between 1 and 1048576.")]
-    [InlineData("OrleansOverRma", "--provder", "shm", "Unrecognized command or argument '--provder'.")]
+    [InlineData("GrpcOverRma", "--mib", "x", "--mib is 'x'; it must be a number between 1 and 1,048,576.")]
+    [InlineData("GrpcOverRma", "--provder", "shm", "Unknown option '--provder'. Did you mean --provider?")]
+    [InlineData("OrleansOverRma", "--calls", "abc", "--calls is 'abc'; it must be a number between 1 and 1,048,576.")]
+    [InlineData("OrleansOverRma", "--provder", "shm", "Unknown option '--provder'. Did you mean --provider?")]
     public async Task AnArgumentThatIsNoneIsOneLine(string sample, string name, string value, string error)
     {
         (int status, string output) = await RunAsync(sample, [name, value]);

@@ -156,7 +156,7 @@ public sealed class TransferTests : IDisposable
     [InlineData("There is no file '/no/such/file'", "--file", "/no/such/file")]
     [InlineData("Provider 'warp'", "--provider", "warp")]
     [InlineData("--bogus", "--bogus")]
-    [InlineData("did you mean --provider?", "--provder", "shm")]
+    [InlineData("Did you mean --provider?", "--provder", "shm")]
     [InlineData("Transfer:Timeout is 0; it must be between 1 and 3600 seconds.", "--timeout", "0")]
     [InlineData("Failed to convert configuration value 'soon' at 'Transfer:Timeout'", "--timeout", "soon")]
     [InlineData("Chunks", "--Transfer:Chunks=1")]
