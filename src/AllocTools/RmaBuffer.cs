@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
+using AllocTools.Buffers;
 using AllocTools.Diagnostics;
 using AllocTools.Pooling;
 using AllocTools.Regions;
@@ -85,16 +86,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// await endpoint.WriteAsync(buffer.Slice(0, length), remote.Slice(0, length), cancellationToken: cancellationToken);
     /// </code>
     /// </example>
-    public Memory<byte> Memory
-    {
-        get
-        {
-            CheckRented();
-            if (Length > int.MaxValue)
-                ThrowTooLong(Length);
-            return new RmaBufferMemoryManager(this).Memory;
-        }
-    }
+    public Memory<byte> Memory => AsMemory();
 
     /// <summary>The first byte's address. Nothing keeps it valid beyond the lease.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
@@ -134,6 +126,40 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         if (length > int.MaxValue)
             ThrowTooLong(length);
         return new Span<byte>((byte*)slab.AddressOf(_index) + offset, (int)length);
+    }
+
+    /// <summary>As <see cref="Memory"/>.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than 2 GiB.</exception>
+    public Memory<byte> AsMemory() => AsMemory(0, Length);
+
+    /// <summary>The rest of the bytes, as <see cref="Memory"/> gives them.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the rest is longer than 2 GiB.</exception>
+    public Memory<byte> AsMemory(long offset) => AsMemory(offset, RangeCheck.Rest(offset, Length));
+
+    /// <summary>A part of the bytes, as <see cref="Memory"/> gives them; of a buffer of any length.</summary>
+    /// <param name="offset">Bytes from the start.</param>
+    /// <param name="length">Bytes, up to 2 GiB; offset + length stay within the buffer.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the part is longer than 2 GiB.</exception>
+    public Memory<byte> AsMemory(long offset, long length)
+    {
+        CheckRented();
+        RmaSlice part = Slice(offset, length);
+        if (length > int.MaxValue)
+            ThrowTooLong(length);
+        return new RmaBufferMemoryManager(part).Memory;
+    }
+
+    /// <summary>A part of the bytes, such as <c>buffer.AsMemory(16..)</c> or <c>buffer.AsMemory(..length)</c>.</summary>
+    /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the part is longer than 2 GiB.</exception>
+    public Memory<byte> AsMemory(Range range)
+    {
+        (long offset, long length) = RangeCheck.Resolve(range, Length);
+        return AsMemory(offset, length);
     }
 
     /// <summary>A part of the buffer for an operation.</summary>
@@ -251,13 +277,16 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         _slab.ReturnStrictly(_index, _lease);
     }
 
-    /// <summary>The bytes, of a buffer that is no longer than a span; false where it was returned.</summary>
-    internal bool TryGetSpan(out Span<byte> span)
+    /// <summary>A part of the bytes that lies within the buffer and is no longer than a span; false where it was returned.</summary>
+    internal bool TryGetSpan(long offset, long length, out Span<byte> span)
     {
         bool isRented = IsRented;
-        span = isRented ? new Span<byte>((byte*)_slab!.AddressOf(_index), (int)Length) : default;
+        span = isRented ? new Span<byte>((byte*)_slab!.AddressOf(_index) + offset, (int)length) : default;
         return isRented;
     }
+
+    /// <summary>The same lease with all bytes of its block, or as many as memory can have: for a renter who takes what there is.</summary>
+    internal RmaBuffer WholeBlock() => new(_slab!, _index, _lease, (uint)Math.Max(0, _slab!.BlockSize - int.MaxValue));
 
     /// <summary>A socket was about to use the memory after its return.</summary>
     internal void ReportUseBySocket()

@@ -189,6 +189,8 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
 
     ILogger IMeteredPool.Logger => _engine.Logger;
 
+    long IMeteredPool.LimitBytes => _engine.Budget.Limit;
+
     /// <inheritdoc/>
     public RmaPoolStatistics GetStatistics() => _engine.GetStatistics();
 

@@ -1,3 +1,6 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+using AllocTools.Buffers;
 using AllocTools.Validation;
 
 namespace AllocTools;
@@ -24,6 +27,10 @@ public readonly struct RmaSlice
     /// <summary>The bytes themselves.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the slice is longer than a span can be.</exception>
     public Span<byte> Span => Buffer.GetSpan(Offset, Length);
+
+    /// <summary>The bytes for asynchronous calls; see <see cref="RmaBuffer.Memory"/>.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the slice is longer than 2 GiB.</exception>
+    public Memory<byte> Memory => Buffer.AsMemory(Offset, Length);
 
     /// <summary>The first byte's address.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
@@ -58,6 +65,59 @@ public readonly struct RmaSlice
             (long offset, long length) = RangeCheck.Resolve(range, Length);
             return Slice(offset, length);
         }
+    }
+
+    /// <summary>Finds the registered memory behind any memory that came from a buffer: <see cref="RmaBuffer.Memory"/>, an owner of <see cref="RmaMemoryPoolAdapter"/>, a pipe's segment, a part of these.</summary>
+    /// <remarks>
+    /// It takes the same time for any pool, looks nothing up and allocates nothing. The lease is the one that the memory has: its owner
+    /// disposes it, and once that was done the slice throws where it is used. The slice allows what the buffer does, also where
+    /// <paramref name="memory"/> is for reading only.
+    /// </remarks>
+    /// <param name="memory">Any memory, empty memory included.</param>
+    /// <param name="slice">The same bytes, or the default value.</param>
+    /// <returns>False: the memory is no buffer's.</returns>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer buffer = pool.Rent(4096);
+    /// ReadOnlyMemory&lt;byte&gt; somewhereElse = buffer.Memory[100..200];
+    /// if (RmaSlice.TryGet(somewhereElse, out RmaSlice slice))
+    ///     await endpoint.WriteAsync(slice, remote, cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
+    public static bool TryGet(ReadOnlyMemory<byte> memory, out RmaSlice slice)
+    {
+        RmaSlice whole;
+        if (MemoryMarshal.TryGetMemoryManager(memory, out RmaMemoryOwner? owner, out int start, out int length))
+            whole = owner.Buffer;
+        else if (MemoryMarshal.TryGetMemoryManager(memory, out RmaBufferMemoryManager? manager, out start, out length))
+            whole = manager.Slice;
+        else
+        {
+            slice = default;
+            return false;
+        }
+        slice = new RmaSlice(whole.Buffer, whole.Offset + start, length);
+        return true;
+    }
+
+    /// <summary>As <see cref="TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/>, of each segment of a sequence that is not empty, as pipes hand them out.</summary>
+    /// <param name="sequence">Any sequence.</param>
+    /// <param name="slices">Gets the slices, in order, behind what it has; nothing where one of the segments is no buffer's.</param>
+    /// <returns>False: a segment is no buffer's.</returns>
+    public static bool TryGet(in ReadOnlySequence<byte> sequence, ICollection<RmaSlice> slices)
+    {
+        ArgumentNullException.ThrowIfNull(slices);
+        foreach (ReadOnlyMemory<byte> segment in sequence)
+        {
+            if (!segment.IsEmpty && !TryGet(segment, out _))
+                return false;
+        }
+        foreach (ReadOnlyMemory<byte> segment in sequence)
+        {
+            if (!segment.IsEmpty && TryGet(segment, out RmaSlice slice))
+                slices.Add(slice);
+        }
+        return true;
     }
 
     /// <summary>Which bytes of which buffer.</summary>

@@ -23,6 +23,8 @@ public sealed class FabricReceiveLoops : ReceiveLoopConformance<FabricTransport>
 
 public sealed class FabricBatches : BatchConformance<FabricTransport>;
 
+public sealed class FabricPipes : PipeConformance<FabricTransport>;
+
 public sealed class FabricMistakes : MistakeConformance<FabricTransport>;
 
 /// <summary>libfabric: each fabric with an endpoint's thread, with callers who make progress, and at the level Transmit; and the worlds of the fake, by their names.</summary>

@@ -102,7 +102,10 @@ public sealed partial class GuideTests
     {
         List<string> members = [];
         StringBuilder code = new("""
+            using System.Buffers;
+            using System.IO.Pipelines;
             using AllocTools;
+            using AllocTools.Buffers;
             using AllocTools.Libfabric;
             using Microsoft.Extensions.DependencyInjection;
             using Microsoft.Extensions.Hosting;

@@ -23,6 +23,8 @@ public sealed class UcxReceiveLoops : ReceiveLoopConformance<UcxTransport>;
 
 public sealed class UcxBatches : BatchConformance<UcxTransport>;
 
+public sealed class UcxPipes : PipeConformance<UcxTransport>;
+
 public sealed class UcxMistakes : MistakeConformance<UcxTransport>;
 
 /// <summary>UCX: each way with an endpoint's thread, with callers who make progress, and as a build of UCX that is called by one thread at a time.</summary>

@@ -22,6 +22,8 @@ public sealed class HostReceiveLoops : ReceiveLoopConformance<HostTransport>;
 
 public sealed class HostBatches : BatchConformance<HostTransport>;
 
+public sealed class HostPipes : PipeConformance<HostTransport>;
+
 public sealed class HostMistakes : MistakeConformance<HostTransport>;
 
 /// <summary>Memory of the process.</summary>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Diagnostics;
 using AllocTools.Diagnostics;
 using AllocTools.Endpoints.Batches;
@@ -44,12 +45,46 @@ public sealed class RmaBatch
     /// <exception cref="InvalidOperationException">The batch runs, the buffer was returned, or the peer did not expose its memory for writing.</exception>
     public int Write(RmaSlice source, RemoteSlice destination) => Add(RmaOperation.Write(source, destination));
 
+    /// <summary>Adds writes of a sequence to a peer's memory, one for each of its segments, end to end: what a pipe hands out goes on from where it is.</summary>
+    /// <remarks>Where it throws, nothing was added. The segments must stay rented until the run has ended: advance a pipe's reader after that.</remarks>
+    /// <param name="source">What to write. Each segment is memory of a buffer; see <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/>.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <returns>The index of the first one; the others follow. For an empty sequence nothing is added.</returns>
+    /// <exception cref="ArgumentException">A segment is no buffer's memory; or as for <see cref="Write(RmaSlice, RemoteSlice)"/>.</exception>
+    /// <exception cref="InvalidOperationException">The batch runs, a segment's buffer was returned, or the peer did not expose its memory for writing.</exception>
+    /// <example>
+    /// <code>
+    /// PipeReader reader = new Pipe(pool.ToPipeOptions()).Reader;
+    /// RmaBatch batch = endpoint.CreateBatch();
+    /// ReadResult read = await reader.ReadAsync(cancellationToken);
+    /// batch.Write(read.Buffer, remote);
+    /// await batch.RunAsync(cancellationToken: cancellationToken);
+    /// reader.AdvanceTo(read.Buffer.End);
+    /// </code>
+    /// </example>
+    public int Write(in ReadOnlySequence<byte> source, RemoteSlice destination)
+    {
+        if (TryWrite(source, destination, out long offset))
+            return Count - NumberOfSegments(source);
+        throw new ArgumentException(
+            $"The segment at offset {InWords.Number(offset)} of the sequence of {InWords.Size(source.Length)} is not memory of a buffer. Copy such bytes into a buffer first; TryWrite says false for them.", nameof(source));
+    }
+
+    /// <summary>As <see cref="Write(in ReadOnlySequence{byte}, RemoteSlice)"/>, but says false where a segment is no buffer's memory, and has added nothing then.</summary>
+    /// <inheritdoc cref="Write(in ReadOnlySequence{byte}, RemoteSlice)" path="/remarks"/>
+    /// <param name="source">What to write.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <returns>True: the writes were added.</returns>
+    /// <exception cref="ArgumentException">As for <see cref="Write(RmaSlice, RemoteSlice)"/>.</exception>
+    /// <exception cref="InvalidOperationException">The batch runs, a segment's buffer was returned, or the peer did not expose its memory for writing.</exception>
+    public bool TryWrite(in ReadOnlySequence<byte> source, RemoteSlice destination) => TryWrite(source, destination, out _);
+
     /// <summary>Adds a write to a peer's memory that brings the peer a number once the bytes are there.</summary>
     /// <param name="source">What to write, 1 byte or more.</param>
     /// <param name="destination">Where to; at least as long.</param>
     /// <param name="notification">The number; it must fit into the traits' <see cref="Regions.RmaProviderTraits.NotificationSize"/> bytes.</param>
     /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
-    /// <exception cref="ArgumentException">As for <see cref="Write"/>; or the number does not fit, or there are no bytes.</exception>
+    /// <exception cref="ArgumentException">As for <see cref="Write(RmaSlice, RemoteSlice)"/>; or the number does not fit, or there are no bytes.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, the buffer was returned, or the peer did not expose its memory for writing.</exception>
     /// <exception cref="NotSupportedException">The transport has no writes that bring a number.</exception>
     public int WriteAndNotify(RmaSlice source, RemoteSlice destination, ulong notification) => Add(RmaOperation.WriteAndNotify(source, destination, notification));
@@ -152,6 +187,44 @@ public sealed class RmaBatch
     /// <summary>How many operations it has, of how many bytes, at which provider.</summary>
     public override string ToString() =>
         $"batch of {InWords.Count(Count, "operation", "operations")} of {InWords.Bytes(_run.List.Length)}, of provider '{_endpoint.Context.Traits.ProviderName}'";
+
+    /// <summary>Checks all writes before it adds the first one.</summary>
+    /// <param name="source">What to write.</param>
+    /// <param name="destination">Where to.</param>
+    /// <param name="offset">Where the segment is that is no buffer's.</param>
+    private bool TryWrite(in ReadOnlySequence<byte> source, RemoteSlice destination, out long offset)
+    {
+        _run.ThrowIfRunning();
+        if (source.Length > destination.Length)
+            throw new ArgumentException($"A write of {InWords.Size(source.Length)} exceeds the {InWords.Size(destination.Length)} of the peer's memory. Pass a shorter sequence.", nameof(source));
+        offset = 0;
+        foreach (ReadOnlyMemory<byte> segment in source)
+        {
+            if (!segment.IsEmpty)
+            {
+                if (!RmaSlice.TryGet(segment, out RmaSlice slice))
+                    return false;
+                _endpoint.CheckForBatch(RmaOperation.Write(slice, destination.Slice(offset, segment.Length)));
+            }
+            offset += segment.Length;
+        }
+        offset = 0;
+        foreach (ReadOnlyMemory<byte> segment in source)
+        {
+            if (!segment.IsEmpty && RmaSlice.TryGet(segment, out RmaSlice slice))
+                _run.List.Add(RmaOperation.Write(slice, destination.Slice(offset, segment.Length)));
+            offset += segment.Length;
+        }
+        return true;
+    }
+
+    private static int NumberOfSegments(in ReadOnlySequence<byte> sequence)
+    {
+        int count = 0;
+        foreach (ReadOnlyMemory<byte> segment in sequence)
+            count += segment.IsEmpty ? 0 : 1;
+        return count;
+    }
 
     private int Add(in RmaOperation operation)
     {

@@ -1,0 +1,86 @@
+using System.Buffers;
+using System.Diagnostics;
+using AllocTools.Interop;
+using AllocTools.Pooling;
+
+namespace AllocTools.Buffers;
+
+/// <summary>What the two kinds of <see cref="MemoryManager{T}"/> over a lease have in common: each access checks the lease, and a pin holds the buffer.</summary>
+/// <remarks>
+/// Where the buffer was returned an access throws, with one exception. On Unix a pending operation of a socket asks for the
+/// span when bytes have come, on a thread of the runtime's where an exception ends the process. It is given addresses that
+/// the process can't reach: the system call then fails with EFAULT, which the caller who awaits the operation gets as a
+/// <see cref="System.Net.Sockets.SocketException"/>.
+/// <para>A mutable value: whoever has it keeps it in one field.</para>
+/// </remarks>
+internal unsafe struct LeasedMemory(RmaSlice slice)
+{
+    private const string Sockets = "System.Net.Sockets,";
+
+    private static readonly string[] NoCallers = ["System.Private.CoreLib,", typeof(LeasedMemory).Assembly.GetName().Name + ","];
+
+    private int _pins;
+
+    /// <summary>Which bytes of which buffer: at most 2 GiB.</summary>
+    public RmaSlice Slice { get; } = slice;
+
+    public readonly Span<byte> GetSpan() => Slice.Buffer.TryGetSpan(Slice.Offset, Slice.Length, out Span<byte> span) ? span : GetSpanOfReturned();
+
+    public MemoryHandle Pin(int elementIndex, IPinnable pinnable)
+    {
+        RangeCheck.ThrowIfOutside(elementIndex, 0, Slice.Length, nameof(elementIndex));
+        Slice.Buffer.Pin();
+        Interlocked.Increment(ref _pins);
+        return new MemoryHandle((byte*)Slice.Address + elementIndex, default, pinnable);
+    }
+
+    public void Unpin()
+    {
+        if (Interlocked.Decrement(ref _pins) < 0)
+        {
+            Interlocked.Increment(ref _pins);
+            LeaseErrors.ThrowNotHeld();
+        }
+        Slice.Buffer.Unpin();
+    }
+
+    private readonly Span<byte> GetSpanOfReturned()
+    {
+        nint address = IsAskedBySocket() ? UnreachableMemory.Address : 0;
+        if (address == 0)
+            Slice.Buffer.ThrowReturned();
+        Slice.Buffer.ReportUseBySocket();
+        return new Span<byte>((void*)address, (int)Slice.Length);
+    }
+
+    /// <summary>The nearest caller outside of the runtime's core and this library is a method of the runtime's sockets.</summary>
+    private static bool IsAskedBySocket()
+    {
+        foreach (StackFrame frame in new StackTrace(fNeedFileInfo: false).GetFrames())
+        {
+            // Null where a program was compiled ahead of time without what it takes to name methods.
+            string? assembly = DiagnosticMethodInfo.Create(frame)?.DeclaringAssemblyName;
+            if (assembly is null || !NoCallers.Any(n => assembly.StartsWith(n, StringComparison.Ordinal)))
+                return assembly?.StartsWith(Sockets, StringComparison.Ordinal) == true;
+        }
+        return false;
+    }
+}
+
+/// <summary>A part of a buffer as <see cref="Memory{T}"/>. It never returns the buffer.</summary>
+internal sealed class RmaBufferMemoryManager(RmaSlice slice) : MemoryManager<byte>
+{
+    private LeasedMemory _leased = new(slice);
+
+    public RmaSlice Slice => _leased.Slice;
+
+    public override Span<byte> GetSpan() => _leased.GetSpan();
+
+    public override MemoryHandle Pin(int elementIndex = 0) => _leased.Pin(elementIndex, this);
+
+    public override void Unpin() => _leased.Unpin();
+
+    protected override void Dispose(bool disposing)
+    {
+    }
+}

@@ -1,0 +1,89 @@
+using System.Buffers;
+
+namespace AllocTools.Buffers;
+
+/// <summary>
+/// A rented buffer as the owner of <see cref="Memory{T}"/>, for code that knows <see cref="IMemoryOwner{T}"/> and no more.
+/// Rented from <see cref="RmaMemoryPoolAdapter"/>; disposing it returns the buffer.
+/// </summary>
+/// <remarks>
+/// <para>
+/// It is one object for each rent, never used again, so that whatever is done with it after it was disposed is caught: its
+/// memory throws, as a buffer that was returned does, and disposing it again does nothing, whoever has the buffer by then.
+/// Disposing it while its memory is pinned throws, and changes nothing. One that is never disposed is a lease that is never
+/// returned (<see cref="RmaMemoryPoolOptions.LeakDetection"/> reports it).
+/// </para>
+/// <para>Members are safe to call from any thread.</para>
+/// </remarks>
+public sealed class RmaMemoryOwner : MemoryManager<byte>
+{
+    private readonly IRentAccount? _account;
+    private LeasedMemory _leased;
+    private int _isDisposed;
+
+    /// <param name="buffer">The whole of it is the owner's; no longer than memory can be.</param>
+    /// <param name="account">What wants to know when the buffer is returned.</param>
+    internal RmaMemoryOwner(RmaBuffer buffer, IRentAccount? account = null)
+    {
+        _leased = new LeasedMemory(buffer);
+        _account = account;
+    }
+
+    /// <summary>The buffer, with its keys: the same lease. Its length is that of <see cref="Memory"/>.</summary>
+    public RmaBuffer Buffer => _leased.Slice.Buffer;
+
+    /// <summary>The bytes: at least as many as were asked for, and the whole block that was rented.</summary>
+    /// <exception cref="InvalidOperationException">It was disposed.</exception>
+    public override Memory<byte> Memory
+    {
+        get
+        {
+            if (!Buffer.IsRented)
+                Buffer.ThrowReturned();
+            return CreateMemory((int)_leased.Slice.Length);
+        }
+    }
+
+    /// <summary>The bytes.</summary>
+    /// <exception cref="InvalidOperationException">It was disposed.</exception>
+    public override Span<byte> GetSpan() => _leased.GetSpan();
+
+    /// <summary>Keeps the buffer from being returned until the handle is disposed. The memory never moves, pinned or not.</summary>
+    /// <param name="elementIndex">Bytes from the start: the handle's pointer is there.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The index is out of the memory.</exception>
+    /// <exception cref="InvalidOperationException">It was disposed.</exception>
+    public override MemoryHandle Pin(int elementIndex = 0) => _leased.Pin(elementIndex, this);
+
+    /// <summary>Ends one pin; a <see cref="MemoryHandle"/> does so when it is disposed.</summary>
+    /// <exception cref="InvalidOperationException">It is not pinned.</exception>
+    public override void Unpin() => _leased.Unpin();
+
+    /// <summary>Returns the buffer, as <see cref="RmaBuffer.Dispose"/> does. A second call does nothing.</summary>
+    /// <exception cref="InvalidOperationException">The memory is pinned, or its <see cref="Buffer"/> was returned by other means.</exception>
+    public void Dispose() => ((IDisposable)this).Dispose();
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (!disposing || Interlocked.Exchange(ref _isDisposed, 1) != 0)
+            return;
+        try
+        {
+            Buffer.Dispose();
+        }
+        catch
+        {
+            // It stays as it was: the caller may dispose it once the pins have ended.
+            Volatile.Write(ref _isDisposed, 0);
+            throw;
+        }
+        _account?.OnReturned(Buffer.Length);
+    }
+}
+
+/// <summary>Keeps count of what it has handed out as owners.</summary>
+internal interface IRentAccount
+{
+    /// <summary>An owner was disposed, and its buffer returned. Any thread may call this.</summary>
+    void OnReturned(long length);
+}

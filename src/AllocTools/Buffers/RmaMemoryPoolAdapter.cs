@@ -1,0 +1,63 @@
+using System.Buffers;
+using AllocTools.Diagnostics;
+using AllocTools.Validation;
+
+namespace AllocTools.Buffers;
+
+/// <summary>
+/// A pool as the <see cref="MemoryPool{T}"/> that other code expects (pipes, parsers, serializers), so that what it fills is
+/// registered memory. Made by <see cref="RmaMemoryPoolExtensions.AsMemoryPool"/>.
+/// </summary>
+/// <remarks>
+/// A rent costs a rent of the pool's and one small object, the owner. Its memory is the whole block that the pool gave, as with
+/// <c>ArrayPool</c>: at least what was asked for. Disposing the adapter leaves the pool open, and what is rented rented.
+/// All members are safe to call from any thread.
+/// </remarks>
+public sealed class RmaMemoryPoolAdapter : MemoryPool<byte>
+{
+    /// <summary>What a rent without a size gives at least, as <c>MemoryPool&lt;byte&gt;.Shared</c> does.</summary>
+    private const int DefaultSize = 4096;
+
+    private readonly int _maxBufferSize;
+    private volatile bool _isDisposed;
+
+    internal RmaMemoryPoolAdapter(IRmaMemoryPool pool, int maxBufferSize)
+    {
+        Pool = pool;
+        _maxBufferSize = maxBufferSize;
+    }
+
+    /// <summary>Where the memory comes from.</summary>
+    public IRmaMemoryPool Pool { get; }
+
+    /// <summary>The longest that can be rented, in bytes: what was given when the adapter was made, or the pool's cap in force where that is less.</summary>
+    public override int MaxBufferSize => (int)Math.Min(_maxBufferSize, LimitOf(Pool));
+
+    /// <summary>Rents memory of at least so many bytes.</summary>
+    /// <param name="minBufferSize">Bytes, from 0 to <see cref="MaxBufferSize"/>; -1 for 4 KiB or more. For 0 the smallest block is rented.</param>
+    /// <returns>The owner: dispose it to return the memory.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The size is less than -1 or more than <see cref="MaxBufferSize"/>.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The cap leaves no room, or another thread's registration took too long.</exception>
+    /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
+    /// <exception cref="ObjectDisposedException">The adapter is disposed, or the pool is disposed or draining.</exception>
+    public override RmaMemoryOwner Rent(int minBufferSize = -1)
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        int most = MaxBufferSize;
+        if (minBufferSize < -1 || minBufferSize > most)
+            throw new ArgumentOutOfRangeException(nameof(minBufferSize), minBufferSize, $"The size must be between 0 and {InWords.Number(most)} bytes, or -1 for any.");
+        long length = minBufferSize switch
+        {
+            -1 => Math.Min(DefaultSize, most),
+            0 => 1,
+            _ => minBufferSize,
+        };
+        return new RmaMemoryOwner(Pool.Rent(length).WholeBlock());
+    }
+
+    /// <summary>Refuses further rents. The pool stays open, and owners that were rented before stay valid. A second call does nothing.</summary>
+    /// <param name="disposing">Not used.</param>
+    protected override void Dispose(bool disposing) => _isDisposed = true;
+
+    private static long LimitOf(IRmaMemoryPool pool) => pool is IMeteredPool own ? own.LimitBytes : pool.GetStatistics().LimitBytes;
+}
