@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace AllocTools;
@@ -9,15 +10,26 @@ namespace AllocTools;
 /// </summary>
 /// <typeparam name="T">The element.</typeparam>
 /// <param name="pool">Where the memory comes from. The allocator does not own it.</param>
-/// <remarks>All members are safe to call from any thread. Memory is not cleared unless the method says so.</remarks>
-public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
+/// <remarks>
+/// All members are safe to call from any thread. Memory is not cleared unless the method says so. Allocators of one pool are
+/// equal, whatever their elements: what one has allocated another one frees.
+/// </remarks>
+public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocator<T>>
     where T : unmanaged
 {
-    // Only what was handed out as a bare pointer, which can't carry its lease itself.
-    private readonly ConcurrentDictionary<nint, RmaBuffer> _raw = new();
+    // What was handed out as a bare pointer, which can't carry its lease itself: by all allocators of the pool.
+    private readonly ConcurrentDictionary<nint, RmaBuffer> _raw = BarePointers.Of(pool ?? throw new ArgumentNullException(nameof(pool)));
 
     /// <summary>Where the memory comes from.</summary>
-    public IRmaMemoryPool Pool { get; } = pool ?? throw new ArgumentNullException(nameof(pool));
+    public IRmaMemoryPool Pool { get; } = pool;
+
+    /// <summary>The most elements that one allocation may have: as many as the pool's cap has room for. A snapshot of its statistics is taken to find it.</summary>
+    public unsafe long MaxCount => Pool.GetStatistics().LimitBytes / sizeof(T);
+
+    /// <summary>An allocator of other elements from the same pool, which is equal to this one.</summary>
+    /// <typeparam name="TOther">The other element.</typeparam>
+    public RmaAllocator<TOther> Rebind<TOther>()
+        where TOther : unmanaged => new(Pool);
 
     /// <summary>Allocates elements.</summary>
     /// <param name="count">Elements, 1 or more.</param>
@@ -35,6 +47,20 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
     {
         RmaPointer<T> pointer = Allocate(count);
         NativeMemory.Clear(pointer.ToPointer(), (nuint)BytesOf(count));
+        return pointer;
+    }
+
+    /// <summary>Allocates elements that are all the same.</summary>
+    /// <param name="count">Elements, 1 or more.</param>
+    /// <param name="value">What each of them is.</param>
+    /// <returns>A pointer to the first one. Free it with <see cref="Free(RmaPointer{T})"/>.</returns>
+    /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
+    /// <inheritdoc cref="IRmaMemoryPool.Rent" path="/exception"/>
+    public RmaPointer<T> Allocate(long count, T value)
+    {
+        RmaPointer<T> pointer = Allocate(count);
+        for (long start = 0; start < count; start += int.MaxValue)
+            (pointer + start).AsSpan((int)Math.Min(int.MaxValue, count - start)).Fill(value);
         return pointer;
     }
 
@@ -82,7 +108,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
 
     /// <summary>Allocates elements for code that takes a bare pointer, as malloc would.</summary>
     /// <param name="count">Elements, 1 or more.</param>
-    /// <returns>The first element. Free it with <see cref="FreeUnmanaged"/> of this allocator.</returns>
+    /// <returns>The first element. Free it with <see cref="FreeUnmanaged"/> of an allocator of the same pool.</returns>
     /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
     /// <inheritdoc cref="IRmaMemoryPool.Rent" path="/exception"/>
     public unsafe T* AllocateUnmanaged(long count)
@@ -94,7 +120,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
 
     /// <summary>Frees what <see cref="AllocateUnmanaged"/> returned. Freeing null does nothing.</summary>
     /// <param name="pointer">The pointer.</param>
-    /// <exception cref="ArgumentException">It was not allocated here, or was freed before.</exception>
+    /// <exception cref="ArgumentException">It was not allocated from this pool, or was freed before.</exception>
     /// <exception cref="InvalidOperationException">An operation, an exposure or a pin holds the memory; it stays allocated.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
     public unsafe void FreeUnmanaged(T* pointer)
@@ -102,7 +128,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
         if (pointer is null)
             return;
         if (!_raw.TryRemove((nint)pointer, out RmaBuffer buffer))
-            throw new ArgumentException("The pointer was not allocated by this allocator, or was freed before.", nameof(pointer));
+            throw new ArgumentException("The pointer was not allocated by an allocator of this pool, or was freed before.", nameof(pointer));
         try
         {
             buffer.Return();
@@ -116,14 +142,44 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool)
 
     /// <summary>The fancy pointer to what <see cref="AllocateUnmanaged"/> returned: with its keys.</summary>
     /// <param name="pointer">The pointer.</param>
-    /// <exception cref="ArgumentException">It was not allocated here, or was freed before.</exception>
+    /// <exception cref="ArgumentException">It was not allocated from this pool, or was freed before.</exception>
     public unsafe RmaPointer<T> FromUnmanaged(T* pointer) => _raw.TryGetValue((nint)pointer, out RmaBuffer buffer)
         ? new RmaPointer<T>(buffer)
-        : throw new ArgumentException("The pointer was not allocated by this allocator, or was freed before.", nameof(pointer));
+        : throw new ArgumentException("The pointer was not allocated by an allocator of this pool, or was freed before.", nameof(pointer));
+
+    /// <summary>True when both allocate from the same pool, whatever their elements.</summary>
+    /// <typeparam name="TOther">The other one's element.</typeparam>
+    /// <param name="other">Another allocator.</param>
+    public bool Equals<TOther>(RmaAllocator<TOther>? other)
+        where TOther : unmanaged => other is not null && ReferenceEquals(Pool, other.Pool);
+
+    /// <summary>True when both allocate from the same pool.</summary>
+    /// <param name="other">Another allocator.</param>
+    public bool Equals(RmaAllocator<T>? other) => Equals<T>(other);
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => obj is RmaAllocator<T> other && Equals<T>(other);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => RuntimeHelpers.GetHashCode(Pool);
+
+    /// <summary>True when both allocate from the same pool.</summary>
+    public static bool operator ==(RmaAllocator<T>? left, RmaAllocator<T>? right) => left is null ? right is null : left.Equals<T>(right);
+
+    /// <summary>False when both allocate from the same pool.</summary>
+    public static bool operator !=(RmaAllocator<T>? left, RmaAllocator<T>? right) => !(left == right);
 
     private static unsafe long BytesOf(long count)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         return checked(count * sizeof(T));
     }
+}
+
+/// <summary>What each pool's allocators have handed out as bare pointers. It goes with its pool.</summary>
+file static class BarePointers
+{
+    private static readonly ConditionalWeakTable<IRmaMemoryPool, ConcurrentDictionary<nint, RmaBuffer>> Pools = [];
+
+    public static ConcurrentDictionary<nint, RmaBuffer> Of(IRmaMemoryPool pool) => Pools.GetOrAdd(pool, static _ => new());
 }

@@ -111,6 +111,18 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>It is memory of the caller's that the process may only read.</summary>
     internal bool IsReadOnly => _slab is { Region.IsWritable: false };
 
+    /// <summary>The pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
+    internal bool ChecksPointers => _slab is { ChecksPointers: true };
+
+    /// <summary>An operation, an exposure or a pin holds it, as far as <see cref="Return"/> would be refused; or it was returned.</summary>
+    internal bool IsInUse => _slab is not null && _slab.IsInUse(_index, _lease);
+
+    /// <summary>Its memory is pinned.</summary>
+    internal bool IsPinned => _slab is not null && _slab.IsPinned(_index);
+
+    /// <summary>Something holds it, also an operation that timed out; or it was returned.</summary>
+    internal bool IsHeld => _slab is not null && _slab.Lease(_index) != _lease;
+
     /// <summary>For ordering pointers: an address that may belong to nobody any more.</summary>
     internal nint UncheckedAddress => _slab?.AddressOf(_index) ?? 0;
 

@@ -132,6 +132,12 @@ public sealed class RmaMemoryPoolOptions
     /// <summary>Diagnostics: fill memory with 0xDD when it is returned, so that tests see a use after the return. Default: false.</summary>
     public bool PoisonOnReturn { get; set; }
 
+    /// <summary>
+    /// Diagnostics: arithmetic on an <see cref="RmaPointer{T}"/> that leaves its buffer throws at once, not only what is read
+    /// or written there. A debug build of the library always checks it. Default: false.
+    /// </summary>
+    public bool CheckPointers { get; set; }
+
     /// <summary>When a host registers <see cref="SizeClassOptions.InitialBlocks"/>. Default: <see cref="RmaWarmUp.BeforeStart"/>.</summary>
     [OptionChoice(typeof(RmaWarmUp))]
     public RmaWarmUp WarmUp { get; set; }

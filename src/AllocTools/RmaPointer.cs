@@ -1,6 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
+using AllocTools.Validation;
 
 namespace AllocTools;
 
@@ -10,13 +10,37 @@ namespace AllocTools;
 /// </summary>
 /// <typeparam name="T">What it points to.</typeparam>
 /// <remarks>
+/// <para>
 /// A value without ownership: copying it copies no lease, and it ends with the lease it points into. The default value
-/// is the null pointer. Arithmetic may leave the buffer, as with a <c>T*</c>; a dereference outside of it throws.
-/// Pointers into different buffers are ordered by address.
+/// is the null pointer. Arithmetic may leave the buffer, as with a <c>T*</c>; a dereference outside of it throws. With the
+/// pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>, and in a debug build of the library, arithmetic that goes
+/// before the start or past the end (one element beyond the last) throws as well.
+/// </para>
+/// <para>
+/// Pointers into different buffers are ordered by address. A pointer to anything, a <c>void*</c>, is an
+/// <see cref="RmaPointer{T}"/> of bytes: <see cref="Cast"/> makes one of the other. What may only be looked at goes by
+/// <see cref="RmaReadOnlyPointer{T}"/>, which each pointer converts to.
+/// </para>
 /// </remarks>
+/// <example>
+/// <code>
+/// RmaAllocator&lt;long&gt; allocator = new(pool);
+/// RmaPointer&lt;long&gt; first = allocator.AllocateZeroed(100);
+/// for (RmaPointer&lt;long&gt; p = first; p &lt; first + 100; p++)
+///     p.Value = p - first;
+/// await endpoint.WriteAsync(first.Slice(100), remote, cancellationToken: cancellationToken);
+/// allocator.Free(first);
+/// </code>
+/// </example>
 public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, IComparable<RmaPointer<T>>
     where T : unmanaged
 {
+#if DEBUG
+    private const bool IsAlwaysChecked = true;
+#else
+    private const bool IsAlwaysChecked = false;
+#endif
+
     private readonly RmaBuffer _buffer;
     private readonly long _offset;
 
@@ -72,8 +96,9 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     public Span<T> AsSpan(int count)
     {
         // A null pointer is what the error is about, whatever the count.
-        _ = _buffer.Address;
-        return MemoryMarshal.CreateSpan(ref Unsafe.As<byte, T>(ref MemoryMarshal.GetReference(_buffer.GetSpan(_offset, BytesOf(count)))), count);
+        nint address = _buffer.Address;
+        _ = BytesOf(count);
+        return new Span<T>((void*)(address + (nint)_offset), count);
     }
 
     /// <summary>Elements from here on, for an operation of an endpoint.</summary>
@@ -87,7 +112,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
     public RmaExposure Expose(long count, RmaAccess access) => _buffer.Expose(_offset, BytesOf(count), access);
 
-    /// <summary>The same place, seen as another type.</summary>
+    /// <summary>The same place, seen as another type: the pointer's rebind.</summary>
     /// <typeparam name="TOther">The other type.</typeparam>
     public RmaPointer<TOther> Cast<TOther>()
         where TOther : unmanaged => new(_offset, _buffer);
@@ -96,13 +121,33 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     public T* ToPointer() => (T*)(_buffer.Address + (nint)_offset);
 
+    /// <summary>A pointer to something in the same buffer, such as a field of what it points to: <c>p.PointerTo(ref p.Value.Field)</c>.</summary>
+    /// <typeparam name="TMember">What it is.</typeparam>
+    /// <param name="member">What to point to.</param>
+    /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It does not lie in the buffer.</exception>
+    public RmaPointer<TMember> PointerTo<TMember>(ref readonly TMember member)
+        where TMember : unmanaged
+    {
+        long offset = (nint)Unsafe.AsPointer(in member) - _buffer.Address;
+        RangeCheck.ThrowIfOutside(offset, sizeof(TMember), _buffer.Length, nameof(member), nameof(member));
+        return new RmaPointer<TMember>(offset, _buffer);
+    }
+
+    /// <summary>The same place, to be looked at only.</summary>
+    public RmaReadOnlyPointer<T> AsReadOnly() => new(this);
+
     /// <summary>Moves forward.</summary>
     /// <param name="elements">Elements; may be negative.</param>
-    public RmaPointer<T> Add(long elements) => new(checked(_offset + elements * sizeof(T)), _buffer);
+    /// <exception cref="OverflowException">The place is out of 2^63 bytes.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It leaves the buffer, and arithmetic is checked (<see cref="RmaMemoryPoolOptions.CheckPointers"/>).</exception>
+    /// <exception cref="InvalidOperationException">It is null, and is to be moved.</exception>
+    public RmaPointer<T> Add(long elements) => At(checked(_offset + elements * sizeof(T)), elements);
 
     /// <summary>Moves back.</summary>
     /// <param name="elements">Elements; may be negative.</param>
-    public RmaPointer<T> Subtract(long elements) => new(checked(_offset - elements * sizeof(T)), _buffer);
+    /// <inheritdoc cref="Add" path="/exception"/>
+    public RmaPointer<T> Subtract(long elements) => At(checked(_offset - elements * sizeof(T)), elements);
 
     /// <summary>How many elements lie between two pointers into one buffer.</summary>
     /// <param name="other">The one that is subtracted.</param>
@@ -164,12 +209,35 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <summary>True when the left one does not point to a lower place.</summary>
     public static bool operator >=(RmaPointer<T> left, RmaPointer<T> right) => left.CompareTo(right) >= 0;
 
+    /// <summary>The same place, to be looked at only.</summary>
+    public static implicit operator RmaReadOnlyPointer<T>(RmaPointer<T> pointer) => pointer.AsReadOnly();
+
+    /// <summary>Which byte of which buffer.</summary>
+    public override string ToString() => IsNull ? "null" : $"pointer to {typeof(T).Name} at offset {InWords.Number(_offset)} of a {_buffer}";
+
     /// <summary>The bytes of elements from here on, which lie within the buffer.</summary>
     private long BytesOf(long count)
     {
         long bytes = checked(count * sizeof(T));
         RangeCheck.ThrowIfOutside(_offset, bytes, _buffer.Length, nameof(count), nameof(count));
         return bytes;
+    }
+
+    /// <summary>Where arithmetic leads to.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private RmaPointer<T> At(long offset, long elements)
+    {
+        if ((IsAlwaysChecked || IsNull || _buffer.ChecksPointers) && elements != 0)
+            Check(offset, nameof(elements));
+        return new RmaPointer<T>(offset, _buffer);
+    }
+
+    private void Check(long offset, string parameter)
+    {
+        if (IsNull)
+            throw new InvalidOperationException("A null pointer can't be moved: it points into no buffer.");
+        if ((ulong)offset > (ulong)_buffer.Length)
+            throw new ArgumentOutOfRangeException(parameter, $"The pointer would leave its buffer: offset {InWords.Number(offset)} is out of {InWords.Bytes(_buffer.Length)}.");
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

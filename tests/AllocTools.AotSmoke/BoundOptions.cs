@@ -88,6 +88,7 @@ internal static class BoundOptions
         Expect.Equal(1 << 20, pool.MaxRegisteredBytes);
         Expect.Equal(RmaAccess.RemoteWrite, pool.Access);
         Expect.Equal(true, pool.PoisonOnReturn);
+        Expect.Equal(true, pool.CheckPointers);
         Expect.Equal(RmaWarmUp.Background, pool.WarmUp);
         Expect.Equal(PageLocking.None, host.Locking);
         Expect.Equal(RmaProgress.Endpoint, host.Endpoint.Progress);

@@ -36,6 +36,7 @@ public sealed class BindingTests
             "WarmUp": "Background",
             "ClearOnReturn": true,
             "PoisonOnReturn": "true",
+            "CheckPointers": true,
             "Provider": {
               "Locking": "Required",
               "Endpoint": {
@@ -173,6 +174,7 @@ public sealed class BindingTests
         Assert.Equal(TimeSpan.FromMinutes(2), options.DrainTimeout);
         Assert.True(options.ClearOnReturn);
         Assert.True(options.PoisonOnReturn);
+        Assert.True(options.CheckPointers);
     }
 
     [Fact]

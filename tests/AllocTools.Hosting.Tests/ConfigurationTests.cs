@@ -144,7 +144,7 @@ public sealed class ConfigurationTests
                 "AllocTools:SizeClassRange is '5'; it must be an object with options.",
                 $"AllocTools:SizeClasses:1:BlockSize is 'big'; it must be {Bytes}.",
                 "AllocTools:SizeClasses:2 is '64 KiB'; it must be an object with options.",
-                "Unknown option AllocTools:Endpoint. The options here are Access, AllowUnknownKeys, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
+                "Unknown option AllocTools:Endpoint. The options here are Access, AllowUnknownKeys, CheckPointers, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
                 "Unknown option AllocTools:MaxRegisterdBytes. Did you mean MaxRegisteredBytes?",
                 "Unknown option AllocTools:Provider:Lokcing. Did you mean Locking?",
                 "Unknown option AllocTools:SizeClasses:0:InitialBlock. Did you mean InitialBlocks?",

@@ -134,6 +134,25 @@ public sealed class OptionEffectTests
         Assert.Equal(-1, again.Span.IndexOfAnyExcept(expected));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    [EffectOf("CheckPointers")]
+    public async Task Arithmetic_of_pointers(bool isChecked)
+    {
+        using IHost host = await StartAsync($$"""
+            "CheckPointers": {{(isChecked ? "true" : "false")}}
+            """);
+
+        using RmaBuffer buffer = Pool(host).Rent(64);
+        RmaPointer<long> start = buffer.AsPointer<long>();
+        Assert.Equal(64, (start + 8).ByteOffset);
+        if (isChecked)
+            Assert.Equal("elements", Assert.Throws<ArgumentOutOfRangeException>(() => start + 9).ParamName);
+        else
+            Assert.Equal(72, (start + 9).ByteOffset);
+    }
+
     [Fact]
     [EffectOf("SizeClassRange:From", "SizeClassRange:To", "SizeClassRange:StepsPerDoubling")]
     public async Task Size_class_range()

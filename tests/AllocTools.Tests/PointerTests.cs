@@ -69,6 +69,110 @@ public sealed class PointerTests : IAsyncDisposable
     }
 
     [Fact]
+    public void WhatMayOnlyBeLookedAtGoesByAReadOnlyPointer()
+    {
+        RmaPointer<long> start = _allocator.Allocate(10, 7);
+        RmaReadOnlyPointer<long> view = start;
+        Assert.Equal(7, view.Value);
+        start[3] = 33;
+        Assert.Equal(33, view[3]);
+        Assert.Equal([7L, 33L], (view + 2).AsSpan(2));
+        Assert.True(view < view + 1 && view + 1 > view && view <= view + 0 && view >= start && view == start.AsReadOnly() && view != start + 1);
+        Assert.Equal(4, (view + 4) - view);
+        Assert.Equal(view + 2, view + 3 - 1);
+        RmaReadOnlyPointer<long> moved = view;
+        moved++;
+        Assert.Equal(8, moved.ByteOffset);
+        moved--;
+        Assert.Equal((view, view), (moved, moved.Increment().Decrement()));
+        Assert.Equal((3, 33), (view.Cast<int>().Add(6).Cast<long>() - view, view.Cast<int>()[6]));
+        Assert.Equal(24, view.PointerTo(in view[3]).ByteOffset);
+        Assert.Equal(16, view.Slice(2).Length);
+        using (RmaExposure exposure = view.Expose(2))
+            Assert.Equal(RmaAccess.RemoteRead, exposure.Remote.Access);
+        Assert.Equal(start.LocalDescriptor, view.LocalDescriptor);
+        Assert.True(RmaReadOnlyPointer<long>.Null.IsNull);
+        Assert.Equal(RmaReadOnlyPointer<long>.Null, RmaPointer<long>.Null);
+        Assert.Equal(("null", "read-only pointer to Int64 at offset 8 of a buffer of 80 bytes of pool 'test'"), (default(RmaReadOnlyPointer<long>).ToString(), (view + 1).ToString()));
+        _allocator.Free(start);
+        Assert.Throws<InvalidOperationException>(() => view.Value);
+    }
+
+    [Fact]
+    public async Task ArithmeticThatLeavesTheBufferThrowsWhereItIsChecked()
+    {
+        await using var test = new TestPool(o => o.CheckPointers = true);
+        RmaAllocator<long> allocator = new(test.Pool);
+        RmaPointer<long> start = allocator.Allocate(10);
+        RmaPointer<long> end = start + 10;
+        Assert.Equal(10, end - start);
+        Assert.Equal(start, end - 10);
+        Assert.StartsWith("The pointer would leave its buffer: offset 88 is out of 80 bytes.", Assert.Throws<ArgumentOutOfRangeException>("elements", () => end + 1).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>("elements", () => start - 1);
+        Assert.Throws<ArgumentOutOfRangeException>("elements", () => start + -1);
+        Assert.Throws<ArgumentOutOfRangeException>("elements", () => end++);
+        Assert.Throws<ArgumentOutOfRangeException>("elements", () => start.Decrement());
+        Assert.Throws<ArgumentOutOfRangeException>("elements", () => start.Cast<byte>() + 81);
+        Assert.Throws<ArgumentOutOfRangeException>("elements", () => start.AsReadOnly() + 11);
+        Assert.Throws<OverflowException>(() => start + long.MaxValue);
+        using RmaBuffer watched = test.Pool.Rent(8);
+        Assert.Throws<ArgumentOutOfRangeException>("elements", () => watched.AsPointer<long>() + 2);
+        allocator.Free(start);
+    }
+
+    [Fact]
+    public void ANullPointerIsNotMoved()
+    {
+        Assert.Throws<InvalidOperationException>(() => RmaPointer<long>.Null + 1);
+        Assert.Throws<InvalidOperationException>(() => RmaReadOnlyPointer<long>.Null - 1);
+        Assert.Equal(RmaPointer<long>.Null, RmaPointer<long>.Null + 0);
+        Assert.True(RmaPointer<long>.Null.Cast<int>().IsNull);
+    }
+
+    private struct Pair
+    {
+        public int First;
+        public long Second;
+    }
+
+    [Fact]
+    public void APointerToAFieldIsMadeOfAReference()
+    {
+        RmaAllocator<Pair> pairs = _allocator.Rebind<Pair>();
+        RmaPointer<Pair> start = pairs.Allocate(3, new Pair { First = 1, Second = 2 });
+        RmaPointer<long> second = start.PointerTo(ref start[2].Second);
+        second.Value = 22;
+        Assert.Equal((22, 40), (start[2].Second, second.ByteOffset));
+        Assert.Equal(32, start.PointerTo(ref start[2].First).ByteOffset);
+        long elsewhere = 0;
+        Assert.Throws<ArgumentOutOfRangeException>("member", () => start.PointerTo(ref elsewhere));
+        pairs.Free(start);
+        Assert.Throws<InvalidOperationException>(() => start.PointerTo(ref elsewhere));
+    }
+
+    [Fact]
+    public async Task AllocatorsOfOnePoolAreEqualWhateverTheirElements()
+    {
+        await using var other = new TestPool();
+        RmaAllocator<int> ints = _allocator.Rebind<int>();
+        RmaAllocator<long> again = ints.Rebind<long>();
+        Assert.True(_allocator == again && !(_allocator != again) && _allocator.Equals(ints) && _allocator.Equals((object)again));
+        Assert.Equal(_allocator.GetHashCode(), ints.GetHashCode());
+        Assert.False(_allocator == new RmaAllocator<long>(other.Pool) || _allocator.Equals(null) || _allocator == null);
+        // What one has allocated the other one frees.
+        again.Free(_allocator.Allocate(3));
+        unsafe
+        {
+            long* bare = _allocator.AllocateUnmanaged(3);
+            Assert.Equal(12, (ints.FromUnmanaged((int*)bare) + 3).ByteOffset);
+            ints.FreeUnmanaged((int*)bare);
+            Assert.Throws<ArgumentException>(() => _allocator.FreeUnmanaged(bare));
+        }
+        Assert.Equal((_test.Statistics.LimitBytes / 8, _test.Statistics.LimitBytes / 4), (_allocator.MaxCount, ints.MaxCount));
+        Assert.Equal(0, _test.Statistics.RentedBuffers);
+    }
+
+    [Fact]
     public void CountsAreElementsAndOverflowsAreCaught()
     {
         Assert.Throws<ArgumentOutOfRangeException>(() => _allocator.Allocate(0));

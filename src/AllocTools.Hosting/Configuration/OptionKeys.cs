@@ -30,6 +30,7 @@ internal static class OptionKeys
         .Choice<RmaLeakDetection>(nameof(RmaMemoryPoolOptions.LeakDetection), (o, v) => o.LeakDetection = v)
         .Flag(nameof(RmaMemoryPoolOptions.ClearOnReturn), (o, v) => o.ClearOnReturn = v)
         .Flag(nameof(RmaMemoryPoolOptions.PoisonOnReturn), (o, v) => o.PoisonOnReturn = v)
+        .Flag(nameof(RmaMemoryPoolOptions.CheckPointers), (o, v) => o.CheckPointers = v)
         .Choice<RmaWarmUp>(nameof(RmaMemoryPoolOptions.WarmUp), (o, v) => o.WarmUp = v)
         .Flag(AllowUnknownKeys, (_, _) => { });
 

@@ -60,6 +60,26 @@ internal sealed class HoldLedger
         }
     }
 
+    /// <summary>Something holds the block that is no operation's that timed out.</summary>
+    public bool IsInUse(Slab slab, int index)
+    {
+        lock (_gate)
+        {
+            int all = (int)(Volatile.Read(ref slab.State(index)) & Slab.HoldMask);
+            _entries.TryGetValue((slab, index), out Entry? entry);
+            if (entry is not null && all == (int)Slab.HoldsInLedger)
+                all = entry.Counted;
+            return all > (entry?.Quarantined ?? 0);
+        }
+    }
+
+    /// <summary>One of the block's holds is a pin.</summary>
+    public bool IsPinned(Slab slab, int index)
+    {
+        lock (_gate)
+            return _entries.TryGetValue((slab, index), out Entry? entry) && entry.Pinned > 0;
+    }
+
     /// <summary>Ends the lease of a block that is held, so that it comes back with its last hold.</summary>
     /// <param name="slab">The block's slab.</param>
     /// <param name="index">The block's number there.</param>

@@ -54,6 +54,7 @@ internal sealed partial class PoolEngine : IDisposable
         SlabAccess = options.Isolation == RmaIsolation.PerExposure ? RmaAccess.Local : Access;
         _hasDefaultClasses = RmaMemoryPoolDefaults.AreDefault(options);
         Scrubber = new Scrubber(options);
+        ChecksPointers = options.CheckPointers;
         Context = context;
         Exposer = new Exposer(this, options.Isolation);
         Slabs = new SlabFactory(this, blocks);
@@ -120,6 +121,9 @@ internal sealed partial class PoolEngine : IDisposable
     public Exposer Exposer { get; }
 
     public Scrubber Scrubber { get; }
+
+    /// <summary>The option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
+    public bool ChecksPointers { get; }
 
     public SlabFactory Slabs { get; }
 

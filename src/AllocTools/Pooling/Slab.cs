@@ -57,6 +57,7 @@ internal sealed unsafe class Slab
         Region = origin.Region;
         BlockSize = origin.BlockSize;
         BlockCount = origin.BlockCount;
+        ChecksPointers = origin.ChecksPointers;
         _address = origin._address;
         _memory = origin._memory;
         _stride = origin._stride;
@@ -77,6 +78,9 @@ internal sealed unsafe class Slab
     public int Number { get; set; }
 
     public int BlockCount { get; }
+
+    /// <summary>The pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
+    public bool ChecksPointers { get; init; }
 
     /// <summary>The same slab, for one lease that is watched: only that lease's copies refer to it.</summary>
     public Slab WithTracker(LeaseTracker tracker) => new(this, tracker);
@@ -203,6 +207,16 @@ internal sealed unsafe class Slab
         ReleaseHold(index, HoldKind.Counted);
         LeaseErrors.ThrowReturned(this);
     }
+
+    /// <summary>A strict return would be refused: a pin, an exposure or an operation that has not timed out holds the block, or the lease has ended.</summary>
+    public bool IsInUse(int index, ulong lease)
+    {
+        ulong seen = Volatile.Read(ref State(index));
+        return seen != lease && ((seen & ~HoldMask) != lease || Owner.Engine.Ledger.IsInUse(_origin, index));
+    }
+
+    /// <summary>A caller has a pointer to the block.</summary>
+    public bool IsPinned(int index) => (Volatile.Read(ref State(index)) & HoldMask) != 0 && Owner.Engine.Ledger.IsPinned(_origin, index);
 
     public void QuarantineHold(int index) => Owner.Engine.Ledger.Quarantine(_origin, index);
 

@@ -39,7 +39,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
             Unmap(address, reservedBytes);
             throw;
         }
-        return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states);
+        return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states) { ChecksPointers = engine.ChecksPointers };
     }
 
     /// <summary>

@@ -74,7 +74,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             if (Engine.Context.Traits.PagesBackedBeforeRegistering)
                 Back(address, length, rights.IsWritable);
             IRmaRegistration registration = Engine.Slabs.Register(address, length, access, rights.IsWritable);
-            slab = new Slab(this, new MemoryRegion(address, length, access, registration, rights.IsWritable), length, 1, states);
+            slab = new Slab(this, new MemoryRegion(address, length, access, registration, rights.IsWritable), length, 1, states) { ChecksPointers = Engine.ChecksPointers };
             lock (_gate)
             {
                 _regions.Add(slab, pin);

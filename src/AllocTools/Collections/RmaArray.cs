@@ -1,0 +1,267 @@
+using System.Buffers;
+using System.Collections;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Collections;
+
+/// <summary>
+/// An array in registered memory: its elements go into operations and out of them without a copy. Its length is fixed, and
+/// may be over 2 GiB. Disposing it returns the memory to its pool.
+/// </summary>
+/// <typeparam name="T">The element. Peers see its bytes as this processor has them.</typeparam>
+/// <remarks>
+/// <para>
+/// One object beside the lease of an <see cref="RmaBuffer"/>, whose rules hold: each access checks the lease, so a use after
+/// the end throws; where an operation or an exposure holds the array when it is disposed, the memory comes back with the last
+/// of them; while it is pinned it can't be disposed. Only a span that was taken before can't be caught.
+/// </para>
+/// <para>
+/// The indexer checks lease and bounds each time. Loops over many elements take <see cref="Span"/> once, which is also what
+/// <c>System.Numerics.Tensors</c> works on: <c>new TensorSpan&lt;float&gt;(array.Span)</c>.
+/// </para>
+/// <para>Elements are safe to read from several threads; who writes while others read them must see to the order.</para>
+/// </remarks>
+/// <example>
+/// <code>
+/// using RmaArray&lt;float&gt; weights = new(pool, 1024);
+/// weights.Span.Fill(0.5f);
+/// weights[17] = 1;
+/// await endpoint.WriteAsync(weights, remote.Slice(0, 4096), cancellationToken: cancellationToken);
+/// </code>
+/// </example>
+public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
+    where T : unmanaged
+{
+    private readonly RmaBuffer _buffer;
+    private int _isDisposed;
+
+    /// <summary>Rents memory for elements.</summary>
+    /// <param name="pool">Where the memory comes from.</param>
+    /// <param name="length">Elements, 1 or more.</param>
+    /// <param name="zeroed">Whether they are all zero at first; else they are whatever was there.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are none, or more than the pool's cap has room for.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
+    /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
+    public RmaArray(IRmaMemoryPool pool, long length, bool zeroed = true)
+        : this(Rent(pool, length), length, zeroed)
+    {
+    }
+
+    /// <summary>Takes over a buffer, such as memory of the caller's that was registered: as many elements as it has room for.</summary>
+    /// <param name="buffer">A rented buffer; the array disposes it. Where the constructor throws it stays the caller's.</param>
+    /// <exception cref="ArgumentException">It has no room for a single element.</exception>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public RmaArray(RmaBuffer buffer)
+    {
+        _ = buffer.Address;
+        if (buffer.Length < sizeof(T))
+            throw new ArgumentException($"The {buffer} is shorter than one element ({sizeof(T)} bytes).", nameof(buffer));
+        _buffer = buffer;
+        Length = buffer.Length / sizeof(T);
+    }
+
+    internal RmaArray(RmaBuffer buffer, long length, bool zeroed)
+    {
+        _buffer = buffer;
+        Length = length;
+        if (zeroed)
+            Clear();
+    }
+
+    /// <summary>Elements.</summary>
+    public long Length { get; }
+
+    /// <summary>The memory. The array disposes it.</summary>
+    public RmaBuffer Buffer => _buffer;
+
+    /// <summary>All elements.</summary>
+    /// <exception cref="InvalidOperationException">The array was disposed, or has more elements than a span can (2^31 - 1): use <see cref="GetSpan"/>.</exception>
+    public Span<T> Span => ElementMemory.SpanOf<T>(_buffer.Address, Length);
+
+    /// <summary>All elements for asynchronous calls. Each call makes a small object that goes on checking the lease; while it is pinned the array can't be disposed.</summary>
+    /// <exception cref="InvalidOperationException">The array was disposed, or has more elements than memory can (2^31 - 1).</exception>
+    public Memory<T> Memory => new ElementMemoryManager<T>(_buffer, Span.Length).Memory;
+
+    /// <summary>An element.</summary>
+    /// <param name="index">From 0 to <see cref="Length"/> - 1.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
+    /// <exception cref="InvalidOperationException">The array was disposed.</exception>
+    [OverloadResolutionPriority(1)]
+    public ref T this[long index]
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get
+        {
+            T* elements = (T*)_buffer.Address;
+            if ((ulong)index >= (ulong)Length)
+                ElementMemory.ThrowIndex(index, Length);
+            return ref elements[index];
+        }
+    }
+
+    /// <summary>An element, such as <c>array[^1]</c>.</summary>
+    /// <param name="index">Which one.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
+    /// <exception cref="InvalidOperationException">The array was disposed.</exception>
+    public ref T this[Index index] => ref this[index.IsFromEnd ? Length - index.Value : (long)index.Value];
+
+    /// <summary>Elements for an operation, such as <c>array[..100]</c>.</summary>
+    /// <param name="range">Which elements.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range exceeds the array, or ends before it starts.</exception>
+    public RmaSlice this[Range range]
+    {
+        get
+        {
+            long start = range.Start.IsFromEnd ? Length - range.Start.Value : range.Start.Value;
+            long end = range.End.IsFromEnd ? Length - range.End.Value : range.End.Value;
+            ElementMemory.ThrowIfOutside(start, end - start, Length, nameof(range), nameof(range));
+            return Slice(start, end - start);
+        }
+    }
+
+    int IReadOnlyCollection<T>.Count => ElementMemory.CountOf(Length);
+
+    T IReadOnlyList<T>.this[int index] => this[(long)index];
+
+    /// <summary>Some elements.</summary>
+    /// <param name="start">The first one's index.</param>
+    /// <param name="count">How many, up to 2^31 - 1.</param>
+    /// <exception cref="ArgumentOutOfRangeException">They exceed the array.</exception>
+    /// <exception cref="InvalidOperationException">The array was disposed, or they are more than a span can have.</exception>
+    public Span<T> GetSpan(long start, long count)
+    {
+        nint address = _buffer.Address;
+        ElementMemory.ThrowIfOutside(start, count, Length, nameof(start), nameof(count));
+        return ElementMemory.SpanOf<T>(address + (nint)(start * sizeof(T)), count);
+    }
+
+    /// <summary>Elements for an operation.</summary>
+    /// <param name="start">The first one's index.</param>
+    /// <param name="count">How many.</param>
+    /// <exception cref="ArgumentOutOfRangeException">They exceed the array.</exception>
+    public RmaSlice Slice(long start, long count)
+    {
+        ElementMemory.ThrowIfOutside(start, count, Length, nameof(start), nameof(count));
+        return _buffer.Slice(start * sizeof(T), count * sizeof(T));
+    }
+
+    /// <summary>The rest of the elements for an operation.</summary>
+    /// <param name="start">The first one's index.</param>
+    /// <exception cref="ArgumentOutOfRangeException">It is beyond the end.</exception>
+    public RmaSlice Slice(long start)
+    {
+        ElementMemory.ThrowIfOutside(start, 0, Length, nameof(start), nameof(start));
+        return Slice(start, Length - start);
+    }
+
+    /// <summary>A pointer to an element, or to the end.</summary>
+    /// <param name="index">From 0 to <see cref="Length"/>.</param>
+    /// <exception cref="ArgumentOutOfRangeException">It is out of the array.</exception>
+    /// <exception cref="InvalidOperationException">The array was disposed.</exception>
+    public RmaPointer<T> AsPointer(long index = 0)
+    {
+        ElementMemory.ThrowIfOutside(index, 0, Length, nameof(index), nameof(index));
+        return new RmaPointer<T>(_buffer, index * sizeof(T));
+    }
+
+    /// <summary>Lets peers reach all elements.</summary>
+    /// <param name="access">What they may do.</param>
+    /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
+    public RmaExposure Expose(RmaAccess access) => Expose(0, Length, access);
+
+    /// <summary>Lets peers reach some elements.</summary>
+    /// <param name="start">The first one's index.</param>
+    /// <param name="count">How many, 1 or more.</param>
+    /// <param name="access">What they may do.</param>
+    /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
+    public RmaExposure Expose(long start, long count, RmaAccess access)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        ElementMemory.ThrowIfOutside(start, count, Length, nameof(start), nameof(count));
+        return _buffer.Expose(start * sizeof(T), count * sizeof(T), access);
+    }
+
+    /// <summary>Makes all elements zero.</summary>
+    /// <exception cref="InvalidOperationException">The array was disposed.</exception>
+    public void Clear() => NativeMemory.Clear((void*)_buffer.Address, (nuint)(Length * sizeof(T)));
+
+    /// <summary>Makes all elements the same.</summary>
+    /// <param name="value">What they become.</param>
+    /// <exception cref="InvalidOperationException">The array was disposed.</exception>
+    public void Fill(T value)
+    {
+        for (long start = 0; start < Length; start += int.MaxValue)
+            GetSpan(start, Math.Min(int.MaxValue, Length - start)).Fill(value);
+    }
+
+    /// <summary>Goes through the elements by reference, without allocating.</summary>
+    public Enumerator GetEnumerator() => new(this);
+
+    IEnumerator<T> IEnumerable<T>.GetEnumerator()
+    {
+        for (long i = 0; i < Length; i++)
+            yield return this[i];
+    }
+
+    IEnumerator IEnumerable.GetEnumerator() => ((IEnumerable<T>)this).GetEnumerator();
+
+    /// <summary>Returns the memory, as <see cref="RmaBuffer.Dispose"/> does; a second call does nothing.</summary>
+    /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or the buffer was returned past the array.</exception>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _isDisposed, 1) != 0)
+            return;
+        try
+        {
+            _buffer.Dispose();
+        }
+        catch
+        {
+            // A pin can be ended, and the array disposed then.
+            Volatile.Write(ref _isDisposed, 0);
+            throw;
+        }
+    }
+
+    /// <summary>How many elements of what, and in which buffer.</summary>
+    public override string ToString() => $"{typeof(T).Name}[{Length}] in a {_buffer}";
+
+    /// <summary>All elements as a slice, for operations.</summary>
+    /// <param name="array">The array.</param>
+    public static implicit operator RmaSlice(RmaArray<T> array)
+    {
+        ArgumentNullException.ThrowIfNull(array);
+        return array.Slice(0, array.Length);
+    }
+
+    /// <summary>All elements as a slice, for operations.</summary>
+    public RmaSlice ToRmaSlice() => this;
+
+    private static RmaBuffer Rent(IRmaMemoryPool pool, long length)
+    {
+        ArgumentNullException.ThrowIfNull(pool);
+        return ElementMemory.Rent<T>(pool, length, nameof(length));
+    }
+
+    /// <summary>Goes through the elements of an array.</summary>
+    public struct Enumerator
+    {
+        private readonly RmaArray<T> _array;
+        private long _index;
+
+        internal Enumerator(RmaArray<T> array)
+        {
+            _array = array;
+            _index = -1;
+        }
+
+        /// <summary>The element, by reference.</summary>
+        public readonly ref T Current => ref _array[_index];
+
+        /// <summary>Goes to the next element.</summary>
+        /// <returns>False after the last one.</returns>
+        public bool MoveNext() => ++_index < _array.Length;
+    }
+}
