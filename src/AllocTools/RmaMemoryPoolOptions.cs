@@ -133,7 +133,7 @@ public sealed class RmaMemoryPoolOptions
     public bool PoisonOnReturn { get; set; }
 
     /// <summary>
-    /// Diagnostics: arithmetic on an <see cref="RmaPointer{T}"/> that leaves its buffer throws at once, not only what is read
+    /// Diagnostics: arithmetic on an <c>RmaPointer</c> that leaves its buffer throws at once, not only what is read
     /// or written there. A debug build of the library always checks it. Default: false.
     /// </summary>
     public bool CheckPointers { get; set; }
