@@ -109,7 +109,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     internal bool IsDefault => _slab is null;
 
     /// <summary>It is memory of the caller's that the process may only read.</summary>
-    internal bool IsReadOnly => _slab is { Region.IsWritable: false };
+    internal bool IsReadOnly => _slab is { IsWritable: false };
 
     /// <summary>The pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
     internal bool ChecksPointers => _slab is { ChecksPointers: true };

@@ -14,7 +14,7 @@ namespace AllocTools;
 /// <summary>A pool of memory that is registered with a <typeparamref name="TProvider"/>: the typed face over one engine.</summary>
 /// <typeparam name="TProvider">The provider that opened the context.</typeparam>
 /// <remarks>All members are safe to call from any thread.</remarks>
-public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
+public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEnginePool
     where TProvider : class, IRmaProvider
 {
     private readonly PoolEngine _engine;
@@ -170,6 +170,9 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     /// <summary>Idle bytes in the threads' magazines, for tests.</summary>
     internal long MagazineBytes => _engine.MagazineBytes;
 
+    /// <summary>Gives back what has been idle since that timestamp or longer, for tests.</summary>
+    internal void Trim(long idleSince) => _engine.Trim(idleSince);
+
     /// <summary>What was registered at start and is kept for its class, for tests.</summary>
     internal IReadOnlyList<MemoryRegion> InitialRegions => _engine.InitialRegions;
 
@@ -190,6 +193,8 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool
     ILogger IMeteredPool.Logger => _engine.Logger;
 
     long IMeteredPool.LimitBytes => _engine.Budget.Limit;
+
+    PoolEngine IEnginePool.Engine => _engine;
 
     /// <inheritdoc/>
     public RmaPoolStatistics GetStatistics() => _engine.GetStatistics();

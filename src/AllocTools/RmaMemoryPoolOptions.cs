@@ -1,4 +1,5 @@
 using AllocTools.Blocks;
+using AllocTools.Caching;
 using AllocTools.Validation;
 using Microsoft.Extensions.Options;
 
@@ -68,8 +69,12 @@ public sealed class RmaMemoryPoolOptions
     [OptionRange(0, 1L << 60, "bytes")]
     public long MaxIdleDirectBytes { get; set; } = 64L << 20;
 
+    /// <summary>How much a registration cache of the pool keeps (<see cref="RmaRegistrationCache"/>).</summary>
+    [ValidateObjectMembers(typeof(RmaRegistrationCacheOptionsRanges))]
+    public RmaRegistrationCacheOptions RegistrationCache { get; private set; } = new();
+
     /// <summary>
-    /// How long a slab or a direct region stays registered while nothing of it is out. A size class keeps its
+    /// How long a slab, a direct region or an entry of a registration cache stays registered while nothing of it is out. A size class keeps its
     /// <see cref="SizeClassOptions.InitialBlocks"/>. Range: 0 to 24 h, or -1 ms: never given back. Default: 60 s.
     /// </summary>
     [OptionTimeRange(0, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
@@ -149,6 +154,7 @@ public sealed class RmaMemoryPoolOptions
         // An entry may be null, which is the validator's to report.
         copy.SizeClasses = [.. SizeClasses.Select(c => c?.Copy()!)];
         copy.SizeClassRange = SizeClassRange?.Copy();
+        copy.RegistrationCache = RegistrationCache.Copy();
         return copy;
     }
 

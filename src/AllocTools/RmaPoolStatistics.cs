@@ -1,4 +1,5 @@
 using System.Globalization;
+using AllocTools.Caching;
 using AllocTools.Validation;
 
 namespace AllocTools;
@@ -12,7 +13,7 @@ public sealed record RmaPoolStatistics
     /// <summary>The pool is closed, or drains: it rents nothing any more.</summary>
     public bool IsClosed { get; init; }
 
-    /// <summary>What is registered now, in bytes: slabs, direct regions, user regions and exposures of their own, and what could not be given back (<see cref="StrandedBytes"/>).</summary>
+    /// <summary>What is registered now, in bytes: slabs, direct regions, user regions, cached registrations and exposures of their own, and what could not be given back (<see cref="StrandedBytes"/>).</summary>
     public required long RegisteredBytes { get; init; }
 
     /// <summary>Registrations made with the provider.</summary>
@@ -72,7 +73,10 @@ public sealed record RmaPoolStatistics
     /// <summary>How long the oldest of them has waited; zero where none waits.</summary>
     public TimeSpan OldestPendingRequest { get; init; }
 
-    /// <summary>The size classes in ascending order, then the direct regions and the user regions.</summary>
+    /// <summary>The registration caches of the pool, together; null where there was none.</summary>
+    public RmaRegistrationCacheStatistics? RegistrationCaches { get; init; }
+
+    /// <summary>The size classes in ascending order, then the direct regions and the user regions, and the cached registrations where there is a cache.</summary>
     public required IReadOnlyList<RmaSizeClassStatistics> SizeClasses { get; init; }
 
     /// <summary>Rents that were served from memory already registered.</summary>

@@ -1,10 +1,10 @@
 namespace AllocTools;
 
-/// <summary>The statistics of one size class, of the direct regions, or of the user regions.</summary>
+/// <summary>The statistics of one size class, of the direct regions, of the user regions, or of the cached registrations.</summary>
 /// <remarks>Invariant: RentedBuffers + QuarantinedBuffers + IdleBuffers = TotalBuffers.</remarks>
 public sealed record RmaSizeClassStatistics
 {
-    /// <summary>The block size in bytes as a decimal number, or <c>direct</c>, or <c>user</c>: the value of the tag <c>rma.size_class</c>.</summary>
+    /// <summary>The block size in bytes as a decimal number, or <c>direct</c>, <c>user</c> or <c>cached</c>: the value of the tag <c>rma.size_class</c>.</summary>
     public required string Name { get; init; }
 
     /// <summary>The size of a block in bytes; 0 where sizes differ.</summary>

@@ -27,6 +27,8 @@ public sealed class FabricPipes : PipeConformance<FabricTransport>;
 
 public sealed class FabricMistakes : MistakeConformance<FabricTransport>;
 
+public sealed class FabricRegistrationCaches : RegistrationCacheConformance<FabricTransport>;
+
 /// <summary>libfabric: each fabric with an endpoint's thread, with callers who make progress, and at the level Transmit; and the worlds of the fake, by their names.</summary>
 public sealed class FabricTransport : IConformingTransport
 {

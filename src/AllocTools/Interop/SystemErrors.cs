@@ -10,6 +10,7 @@ internal static class SystemErrors
     public const int NoMemory = 12;
     public const int AccessDenied = 13;
     public const int BadAddress = 14;
+    public const int Busy = 16;
 
     public static string NameOf(int error) => OperatingSystem.IsWindows()
         ? "error " + error.ToString(CultureInfo.InvariantCulture)
@@ -21,7 +22,7 @@ internal static class SystemErrors
             AccessDenied => "EACCES",
             BadAddress => "EFAULT",
             5 => "EIO",
-            16 => "EBUSY",
+            Busy => "EBUSY",
             19 => "ENODEV",
             22 => "EINVAL",
             28 => "ENOSPC",

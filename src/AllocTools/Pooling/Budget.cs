@@ -1,7 +1,7 @@
 namespace AllocTools.Pooling;
 
 /// <summary>The hard cap on registered bytes. Bytes are reserved before memory is asked for, and released after it is gone.</summary>
-/// <remarks>Invariant: 0 ≤ Reserved ≤ Limit, but for a while after the limit was lowered; and Reserved = Σ slabs + Σ direct regions + Σ user regions + Σ exposures of their own + what is being registered.</remarks>
+/// <remarks>Invariant: 0 ≤ Reserved ≤ Limit, but for a while after the limit was lowered; and Reserved = Σ slabs + Σ direct regions + Σ user regions + Σ cached registrations + Σ exposures of their own + what is being registered.</remarks>
 internal sealed class Budget(long limit)
 {
     private long _limit = limit;

@@ -36,10 +36,10 @@ internal sealed class Exposer
             throw new ArgumentOutOfRangeException(nameof(access), access, "The access must be RemoteRead, RemoteWrite or both.");
         if ((remote & ~_engine.Access) != 0)
             throw new InvalidOperationException($"The pool '{_engine.Name}' is registered for {_engine.Access}, so {remote} can't be granted. Set its option Access to \"{(_engine.Access | remote) & ~RmaAccess.Local}\".");
-        if ((remote & RmaAccess.RemoteWrite) != 0 && !slab.Region.IsWritable)
+        if ((remote & RmaAccess.RemoteWrite) != 0 && !slab.IsWritable)
         {
             throw new RmaRegistrationException(
-                $"The {InWords.Size(length)} can't be exposed for {remote}: the memory was read-only when it was registered with the pool '{_engine.Name}'. Expose it for RemoteRead, or register writable memory.",
+                $"The {InWords.Size(length)} can't be exposed for {remote}: it was registered with the pool '{_engine.Name}' as memory that is only read, or was read-only then. Expose it for RemoteRead, or register writable memory.",
                 "expose",
                 length,
                 _engine.Context.Traits.ProviderName,

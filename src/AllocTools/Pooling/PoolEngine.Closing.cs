@@ -95,7 +95,7 @@ internal sealed partial class PoolEngine
         _waiters.Close();
         Requests.Close();
         _trimmer.Dispose();
-        foreach (SlabOwner owner in _owners)
+        foreach (SlabOwner owner in AllOwners)
             Incidents.Guard("giving back idle memory", owner.ReleaseIdle);
         // What is still out is waited for no longer.
         _drained.TrySetResult();

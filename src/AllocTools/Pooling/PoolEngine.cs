@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using AllocTools.Blocks;
+using AllocTools.Caching;
 using AllocTools.Diagnostics;
 using AllocTools.Interop;
 using AllocTools.Regions;
@@ -23,6 +24,7 @@ internal sealed partial class PoolEngine : IDisposable
     private readonly DirectRegions _direct;
     private readonly UserRegions _user;
     private readonly SlabOwner[] _owners;
+    private readonly RegistrationCaches _caches = new();
     private readonly WaiterQueue _waiters;
     private readonly TimeProvider _time;
     private readonly bool _hasDefaultClasses;
@@ -58,6 +60,8 @@ internal sealed partial class PoolEngine : IDisposable
         Context = context;
         Exposer = new Exposer(this, options.Isolation);
         Slabs = new SlabFactory(this, blocks);
+        Callers = new CallersMemory(this);
+        CacheOptions = options.RegistrationCache.Copy();
         Leaks = new LeakDetector(this, options.LeakDetection);
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
         _classes = new SizeClass[classes.Count];
@@ -77,6 +81,19 @@ internal sealed partial class PoolEngine : IDisposable
         _context = context.Retain();
         _trimmer = new PoolTrimmer(this, options.TrimInterval, options.IdleRetention, time);
     }
+
+    /// <summary>What is behind a pool.</summary>
+    /// <exception cref="ArgumentException">It is not one of this library's.</exception>
+    public static PoolEngine Of(IRmaMemoryPool pool)
+    {
+        ArgumentNullException.ThrowIfNull(pool);
+        return pool is IEnginePool known
+            ? known.Engine
+            : throw new ArgumentException($"The pool '{pool.Name}' is a {pool.GetType().Name}; it must be an RmaMemoryPool<TProvider>.", nameof(pool));
+    }
+
+    /// <summary>What a registration cache may keep, unless its maker says otherwise.</summary>
+    public RmaRegistrationCacheOptions CacheOptions { get; }
 
     /// <summary>The public face over this engine.</summary>
     public object Pool { get; }
@@ -127,6 +144,12 @@ internal sealed partial class PoolEngine : IDisposable
 
     public SlabFactory Slabs { get; }
 
+    /// <summary>Registers memory that callers own.</summary>
+    public CallersMemory Callers { get; }
+
+    /// <summary>Registrations of callers' memory that stay when it is returned.</summary>
+    public RegistrationCaches Caches => _caches;
+
     public LeakDetector Leaks { get; }
 
     public HoldLedger Ledger { get; } = new();
@@ -140,10 +163,12 @@ internal sealed partial class PoolEngine : IDisposable
     public int ClassCount => _classes.Length + 1;
 
     /// <summary>What is out: rented, registered by the caller, or quarantined.</summary>
-    public long Outstanding => _owners.Sum(o => o.Outstanding);
+    public long Outstanding => AllOwners.Sum(o => o.Outstanding);
 
     /// <summary>What callers have. What is quarantined comes back when its endpoint is closed.</summary>
-    public long Rented => _owners.Sum(o => o.Rented);
+    public long Rented => AllOwners.Sum(o => o.Rented);
+
+    private IEnumerable<SlabOwner> AllOwners => _owners.Concat(_caches.All);
 
     public RmaBuffer Rent(long length) => TryTakeWarm(length, out RmaBuffer buffer) ? buffer : Requests.Rent(length);
 
@@ -167,9 +192,14 @@ internal sealed partial class PoolEngine : IDisposable
     }
 
     /// <summary>Registers memory of the caller's. The pin is taken over, also where it fails.</summary>
-    public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged)
+    /// <param name="address">The first byte.</param>
+    /// <param name="length">Bytes.</param>
+    /// <param name="pin">Keeps it in place.</param>
+    /// <param name="isManaged">It is the garbage collector's.</param>
+    /// <param name="isReadOnly">It is to be registered as memory that is only read.</param>
+    public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged, bool isReadOnly = false)
     {
-        RmaBuffer buffer = _user.Register(address, length, pin, isManaged);
+        RmaBuffer buffer = _user.Register(address, length, pin, isManaged, isReadOnly);
         Requests.CheckStillOpen(buffer);
         return buffer;
     }
@@ -235,18 +265,25 @@ internal sealed partial class PoolEngine : IDisposable
     /// <summary>Gives back what has been idle since that timestamp or longer.</summary>
     public void Trim(long idleSince)
     {
-        foreach (SlabOwner owner in _owners)
+        foreach (SlabOwner owner in AllOwners)
             owner.Trim(idleSince);
     }
 
     /// <summary>Bytes of direct and user regions that are in use, of those that are so long or longer.</summary>
-    public long RegionsInUse(long atLeast, bool directToo) => _user.InUse(atLeast) + (directToo ? _direct.InUse(atLeast) : 0);
+    public long RegionsInUse(long atLeast, bool directToo) => _user.InUse(atLeast) + _caches.InUse(atLeast) + (directToo ? _direct.InUse(atLeast) : 0);
 
     /// <summary>Idle bytes of direct regions.</summary>
     public long IdleDirectBytes => _direct.IdleBytes;
 
-    /// <summary>Idle direct regions are given back, until so many bytes are free.</summary>
-    public long ReclaimDirect(long bytes) => _direct.Reclaim(bytes);
+    /// <summary>Idle bytes of registration caches.</summary>
+    public long IdleCachedBytes => _caches.IdleBytes;
+
+    /// <summary>Idle direct regions are given back, then idle registrations of callers' memory, until so many bytes are free.</summary>
+    public long ReclaimRegions(long bytes)
+    {
+        long reclaimed = _direct.Reclaim(bytes);
+        return reclaimed < bytes ? reclaimed + _caches.Reclaim(bytes - reclaimed) : reclaimed;
+    }
 
     /// <summary>A block or bytes came free.</summary>
     public void AfterRelease()
@@ -300,7 +337,8 @@ internal sealed partial class PoolEngine : IDisposable
         PendingRequests = _waiters.Count,
         OldestPendingRequest = _waiters.OldestSince is { } since ? _time.GetElapsedTime(since) : TimeSpan.Zero,
         LastRegistrationFailure = Counters.LastRegistrationFailure,
-        SizeClasses = [.. _owners.Select(o => o.GetStatistics())],
+        RegistrationCaches = _caches.GetStatistics(),
+        SizeClasses = [.. _owners.Select(o => o.GetStatistics()), .. _caches.GetRow()],
     };
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -236,7 +236,7 @@ internal sealed class PoolMemory
     /// <summary>Idle bytes that can be given back for an owner, who has no use for what is idle of its own.</summary>
     private long IdleBytes(SlabOwner? forOwner, bool withMagazines)
     {
-        long idle = _engine.IdleDirectBytes;
+        long idle = _engine.IdleDirectBytes + _engine.IdleCachedBytes;
         foreach (SizeClass sizeClass in _classes)
         {
             if (sizeClass != forOwner)
@@ -247,7 +247,7 @@ internal sealed class PoolMemory
 
     private long Reclaim(long bytes, SlabOwner? forOwner, bool initialToo)
     {
-        long reclaimed = _engine.ReclaimDirect(bytes);
+        long reclaimed = _engine.ReclaimRegions(bytes);
         // The largest blocks first: they give back most at a time.
         for (int i = _classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
         {

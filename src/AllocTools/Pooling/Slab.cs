@@ -35,6 +35,9 @@ internal sealed unsafe class Slab
     private readonly Slab _origin;
     private readonly LeaseTracker? _tracker;
 
+    // Of a view: where it begins in the registration.
+    private readonly long _offset;
+
     public Slab(SlabOwner owner, MemoryRegion region, long blockSize, int blockCount, ulong[] stateMemory)
     {
         _origin = this;
@@ -47,10 +50,31 @@ internal sealed unsafe class Slab
         _stride = StrideOf(blockSize);
         nint start = (nint)System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(stateMemory, 0);
         _states = (ulong*)((start + CacheLinePair - 1) & -CacheLinePair);
+        IsWritable = region.IsWritable;
+    }
+
+    /// <summary>One lease's view of a part of a registration that others use, too.</summary>
+    /// <param name="owner">Where the lease comes back to.</param>
+    /// <param name="entry">The registration.</param>
+    /// <param name="offset">Bytes from its start.</param>
+    /// <param name="length">Bytes.</param>
+    /// <param name="isReadOnly">Nothing may be written through it.</param>
+    /// <param name="stateMemory">Of <see cref="AllocateStates"/>, or of a view that is no longer used: its generations go on.</param>
+    public Slab(SlabOwner owner, CacheEntry entry, long offset, long length, bool isReadOnly, ulong[] stateMemory)
+        : this(owner, entry.Region!, length, 1, stateMemory)
+    {
+        Entry = entry;
+        ChecksPointers = owner.Engine.ChecksPointers;
+        _offset = offset;
+        _address = entry.Address + (nint)offset;
+        IsWritable &= !isReadOnly;
     }
 
     private Slab(Slab origin, LeaseTracker tracker)
     {
+        Entry = origin.Entry;
+        IsWritable = origin.IsWritable;
+        _offset = origin._offset;
         _origin = origin;
         _tracker = tracker;
         Owner = origin.Owner;
@@ -67,6 +91,18 @@ internal sealed unsafe class Slab
     public SlabOwner Owner { get; }
 
     public MemoryRegion Region { get; }
+
+    /// <summary>The cached registration that this is a view of; null for all others.</summary>
+    public CacheEntry? Entry { get; }
+
+    /// <summary>Operations and peers may write to it.</summary>
+    public bool IsWritable { get; }
+
+    /// <summary>Memory for the state words, which another view may go on with.</summary>
+    public ulong[] StateMemory => _memory;
+
+    /// <summary>Where the first block begins, in bytes from the start of the registration.</summary>
+    public long Offset => _offset;
 
     /// <summary>Bytes of a block.</summary>
     public long BlockSize { get; }
@@ -92,7 +128,7 @@ internal sealed unsafe class Slab
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public nint AddressOf(int index) => _address + (nint)(index * BlockSize);
 
-    public long OffsetOf(int index) => index * BlockSize;
+    public long OffsetOf(int index) => _offset + (index * BlockSize);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool IsRented(int index, ulong lease) => (Volatile.Read(ref State(index)) & ~HoldMask) == lease;

@@ -1,8 +1,5 @@
 using System.Buffers;
-using System.Collections.Concurrent;
-using AllocTools.Interop;
 using AllocTools.Regions;
-using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
@@ -34,47 +31,35 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
     /// <param name="length">Bytes.</param>
     /// <param name="pin">Keeps it in place.</param>
     /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
-    public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged)
+    /// <param name="isReadOnly">It is to be registered as memory that is only read.</param>
+    public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged, bool isReadOnly)
     {
         try
         {
             if (address == 0)
                 throw new ArgumentOutOfRangeException(nameof(address), "The address must not be 0.");
             Engine.CheckRequest(length);
-            return RegisterPinned(address, length, pin, isManaged);
+            return RegisterPinned(address, length, pin, isManaged, isReadOnly);
         }
         catch (Exception e)
         {
             if (SlabFactory.IsStillRegistered(e))
-                LastingPins.Keep(pin);
+                CallersMemory.LastingPins.Keep(pin);
             else
                 Engine.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
             throw;
         }
     }
 
-    private RmaBuffer RegisterPinned(nint address, long length, MemoryHandle pin, bool isManaged)
+    private RmaBuffer RegisterPinned(nint address, long length, MemoryHandle pin, bool isManaged, bool isReadOnly)
     {
-        // Where the system does not say, it is taken for what callers mostly have.
-        MemoryRights rights = (isManaged ? null : MemoryMap.RightsOf(address, length)) ?? MemoryRights.All;
-        if (rights.UnmappedAt is { } at)
-            throw Unusable(length, $"the byte at offset {at} is not mapped");
-        if (!rights.IsReadable)
-            throw Unusable(length, "some of it may not be read (PROT_NONE)");
-        int alignment = Engine.Context.Traits.Alignment;
-        if (address % alignment != 0)
-            throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{Engine.Context.Traits.ProviderName}' registers no other.");
+        // First, so that nothing can fail once the memory is registered.
         ulong[] states = Slab.AllocateStates(length, 1);
-        if (!Engine.Memory.TryReserveWhole(length))
-            throw Engine.Refusals.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
-        RmaAccess access = rights.IsWritable ? Engine.SlabAccess : Engine.SlabAccess & ~RmaAccess.RemoteWrite;
+        MemoryRegion region = Engine.Callers.Register(address, length, isManaged, isReadOnly);
         Slab slab;
         try
         {
-            if (Engine.Context.Traits.PagesBackedBeforeRegistering)
-                Back(address, length, rights.IsWritable);
-            IRmaRegistration registration = Engine.Slabs.Register(address, length, access, rights.IsWritable);
-            slab = new Slab(this, new MemoryRegion(address, length, access, registration, rights.IsWritable), length, 1, states) { ChecksPointers = Engine.ChecksPointers };
+            slab = new Slab(this, region, length, 1, states) { ChecksPointers = Engine.ChecksPointers };
             lock (_gate)
             {
                 _regions.Add(slab, pin);
@@ -87,32 +72,6 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         }
         return new RmaBuffer(slab, 0, slab.Lease(0), length);
     }
-
-    /// <summary>Has pages for memory whose bytes were reserved. On failure the reservation is released.</summary>
-    private void Back(nint address, long length, bool isWritable)
-    {
-        int error = SystemPages.PopulateInUse(address, (nuint)length, isWritable);
-        if (error == 0)
-            return;
-        var failure = new RmaRegistrationException(
-            $"The {InWords.Size(length)} of the caller's memory can't be backed with pages, as the provider '{Engine.Context.Traits.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. The system has no memory left, or the end of a mapped file was passed.",
-            "madvise",
-            length,
-            Engine.Context.Traits.ProviderName,
-            error,
-            SystemErrors.NameOf(error));
-        Engine.Counters.CountRegistrationFailure(failure, Engine.Time);
-        Engine.Memory.Release(length);
-        throw failure;
-    }
-
-    private RmaRegistrationException Unusable(long length, string why) => new(
-        $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{Engine.Name}': {why}.",
-        "register",
-        length,
-        Engine.Context.Traits.ProviderName,
-        SystemErrors.BadAddress,
-        SystemErrors.NameOf(SystemErrors.BadAddress));
 
     private protected override void TakeBack(Slab slab, int index, ulong nextLease)
     {
@@ -127,7 +86,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         if (Engine.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
             Engine.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
         else
-            LastingPins.Keep(pin);
+            CallersMemory.LastingPins.Keep(pin);
     }
 
     public override void ReleaseIdle()
@@ -153,16 +112,5 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
                 QuarantinedBuffers = Quarantined,
             };
         }
-    }
-
-    /// <summary>
-    /// What callers have pinned and a transport may reach for ever, since a registration could not be undone. Static: neither
-    /// the pool that pinned it nor its owner may be the last to refer to it, for then it would be freed.
-    /// </summary>
-    private static class LastingPins
-    {
-        private static readonly ConcurrentQueue<MemoryHandle> Kept = [];
-
-        public static void Keep(MemoryHandle pin) => Kept.Enqueue(pin);
     }
 }

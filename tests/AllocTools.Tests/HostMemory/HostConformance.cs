@@ -26,6 +26,8 @@ public sealed class HostPipes : PipeConformance<HostTransport>;
 
 public sealed class HostMistakes : MistakeConformance<HostTransport>;
 
+public sealed class HostRegistrationCaches : RegistrationCacheConformance<HostTransport>;
+
 /// <summary>Memory of the process.</summary>
 public sealed class HostTransport : IConformingTransport
 {

@@ -1,0 +1,20 @@
+using AllocTools.Validation;
+
+namespace AllocTools.Caching;
+
+/// <summary>How much a <see cref="RmaRegistrationCache"/> keeps registered. What is leased is never given back for it, and counts.</summary>
+public sealed class RmaRegistrationCacheOptions
+{
+    /// <summary>
+    /// How many bytes it keeps registered, below the pool's <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>, which is over all. A longer
+    /// range is served, and deregistered with its last lease. Unit: bytes. Range: 0 (nothing is kept) to 1 EiB. Default: 256 MiB.
+    /// </summary>
+    [OptionRange(0, 1L << 60, "bytes")]
+    public long MaxBytes { get; set; } = 256L << 20;
+
+    /// <summary>How many registrations it keeps. Range: 1 to 65,536. Default: 1,024.</summary>
+    [OptionRange(1, 65_536, "registrations")]
+    public int MaxEntries { get; set; } = 1024;
+
+    internal RmaRegistrationCacheOptions Copy() => (RmaRegistrationCacheOptions)MemberwiseClone();
+}

@@ -1,0 +1,216 @@
+using System.Buffers;
+using System.IO.MemoryMappedFiles;
+using System.Runtime;
+using System.Runtime.InteropServices;
+using AllocTools.Regions;
+
+namespace AllocTools.Pooling;
+
+/// <summary>A registration of memory that a caller owns, which stays for the next who asks for it.</summary>
+/// <remarks>
+/// While it is leased, registered or deregistered it refers to the owner of its memory. What is idle must not keep an array
+/// alive that needs no pin: then it refers to it weakly, and its <see cref="Watch"/> goes with the array, by a
+/// <see cref="DependentHandle"/>. The watch refers to the array, and has a finalizer: so when nothing else refers to the
+/// array any more, the collector keeps it once more, for the finalizer, and frees its memory only after the watch was let
+/// go, which is after the memory was deregistered. No other object is ever where a transport, or a peer that has kept
+/// an old key, may still write.
+/// All but <see cref="Settle"/> and <see cref="AwaitSettled"/>, <see cref="Tie"/> and <see cref="Untie"/> needs the cache's lock.
+/// </remarks>
+internal sealed unsafe class CacheEntry
+{
+    private readonly CachedRegions _cache;
+
+    // Waited on, so no Lock.
+    private readonly object _settling = new();
+    private MemoryHandle _pin;
+    private DependentHandle _watched;
+    private bool _isTied;
+    private bool _isSettled;
+
+    // The view that was returned last: the next lease of the same bytes takes it again.
+    private Slab? _view;
+
+    public CacheEntry(CachedRegions cache, in CallersRange range, bool isKept)
+    {
+        IsKept = isKept;
+        _cache = cache;
+        Address = range.Address;
+        Length = range.Length;
+        Start = range.Start;
+        End = range.End;
+        Kind = range.Kind;
+        Owner = range.Owner;
+    }
+
+    public nint Address { get; }
+
+    public long Length { get; }
+
+    public ulong Start { get; }
+
+    /// <summary>The first byte behind it.</summary>
+    public ulong End { get; }
+
+    public CallersRangeKind Kind { get; }
+
+    /// <summary>The registration; null before it is made.</summary>
+    public MemoryRegion? Region { get; set; }
+
+    /// <summary>Whose memory it is, or the watch over it; null for native memory, and where it must not be kept alive.</summary>
+    public object? Owner { get; private set; }
+
+    /// <summary>Leases that are out, or held.</summary>
+    public int Leases { get; set; }
+
+    /// <summary>The next request that it would serve finds it.</summary>
+    public bool IsIndexed { get; set; }
+
+    /// <summary>It is deregistered, or is about to be.</summary>
+    public bool IsLeaving { get; set; }
+
+    /// <summary>It has been deregistered.</summary>
+    public bool IsGone { get; set; }
+
+    /// <summary>It stays when nobody has it, and counts against the limits.</summary>
+    public bool IsKept { get; }
+
+    /// <summary>Its memory is a view that was disposed. Of a buffer nobody is told, as long as it is referred to.</summary>
+    public bool IsOwnerClosed => Owner is MemoryMappedViewAccessor { CanRead: false, CanWrite: false };
+
+    /// <summary>Completed when it was deregistered; failed where that failed.</summary>
+    public TaskCompletionSource? Gone { get; private set; }
+
+    /// <summary>Has <see cref="Gone"/> made, for who waits for it.</summary>
+    public TaskCompletionSource EnsureGone() => Gone ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>The neighbours in the list of idle entries.</summary>
+    public CacheEntry? Older { get; set; }
+
+    /// <inheritdoc cref="Older"/>
+    public CacheEntry? Newer { get; set; }
+
+    /// <summary>When it was first found idle; MaxValue before.</summary>
+    public long IdleSince { get; set; }
+
+    public bool Touches(ulong start, ulong end) => Start < end && End > start;
+
+    public bool Covers(ulong start, ulong end) => Start <= start && End >= end;
+
+    /// <summary>Its memory is still that owner's.</summary>
+    public bool IsOf(object? owner) => (_watched.IsAllocated ? _watched.Target : Owner) == owner;
+
+    /// <summary>Keeps the memory in place.</summary>
+    /// <exception cref="ObjectDisposedException">The buffer that has the memory is disposed.</exception>
+    public void Tie()
+    {
+        switch (Kind)
+        {
+            case CallersRangeKind.PinnedArray:
+                _watched = new DependentHandle(Owner, new Watch(this, Owner!));
+                break;
+            case CallersRangeKind.Array:
+                _pin = new MemoryHandle((void*)Address, GCHandle.Alloc(Owner, GCHandleType.Pinned));
+                break;
+            case CallersRangeKind.Manager:
+                _pin = ((MemoryManager<byte>)Owner!).Pin();
+                break;
+            case CallersRangeKind.Buffer or CallersRangeKind.View:
+                bool isAdded = false;
+                BufferOf(Owner!).DangerousAddRef(ref isAdded);
+                break;
+        }
+        _isTied = true;
+    }
+
+    /// <summary>Lets the memory go. Once, after it was deregistered.</summary>
+    public void Untie()
+    {
+        if (!_isTied)
+            return;
+        _isTied = false;
+        if (_watched.IsAllocated)
+        {
+            (_watched.Dependent as Watch)?.Dispose();
+            _watched.Dispose();
+        }
+        _pin.Dispose();
+        if (Kind is CallersRangeKind.Buffer or CallersRangeKind.View)
+            BufferOf(Owner!).DangerousRelease();
+        // Whoever still has a buffer that was returned must not keep the memory by it.
+        Owner = null;
+        _view = null;
+    }
+
+    private static SafeBuffer BufferOf(object owner) => owner as SafeBuffer ?? ((MemoryMappedViewAccessor)owner).SafeMemoryMappedViewHandle;
+
+    /// <summary>A view of some of its bytes, for a lease.</summary>
+    public Slab TakeView(in CallersRange range)
+    {
+        long offset = range.Address - Address;
+        Slab? last = _view;
+        Slab view = last is not null && last.Offset == offset && last.BlockSize == range.Length && last.IsWritable == (Region!.IsWritable && !range.IsReadOnly)
+            ? last
+            // What state words a view had goes on with their generations, so no lease of that view ever holds again.
+            : new Slab(_cache, this, offset, range.Length, range.IsReadOnly, last?.StateMemory ?? Slab.AllocateStates(1, 1));
+        _view = null;
+        return view;
+    }
+
+    public void PutView(Slab view) => _view = view;
+
+    /// <summary>It is leased: its memory must stay.</summary>
+    public void Strengthen(object? owner) => Owner ??= owner;
+
+    /// <summary>It is idle.</summary>
+    public void Weaken()
+    {
+        if (_watched.IsAllocated)
+            Owner = null;
+    }
+
+    /// <summary>It is about to be deregistered: until then its memory must stay.</summary>
+    public void BeginLeaving()
+    {
+        IsLeaving = true;
+        if (_watched.IsAllocated)
+            Owner ??= _watched.Target;
+    }
+
+    /// <summary>Nothing refers to its array any more but the watch, whose finalizer has run.</summary>
+    public void KeepWatch(Watch watch) => Owner ??= watch;
+
+    /// <summary>It is registered, or could not be.</summary>
+    public void Settle()
+    {
+        lock (_settling)
+        {
+            _isSettled = true;
+            Monitor.PulseAll(_settling);
+        }
+    }
+
+    /// <summary>Waits for the thread that registers it.</summary>
+    public void AwaitSettled()
+    {
+        lock (_settling)
+        {
+            while (!_isSettled)
+                Monitor.Wait(_settling);
+        }
+    }
+
+    /// <summary>Goes with an array, and keeps it until its memory was deregistered.</summary>
+    internal sealed class Watch(CacheEntry entry, object array) : IDisposable
+    {
+        /// <summary>What the collector found.</summary>
+        ~Watch() => entry._cache.OnCollected(this);
+
+        public CacheEntry Entry => entry;
+
+        /// <summary>The array, which this keeps.</summary>
+        public object Array => array;
+
+        /// <summary>There is nothing to watch for any more.</summary>
+        public void Dispose() => GC.SuppressFinalize(this);
+    }
+}

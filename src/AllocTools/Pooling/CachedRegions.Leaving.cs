@@ -1,0 +1,75 @@
+using AllocTools.Caching;
+
+namespace AllocTools.Pooling;
+
+/// <content>Memory goes: its owner says so, or the collector has found that an array has none.</content>
+internal sealed partial class CachedRegions
+{
+    /// <summary>Of a finalizer: it only passes the word on.</summary>
+    public void OnCollected(CacheEntry.Watch watch)
+    {
+        _collected.Enqueue(watch);
+        _sweeper.Signal();
+    }
+
+    /// <summary>No later request finds what has a byte of the range. What is idle of it is deregistered when this returns.</summary>
+    /// <param name="start">The first byte.</param>
+    /// <param name="end">The first byte behind it.</param>
+    /// <param name="isInUse">Some of it is leased, or being registered; it goes with its last lease.</param>
+    /// <returns>Ends when all of it is deregistered; fails where some could not be.</returns>
+    public Task Invalidate(ulong start, ulong end, out bool isInUse)
+    {
+        List<CacheEntry>? leaving = null;
+        List<Task> gone = [];
+        isInUse = false;
+        lock (_gate)
+        {
+            foreach (CacheEntry entry in _index.FindTouching(start, end))
+                Retire_NeedsLock(entry, ref _invalidations, ref leaving);
+            foreach (CacheEntry entry in _outside.Concat(_registering))
+            {
+                if (!entry.Touches(start, end))
+                    continue;
+                gone.Add(entry.EnsureGone().Task);
+                isInUse |= !entry.IsLeaving;
+            }
+        }
+        Deregister(leaving);
+        return Task.WhenAll(gone);
+    }
+
+    /// <summary>Deregisters the memory of arrays that nothing refers to any more.</summary>
+    private TimeSpan Sweep()
+    {
+        while (_collected.TryDequeue(out CacheEntry.Watch? watch))
+        {
+            CacheEntry entry = watch.Entry;
+            bool isIdle;
+            lock (_gate)
+            {
+                if (entry.IsGone)
+                    continue;
+                isIdle = entry.IdleSince != 0;
+                if (isIdle)
+                {
+                    Begin_NeedsLock(entry, ref _collections);
+                    entry.KeepWatch(watch);
+                }
+                else if (entry.IsLeaving)
+                {
+                    // Another thread deregisters it, and has the entry.
+                    entry.KeepWatch(watch);
+                }
+                else
+                {
+                    // A finalizer has made the array live again, and it was leased meanwhile.
+                    GC.ReRegisterForFinalize(watch);
+                }
+            }
+            if (isIdle)
+                Deregister(entry);
+            GC.KeepAlive(watch);
+        }
+        return Timeout.InfiniteTimeSpan;
+    }
+}

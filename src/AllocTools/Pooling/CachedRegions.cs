@@ -1,0 +1,531 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
+using AllocTools.Caching;
+using AllocTools.Interop;
+using AllocTools.Regions;
+using AllocTools.Validation;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Registrations of callers' memory that stay for the next who asks for it: what is behind <see cref="RmaRegistrationCache"/>.</summary>
+/// <remarks>
+/// A request that an entry covers is a lease of that entry. Any other one is registered for itself, just as long as it
+/// is, also where it overlaps entries or touches them: a union would be registered again and again by who walks over
+/// memory in steps, and could not take the place of entries that are in use. Entries that a new one covers leave the
+/// cache, at once or with their last lease. So do those of another owner that have a byte of a request: memory has one
+/// owner at a time, and the one who asks is the one who has it.
+/// Nothing is rounded to pages: the bytes beside a range may be another object's, whom nobody has asked whether
+/// peers may have them, or those of a mapping that goes sooner.
+/// What is idle stands in a list, the one that was used last at its end; at the limits, at the pool's cap and where it has been
+/// idle for long, entries leave from its start.
+/// Invariants: entries in the index + entries beside it = entries; idle + those with leases = entries; of those that are kept,
+/// bytes ≤ the limit and entries ≤ the limit wherever any is idle.
+/// The provider, the caller's code and the collector's handles are never called under the lock.
+/// </remarks>
+internal sealed partial class CachedRegions : SlabOwner
+{
+    private readonly RmaRegistrationCacheOptions _options;
+    private readonly TimeProvider _time;
+    private readonly Lock _gate = new();
+    private readonly CacheIndex _index = new();
+
+    // Beside the index: what is being registered; what is in use and no longer found, and what is being deregistered.
+    private readonly List<CacheEntry> _registering = [];
+    private readonly HashSet<CacheEntry> _outside = [];
+
+    private readonly ConcurrentQueue<CacheEntry.Watch> _collected = new();
+    private readonly OnDemandThread _sweeper;
+
+    // The list of idle entries.
+    private CacheEntry? _oldest;
+    private CacheEntry? _newest;
+    private int _idleCount;
+    private long _idleBytes;
+
+    private int _count;
+    private long _bytes;
+
+    // Of those that are kept, with what is being registered.
+    private int _keptCount;
+    private long _keptBytes;
+
+    private long _leases;
+    private bool _isClosed;
+
+    private long _hits;
+    private long _misses;
+    private long _collections;
+    private long _invalidations;
+    private long _replacements;
+    private long _evictions;
+    private long _reclaims;
+    private long _trims;
+
+    public CachedRegions(PoolEngine engine, RmaRegistrationCacheOptions options)
+        : base(engine)
+    {
+        _options = options;
+        _time = engine.Time;
+        _sweeper = new OnDemandThread($"{engine.Name} sweeps", engine.Incidents.Guarded("deregistering memory of collected arrays", Sweep));
+        engine.Caches.Add(this);
+    }
+
+    public override long Outstanding => Volatile.Read(ref _leases);
+
+    /// <summary>Idle bytes. Read without the lock.</summary>
+    public long IdleBytes => Volatile.Read(ref _idleBytes);
+
+    /// <summary>Bytes of entries that are in use, of those that are so long or longer.</summary>
+    public long InUse(long atLeast)
+    {
+        lock (_gate)
+        {
+            long bytes = 0;
+            foreach (CacheEntry entry in _index.Entries)
+                bytes += entry.Leases != 0 && entry.Length >= atLeast ? entry.Length : 0;
+            return bytes + _outside.Sum(e => !e.IsLeaving && e.Length >= atLeast ? e.Length : 0);
+        }
+    }
+
+    /// <summary>A lease of memory that is registered, or is registered now.</summary>
+    public RmaBuffer Register(in CallersRange range)
+    {
+        for (bool hasWaited = false; ; hasWaited = true)
+        {
+            Engine.CheckOpen();
+            CacheEntry? entry;
+            List<CacheEntry>? leaving = null;
+            RmaBuffer buffer = default;
+            bool isMine = false;
+            bool isPending = false;
+            lock (_gate)
+            {
+                ObjectDisposedException.ThrowIf(_isClosed, typeof(RmaRegistrationCache));
+                entry = FindOwn_NeedsLock(range, ref leaving);
+                if (entry is { Region: null })
+                {
+                    isPending = true;
+                }
+                else if (entry is not null)
+                {
+                    buffer = Lease_NeedsLock(entry, range);
+                    // Who had to wait for a registration has not found one.
+                    _hits += hasWaited ? 0 : 1;
+                    _misses += hasWaited ? 1 : 0;
+                }
+                else
+                {
+                    _misses++;
+                    isMine = true;
+                    // A pin of a manager's may be counted, and must not outlast the leases. One that alone is over the limit
+                    // must not push out all others.
+                    entry = new CacheEntry(this, range, isKept: range.Kind != CallersRangeKind.Manager && range.Length <= _options.MaxBytes);
+                    _registering.Add(entry);
+                    Count_NeedsLock(entry, 1);
+                    MakeRoom_NeedsLock(ref leaving);
+                }
+            }
+            // What makes room comes first: the system's limit of locked memory may be near.
+            Deregister(leaving);
+            if (isPending)
+            {
+                entry!.AwaitSettled();
+                continue;
+            }
+            if (isMine)
+                buffer = RegisterNew(entry!, range);
+            Engine.Requests.CheckStillOpen(buffer);
+            return Engine.Leaks.Sample(buffer);
+        }
+    }
+
+    private RmaBuffer RegisterNew(CacheEntry entry, in CallersRange range)
+    {
+        MemoryRegion region;
+        try
+        {
+            entry.Tie();
+            region = Engine.Callers.Register(entry.Address, entry.Length, entry.Kind is CallersRangeKind.Array or CallersRangeKind.PinnedArray, isReadOnly: false);
+        }
+        catch (Exception e)
+        {
+            lock (_gate)
+            {
+                _registering.Remove(entry);
+                Count_NeedsLock(entry, -1);
+            }
+            entry.Settle();
+            Release(entry, isDeregistered: !SlabFactory.IsStillRegistered(e), e);
+            throw;
+        }
+        List<CacheEntry>? leaving = null;
+        RmaBuffer buffer;
+        try
+        {
+            lock (_gate)
+            {
+                _registering.Remove(entry);
+                entry.Region = region;
+                _bytes += entry.Length;
+                _count++;
+                Publish_NeedsLock(entry, ref leaving);
+                buffer = Lease_NeedsLock(entry, range);
+            }
+        }
+        finally
+        {
+            Engine.Memory.InTransit.Leave(entry.Length);
+            entry.Settle();
+        }
+        Deregister(leaving);
+        return buffer;
+    }
+
+    /// <summary>The entry that covers a request, or that is being registered and will; entries of other owners leave.</summary>
+    private CacheEntry? FindOwn_NeedsLock(in CallersRange range, ref List<CacheEntry>? leaving)
+    {
+        ulong start = range.Start;
+        ulong end = range.End;
+        while (_index.FindCovering(start, end) is { } found)
+        {
+            if (found.IsOf(range.Owner))
+                return found;
+            Retire_NeedsLock(found, ref _replacements, ref leaving);
+        }
+        foreach (CacheEntry entry in _registering)
+        {
+            if (entry.Covers(start, end) && entry.IsOf(range.Owner))
+                return entry;
+        }
+        return null;
+    }
+
+    /// <summary>Lets requests find a new entry, unless it was invalidated meanwhile or another one covers it by now.</summary>
+    private void Publish_NeedsLock(CacheEntry entry, ref List<CacheEntry>? leaving)
+    {
+        bool isFound = entry.Gone is null && !entry.IsLeaving && !_isClosed;
+        foreach (CacheEntry other in _index.FindTouching(entry.Start, entry.End))
+        {
+            if (!isFound)
+                break;
+            if (!other.IsOf(entry.Owner) || entry.Covers(other.Start, other.End))
+                Retire_NeedsLock(other, ref _replacements, ref leaving);
+            else
+                isFound = !other.Covers(entry.Start, entry.End);
+        }
+        entry.IsIndexed = isFound;
+        if (isFound)
+            _index.Add(entry);
+        else
+            _outside.Add(entry);
+    }
+
+    private RmaBuffer Lease_NeedsLock(CacheEntry entry, in CallersRange range)
+    {
+        Slab view = entry.TakeView(range);
+        if (entry.IdleSince != 0)
+            Unlink_NeedsLock(entry);
+        entry.Leases++;
+        _leases++;
+        entry.Strengthen(range.Owner);
+        return new RmaBuffer(view, 0, view.Lease(0), range.Length);
+    }
+
+    private protected override void TakeBack(Slab slab, int index, ulong nextLease)
+    {
+        CacheEntry entry = slab.Entry!;
+        List<CacheEntry>? leaving = null;
+        lock (_gate)
+        {
+            _leases--;
+            entry.PutView(slab);
+            if (--entry.Leases == 0)
+            {
+                if (entry.IsIndexed && entry.IsKept && !_isClosed)
+                {
+                    Link_NeedsLock(entry);
+                    MakeRoom_NeedsLock(ref leaving);
+                }
+                else
+                {
+                    Leave_NeedsLock(entry, ref leaving);
+                }
+            }
+        }
+        Deregister(leaving);
+        // Read after it was put in the list: closing looks at that after it has said so.
+        if (Engine.IsClosed)
+            ReleaseIdle();
+    }
+
+    /// <summary>Gives back idle registrations, the oldest first, until so many bytes are free again.</summary>
+    public long Reclaim(long bytes)
+    {
+        long reclaimed = 0;
+        while (reclaimed < bytes && TryRemoveOldest(long.MaxValue, ref _reclaims, out CacheEntry? entry))
+        {
+            Deregister(entry);
+            reclaimed += entry.Length;
+        }
+        return reclaimed;
+    }
+
+    public override void ReleaseIdle()
+    {
+        long closed = 0;
+        while (TryRemoveOldest(long.MaxValue, ref closed, out CacheEntry? entry))
+            Deregister(entry);
+        if (Engine.IsClosed)
+            _sweeper.End();
+    }
+
+    public override void Trim(long idleSince)
+    {
+        List<CacheEntry>? leaving = null;
+        lock (_gate)
+        {
+            long now = _time.GetTimestamp();
+            for (CacheEntry? entry = _newest; entry is not null; entry = entry.Older)
+            {
+                if (entry.IdleSince == long.MaxValue)
+                    entry.IdleSince = now;
+                if (entry.IsOwnerClosed)
+                    (leaving ??= []).Add(entry);
+            }
+            foreach (CacheEntry entry in leaving ?? [])
+                Begin_NeedsLock(entry, ref _invalidations);
+        }
+        Deregister(leaving);
+        while (TryRemoveOldest(idleSince, ref _trims, out CacheEntry? entry))
+            Deregister(entry);
+    }
+
+    /// <summary>Keeps no more: what is idle is given back, what is in use goes with its last lease.</summary>
+    public void Close()
+    {
+        lock (_gate)
+            _isClosed = true;
+        ReleaseIdle();
+        RemoveIfEmpty();
+    }
+
+    private void RemoveIfEmpty()
+    {
+        lock (_gate)
+        {
+            if (!_isClosed || _count != 0 || _outside.Count != 0 || _registering.Count != 0)
+                return;
+        }
+        _sweeper.End();
+        Engine.Caches.Remove(this);
+    }
+
+    public override RmaSizeClassStatistics GetStatistics()
+    {
+        lock (_gate)
+        {
+            return new RmaSizeClassStatistics
+            {
+                Name = "cached",
+                BlockSize = 0,
+                Slabs = _count,
+                RegisteredBytes = _bytes,
+                IdleBytes = _idleBytes,
+                Hits = 0,
+                Misses = 0,
+                TotalBuffers = _leases + _idleCount,
+                IdleBuffers = _idleCount,
+                QuarantinedBuffers = Quarantined,
+            };
+        }
+    }
+
+    public RmaRegistrationCacheStatistics GetCacheStatistics()
+    {
+        lock (_gate)
+        {
+            return new RmaRegistrationCacheStatistics
+            {
+                Hits = _hits,
+                Misses = _misses,
+                Entries = _count,
+                IdleEntries = _idleCount,
+                RegisteredBytes = _bytes,
+                IdleBytes = _idleBytes,
+                Leases = _leases,
+                Evictions = _evictions,
+                Reclaims = _reclaims,
+                Trims = _trims,
+                Collections = _collections,
+                Invalidations = _invalidations,
+                Replacements = _replacements,
+            };
+        }
+    }
+
+    /// <summary>Of the idle entries the oldest leave, until the others and what is being registered keep to the limits.</summary>
+    private void MakeRoom_NeedsLock(ref List<CacheEntry>? leaving)
+    {
+        while (_oldest is { } oldest && (_keptBytes > _options.MaxBytes || _keptCount > _options.MaxEntries))
+        {
+            Begin_NeedsLock(oldest, ref _evictions);
+            (leaving ??= []).Add(oldest);
+        }
+    }
+
+    /// <summary>No request finds it any more. One that is idle leaves now, others with their last lease.</summary>
+    private void Retire_NeedsLock(CacheEntry entry, ref long counter, ref List<CacheEntry>? leaving)
+    {
+        if (entry.IdleSince != 0)
+        {
+            Begin_NeedsLock(entry, ref counter);
+            (leaving ??= []).Add(entry);
+            return;
+        }
+        _index.Remove(entry);
+        entry.IsIndexed = false;
+        _outside.Add(entry);
+        counter++;
+    }
+
+    private bool TryRemoveOldest(long idleSince, ref long counter, [NotNullWhen(true)] out CacheEntry? entry)
+    {
+        lock (_gate)
+        {
+            entry = _oldest;
+            if (entry is null || entry.IdleSince > idleSince)
+                return false;
+            Begin_NeedsLock(entry, ref counter);
+            return true;
+        }
+    }
+
+    /// <summary>Takes an idle entry out, to be deregistered.</summary>
+    private void Begin_NeedsLock(CacheEntry entry, ref long counter)
+    {
+        counter++;
+        Engine.Memory.InTransit.Enter(entry.Length);
+        Unlink_NeedsLock(entry);
+        TakeOut_NeedsLock(entry);
+    }
+
+    /// <summary>Takes an entry out that has just been returned for the last time.</summary>
+    private void Leave_NeedsLock(CacheEntry entry, ref List<CacheEntry>? leaving)
+    {
+        Engine.Memory.InTransit.Enter(entry.Length);
+        TakeOut_NeedsLock(entry);
+        (leaving ??= []).Add(entry);
+    }
+
+    private void TakeOut_NeedsLock(CacheEntry entry)
+    {
+        if (entry.IsIndexed)
+            _index.Remove(entry);
+        entry.IsIndexed = false;
+        entry.BeginLeaving();
+        _outside.Add(entry);
+        _bytes -= entry.Length;
+        _count--;
+        Count_NeedsLock(entry, -1);
+    }
+
+    private void Count_NeedsLock(CacheEntry entry, int sign)
+    {
+        if (!entry.IsKept)
+            return;
+        _keptCount += sign;
+        _keptBytes += sign * entry.Length;
+    }
+
+    private void Link_NeedsLock(CacheEntry entry)
+    {
+        entry.Weaken();
+        entry.IdleSince = long.MaxValue;
+        entry.Older = _newest;
+        if (_newest is null)
+            _oldest = entry;
+        else
+            _newest.Newer = entry;
+        _newest = entry;
+        _idleCount++;
+        _idleBytes += entry.Length;
+    }
+
+    private void Unlink_NeedsLock(CacheEntry entry)
+    {
+        if (entry.Older is null)
+            _oldest = entry.Newer;
+        else
+            entry.Older.Newer = entry.Newer;
+        if (entry.Newer is null)
+            _newest = entry.Older;
+        else
+            entry.Newer.Older = entry.Older;
+        entry.Older = entry.Newer = null;
+        entry.IdleSince = 0;
+        _idleCount--;
+        _idleBytes -= entry.Length;
+    }
+
+    private void Deregister(List<CacheEntry>? leaving)
+    {
+        if (leaving is null)
+            return;
+        foreach (CacheEntry entry in leaving)
+            Deregister(entry);
+    }
+
+    /// <summary>Deregisters what was taken out, then lets its memory go.</summary>
+    private void Deregister(CacheEntry entry)
+    {
+        bool isDeregistered = false;
+        try
+        {
+            isDeregistered = Engine.Slabs.TryDeregister(entry.Region!.Registration, entry.Length);
+        }
+        finally
+        {
+            Engine.Memory.InTransit.Leave(entry.Length);
+        }
+        Release(entry, isDeregistered, cause: null);
+        if (Volatile.Read(ref _isClosed))
+            RemoveIfEmpty();
+    }
+
+    /// <summary>Lets an entry's memory go, or keeps it in place for ever where the transport may still reach it.</summary>
+    private void Release(CacheEntry entry, bool isDeregistered, Exception? cause)
+    {
+        // Unpinning is the caller's code, and this may be an endpoint's thread.
+        if (isDeregistered)
+            Engine.Incidents.Guard("unpinning memory of the caller's", entry.Untie);
+        else
+            CallersMemory.LastingPins.Keep(entry);
+        TaskCompletionSource? gone;
+        lock (_gate)
+        {
+            entry.IsLeaving = true;
+            entry.IsGone = isDeregistered;
+            // What is stranded stays, for its owner to be told whenever it asks.
+            if (isDeregistered)
+                _outside.Remove(entry);
+            else
+                _outside.Add(entry);
+            gone = isDeregistered ? entry.Gone : entry.EnsureGone();
+        }
+        if (isDeregistered)
+            gone?.SetResult();
+        else
+            gone!.SetException(cause ?? StillRegistered(entry.Length));
+    }
+
+    private RmaRegistrationException StillRegistered(long length) => new(
+        $"{InWords.Size(length)} of the caller's memory could not be deregistered from the pool '{Engine.Name}'; the log says why. The memory must stay in place permanently, because the transport may still reach it.",
+        "deregister",
+        length,
+        Engine.Context.Traits.ProviderName,
+        SystemErrors.Busy,
+        SystemErrors.NameOf(SystemErrors.Busy))
+    {
+        IsStillRegistered = true,
+    };
+}

@@ -1,0 +1,83 @@
+using System.Collections.Concurrent;
+using AllocTools.Interop;
+using AllocTools.Regions;
+using AllocTools.Validation;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Registers memory that callers own: what it allows is looked up, its bytes are reserved below the cap, and its pages are backed where the provider demands it.</summary>
+internal sealed class CallersMemory(PoolEngine engine)
+{
+    /// <summary>
+    /// Registers memory. Its bytes are in transit then (<see cref="MemoryInTransit"/>), until the caller has put the region
+    /// where others see it and ends that; where it fails they are not.
+    /// </summary>
+    /// <param name="address">The first byte; not 0.</param>
+    /// <param name="length">Bytes, which <see cref="PoolEngine.CheckRequest"/> has passed.</param>
+    /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
+    /// <param name="isReadOnly">It is to be registered as memory that is only read, whatever the process may do with it.</param>
+    public MemoryRegion Register(nint address, long length, bool isManaged, bool isReadOnly)
+    {
+        // Where the system does not say, it is taken for what callers mostly have.
+        MemoryRights rights = (isManaged ? null : MemoryMap.RightsOf(address, length)) ?? MemoryRights.All;
+        if (rights.UnmappedAt is { } at)
+            throw Unusable(length, $"the byte at offset {at} is not mapped");
+        if (!rights.IsReadable)
+            throw Unusable(length, "some of it may not be read (PROT_NONE)");
+        int alignment = engine.Context.Traits.Alignment;
+        if (address % alignment != 0)
+            throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{engine.Context.Traits.ProviderName}' registers no other.");
+        if (!engine.Memory.TryReserveWhole(length))
+            throw engine.Refusals.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
+        bool isWritable = rights.IsWritable && !isReadOnly;
+        RmaAccess access = isWritable ? engine.SlabAccess : engine.SlabAccess & ~RmaAccess.RemoteWrite;
+        try
+        {
+            if (engine.Context.Traits.PagesBackedBeforeRegistering)
+                Back(address, length, isWritable);
+            return new MemoryRegion(address, length, access, engine.Slabs.Register(address, length, access, isWritable), isWritable);
+        }
+        catch
+        {
+            engine.Memory.InTransit.Leave(length);
+            throw;
+        }
+    }
+
+    /// <summary>Has pages for memory whose bytes were reserved. On failure the reservation is released.</summary>
+    private void Back(nint address, long length, bool isWritable)
+    {
+        int error = SystemPages.PopulateInUse(address, (nuint)length, isWritable);
+        if (error == 0)
+            return;
+        var failure = new RmaRegistrationException(
+            $"The {InWords.Size(length)} of the caller's memory can't be backed with pages, as the provider '{engine.Context.Traits.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. The system has no memory left, or the end of a mapped file was passed.",
+            "madvise",
+            length,
+            engine.Context.Traits.ProviderName,
+            error,
+            SystemErrors.NameOf(error));
+        engine.Counters.CountRegistrationFailure(failure, engine.Time);
+        engine.Memory.Release(length);
+        throw failure;
+    }
+
+    private RmaRegistrationException Unusable(long length, string why) => new(
+        $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{engine.Name}': {why}.",
+        "register",
+        length,
+        engine.Context.Traits.ProviderName,
+        SystemErrors.BadAddress,
+        SystemErrors.NameOf(SystemErrors.BadAddress));
+
+    /// <summary>
+    /// What keeps memory of callers in place that a transport may reach for ever, since a registration could not be undone.
+    /// Static: neither the pool that pinned it nor its owner may be the last to refer to it, for then it would be freed.
+    /// </summary>
+    internal static class LastingPins
+    {
+        private static readonly ConcurrentQueue<object> Kept = [];
+
+        public static void Keep(object pin) => Kept.Enqueue(pin);
+    }
+}

@@ -1,0 +1,58 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+
+namespace AllocTools.Pooling;
+
+/// <summary>What keeps memory of a caller's in place while it is registered.</summary>
+internal enum CallersRangeKind
+{
+    /// <summary>Its owner, who says when it goes.</summary>
+    Native,
+
+    /// <summary>The array, which is on the heap whose objects never move.</summary>
+    PinnedArray,
+
+    /// <summary>A pin of the array.</summary>
+    Array,
+
+    /// <summary>A pin of the memory manager, who may count them.</summary>
+    Manager,
+
+    /// <summary>A count of the buffer's references.</summary>
+    Buffer,
+
+    /// <summary>A count of the references of the buffer that a view of a mapped file has.</summary>
+    View,
+}
+
+/// <summary>Memory of a caller's that is to be registered, and whose it is.</summary>
+/// <param name="Address">The first byte; it stays there during the call.</param>
+/// <param name="Length">Bytes.</param>
+/// <param name="Owner">The object whose memory it is: array, memory manager, <see cref="SafeBuffer"/> or view; null for native memory.</param>
+/// <param name="Kind">What keeps it in place.</param>
+/// <param name="IsReadOnly">The caller asks for memory that nothing writes to.</param>
+internal readonly record struct CallersRange(nint Address, long Length, object? Owner, CallersRangeKind Kind, bool IsReadOnly)
+{
+    public ulong Start => (ulong)Address;
+
+    /// <summary>The first byte behind it.</summary>
+    public ulong End => EndOf(Address, Length);
+
+    public static ulong EndOf(nint address, long length) => (ulong)address + (ulong)length is var end && end < (ulong)address ? ulong.MaxValue : end;
+
+    /// <summary>Which bytes a memory is, and whose. The caller has fixed it.</summary>
+    /// <param name="address">Its first byte.</param>
+    /// <param name="memory">The memory; not empty.</param>
+    /// <param name="isReadOnly">The caller asks for memory that nothing writes to.</param>
+    public static CallersRange Of(nint address, ReadOnlyMemory<byte> memory, bool isReadOnly)
+    {
+        if (MemoryMarshal.TryGetArray(memory, out ArraySegment<byte> part))
+        {
+            // A memory says so where it was made for an array that never moves, and differs from others by that alone.
+            bool isPinned = memory.Equals(MemoryMarshal.CreateFromPinnedArray(part.Array, part.Offset, part.Count));
+            return new CallersRange(address, memory.Length, part.Array, isPinned ? CallersRangeKind.PinnedArray : CallersRangeKind.Array, isReadOnly);
+        }
+        MemoryMarshal.TryGetMemoryManager(memory, out MemoryManager<byte>? manager);
+        return new CallersRange(address, memory.Length, manager, CallersRangeKind.Manager, isReadOnly);
+    }
+}

@@ -1,0 +1,205 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using AllocTools.Caching;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Tests.Caching;
+
+/// <summary>Arrays that the garbage collector takes while they are registered.</summary>
+public sealed class CollectedArrayTests
+{
+    private const int Length = 4096;
+
+    [Fact]
+    public async Task ARegistrationGoesWithItsArrayAndNotOnTheFinalizersThread()
+    {
+        var context = new CountingContext();
+        await using var test = new TestPool(context);
+        using var cache = new RmaRegistrationCache(test.Pool);
+        List<string?> threads = [];
+        context.BeforeDeregister = () => threads.Add(Thread.CurrentThread.Name);
+        Memory<byte> kept = Pinned();
+        cache.Register(kept).Dispose();
+        RegisterAndForget(cache, 10);
+        Assert.Equal(11, cache.GetStatistics().Entries);
+        CollectUntil(() => cache.GetStatistics().Entries == 1);
+        Assert.Equal((10, Length), (cache.GetStatistics().Collections, test.Statistics.RegisteredBytes));
+        Assert.Equal(1, context.Live);
+        Assert.All(threads, t => Assert.Equal("test sweeps", t));
+        cache.Register(kept).Dispose();
+        Assert.Equal(11, context.Registrations);
+        GC.KeepAlive(kept);
+    }
+
+    [Fact]
+    public async Task TheArraysMemoryIsNobodyElsesBeforeItIsDeregistered()
+    {
+        var context = new CountingContext();
+        await using var test = new TestPool(context);
+        using var cache = new RmaRegistrationCache(test.Pool);
+        using var reached = new ManualResetEventSlim();
+        using var mayGo = new ManualResetEventSlim();
+        context.BeforeDeregister = () =>
+        {
+            reached.Set();
+            mayGo.Wait();
+        };
+        (nint address, WeakReference array) = RegisterOne(cache);
+        CollectUntil(() => reached.IsSet);
+        // The provider has not deregistered it. Whatever is allocated meanwhile is elsewhere.
+        List<byte[]> others = [];
+        for (int i = 0; i < 50; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            others.AddRange(Enumerable.Range(0, 20).Select(_ => GC.AllocateArray<byte>(Length, pinned: true)));
+        }
+        Assert.True(array.IsAlive);
+        Assert.DoesNotContain(others, o => AddressOf(o) < address + Length && AddressOf(o) + Length > address);
+        mayGo.Set();
+        CollectUntil(() => !array.IsAlive);
+        Assert.Equal(0, context.Live);
+        GC.KeepAlive(others);
+    }
+
+    [Fact]
+    public async Task ALeasedArrayIsKept()
+    {
+        await using var test = new TestPool();
+        using var cache = new RmaRegistrationCache(test.Pool);
+        (RmaBuffer buffer, WeakReference array) = Lease(cache);
+        Collect();
+        Assert.True(array.IsAlive);
+        Assert.Equal(9, LastByteOf(buffer));
+        buffer.Dispose();
+        CollectUntil(() => !array.IsAlive);
+        Assert.Equal((0, 1), (cache.GetStatistics().Entries, cache.GetStatistics().Collections));
+    }
+
+    [Fact]
+    public async Task AnArrayThatLivesAgainIsServed()
+    {
+        var context = new CountingContext();
+        await using var test = new TestPool(context);
+        using var cache = new RmaRegistrationCache(test.Pool);
+        Reviver reviver = new();
+        RegisterAndRevive(cache, reviver);
+        CollectUntil(() => reviver.Array is not null);
+        Memory<byte> memory = MemoryMarshal.CreateFromPinnedArray(reviver.Array!, 0, Length);
+        for (int i = 0; i < 20; i++)
+        {
+            using RmaBuffer buffer = cache.Register(memory);
+            buffer.Span.Fill((byte)i);
+            Collect();
+            Assert.Equal(i, reviver.Array![Length - 1]);
+        }
+        Assert.True(cache.Invalidate(memory));
+        Assert.True(SpinWait.SpinUntil(() => context.Live == 0, TestTime.Seconds(30)));
+    }
+
+    [Fact]
+    public async Task NewArraysAreNeverTakenForOldOnes()
+    {
+        await using var test = new TestPool();
+        using var cache = new RmaRegistrationCache(test.Pool);
+        HashSet<nint> addresses = [];
+        int again = 0;
+        // Addresses come again once their arrays are gone.
+        DateTime limit = DateTime.UtcNow + TestTime.Seconds(30);
+        for (int i = 0; again < 10 && DateTime.UtcNow < limit; i++)
+        {
+            again += addresses.Add(RegisterOne(cache).Address) ? 0 : 1;
+            if (i % 10 == 9)
+                Collect();
+        }
+        Assert.Equal(10, again);
+        // Each one was registered for itself.
+        Assert.Equal(0, cache.GetStatistics().Hits);
+        Assert.Equal(0, cache.GetStatistics().Replacements);
+        CollectUntil(() => cache.GetStatistics().Entries == 0);
+        Assert.Equal(0, test.Statistics.RegisteredBytes);
+    }
+
+    [Fact]
+    public async Task AnEvictedArrayIsNotWatchedAnyMore()
+    {
+        await using var test = new TestPool();
+        using var cache = new RmaRegistrationCache(test.Pool, new RmaRegistrationCacheOptions { MaxEntries = 1 });
+        RegisterAndForget(cache, 10);
+        Assert.Equal(9, cache.GetStatistics().Evictions);
+        CollectUntil(() => cache.GetStatistics().Entries == 0);
+        Assert.Equal(1, cache.GetStatistics().Collections);
+    }
+
+    private static Memory<byte> Pinned() => MemoryMarshal.CreateFromPinnedArray(GC.AllocateArray<byte>(Length, pinned: true), 0, Length);
+
+    private static nint AddressOf(byte[] pinned) => Marshal.UnsafeAddrOfPinnedArrayElement(pinned, 0);
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void RegisterAndForget(RmaRegistrationCache cache, int count)
+    {
+        for (int i = 0; i < count; i++)
+            cache.Register(Pinned()).Dispose();
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static (nint Address, WeakReference Array) RegisterOne(RmaRegistrationCache cache)
+    {
+        byte[] array = GC.AllocateArray<byte>(Length, pinned: true);
+        cache.Register(MemoryMarshal.CreateFromPinnedArray(array, 0, Length)).Dispose();
+        return (AddressOf(array), new WeakReference(array, trackResurrection: true));
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static (RmaBuffer Buffer, WeakReference Array) Lease(RmaRegistrationCache cache)
+    {
+        byte[] array = GC.AllocateArray<byte>(Length, pinned: true);
+        RmaBuffer buffer = cache.Register(MemoryMarshal.CreateFromPinnedArray(array, 0, Length));
+        buffer.Span.Fill(9);
+        return (buffer, new WeakReference(array, trackResurrection: true));
+    }
+
+    /// <summary>In a frame of its own: a span keeps the array that it points into.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static byte LastByteOf(RmaBuffer buffer) => buffer.Span[Length - 1];
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void RegisterAndRevive(RmaRegistrationCache cache, Reviver reviver)
+    {
+        byte[] array = GC.AllocateArray<byte>(Length, pinned: true);
+        cache.Register(MemoryMarshal.CreateFromPinnedArray(array, 0, Length)).Dispose();
+        reviver.Watch(array);
+    }
+
+    private static void Collect()
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+    }
+
+    private static void CollectUntil(Func<bool> isReached)
+    {
+        DateTime limit = DateTime.UtcNow + TestTime.Seconds(30);
+        while (!isReached())
+        {
+            Assert.True(DateTime.UtcNow < limit, "The collector has not taken it in time.");
+            Collect();
+            Thread.Yield();
+        }
+    }
+
+    /// <summary>A finalizer that makes an array live again.</summary>
+    private sealed class Reviver
+    {
+        public byte[]? Array { get; private set; }
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        public void Watch(byte[] array) => GC.KeepAlive(new Holder(this, array));
+
+        private sealed class Holder(Reviver reviver, byte[] array)
+        {
+            ~Holder() => reviver.Array = array;
+        }
+    }
+}
