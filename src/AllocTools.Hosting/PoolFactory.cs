@@ -1,3 +1,4 @@
+using AllocTools.Caching;
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Blocks;
 using AllocTools.Diagnostics;
@@ -36,6 +37,7 @@ internal static class PoolFactory
         key.AddSingleton(services, sp => CreatePool<TProvider>(sp, registration));
         key.AddSingleton<IRmaMemoryPool>(services, key.Resolve<RmaMemoryPool<TProvider>>);
         key.AddSingleton(services, sp => OpenEndpoint(sp, registration));
+        key.AddSingleton(services, sp => new RmaRegistrationCache(key.Resolve<IRmaMemoryPool>(sp)));
         if (registration.Descriptor?.EndpointType is { } endpointType)
             key.AddSingleton(services, endpointType, sp => EndpointOf(endpointType, sp, registration));
         // Not AddHostedService: it would take the second pool on the same provider for the first.

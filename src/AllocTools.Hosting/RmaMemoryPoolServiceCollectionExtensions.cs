@@ -13,7 +13,8 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <para>
 /// Each overload adds, as singletons: <see cref="IRmaMemoryPool"/>, <see cref="RmaMemoryPool{TProvider}"/> and
 /// <see cref="IRmaEndpoint"/>, which is opened when it is first asked for (by its own type, too, such as
-/// <c>LibfabricEndpoint</c>, where the provider's descriptor names it). Those of a named pool are keyed services; its name
+/// <c>LibfabricEndpoint</c>, where the provider's descriptor names it), and a
+/// <see cref="AllocTools.Caching.RmaRegistrationCache"/>, made when it is first asked for. Those of a named pool are keyed services; its name
 /// is the key.
 /// </para>
 /// <para>

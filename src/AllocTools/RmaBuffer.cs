@@ -108,8 +108,23 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     internal bool IsDefault => _slab is null;
 
-    /// <summary>It is memory of the caller's that the process may only read.</summary>
-    internal bool IsReadOnly => _slab is { IsWritable: false };
+    /// <summary>
+    /// It is memory of the caller's that was registered to be read only, or that the process may only read: it can be sent and written from,
+    /// and exposed for <see cref="RmaAccess.RemoteRead"/>. Whatever would write to it, an operation or an exposure, is refused before the transport
+    /// sees it. <see cref="Span"/> and <see cref="Memory"/> are given all the same, to be read: where the process may not write, a write to them ends it.
+    /// </summary>
+    public bool IsReadOnly => _slab is { IsWritable: false };
+
+    /// <summary>What can be done with the memory: <see cref="RmaAccess.Local"/>, and what <see cref="Expose(RmaAccess)"/> may let peers do, by the pool's option Access and the memory itself.</summary>
+    /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
+    public RmaAccess Access
+    {
+        get
+        {
+            Slab slab = CheckRented();
+            return slab.IsWritable ? slab.Owner.Engine.Access : slab.Owner.Engine.Access & ~RmaAccess.RemoteWrite;
+        }
+    }
 
     /// <summary>The pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
     internal bool ChecksPointers => _slab is { ChecksPointers: true };

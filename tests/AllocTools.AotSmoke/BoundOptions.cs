@@ -34,6 +34,8 @@ internal static class BoundOptions
         Expect.Equal(64 << 20, pool.MaxRegisteredBytes);
         Expect.Equal(128 << 10, pool.MaxSlabBytes);
         Expect.Equal(8 << 20, pool.MaxIdleDirectBytes);
+        Expect.Equal(3 << 20, pool.RegistrationCache.MaxBytes);
+        Expect.Equal(33, pool.RegistrationCache.MaxEntries);
         Expect.Equal(TimeSpan.FromMinutes(2), pool.IdleRetention);
         Expect.Equal(TimeSpan.FromSeconds(5), pool.TrimInterval);
         Expect.Equal(RmaHugePages.Off, pool.HugePages);

@@ -23,6 +23,7 @@ public sealed class BindingTests
             "MaxRegisteredBytes": 123456789,
             "MaxSlabBytes": 131072,
             "MaxIdleDirectBytes": 4242,
+            "RegistrationCache": { "MaxBytes": "5 MiB", "MaxEntries": 77 },
             "SizeClassRange": { "From": 512, "To": 65536, "StepsPerDoubling": 2 },
             "HugePages": "explicit",
             "NumaNode": 0,
@@ -165,6 +166,7 @@ public sealed class BindingTests
         Assert.Equal(TimeSpan.FromMinutes(3), options.IdleRetention);
         Assert.Equal(TimeSpan.FromSeconds(4), options.TrimInterval);
         Assert.Equal((512, 65536, 2), (options.SizeClassRange!.From, options.SizeClassRange.To, options.SizeClassRange.StepsPerDoubling));
+        Assert.Equal((5 << 20, 77), (options.RegistrationCache.MaxBytes, options.RegistrationCache.MaxEntries));
         Assert.Equal(RmaHugePages.Explicit, options.HugePages);
         Assert.Equal(RmaWarmUp.Background, options.WarmUp);
         Assert.Equal(0, options.NumaNode);

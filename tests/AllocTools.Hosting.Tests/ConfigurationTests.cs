@@ -1,3 +1,4 @@
+using AllocTools.Caching;
 using System.Reflection;
 using AllocTools.HostMemory;
 using AllocTools.Hosting.Configuration;
@@ -144,7 +145,7 @@ public sealed class ConfigurationTests
                 "AllocTools:SizeClassRange is '5'; it must be an object with options.",
                 $"AllocTools:SizeClasses:1:BlockSize is 'big'; it must be {Bytes}.",
                 "AllocTools:SizeClasses:2 is '64 KiB'; it must be an object with options.",
-                "Unknown option AllocTools:Endpoint. The options here are Access, AllowUnknownKeys, CheckPointers, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
+                "Unknown option AllocTools:Endpoint. The options here are Access, AllowUnknownKeys, CheckPointers, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, Provider, RegistrationCache, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
                 "Unknown option AllocTools:MaxRegisterdBytes. Did you mean MaxRegisteredBytes?",
                 "Unknown option AllocTools:Provider:Lokcing. Did you mean Locking?",
                 "Unknown option AllocTools:SizeClasses:0:InitialBlock. Did you mean InitialBlocks?",
@@ -211,6 +212,7 @@ public sealed class ConfigurationTests
         AssertSame(MpiProvider.Descriptor.Keys, typeof(MpiOptions));
         AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.SizeClasses)), typeof(SizeClassOptions));
         AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.SizeClassRange)), typeof(SizeClassRangeOptions));
+        AssertSame(KeysOf(OptionKeys.Pool, nameof(RmaMemoryPoolOptions.RegistrationCache)), typeof(RmaRegistrationCacheOptions));
         AssertSame(KeysOf(LibfabricProvider.Descriptor.Keys, nameof(LibfabricOptions.Endpoint)), typeof(LibfabricEndpointOptions));
     }
 

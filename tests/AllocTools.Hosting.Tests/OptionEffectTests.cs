@@ -1,3 +1,4 @@
+using AllocTools.Caching;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
 using Microsoft.Extensions.Configuration;
@@ -66,6 +67,24 @@ public sealed class OptionEffectTests
 
         Pool(host).Rent(65536).Dispose();
         Assert.Equal(registered, Statistics(host).RegisteredBytes);
+    }
+
+    [Theory]
+    [InlineData("\"MaxBytes\": 100", 1)]
+    [InlineData("\"MaxEntries\": 2", 2)]
+    [InlineData("", 3)]
+    [EffectOf("RegistrationCache:MaxBytes", "RegistrationCache:MaxEntries")]
+    public async Task Registration_cache(string options, int entries)
+    {
+        using IHost host = await StartAsync($$"""
+            "RegistrationCache": { {{options}} }
+            """);
+
+        var cache = host.Services.GetRequiredService<RmaRegistrationCache>();
+        for (int i = 0; i < 3; i++)
+            cache.Register(new byte[100]).Dispose();
+        Assert.Equal(entries, cache.GetStatistics().Entries);
+        Assert.Same(Pool(host), cache.Pool);
     }
 
     [Fact]

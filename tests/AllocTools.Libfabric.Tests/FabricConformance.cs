@@ -29,6 +29,8 @@ public sealed class FabricMistakes : MistakeConformance<FabricTransport>;
 
 public sealed class FabricRegistrationCaches : RegistrationCacheConformance<FabricTransport>;
 
+public sealed class FabricMappedFiles : MappedFileConformance<FabricTransport>;
+
 /// <summary>libfabric: each fabric with an endpoint's thread, with callers who make progress, and at the level Transmit; and the worlds of the fake, by their names.</summary>
 public sealed class FabricTransport : IConformingTransport
 {

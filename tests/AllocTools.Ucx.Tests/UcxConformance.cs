@@ -29,6 +29,8 @@ public sealed class UcxMistakes : MistakeConformance<UcxTransport>;
 
 public sealed class UcxRegistrationCaches : RegistrationCacheConformance<UcxTransport>;
 
+public sealed class UcxMappedFiles : MappedFileConformance<UcxTransport>;
+
 /// <summary>UCX: each way with an endpoint's thread, with callers who make progress, and as a build of UCX that is called by one thread at a time.</summary>
 public sealed class UcxTransport : IConformingTransport
 {

@@ -1,3 +1,4 @@
+using AllocTools.Caching;
 using AllocTools.Providers;
 
 namespace AllocTools.Hosting.Configuration;
@@ -19,6 +20,9 @@ internal static class OptionKeys
         .Size(nameof(RmaMemoryPoolOptions.MaxRegisteredBytes), (o, v) => o.MaxRegisteredBytes = v)
         .Size(nameof(RmaMemoryPoolOptions.MaxSlabBytes), (o, v) => o.MaxSlabBytes = v)
         .Size(nameof(RmaMemoryPoolOptions.MaxIdleDirectBytes), (o, v) => o.MaxIdleDirectBytes = v)
+        .Section(nameof(RmaMemoryPoolOptions.RegistrationCache), o => o.RegistrationCache, new RmaOptionKeys<RmaRegistrationCacheOptions>()
+            .Size(nameof(RmaRegistrationCacheOptions.MaxBytes), (o, v) => o.MaxBytes = v)
+            .Integer(nameof(RmaRegistrationCacheOptions.MaxEntries), (o, v) => o.MaxEntries = v))
         .Duration(nameof(RmaMemoryPoolOptions.IdleRetention), (o, v) => o.IdleRetention = v)
         .Duration(nameof(RmaMemoryPoolOptions.TrimInterval), (o, v) => o.TrimInterval = v)
         .Choice<RmaHugePages>(nameof(RmaMemoryPoolOptions.HugePages), (o, v) => o.HugePages = v)

@@ -24,6 +24,8 @@ internal sealed class CallersMemory(PoolEngine engine)
             throw Unusable(length, $"the byte at offset {at} is not mapped");
         if (!rights.IsReadable)
             throw Unusable(length, "some of it may not be read (PROT_NONE)");
+        if (!isManaged && IsBehindTheEnd(address + (nint)(length - 1)))
+            throw Unusable(length, "its last page is behind the end of the file that is mapped there: the file has become shorter, or was so from the start");
         int alignment = engine.Context.Traits.Alignment;
         if (address % alignment != 0)
             throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{engine.Context.Traits.ProviderName}' registers no other.");
@@ -43,6 +45,12 @@ internal sealed class CallersMemory(PoolEngine engine)
             throw;
         }
     }
+
+    /// <summary>
+    /// The kernel has no page of a mapped file there, so that a look at it would end the process by SIGBUS. A file that becomes shorter
+    /// loses its last page first, so no other is looked at; those would be read from the disk.
+    /// </summary>
+    private static bool IsBehindTheEnd(nint last) => SystemPages.PopulateInUse(last, 1, isWritable: false) == SystemErrors.BadAddress;
 
     /// <summary>Has pages for memory whose bytes were reserved. On failure the reservation is released.</summary>
     private void Back(nint address, long length, bool isWritable)

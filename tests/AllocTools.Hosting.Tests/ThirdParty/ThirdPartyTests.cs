@@ -105,7 +105,7 @@ public sealed class ThirdPartyTests
                 "Pool:MaxSlabBytes is 1,024; it must be between 65,536 and 17,179,869,184 bytes (64 KiB and 16 GiB).",
                 "Unknown option Pool:Card:Devise. Did you mean Device?",
                 "Unknown option Pool:Card:Ports:1:Trusted. Did you mean IsTrusted?",
-                "Unknown option Pool:Provider. The options here are Access, AllowUnknownKeys, Card, CheckPointers, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
+                "Unknown option Pool:Provider. The options here are Access, AllowUnknownKeys, Card, CheckPointers, ClearOnReturn, DrainTimeout, HugePages, IdleRetention, Isolation, LeakDetection, MaxIdleDirectBytes, MaxRegisteredBytes, MaxSlabBytes, NumaNode, PoisonOnReturn, RegistrationCache, RentTimeout, SizeClassRange, SizeClasses, TrimInterval, WarmUp.",
             ],
             failures.Order(StringComparer.Ordinal));
     }

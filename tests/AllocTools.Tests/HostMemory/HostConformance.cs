@@ -28,6 +28,8 @@ public sealed class HostMistakes : MistakeConformance<HostTransport>;
 
 public sealed class HostRegistrationCaches : RegistrationCacheConformance<HostTransport>;
 
+public sealed class HostMappedFiles : MappedFileConformance<HostTransport>;
+
 /// <summary>Memory of the process.</summary>
 public sealed class HostTransport : IConformingTransport
 {
