@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
+using AllocTools.Caching;
 using AllocTools.Diagnostics;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
@@ -20,7 +21,7 @@ public sealed class MetricsTests
     /// <summary>What goes up and down; all else only grows.</summary>
     private static readonly HashSet<string> StatesOfNow =
     [
-        "rma.pool.registered", "rma.pool.limit", "rma.pool.buffer.count", "rma.pool.pending_requests", "rma.pool.quarantined", "rma.pool.configuration.valid", "rma.pool.stranded",
+        "rma.pool.registered", "rma.pool.limit", "rma.pool.buffer.count", "rma.pool.pending_requests", "rma.pool.quarantined", "rma.pool.configuration.valid", "rma.pool.stranded", "rma.cache.entries",
         "rma.endpoint.outstanding", "rma.endpoint.limit", "rma.endpoint.pending_operations", "rma.endpoint.held_back_sends", "rma.endpoint.unread_notifications", "rma.endpoint.count",
     ];
 
@@ -33,11 +34,17 @@ public sealed class MetricsTests
         IRmaMemoryPool[] pools = [PoolOf(host, "m1"), PoolOf(host, "m2")];
         Use(pools[0], rents: 3, length: 100);
         Use(pools[1], rents: 5, length: 100_000);
+        var cache = host.Services.GetRequiredKeyedService<RmaRegistrationCache>("m1");
+        byte[] array = new byte[100];
+        for (int i = 0; i < 3; i++)
+            cache.Register(array).Dispose();
 
         List<Reading> readings = Reading.All(host.Services);
         Assert.Equal(Expected(pools).Order(), readings.Order());
         Assert.Contains(new Reading("rma.pool.hits {request}", "rma.pool.name=m1 rma.provider=host rma.size_class=4096", 3), readings);
         Assert.Contains(new Reading("rma.pool.misses {request}", "rma.pool.name=m2 rma.provider=host rma.size_class=direct", 1), readings);
+        Assert.Contains(new Reading("rma.cache.hits {request}", "rma.pool.name=m1 rma.provider=host", 2), readings);
+        Assert.Contains(new Reading("rma.cache.entries {registration}", "rma.pool.name=m1 rma.provider=host rma.state=idle", 1), readings);
         Assert.Contains(new Reading("rma.pool.registrations {registration}", "rma.pool.name=m2 rma.provider=host", 2), readings);
 
         Use(pools[0], rents: 1, length: 100);

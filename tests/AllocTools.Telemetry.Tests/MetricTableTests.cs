@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using AllocTools.Caching;
 using AllocTools.Diagnostics;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
@@ -80,6 +81,8 @@ public sealed class MetricTableTests
             new RmaMemoryPoolOptions { MaxRegisteredBytes = 64 << 10, SizeClasses = { new() { BlockSize = 64 << 10 } } },
             "all");
         await using IRmaEndpoint endpoint = context.OpenEndpoint();
+        using var cache = new RmaRegistrationCache(pool);
+        cache.Register(new byte[10]).Dispose();
         metrics.Add(pool);
         metrics.Add(endpoint, "all");
         using MissingPages pages = new();

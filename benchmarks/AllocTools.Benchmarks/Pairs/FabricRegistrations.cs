@@ -14,6 +14,8 @@ internal sealed class FabricRegistrations(string provider, string node)
     {
         foreach (int size in Sizes)
             yield return new($"rent + return, {ByteSize.Text(size)}", () => Pooled(size), $"fi_mr_regattr + fi_close each time, {provider}", () => RegisterEachTime.On(Provider(), size));
+        foreach (int size in Sizes)
+            yield return new($"own array by the registration cache, {ByteSize.Text(size)}", () => CachedMemory.Cached(Provider(), size), $"pool.Register each time, {provider}", () => CachedMemory.Cold(Provider(), size));
     }
 
     private LibfabricProvider Provider() => new(new LibfabricOptions { Provider = provider, Node = node });

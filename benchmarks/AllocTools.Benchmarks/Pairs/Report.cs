@@ -79,6 +79,9 @@ internal static class Report
         yield return new("rent + return, 1 MiB", () => OneInFlight.Own(1 << 20), "mlock + munlock each time", () => RegisterEachTime.OnHostMemory(1 << 20));
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "fi_mr_reg + close each time, tcp", () => RegisterEachTime.OnLibfabricTcp(64 << 10));
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "ucp_mem_map + unmap each time, ucx", () => RegisterEachTime.OnUcxTcp(64 << 10));
+        foreach (int size in new[] { 4 << 10, 64 << 10, 1 << 20 })
+            yield return new($"own array by the registration cache, {ByteSize.Text(size)}", () => CachedMemory.Cached(size), "pool.Register, which locks it each time", () => CachedMemory.Cold(size), 0.5);
+        yield return new("own array by the registration cache, 64 KiB", () => CachedMemory.CachedOnTcp(64 << 10), "pool.Register each time, tcp", () => CachedMemory.ColdOnTcp(64 << 10));
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "two calls of nothing", Floors.TwoCalls);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "a thread-static increment", Floors.ThreadStaticIncrement);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one compare-and-swap", Floors.CompareAndSwap);

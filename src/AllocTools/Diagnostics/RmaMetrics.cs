@@ -1,5 +1,6 @@
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
+using AllocTools.Caching;
 
 namespace AllocTools.Diagnostics;
 
@@ -55,6 +56,12 @@ public sealed class RmaMetrics
         meter.CreateObservableCounter("rma.pool.reloads", Reloads, "{reload}", "Changes of the pool's configuration while it ran: accepted, or rejected because they were invalid.");
         meter.CreateObservableUpDownCounter(
             "rma.pool.configuration.valid", ConfigurationValid, "{pool}", "1 where the last change of the pool's configuration was valid; 0 where it was rejected, and the options before it are still in force.");
+        meter.CreateObservableCounter("rma.cache.hits", () => Caches(c => c.Hits), "{request}", "Requests for memory of the application's that a registration cache of the pool had registered.");
+        meter.CreateObservableCounter("rma.cache.misses", () => Caches(c => c.Misses), "{request}", "Requests for memory of the application's that a registration cache of the pool had to register first.");
+        meter.CreateObservableUpDownCounter(
+            "rma.cache.entries", CacheEntries, "{registration}", "Registrations that the pool's registration caches have, leased (rented) or idle.");
+        meter.CreateObservableCounter(
+            "rma.cache.removals", CacheRemovals, "{registration}", "Registrations that the pool's registration caches have let go, by reason.");
         meter.CreateObservableCounter(
             "rma.endpoint.operations", Operations, "{operation}", "Operations (writes, reads, sends, receives) of the pool's endpoints that ended, by error where they failed.");
         meter.CreateObservableCounter("rma.endpoint.io", Bytes, "By", "Bytes that successful operations of the pool's endpoints moved.");
@@ -163,6 +170,32 @@ public sealed class RmaMetrics
                      select pool.Measure(pool.Now.OtherRegisteredBytes, RmaTags.Tag(RmaTags.SizeClass, RmaTags.Exposure), RmaTags.Tag(RmaTags.State, RmaTags.Rented)));
         return all;
     }
+
+    private IEnumerable<(Observed<RmaPoolStatistics> Pool, RmaRegistrationCacheStatistics Caches)> LiveCaches() =>
+        from pool in LivePools()
+        where pool.Now.RegistrationCaches is not null
+        select (pool, pool.Now.RegistrationCaches!);
+
+    private List<Measurement<long>> Caches(Func<RmaRegistrationCacheStatistics, long> value) =>
+        [.. from live in LiveCaches() select live.Pool.Measure(value(live.Caches))];
+
+    private List<Measurement<long>> CacheEntries() =>
+    [
+        .. from live in LiveCaches()
+           from state in new[] { (Name: RmaTags.Rented, Value: live.Caches.Entries - live.Caches.IdleEntries), (Name: RmaTags.Idle, Value: live.Caches.IdleEntries) }
+           select live.Pool.Measure(state.Value, RmaTags.Tag(RmaTags.State, state.Name)),
+    ];
+
+    private List<Measurement<long>> CacheRemovals() =>
+    [
+        .. from live in LiveCaches()
+           from reason in new[]
+           {
+               (Name: "limit", Value: live.Caches.Evictions), (Name: "cap", Value: live.Caches.Reclaims), (Name: "idle", Value: live.Caches.Trims),
+               (Name: "collected", Value: live.Caches.Collections), (Name: "invalidated", Value: live.Caches.Invalidations), (Name: "replaced", Value: live.Caches.Replacements),
+           }
+           select live.Pool.Measure(reason.Value, RmaTags.Tag(RmaTags.Reason, reason.Name)),
+    ];
 
     private List<Measurement<long>> Buffers() => States(c => c.RentedBuffers, c => c.IdleBuffers);
 

@@ -13,6 +13,9 @@ internal static class RmaTags
     /// <summary>What became of a change of the configuration.</summary>
     public const string Outcome = "rma.outcome";
 
+    /// <summary>Why a registration cache has let a registration go.</summary>
+    public const string Reason = "rma.reason";
+
     /// <summary>Bytes of a span.</summary>
     public const string Length = "rma.length";
 

@@ -24,8 +24,6 @@ internal sealed class CallersMemory(PoolEngine engine)
             throw Unusable(length, $"the byte at offset {at} is not mapped");
         if (!rights.IsReadable)
             throw Unusable(length, "some of it may not be read (PROT_NONE)");
-        if (!isManaged && IsBehindTheEnd(address + (nint)(length - 1)))
-            throw Unusable(length, "its last page is behind the end of the file that is mapped there: the file has become shorter, or was so from the start");
         int alignment = engine.Context.Traits.Alignment;
         if (address % alignment != 0)
             throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{engine.Context.Traits.ProviderName}' registers no other.");
@@ -37,7 +35,10 @@ internal sealed class CallersMemory(PoolEngine engine)
         {
             if (engine.Context.Traits.PagesBackedBeforeRegistering)
                 Back(address, length, isWritable);
-            return new MemoryRegion(address, length, access, engine.Slabs.Register(address, length, access, isWritable), isWritable);
+            IRmaRegistration registration = engine.Slabs.Register(address, length, access, isWritable);
+            if (!isManaged && IsBehindTheEnd(address + (nint)(length - 1)))
+                throw BehindTheEnd(length, isStillRegistered: !engine.Slabs.TryDeregister(registration, length));
+            return new MemoryRegion(address, length, access, registration, isWritable);
         }
         catch
         {
@@ -48,7 +49,8 @@ internal sealed class CallersMemory(PoolEngine engine)
 
     /// <summary>
     /// The kernel has no page of a mapped file there, so that a look at it would end the process by SIGBUS. A file that becomes shorter
-    /// loses its last page first, so no other is looked at; those would be read from the disk.
+    /// loses its last page first, so no other is looked at; those would be read from the disk. Asked once the memory is registered: a transport that
+    /// has looked at it has its own error.
     /// </summary>
     private static bool IsBehindTheEnd(nint last) => SystemPages.PopulateInUse(last, 1, isWritable: false) == SystemErrors.BadAddress;
 
@@ -69,6 +71,17 @@ internal sealed class CallersMemory(PoolEngine engine)
         engine.Memory.Release(length);
         throw failure;
     }
+
+    private RmaRegistrationException BehindTheEnd(long length, bool isStillRegistered) => new(
+        $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{engine.Name}': its last page is behind the end of the file that is mapped there. The file has become shorter since it was mapped; map it again.",
+        "register",
+        length,
+        engine.Context.Traits.ProviderName,
+        SystemErrors.BadAddress,
+        SystemErrors.NameOf(SystemErrors.BadAddress))
+    {
+        IsStillRegistered = isStillRegistered,
+    };
 
     private RmaRegistrationException Unusable(long length, string why) => new(
         $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{engine.Name}': {why}.",

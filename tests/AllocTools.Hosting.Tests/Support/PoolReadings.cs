@@ -28,6 +28,18 @@ internal static class PoolReadings
             new("rma.pool.configuration.valid {pool}", tags, 1),
             new("rma.pool.registered By", $"{tags} rma.size_class=exposure rma.state=rented", now.RegisteredBytes - now.SizeClasses.Sum(c => c.RegisteredBytes)),
         ];
+        if (now.RegistrationCaches is { } cache)
+        {
+            readings.Add(new("rma.cache.hits {request}", tags, cache.Hits));
+            readings.Add(new("rma.cache.misses {request}", tags, cache.Misses));
+            readings.Add(new("rma.cache.entries {registration}", $"{tags} rma.state=rented", cache.Entries - cache.IdleEntries));
+            readings.Add(new("rma.cache.entries {registration}", $"{tags} rma.state=idle", cache.IdleEntries));
+            foreach ((string reason, long count) in new[]
+            {
+                ("limit", cache.Evictions), ("cap", cache.Reclaims), ("idle", cache.Trims), ("collected", cache.Collections), ("invalidated", cache.Invalidations), ("replaced", cache.Replacements),
+            })
+                readings.Add(new("rma.cache.removals {registration}", $"{tags} rma.reason={reason}", count));
+        }
         foreach ((string error, long count) in now.RegistrationFailuresByError)
             readings.Add(new("rma.pool.registration.failures {registration}", $"error.type={error} {tags}", count));
         foreach (RmaSizeClassStatistics sizeClass in now.SizeClasses)
