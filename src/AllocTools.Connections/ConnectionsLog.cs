@@ -36,4 +36,7 @@ internal static partial class ConnectionsLog
 
     [LoggerMessage(89, LogLevel.Error, "Connection {Connection}: something that it had could not be given back.")]
     public static partial void ReleaseFailed(ILogger logger, string connection, Exception exception);
+
+    [LoggerMessage(90, LogLevel.Warning, "The server gets memory that is not registered, because pool '{Pool}' {Reason}. What arrives there can't go on by RMA without a copy. So far: {Length}. This is said once a minute.")]
+    public static partial void ServerMemoryNotRegistered(ILogger logger, string pool, string reason, Diagnostics.Log.ByteCount length);
 }

@@ -65,7 +65,7 @@ internal static class PoolFactory
                 options,
                 key.DisplayName,
                 services.GetRequiredService<ILoggerFactory>(),
-                services.GetService<IBlockAllocator>(),
+                registration.IsOfArrays ? new PinnedArrayAllocator() : services.GetService<IBlockAllocator>(),
                 services.GetService<TimeProvider>());
             published.Publish(pool);
             PoolOptions.Show(services, key, pool.Options);

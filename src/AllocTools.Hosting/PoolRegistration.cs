@@ -33,6 +33,9 @@ internal sealed class PoolRegistration(PoolKey key, Type provider, RmaProviderDe
     /// <summary>The pool whose provider this one uses; null: its own.</summary>
     public PoolKey? SharesWith { get; set; }
 
+    /// <summary>Its memory is that of pinned arrays, since what takes it takes arrays alone.</summary>
+    public bool IsOfArrays { get; set; }
+
     /// <summary>Where the pool's options stand, for people.</summary>
     public string Place => Section is null ? "options in code" : $"section '{Section.Path}'";
 

@@ -312,6 +312,12 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return isRented;
     }
 
+    /// <summary>The blocks of its slab as memory of an array; null where that lies in none.</summary>
+    internal ArrayBlocks? Arrays => _slab?.Arrays;
+
+    /// <summary>The number of its block in its slab.</summary>
+    internal int BlockIndex => _index;
+
     /// <summary>The same lease with all bytes of its block, or as many as memory can have: for a renter who takes what there is.</summary>
     internal RmaBuffer WholeBlock() => new(_slab!, _index, _lease, (uint)Math.Max(0, _slab!.BlockSize - int.MaxValue));
 

@@ -67,9 +67,9 @@ public readonly struct RmaSlice
         }
     }
 
-    /// <summary>Finds the registered memory behind any memory that came from a buffer: <see cref="RmaBuffer.Memory"/>, an owner of <see cref="RmaMemoryPoolAdapter"/>, a pipe's segment, a part of these.</summary>
+    /// <summary>Finds the registered memory behind any memory that came from a buffer: <see cref="RmaBuffer.Memory"/>, an owner of <see cref="RmaMemoryPoolAdapter"/>, a segment of a pipe or of a server's request, a part of these.</summary>
     /// <remarks>
-    /// It takes the same time for any pool, looks nothing up and allocates nothing. The lease is the one that the memory has: its owner
+    /// It takes the same time whatever is rented, and allocates nothing. The lease is the one that the memory has: its owner
     /// disposes it, and once that was done the slice throws where it is used. The slice allows what the buffer does, also where
     /// <paramref name="memory"/> is for reading only.
     /// </remarks>
@@ -91,6 +91,11 @@ public readonly struct RmaSlice
             whole = owner.Buffer;
         else if (MemoryMarshal.TryGetMemoryManager(memory, out RmaBufferMemoryManager? manager, out start, out length))
             whole = manager.Slice;
+        else if (MemoryMarshal.TryGetArray(memory, out ArraySegment<byte> segment) && ArrayBlocks.TryFind(segment, out owner, out start))
+        {
+            whole = owner.Buffer;
+            length = segment.Count;
+        }
         else
         {
             slice = default;

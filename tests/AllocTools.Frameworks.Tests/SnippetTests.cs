@@ -65,6 +65,7 @@ public sealed partial class SnippetTests
         string[] examples = [.. Block().Matches(guide).Select(static m => m.Groups["code"].Value).Where(code => !named.Contains(code))];
         Assert.True(examples.Length >= 12, $"{examples.Length} examples");
         var code = new StringBuilder("""
+            using System.IO.Pipelines;
             using System.Net;
             using System.Net.Security;
             using System.Net.WebSockets;
@@ -97,6 +98,7 @@ public sealed partial class SnippetTests
                 private static readonly IRmaDirectory directory = null!;
                 private static readonly SocketsHttpHandler handler = null!;
                 private static readonly HttpConnectionOptions options = null!;
+                private static readonly RemoteRegion remote = null!;
                 private static readonly RmaBuffer source;
                 private static readonly byte[] bytes = null!;
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Net;
 using System.Text.Json.Nodes;
 using AllocTools.Connections;
@@ -5,6 +6,9 @@ using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Telemetry.Tests.Support;
 using AllocTools.Testing;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using OpenTelemetry;
 using OpenTelemetry.Metrics;
@@ -12,7 +16,7 @@ using Xunit;
 
 namespace AllocTools.Telemetry.Tests;
 
-/// <summary>The dashboard's panels of connections, over connections of this process, which the real Prometheus scrapes.</summary>
+/// <summary>The dashboard's panels of connections and of a server's memory, over those of this process, which the real Prometheus scrapes.</summary>
 public sealed class ConnectionPanelTests
 {
     private static readonly byte[] Bytes = new byte[50_000];
@@ -34,21 +38,55 @@ public sealed class ConnectionPanelTests
         await using RmaConnectionListener listener = connections.Listen(new IPEndPoint(IPAddress.Loopback, 0));
         await using Prometheus prometheus = await Prometheus.StartAsync(port);
 
+        string[] queries = await QueriesAsync("rma_connection_");
+        Assert.True(queries.Length >= 9);
+        foreach (string query in queries)
+            await prometheus.UntilAsync(query, static found => found.Any(static f => double.IsFinite(f.Value)), () => TalkAsync(connections, listener));
+        RmaConnectionStatistics now = connections.GetStatistics();
+        Assert.True(now is { BytesSent: > 0, CreditStalls: > 0, EndsInOrder: > 0 } && now.EndsByError.ContainsKey("aborted") && now.SetUpFailuresByError.ContainsKey("ConnectionRefused"));
+    }
+
+    [Fact]
+    public async Task Each_query_of_a_servers_memory_returns_data()
+    {
+        int port = FreePort.Find();
+        using MeterProvider exporter = Sdk.CreateMeterProviderBuilder().AddAllocToolsInstrumentation().AddPrometheusHttpListener(l => (l.Host, l.Port) = ("127.0.0.1", port)).Build();
+        WebApplicationBuilder builder = WebApplication.CreateBuilder();
+        // Room for one block.
+        builder.Services.AddRmaMemoryPool<HostProvider>(static o =>
+        {
+            o.MaxRegisteredBytes = 64 << 10;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 64 << 10 });
+        });
+        builder.WebHost.UseRmaMemory();
+        await using WebApplication app = builder.Build();
+        using MemoryPool<byte> memory = app.Services.GetRequiredService<IMemoryPoolFactory<byte>>().Create();
+        using IMemoryOwner<byte> first = memory.Rent();
+        await using Prometheus prometheus = await Prometheus.StartAsync(port);
+        string[] queries = await QueriesAsync("rma_server_memory_");
+        Assert.Equal(2, queries.Length);
+        foreach (string query in queries)
+        {
+            await prometheus.UntilAsync(query, static found => found.Any(static f => double.IsFinite(f.Value) && f.Value > 0), () =>
+            {
+                memory.Rent().Dispose();
+                return Task.CompletedTask;
+            });
+        }
+    }
+
+    /// <summary>The queries of the dashboard that have to do with some metrics, for all pools and processes.</summary>
+    private static async Task<string[]> QueriesAsync(string metrics)
+    {
         JsonNode dashboard = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "dashboards", "alloctools.json"), Token))!;
         string[] queries =
         [
             .. dashboard["panels"]!.AsArray().Where(static p => (string?)p!["type"] != "row").SelectMany(static p => p!["targets"]!.AsArray()).Select(static t => (string)t!["expr"]!)
-                .Where(static q => q.Contains("rma_connection_", StringComparison.Ordinal)),
+                .Where(q => q.Contains(metrics, StringComparison.Ordinal))
+                .Select(static q => q.Replace("$__rate_interval", "5s", StringComparison.Ordinal).Replace("$pool", ".+", StringComparison.Ordinal).Replace("$job", ".+", StringComparison.Ordinal).Replace("$instance", ".+", StringComparison.Ordinal)),
         ];
-        Assert.True(queries.Length >= 9);
-        foreach (string query in queries)
-        {
-            string asked = query.Replace("$__rate_interval", "5s", StringComparison.Ordinal).Replace("$pool", ".+", StringComparison.Ordinal).Replace("$job", ".+", StringComparison.Ordinal).Replace("$instance", ".+", StringComparison.Ordinal);
-            Assert.DoesNotContain("$", asked, StringComparison.Ordinal);
-            await prometheus.UntilAsync(asked, static found => found.Any(static f => double.IsFinite(f.Value)), () => TalkAsync(connections, listener));
-        }
-        RmaConnectionStatistics now = connections.GetStatistics();
-        Assert.True(now is { BytesSent: > 0, CreditStalls: > 0, EndsInOrder: > 0 } && now.EndsByError.ContainsKey("aborted") && now.SetUpFailuresByError.ContainsKey("ConnectionRefused"));
+        Assert.All(queries, static q => Assert.DoesNotContain("$", q, StringComparison.Ordinal));
+        return queries;
     }
 
     /// <summary>A connection that ends in order, one that is aborted, and one that does not come about.</summary>

@@ -45,7 +45,7 @@ public sealed partial class DashboardTests
     {
         JsonNode dashboard = await DashboardAsync();
         string[] queries = [.. dashboard["panels"]!.AsArray().Where(p => p!["targets"] is not null).SelectMany(p => p!["targets"]!.AsArray()).Select(t => (string)t!["expr"]!)];
-        foreach (MetricTable.Row metric in MetricTable.Read().Concat(MetricTable.Read("connection metrics")))
+        foreach (MetricTable.Row metric in MetricTable.Read().Concat(MetricTable.Read("connection metrics")).Concat(MetricTable.Read("server memory metrics")))
         {
             string[] found = [.. queries.Where(q => MetricNames().Matches(q).Any(m => Base(m.Value) == metric.Prometheus))];
             Assert.True(found.Length > 0, $"{metric.Prometheus} is not on the dashboard.");
@@ -96,7 +96,7 @@ public sealed partial class DashboardTests
     private static string Base(string metric) => HistogramSuffix().Replace(metric, "");
 
     /// <summary>Not the names of recorded series, labels and variables.</summary>
-    [GeneratedRegex("(?<![a-z_$\"])rma_(pool|endpoint|connection)_(?!name\\b)[a-z_]+(?![a-z_:])")]
+    [GeneratedRegex("(?<![a-z_$\"])rma_(pool|endpoint|connection|server_memory)_(?!name\\b)[a-z_]+(?![a-z_:])")]
     private static partial Regex MetricNames();
 
     [GeneratedRegex("(?<=_seconds)_(bucket|sum|count)$")]

@@ -2,10 +2,14 @@ using System.Net;
 using System.Net.Sockets;
 using AllocTools;
 using AllocTools.Connections;
+using AllocTools.Connections.AspNetCore;
+using AllocTools.Hosting;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
 
 namespace Microsoft.AspNetCore.Hosting;
 
@@ -16,6 +20,9 @@ namespace Microsoft.AspNetCore.Hosting;
 /// </remarks>
 public static class RmaKestrelExtensions
 {
+    /// <summary>A block of the pool's default classes.</summary>
+    private const int DefaultMaxBlockSize = 64 << 10;
+
     /// <summary>Has Kestrel listen over the unnamed pool at end points of the type <see cref="RmaEndPoint"/>, such as those of <c>ListenRma</c>.</summary>
     /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="configure">Sets options of the connections; null for none.</param>
@@ -102,6 +109,59 @@ public static class RmaKestrelExtensions
         options.ListenRma(new RmaEndPoint(endPoint, poolName), configure);
 
     /// <summary>
+    /// Has the server's own transports, such as Kestrel's over sockets, take their memory from the unnamed pool: the bytes of a request's
+    /// body (<c>Request.BodyReader</c>) are registered memory when they arrive, and go on by RMA without a copy.
+    /// </summary>
+    /// <remarks>
+    /// <para>
+    /// It replaces ASP.NET Core's <see cref="IMemoryPoolFactory{T}"/> of bytes for the whole application; the last call counts. Idle blocks are the
+    /// pool's, which gives them back as its options say (IdleRetention). <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds the
+    /// registered memory of a segment, and <see cref="RmaBatch.TryWrite"/> writes all of a sequence.
+    /// </para>
+    /// <para>
+    /// All of the pool's memory is that of pinned arrays from then on, because Kestrel takes no other: HugePages and NumaNode are not for such a
+    /// pool. The memory counts as the managed heap's. Memory that Kestrel has taken back must not be used, as ever: it is not caught.
+    /// </para>
+    /// <para>
+    /// Where the pool has no room, or can't register more, the server gets plain memory and goes on: such a segment is none of the
+    /// pool's, a log event says so, and the metric <c>rma.server_memory.unregistered</c> counts it. A pool of its own that shares
+    /// the provider keeps the server from taking the room of others.
+    /// </para>
+    /// </remarks>
+    /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="maxBlockSize">
+    /// The longest block, in bytes: 4 KiB to 1 GiB. The server asks for 4 KiB at a time and gets a block of the pool's smallest class that has as
+    /// much, 16 KiB with the default classes; code that asks for more at once (<c>Response.BodyWriter.GetMemory(sizeHint)</c>) gets up to this.
+    /// </param>
+    /// <returns>The same builder.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxBlockSize"/> is out of its range.</exception>
+    /// <exception cref="InvalidOperationException">The pool was not added before.</exception>
+    public static IWebHostBuilder UseRmaMemory(this IWebHostBuilder builder, int maxBlockSize = DefaultMaxBlockSize) =>
+        builder.UseRmaMemory(RmaMemoryPoolName.Default, maxBlockSize);
+
+    /// <summary>As <see cref="UseRmaMemory(IWebHostBuilder, int)"/>, from a named pool.</summary>
+    /// <inheritdoc cref="UseRmaMemory(IWebHostBuilder, int)"/>
+    /// <param name="builder">The web host, after <c>AddRmaMemoryPool</c>.</param>
+    /// <param name="poolName">The pool's name.</param>
+    /// <param name="maxBlockSize">The longest block, in bytes: 4 KiB to 1 GiB.</param>
+    public static IWebHostBuilder UseRmaMemory(this IWebHostBuilder builder, string poolName, int maxBlockSize = DefaultMaxBlockSize)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ArgumentException.ThrowIfNullOrEmpty(poolName);
+        ArgumentOutOfRangeException.ThrowIfLessThan(maxBlockSize, 4 << 10);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(maxBlockSize, 1 << 30);
+        return builder.ConfigureServices(services =>
+        {
+            PoolRegistration pool = services.Select(d => d.IsKeyedService ? null : d.ImplementationInstance).OfType<PoolRegistration>().FirstOrDefault(p => p.Key.DisplayName == poolName)
+                ?? throw new InvalidOperationException($"There is no pool '{poolName}' yet. Add it before UseRmaMemory: AddRmaMemoryPool<TProvider>(…).");
+            // Kestrel sends what lies in several blocks as arrays, and fails where they are none.
+            pool.IsOfArrays = true;
+            services.AddSingleton<IValidateOptions<RmaMemoryPoolOptions>>(new ArrayPoolRule(pool));
+            services.Replace(ServiceDescriptor.Singleton<IMemoryPoolFactory<byte>>(sp => new ServerMemoryFactory(sp, pool.Key, maxBlockSize)));
+        });
+    }
+
+    /// <summary>
     /// Leaves the transport over sockets where it was, or before all others where it was not: Kestrel asks the transport that was added last first, and sockets take any IP end point.
     /// </summary>
     private static void KeepOneSocketTransport(IServiceCollection services)
@@ -113,6 +173,23 @@ public static class RmaKestrelExtensions
         services.Remove(added);
         if (!transports.Any(d => d.ImplementationType == typeof(SocketTransportFactory) && !ReferenceEquals(d, added)))
             services.Insert(services.IndexOf(transports[0]), added);
+    }
+
+    /// <summary>What can't be asked of arrays.</summary>
+    private sealed class ArrayPoolRule(PoolRegistration pool) : IValidateOptions<RmaMemoryPoolOptions>
+    {
+        public ValidateOptionsResult Validate(string? name, RmaMemoryPoolOptions options)
+        {
+            if (!pool.Key.OptionsNames.Contains(name))
+                return ValidateOptionsResult.Skip;
+            const string Why = "the pool's memory is that of arrays, because UseRmaMemory gives it to the server. Give the server a pool of its own, which shares the provider.";
+            List<string> failures = [];
+            if (options.HugePages == RmaHugePages.Explicit)
+                failures.Add($"{pool.Origin}HugePages is Explicit, but {Why}");
+            if (options.NumaNode is >= 0)
+                failures.Add($"{pool.Origin}NumaNode is {options.NumaNode}, but {Why}");
+            return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
+        }
     }
 
     /// <summary>Kestrel's transport over one pool. The server is made when an application is built, but the pool is opened when it starts.</summary>

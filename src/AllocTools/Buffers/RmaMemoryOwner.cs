@@ -18,15 +18,19 @@ namespace AllocTools.Buffers;
 public sealed class RmaMemoryOwner : MemoryManager<byte>
 {
     private readonly IRentAccount? _account;
+    private readonly ArrayBlocks? _arrays;
     private LeasedMemory _leased;
     private int _isDisposed;
 
     /// <param name="buffer">The whole of it is the owner's; no longer than memory can be.</param>
     /// <param name="account">What wants to know when the buffer is returned.</param>
-    internal RmaMemoryOwner(RmaBuffer buffer, IRentAccount? account = null)
+    /// <param name="asArray">Its memory is an array's, where the pool's is (<see cref="Blocks.PinnedArrayAllocator"/>): for code that takes no other.</param>
+    internal RmaMemoryOwner(RmaBuffer buffer, IRentAccount? account = null, bool asArray = false)
     {
         _leased = new LeasedMemory(buffer);
         _account = account;
+        _arrays = asArray ? buffer.Arrays : null;
+        _arrays?.Enter(buffer.BlockIndex, this);
     }
 
     /// <summary>The buffer, with its keys: the same lease. Its length is that of <see cref="Memory"/>.</summary>
@@ -40,7 +44,8 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
         {
             if (!Buffer.IsRented)
                 Buffer.ThrowReturned();
-            return CreateMemory((int)_leased.Slice.Length);
+            int length = (int)_leased.Slice.Length;
+            return _arrays is null ? CreateMemory(length) : _arrays.MemoryOf(Buffer.BlockIndex, length);
         }
     }
 
@@ -77,6 +82,7 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
             Volatile.Write(ref _isDisposed, 0);
             throw;
         }
+        _arrays?.Leave(Buffer.BlockIndex, this);
         _account?.OnReturned(Buffer.Length);
     }
 }

@@ -8,7 +8,7 @@ public static class RmaMemoryPoolExtensions
 {
     /// <summary>The pool as <see cref="MemoryPool{T}"/>.</summary>
     /// <param name="pool">Where the memory comes from. It is not owned: disposing the adapter leaves it open.</param>
-    /// <param name="maxBufferSize">The longest that can be rented: 1 byte or more. Code that takes ever larger buffers, as pipes do up to 1 MiB, stops there.</param>
+    /// <param name="maxBufferSize">The longest that can be rented: 1 byte or more. What a pipe needs beyond it, it takes elsewhere.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxBufferSize"/> is less than 1.</exception>
     /// <example>
     /// <code>
@@ -28,10 +28,10 @@ public static class RmaMemoryPoolExtensions
 
     /// <summary>Options of a <see cref="Pipe"/> whose segments are the pool's memory: what is written into the pipe can go on by RMA from where it is.</summary>
     /// <remarks>
-    /// A pipe begins with segments of <paramref name="minimumSegmentSize"/> and doubles them up to 1 MiB, so it takes the pool's larger
-    /// classes, too; <paramref name="maximumSegmentSize"/> keeps it from that. A part that is asked for at once (<c>GetMemory(sizeHint)</c>)
-    /// and is longer than <paramref name="maximumSegmentSize"/> is no memory of the pool's. At the pool's cap the pipe's writer gets
-    /// <see cref="RmaPoolExhaustedException"/>: let <paramref name="pauseWriterThreshold"/> hold it up before that.
+    /// A pipe asks for segments of <paramref name="minimumSegmentSize"/> and gets the whole block that the pool has for that. What is asked for in
+    /// one piece (<c>GetMemory(sizeHint)</c>) may take a longer one; where it is longer than <paramref name="maximumSegmentSize"/> it is no memory
+    /// of the pool's. At the pool's cap the pipe's writer gets <see cref="RmaPoolExhaustedException"/>: let <paramref name="pauseWriterThreshold"/>
+    /// hold it up before that.
     /// </remarks>
     /// <param name="pool">Where the memory comes from; open for as long as the pipe is used.</param>
     /// <param name="readerScheduler">Where the reader goes on; null: the thread pool.</param>
@@ -39,7 +39,7 @@ public static class RmaMemoryPoolExtensions
     /// <param name="pauseWriterThreshold">How many bytes may lie in the pipe before flushes wait; 0: any number; -1: the pipe's default, 64 KiB.</param>
     /// <param name="resumeWriterThreshold">How few bytes let them go on; -1: the pipe's default, half of that.</param>
     /// <param name="minimumSegmentSize">Bytes of a first segment, at least; -1: the pipe's default, 4 KiB.</param>
-    /// <param name="maximumSegmentSize">The longest block that is rented, in bytes: 1 or more.</param>
+    /// <param name="maximumSegmentSize">The longest segment that is rented, in bytes: 1 or more.</param>
     /// <param name="useSynchronizationContext">Whether both go on in the caller's <see cref="SynchronizationContext"/>, where there is one.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of its range, or the resume threshold is over the pause threshold.</exception>
     /// <example>

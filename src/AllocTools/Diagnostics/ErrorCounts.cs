@@ -1,6 +1,6 @@
 namespace AllocTools.Diagnostics;
 
-/// <summary>Counts failures by the kind of their error.</summary>
+/// <summary>Counts failures, or what they cost, by the kind of their error.</summary>
 internal sealed class ErrorCounts
 {
     /// <summary>Kinds that are told apart, so that no metric grows with use.</summary>
@@ -9,12 +9,12 @@ internal sealed class ErrorCounts
     private readonly Lock _gate = new();
     private readonly Dictionary<string, long> _counts = new(StringComparer.Ordinal);
 
-    public void Count(string errorType)
+    public void Count(string errorType, long amount = 1)
     {
         lock (_gate)
         {
             string kind = _counts.Count < MostKinds || _counts.ContainsKey(errorType) ? errorType : RmaTags.OtherError;
-            _counts[kind] = _counts.GetValueOrDefault(kind) + 1;
+            _counts[kind] = _counts.GetValueOrDefault(kind) + amount;
         }
     }
 

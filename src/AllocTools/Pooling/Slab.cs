@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using AllocTools.Buffers;
 using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
@@ -86,6 +87,7 @@ internal sealed unsafe class Slab
         _memory = origin._memory;
         _stride = origin._stride;
         _states = origin._states;
+        Arrays = origin.Arrays;
     }
 
     public SlabOwner Owner { get; }
@@ -106,6 +108,9 @@ internal sealed unsafe class Slab
 
     /// <summary>Bytes of a block.</summary>
     public long BlockSize { get; }
+
+    /// <summary>Its blocks as memory of an array; null where it lies in none.</summary>
+    public ArrayBlocks? Arrays { get; init; }
 
     /// <summary>What watches the one lease that this copy goes with; null for all others.</summary>
     public LeaseTracker? Tracker => _tracker;

@@ -1,4 +1,5 @@
 using AllocTools.Blocks;
+using AllocTools.Buffers;
 using AllocTools.Diagnostics;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
@@ -18,11 +19,14 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     {
         ulong[] states;
         nint address;
+        ArrayBlocks? arrays = null;
         try
         {
             // First, so that nothing can fail once the memory is registered.
             states = Slab.AllocateStates(blockSize, blockCount);
             address = Allocate(reservedBytes);
+            if (blocks is PinnedArrayAllocator)
+                arrays = new ArrayBlocks(PinnedArrayAllocator.ArrayAt(address), address, blockSize, blockCount);
         }
         catch
         {
@@ -39,7 +43,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
             Unmap(address, reservedBytes);
             throw;
         }
-        return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states) { ChecksPointers = engine.ChecksPointers };
+        return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states) { ChecksPointers = engine.ChecksPointers, Arrays = arrays };
     }
 
     /// <summary>
@@ -105,6 +109,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     /// <summary>Deregisters, then unmaps. What can't be given back stays reserved, so that a pool never takes more than its cap.</summary>
     public void Destroy(Slab slab)
     {
+        slab.Arrays?.Forget();
         if (TryDeregisterReserved(slab.Region.Registration, slab.Region.Length))
             Unmap(slab.Region.Address, slab.Region.Length);
     }
