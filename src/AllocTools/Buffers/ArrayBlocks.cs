@@ -13,7 +13,7 @@ internal sealed class ArrayBlocks
 {
     private static readonly ConditionalWeakTable<byte[], ArrayBlocks> All = [];
 
-    private readonly byte[] _array;
+    private byte[] _array;
     private readonly int _start;
     private readonly int _blockSize;
     private readonly RmaMemoryOwner?[] _owners;
@@ -62,6 +62,10 @@ internal sealed class ArrayBlocks
         return owner is not null;
     }
 
-    /// <summary>The slab is given back: the array is no pool's any more.</summary>
-    public void Forget() => All.Remove(_array);
+    /// <summary>The slab is given back: the array is no pool's any more, and is not kept by what still refers to the slab, such as a lease that has ended.</summary>
+    public void Forget()
+    {
+        All.Remove(_array);
+        _array = [];
+    }
 }
