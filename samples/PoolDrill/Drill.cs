@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.IO.MemoryMappedFiles;
 using System.Text.Json;
+using AllocTools.Caching;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
 
@@ -8,12 +9,13 @@ namespace PoolDrill;
 
 /// <summary>Does to the pools what its standard input says, one line a command, so that dashboards and alerts can be tried out.</summary>
 /// <remarks>Each command ends in a line that begins with <c>done</c>; the end of the input ends the job.</remarks>
-internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.LockedPool)] IRmaMemoryPool locked, IRmaEndpoint endpoint, IConfiguration configuration)
+internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.LockedPool)] IRmaMemoryPool locked, IRmaEndpoint endpoint, RmaRegistrationCache cache, IConfiguration configuration)
 {
     /// <summary>The name of the pool whose registrations can be made to fail.</summary>
     public const string LockedPool = "locked";
 
     private readonly Stack<RmaBuffer> _held = new();
+    private readonly byte[] _array = new byte[100];
     private readonly List<Task<RmaBuffer>> _waiting = [];
     private readonly Stack<(Task Receiving, CancellationTokenSource Release)> _receiving = new();
     private SilentPeer? _silent;
@@ -46,6 +48,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
         {
             "hit" => Now(() => pool.Rent(1).Dispose()),
             "miss" => Now(() => pool.Rent(Largest.BlockSize + 1).Dispose()),
+            "cache" => Now(() => cache.Register(_array).Dispose()),
             "hold" => Now(() => _held.Push(pool.Rent(Largest.BlockSize))),
             "reject" => Now(Reject),
             "wait" => Now(() => _waiting.Add(pool.RentAsync(Largest.BlockSize, token).AsTask())),
@@ -58,7 +61,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
             "reload" => Now(() => Configure(TimeSpan.FromSeconds(10 + (++_reloads % 100)).ToString())),
             "spoil" => Now(() => Configure("whenever")),
             "trim" or "release" or "stats" or "endpoint" => () => Task.CompletedTask,
-            _ => throw new UsageException($"'{command}' is no command of a drill; there are hit, miss, hold, reject, wait, receive, release, fail, leak, trim, write, lose, quarantine, reload, spoil, stats and endpoint, each with a count."),
+            _ => throw new UsageException($"'{command}' is no command of a drill; there are hit, miss, cache, hold, reject, wait, receive, release, fail, leak, trim, write, lose, quarantine, reload, spoil, stats and endpoint, each with a count."),
         };
         for (int i = 0; i < count; i++)
             await action();

@@ -96,7 +96,7 @@ public sealed partial class DashboardTests
     private static string Base(string metric) => HistogramSuffix().Replace(metric, "");
 
     /// <summary>Not the names of recorded series, labels and variables.</summary>
-    [GeneratedRegex("(?<![a-z_$\"])rma_(pool|endpoint|connection|server_memory)_(?!name\\b)[a-z_]+(?![a-z_:])")]
+    [GeneratedRegex("(?<![a-z_$\"])rma_(pool|cache|endpoint|connection|server_memory)_(?!name\\b)[a-z_]+(?![a-z_:])")]
     private static partial Regex MetricNames();
 
     [GeneratedRegex("(?<=_seconds)_(bucket|sum|count)$")]

@@ -14,7 +14,7 @@ public sealed partial class PrometheusTests
     public async Task Each_metric_is_what_the_pools_say()
     {
         await using Drill drill = await Drill.StartAsync();
-        foreach (string command in new[] { "hit 100", "miss 3", "reject 2", "fail 2", "leak 1", "hold 15", "wait 2", "release", "trim", "write 7", "hold 2", "reload 3", "spoil", "receive 5" })
+        foreach (string command in new[] { "hit 100", "miss 3", "cache 4", "reject 2", "fail 2", "leak 1", "hold 15", "wait 2", "release", "trim", "write 7", "hold 2", "reload 3", "spoil", "receive 5" })
             await drill.DoAsync(command);
         await using Prometheus prometheus = await Prometheus.StartAsync(drill.Port);
         JsonObject pools = await drill.StatisticsAsync();
@@ -67,6 +67,7 @@ public sealed partial class PrometheusTests
         foreach ((string expression, double expected) in new[]
         {
             ("rma_endpoint_outstanding{rma_state=\"running\"}", 5d), ("rma_endpoint_outstanding{rma_state=\"abandoned\"}", 0), ("rma_endpoint_outstanding{rma_state=\"unclaimed\"}", 0),
+            ("rma_cache_hits_total{rma_pool_name=\"default\"}", 3), ("rma_cache_misses_total{rma_pool_name=\"default\"}", 1), ("sum(rma_cache_hits_total{rma_pool_name=\"locked\"})", 0),
             ("rma_endpoint_lost_peers_total", 0), ("rma_endpoint_lost_notifications_total", 0), ("rma_endpoint_unread_notifications", 0), ("rma_endpoint_limit", 16), ("rma_endpoint_pending_operations", 0), ("rma_endpoint_held_back_sends", 0), ("rma_endpoint_count{rma_state=\"open\"}", 1), ("rma_endpoint_count{rma_state!=\"open\"} > 0 or vector(0)", 0),
             ("rma_pool_reloads_total{rma_pool_name=\"default\",rma_outcome=\"accepted\"}", 3), ("rma_pool_reloads_total{rma_pool_name=\"default\",rma_outcome=\"rejected\"}", 1),
             ("rma_pool_configuration_valid{rma_pool_name=\"default\"}", 0), ("rma_pool_configuration_valid{rma_pool_name=\"locked\"}", 1),

@@ -42,6 +42,24 @@ public sealed record RmaRegistrationCacheStatistics
     /// <summary>Registrations that one of more bytes covers, or whose memory has become another object's.</summary>
     public required long Replacements { get; init; }
 
+    /// <summary>Those of a pool that has no cache.</summary>
+    internal static RmaRegistrationCacheStatistics None { get; } = new()
+    {
+        Hits = 0,
+        Misses = 0,
+        Entries = 0,
+        IdleEntries = 0,
+        RegisteredBytes = 0,
+        IdleBytes = 0,
+        Leases = 0,
+        Evictions = 0,
+        Reclaims = 0,
+        Trims = 0,
+        Collections = 0,
+        Invalidations = 0,
+        Replacements = 0,
+    };
+
     /// <summary>Both together.</summary>
     internal RmaRegistrationCacheStatistics Plus(RmaRegistrationCacheStatistics? other) => other is null ? this : new()
     {

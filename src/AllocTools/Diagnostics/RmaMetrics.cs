@@ -173,8 +173,7 @@ public sealed class RmaMetrics
 
     private IEnumerable<(Observed<RmaPoolStatistics> Pool, RmaRegistrationCacheStatistics Caches)> LiveCaches() =>
         from pool in LivePools()
-        where pool.Now.RegistrationCaches is not null
-        select (pool, pool.Now.RegistrationCaches!);
+        select (pool, pool.Now.RegistrationCaches ?? RmaRegistrationCacheStatistics.None);
 
     private List<Measurement<long>> Caches(Func<RmaRegistrationCacheStatistics, long> value) =>
         [.. from live in LiveCaches() select live.Pool.Measure(value(live.Caches))];

@@ -145,7 +145,7 @@ internal sealed partial class CachedRegions : SlabOwner
         try
         {
             entry.Tie();
-            region = Engine.Callers.Register(entry.Address, entry.Length, entry.Kind is CallersRangeKind.Array or CallersRangeKind.PinnedArray, isReadOnly: false);
+            region = RegisterRange(entry);
         }
         catch (Exception e)
         {
@@ -179,6 +179,36 @@ internal sealed partial class CachedRegions : SlabOwner
         }
         Deregister(leaving);
         return buffer;
+    }
+
+    private MemoryRegion RegisterRange(CacheEntry entry)
+    {
+        bool isManaged = entry.Kind is CallersRangeKind.Array or CallersRangeKind.PinnedArray;
+        try
+        {
+            return Engine.Callers.Register(entry.Address, entry.Length, isManaged, isReadOnly: false);
+        }
+        catch (RmaRegistrationException e) when (!e.IsStillRegistered && TryRetireTouching(entry, out List<CacheEntry>? leaving))
+        {
+            // MPI attaches no memory of which a part is attached. What is idle there gives way.
+            Deregister(leaving);
+            return Engine.Callers.Register(entry.Address, entry.Length, isManaged, isReadOnly: false);
+        }
+    }
+
+    /// <summary>Takes out the idle entries that have a byte of a new one.</summary>
+    private bool TryRetireTouching(CacheEntry entry, out List<CacheEntry>? leaving)
+    {
+        leaving = null;
+        lock (_gate)
+        {
+            foreach (CacheEntry other in _index.FindTouching(entry.Start, entry.End))
+            {
+                if (other.IdleSince != 0)
+                    Retire_NeedsLock(other, ref _replacements, ref leaving);
+            }
+        }
+        return leaving is not null;
     }
 
     /// <summary>The entry that covers a request, or that is being registered and will; entries of other owners leave.</summary>
@@ -515,7 +545,14 @@ internal sealed partial class CachedRegions : SlabOwner
         if (isDeregistered)
             gone?.SetResult();
         else
-            gone!.SetException(cause ?? StillRegistered(entry.Length));
+            Fail(gone!, cause ?? StillRegistered(entry.Length));
+    }
+
+    /// <summary>Nobody may be waiting: then it is no error that nobody has seen.</summary>
+    private static void Fail(TaskCompletionSource gone, Exception cause)
+    {
+        gone.SetException(cause);
+        _ = gone.Task.Exception;
     }
 
     private RmaRegistrationException StillRegistered(long length) => new(

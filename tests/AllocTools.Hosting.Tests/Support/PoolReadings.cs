@@ -1,3 +1,5 @@
+using AllocTools.Caching;
+
 namespace AllocTools.Hosting.Tests.Support;
 
 /// <summary>What a look at the meter must say of a pool, by its statistics.</summary>
@@ -28,18 +30,16 @@ internal static class PoolReadings
             new("rma.pool.configuration.valid {pool}", tags, 1),
             new("rma.pool.registered By", $"{tags} rma.size_class=exposure rma.state=rented", now.RegisteredBytes - now.SizeClasses.Sum(c => c.RegisteredBytes)),
         ];
-        if (now.RegistrationCaches is { } cache)
+        RmaRegistrationCacheStatistics? cache = now.RegistrationCaches;
+        readings.Add(new("rma.cache.hits {request}", tags, cache?.Hits ?? 0));
+        readings.Add(new("rma.cache.misses {request}", tags, cache?.Misses ?? 0));
+        readings.Add(new("rma.cache.entries {registration}", $"{tags} rma.state=rented", (cache?.Entries - cache?.IdleEntries) ?? 0));
+        readings.Add(new("rma.cache.entries {registration}", $"{tags} rma.state=idle", cache?.IdleEntries ?? 0));
+        foreach ((string reason, long? removed) in new[]
         {
-            readings.Add(new("rma.cache.hits {request}", tags, cache.Hits));
-            readings.Add(new("rma.cache.misses {request}", tags, cache.Misses));
-            readings.Add(new("rma.cache.entries {registration}", $"{tags} rma.state=rented", cache.Entries - cache.IdleEntries));
-            readings.Add(new("rma.cache.entries {registration}", $"{tags} rma.state=idle", cache.IdleEntries));
-            foreach ((string reason, long count) in new[]
-            {
-                ("limit", cache.Evictions), ("cap", cache.Reclaims), ("idle", cache.Trims), ("collected", cache.Collections), ("invalidated", cache.Invalidations), ("replaced", cache.Replacements),
-            })
-                readings.Add(new("rma.cache.removals {registration}", $"{tags} rma.reason={reason}", count));
-        }
+            ("limit", cache?.Evictions), ("cap", cache?.Reclaims), ("idle", cache?.Trims), ("collected", cache?.Collections), ("invalidated", cache?.Invalidations), ("replaced", cache?.Replacements),
+        })
+            readings.Add(new("rma.cache.removals {registration}", $"{tags} rma.reason={reason}", removed ?? 0));
         foreach ((string error, long count) in now.RegistrationFailuresByError)
             readings.Add(new("rma.pool.registration.failures {registration}", $"error.type={error} {tags}", count));
         foreach (RmaSizeClassStatistics sizeClass in now.SizeClasses)

@@ -399,6 +399,27 @@ public sealed class RegistrationCacheTests : IAsyncDisposable
         Assert.Equal(1, cache.GetStatistics().Entries);
     }
 
+    /// <summary>As MPI does, whose windows have no memory twice.</summary>
+    [Fact]
+    public void WhatIsIdleGivesWayWhereAProviderTakesNoMemoryTwice()
+    {
+        using RmaRegistrationCache cache = Cache();
+        byte[] array = new byte[1000];
+        RmaBuffer part = cache.Register(array.AsMemory(0, 500));
+        cache.Register(array.AsMemory(400, 200)).Dispose();
+        _context.BeforeRegister = (_, length) =>
+        {
+            if (_context.Live != 0)
+                throw CountingContext.Refusal(length);
+        };
+        // One that is in use stays, and the request is refused.
+        Assert.Throws<RmaRegistrationException>(() => cache.Register(array));
+        part.Dispose();
+        cache.Register(array).Dispose();
+        Assert.Equal((1, 1000), (cache.GetStatistics().Entries, cache.GetStatistics().RegisteredBytes));
+        Assert.Equal(1, _context.Live);
+    }
+
     [Fact]
     public void WhatCanNotBeRegisteredIsRefusedByTheCallersParameter()
     {
