@@ -25,6 +25,10 @@ public sealed class FabricBatches : BatchConformance<FabricTransport>;
 
 public sealed class FabricPipes : PipeConformance<FabricTransport>;
 
+public sealed class FabricCollections : CollectionConformance<FabricTransport>;
+
+public sealed class FabricCells : CellConformance<FabricTransport>;
+
 public sealed class FabricMistakes : MistakeConformance<FabricTransport>;
 
 public sealed class FabricRegistrationCaches : RegistrationCacheConformance<FabricTransport>;

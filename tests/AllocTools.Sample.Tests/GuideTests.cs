@@ -106,6 +106,7 @@ public sealed partial class GuideTests
             using System.IO.Pipelines;
             using AllocTools;
             using AllocTools.Buffers;
+            using AllocTools.Cells;
             using AllocTools.Collections;
             using AllocTools.Libfabric;
             using Microsoft.Extensions.DependencyInjection;

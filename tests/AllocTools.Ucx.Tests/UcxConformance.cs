@@ -25,6 +25,10 @@ public sealed class UcxBatches : BatchConformance<UcxTransport>;
 
 public sealed class UcxPipes : PipeConformance<UcxTransport>;
 
+public sealed class UcxCollections : CollectionConformance<UcxTransport>;
+
+public sealed class UcxCells : CellConformance<UcxTransport>;
+
 public sealed class UcxMistakes : MistakeConformance<UcxTransport>;
 
 public sealed class UcxRegistrationCaches : RegistrationCacheConformance<UcxTransport>;

@@ -24,6 +24,10 @@ public sealed class HostBatches : BatchConformance<HostTransport>;
 
 public sealed class HostPipes : PipeConformance<HostTransport>;
 
+public sealed class HostCollections : CollectionConformance<HostTransport>;
+
+public sealed class HostCells : CellConformance<HostTransport>;
+
 public sealed class HostMistakes : MistakeConformance<HostTransport>;
 
 public sealed class HostRegistrationCaches : RegistrationCacheConformance<HostTransport>;
