@@ -15,6 +15,8 @@ return args switch
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
     ["connections", string fabric, .. string[] rest] => await ConnectionPeer.RunAsync(fabric, rest),
     ["late-worker"] => LateWorker.RunHost(),
+    ["ring", string fabric, string rank, string ranks, string length] =>
+        await new RingPeer(c => OpenFabric(fabric, [], c), int.Parse(rank, CultureInfo.InvariantCulture), int.Parse(ranks, CultureInfo.InvariantCulture), int.Parse(length, CultureInfo.InvariantCulture)).RunAsync(),
     ["socket"] => await SocketPeer.RunAsync(),
     ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),
     ["mpi", string port, .. string[] rest] => MpiRank.Run(int.Parse(port, CultureInfo.InvariantCulture), rest),
