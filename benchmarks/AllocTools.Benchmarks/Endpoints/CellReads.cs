@@ -16,7 +16,9 @@ internal static class CellReads
         private long _first;
     }
 
-    public static IEnumerable<Comparison> All() => new[] { "tcp;ofi_rxm", "shm" }.Select(provider => new Comparison(
+    private static readonly string[] Providers = ["tcp;ofi_rxm", "shm"];
+
+    public static IEnumerable<Comparison> All() => Providers.Select(provider => new Comparison(
         $"a cell of 64 B read, {provider}", () => Of(provider, isCell: true), "a read of its 88 B", () => Of(provider, isCell: false)));
 
     private static Workload Of(string provider, bool isCell)

@@ -32,7 +32,7 @@ public abstract class CellConformance<TTransport> : EndpointConformance<TTranspo
     }
 
     [Theory]
-    [MemberData(nameof(Modes))]
+    [MemberData(nameof(Fabrics))]
     public async Task ReadsOfACellWhoseWriterNeverRestsAreEachOfOneWrite(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode);
@@ -73,7 +73,7 @@ public abstract class CellConformance<TTransport> : EndpointConformance<TTranspo
     }
 
     [Theory]
-    [MemberData(nameof(Modes))]
+    [MemberData(nameof(Fabrics))]
     public async Task AWriterThatDiedInTheMiddleOfAWriteIsReportedAfterTheTime(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode);

@@ -11,7 +11,7 @@ public abstract class CollectionConformance<TTransport> : EndpointConformance<TT
     where TTransport : IConformingTransport
 {
     [Theory]
-    [MemberData(nameof(Modes))]
+    [MemberData(nameof(Fabrics))]
     public async Task ArraysAndListsAreWrittenAndRead(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode);
@@ -37,7 +37,7 @@ public abstract class CollectionConformance<TTransport> : EndpointConformance<TT
     }
 
     [Theory]
-    [MemberData(nameof(Modes))]
+    [MemberData(nameof(Fabrics))]
     public async Task AListDoesNotGrowWhileAnOperationFillsIt(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode);
@@ -55,7 +55,7 @@ public abstract class CollectionConformance<TTransport> : EndpointConformance<TT
     }
 
     [Theory]
-    [MemberData(nameof(Modes))]
+    [MemberData(nameof(Fabrics))]
     public async Task WhatAWriterAndAStreamHaveGoesOutAsOneBatchAndComesBackAsOne(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode);

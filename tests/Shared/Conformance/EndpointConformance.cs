@@ -11,5 +11,9 @@ public abstract class EndpointConformance<TTransport>
     [SuppressMessage("Design", "CA1000", Justification = "xunit finds the rows of a theory by a static member.")]
     public static TheoryData<string> Modes => [.. TTransport.Modes];
 
+    /// <summary>Each fabric in one mode, without those whose names go on from another one's: for what does not depend on who makes progress, or how.</summary>
+    [SuppressMessage("Design", "CA1000", Justification = "xunit finds the rows of a theory by a static member.")]
+    public static TheoryData<string> Fabrics => [.. TTransport.Modes.Where(m => !TTransport.Modes.Any(other => other.Length < m.Length && m.StartsWith(other, StringComparison.Ordinal)))];
+
     protected static CancellationToken Token => TestContext.Current.CancellationToken;
 }
