@@ -1,4 +1,5 @@
 using System.Buffers;
+using AllocTools.Buffers;
 using Microsoft.IO;
 
 namespace AllocTools.Benchmarks.Pairs;
@@ -26,6 +27,20 @@ internal static class OneInFlight
     public static IWorkload Shared(int size) => Of(ArrayPool<byte>.Shared, size);
 
     public static IWorkload Configured(int size) => Of(ArrayPool<byte>.Create(), size);
+
+    /// <summary>By the pool's face for code that knows MemoryPool.</summary>
+    public static IWorkload AsMemoryPool(int size)
+    {
+        OwnPool own = new();
+        RmaMemoryPoolAdapter memory = own.Pool.AsMemoryPool();
+        return new Workload(
+            operations =>
+            {
+                for (int i = 0; i < operations; i++)
+                    memory.Rent(size).Dispose();
+            },
+            own.Dispose);
+    }
 
     public static IWorkload MemoryPoolShared(int size) => new Workload(operations =>
     {

@@ -53,6 +53,9 @@ internal static class Report
             yield return new($"rent + return, {ByteSize.Text(size)}", () => OneInFlight.Own(size), "ArrayPool.Shared", () => OneInFlight.Shared(size), 0.6);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "ArrayPool.Create()", () => OneInFlight.Configured(64 << 10));
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "MemoryPool.Shared", () => OneInFlight.MemoryPoolShared(64 << 10));
+        foreach (int size in (int[])[4 << 10, 64 << 10])
+            yield return new($"rent + dispose as MemoryPool, {ByteSize.Text(size)}", () => OneInFlight.AsMemoryPool(size), "MemoryPool.Shared", () => OneInFlight.MemoryPoolShared(size));
+        yield return new("1 MiB forwarded from a pipe's blocks", ForwardedPipe.FromWhereItIs, "copied into a rented buffer", ForwardedPipe.ByACopy);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "RecyclableMemoryStream", () => OneInFlight.RecyclableStreams(64 << 10));
         foreach (int size in sizes)
             yield return new($"64 in flight, {ByteSize.Text(size)}", () => ManyInFlight.Own(size), "ArrayPool.Shared", () => ManyInFlight.Shared(size), 0.25);

@@ -19,11 +19,13 @@ public sealed class RmaMemoryPoolAdapter : MemoryPool<byte>
     private const int DefaultSize = 4096;
 
     private readonly int _maxBufferSize;
+    private readonly IMeteredPool? _own;
     private volatile bool _isDisposed;
 
     internal RmaMemoryPoolAdapter(IRmaMemoryPool pool, int maxBufferSize)
     {
         Pool = pool;
+        _own = pool as IMeteredPool;
         _maxBufferSize = maxBufferSize;
     }
 
@@ -31,7 +33,7 @@ public sealed class RmaMemoryPoolAdapter : MemoryPool<byte>
     public IRmaMemoryPool Pool { get; }
 
     /// <summary>The longest that can be rented, in bytes: what was given when the adapter was made, or the pool's cap in force where that is less.</summary>
-    public override int MaxBufferSize => (int)Math.Min(_maxBufferSize, LimitOf(Pool));
+    public override int MaxBufferSize => (int)Math.Min(_maxBufferSize, _own?.LimitBytes ?? Pool.GetStatistics().LimitBytes);
 
     /// <summary>Rents memory of at least so many bytes.</summary>
     /// <param name="minBufferSize">Bytes, from 0 to <see cref="MaxBufferSize"/>; -1 for 4 KiB or more. For 0 the smallest block is rented.</param>
@@ -58,6 +60,4 @@ public sealed class RmaMemoryPoolAdapter : MemoryPool<byte>
     /// <summary>Refuses further rents. The pool stays open, and owners that were rented before stay valid. A second call does nothing.</summary>
     /// <param name="disposing">Not used.</param>
     protected override void Dispose(bool disposing) => _isDisposed = true;
-
-    private static long LimitOf(IRmaMemoryPool pool) => pool is IMeteredPool own ? own.LimitBytes : pool.GetStatistics().LimitBytes;
 }
