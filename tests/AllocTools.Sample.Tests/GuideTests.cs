@@ -134,7 +134,7 @@ public sealed partial class GuideTests
             }
         }
         code.AppendLine("}");
-        foreach (string first in new[] { "Rent(", "RentAsync(", "Return(", "Dispose(", "Span", "Memory", "Expose(", "Import(", "WriteAsync(", "ReadAsync(", "SendAsync(", "ReceiveAsync(", "ReceiveAllAsync(", "ReadNotificationsAsync(", "CreateBatch(", "RunAsync(", "AddRmaMemoryPool<", "AddAllocToolsInstrumentation(" })
+        foreach (string first in new[] { "Rent(", "RentAsync(", "Return(", "Dispose(", "Span", "Memory", "Expose(", "Import(", "WriteAsync(", "ReadAsync(", "SendAsync(", "ReceiveAsync(", "ReceiveAllAsync(", "ReadNotificationsAsync(", "AsMemoryPool(", "ToPipeOptions(", "TryGet(", "CreateBatch(", "RunAsync(", "AddRmaMemoryPool<", "AddAllocToolsInstrumentation(" })
             Assert.Contains(members, m => m.Contains($" {first}", StringComparison.Ordinal) || m.EndsWith($" {first}", StringComparison.Ordinal));
 
         using TemporaryFolder folder = new();

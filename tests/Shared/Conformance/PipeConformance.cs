@@ -13,7 +13,7 @@ public abstract class PipeConformance<TTransport> : EndpointConformance<TTranspo
     private const int Total = 1 << 20;
 
     [Theory]
-    [MemberData(nameof(Modes))]
+    [MemberData(nameof(Fabrics))]
     public async Task MemoryOfAnOwnerIsReadAndWritten(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode);
@@ -35,7 +35,7 @@ public abstract class PipeConformance<TTransport> : EndpointConformance<TTranspo
 
     /// <summary>The second round registers nothing, and each byte leaves from where the pipe's writer has put it.</summary>
     [Theory]
-    [MemberData(nameof(Modes))]
+    [MemberData(nameof(Fabrics))]
     public async Task WhatIsWrittenIntoAPipeGoesOnWithoutACopy(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode);
@@ -78,7 +78,7 @@ public abstract class PipeConformance<TTransport> : EndpointConformance<TTranspo
     }
 
     [Theory]
-    [MemberData(nameof(Modes))]
+    [MemberData(nameof(Fabrics))]
     public async Task WhatIsReadFromAPeerArrivesInAPipe(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode);
