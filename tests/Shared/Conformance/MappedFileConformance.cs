@@ -50,6 +50,8 @@ public abstract class MappedFileConformance<TTransport> : IDisposable
             using RemoteRegion back = pair.Right.Endpoint.Import(pair.Right.Peer, other.Remote);
             AssertRefused(() => pair.Right.Endpoint.TryPost(RmaOperation.Read(file, back)));
             AssertRefused(() => pair.Right.Endpoint.TryPost(RmaOperation.Receive(file)));
+            RmaBatch batch = pair.Right.Endpoint.CreateBatch();
+            AssertRefused(() => batch.Read(file, back));
             await AssertRefusedAsync(() => pair.Right.Endpoint.ReadAsync(file, back, cancellationToken: Token).AsTask());
             await AssertRefusedAsync(() => pair.Right.Endpoint.ReceiveAsync(file, cancellationToken: Token).AsTask());
             target.Span.Clear();
