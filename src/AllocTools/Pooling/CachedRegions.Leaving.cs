@@ -38,11 +38,21 @@ internal sealed partial class CachedRegions
         return Task.WhenAll(gone);
     }
 
+    /// <summary>Waits for a sweep under way: what that has taken out nobody else gives back.</summary>
+    private void AwaitSweep()
+    {
+        lock (_sweeping)
+        {
+            // Nothing to do but to wait.
+        }
+    }
+
     /// <summary>Deregisters the memory of arrays that nothing refers to any more.</summary>
     private TimeSpan Sweep()
     {
         while (_collected.TryDequeue(out CacheEntry.Watch? watch))
         {
+            using Lock.Scope sweeping = _sweeping.EnterScope();
             CacheEntry entry = watch.Entry;
             bool isIdle;
             lock (_gate)

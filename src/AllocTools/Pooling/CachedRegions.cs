@@ -36,6 +36,9 @@ internal sealed partial class CachedRegions : SlabOwner
     private readonly ConcurrentQueue<CacheEntry.Watch> _collected = new();
     private readonly OnDemandThread _sweeper;
 
+    // Held by a sweep.
+    private readonly Lock _sweeping = new();
+
     // The list of idle entries.
     private CacheEntry? _oldest;
     private CacheEntry? _newest;
@@ -305,8 +308,10 @@ internal sealed partial class CachedRegions : SlabOwner
         long closed = 0;
         while (TryRemoveOldest(long.MaxValue, ref closed, out CacheEntry? entry))
             Deregister(entry);
-        if (Engine.IsClosed)
-            _sweeper.End();
+        if (!Engine.IsClosed)
+            return;
+        AwaitSweep();
+        _sweeper.End();
     }
 
     public override void Trim(long idleSince)
@@ -336,6 +341,7 @@ internal sealed partial class CachedRegions : SlabOwner
         lock (_gate)
             _isClosed = true;
         ReleaseIdle();
+        AwaitSweep();
         RemoveIfEmpty();
     }
 
