@@ -190,7 +190,8 @@ public sealed class TeardownTests
 
     private static async Task TearDownInEveryOrderAsync(FakeMode mode, RmaProgress progress, Func<Side, Task[]> start)
     {
-        foreach (int[] order in Permutations.Of(Side.Parts))
+        // Who makes progress matters little to it, so each has one half of a mode's orders.
+        foreach (int[] order in Permutations.Of(Side.Parts).Where((_, i) => i % 2 == (progress == RmaProgress.Caller ? 1 : 0)))
         {
             using var world = new FakeWorld(mode, progress: progress);
             Side side = new(world);
