@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using AllocTools.Validation;
 
 namespace AllocTools.Cells;
@@ -117,11 +116,13 @@ public sealed unsafe class RmaCell<T>
             byte* cell = (byte*)_memory.Address;
             ref ulong sequence = ref *(ulong*)(cell + CellImage.SequenceOffset);
             ulong next = _sequence + 2;
-            ulong check = CellImage.Check(new ReadOnlySpan<byte>(&value, sizeof(T)), next);
+            // As bytes from here on: what lies between the fields of a value is part of the check, too.
+            ReadOnlySpan<byte> bytes = new(&value, sizeof(T));
+            ulong check = CellImage.Check(bytes, next);
             Volatile.Write(ref sequence, next - 1);
             // A volatile write lets later stores pass it.
             Volatile.WriteBarrier();
-            Unsafe.WriteUnaligned(cell + CellImage.ValueOffset, value);
+            bytes.CopyTo(new Span<byte>(cell + CellImage.ValueOffset, sizeof(T)));
             *(ulong*)(cell + CellImage.CheckOffset) = check;
             Volatile.Write(ref sequence, next);
             _sequence = next;

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using System.Text;
 using AllocTools.Cells;
 using AllocTools.Testing;
@@ -206,6 +207,22 @@ public sealed class RmaCellTests : IAsyncDisposable
         Assert.Equal(4001, cell.Version);
         RmaCellValue<(long, long)> read = await new RmaCellReader<(long, long)>(_endpoint, _test.Pool, _region).ReadAsync(cancellationToken: Token);
         Assert.Equal((4001, (999L, -999L), cell.Value), (read.Version, read.Value, read.Value));
+    }
+
+    /// <summary>A copy of a value may have others there than the value.</summary>
+    [Fact]
+    public async Task WhatLiesBetweenTheFieldsOfAValueDoesNotMatter()
+    {
+        RmaCell<(long, byte)> cell = new(_buffer);
+        var reader = new RmaCellReader<(long, byte)>(_endpoint, _test.Pool, _region);
+        byte[] bytes = new byte[16];
+        for (int i = 0; i < 256; i++)
+        {
+            bytes.AsSpan().Fill((byte)i);
+            (long, byte) value = MemoryMarshal.Read<(long, byte)>(bytes);
+            cell.Write(value);
+            Assert.Equal(value, (await reader.ReadAsync(TimeSpan.Zero, Token)).Value);
+        }
     }
 
     [Fact]
