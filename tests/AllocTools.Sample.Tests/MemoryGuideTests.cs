@@ -49,7 +49,7 @@ public sealed partial class MemoryGuideTests
             if (IsCompiledOnly(blocks[i]))
             {
                 methods.Append($$"""
-                    static async Task Block{{i}}(WebApplicationBuilder builder)
+                    static async Task Block{{i}}(IRmaEndpoint endpoint, RemoteRegion remote, CancellationToken cancellationToken)
                     {
                     {{code}}
                     await Task.CompletedTask;
