@@ -145,8 +145,7 @@ public sealed class RmaRegistrationCache : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         if (length == 0)
             return true;
-        Task gone = _regions.Invalidate((ulong)address, CallersRange.EndOf(address, length), out bool isInUse);
-        if (isInUse)
+        if (_regions.Invalidate((ulong)address, CallersRange.EndOf(address, length), awaitsUse: false) is not { } gone)
             return false;
         // What another thread is deregistering at this moment.
         gone.GetAwaiter().GetResult();
@@ -163,7 +162,12 @@ public sealed class RmaRegistrationCache : IDisposable
     public Task InvalidateAsync(nint address, long length, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
-        return length == 0 ? Task.CompletedTask : _regions.Invalidate((ulong)address, CallersRange.EndOf(address, length), out _).WaitAsync(cancellationToken);
+        if (length == 0)
+            return Task.CompletedTask;
+        Task gone = _regions.Invalidate((ulong)address, CallersRange.EndOf(address, length), awaitsUse: true)!;
+        // Who has cancelled the wait does not see how it ends.
+        _ = gone.ContinueWith(static t => t.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        return gone.WaitAsync(cancellationToken);
     }
 
     /// <summary>As <see cref="Invalidate(nint, long)"/>, for an array or what else is behind the memory: it is unpinned with its last buffer.</summary>

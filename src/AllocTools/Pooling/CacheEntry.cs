@@ -89,7 +89,13 @@ internal sealed unsafe class CacheEntry
     /// <inheritdoc cref="Older"/>
     public CacheEntry? Newer { get; set; }
 
-    /// <summary>When it was first found idle; MaxValue before.</summary>
+    /// <summary>Nobody has it, and it stands in the list.</summary>
+    public bool IsIdle { get; set; }
+
+    /// <summary>Its owner has said, while it was registered, in use or leaving, that its memory goes.</summary>
+    public bool IsInvalidated { get; set; }
+
+    /// <summary>Of an idle one: when it was first found so; MaxValue before.</summary>
     public long IdleSince { get; set; }
 
     public bool Touches(ulong start, ulong end) => Start < end && End > start;

@@ -15,13 +15,14 @@ internal sealed partial class CachedRegions
     /// <summary>No later request finds what has a byte of the range. What is idle of it is deregistered when this returns.</summary>
     /// <param name="start">The first byte.</param>
     /// <param name="end">The first byte behind it.</param>
-    /// <param name="isInUse">Some of it is leased, or being registered; it goes with its last lease.</param>
-    /// <returns>Ends when all of it is deregistered; fails where some could not be.</returns>
-    public Task Invalidate(ulong start, ulong end, out bool isInUse)
+    /// <param name="awaitsUse">What is leased, or being registered, and goes with its last lease, is waited for.</param>
+    /// <returns>Ends when all of it is deregistered; fails where some could not be. Null: some is in use, and that is not waited for.</returns>
+    public Task? Invalidate(ulong start, ulong end, bool awaitsUse)
     {
         List<CacheEntry>? leaving = null;
+        List<CacheEntry> touching = [];
         List<Task> gone = [];
-        isInUse = false;
+        bool isInUse = false;
         lock (_gate)
         {
             foreach (CacheEntry entry in _index.FindTouching(start, end))
@@ -30,12 +31,16 @@ internal sealed partial class CachedRegions
             {
                 if (!entry.Touches(start, end))
                     continue;
-                gone.Add(entry.EnsureGone().Task);
+                entry.IsInvalidated = true;
+                touching.Add(entry);
                 isInUse |= !entry.IsLeaving;
             }
+            // A task that nobody has would report its failure to nobody.
+            if (!isInUse || awaitsUse)
+                gone.AddRange(touching.Select(e => e.EnsureGone().Task));
         }
         Deregister(leaving);
-        return Task.WhenAll(gone);
+        return isInUse && !awaitsUse ? null : Task.WhenAll(gone);
     }
 
     /// <summary>Waits for a sweep under way: what that has taken out nobody else gives back.</summary>
@@ -59,7 +64,7 @@ internal sealed partial class CachedRegions
             {
                 if (entry.IsGone)
                     continue;
-                isIdle = entry.IdleSince != 0;
+                isIdle = entry.IsIdle;
                 if (isIdle)
                 {
                     Begin_NeedsLock(entry, ref _collections);

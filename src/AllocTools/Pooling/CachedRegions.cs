@@ -159,6 +159,8 @@ internal sealed partial class CachedRegions : SlabOwner
             }
             entry.Settle();
             Release(entry, isDeregistered: !SlabFactory.IsStillRegistered(e), e);
+            if (Volatile.Read(ref _isClosed))
+                RemoveIfEmpty();
             throw;
         }
         List<CacheEntry>? leaving = null;
@@ -207,7 +209,7 @@ internal sealed partial class CachedRegions : SlabOwner
         {
             foreach (CacheEntry other in _index.FindTouching(entry.Start, entry.End))
             {
-                if (other.IdleSince != 0)
+                if (other.IsIdle)
                     Retire_NeedsLock(other, ref _replacements, ref leaving);
             }
         }
@@ -236,7 +238,7 @@ internal sealed partial class CachedRegions : SlabOwner
     /// <summary>Lets requests find a new entry, unless it was invalidated meanwhile or another one covers it by now.</summary>
     private void Publish_NeedsLock(CacheEntry entry, ref List<CacheEntry>? leaving)
     {
-        bool isFound = entry.Gone is null && !entry.IsLeaving && !_isClosed;
+        bool isFound = !entry.IsInvalidated && !entry.IsLeaving && !_isClosed;
         foreach (CacheEntry other in _index.FindTouching(entry.Start, entry.End))
         {
             if (!isFound)
@@ -256,7 +258,7 @@ internal sealed partial class CachedRegions : SlabOwner
     private RmaBuffer Lease_NeedsLock(CacheEntry entry, in CallersRange range)
     {
         Slab view = entry.TakeView(range);
-        if (entry.IdleSince != 0)
+        if (entry.IsIdle)
             Unlink_NeedsLock(entry);
         entry.Leases++;
         _leases++;
@@ -412,7 +414,7 @@ internal sealed partial class CachedRegions : SlabOwner
     /// <summary>No request finds it any more. One that is idle leaves now, others with their last lease.</summary>
     private void Retire_NeedsLock(CacheEntry entry, ref long counter, ref List<CacheEntry>? leaving)
     {
-        if (entry.IdleSince != 0)
+        if (entry.IsIdle)
         {
             Begin_NeedsLock(entry, ref counter);
             (leaving ??= []).Add(entry);
@@ -476,6 +478,7 @@ internal sealed partial class CachedRegions : SlabOwner
     private void Link_NeedsLock(CacheEntry entry)
     {
         entry.Weaken();
+        entry.IsIdle = true;
         entry.IdleSince = long.MaxValue;
         entry.Older = _newest;
         if (_newest is null)
@@ -498,7 +501,7 @@ internal sealed partial class CachedRegions : SlabOwner
         else
             entry.Newer.Older = entry.Older;
         entry.Older = entry.Newer = null;
-        entry.IdleSince = 0;
+        entry.IsIdle = false;
         _idleCount--;
         _idleBytes -= entry.Length;
     }
@@ -531,10 +534,7 @@ internal sealed partial class CachedRegions : SlabOwner
     /// <summary>Lets an entry's memory go, or keeps it in place for ever where the transport may still reach it.</summary>
     private void Release(CacheEntry entry, bool isDeregistered, Exception? cause)
     {
-        // Unpinning is the caller's code, and this may be an endpoint's thread.
-        if (isDeregistered)
-            Engine.Incidents.Guard("unpinning memory of the caller's", entry.Untie);
-        else
+        if (!isDeregistered)
             CallersMemory.LastingPins.Keep(entry);
         TaskCompletionSource? gone;
         lock (_gate)
@@ -548,10 +548,15 @@ internal sealed partial class CachedRegions : SlabOwner
                 _outside.Add(entry);
             gone = isDeregistered ? entry.Gone : entry.EnsureGone();
         }
-        if (isDeregistered)
-            gone?.SetResult();
-        else
+        if (!isDeregistered)
+        {
             Fail(gone!, cause ?? StillRegistered(entry.Length));
+            return;
+        }
+        gone?.SetResult();
+        // Unpinning is the caller's code, and this may be an endpoint's thread. It comes last: that code may ask whether the
+        // memory has gone, and would wait for this very thread.
+        Engine.Incidents.Guard("unpinning memory of the caller's", entry.Untie);
     }
 
     /// <summary>Nobody may be waiting: then it is no error that nobody has seen.</summary>

@@ -435,6 +435,100 @@ public sealed class RegistrationCacheTests : IAsyncDisposable
         Assert.Equal(0, cache.GetStatistics().Entries);
     }
 
+    [Fact]
+    public void OwnersMayAskWhetherTheirMemoryHasGoneWhileItIsReleased()
+    {
+        using RmaRegistrationCache cache = Cache();
+        using var asking = new Counted { OnUnpin = m => cache.Invalidate(m.Address, 4096) };
+        cache.Register(asking.Memory).Dispose();
+        Assert.Equal((0, true), (asking.Pins, asking.Answer));
+        bool? isGone = null;
+        var native = new AskingBuffer(b => isGone = cache.Invalidate(b, 4096));
+        cache.Register(native, 0, 4096).Dispose();
+        nint address = native.DangerousGetHandle();
+        native.Dispose();
+        Assert.Null(isGone);
+        Assert.True(cache.Invalidate(address, 1));
+        Assert.True(isGone);
+        Assert.Equal(0, _context.Live);
+    }
+
+    [Fact]
+    public async Task WhatIsLeasedIsNotTakenForIdleWhereTheClockStandsAtZero()
+    {
+        var context = new CountingContext();
+        await using var test = new TestPool(context, time: new ClockAtZero());
+        using var cache = new RmaRegistrationCache(test.Pool);
+        byte[] array = new byte[100];
+        cache.Register(array).Dispose();
+        // Notes since when it has been idle.
+        test.Pool.Trim(-1);
+        Assert.Equal(1, cache.GetStatistics().IdleEntries);
+        using RmaBuffer leased = cache.Register(array);
+        Assert.Equal(0, cache.GetStatistics().IdleEntries);
+        test.Pool.Trim(long.MaxValue - 1);
+        Assert.Equal(1, context.Live);
+        leased.Span.Fill(1);
+    }
+
+    [Fact]
+    public void ACacheThatIsClosedWhileARegistrationFailsIsForgotten()
+    {
+        RmaRegistrationCache cache = Cache();
+        _context.BeforeRegister = (_, length) =>
+        {
+            cache.Dispose();
+            throw CountingContext.Refusal(length);
+        };
+        Assert.Throws<RmaRegistrationException>(() => cache.Register(new byte[100]));
+        Assert.DoesNotContain(_test.Statistics.SizeClasses, c => c.Name == "cached");
+    }
+
+    [Fact]
+    public async Task AnAnswerThatMemoryIsInUseLeavesNoTaskWhoseFailureNobodySees()
+    {
+        // A length that no other test has, by which its errors are known.
+        const int Length = 7_919;
+        var context = new CountingContext();
+        await using var test = new TestPool(context);
+        using var cache = new RmaRegistrationCache(test.Pool);
+        List<Exception> unseen = [];
+        void Note(object? sender, UnobservedTaskExceptionEventArgs e)
+        {
+            lock (unseen)
+                unseen.AddRange(e.Exception.InnerExceptions.Where(i => i is RmaRegistrationException { Length: Length }));
+        }
+        TaskScheduler.UnobservedTaskException += Note;
+        try
+        {
+            AskInVain(cache, context, new byte[Length]);
+            for (int i = 0; i < 3; i++)
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+            }
+        }
+        finally
+        {
+            TaskScheduler.UnobservedTaskException -= Note;
+        }
+        Assert.Empty(unseen);
+        Assert.Equal(Length, test.Statistics.StrandedBytes);
+    }
+
+    [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+    private static void AskInVain(RmaRegistrationCache cache, CountingContext context, byte[] array)
+    {
+        RmaBuffer buffer = cache.Register(array);
+        using var cancelled = new CancellationTokenSource();
+        Assert.False(cache.Invalidate(array));
+        Task gone = cache.InvalidateAsync(buffer.Address, 1, cancelled.Token);
+        cancelled.Cancel();
+        Assert.True(gone.IsCanceled);
+        context.FailDeregister = true;
+        buffer.Dispose();
+    }
+
     private static unsafe nint AddressOf(ReadOnlyMemory<byte> pinned)
     {
         fixed (byte* start = pinned.Span)
@@ -448,6 +542,14 @@ public sealed class RegistrationCacheTests : IAsyncDisposable
 
         public int Pins { get; private set; }
 
+        public nint Address => _address;
+
+        /// <summary>Called by the end of the last pin.</summary>
+        public Func<Counted, bool>? OnUnpin { get; init; }
+
+        /// <summary>What that said.</summary>
+        public bool? Answer { get; private set; }
+
         public override Span<byte> GetSpan() => new((void*)_address, 4096);
 
         public override MemoryHandle Pin(int elementIndex = 0)
@@ -456,8 +558,39 @@ public sealed class RegistrationCacheTests : IAsyncDisposable
             return new MemoryHandle((byte*)_address + elementIndex, pinnable: this);
         }
 
-        public override void Unpin() => Pins--;
+        public override void Unpin()
+        {
+            if (--Pins == 0)
+                Answer = OnUnpin?.Invoke(this);
+        }
 
         protected override void Dispose(bool disposing) => NativeMemory.AlignedFree((void*)_address);
+    }
+
+    /// <summary>Native memory that is released by code which asks.</summary>
+    private sealed unsafe class AskingBuffer : SafeBuffer
+    {
+        private readonly Action<nint> _ask;
+
+        public AskingBuffer(Action<nint> ask)
+            : base(ownsHandle: true)
+        {
+            _ask = ask;
+            SetHandle((nint)NativeMemory.AlignedAlloc(4096, 4096));
+            Initialize(4096);
+        }
+
+        protected override bool ReleaseHandle()
+        {
+            _ask(handle);
+            NativeMemory.AlignedFree((void*)handle);
+            return true;
+        }
+    }
+
+    /// <summary>A clock that stands.</summary>
+    private sealed class ClockAtZero : TimeProvider
+    {
+        public override long GetTimestamp() => 0;
     }
 }
