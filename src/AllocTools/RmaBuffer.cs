@@ -304,11 +304,11 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         _slab.ReturnStrictly(_index, _lease);
     }
 
-    /// <summary>A part of the bytes that lies within the buffer and is no longer than a span; false where it was returned.</summary>
-    internal bool TryGetSpan(long offset, long length, out Span<byte> span)
+    /// <summary>The first byte's address; false where the buffer was returned.</summary>
+    internal bool TryGetAddress(out nint address)
     {
         bool isRented = IsRented;
-        span = isRented ? new Span<byte>((byte*)_slab!.AddressOf(_index) + offset, (int)length) : default;
+        address = isRented ? _slab!.AddressOf(_index) : 0;
         return isRented;
     }
 

@@ -17,7 +17,7 @@ return args switch
     ["late-worker"] => LateWorker.RunHost(),
     ["ring", string fabric, string rank, string ranks, string length] =>
         await new RingPeer(c => OpenFabric(fabric, [], c), int.Parse(rank, CultureInfo.InvariantCulture), int.Parse(ranks, CultureInfo.InvariantCulture), int.Parse(length, CultureInfo.InvariantCulture)).RunAsync(),
-    ["socket"] => await SocketPeer.RunAsync(),
+    ["socket", string what] => await SocketPeer.RunAsync(what),
     ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),
     ["mpi", string port, .. string[] rest] => MpiRank.Run(int.Parse(port, CultureInfo.InvariantCulture), rest),
     ["mpi-connections", string port] => await ConnectionPeer.RunRankAsync(int.Parse(port, CultureInfo.InvariantCulture)),

@@ -1,15 +1,16 @@
 using System.Net;
 using System.Net.Sockets;
+using AllocTools.Collections;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
-/// <summary>Returns a buffer under a socket's receive, and prints what became of the receive and of the next owner's bytes.</summary>
+/// <summary>Returns a buffer, or an array, under a socket's receive, and prints what became of the receive and of the next owner's bytes.</summary>
 internal static class SocketPeer
 {
-    public static async Task<int> RunAsync()
+    public static async Task<int> RunAsync(string what)
     {
         using var logging = new LoggerFactory([new LineLoggerProvider()]);
         using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
@@ -20,9 +21,9 @@ internal static class SocketPeer
         using var there = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         await there.ConnectAsync(listener.LocalEndPoint!);
         using Socket here = await listener.AcceptAsync();
-        RmaBuffer buffer = pool.Rent(4096);
-        Task<int> receiving = here.ReceiveAsync(buffer.Memory).AsTask();
-        buffer.Dispose();
+        (IDisposable owner, Memory<byte> memory) = Rent(pool, what);
+        Task<int> receiving = here.ReceiveAsync(memory).AsTask();
+        owner.Dispose();
         using RmaBuffer next = pool.Rent(4096);
         next.Span.Clear();
         await there.SendAsync("stray"u8.ToArray());
@@ -39,5 +40,16 @@ internal static class SocketPeer
         Memory<byte> own = new byte[16];
         Console.WriteLine($"then {await here.ReceiveAsync(own)} bytes");
         return 0;
+    }
+
+    private static (IDisposable, Memory<byte>) Rent(RmaMemoryPool<HostProvider> pool, string what)
+    {
+        if (what == "array")
+        {
+            RmaArray<byte> array = pool.RentArray<byte>(4096);
+            return (array, array.Memory);
+        }
+        RmaBuffer buffer = pool.Rent(4096);
+        return (buffer, buffer.Memory);
     }
 }

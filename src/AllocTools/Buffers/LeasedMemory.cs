@@ -5,7 +5,7 @@ using AllocTools.Pooling;
 
 namespace AllocTools.Buffers;
 
-/// <summary>What the two kinds of <see cref="MemoryManager{T}"/> over a lease have in common: each access checks the lease, and a pin holds the buffer.</summary>
+/// <summary>What all kinds of <see cref="MemoryManager{T}"/> over a lease have in common: each access checks the lease, and a pin holds the buffer.</summary>
 /// <remarks>
 /// Where the buffer was returned an access throws, with one exception. On Unix a pending operation of a socket asks for the
 /// span when bytes have come, on a thread of the runtime's where an exception ends the process. It is given addresses that
@@ -21,17 +21,27 @@ internal unsafe struct LeasedMemory(RmaSlice slice)
 
     private int _pins;
 
-    /// <summary>Which bytes of which buffer: at most 2 GiB.</summary>
+    /// <summary>Which bytes of which buffer: as many as memory has elements, at most 2^31 - 1 of them.</summary>
     public RmaSlice Slice { get; } = slice;
 
-    public readonly Span<byte> GetSpan() => Slice.Buffer.TryGetSpan(Slice.Offset, Slice.Length, out Span<byte> span) ? span : GetSpanOfReturned();
+    public readonly Span<byte> GetSpan() => GetSpan<byte>();
 
-    public MemoryHandle Pin(int elementIndex, IPinnable pinnable)
+    public readonly Span<T> GetSpan<T>()
+        where T : unmanaged
     {
-        RangeCheck.ThrowIfOutside(elementIndex, 0, Slice.Length, nameof(elementIndex));
+        int count = (int)(Slice.Length / sizeof(T));
+        return Slice.Buffer.TryGetAddress(out nint address) ? new Span<T>((void*)(address + (nint)Slice.Offset), count) : new Span<T>((void*)AddressOfReturned(), count);
+    }
+
+    public MemoryHandle Pin(int elementIndex, IPinnable pinnable) => Pin<byte>(elementIndex, pinnable);
+
+    public MemoryHandle Pin<T>(int elementIndex, IPinnable pinnable)
+        where T : unmanaged
+    {
+        RangeCheck.ThrowIfOutside(elementIndex, 0, Slice.Length / sizeof(T), nameof(elementIndex));
         Slice.Buffer.Pin();
         Interlocked.Increment(ref _pins);
-        return new MemoryHandle((byte*)Slice.Address + elementIndex, default, pinnable);
+        return new MemoryHandle((T*)Slice.Address + elementIndex, default, pinnable);
     }
 
     public void Unpin()
@@ -44,13 +54,14 @@ internal unsafe struct LeasedMemory(RmaSlice slice)
         Slice.Buffer.Unpin();
     }
 
-    private readonly Span<byte> GetSpanOfReturned()
+    private readonly nint AddressOfReturned()
     {
-        nint address = IsAskedBySocket() ? UnreachableMemory.Address : 0;
+        // There are as many unreachable addresses as a span has bytes.
+        nint address = Slice.Length <= int.MaxValue && IsAskedBySocket() ? UnreachableMemory.Address : 0;
         if (address == 0)
             Slice.Buffer.ThrowReturned();
         Slice.Buffer.ReportUseBySocket();
-        return new Span<byte>((void*)address, (int)Slice.Length);
+        return address;
     }
 
     /// <summary>The nearest caller outside of the runtime's core and this library is a method of the runtime's sockets.</summary>

@@ -1,22 +1,19 @@
 using System.Buffers;
+using AllocTools.Buffers;
 
 namespace AllocTools.Collections;
 
 /// <summary>Elements in a buffer as <see cref="Memory{T}"/>: each access checks the lease, and a pin holds the buffer. It never returns the buffer.</summary>
-internal sealed unsafe class ElementMemoryManager<T>(RmaBuffer buffer, int count) : MemoryManager<T>
+internal sealed class ElementMemoryManager<T>(RmaSlice elements) : MemoryManager<T>
     where T : unmanaged
 {
-    public override Span<T> GetSpan() => new((void*)buffer.Address, count);
+    private LeasedMemory _leased = new(elements);
 
-    public override MemoryHandle Pin(int elementIndex = 0)
-    {
-        ElementMemory.ThrowIfOutside(elementIndex, 0, count, nameof(elementIndex), nameof(elementIndex));
-        buffer.Pin();
-        return new MemoryHandle((T*)buffer.Address + elementIndex, default, this);
-    }
+    public override Span<T> GetSpan() => _leased.GetSpan<T>();
 
-    // A pin that is ended once too often is found by the hold that it ends.
-    public override void Unpin() => buffer.Unpin();
+    public override MemoryHandle Pin(int elementIndex = 0) => _leased.Pin<T>(elementIndex, this);
+
+    public override void Unpin() => _leased.Unpin();
 
     protected override void Dispose(bool disposing)
     {

@@ -80,9 +80,22 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
     /// <exception cref="InvalidOperationException">The array was disposed, or has more elements than a span can (2^31 - 1): use <see cref="GetSpan"/>.</exception>
     public Span<T> Span => ElementMemory.SpanOf<T>(_buffer.Address, Length);
 
-    /// <summary>All elements for asynchronous calls. Each call makes a small object that goes on checking the lease; while it is pinned the array can't be disposed.</summary>
+    /// <summary>
+    /// All elements for asynchronous calls. Each call makes a small object that goes on checking the lease; while it is pinned the
+    /// array can't be disposed. Of bytes it is memory as <see cref="RmaBuffer.Memory"/> gives it, and <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds the buffer again.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The array was disposed, or has more elements than memory can (2^31 - 1).</exception>
-    public Memory<T> Memory => new ElementMemoryManager<T>(_buffer, Span.Length).Memory;
+    public Memory<T> Memory
+    {
+        get
+        {
+            RmaSlice elements = Slice(0, Span.Length);
+            if (typeof(T) != typeof(byte))
+                return new ElementMemoryManager<T>(elements).Memory;
+            Memory<byte> bytes = elements.Memory;
+            return Unsafe.As<Memory<byte>, Memory<T>>(ref bytes);
+        }
+    }
 
     /// <summary>An element.</summary>
     /// <param name="index">From 0 to <see cref="Length"/> - 1.</param>

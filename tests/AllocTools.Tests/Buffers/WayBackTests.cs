@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.IO.MemoryMappedFiles;
 using AllocTools.Buffers;
+using AllocTools.Collections;
 using Xunit;
 
 namespace AllocTools.Tests.Buffers;
@@ -38,6 +39,16 @@ public sealed class WayBackTests : IAsyncDisposable
         AssertIs(130, 7, _buffer.AsMemory(100, 200).Slice(30, 7));
         AssertIs(140, 6, _buffer.Slice(100, 200).Slice(30).Memory.Slice(10, 6));
         AssertIs(400, 10, ((ReadOnlyMemory<byte>)_buffer.AsMemory(300))[100..110]);
+    }
+
+    [Fact]
+    public void AnArrayOfBytesIsFoundAgain()
+    {
+        using RmaArray<byte> array = _test.Pool.RentArray<byte>(100);
+        Assert.True(RmaSlice.TryGet(array.Memory[10..30], out RmaSlice slice));
+        Assert.Equal((array.Buffer, 10, 20), (slice.Buffer, slice.Offset, slice.Length));
+        // What the buffer has beyond its last element is not of the array.
+        Assert.Equal(100, array.Memory.Length);
     }
 
     [Fact]

@@ -148,6 +148,28 @@ public sealed class RmaArrayTests : IAsyncDisposable
     }
 
     [Fact]
+    public void APinThatIsEndedTwiceEndsNoOtherPin()
+    {
+        EndOneOfTwoPinsTwice<byte>();
+        EndOneOfTwoPinsTwice<int>();
+
+        void EndOneOfTwoPinsTwice<T>()
+            where T : unmanaged
+        {
+            RmaArray<T> array = _test.Pool.RentArray<T>(10);
+            MemoryHandle first = array.Memory.Pin();
+            MemoryHandle copy = first;
+            MemoryHandle second = array.Memory.Pin();
+            first.Dispose();
+            Assert.Throws<InvalidOperationException>(() => copy.Dispose());
+            Assert.Throws<InvalidOperationException>(array.Dispose);
+            second.Dispose();
+            array.Dispose();
+            Assert.Equal(0, _test.Statistics.RentedBuffers);
+        }
+    }
+
+    [Fact]
     public void WhatAnOperationHoldsComesBackWithItsEnd()
     {
         RmaArray<int> array = _test.Pool.RentArray<int>(10);
