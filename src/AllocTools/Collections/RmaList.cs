@@ -1,4 +1,3 @@
-using System.Collections;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using AllocTools.Validation;
@@ -30,7 +29,7 @@ namespace AllocTools.Collections;
 /// await endpoint.WriteAsync(found.Slice(0, found.Count), remote, cancellationToken: cancellationToken);
 /// </code>
 /// </example>
-public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
+public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
     where T : unmanaged
 {
     private const int FirstBytes = 1024;
@@ -72,45 +71,38 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
     public Span<T> Span => ElementMemory.SpanOf<T>(Address(), _count);
 
-    /// <summary>An element, until the list is next changed.</summary>
+    /// <summary>An element. It is a value: what computes the one that is stored may change the list.</summary>
     /// <param name="index">From 0 to <see cref="Count"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
-    public ref T this[long index]
+    public T this[long index]
     {
-        get
-        {
-            if ((ulong)index >= (ulong)_count)
-                ThrowIndex(index);
-            return ref ((T*)_buffer.Address)[index];
-        }
-    }
-
-    T IList<T>.this[int index]
-    {
-        get => this[index];
+        get => GetReference(index);
         set
         {
-            this[index] = value;
+            GetReference(index) = value;
             _version++;
         }
     }
 
-    T IReadOnlyList<T>.this[int index] => this[index];
-
-    int ICollection<T>.Count => ElementMemory.CountOf(_count);
-
-    int IReadOnlyCollection<T>.Count => ElementMemory.CountOf(_count);
-
-    bool ICollection<T>.IsReadOnly => false;
+    /// <summary>An element by reference, to change it where it is. Nothing may change the list while the reference is used: it would lead to memory that is another's.</summary>
+    /// <param name="index">From 0 to <see cref="Count"/> - 1.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
+    /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
+    public ref T GetReference(long index)
+    {
+        if ((ulong)index >= (ulong)_count)
+            ThrowIndex(index);
+        return ref ((T*)_buffer.Address)[index];
+    }
 
     /// <summary>Adds an element at the end.</summary>
     /// <param name="item">The element.</param>
-    /// <inheritdoc cref="EnsureCapacity" path="/exception"/>
+    /// <inheritdoc cref="EnsureCapacity" path="/exception[@cref!='T:System.ArgumentOutOfRangeException']"/>
     public void Add(T item)
     {
         if (_count == Capacity)
-            Grow(_count + 1, _count, default, nameof(item));
+            Grow(_count + 1, _count, default);
         ((T*)Address())[_count] = item;
         _count++;
         _version++;
@@ -118,15 +110,20 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
 
     /// <summary>Adds elements at the end.</summary>
     /// <param name="items">The elements; they may be the list's own.</param>
-    /// <inheritdoc cref="EnsureCapacity" path="/exception"/>
+    /// <inheritdoc cref="EnsureCapacity" path="/exception[@cref!='T:System.ArgumentOutOfRangeException']"/>
     public void AddRange(ReadOnlySpan<T> items) => InsertRange(_count, items);
 
     /// <summary>Adds elements at the end.</summary>
-    /// <param name="items">The elements. Where going through them throws, those before are there.</param>
-    /// <inheritdoc cref="EnsureCapacity" path="/exception"/>
+    /// <param name="items">The elements; they may be the list itself. Where going through them throws, those before are there.</param>
+    /// <inheritdoc cref="EnsureCapacity" path="/exception[@cref!='T:System.ArgumentOutOfRangeException']"/>
     public void AddRange(IEnumerable<T> items)
     {
         ArgumentNullException.ThrowIfNull(items);
+        if (ReferenceEquals(items, this))
+        {
+            AddItself();
+            return;
+        }
         foreach (T item in items)
             Add(item);
     }
@@ -135,30 +132,24 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
     /// <param name="index">From 0 to <see cref="Count"/>.</param>
     /// <param name="item">The element.</param>
     /// <exception cref="ArgumentOutOfRangeException">The index is out of the list.</exception>
-    /// <inheritdoc cref="EnsureCapacity" path="/exception"/>
+    /// <inheritdoc cref="EnsureCapacity" path="/exception[@cref!='T:System.ArgumentOutOfRangeException']"/>
     public void Insert(long index, T item) => InsertRange(index, new ReadOnlySpan<T>(in item));
-
-    void IList<T>.Insert(int index, T item) => Insert(index, item);
 
     /// <summary>Puts elements before another one.</summary>
     /// <param name="index">From 0 to <see cref="Count"/>.</param>
     /// <param name="items">The elements; they may be the list's own.</param>
     /// <exception cref="ArgumentOutOfRangeException">The index is out of the list.</exception>
-    /// <inheritdoc cref="EnsureCapacity" path="/exception"/>
+    /// <inheritdoc cref="EnsureCapacity" path="/exception[@cref!='T:System.ArgumentOutOfRangeException']"/>
     public void InsertRange(long index, ReadOnlySpan<T> items)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         ElementMemory.ThrowIfOutside(index, 0, _count, nameof(index), nameof(index));
         if (items.IsEmpty)
             return;
-        // The list's own elements must not move before they are copied.
-        if (_count + items.Length > Capacity || (index < _count && IsOwn(items)))
-            Grow(_count + items.Length, index, items, nameof(items));
+        if (_count + items.Length > Capacity)
+            Grow(_count + items.Length, index, items);
         else
-        {
-            Move(index, index + items.Length, _count - index);
-            items.CopyTo(new Span<T>((T*)Address() + index, items.Length));
-        }
+            InsertWithin(index, items);
         _count += items.Length;
         _version++;
     }
@@ -185,8 +176,6 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
         RemoveRange(index, 1);
     }
 
-    void IList<T>.RemoveAt(int index) => RemoveAt(index);
-
     /// <summary>Removes elements. The memory stays.</summary>
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many.</param>
@@ -204,58 +193,6 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
     /// <summary>Removes all elements. The memory stays; <see cref="TrimExcess"/> returns it.</summary>
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
     public void Clear() => RemoveRange(0, _count);
-
-    /// <summary>Makes it so long: elements beyond are removed, new ones are zero, for a read to fill.</summary>
-    /// <param name="count">Elements, 0 or more.</param>
-    /// <inheritdoc cref="EnsureCapacity" path="/exception"/>
-    public void SetCount(long count)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(count);
-        ObjectDisposedException.ThrowIf(_isDisposed, this);
-        if (count > Capacity)
-            Grow(count, _count, default, nameof(count));
-        if (count > _count)
-            NativeMemory.Clear((T*)Address() + _count, (nuint)((count - _count) * sizeof(T)));
-        _count = count;
-        _version++;
-    }
-
-    /// <summary>Sees to it that it need not grow before it has so many elements.</summary>
-    /// <param name="capacity">Elements, 0 or more.</param>
-    /// <exception cref="ArgumentOutOfRangeException">They are negative, or more than the pool's cap has room for.</exception>
-    /// <exception cref="InvalidOperationException">It must grow, and an operation, an exposure or a pin holds its memory; nothing was changed.</exception>
-    /// <exception cref="RmaPoolExhaustedException">It must grow, and the cap leaves no room; nothing was changed.</exception>
-    /// <exception cref="RmaRegistrationException">It must grow, and more memory could not be registered; nothing was changed.</exception>
-    /// <exception cref="ObjectDisposedException">The list or its pool is disposed.</exception>
-    public void EnsureCapacity(long capacity)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(capacity);
-        ObjectDisposedException.ThrowIf(_isDisposed, this);
-        if (capacity > Capacity)
-            Grow(capacity, _count, default, nameof(capacity));
-    }
-
-    /// <summary>Rents a smaller buffer where one is enough, and returns the old one.</summary>
-    /// <exception cref="InvalidOperationException">An operation, an exposure or a pin holds the memory; nothing was changed.</exception>
-    /// <exception cref="RmaPoolExhaustedException">The cap leaves no room for both; nothing was changed.</exception>
-    /// <exception cref="ObjectDisposedException">The list or its pool is disposed.</exception>
-    public void TrimExcess()
-    {
-        ObjectDisposedException.ThrowIf(_isDisposed, this);
-        if (_count == Capacity)
-            return;
-        ThrowIfInUse("be trimmed", _count);
-        if (_count == 0)
-        {
-            _buffer.Return();
-            _buffer = default;
-            Capacity = 0;
-        }
-        else
-        {
-            Replace(ElementMemory.Rent<T>(_pool, _count, nameof(Count)), _count, _count, default);
-        }
-    }
 
     /// <summary>Some elements, until the list is next changed.</summary>
     /// <param name="start">The first one's index.</param>
@@ -309,31 +246,9 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
         return -1;
     }
 
-    int IList<T>.IndexOf(T item)
-    {
-        _ = ElementMemory.CountOf(_count);
-        return (int)IndexOf(item);
-    }
-
     /// <summary>Whether there is an element that is equal to another one.</summary>
     /// <param name="item">What is looked for.</param>
     public bool Contains(T item) => IndexOf(item) >= 0;
-
-    /// <summary>Copies all elements.</summary>
-    /// <param name="array">Where to.</param>
-    /// <param name="arrayIndex">The first one's index there.</param>
-    public void CopyTo(T[] array, int arrayIndex) => Span.CopyTo(array.AsSpan(arrayIndex));
-
-    /// <summary>Goes through the elements by reference, without allocating. The list must not be changed meanwhile.</summary>
-    public Enumerator GetEnumerator() => new(this);
-
-    IEnumerator<T> IEnumerable<T>.GetEnumerator()
-    {
-        foreach (T item in this)
-            yield return item;
-    }
-
-    IEnumerator IEnumerable.GetEnumerator() => ((IEnumerable<T>)this).GetEnumerator();
 
     /// <summary>Returns the memory, as <see cref="RmaBuffer.Dispose"/> does; a second call does nothing.</summary>
     /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or the buffer was returned past the list.</exception>
@@ -341,7 +256,25 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
     {
         if (_isDisposed)
             return;
-        _buffer.Dispose();
+        try
+        {
+            _buffer.Dispose();
+        }
+        catch when (_buffer.IsRented)
+        {
+            // The pin can be ended, and the list disposed then.
+            throw;
+        }
+        catch
+        {
+            End();
+            throw;
+        }
+        End();
+    }
+
+    private void End()
+    {
         _isDisposed = true;
         _count = 0;
         Capacity = 0;
@@ -350,73 +283,42 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
     /// <summary>How many elements of what, and in which buffer.</summary>
     public override string ToString() => $"list of {InWords.Number(_count)} {typeof(T).Name} in {(Capacity == 0 ? "no buffer" : $"a {_buffer}")}";
 
-    /// <summary>Moves the elements into a larger buffer, with others among them.</summary>
-    private void Grow(long needed, long index, ReadOnlySpan<T> items, string parameter)
+    private void AddItself()
     {
-        ObjectDisposedException.ThrowIf(_isDisposed, this);
-        ThrowIfInUse("grow", needed);
-        long wanted = Math.Max(Math.Max(needed, FirstBytes / sizeof(T)), Capacity <= long.MaxValue / 2 / sizeof(T) ? 2 * Capacity : needed);
-        RmaBuffer larger;
-        if (wanted == needed || !TryRent(wanted, out larger))
-        {
-            wanted = needed;
-            larger = ElementMemory.Rent<T>(_pool, needed, parameter);
-        }
-        Replace(larger, wanted, index, items);
+        long count = _count;
+        if (count > Capacity - count)
+            Grow(checked(2 * count), count, default);
+        T* elements = (T*)Address();
+        Copy(elements, elements + count, count);
+        _count += count;
+        _version++;
     }
 
-    /// <summary>More than is needed, where there is room for that.</summary>
-    private bool TryRent(long wanted, out RmaBuffer buffer)
+    /// <summary>Inserts where there is room. What comes in may be the list's own elements, which then move aside.</summary>
+    private void InsertWithin(long index, ReadOnlySpan<T> items)
     {
-        try
+        T* place = (T*)Address() + index;
+        // Outside of the list's memory it is an address that may change, and is used for nothing else.
+        byte* source = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(items));
+        byte* start = (byte*)Address();
+        long length = (long)items.Length * sizeof(T);
+        bool isOwn = source < start + (Capacity * sizeof(T)) && source + length > start;
+        if (isOwn && (source < start || source + length > start + (_count * sizeof(T))))
         {
-            return _pool.TryRent(ElementMemory.BytesOf<T>(wanted, nameof(wanted)), out buffer);
+            // Of a span that was taken before the list was last changed: it does not move as a whole.
+            items = items.ToArray();
+            isOwn = false;
         }
-        catch (ArgumentOutOfRangeException)
+        Move(index, index + items.Length, _count - index);
+        if (!isOwn)
         {
-            // Over the pool's cap.
-            buffer = default;
-            return false;
+            items.CopyTo(new Span<T>(place, items.Length));
+            return;
         }
-    }
-
-    /// <summary>Goes over to another buffer, which is returned where that fails. The elements that come in may lie in the old one.</summary>
-    private void Replace(RmaBuffer buffer, long capacity, long index, ReadOnlySpan<T> items)
-    {
-        try
-        {
-            T* target = (T*)buffer.Address;
-            if (Capacity > 0)
-            {
-                T* source = (T*)_buffer.Address;
-                Copy(source, target, index);
-                Copy(source + index, target + index + items.Length, _count - index);
-            }
-            items.CopyTo(new Span<T>(target + index, items.Length));
-            if (Capacity > 0)
-                _buffer.Return();
-        }
-        catch
-        {
-            buffer.Dispose();
-            throw;
-        }
-        _buffer = buffer;
-        Capacity = capacity;
-    }
-
-    private void ThrowIfInUse(string what, long count)
-    {
-        if (_buffer.IsRented && _buffer.IsInUse)
-            throw new InvalidOperationException(
-                $"The list can't {what} from room for {InWords.Count(Capacity, "element", "elements")} to {InWords.Number(count)}: an operation, an exposure or a pin holds its memory, and would stay with the old one. Await its operations, and dispose its exposures and memory handles first; or call EnsureCapacity before they begin.");
-    }
-
-    private bool IsOwn(ReadOnlySpan<T> items)
-    {
-        nint first = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetReference(items));
-        nint address = Address();
-        return first >= address && first < address + (nint)(Capacity * sizeof(T));
+        // What was behind the place is further back now, by the length of what comes in.
+        long before = Math.Clamp((byte*)place - source, 0, length);
+        Buffer.MemoryCopy(source, place, length, before);
+        Buffer.MemoryCopy(source + before + length, (byte*)place + before, length - before, length - before);
     }
 
     private void Move(long from, long to, long count)
@@ -440,33 +342,5 @@ public sealed unsafe class RmaList<T> : IList<T>, IReadOnlyList<T>, IDisposable
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         ElementMemory.ThrowIndex(index, _count);
-    }
-
-    /// <summary>Goes through the elements of a list.</summary>
-    public struct Enumerator
-    {
-        private readonly RmaList<T> _list;
-        private readonly int _version;
-        private long _index;
-
-        internal Enumerator(RmaList<T> list)
-        {
-            _list = list;
-            _version = list._version;
-            _index = -1;
-        }
-
-        /// <summary>The element, by reference.</summary>
-        public readonly ref T Current => ref _list[_index];
-
-        /// <summary>Goes to the next element.</summary>
-        /// <returns>False after the last one.</returns>
-        /// <exception cref="InvalidOperationException">The list was changed meanwhile.</exception>
-        public bool MoveNext()
-        {
-            if (_version != _list._version)
-                throw new InvalidOperationException("The list was changed while its elements were gone through.");
-            return ++_index < _list._count;
-        }
     }
 }

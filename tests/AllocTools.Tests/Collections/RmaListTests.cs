@@ -101,6 +101,120 @@ public sealed class RmaListTests : IAsyncDisposable
     }
 
     [Fact]
+    public void ItsOwnElementsGoBetweenOthersWhileItIsHeld()
+    {
+        using RmaList<int> list = new(_test.Pool, 100);
+        list.AddRange([1, 2, 3, 4, 5, 6]);
+        RmaHold hold = list.Slice(0, 1).Hold();
+        list.InsertRange(2, list.GetSpan(1, 3));
+        Assert.Equal([1, 2, 2, 3, 4, 3, 4, 5, 6], list.Span);
+        list.InsertRange(1, list.GetSpan(7, 2));
+        Assert.Equal([1, 5, 6, 2, 2, 3, 4, 3, 4, 5, 6], list.Span);
+        list.InsertRange(10, list.GetSpan(0, 2));
+        Assert.Equal([1, 5, 6, 2, 2, 3, 4, 3, 4, 5, 1, 5, 6], list.Span);
+        // One that is longer than the list is by then.
+        ReadOnlySpan<int> early = list.GetSpan(8, 5);
+        list.RemoveRange(10, 3);
+        list.InsertRange(0, early);
+        Assert.Equal([4, 5, 1, 5, 6, 1, 5, 6, 2, 2, 3, 4, 3, 4, 5], list.Span);
+        hold.Release();
+        Assert.Equal(100, list.Capacity);
+    }
+
+    [Fact]
+    public void ItCanBeAddedToItself()
+    {
+        using RmaList<int> list = new(_test.Pool);
+        list.AddRange((IEnumerable<int>)list);
+        Assert.Equal(0, list.Count);
+        list.AddRange([1, 2, 3]);
+        list.AddRange((IEnumerable<int>)list);
+        Assert.Equal([1, 2, 3, 1, 2, 3], list.Span);
+        list.TrimExcess();
+        list.AddRange((IEnumerable<int>)list);
+        Assert.Equal([1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3], list.Span);
+        Assert.Equal(1, _test.Statistics.RentedBuffers);
+    }
+
+    [Fact]
+    public void WhatIsStoredMayMakeItGrow()
+    {
+        using RmaList<int> list = new(_test.Pool, 1);
+        list.Add(1);
+        list[0] = Compute();
+        list[0] += Compute();
+        Assert.Equal(5 + 7, list[0]);
+        list.GetReference(0)++;
+        Assert.Equal(13, list[0]);
+
+        int Compute()
+        {
+            list.EnsureCapacity(list.Capacity + 1);
+            return list.Capacity < 1000 ? 5 : 7;
+        }
+    }
+
+    [Fact]
+    public async Task NearTheCapItGrowsByMoreThanOneElement()
+    {
+        await using var test = new TestPool(o => o.MaxRegisteredBytes = 8 << 20);
+        // Twice as much does not fit beside it.
+        long count = (3 << 20) / sizeof(long);
+        using RmaList<long> list = new(test.Pool, count);
+        list.SetCount(count);
+        long before = test.Statistics.Rents;
+        for (int i = 0; i < 1000; i++)
+            list.Add(i);
+        Assert.InRange(test.Statistics.Rents - before, 1, 2);
+        Assert.Equal(999, list[list.Count - 1]);
+    }
+
+    [Fact]
+    public async Task OnAClosedPoolItGivesItsMemoryBackOnce()
+    {
+        var test = new TestPool();
+        RmaList<int> list = new(test.Pool, 10);
+        RmaList<int> other = new(test.Pool, 10);
+        other.Add(1);
+        await test.DisposeAsync();
+        list.TrimExcess();
+        Assert.Equal((0, 0), (list.Count, list.Capacity));
+        Assert.Throws<ObjectDisposedException>(() => list.Add(1));
+        Assert.Throws<ObjectDisposedException>(other.TrimExcess);
+        Assert.Equal([1], other.Span);
+        list.Dispose();
+        other.Dispose();
+        Assert.Equal(2, test.Statistics.LateReturns);
+    }
+
+    [Fact]
+    public async Task WhatIsTooMuchForTheCapIsSaidWithoutAParameter()
+    {
+        await using var test = new TestPool(o =>
+        {
+            o.MaxRegisteredBytes = 4096;
+            o.SizeClasses.Add(new SizeClassOptions { BlockSize = 4096 });
+        });
+        using RmaList<byte> list = new(test.Pool, 4096);
+        list.SetCount(4096);
+        RmaPoolExhaustedException error = Assert.Throws<RmaPoolExhaustedException>(() => list.Add(1));
+        Assert.StartsWith("The list can't grow from room for 4,096 elements to 4,097: the pool 'test' has at most", error.Message, StringComparison.Ordinal);
+        Assert.Equal((4097, 4096, false), (error.RequestedLength, error.Limit, error.IsTransient));
+        Assert.Equal(4096, list.Count);
+    }
+
+    [Fact]
+    public void AListWhoseBufferWasReturnedSaysSoOnce()
+    {
+        RmaList<int> list = new(_test.Pool, 10);
+        list.Add(1);
+        list.Slice(0, 1).Buffer.Dispose();
+        Assert.Throws<InvalidOperationException>(list.Dispose);
+        list.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => list[0]);
+    }
+
+    [Fact]
     public void WhatIsHeldDoesNotGrowAndNothingIsLost()
     {
         using RmaList<int> list = new(_test.Pool, 4);
@@ -207,11 +321,18 @@ public sealed class RmaListTests : IAsyncDisposable
                 list.Add(value);
         });
         Assert.Contains(2, (IEnumerable<int>)list);
+        Assert.Throws<ArgumentNullException>("array", () => list.CopyTo(null!, 0));
+        Assert.Throws<ArgumentOutOfRangeException>("arrayIndex", () => list.CopyTo(new int[3], 4));
+        Assert.Throws<ArgumentException>("array", () => list.CopyTo(new int[3], 1));
+        RmaList<int>.Enumerator enumerator = list.GetEnumerator();
         list.Dispose();
         list.Dispose();
         Assert.Throws<ObjectDisposedException>(() => list.Add(1));
         Assert.Throws<ObjectDisposedException>(() => list[0]);
         Assert.Throws<ObjectDisposedException>(() => list.Span.Length);
+        Assert.Throws<ObjectDisposedException>(() => enumerator.MoveNext());
+        Assert.Throws<ObjectDisposedException>(() => list.GetEnumerator().MoveNext());
+        Assert.Throws<ObjectDisposedException>(() => ((IEnumerable<int>)list).GetEnumerator().MoveNext());
         Assert.Throws<ObjectDisposedException>(() => list.SetCount(0));
         Assert.Throws<ObjectDisposedException>(list.TrimExcess);
         Assert.Equal(0, _test.Statistics.RentedBuffers);
