@@ -121,7 +121,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
     /// <summary>Frees what <see cref="AllocateUnmanaged"/> returned. Freeing null does nothing.</summary>
     /// <param name="pointer">The pointer.</param>
     /// <exception cref="ArgumentException">It was not allocated from this pool, or was freed before.</exception>
-    /// <exception cref="InvalidOperationException">An operation, an exposure or a pin holds the memory; it stays allocated.</exception>
+    /// <exception cref="InvalidOperationException">An operation, an exposure or a pin holds the memory, and it stays allocated; or its buffer was returned by other means.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
     public unsafe void FreeUnmanaged(T* pointer)
     {
@@ -133,9 +133,10 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
         {
             buffer.Return();
         }
-        catch (InvalidOperationException e) when (e is not ObjectDisposedException)
+        catch (InvalidOperationException e) when (e is not ObjectDisposedException && buffer.IsRented)
         {
-            _raw[(nint)pointer] = buffer;
+            // Whoever has ended the lease since may have had the address allocated again.
+            _raw.TryAdd((nint)pointer, buffer);
             throw;
         }
     }

@@ -69,6 +69,22 @@ public sealed class PointerTests : IAsyncDisposable
     }
 
     [Fact]
+    public unsafe void ABarePointerWhoseBufferWasReturnedIsForgotten()
+    {
+        long* first = _allocator.AllocateUnmanaged(10);
+        _allocator.FromUnmanaged(first).Buffer.Dispose();
+        Assert.Throws<InvalidOperationException>(() => _allocator.FreeUnmanaged(first));
+        Assert.Throws<ArgumentException>("pointer", () => _allocator.FreeUnmanaged(first));
+        // What is held stays allocated.
+        long* second = _allocator.AllocateUnmanaged(10);
+        RmaHold hold = _allocator.FromUnmanaged(second).Slice(10).Hold();
+        Assert.Throws<InvalidOperationException>(() => _allocator.FreeUnmanaged(second));
+        hold.Release();
+        _allocator.FreeUnmanaged(second);
+        Assert.Equal(0, _test.Statistics.RentedBuffers);
+    }
+
+    [Fact]
     public void WhatMayOnlyBeLookedAtGoesByAReadOnlyPointer()
     {
         RmaPointer<long> start = _allocator.Allocate(10, 7);

@@ -64,7 +64,7 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
     public override void Unpin() => _leased.Unpin();
 
     /// <summary>Returns the buffer, as <see cref="RmaBuffer.Dispose"/> does. A second call does nothing.</summary>
-    /// <exception cref="InvalidOperationException">The memory is pinned, or its <see cref="Buffer"/> was returned by other means.</exception>
+    /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or its <see cref="Buffer"/> was returned by other means, which is said once.</exception>
     public void Dispose() => ((IDisposable)this).Dispose();
 
     /// <inheritdoc/>
@@ -76,12 +76,23 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
         {
             Buffer.Dispose();
         }
-        catch
+        catch when (Buffer.IsRented)
         {
             // It stays as it was: the caller may dispose it once the pins have ended.
             Volatile.Write(ref _isDisposed, 0);
             throw;
         }
+        catch
+        {
+            // The buffer was returned by other means: there is no more to come, and the account is told once.
+            OnEnded();
+            throw;
+        }
+        OnEnded();
+    }
+
+    private void OnEnded()
+    {
         _arrays?.Leave(Buffer.BlockIndex, this);
         _account?.OnReturned(Buffer.Length);
     }

@@ -50,14 +50,19 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
     }
 
     /// <summary>Takes over a buffer, such as memory of the caller's that was registered: as many elements as it has room for.</summary>
-    /// <param name="buffer">A rented buffer; the array disposes it. Where the constructor throws it stays the caller's.</param>
-    /// <exception cref="ArgumentException">It has no room for a single element.</exception>
+    /// <param name="buffer">
+    /// A rented buffer; the array disposes it. Where the constructor throws it stays the caller's. Memory of the caller's may begin
+    /// anywhere: where that is no multiple of what the elements are aligned to, atomic operations on them (<see cref="Interlocked"/>) can't be relied on.
+    /// </param>
+    /// <exception cref="ArgumentException">It has no room for a single element; or it may only be read, and elements are written to.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public RmaArray(RmaBuffer buffer)
     {
         _ = buffer.Address;
         if (buffer.Length < sizeof(T))
             throw new ArgumentException($"The {buffer} is shorter than one element ({sizeof(T)} bytes).", nameof(buffer));
+        if (buffer.IsReadOnly)
+            throw new ArgumentException($"The {buffer} may only be read, and an array's elements can be written to; use its Span, and read from it only.", nameof(buffer));
         _buffer = buffer;
         Length = buffer.Length / sizeof(T);
     }
@@ -230,7 +235,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         {
             _buffer.Dispose();
         }
-        catch
+        catch when (_buffer.IsRented)
         {
             // A pin can be ended, and the array disposed then.
             Volatile.Write(ref _isDisposed, 0);

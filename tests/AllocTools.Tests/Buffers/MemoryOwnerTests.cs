@@ -150,6 +150,17 @@ public sealed class MemoryOwnerTests : IAsyncDisposable
         Assert.Equal((0, 0), (_test.Statistics.RentedBuffers, _test.Statistics.DeferredReturns));
     }
 
+    [Fact]
+    public void AnOwnerWhoseBufferWasReturnedSaysSoOnceAndIsCountedOnce()
+    {
+        var account = new Account();
+        var owner = new RmaMemoryOwner(_test.Pool.Rent(100), account);
+        owner.Buffer.Dispose();
+        Assert.Throws<InvalidOperationException>(owner.Dispose);
+        owner.Dispose();
+        Assert.Equal([100L], account.Returned);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(10)]
@@ -232,4 +243,11 @@ public sealed class MemoryOwnerTests : IAsyncDisposable
             owner.Dispose();
         return bytes;
     });
+
+    private sealed class Account : IRentAccount
+    {
+        public List<long> Returned { get; } = [];
+
+        public void OnReturned(long length) => Returned.Add(length);
+    }
 }

@@ -197,6 +197,33 @@ public sealed class RmaArrayTests : IAsyncDisposable
         Assert.Equal(0, _test.Statistics.RentedBuffers);
     }
 
+    /// <summary>A write to it would end the process.</summary>
+    [Fact]
+    public void MemoryThatMayOnlyBeReadBecomesNoArray()
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllBytes(path, new byte[4096]);
+            using RmaBuffer file = _test.Pool.RegisterFile(path);
+            Assert.Contains("may only be read", Assert.Throws<ArgumentException>("buffer", () => new RmaArray<float>(file)).Message, StringComparison.Ordinal);
+            Assert.True(file.IsRented);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Fact]
+    public void AnArrayWhoseBufferWasReturnedSaysSoOnce()
+    {
+        RmaArray<int> array = _test.Pool.RentArray<int>(10);
+        array.Buffer.Dispose();
+        Assert.Throws<InvalidOperationException>(array.Dispose);
+        array.Dispose();
+    }
+
     [Fact]
     public async Task RentingWaitsWhereTheCapLeavesNoRoom()
     {
