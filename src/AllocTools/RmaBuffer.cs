@@ -112,6 +112,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// It is memory of the caller's that was registered to be read only, or that the process may only read: it can be sent and written from,
     /// and exposed for <see cref="RmaAccess.RemoteRead"/>. Whatever would write to it, an operation or an exposure, is refused before the transport
     /// sees it. <see cref="Span"/> and <see cref="Memory"/> are given all the same, to be read: where the process may not write, a write to them ends it.
+    /// It says the same after the buffer was returned, and false of the default value.
     /// </summary>
     public bool IsReadOnly => _slab is { IsWritable: false };
 

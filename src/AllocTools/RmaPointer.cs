@@ -142,12 +142,12 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <exception cref="OverflowException">The place is out of 2^63 bytes.</exception>
     /// <exception cref="ArgumentOutOfRangeException">It leaves the buffer, and arithmetic is checked (<see cref="RmaMemoryPoolOptions.CheckPointers"/>).</exception>
     /// <exception cref="InvalidOperationException">It is null, and is to be moved.</exception>
-    public RmaPointer<T> Add(long elements) => At(checked(_offset + elements * sizeof(T)), elements);
+    public RmaPointer<T> Add(long elements) => MoveTo(checked(_offset + elements * sizeof(T)), elements);
 
     /// <summary>Moves back.</summary>
     /// <param name="elements">Elements; may be negative.</param>
     /// <inheritdoc cref="Add" path="/exception"/>
-    public RmaPointer<T> Subtract(long elements) => At(checked(_offset - elements * sizeof(T)), elements);
+    public RmaPointer<T> Subtract(long elements) => MoveTo(checked(_offset - elements * sizeof(T)), elements);
 
     /// <summary>How many elements lie between two pointers into one buffer.</summary>
     /// <param name="other">The one that is subtracted.</param>
@@ -225,7 +225,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
 
     /// <summary>Where arithmetic leads to.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private RmaPointer<T> At(long offset, long elements)
+    private RmaPointer<T> MoveTo(long offset, long elements)
     {
         if ((IsAlwaysChecked || IsNull || _buffer.ChecksPointers) && elements != 0)
             Check(offset, nameof(elements));

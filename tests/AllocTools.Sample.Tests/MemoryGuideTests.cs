@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.RegularExpressions;
+using System.Xml.Linq;
 using AllocTools.Testing;
 using Xunit;
 
@@ -19,8 +20,12 @@ public sealed partial class MemoryGuideTests
         string guide = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs", "guide.md"), Token);
         string section = guide[guide.IndexOf(Section, StringComparison.Ordinal)..];
         int next = section.IndexOf("\n## ", Section.Length, StringComparison.Ordinal);
-        Match[] blocks = [.. (IEnumerable<Match>)Block().Matches(next < 0 ? section : section[..next])];
+        section = next < 0 ? section : section[..next];
+        Match[] blocks = [.. (IEnumerable<Match>)Block().Matches(section)];
         Assert.NotEmpty(blocks);
+        // One that does not match would be neither compiled nor missed.
+        Assert.Equal(Heading().Matches(section).Select(static h => h.Groups["title"].Value), blocks.Select(static b => b.Groups["title"].Value));
+        Assert.Equal(blocks.Length, section.Split("\n```csharp").Length - 1);
         using TemporaryFolder folder = new();
         await File.WriteAllTextAsync(Path.Combine(folder.Path, "Blocks.csproj"), Project, Token);
         await File.WriteAllTextAsync(Path.Combine(folder.Path, "Program.cs"), ProgramOf(blocks), Token);
@@ -110,6 +115,10 @@ public sealed partial class MemoryGuideTests
         .Where(static n => n is "AllocTools.Buffers" or "AllocTools.Caching" or "AllocTools.Collections" or "AllocTools.Cells")
         .Distinct();
 
+    /// <summary>The version that the repository's own programs use.</summary>
+    private static string TensorsVersion() => XDocument.Load(Path.Combine(Repository.Root, "Directory.Packages.props"))
+        .Descendants("PackageVersion").Single(static p => (string?)p.Attribute("Include") == "System.Numerics.Tensors").Attribute("Version")!.Value;
+
     private static string Project => $"""
         <Project Sdk="Microsoft.NET.Sdk.Web">
           <PropertyGroup>
@@ -121,11 +130,14 @@ public sealed partial class MemoryGuideTests
             <NoWarn>$(NoWarn);CS8321;CS1998</NoWarn>
           </PropertyGroup>
           <ItemGroup>
-            <PackageReference Include="System.Numerics.Tensors" Version="10.*" />
+            <PackageReference Include="System.Numerics.Tensors" Version="{TensorsVersion()}" />
             <ProjectReference Include="{Repository.Root}/src/AllocTools.Connections/AllocTools.Connections.csproj" />
           </ItemGroup>
         </Project>
         """;
+
+    [GeneratedRegex(@"^### (?<title>[^\n]+)$", RegexOptions.Multiline)]
+    private static partial Regex Heading();
 
     /// <summary>A heading, text, a block, and the line that says what it prints.</summary>
     [GeneratedRegex(@"^### (?<title>[^\n]+)\n(?:(?!^### |^```).*\n)*^```csharp(?<compile> compile)?\n(?<code>(?:(?!^```).*\n)*)^```\n(?:\n(?:It|This) prints `(?<printed>[^`]+)`)?", RegexOptions.Multiline)]

@@ -69,6 +69,23 @@ public sealed class ArchitectureTests
     [Fact]
     public void EndpointsKnowNoTransport() => CheckReferences(n => n.StartsWith("AllocTools.Endpoints", StringComparison.Ordinal), n => !IsProvider(n));
 
+    [Fact]
+    public void BuffersAndCachesKnowNoProviderAndNoCollections() =>
+        CheckReferences(n => n is "AllocTools.Buffers" or "AllocTools.Caching", n => !IsProvider(n) && n is not ("AllocTools.Collections" or "AllocTools.Cells"));
+
+    [Fact]
+    public void CollectionsAndCellsKnowNoPoolsInsideAndNoProvider()
+    {
+        CheckReferences(n => n == "AllocTools.Collections", n => !IsProvider(n) && !IsInternalOfPools(n) && n != "AllocTools.Cells");
+        CheckReferences(n => n == "AllocTools.Cells", n => !IsProvider(n) && !IsInternalOfPools(n) && n is not ("AllocTools.Collections" or "AllocTools.Buffers"));
+
+        static bool IsInternalOfPools(string name) => name is "AllocTools.Pooling" or "AllocTools.Caching" or "AllocTools.Diagnostics" || name.EndsWith(".Interop", StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void NothingElseOfTheCoreKnowsCollectionsOrCells() =>
+        CheckReferences(n => n is not ("AllocTools.Collections" or "AllocTools.Cells"), n => n is not ("AllocTools.Collections" or "AllocTools.Cells"));
+
     private static readonly string[] Providers = ["AllocTools.Libfabric", "AllocTools.HostMemory", "AllocTools.Mpi", "AllocTools.Ucx"];
 
     private static bool IsProvider(string name) => Providers.Any(p => name == p || name.StartsWith(p + ".", StringComparison.Ordinal));
