@@ -43,7 +43,7 @@ public sealed class RmaCellReader<T>
     }
 
     /// <summary>Reads the cell.</summary>
-    /// <param name="timeout">How long it is tried, once at least: 0 to 24 hours, or <see cref="Timeout.InfiniteTimeSpan"/>. <see cref="RmaCell.DefaultReadTimeout"/> where it is null.</param>
+    /// <param name="timeout">How long it is tried, once at least: 0 to 24 hours, or <see cref="Timeout.InfiniteTimeSpan"/>. <see cref="RmaCell.DefaultReadTimeout"/> where it is null. For 0 the one read has the endpoint's own time-out.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>The value, and how often the cell had been written.</returns>
     /// <exception cref="RmaCellException">
@@ -71,19 +71,29 @@ public sealed class RmaCellReader<T>
     {
         using RmaBuffer image = _pool.Rent(_cell.Length);
         long started = _time.GetTimestamp();
-        TimeSpan left = limit;
-        ulong first = 0;
+        // The first read has a chance also where no other one is to follow it.
+        TimeSpan? left = limit == TimeSpan.Zero ? null : limit;
+        (ulong first, ulong sequence) = (0, 0);
         for (int reads = 1; ; reads++)
         {
-            await _endpoint.ReadAsync(image, _cell, left, cancellationToken).ConfigureAwait(false);
-            if (TryTake(image.Span, out RmaCellValue<T> value, out ulong sequence))
+            try
+            {
+                await _endpoint.ReadAsync(image, _cell, left, cancellationToken).ConfigureAwait(false);
+            }
+            catch (RmaTimeoutException) when (reads > 1)
+            {
+                // What has taken the time is that the reads before met a write.
+                throw NeverWhole(reads - 1, limit, first, sequence);
+            }
+            if (TryTake(image.Span, out RmaCellValue<T> value, out sequence))
                 return value;
             if (reads == 1)
                 first = sequence;
             if (limit != Timeout.InfiniteTimeSpan)
             {
-                left = limit - _time.GetElapsedTime(started);
-                if (left <= TimeSpan.Zero)
+                TimeSpan rest = limit - _time.GetElapsedTime(started);
+                left = rest;
+                if (rest <= TimeSpan.Zero)
                     throw NeverWhole(reads, limit, first, sequence);
             }
             if (reads >= Eager)
