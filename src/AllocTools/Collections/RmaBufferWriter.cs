@@ -150,8 +150,16 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
             if (!_segments[i].Buffer.IsHeld)
                 continue;
             RmaBuffer held = _segments[i].Buffer;
-            _segments.RemoveAt(i);
-            held.Dispose();
+            try
+            {
+                held.Dispose();
+            }
+            finally
+            {
+                // One that was pinned since is still the writer's to return.
+                if (!held.IsRented)
+                    _segments.RemoveAt(i);
+            }
         }
     }
 

@@ -145,6 +145,19 @@ public sealed class RmaBufferWriterTests : IAsyncDisposable
     }
 
     [Fact]
+    public void ASegmentThatWasReturnedByOtherMeansIsSaidOnce()
+    {
+        using RmaBufferWriter writer = new(_test.Pool, 4);
+        writer.Write("abcdefgh"u8);
+        writer.GetSegment(1).Buffer.Dispose();
+        Assert.Throws<InvalidOperationException>(writer.Clear);
+        writer.Clear();
+        Assert.Equal(1, _test.Statistics.RentedBuffers);
+        writer.Write("ABCDEFGH"u8);
+        Assert.Equal("ABCDEFGH"u8, writer.GetReadOnlySequence().ToArray());
+    }
+
+    [Fact]
     public void EachSegmentComesBack()
     {
         RmaBufferWriter writer = new(_test.Pool, 16);
