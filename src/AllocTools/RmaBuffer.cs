@@ -127,8 +127,8 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         }
     }
 
-    /// <summary>The pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
-    internal bool ChecksPointers => _slab is { ChecksPointers: true };
+    /// <summary>There is something to look at where a pointer is moved: it is null, or the pool has <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
+    internal bool IsDefaultOrChecksPointers => _slab is not { ChecksPointers: false };
 
     /// <summary>An operation, an exposure or a pin holds it, as far as <see cref="Return"/> would be refused; or it was returned.</summary>
     internal bool IsInUse => _slab is not null && _slab.IsInUse(_index, _lease);

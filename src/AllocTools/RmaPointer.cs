@@ -227,17 +227,18 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private RmaPointer<T> MoveTo(long offset, long elements)
     {
-        if ((IsAlwaysChecked || IsNull || _buffer.ChecksPointers) && elements != 0)
-            Check(offset, nameof(elements));
+        if ((IsAlwaysChecked || _buffer.IsDefaultOrChecksPointers) && elements != 0)
+            Check(_buffer, offset, nameof(elements));
         return new RmaPointer<T>(offset, _buffer);
     }
 
-    private void Check(long offset, string parameter)
+    // By value: an instance method would need the pointer's address, and loops would keep the pointer in memory for it.
+    private static void Check(RmaBuffer buffer, long offset, string parameter)
     {
-        if (IsNull)
+        if (buffer.IsDefault)
             throw new InvalidOperationException("A null pointer can't be moved: it points into no buffer.");
-        if ((ulong)offset > (ulong)_buffer.Length)
-            throw new ArgumentOutOfRangeException(parameter, $"The pointer would leave its buffer: offset {InWords.Number(offset)} is out of {InWords.Bytes(_buffer.Length)}.");
+        if ((ulong)offset > (ulong)buffer.Length)
+            throw new ArgumentOutOfRangeException(parameter, $"The pointer would leave its buffer: offset {InWords.Number(offset)} is out of {InWords.Bytes(buffer.Length)}.");
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
