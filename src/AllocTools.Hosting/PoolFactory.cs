@@ -1,6 +1,6 @@
-using AllocTools.Caching;
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Blocks;
+using AllocTools.Caching;
 using AllocTools.Diagnostics;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Regions;
@@ -37,7 +37,7 @@ internal static class PoolFactory
         key.AddSingleton(services, sp => CreatePool<TProvider>(sp, registration));
         key.AddSingleton<IRmaMemoryPool>(services, key.Resolve<RmaMemoryPool<TProvider>>);
         key.AddSingleton(services, sp => OpenEndpoint(sp, registration));
-        key.AddSingleton(services, sp => new RmaRegistrationCache(key.Resolve<IRmaMemoryPool>(sp)));
+        key.AddSingleton(services, sp => new RmaRegistrationCache(key.Resolve<RmaMemoryPool<TProvider>>(sp)));
         if (registration.Descriptor?.EndpointType is { } endpointType)
             key.AddSingleton(services, endpointType, sp => EndpointOf(endpointType, sp, registration));
         // Not AddHostedService: it would take the second pool on the same provider for the first.

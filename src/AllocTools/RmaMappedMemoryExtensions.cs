@@ -25,10 +25,12 @@ public static class RmaMappedMemoryExtensions
     /// <param name="path">The file.</param>
     /// <param name="access">
     /// <see cref="FileAccess.Read"/>: it is mapped to be read, and nothing can write to it (<see cref="RmaBuffer.IsReadOnly"/>). <see cref="FileAccess.ReadWrite"/>: what is
-    /// written to the buffer, or by peers where it is exposed for that, is in the file.
+    /// written to the buffer, or by peers where it is exposed for that, is in the file for whoever reads it. Nothing waits for the disk, also not the buffer's end: the system writes
+    /// it there later. Flush a <see cref="FileStream"/> of the file to the disk to be certain.
     /// </param>
     /// <param name="offset">Where the part begins, in bytes from the start of the file. Some providers take addresses that are multiples of a page only.</param>
     /// <param name="length">Bytes, 1 or more; null: to the end of the file.</param>
+    /// <exception cref="ArgumentNullException">The pool is null.</exception>
     /// <exception cref="ArgumentException">The pool is no <see cref="RmaMemoryPool{TProvider}"/>, or the access is <see cref="FileAccess.Write"/> alone.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The part is empty, reaches out of the file, or is over the pool's cap.</exception>
     /// <exception cref="IOException">The file is empty, or can't be opened or mapped.</exception>
@@ -58,7 +60,7 @@ public static class RmaMappedMemoryExtensions
     /// <param name="pool">The pool.</param>
     /// <param name="view">The view. Where it may only be read, so may the buffer.</param>
     /// <exception cref="ArgumentException">The pool is no <see cref="RmaMemoryPool{TProvider}"/>.</exception>
-    /// <exception cref="ArgumentNullException">The view is null.</exception>
+    /// <exception cref="ArgumentNullException">The pool or the view is null.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The view is over the pool's cap, or empty.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The file has become shorter than the view, or the provider refused.</exception>
@@ -74,6 +76,7 @@ public static class RmaMappedMemoryExtensions
     /// <summary>Pins and registers memory that is only read: it can be sent and written from, and exposed for reading; what would write to it is refused.</summary>
     /// <param name="pool">The pool.</param>
     /// <param name="memory">One byte or more.</param>
+    /// <exception cref="ArgumentNullException">The pool is null.</exception>
     /// <exception cref="ArgumentException">The pool is no <see cref="RmaMemoryPool{TProvider}"/>.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The memory is empty or over the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
@@ -164,8 +167,17 @@ public static class RmaMappedMemoryExtensions
 
         public void Unpin()
         {
-            view.Dispose();
-            file.Dispose();
+            // Disposing a view flushes it, which takes as long as the disk does, may fail, and would be done by whoever ends the last hold.
+            // The pages are the file's without that; the system writes them to the disk.
+            try
+            {
+                view.SafeMemoryMappedViewHandle.Dispose();
+                view.Dispose();
+            }
+            finally
+            {
+                file.Dispose();
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ public sealed class CacheStressTests
             (int from, int length) = Range();
             int to = _random.Next(Length - length + 1);
             target.Span.Fill(0xA5);
-            using (RmaBuffer source = cache.Register((ReadOnlyMemory<byte>)shared.AsMemory(from, length)))
+            using (RmaBuffer source = cache.RegisterReadOnly(shared.AsMemory(from, length)))
             using (RmaBuffer into = cache.Register(target.Slice(to, length)))
                 await WriteAsync(source, into);
             Assert.True(target.Span.Slice(to, length).SequenceEqual(shared.AsSpan(from, length)), "other bytes are there than were written");
@@ -115,7 +115,7 @@ public sealed class CacheStressTests
             for (int i = 0; i < 3; i++)
             {
                 (int from, int length) = Range();
-                using RmaBuffer source = cache.Register((ReadOnlyMemory<byte>)shared.AsMemory(from, length));
+                using RmaBuffer source = cache.RegisterReadOnly(shared.AsMemory(from, length));
                 using RmaBuffer into = cache.Register(memory + from, length);
                 await WriteAsync(source, into);
                 Assert.True(into.Span.SequenceEqual(shared.AsSpan(from, length)), "other bytes are there than were written");

@@ -7,6 +7,7 @@ internal sealed class CountingContext : RmaContext
 {
     private readonly IRmaContext _inner = PoolProvider.Open();
     private int _registrations;
+    private int _readOnlyRegistrations;
     private int _live;
     private int _closed;
 
@@ -19,6 +20,9 @@ internal sealed class CountingContext : RmaContext
     public bool FailDeregister { get; set; }
 
     public int Registrations => Volatile.Read(ref _registrations);
+
+    /// <summary>Those of them that were of memory which is only read.</summary>
+    public int ReadOnlyRegistrations => Volatile.Read(ref _readOnlyRegistrations);
 
     public int Live => Volatile.Read(ref _live);
 
@@ -36,6 +40,12 @@ internal sealed class CountingContext : RmaContext
         IRmaRegistration registration = _inner.Register(address, length, access);
         Interlocked.Increment(ref _live);
         return registration;
+    }
+
+    public override IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access)
+    {
+        Interlocked.Increment(ref _readOnlyRegistrations);
+        return base.RegisterReadOnly(address, length, access);
     }
 
     public override void Deregister(IRmaRegistration registration)

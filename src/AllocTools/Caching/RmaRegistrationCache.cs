@@ -15,11 +15,15 @@ namespace AllocTools.Caching;
 /// <remarks>
 /// Nothing in the process is patched to learn that memory goes, so whose memory it is decides. An array made by
 /// <c>GC.AllocateArray(pinned: true)</c> is passed as <see cref="MemoryMarshal.CreateFromPinnedArray"/>: the cache does not keep it
-/// alive, and deregisters it when the garbage collector finds that nobody has it. Any other array is pinned for as long as its registration
+/// alive, and deregisters it when the garbage collector finds that nobody has it. That form must not be used for an array that only a handle of the caller's
+/// pins: it is pinned while it is leased, but its registration could stay at bytes that it no longer has. Any other array is pinned for as long as its registration
 /// lives, and so is not collected. Memory of a <see cref="SafeBuffer"/> or a mapped file stays in place as long. Native memory
 /// is its owner's, who calls <see cref="Invalidate(nint, long)"/> before it goes. Memory of a memory manager is pinned and registered
 /// while it is leased, and no longer.
-/// Registrations count against the pool's cap; idle ones give way where the pool needs room. A cache is closed with its pool.
+/// Registrations count against the pool's cap; idle ones give way where the pool needs room, or where the provider refuses a registration.
+/// A cache is closed with its pool, and keeps what it has until then: dispose one that is used no more.
+/// With <see cref="RmaIsolation.Shared"/>, the default of a pool, peers reach memory by its registration's key: by an old one until the registration goes, whatever buffers there are, and
+/// beside the part that was exposed all of the bytes that were registered with it. <see cref="RmaIsolation.PerExposure"/> gives each exposure a registration of just its bytes.
 /// All members are safe to call from any thread. A hit takes a lock for a moment, and allocates nothing where the bytes are those
 /// of the lease that was returned last, one small object else. A miss takes as long as the provider does.
 /// </remarks>
@@ -43,6 +47,7 @@ public sealed class RmaRegistrationCache : IDisposable
     /// <summary>Makes a cache. Nothing is registered before it is asked for.</summary>
     /// <param name="pool">The pool that the registrations count against, and whose endpoints take the buffers. An <see cref="RmaMemoryPool{TProvider}"/>.</param>
     /// <param name="options">Read once, here; null: the pool's <see cref="RmaMemoryPoolOptions.RegistrationCache"/>.</param>
+    /// <exception cref="ArgumentNullException">The pool is null.</exception>
     /// <exception cref="ArgumentException">The pool is no <see cref="RmaMemoryPool{TProvider}"/>.</exception>
     /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
@@ -62,7 +67,8 @@ public sealed class RmaRegistrationCache : IDisposable
     public IRmaMemoryPool Pool { get; }
 
     /// <summary>A buffer that is the caller's memory. Disposing it ends the lease; the registration stays.</summary>
-    /// <param name="memory">One byte or more.</param>
+    /// <remarks>Where a part of memory that is registered is asked for, all of that is behind the key which an exposure gives to peers (<see cref="RmaIsolation.Shared"/>).</remarks>
+    /// <param name="memory">One byte or more. Of <see cref="MemoryMarshal.CreateFromPinnedArray"/> only where the array was made by <c>GC.AllocateArray(pinned: true)</c>.</param>
     /// <exception cref="ArgumentOutOfRangeException">The memory is empty or over the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The pool's cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The provider refused.</exception>
@@ -70,11 +76,15 @@ public sealed class RmaRegistrationCache : IDisposable
     public RmaBuffer Register(Memory<byte> memory) => Register(memory, isReadOnly: false);
 
     /// <summary>A buffer that is the caller's memory, and that nothing writes to through it: it can be sent, written from, and exposed for reading.</summary>
+    /// <remarks>
+    /// It is registered as memory that is only read, unless a registration that is there covers it: one for memory that is written serves it, too, and its key would let a peer
+    /// write (<see cref="RmaIsolation.Shared"/>). A later request for memory that is written replaces one that is only read.
+    /// </remarks>
     /// <param name="memory">One byte or more.</param>
     /// <inheritdoc cref="Register(Memory{byte})" path="/exception"/>
-    public RmaBuffer Register(ReadOnlyMemory<byte> memory) => Register(memory, isReadOnly: true);
+    public RmaBuffer RegisterReadOnly(ReadOnlyMemory<byte> memory) => Register(memory, isReadOnly: true);
 
-    /// <summary>A buffer that is native memory of the caller's. Its owner calls <see cref="Invalidate(nint, long)"/> before the memory goes.</summary>
+    /// <summary>A buffer that is native memory of the caller's. Its owner calls <see cref="Invalidate(nint, long)"/> before the memory goes, or before its protection changes (mprotect).</summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes, 1 or more.</param>
     /// <exception cref="ArgumentOutOfRangeException">The address is 0 or the length is 0 or less, or over the pool's cap.</exception>
@@ -91,8 +101,11 @@ public sealed class RmaRegistrationCache : IDisposable
 
     /// <summary>
     /// A buffer that is a view of a mapped file, as long as the view is. The mapping stays in place as long as it is registered, also where
-    /// the view is disposed meanwhile: then the registration goes with its last lease, at the pool's next trimming, or by <see cref="Invalidate(MemoryMappedViewAccessor)"/>.
+    /// the view is disposed meanwhile: then the registration goes with its last lease; one that was idle, at the next registration or trimming, or by <see cref="Invalidate(MemoryMappedViewAccessor)"/>.
     /// </summary>
+    /// <remarks>
+    /// Call <see cref="Invalidate(MemoryMappedViewAccessor)"/> before the file becomes shorter. Each request asks the system whether the view's last page is there still.
+    /// </remarks>
     /// <param name="view">The view. Where it may only be read, nothing writes to the buffer.</param>
     /// <exception cref="ArgumentNullException">The view is null.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The view is over the pool's cap.</exception>

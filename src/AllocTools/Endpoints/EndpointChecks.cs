@@ -138,7 +138,7 @@ internal static class EndpointChecks
         if (operation.Kind is RmaOperationKind.Read or RmaOperationKind.Receive && operation.Local.Buffer.IsReadOnly)
         {
             throw new RmaOperationException(
-                $"{operation.Kind} of {InWords.Size(operation.Local.Length)} would write to memory that was read-only when it was registered. Use writable memory, and register it after it was made so.",
+                $"{operation.Kind} of {InWords.Size(operation.Local.Length)} would write to memory that was registered as memory that is only read, or was read-only then. Register writable memory, and not by RegisterReadOnly.",
                 operation.Kind,
                 SystemErrors.AccessDenied,
                 SystemErrors.NameOf(SystemErrors.AccessDenied));

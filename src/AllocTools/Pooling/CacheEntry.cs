@@ -24,6 +24,12 @@ internal sealed unsafe class CacheEntry
     private readonly object _settling = new();
     private MemoryHandle _pin;
     private DependentHandle _watched;
+
+    // Of an array that is watched: refers to it while it is leased, or registered, and to nothing while it is idle.
+    private PinnedGCHandle<object?> _place;
+
+    // For the first view.
+    private ulong[]? _states;
     private bool _isTied;
     private bool _isSettled;
 
@@ -40,6 +46,7 @@ internal sealed unsafe class CacheEntry
         End = range.End;
         Kind = range.Kind;
         Owner = range.Owner;
+        IsReadOnly = range.IsReadOnly;
     }
 
     public nint Address { get; }
@@ -52,6 +59,18 @@ internal sealed unsafe class CacheEntry
     public ulong End { get; }
 
     public CallersRangeKind Kind { get; }
+
+    /// <summary>It was asked for as memory that is only read, and is registered so.</summary>
+    public bool IsReadOnly { get; }
+
+    /// <summary>The caller's parameter that says where it is.</summary>
+    public string AddressName => Kind switch
+    {
+        CallersRangeKind.Native => "address",
+        CallersRangeKind.View => "view",
+        CallersRangeKind.Buffer => "offset",
+        _ => "memory",
+    };
 
     /// <summary>The registration; null before it is made.</summary>
     public MemoryRegion? Region { get; set; }
@@ -102,8 +121,14 @@ internal sealed unsafe class CacheEntry
 
     public bool Covers(ulong start, ulong end) => Start <= start && End >= end;
 
+    /// <summary>It serves requests for memory that is only read, or for any.</summary>
+    public bool Allows(bool isReadOnly) => isReadOnly || !IsReadOnly;
+
     /// <summary>Its memory is still that owner's.</summary>
     public bool IsOf(object? owner) => (_watched.IsAllocated ? _watched.Target : Owner) == owner;
+
+    /// <summary>Makes what its first lease needs, so that nothing can fail for want of it once the memory is registered.</summary>
+    public void Prepare() => _states = Slab.AllocateStates(1, 1);
 
     /// <summary>Keeps the memory in place.</summary>
     /// <exception cref="ObjectDisposedException">The buffer that has the memory is disposed.</exception>
@@ -113,6 +138,7 @@ internal sealed unsafe class CacheEntry
         {
             case CallersRangeKind.PinnedArray:
                 _watched = new DependentHandle(Owner, new Watch(this, Owner!));
+                _place = new PinnedGCHandle<object?>(Owner);
                 break;
             case CallersRangeKind.Array:
                 _pin = new MemoryHandle((void*)Address, GCHandle.Alloc(Owner, GCHandleType.Pinned));
@@ -138,6 +164,7 @@ internal sealed unsafe class CacheEntry
         {
             (_watched.Dependent as Watch)?.Dispose();
             _watched.Dispose();
+            _place.Dispose();
         }
         _pin.Dispose();
         if (Kind is CallersRangeKind.Buffer or CallersRangeKind.View)
@@ -157,7 +184,8 @@ internal sealed unsafe class CacheEntry
         Slab view = last is not null && last.Offset == offset && last.BlockSize == range.Length && last.IsWritable == (Region!.IsWritable && !range.IsReadOnly)
             ? last
             // What state words a view had goes on with their generations, so no lease of that view ever holds again.
-            : new Slab(_cache, this, offset, range.Length, range.IsReadOnly, last?.StateMemory ?? Slab.AllocateStates(1, 1));
+            : new Slab(_cache, this, offset, range.Length, range.IsReadOnly, last?.StateMemory ?? _states ?? Slab.AllocateStates(1, 1));
+        _states = null;
         _view = null;
         return view;
     }
@@ -165,13 +193,22 @@ internal sealed unsafe class CacheEntry
     public void PutView(Slab view) => _view = view;
 
     /// <summary>It is leased: its memory must stay.</summary>
-    public void Strengthen(object? owner) => Owner ??= owner;
+    public void Strengthen(object? owner)
+    {
+        if (Owner is not null)
+            return;
+        Owner = owner;
+        if (_place.IsAllocated)
+            _place.Target = owner;
+    }
 
     /// <summary>It is idle.</summary>
     public void Weaken()
     {
-        if (_watched.IsAllocated)
-            Owner = null;
+        if (!_watched.IsAllocated)
+            return;
+        Owner = null;
+        _place.Target = null;
     }
 
     /// <summary>It is about to be deregistered: until then its memory must stay.</summary>

@@ -5,7 +5,7 @@ namespace AllocTools.Pooling;
 /// No entry covers another one: where a longer one comes, those that it covers are of no use any more. So the entries that
 /// are sorted by their starts are sorted by their ends, too, and of all that begin at or before an address the last one
 /// reaches farthest: one binary search answers whether any of them covers a range. Entries may overlap otherwise.
-/// A new entry moves those behind it by one place: at 4,096 entries that is a microsecond, where a registration takes tens.
+/// A new entry moves those behind it by one place, 16 bytes each: at most 1 MiB at the 65,536 entries that a cache may have, and 16 KiB at the usual 1,024.
 /// </remarks>
 internal sealed class CacheIndex
 {

@@ -5,11 +5,12 @@ namespace AllocTools.Pooling;
 /// <content>Memory goes: its owner says so, or the collector has found that an array has none.</content>
 internal sealed partial class CachedRegions
 {
-    /// <summary>Of a finalizer: it only passes the word on.</summary>
+    /// <summary>A finalizer calls this: it only passes the word on.</summary>
     public void OnCollected(CacheEntry.Watch watch)
     {
         _collected.Enqueue(watch);
-        _sweeper.Signal();
+        // To start a thread is not for the finalizer's.
+        ThreadPool.UnsafeQueueUserWorkItem(static sweeper => sweeper.Signal(), _sweeper, preferLocal: false);
     }
 
     /// <summary>No later request finds what has a byte of the range. What is idle of it is deregistered when this returns.</summary>

@@ -14,8 +14,8 @@ namespace AllocTools.Pooling;
 /// memory in steps, and could not take the place of entries that are in use. Entries that a new one covers leave the
 /// cache, at once or with their last lease. So do those of another owner that have a byte of a request: memory has one
 /// owner at a time, and the one who asks is the one who has it.
-/// Nothing is rounded to pages: the bytes beside a range may be another object's, whom nobody has asked whether
-/// peers may have them, or those of a mapping that goes sooner.
+/// Nothing is rounded to pages: the bytes beside a range may be another object's, which peers may
+/// not have, or those of a mapping that goes sooner.
 /// What is idle stands in a list, the one that was used last at its end; at the limits, at the pool's cap and where it has been
 /// idle for long, entries leave from its start.
 /// Invariants: entries in the index + entries beside it = entries; idle + those with leases = entries; of those that are kept,
@@ -44,6 +44,7 @@ internal sealed partial class CachedRegions : SlabOwner
     private CacheEntry? _newest;
     private int _idleCount;
     private long _idleBytes;
+    private int _idleViews;
 
     private int _count;
     private long _bytes;
@@ -123,6 +124,10 @@ internal sealed partial class CachedRegions : SlabOwner
                     // A pin of a manager's may be counted, and must not outlast the leases. One that alone is over the limit
                     // must not push out all others.
                     entry = new CacheEntry(this, range, isKept: range.Kind != CallersRangeKind.Manager && range.Length <= _options.MaxBytes);
+                    Replace_NeedsLock(entry, ref leaving);
+                    LeaveClosed_NeedsLock(ref leaving);
+                    // So that nothing that comes after the registration needs memory for it.
+                    _outside.EnsureCapacity(_outside.Count + _index.Count + _registering.Count + 1);
                     _registering.Add(entry);
                     Count_NeedsLock(entry, 1);
                     MakeRoom_NeedsLock(ref leaving);
@@ -137,6 +142,8 @@ internal sealed partial class CachedRegions : SlabOwner
             }
             if (isMine)
                 buffer = RegisterNew(entry!, range);
+            else if (range.Kind == CallersRangeKind.View)
+                CheckEnd(buffer, range);
             Engine.Requests.CheckStillOpen(buffer);
             return Engine.Leaks.Sample(buffer);
         }
@@ -147,6 +154,7 @@ internal sealed partial class CachedRegions : SlabOwner
         MemoryRegion region;
         try
         {
+            entry.Prepare();
             entry.Tie();
             region = RegisterRange(entry);
         }
@@ -164,7 +172,7 @@ internal sealed partial class CachedRegions : SlabOwner
             throw;
         }
         List<CacheEntry>? leaving = null;
-        RmaBuffer buffer;
+        bool isLeased = false;
         try
         {
             lock (_gate)
@@ -173,17 +181,44 @@ internal sealed partial class CachedRegions : SlabOwner
                 entry.Region = region;
                 _bytes += entry.Length;
                 _count++;
-                Publish_NeedsLock(entry, ref leaving);
-                buffer = Lease_NeedsLock(entry, range);
+                try
+                {
+                    Publish_NeedsLock(entry, ref leaving);
+                    RmaBuffer buffer = Lease_NeedsLock(entry, range);
+                    isLeased = true;
+                    return buffer;
+                }
+                finally
+                {
+                    // The process has no memory left. An entry that nobody has would never leave.
+                    if (!isLeased)
+                        Leave_NeedsLock(entry);
+                }
             }
         }
         finally
         {
             Engine.Memory.InTransit.Leave(entry.Length);
             entry.Settle();
+            if (!isLeased)
+                Deregister(entry);
+            Deregister(leaving);
         }
-        Deregister(leaving);
-        return buffer;
+    }
+
+    /// <summary>A file may have become shorter since its view was registered: that is found as it is by the first request.</summary>
+    private void CheckEnd(RmaBuffer buffer, in CallersRange range)
+    {
+        try
+        {
+            Engine.Callers.CheckEnd(range.Address, range.Length);
+        }
+        catch
+        {
+            buffer.Dispose();
+            _ = Invalidate(range.Start, range.End, awaitsUse: false);
+            throw;
+        }
     }
 
     private MemoryRegion RegisterRange(CacheEntry entry)
@@ -191,13 +226,13 @@ internal sealed partial class CachedRegions : SlabOwner
         bool isManaged = entry.Kind is CallersRangeKind.Array or CallersRangeKind.PinnedArray;
         try
         {
-            return Engine.Callers.Register(entry.Address, entry.Length, isManaged, isReadOnly: false);
+            return Engine.Callers.Register(entry.Address, entry.Length, isManaged, entry.IsReadOnly, entry.AddressName);
         }
         catch (RmaRegistrationException e) when (!e.IsStillRegistered && TryRetireTouching(entry, out List<CacheEntry>? leaving))
         {
             // MPI attaches no memory of which a part is attached. What is idle there gives way.
             Deregister(leaving);
-            return Engine.Callers.Register(entry.Address, entry.Length, isManaged, isReadOnly: false);
+            return Engine.Callers.Register(entry.Address, entry.Length, isManaged, entry.IsReadOnly, entry.AddressName);
         }
     }
 
@@ -216,26 +251,57 @@ internal sealed partial class CachedRegions : SlabOwner
         return leaving is not null;
     }
 
-    /// <summary>The entry that covers a request, or that is being registered and will; entries of other owners leave.</summary>
+    /// <summary>
+    /// The entry that covers a request, or that is being registered and will. One of another owner leaves, as does one that is only read where
+    /// the request is for memory that is written.
+    /// </summary>
     private CacheEntry? FindOwn_NeedsLock(in CallersRange range, ref List<CacheEntry>? leaving)
     {
         ulong start = range.Start;
         ulong end = range.End;
         while (_index.FindCovering(start, end) is { } found)
         {
-            if (found.IsOf(range.Owner))
+            if (found.IsOf(range.Owner) && found.Allows(range.IsReadOnly))
                 return found;
             Retire_NeedsLock(found, ref _replacements, ref leaving);
         }
         foreach (CacheEntry entry in _registering)
         {
-            if (entry.Covers(start, end) && entry.IsOf(range.Owner))
+            if (entry.Covers(start, end) && entry.IsOf(range.Owner) && entry.Allows(range.IsReadOnly))
                 return entry;
         }
         return null;
     }
 
-    /// <summary>Lets requests find a new entry, unless it was invalidated meanwhile or another one covers it by now.</summary>
+    /// <summary>
+    /// Takes out what a new entry takes the place of, before it is registered: the system's limits may be near, and some transports take no memory
+    /// twice. What is in use of the same owner stays until then; it may be the only one, where the registration fails.
+    /// </summary>
+    private void Replace_NeedsLock(CacheEntry entry, ref List<CacheEntry>? leaving)
+    {
+        foreach (CacheEntry other in _index.FindTouching(entry.Start, entry.End))
+        {
+            // What does not stay pushes out nothing that does.
+            if (!other.IsOf(entry.Owner) || (other.IsIdle && entry.IsKept && entry.Covers(other.Start, other.End)))
+                Retire_NeedsLock(other, ref _replacements, ref leaving);
+        }
+    }
+
+    /// <summary>Takes out idle entries whose views were disposed meanwhile.</summary>
+    private void LeaveClosed_NeedsLock(ref List<CacheEntry>? leaving)
+    {
+        CacheEntry? older;
+        for (CacheEntry? entry = _idleViews == 0 ? null : _newest; entry is not null; entry = older)
+        {
+            older = entry.Older;
+            if (!entry.IsOwnerClosed)
+                continue;
+            Begin_NeedsLock(entry, ref _invalidations);
+            (leaving ??= []).Add(entry);
+        }
+    }
+
+    /// <summary>Lets requests find a new entry, unless it was invalidated meanwhile, another one covers it by now, or it would push out what stays longer.</summary>
     private void Publish_NeedsLock(CacheEntry entry, ref List<CacheEntry>? leaving)
     {
         bool isFound = !entry.IsInvalidated && !entry.IsLeaving && !_isClosed;
@@ -243,16 +309,22 @@ internal sealed partial class CachedRegions : SlabOwner
         {
             if (!isFound)
                 break;
-            if (!other.IsOf(entry.Owner) || entry.Covers(other.Start, other.End))
+            if (!other.IsOf(entry.Owner))
+                Retire_NeedsLock(other, ref _replacements, ref leaving);
+            else if (other.Covers(entry.Start, entry.End) && other.Allows(entry.IsReadOnly))
+                isFound = false;
+            else if (!entry.Covers(other.Start, other.End) && !other.Covers(entry.Start, entry.End))
+                continue;
+            else if (entry.IsKept || !other.IsKept)
                 Retire_NeedsLock(other, ref _replacements, ref leaving);
             else
-                isFound = !other.Covers(entry.Start, entry.End);
+                isFound = false;
         }
-        entry.IsIndexed = isFound;
         if (isFound)
             _index.Add(entry);
         else
             _outside.Add(entry);
+        entry.IsIndexed = isFound;
     }
 
     private RmaBuffer Lease_NeedsLock(CacheEntry entry, in CallersRange range)
@@ -276,14 +348,16 @@ internal sealed partial class CachedRegions : SlabOwner
             entry.PutView(slab);
             if (--entry.Leases == 0)
             {
-                if (entry.IsIndexed && entry.IsKept && !_isClosed)
+                if (entry.IsIndexed && entry.IsKept && !entry.IsOwnerClosed && !_isClosed)
                 {
                     Link_NeedsLock(entry);
                     MakeRoom_NeedsLock(ref leaving);
                 }
                 else
                 {
-                    Leave_NeedsLock(entry, ref leaving);
+                    _invalidations += entry.IsIndexed && entry.IsOwnerClosed ? 1 : 0;
+                    Leave_NeedsLock(entry);
+                    (leaving ??= []).Add(entry);
                 }
             }
         }
@@ -326,11 +400,8 @@ internal sealed partial class CachedRegions : SlabOwner
             {
                 if (entry.IdleSince == long.MaxValue)
                     entry.IdleSince = now;
-                if (entry.IsOwnerClosed)
-                    (leaving ??= []).Add(entry);
             }
-            foreach (CacheEntry entry in leaving ?? [])
-                Begin_NeedsLock(entry, ref _invalidations);
+            LeaveClosed_NeedsLock(ref leaving);
         }
         Deregister(leaving);
         while (TryRemoveOldest(idleSince, ref _trims, out CacheEntry? entry))
@@ -448,11 +519,10 @@ internal sealed partial class CachedRegions : SlabOwner
     }
 
     /// <summary>Takes an entry out that has just been returned for the last time.</summary>
-    private void Leave_NeedsLock(CacheEntry entry, ref List<CacheEntry>? leaving)
+    private void Leave_NeedsLock(CacheEntry entry)
     {
         Engine.Memory.InTransit.Enter(entry.Length);
         TakeOut_NeedsLock(entry);
-        (leaving ??= []).Add(entry);
     }
 
     private void TakeOut_NeedsLock(CacheEntry entry)
@@ -488,6 +558,7 @@ internal sealed partial class CachedRegions : SlabOwner
         _newest = entry;
         _idleCount++;
         _idleBytes += entry.Length;
+        _idleViews += entry.Kind == CallersRangeKind.View ? 1 : 0;
     }
 
     private void Unlink_NeedsLock(CacheEntry entry)
@@ -504,6 +575,7 @@ internal sealed partial class CachedRegions : SlabOwner
         entry.IsIdle = false;
         _idleCount--;
         _idleBytes -= entry.Length;
+        _idleViews -= entry.Kind == CallersRangeKind.View ? 1 : 0;
     }
 
     private void Deregister(List<CacheEntry>? leaving)

@@ -16,7 +16,8 @@ internal sealed class CallersMemory(PoolEngine engine)
     /// <param name="length">Bytes, which <see cref="PoolEngine.CheckRequest"/> has passed.</param>
     /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
     /// <param name="isReadOnly">It is to be registered as memory that is only read, whatever the process may do with it.</param>
-    public MemoryRegion Register(nint address, long length, bool isManaged, bool isReadOnly)
+    /// <param name="addressName">The caller's parameter that says where it is.</param>
+    public MemoryRegion Register(nint address, long length, bool isManaged, bool isReadOnly, string addressName = "address")
     {
         // Where the system does not say, it is taken for what callers mostly have.
         MemoryRights rights = (isManaged ? null : MemoryMap.RightsOf(address, length)) ?? MemoryRights.All;
@@ -26,7 +27,7 @@ internal sealed class CallersMemory(PoolEngine engine)
             throw Unusable(length, "some of it may not be read (PROT_NONE)");
         int alignment = engine.Context.Traits.Alignment;
         if (address % alignment != 0)
-            throw new ArgumentOutOfRangeException(nameof(address), $"The address must be a multiple of {alignment}: the provider '{engine.Context.Traits.ProviderName}' registers no other.");
+            throw new ArgumentOutOfRangeException(addressName, $"The address must be a multiple of {alignment}: the provider '{engine.Context.Traits.ProviderName}' registers no other.");
         if (!engine.Memory.TryReserveWhole(length))
             throw engine.Refusals.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
         bool isWritable = rights.IsWritable && !isReadOnly;
@@ -45,6 +46,14 @@ internal sealed class CallersMemory(PoolEngine engine)
             engine.Memory.InTransit.Leave(length);
             throw;
         }
+    }
+
+    /// <summary>Looks again at the end of memory that is registered.</summary>
+    /// <exception cref="RmaRegistrationException">A file that is mapped there has become shorter.</exception>
+    public void CheckEnd(nint address, long length)
+    {
+        if (IsBehindTheEnd(address + (nint)(length - 1)))
+            throw BehindTheEnd(length, isStillRegistered: false);
     }
 
     /// <summary>

@@ -9,7 +9,7 @@ internal enum CallersRangeKind
     /// <summary>Its owner, who says when it goes.</summary>
     Native,
 
-    /// <summary>The array, which is on the heap whose objects never move.</summary>
+    /// <summary>The array, which is on the heap whose objects never move; and a pin while it is leased, for the caller's word alone says so.</summary>
     PinnedArray,
 
     /// <summary>A pin of the array.</summary>
@@ -48,8 +48,9 @@ internal readonly record struct CallersRange(nint Address, long Length, object? 
     {
         if (MemoryMarshal.TryGetArray(memory, out ArraySegment<byte> part))
         {
-            // A memory says so where it was made for an array that never moves, and differs from others by that alone.
-            bool isPinned = memory.Equals(MemoryMarshal.CreateFromPinnedArray(part.Array, part.Offset, part.Count));
+            // A memory says so where it was made for an array that never moves, and differs from others by that alone. It may be meant of
+            // an array under a handle of the caller's. One that is still young is none of the heap whose objects never move, which belongs to the oldest generation.
+            bool isPinned = memory.Equals(MemoryMarshal.CreateFromPinnedArray(part.Array, part.Offset, part.Count)) && GC.GetGeneration(part.Array!) >= GC.MaxGeneration;
             return new CallersRange(address, memory.Length, part.Array, isPinned ? CallersRangeKind.PinnedArray : CallersRangeKind.Array, isReadOnly);
         }
         MemoryMarshal.TryGetMemoryManager(memory, out MemoryManager<byte>? manager);

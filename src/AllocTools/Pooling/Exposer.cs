@@ -53,7 +53,7 @@ internal sealed class Exposer
         {
             if (isolation == RmaIsolation.Shared)
                 return new RmaExposure(Describe(slab.Region.Registration, slab.OffsetOf(index) + offset, length, remote), hold, null);
-            ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote, slab.Region.IsWritable);
+            ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote, slab.IsWritable);
             try
             {
                 return new RmaExposure(Describe(own.Registration, 0, length, remote), hold, own);

@@ -71,9 +71,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         long started = engine.Time.GetTimestamp();
         try
         {
-            IRmaRegistration registration = isWritable
-                ? engine.Context.Register(address, length, access)
-                : engine.Context.RegisterReadOnly(address, length, access);
+            IRmaRegistration registration = RegisterByProvider(address, length, access, isWritable);
             Interlocked.Increment(ref engine.Counters.Registrations);
             engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), null);
             return registration;
@@ -92,6 +90,23 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
             engine.RemoveRegion();
             throw;
         }
+    }
+
+    /// <summary>Has the provider register memory. Where it refuses, for the system's limits may be reached, idle cached registrations give way, and it is asked once more.</summary>
+    private IRmaRegistration RegisterByProvider(nint address, long length, RmaAccess access, bool isWritable)
+    {
+        try
+        {
+            return Register();
+        }
+        catch (RmaRegistrationException e) when (!e.IsStillRegistered)
+        {
+            if (engine.Caches.Reclaim(length) == 0)
+                throw;
+        }
+        return Register();
+
+        IRmaRegistration Register() => isWritable ? engine.Context.Register(address, length, access) : engine.Context.RegisterReadOnly(address, length, access);
     }
 
     /// <summary>Whether registering memory failed in a way after which the memory must stay mapped.</summary>

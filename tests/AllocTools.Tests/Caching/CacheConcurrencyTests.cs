@@ -28,14 +28,16 @@ public sealed class CacheConcurrencyTests
         Task first = Start(() => cache.Register(memory).Dispose());
         inside.Wait(Token);
         // Parts are served by the same registration.
-        Task[] others = [.. Enumerable.Range(1, Threads).Select(i => Start(() => cache.Register(memory[i..]).Dispose()))];
+        Thread[] others = [.. Enumerable.Range(1, Threads).Select(i => new Thread(() => cache.Register(memory[i..]).Dispose()))];
+        Array.ForEach(others, t => t.Start());
+        AwaitThatTheyWait(others);
         // Nobody waits for it who asks for other memory, nor is what is registered held up.
         context.BeforeRegister = null;
         cache.Register(new byte[10]).Dispose();
         Assert.Equal(2, context.Registrations);
         mayGo.Set();
         await first;
-        await Task.WhenAll(others);
+        Array.ForEach(others, t => t.Join());
         Assert.Equal(2, context.Registrations);
         Assert.Equal(Threads + 2, cache.GetStatistics().Hits + cache.GetStatistics().Misses);
         Assert.Equal(0, cache.GetStatistics().Leases);
@@ -61,10 +63,12 @@ public sealed class CacheConcurrencyTests
         Exception? refused = null;
         Task first = Start(() => refused = Record.Exception(() => cache.Register(memory)));
         inside.Wait(Token);
-        Task second = Start(() => cache.Register(memory).Dispose());
+        Thread second = new(() => cache.Register(memory).Dispose());
+        second.Start();
+        AwaitThatTheyWait(second);
         mayGo.Set();
         await first;
-        await second;
+        second.Join();
         Assert.IsType<RmaRegistrationException>(refused);
         Assert.Equal((2, 1), (context.Registrations, cache.GetStatistics().Entries));
     }
@@ -126,6 +130,9 @@ public sealed class CacheConcurrencyTests
         Assert.Equal((true, true), (isGone, wasDeregistered));
         Assert.Equal(1, context.Live);
     }
+
+    private static void AwaitThatTheyWait(params Thread[] threads) =>
+        Assert.True(SpinWait.SpinUntil(() => threads.All(t => (t.ThreadState & ThreadState.WaitSleepJoin) != 0), TestTime.Seconds(30)));
 
     private static Task Start(Action work) => Task.Factory.StartNew(work, Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 }

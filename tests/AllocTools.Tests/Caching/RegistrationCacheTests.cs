@@ -274,7 +274,7 @@ public sealed class RegistrationCacheTests : IAsyncDisposable
         using RmaRegistrationCache cache = Cache();
         byte[] array = new byte[100];
         using RmaBuffer writable = cache.Register(array);
-        using RmaBuffer readOnly = cache.Register((ReadOnlyMemory<byte>)array);
+        using RmaBuffer readOnly = cache.RegisterReadOnly(array);
         Assert.Equal(1, _context.Registrations);
         using RmaExposure exposure = writable.Expose(RmaAccess.RemoteWrite);
         using RmaExposure read = readOnly.Expose(RmaAccess.RemoteRead);
@@ -433,6 +433,121 @@ public sealed class RegistrationCacheTests : IAsyncDisposable
         Assert.Throws<OptionsValidationException>(() => Cache(maxEntries: 0));
         Assert.Throws<OptionsValidationException>(() => Cache(maxBytes: -1));
         Assert.Equal(0, cache.GetStatistics().Entries);
+    }
+
+    /// <summary>What the transport has is what was asked for, unless it had more.</summary>
+    [Fact]
+    public void MemoryThatIsOnlyReadIsRegisteredSoUntilItIsWritten()
+    {
+        using RmaRegistrationCache cache = Cache();
+        byte[] array = new byte[1000];
+        using (RmaBuffer readOnly = cache.RegisterReadOnly(array))
+            Assert.Equal((true, RmaAccess.Local | RmaAccess.RemoteRead), (readOnly.IsReadOnly, readOnly.Access));
+        cache.RegisterReadOnly(array.AsMemory(5)).Dispose();
+        Assert.Equal((1, 1), (_context.Registrations, _context.ReadOnlyRegistrations));
+        using (RmaBuffer inUse = cache.RegisterReadOnly(array))
+        using (RmaBuffer writable = cache.Register(array))
+        {
+            Assert.Equal((2, 2), (_context.Registrations, _context.Live));
+            Assert.False(writable.IsReadOnly);
+            writable.Expose(RmaAccess.RemoteWrite).Dispose();
+        }
+        Assert.Equal((1, 1), (_context.Live, cache.GetStatistics().Entries));
+        cache.RegisterReadOnly(array).Dispose();
+        Assert.Equal((2, 1), (_context.Registrations, _context.ReadOnlyRegistrations));
+        _test.CheckBooks();
+    }
+
+    [Fact]
+    public async Task AnExposureOfAPartHasARegistrationOfThatPartWhereExposuresAreApart()
+    {
+        var context = new CountingContext();
+        await using var test = new TestPool(context, o =>
+        {
+            o.Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite;
+            o.Isolation = RmaIsolation.PerExposure;
+        });
+        using var cache = new RmaRegistrationCache(test.Pool);
+        byte[] array = new byte[1000];
+        cache.Register(array).Dispose();
+        List<long> lengths = [];
+        context.BeforeRegister = (_, length) => lengths.Add(length);
+        using (RmaBuffer part = cache.Register(array.AsMemory(100, 50)))
+        using (RmaExposure exposure = part.Expose(RmaAccess.RemoteWrite))
+            Assert.Equal(2, context.Live);
+        Assert.Equal([50], lengths);
+        Assert.Equal(1, context.Live);
+        // It stays read-only where the registration that serves it is not.
+        using (RmaBuffer readOnly = cache.RegisterReadOnly(array))
+        using (RmaExposure exposure = readOnly.Expose(RmaAccess.RemoteRead))
+            Assert.Equal(1, context.ReadOnlyRegistrations);
+    }
+
+    [Fact]
+    public async Task IdleRegistrationsGiveWayWhereTheProviderTakesNoMore()
+    {
+        var context = new CountingContext();
+        await using var test = new TestPool(context, TestPool.Classes(4096));
+        using var cache = new RmaRegistrationCache(test.Pool);
+        context.BeforeRegister = (_, length) =>
+        {
+            if (context.Live == 2)
+                throw CountingContext.Refusal(length);
+        };
+        byte[] first = new byte[100_000];
+        byte[] second = new byte[100_000];
+        cache.Register(first).Dispose();
+        cache.Register(second).Dispose();
+        using RmaBuffer block = test.Pool.Rent(4096);
+        Assert.InRange(cache.GetStatistics().Reclaims, 1, 2);
+        using RmaBuffer inUse = cache.Register(first);
+        Assert.Equal(2, context.Live);
+        // Nothing is idle.
+        Assert.Throws<RmaRegistrationException>(() => cache.Register(second));
+        test.CheckBooks();
+    }
+
+    [Fact]
+    public void WhatIsReplacedIsDeregisteredBeforeTheNewOneIsRegistered()
+    {
+        using RmaRegistrationCache cache = Cache();
+        byte[] array = new byte[1000];
+        cache.Register(array.AsMemory(0, 500)).Dispose();
+        List<int> live = [];
+        _context.BeforeRegister = (_, _) => live.Add(_context.Live);
+        cache.Register(array).Dispose();
+        cache.Register(AddressOf(array), 1000).Dispose();
+        Assert.Equal([0, 0], live);
+    }
+
+    [Fact]
+    public void WhatDoesNotStayPushesOutNothing()
+    {
+        using RmaRegistrationCache cache = Cache(maxBytes: 1000);
+        byte[] array = new byte[2000];
+        cache.Register(array.AsMemory(0, 500)).Dispose();
+        cache.Register(array).Dispose();
+        cache.Register(array.AsMemory(0, 500)).Dispose();
+        Assert.Equal((2, 0), (_context.Registrations, cache.GetStatistics().Replacements));
+        Assert.Equal((1, 500), (cache.GetStatistics().Entries, cache.GetStatistics().RegisteredBytes));
+    }
+
+    [Fact]
+    public void AViewThatWasDisposedIsNotKept()
+    {
+        using RmaRegistrationCache cache = Cache();
+        using MemoryMappedFile file = MemoryMappedFile.CreateNew(null, 8192);
+        MemoryMappedViewAccessor leased = file.CreateViewAccessor(0, 5000);
+        RmaBuffer buffer = cache.Register(leased);
+        leased.Dispose();
+        buffer.Dispose();
+        Assert.Equal(0, _context.Live);
+        MemoryMappedViewAccessor idle = file.CreateViewAccessor(0, 5000);
+        cache.Register(idle).Dispose();
+        idle.Dispose();
+        cache.Register(new byte[10]).Dispose();
+        Assert.Equal((1, 10), (_context.Live, cache.GetStatistics().RegisteredBytes));
+        Assert.True(idle.SafeMemoryMappedViewHandle.IsClosed);
     }
 
     [Fact]

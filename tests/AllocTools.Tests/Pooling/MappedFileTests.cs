@@ -72,8 +72,10 @@ public sealed class MappedFileTests : IAsyncDisposable
         using FileStream stream = new(_path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
         using MemoryMappedFile file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         using MemoryMappedViewAccessor view = file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
-        stream.SetLength((2 * PageSize) + 1);
         using var cache = new RmaRegistrationCache(_test.Pool);
+        // Also one that was registered before.
+        cache.Register(view).Dispose();
+        stream.SetLength((2 * PageSize) + 1);
         foreach (Func<RmaBuffer> register in new Func<RmaBuffer>[] { () => _test.Pool.Register(view), () => cache.Register(view) })
         {
             RmaRegistrationException refused = Assert.Throws<RmaRegistrationException>(() => register().Dispose());

@@ -56,7 +56,7 @@ public abstract class RegistrationCacheConformance<TTransport>
         Assert.Equal((3, 4), (left.GetStatistics().Hits, left.GetStatistics().Misses));
         using RmaBuffer inbox = right.Register(target);
         ValueTask<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveAsync(inbox, cancellationToken: Token);
-        using (RmaBuffer message = left.Register((ReadOnlyMemory<byte>)source))
+        using (RmaBuffer message = left.RegisterReadOnly(source))
             await pair.Left.Endpoint.SendAsync(message, pair.Left.Peer, cancellationToken: Token);
         Assert.Equal(Length, (await receiving).Length);
         Assert.Equal(source, target.ToArray());
