@@ -66,9 +66,9 @@ public abstract class RegistrationCacheConformance<TTransport>
     [MemberData(nameof(Fabrics))]
     public async Task AKeyThatAPeerHasKeptReachesNoArrayThatWasCollected(string fabric)
     {
-        await using var pair = new ConformingPair<TTransport>(fabric);
+        await using var pair = new ConformingPair<TTransport>(fabric, o => o.OperationTimeout = TestTime.Seconds(5));
         using var cache = new RmaRegistrationCache(pair.Right.Pool);
-        await ExposeOnceAsync(pair, cache);
+        using RemoteRegion kept = await ExposeOnceAsync(pair, cache);
         DateTime limit = DateTime.UtcNow + TestTime.Seconds(30);
         while (pair.Right.Pool.GetStatistics() is { } now && now.Registrations != now.Deregistrations)
         {
@@ -79,6 +79,16 @@ public abstract class RegistrationCacheConformance<TTransport>
         }
         Assert.Equal(1, cache.GetStatistics().Collections);
         Assert.Equal(0, cache.GetStatistics().Entries);
+        if (!pair.Traits.RemoteAccessEnforced)
+            return;
+        // Some of these may lie where it was.
+        byte[][] others = [.. Enumerable.Range(0, 50).Select(_ => GC.AllocateArray<byte>(Length, pinned: true))];
+        using RmaBuffer source = pair.Left.Pool.Rent(Length);
+        source.Span.Fill(7);
+        Exception? error = await Record.ExceptionAsync(() => pair.Left.Endpoint.WriteAsync(source, kept, cancellationToken: Token).AsTask());
+        if (pair.Traits.DeliveryComplete)
+            Assert.IsAssignableFrom<RmaOperationException>(error);
+        Assert.All(others, o => Assert.False(o.AsSpan().ContainsAnyExcept((byte)0)));
     }
 
     [Theory]
@@ -104,16 +114,17 @@ public abstract class RegistrationCacheConformance<TTransport>
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static async Task ExposeOnceAsync(ConformingPair<TTransport> pair, RmaRegistrationCache cache)
+    private static async Task<RemoteRegion> ExposeOnceAsync(ConformingPair<TTransport> pair, RmaRegistrationCache cache)
     {
         byte[] array = GC.AllocateArray<byte>(Length, pinned: true);
         using RmaBuffer target = cache.Register(MemoryMarshal.CreateFromPinnedArray(array, 0, Length));
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
-        using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+        RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
         using RmaBuffer source = pair.Left.Pool.Rent(Length);
         source.Span.Fill(5);
         await pair.Left.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
         await pair.AssertWrittenAsync(source, target);
+        return remote;
     }
 
     /// <summary>A file that goes with the test.</summary>
