@@ -25,7 +25,7 @@ namespace AllocTools.Caching;
 /// With <see cref="RmaIsolation.Shared"/>, the default of a pool, peers reach memory by its registration's key: by an old one until the registration goes, whatever buffers there are, and
 /// beside the part that was exposed all of the bytes that were registered with it. <see cref="RmaIsolation.PerExposure"/> gives each exposure a registration of just its bytes.
 /// All members are safe to call from any thread. A hit takes a lock for a moment, and allocates nothing where the bytes are those
-/// of the lease that was returned last, one small object else. A miss takes as long as the provider does.
+/// of one of the two leases that were returned last, a small object or two else. A miss takes as long as the provider does.
 /// </remarks>
 /// <example>
 /// <code>

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
 using System.IO.MemoryMappedFiles;
 using System.Runtime;
 using System.Runtime.InteropServices;
@@ -33,8 +34,9 @@ internal sealed unsafe class CacheEntry
     private bool _isTied;
     private bool _isSettled;
 
-    // The view that was returned last: the next lease of the same bytes takes it again.
+    // The views that were returned last: the next leases of the same bytes take them again.
     private Slab? _view;
+    private Slab? _older;
 
     public CacheEntry(CachedRegions cache, in CallersRange range, bool isKept)
     {
@@ -171,7 +173,7 @@ internal sealed unsafe class CacheEntry
             BufferOf(Owner!).DangerousRelease();
         // Whoever still has a buffer that was returned must not keep the memory by it.
         Owner = null;
-        _view = null;
+        _view = _older = null;
     }
 
     private static SafeBuffer BufferOf(object owner) => owner as SafeBuffer ?? ((MemoryMappedViewAccessor)owner).SafeMemoryMappedViewHandle;
@@ -180,17 +182,30 @@ internal sealed unsafe class CacheEntry
     public Slab TakeView(in CallersRange range)
     {
         long offset = range.Address - Address;
-        Slab? last = _view;
-        Slab view = last is not null && last.Offset == offset && last.BlockSize == range.Length && last.IsWritable == (Region!.IsWritable && !range.IsReadOnly)
-            ? last
-            // What state words a view had goes on with their generations, so no lease of that view ever holds again.
-            : new Slab(_cache, this, offset, range.Length, range.IsReadOnly, last?.StateMemory ?? _states ?? Slab.AllocateStates(1, 1));
-        _states = null;
-        _view = null;
+        bool isWritable = Region!.IsWritable && !range.IsReadOnly;
+        Slab view;
+        if (IsOf(_view, range))
+        {
+            (view, _view, _older) = (_view, _older, null);
+            return view;
+        }
+        if (IsOf(_older, range))
+        {
+            (view, _older) = (_older, null);
+            return view;
+        }
+        // What state words a view had goes on with their generations, so no lease of that view ever holds again.
+        view = new Slab(_cache, this, offset, range.Length, range.IsReadOnly, _older?.StateMemory ?? _states ?? Slab.AllocateStates(1, 1));
+        if (_older is null)
+            _states = null;
+        _older = null;
         return view;
+
+        bool IsOf([NotNullWhen(true)] Slab? last, in CallersRange range) =>
+            last is not null && last.Offset == offset && last.BlockSize == range.Length && last.IsWritable == isWritable;
     }
 
-    public void PutView(Slab view) => _view = view;
+    public void PutView(Slab view) => (_view, _older) = (view, _view);
 
     /// <summary>It is leased: its memory must stay.</summary>
     public void Strengthen(object? owner)

@@ -84,6 +84,9 @@ internal sealed partial class CachedRegions : SlabOwner
     {
         lock (_gate)
         {
+            // Mostly so, and hits wait for this lock.
+            if (_bytes - _idleBytes < atLeast)
+                return 0;
             long bytes = 0;
             foreach (CacheEntry entry in _index.Entries)
                 bytes += entry.Leases != 0 && entry.Length >= atLeast ? entry.Length : 0;

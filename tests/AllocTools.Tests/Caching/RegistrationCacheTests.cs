@@ -63,12 +63,17 @@ public sealed class RegistrationCacheTests : IAsyncDisposable
     {
         using RmaRegistrationCache cache = Cache();
         byte[] array = new byte[1000];
-        cache.Register(array).Dispose();
+        using (cache.Register(array))
+            cache.Register(array).Dispose();
         ThreadAllocations allocations = new();
         for (int i = 0; i < 20; i++)
         {
             allocations.Begin();
             cache.Register(array).Dispose();
+            // And two at the same time.
+            RmaBuffer one = cache.Register(array);
+            cache.Register(array).Dispose();
+            one.Dispose();
             allocations.End();
         }
         allocations.AssertNone();
