@@ -50,7 +50,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>True until the lease ends.</summary>
     public bool IsRented => _slab is not null && _slab.IsRented(_index, _lease);
 
-    /// <summary>The bytes.</summary>
+    /// <summary>The bytes. Where the buffer <see cref="IsReadOnly"/> they may only be read: a write to a mapping that the process may not write to ends the process.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than a span can be (2 GiB): use <see cref="GetSpan"/>.</exception>
     /// <example>
     /// <code>

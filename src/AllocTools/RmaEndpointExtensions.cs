@@ -1,11 +1,82 @@
+using System.Buffers;
 using System.Runtime.CompilerServices;
 using AllocTools.Endpoints.Engine;
+using AllocTools.Validation;
 
 namespace AllocTools;
 
 /// <summary>What is done with endpoints by their operations.</summary>
 public static class RmaEndpointExtensions
 {
+    /// <summary>
+    /// Writes a sequence, such as what a pipe's reader gives, to a peer's memory: what is memory of buffers from where it lies, and the rest
+    /// by way of a spare buffer. It completes when all of it is there.
+    /// </summary>
+    /// <remarks>
+    /// It makes one <see cref="RmaBatch"/>, and runs it once where nothing has to be copied, or all of that fits the spare buffer; else it runs it again each time
+    /// that the spare buffer is full. Where it fails some of the bytes may be there.
+    /// </remarks>
+    /// <param name="endpoint">The endpoint.</param>
+    /// <param name="source">What to write. Segments that <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds are of the endpoint's context.</param>
+    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="spare">Room for what is copied: 1 byte or more. One that is rented before it is needed is there at the pool's cap, too.</param>
+    /// <param name="timeout">Instead of the endpoint's own time-out, for each run.</param>
+    /// <param name="cancellationToken">Advice: the operation may still happen.</param>
+    /// <returns>How many bytes were copied.</returns>
+    /// <exception cref="ArgumentException">The sequence is longer than the destination, the spare buffer is empty, or as for <see cref="RmaBatch.Write(RmaSlice, RemoteSlice)"/>.</exception>
+    /// <exception cref="InvalidOperationException">A buffer was returned, or the peer did not expose its memory for writing.</exception>
+    /// <exception cref="NotSupportedException">The endpoint has no batches.</exception>
+    /// <exception cref="RmaBatchException">A write failed.</exception>
+    /// <example>
+    /// <code>
+    /// using RmaBuffer spare = pool.Rent(64 &lt;&lt; 10);
+    /// var received = new ReadOnlySequence&lt;byte&gt;(new byte[100_000]);
+    /// long copied = await endpoint.WriteAsync(received, remote, spare, cancellationToken: cancellationToken);
+    /// </code>
+    /// </example>
+    public static async ValueTask<long> WriteAsync(
+        this IRmaEndpoint endpoint,
+        ReadOnlySequence<byte> source,
+        RemoteSlice destination,
+        RmaBuffer spare,
+        TimeSpan? timeout = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(endpoint);
+        if (source.Length > destination.Length)
+            throw new ArgumentException($"The sequence of {InWords.Size(source.Length)} exceeds the {InWords.Size(destination.Length)} of the destination.", nameof(source));
+        if (spare.Length == 0)
+            throw new ArgumentException("The spare buffer must have at least one byte.", nameof(spare));
+        RmaBatch batch = endpoint.CreateBatch();
+        long written = 0, copied = 0, used = 0;
+        foreach (ReadOnlyMemory<byte> segment in source)
+        {
+            if (RmaSlice.TryGet(segment, out RmaSlice slice))
+            {
+                batch.Write(slice, destination.Slice(written, slice.Length));
+                written += slice.Length;
+                continue;
+            }
+            for (ReadOnlyMemory<byte> rest = segment; !rest.IsEmpty;)
+            {
+                if (used == spare.Length)
+                {
+                    await batch.RunAsync(timeout, cancellationToken).ConfigureAwait(false);
+                    batch.Clear();
+                    used = 0;
+                }
+                int part = (int)Math.Min(rest.Length, spare.Length - used);
+                rest.Span[..part].CopyTo(spare.GetSpan(used, part));
+                batch.Write(spare.Slice(used, part), destination.Slice(written, part));
+                (used, copied, written) = (used + part, copied + part, written + part);
+                rest = rest[part..];
+            }
+        }
+        if (batch.Count > 0)
+            await batch.RunAsync(timeout, cancellationToken).ConfigureAwait(false);
+        return copied;
+    }
+
     /// <summary>
     /// Receives messages of all peers into buffers of a pool, and hands each out in its buffer, in the order of their arrival,
     /// until it is cancelled or the endpoint is closed. It always has some receives posted, so that messages are met while

@@ -54,7 +54,7 @@ public sealed partial class MemoryGuideTests
             if (IsCompiledOnly(blocks[i]))
             {
                 methods.Append($$"""
-                    static async Task Block{{i}}(IRmaEndpoint endpoint, RemoteRegion remote, CancellationToken cancellationToken)
+                    static async Task Block{{i}}(IRmaMemoryPool pool, IRmaEndpoint endpoint, RemoteRegion remote, CancellationToken cancellationToken)
                     {
                     {{code}}
                     await Task.CompletedTask;

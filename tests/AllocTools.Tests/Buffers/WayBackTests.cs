@@ -149,6 +149,40 @@ public sealed class WayBackTests : IAsyncDisposable
         Assert.True(target.GetSpan(30, 70).SequenceEqual(_buffer.GetSpan(0, 70)));
     }
 
+    /// <summary>Whatever of it is memory of buffers, and however small the spare buffer is.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(7)]
+    [InlineData(1000)]
+    public async Task ASequenceOfAnyMemoryIsWritten(int spareLength)
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        await using IRmaEndpoint endpoint = _test.Context.OpenEndpoint();
+        using RmaBuffer target = _test.Pool.Rent(100);
+        using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer(endpoint.Address.Span), exposure.Remote);
+        using RmaBuffer spare = _test.Pool.Rent(spareLength);
+        byte[] plain = [.. Enumerable.Range(100, 50).Select(static i => (byte)i)];
+        ReadOnlySequence<byte>[] sequences =
+        [
+            Sequence.Of(_buffer.AsMemory(10, 20), plain, _buffer.AsMemory(0, 0), _buffer.AsMemory(900, 30)),
+            Sequence.Of(plain, plain),
+            Sequence.Of(_buffer.AsMemory(500, 100)),
+            ReadOnlySequence<byte>.Empty,
+        ];
+        long[] copied = [50, 100, 0, 0];
+        for (int i = 0; i < sequences.Length; i++)
+        {
+            target.Span.Clear();
+            Assert.Equal(copied[i], await endpoint.WriteAsync(sequences[i], remote, spare, cancellationToken: token));
+            Assert.Equal(sequences[i].ToArray(), target.GetSpan(0, sequences[i].Length).ToArray());
+        }
+
+        ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(() => endpoint.WriteAsync(Sequence.Of(plain, plain, new byte[1]), remote, spare, cancellationToken: token).AsTask());
+        Assert.StartsWith("The sequence of 101 bytes exceeds the 100 bytes of the destination.", error.Message, StringComparison.Ordinal);
+        Assert.Equal("spare", (await Assert.ThrowsAsync<ArgumentException>(() => endpoint.WriteAsync(sequences[0], remote, default, cancellationToken: token).AsTask())).ParamName);
+    }
+
     [Fact]
     public async Task APipeStopsAtTheLongestSegmentAndHasItsOwnDefaults()
     {
