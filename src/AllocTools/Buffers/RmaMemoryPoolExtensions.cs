@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using AllocTools.Validation;
 
 namespace AllocTools.Buffers;
 
@@ -65,6 +66,11 @@ public static class RmaMemoryPoolExtensions
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentOutOfRangeException.ThrowIfLessThan(maximumSegmentSize, 1);
+        if (minimumSegmentSize != -1 && (minimumSegmentSize < 1 || minimumSegmentSize > maximumSegmentSize))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(minimumSegmentSize), minimumSegmentSize, $"The size must be between 1 and the maximum segment size, {InWords.Number(maximumSegmentSize)} bytes, or -1 for the pipe's default.");
+        }
         return new PipeOptions(pool.AsMemoryPool(maximumSegmentSize), readerScheduler, writerScheduler, pauseWriterThreshold, resumeWriterThreshold, minimumSegmentSize, useSynchronizationContext);
     }
 }

@@ -11,7 +11,7 @@ namespace AllocTools.Collections;
 /// <typeparam name="T">The element. Peers see its bytes as this processor has them.</typeparam>
 /// <remarks>
 /// <para>
-/// To grow it rents a buffer of twice the capacity, copies the elements, and returns the old buffer. What was made of the old
+/// To grow it rents a buffer of twice the capacity (of less where the cap leaves no room for that), copies the elements, and returns the old buffer. What was made of the old
 /// one (slices, pointers, memory) throws from then on; only a span or a reference that was taken before can't be caught.
 /// </para>
 /// <para>

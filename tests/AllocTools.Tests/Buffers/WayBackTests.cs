@@ -193,6 +193,8 @@ public sealed class WayBackTests : IAsyncDisposable
         Assert.Equal(PipeOptions.Default.UseSynchronizationContext, options.UseSynchronizationContext);
         Assert.Same(PipeOptions.Default.ReaderScheduler, options.ReaderScheduler);
         Assert.Same(PipeOptions.Default.WriterScheduler, options.WriterScheduler);
+        foreach (int size in (int[])[-2, 0, 101])
+            Assert.Equal("minimumSegmentSize", Assert.Throws<ArgumentOutOfRangeException>(() => _test.Pool.ToPipeOptions(minimumSegmentSize: size, maximumSegmentSize: 100)).ParamName);
 
         var pipe = new Pipe(_test.Pool.ToPipeOptions(pauseWriterThreshold: 0, maximumSegmentSize: 16 << 10));
         for (int i = 0; i < 100; i++)
