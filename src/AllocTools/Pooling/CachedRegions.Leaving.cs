@@ -1,8 +1,12 @@
+using System.Diagnostics.CodeAnalysis;
 using AllocTools.Caching;
+using AllocTools.Interop;
+using AllocTools.Regions;
+using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <content>Memory goes: its owner says so, or the collector has found that an array has none.</content>
+/// <content>Registrations leave: at the limits, where room is needed, when an owner says that memory goes, or when the collector has found that an array has none.</content>
 internal sealed partial class CachedRegions
 {
     /// <summary>A finalizer calls this: it only passes the word on.</summary>
@@ -88,4 +92,202 @@ internal sealed partial class CachedRegions
         }
         return Timeout.InfiniteTimeSpan;
     }
+
+    /// <summary>Gives back idle registrations, the oldest first, until so many bytes are free again.</summary>
+    public long Reclaim(long bytes)
+    {
+        long reclaimed = 0;
+        while (reclaimed < bytes && TryRemoveOldest(long.MaxValue, ref _reclaims, out CacheEntry? entry))
+        {
+            Deregister(entry);
+            reclaimed += entry.Length;
+        }
+        return reclaimed;
+    }
+
+    public override void ReleaseIdle()
+    {
+        long closed = 0;
+        while (TryRemoveOldest(long.MaxValue, ref closed, out CacheEntry? entry))
+            Deregister(entry);
+        if (!Engine.IsClosed)
+            return;
+        AwaitSweep();
+        _sweeper.End();
+    }
+
+    public override void Trim(long idleSince)
+    {
+        List<CacheEntry>? leaving = null;
+        lock (_gate)
+        {
+            long now = _time.GetTimestamp();
+            for (CacheEntry? entry = _newest; entry is not null; entry = entry.Older)
+            {
+                if (entry.IdleSince == long.MaxValue)
+                    entry.IdleSince = now;
+            }
+            LeaveClosed_NeedsLock(ref leaving);
+        }
+        Deregister(leaving);
+        while (TryRemoveOldest(idleSince, ref _trims, out CacheEntry? entry))
+            Deregister(entry);
+    }
+
+    /// <summary>Keeps no more: what is idle is given back, what is in use goes with its last lease.</summary>
+    public void Close()
+    {
+        lock (_gate)
+            _isClosed = true;
+        ReleaseIdle();
+        AwaitSweep();
+        RemoveIfEmpty();
+    }
+
+    private void RemoveIfEmpty()
+    {
+        lock (_gate)
+        {
+            if (!_isClosed || _count != 0 || _outside.Count != 0 || _registering.Count != 0)
+                return;
+        }
+        _sweeper.End();
+        Engine.Caches.Remove(this);
+    }
+
+    /// <summary>Of the idle entries the oldest leave, until the others and what is being registered keep to the limits.</summary>
+    private void MakeRoom_NeedsLock(ref List<CacheEntry>? leaving)
+    {
+        while (_oldest is { } oldest && (_keptBytes > _options.MaxBytes || _keptCount > _options.MaxEntries))
+        {
+            Begin_NeedsLock(oldest, ref _evictions);
+            (leaving ??= []).Add(oldest);
+        }
+    }
+
+    /// <summary>No request finds it any more. One that is idle leaves now, others with their last lease.</summary>
+    private void Retire_NeedsLock(CacheEntry entry, ref long counter, ref List<CacheEntry>? leaving)
+    {
+        if (entry.IsIdle)
+        {
+            Begin_NeedsLock(entry, ref counter);
+            (leaving ??= []).Add(entry);
+            return;
+        }
+        _index.Remove(entry);
+        entry.IsIndexed = false;
+        _outside.Add(entry);
+        counter++;
+    }
+
+    private bool TryRemoveOldest(long idleSince, ref long counter, [NotNullWhen(true)] out CacheEntry? entry)
+    {
+        lock (_gate)
+        {
+            entry = _oldest;
+            if (entry is null || entry.IdleSince > idleSince)
+                return false;
+            Begin_NeedsLock(entry, ref counter);
+            return true;
+        }
+    }
+
+    /// <summary>Takes an idle entry out, to be deregistered.</summary>
+    private void Begin_NeedsLock(CacheEntry entry, ref long counter)
+    {
+        counter++;
+        Engine.Memory.InTransit.Enter(entry.Length);
+        Unlink_NeedsLock(entry);
+        TakeOut_NeedsLock(entry);
+    }
+
+    /// <summary>Takes an entry out that has just been returned for the last time.</summary>
+    private void Leave_NeedsLock(CacheEntry entry)
+    {
+        Engine.Memory.InTransit.Enter(entry.Length);
+        TakeOut_NeedsLock(entry);
+    }
+
+    private void TakeOut_NeedsLock(CacheEntry entry)
+    {
+        if (entry.IsIndexed)
+            _index.Remove(entry);
+        entry.IsIndexed = false;
+        entry.BeginLeaving();
+        _outside.Add(entry);
+        _bytes -= entry.Length;
+        _count--;
+        Count_NeedsLock(entry, -1);
+    }
+
+    private void Deregister(List<CacheEntry>? leaving)
+    {
+        if (leaving is null)
+            return;
+        foreach (CacheEntry entry in leaving)
+            Deregister(entry);
+    }
+
+    /// <summary>Deregisters what was taken out, then lets its memory go.</summary>
+    private void Deregister(CacheEntry entry)
+    {
+        bool isDeregistered = false;
+        try
+        {
+            isDeregistered = Engine.Slabs.TryDeregister(entry.Region!.Registration, entry.Length);
+        }
+        finally
+        {
+            Engine.Memory.InTransit.Leave(entry.Length);
+        }
+        Release(entry, isDeregistered, cause: null);
+        if (Volatile.Read(ref _isClosed))
+            RemoveIfEmpty();
+    }
+
+    /// <summary>Lets an entry's memory go, or keeps it in place for ever where the transport may still reach it.</summary>
+    private void Release(CacheEntry entry, bool isDeregistered, Exception? cause)
+    {
+        if (!isDeregistered)
+            CallersMemory.LastingPins.Keep(entry);
+        TaskCompletionSource? gone;
+        lock (_gate)
+        {
+            entry.IsLeaving = true;
+            entry.IsGone = isDeregistered;
+            // What is stranded stays, for its owner to be told whenever it asks.
+            if (isDeregistered)
+                _outside.Remove(entry);
+            else
+                _outside.Add(entry);
+            gone = isDeregistered ? entry.Gone : entry.EnsureGone();
+        }
+        if (!isDeregistered)
+        {
+            Fail(gone!, cause ?? StillRegistered(entry.Length));
+            return;
+        }
+        gone?.SetResult();
+        // Unpinning is the caller's code, and this may be an endpoint's thread. It comes last: that code may ask whether the
+        // memory has gone, and would wait for this very thread.
+        Engine.Incidents.Guard("unpinning memory of the caller's", entry.Untie);
+    }
+
+    /// <summary>Nobody may be waiting: then it is no error that nobody has seen.</summary>
+    private static void Fail(TaskCompletionSource gone, Exception cause)
+    {
+        gone.SetException(cause);
+        _ = gone.Task.Exception;
+    }
+
+    private RmaRegistrationException StillRegistered(long length) => new(
+        $"{InWords.Size(length)} of the caller's memory could not be deregistered from the pool '{Engine.Name}'; the log says why. The memory must stay in place permanently, because the transport may still reach it.",
+        "deregister",
+        length,
+        Engine.Context.Traits.ProviderName,
+        SystemErrors.Busy,
+        SystemErrors.NameOf(SystemErrors.Busy))
+    {
+        IsStillRegistered = true,
+    };
 }
