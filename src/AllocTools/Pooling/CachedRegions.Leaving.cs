@@ -1,5 +1,4 @@
 using System.Diagnostics.CodeAnalysis;
-using AllocTools.Caching;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;

@@ -1,9 +1,6 @@
 using System.Collections.Concurrent;
-using System.Diagnostics.CodeAnalysis;
 using AllocTools.Caching;
-using AllocTools.Interop;
 using AllocTools.Regions;
-using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
