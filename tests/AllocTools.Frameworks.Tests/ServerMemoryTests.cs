@@ -46,7 +46,9 @@ public sealed class ServerMemoryTests
         }
     }
 
-    [Theory, MemberData(nameof(Fabrics))]
+    public static TheoryData<string> FabricsAndUcx => [.. FabricHost.Fabrics, FabricHost.Ucx];
+
+    [Theory, MemberData(nameof(FabricsAndUcx))]
     public async Task AHundredMebibytesGoOnFromWhereKestrelHasReceivedThem(string fabric)
     {
         await using ClientSide far = await ClientSide.StartAsync(fabric, AllowReads);

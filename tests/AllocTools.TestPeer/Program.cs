@@ -15,8 +15,8 @@ return args switch
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
     ["connections", string fabric, .. string[] rest] => await ConnectionPeer.RunAsync(fabric, rest),
     ["late-worker"] => LateWorker.RunHost(),
-    ["ring", string fabric, string rank, string ranks, string length] =>
-        await new RingPeer(c => OpenFabric(fabric, [], c), int.Parse(rank, CultureInfo.InvariantCulture), int.Parse(ranks, CultureInfo.InvariantCulture), int.Parse(length, CultureInfo.InvariantCulture)).RunAsync(),
+    ["ring", string fabric, .. string[] place] => await RunInRingAsync(c => OpenFabric(fabric, [], c), place),
+    ["ucx-ring", string fabric, .. string[] place] => await RunInRingAsync(c => UcxFabric.Open(fabric, o => c(o.Endpoint)), place),
     ["socket", string what] => await SocketPeer.RunAsync(what),
     ["open", string fabric, string count] => OpenProbe.Run(fabric, int.Parse(count, CultureInfo.InvariantCulture)),
     ["mpi", string port, .. string[] rest] => MpiRank.Run(int.Parse(port, CultureInfo.InvariantCulture), rest),
@@ -36,6 +36,12 @@ static IRmaContext OpenFabric(string fabric, string[] words, Action<RmaEndpointO
     if (words.SingleOrDefault(static w => w.StartsWith("service=", StringComparison.Ordinal)) is { } service)
         o.Service = service["service=".Length..];
 });
+
+static async Task<int> RunInRingAsync(Func<Action<RmaEndpointOptions>, IRmaContext> open, string[] place)
+{
+    int[] numbers = [.. place.Select(static n => int.Parse(n, CultureInfo.InvariantCulture))];
+    return await new RingPeer(open, rank: numbers[0], ranks: numbers[1], length: numbers[2]).RunAsync();
+}
 
 static int RunPinning(string fabric)
 {

@@ -48,6 +48,11 @@ public sealed class TwoProcessTests
         Assert.Equal(Convert.ToHexString(SHA256.HashData(source.Span)), await side.Process.AskAsync("hash 0"));
     }
 
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public Task EachProcessOfARingHasTheSumOfAllBitForBit(int ranks) => AllReduce.AssertSumsAsync("ucx-ring", UcxFabric.Any, ranks);
+
     // Short ones, and those that UCX has the receiver fetch.
     [Theory]
     [MemberData(nameof(Fabrics))]

@@ -1,6 +1,7 @@
 using AllocTools.Connections;
 using AllocTools.Libfabric;
 using AllocTools.Testing;
+using AllocTools.Ucx;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -10,16 +11,28 @@ namespace AllocTools.Frameworks.Tests.Support;
 /// <summary>What the sides of the tests have in common: a pool on a fabric, configured as an application does it.</summary>
 internal static class FabricHost
 {
+    /// <summary>UCX's TCP, on this machine alone.</summary>
+    public const string Ucx = "UCX";
+
     /// <summary>Those that two contexts of one process can meet on.</summary>
     public static TheoryData<string> Fabrics => new(Fabric.All.Where(f => f is Fabric.Tcp or Fabric.SharedMemoryByAddress || Fabric.IsVerbs(f)).ToArray());
 
     public static void AddPool(this IHostApplicationBuilder builder, string fabric)
     {
-        LibfabricOptions options = Fabric.Options(fabric);
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
         {
             ["AllocTools:MaxRegisteredBytes"] = "256 MiB",
             ["AllocTools:DrainTimeout"] = "0 s",
+        });
+        if (fabric == Ucx)
+        {
+            builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?> { ["AllocTools:Provider:Transports"] = "tcp", ["AllocTools:Provider:Devices"] = "lo" });
+            builder.Services.AddRmaMemoryPool<UcxProvider>(builder.Configuration.GetSection("AllocTools"));
+            return;
+        }
+        LibfabricOptions options = Fabric.Options(fabric);
+        builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
+        {
             ["AllocTools:Provider:Provider"] = options.Provider,
             ["AllocTools:Provider:Node"] = options.Node,
         });
