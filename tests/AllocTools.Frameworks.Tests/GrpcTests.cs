@@ -99,7 +99,7 @@ public sealed class GrpcTests
         await cancelled.CancelAsync();
         var error = await Assert.ThrowsAsync<RpcException>(() => call.ResponseStream.MoveNext(CancellationToken.None));
         Assert.Equal(StatusCode.Cancelled, error.StatusCode);
-        await sides.Endings.Cancelled.Task.WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken);
+        await sides.Endings.Cancelled.Task.WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
         // The connection goes on.
         Assert.Equal(1, (await sides.SayAsync(new Chunk { Number = 1 })).Number);
         Assert.Equal(1, sides.ClientSide.Connections.Count);
@@ -118,7 +118,7 @@ public sealed class GrpcTests
             }
         });
         Assert.Equal(StatusCode.DeadlineExceeded, error.StatusCode);
-        await sides.Endings.Cancelled.Task.WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken);
+        await sides.Endings.Cancelled.Task.WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
         await sides.EndCleanlyAsync();
     }
 

@@ -78,7 +78,7 @@ public sealed partial class SampleTests
                 continue;
             using (Process kill = Process.Start("kill", ["-TERM", process.Id.ToString(CultureInfo.InvariantCulture)]))
                 await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
-            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
             Assert.Equal(130, process.ExitCode);
             Assert.DoesNotContain("   at ", await errors, StringComparison.Ordinal);
         }

@@ -235,7 +235,7 @@ public sealed class ServerMemoryTests
         Assert.Equal(0, pool.GetStatistics().RegisteredBytes);
         using (HttpClient http = NewClient(web, HttpProtocols.Http1))
             Assert.Equal($"{Small} {Small} 0", await PostAsync(http, HttpProtocols.Http1, body.NewContent()));
-        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         while (pool.GetStatistics() is { RegisteredBytes: not 0 } now)
         {
             Assert.False(limit.IsCancellationRequested, $"{now}");
@@ -290,7 +290,7 @@ public sealed class ServerMemoryTests
         {
             await socket.ConnectAsync(IPAddress.Loopback, web.Url.Port, TestContext.Current.CancellationToken);
             await socket.GetStream().WriteAsync("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"u8.ToArray().Concat(new byte[2000]).ToArray(), TestContext.Current.CancellationToken);
-            await arrived.Task.WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken);
+            await arrived.Task.WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken);
             Assert.NotEqual(0, pool.GetStatistics().RentedBuffers);
             await web.DisposeAsync();
         }
@@ -406,7 +406,7 @@ public sealed class ServerMemoryTests
     /// <summary>Waits until connections have given back all that they had.</summary>
     private static async Task BecomesIdleAsync(IRmaMemoryPool pool)
     {
-        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         while (pool.GetStatistics() is { RentedBuffers: not 0 } or { QuarantinedBuffers: not 0 })
         {
             Assert.False(limit.IsCancellationRequested, $"{pool.GetStatistics()}");

@@ -65,7 +65,7 @@ public sealed class SignalRTests
             string text = new('x', 20_000);
             Assert.Equal(text, await hub.InvokeAsync<string>("Echo", text, TestContext.Current.CancellationToken));
             await hub.SendAsync("TellAll", "news", TestContext.Current.CancellationToken);
-            Assert.Equal("news", await told.Task.WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken));
+            Assert.Equal("news", await told.Task.WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken));
             Assert.Equal(Enumerable.Range(0, 100), await hub.StreamAsync<int>("Count", 100, TestContext.Current.CancellationToken).ToListAsync(TestContext.Current.CancellationToken));
         }
         await client.Services.BecomesCleanAsync();

@@ -44,7 +44,7 @@ internal static class FabricHost
     {
         var connections = services.GetRequiredService<RmaConnections>();
         var pool = services.GetRequiredService<IRmaMemoryPool>();
-        using var limit = new CancellationTokenSource(TestTime.Seconds(20));
+        using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         while (true)
         {
             RmaPoolStatistics now = pool.GetStatistics();
