@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Buffers;
 
-/// <summary>The blocks of a slab that lies in an array, and who has each as memory of the array.</summary>
+/// <summary>The blocks of a slab that lies in an array, and the owner that each has as memory of the array.</summary>
 /// <remarks>
 /// Memory of an array has no room for a lease, so the way back is by the array: it leads here, and the place in it to the owner that
 /// has the block at that time. What was returned has none; memory that is used after its return is not caught here, as with any array.
@@ -40,7 +40,7 @@ internal sealed class ArrayBlocks
     /// <summary>An owner has returned its block, which another one may have by now.</summary>
     public void Leave(int index, RmaMemoryOwner owner) => Interlocked.CompareExchange(ref _owners[index], null, owner);
 
-    /// <summary>Finds who has a part of an array.</summary>
+    /// <summary>Finds the owner of a part of an array.</summary>
     /// <param name="segment">The part: within one block.</param>
     /// <param name="owner">The owner of the block.</param>
     /// <param name="offset">Bytes from the start of the block.</param>

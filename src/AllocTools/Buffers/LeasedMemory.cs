@@ -9,7 +9,7 @@ namespace AllocTools.Buffers;
 /// <remarks>
 /// Where the buffer was returned an access throws, with one exception. On Unix a pending operation of a socket asks for the
 /// span when bytes have come, on a thread of the runtime's where an exception ends the process. It is given addresses that
-/// the process can't reach: the system call then fails with EFAULT, which the caller who awaits the operation gets as a
+/// the process can't reach: the system call then fails with EFAULT, which the code that awaits the operation gets as a
 /// <see cref="System.Net.Sockets.SocketException"/>.
 /// <para>A mutable value: whoever has it keeps it in one field.</para>
 /// </remarks>

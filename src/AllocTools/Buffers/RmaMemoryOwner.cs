@@ -84,7 +84,7 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
         }
         catch
         {
-            // The buffer was returned by other means: there is no more to come, and the account is told once.
+            // The buffer was returned by other means: nothing more will come, and it is reported to the account once.
             OnEnded();
             throw;
         }

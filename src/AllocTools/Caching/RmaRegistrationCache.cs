@@ -9,7 +9,7 @@ namespace AllocTools.Caching;
 
 /// <summary>
 /// Registers memory that the caller has, as <see cref="IRmaMemoryPool.Register(nint, long)"/> does, and keeps the registration
-/// when the buffer is disposed: the next who asks for the same bytes, or for some of them, has them without a call into the
+/// when the buffer is disposed: the next request for the same bytes, or for some of them, is served without a call into the
 /// transport. docs/registration-cache.md says how, and what it promises.
 /// </summary>
 /// <remarks>
@@ -122,7 +122,7 @@ public sealed class RmaRegistrationCache : IDisposable
 
     /// <summary>
     /// A buffer that is a part of memory which a <see cref="SafeBuffer"/> has. The memory stays in place as long as it is registered, also where the
-    /// buffer is disposed meanwhile, which nobody is told of: call <see cref="Invalidate(nint, long)"/> for its memory to go.
+    /// buffer is disposed meanwhile, which is not reported to the cache: call <see cref="Invalidate(nint, long)"/> for its memory to go.
     /// </summary>
     /// <param name="buffer">What has the memory.</param>
     /// <param name="offset">Bytes from its start.</param>
