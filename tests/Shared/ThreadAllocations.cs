@@ -30,6 +30,9 @@ public sealed class ThreadAllocations
         _rounds++;
     }
 
+    /// <summary>The mean of the rounds that counted, in bytes; NaN where none did.</summary>
+    public double BytesPerRound => (double)_bytes / _rounds;
+
     /// <summary>Fails where a round has allocated, or none counted.</summary>
     public void AssertNone()
     {
