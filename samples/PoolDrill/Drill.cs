@@ -2,6 +2,7 @@ using System.Globalization;
 using System.IO.MemoryMappedFiles;
 using System.Text.Json;
 using AllocTools.Caching;
+using AllocTools.Endpoints;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
 

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace PoolDrill;
 
 /// <summary>Keeps the pool busy until it is stopped, so that dashboards have something to show.</summary>

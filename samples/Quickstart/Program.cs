@@ -1,4 +1,5 @@
 using AllocTools;
+using AllocTools.Endpoints;
 using AllocTools.Hosting;
 using AllocTools.Libfabric;
 using Microsoft.Extensions.Options;

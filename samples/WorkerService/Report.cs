@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Text.Json;
+using AllocTools.Endpoints;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.Options;
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using AllocTools.Endpoints;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Interop;
 

@@ -1,5 +1,6 @@
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
+using AllocTools.Endpoints;
 using AllocTools.Endpoints.Engine;
 using Microsoft.AspNetCore.Connections;
 

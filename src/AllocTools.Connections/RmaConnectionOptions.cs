@@ -1,5 +1,6 @@
 using System.Net.Security;
 using AllocTools.Connections.Rings;
+using AllocTools.Endpoints;
 using AllocTools.Validation;
 using Microsoft.Extensions.Options;
 

@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Validation;
 using Microsoft.AspNetCore.Connections;

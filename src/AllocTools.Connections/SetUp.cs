@@ -6,6 +6,7 @@ using System.Runtime.InteropServices;
 using System.Security.Authentication;
 using AllocTools.Connections.Control;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Validation;
 
 namespace AllocTools.Connections;

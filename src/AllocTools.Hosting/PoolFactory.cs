@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using AllocTools.Blocks;
 using AllocTools.Caching;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Regions;
 using Microsoft.Extensions.Configuration;

@@ -1,4 +1,5 @@
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
 

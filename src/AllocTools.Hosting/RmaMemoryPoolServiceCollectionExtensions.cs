@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Hosting;
 using AllocTools.Regions;
 using Microsoft.Extensions.Configuration;

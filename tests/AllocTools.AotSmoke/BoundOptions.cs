@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Connections;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Mpi;

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Providers;
 using AllocTools.Regions;

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Connections;
 

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Tests;
 

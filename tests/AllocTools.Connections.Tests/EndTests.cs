@@ -6,6 +6,7 @@ using System.Security.Cryptography;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Connections;

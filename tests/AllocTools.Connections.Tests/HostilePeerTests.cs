@@ -2,6 +2,7 @@ using System.IO.Pipelines;
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
+using AllocTools.Endpoints;
 using CsCheck;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;

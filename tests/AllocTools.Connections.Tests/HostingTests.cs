@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using System.Net;
 using AllocTools.Connections.Hosting;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Hosting;
 using Microsoft.AspNetCore.Builder;

@@ -1,4 +1,5 @@
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Tests;
 

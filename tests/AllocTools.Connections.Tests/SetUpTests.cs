@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing;

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Connections;
 
@@ -68,7 +69,7 @@ public sealed class TwoProcessTests
             Assert.Equal(1000, (await connection.Input.ReadToEndAsync()).Length);
         }
         await disposed.DisposeAsync();
-        Endpoints.RmaDriverPeer entry = held.Peer.Entry!;
+        RmaDriverPeer entry = held.Peer.Entry!;
         await peer.ReadToEndAsync();
         await BecomesAsync(() => entry.IsLost);
         Assert.Equal(0, side.Connections.Endpoint.GetStatistics().LostPeers);

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Regions;
 
 namespace AllocTools.Courier;

@@ -2,7 +2,9 @@ using System.Net;
 using System.Text;
 using System.Threading.Channels;
 using AllocTools.Connections;
+using AllocTools.Connections.Directories;
 using AllocTools.Directory.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 
 namespace AllocTools.Directory.Tests;

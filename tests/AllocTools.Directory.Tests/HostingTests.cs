@@ -1,8 +1,10 @@
 using System.Net;
 using AllocTools.Connections;
+using AllocTools.Connections.Directories;
 using AllocTools.Connections.Hosting;
 using AllocTools.Connections.Redis;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.Hosting;
 using AllocTools.HostMemory;
 using Microsoft.AspNetCore.Builder;

@@ -52,10 +52,10 @@ public sealed class RedisDirectoryTests : DirectoryConformance
         Assert.StartsWith("2 of the entries", await publisher.Log.SingleAsync(125), StringComparison.Ordinal);
         for (int i = 0; i < 4; i++)
             await _bed.WriteAsync("b", Guid.NewGuid(), Encoding.UTF8.GetBytes("9999999999999 1 {}"));
-        var error = await Assert.ThrowsAsync<Connections.RmaDirectoryException>(async () => await publisher.PublishAsync("b"));
+        var error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await publisher.PublishAsync("b"));
         Assert.Contains("MaxEntriesPerName (4)", error.Message, StringComparison.Ordinal);
         await _bed.WriteAsync("b", Guid.NewGuid(), Encoding.UTF8.GetBytes("9999999999999 1 {}"));
-        error = await Assert.ThrowsAsync<Connections.RmaDirectoryException>(async () => await publisher.Directory.ResolveAsync("b", Token));
+        error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await publisher.Directory.ResolveAsync("b", Token));
         Assert.Contains("5 entries", error.Message, StringComparison.Ordinal);
     }
 
@@ -68,7 +68,7 @@ public sealed class RedisDirectoryTests : DirectoryConformance
             services.AddSingleton<IConnectionMultiplexer>(_ => Volatile.Read(ref isUp) ? ConnectionMultiplexer.Connect(_bed.Configuration) : throw new NotSupportedException("not up yet"));
             services.PostConfigure<Connections.Redis.RmaRedisDirectoryOptions>(static o => o.Configuration = null);
         });
-        var error = await Assert.ThrowsAsync<Connections.RmaDirectoryException>(async () => await process.PublishAsync("a", 1));
+        var error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.PublishAsync("a", 1));
         Assert.Contains("NotSupportedException", error.Message, StringComparison.Ordinal);
         Volatile.Write(ref isUp, true);
         await process.PublishAsync("a", 2);
@@ -114,7 +114,7 @@ public sealed class RedisDirectoryTests : DirectoryConformance
         DirectoryProcess process = await Bed.StartProcessAsync();
         await using (ConnectionMultiplexer connection = await ConnectionMultiplexer.ConnectAsync(_bed.Configuration))
             await connection.GetDatabase().StringSetAsync("tests:{a}", "text");
-        var error = await Assert.ThrowsAsync<Connections.RmaDirectoryException>(async () => await process.Directory.ResolveAsync("a", Token));
+        var error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.Directory.ResolveAsync("a", Token));
         Assert.Contains("Redis has refused", error.Message, StringComparison.Ordinal);
     }
 

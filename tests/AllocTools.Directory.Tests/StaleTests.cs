@@ -1,6 +1,8 @@
 using System.Net;
 using AllocTools.Connections;
+using AllocTools.Connections.Directories;
 using AllocTools.Directory.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 

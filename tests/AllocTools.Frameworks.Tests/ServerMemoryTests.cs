@@ -3,6 +3,7 @@ using System.Diagnostics.Metrics;
 using System.Net;
 using System.Net.Sockets;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Frameworks.Tests.Support;
 using AllocTools.Hosting;
 using AllocTools.HostMemory;

@@ -72,6 +72,8 @@ public sealed partial class SnippetTests
             using System.Security.Cryptography.X509Certificates;
             using AllocTools;
             using AllocTools.Connections;
+            using AllocTools.Connections.Directories;
+            using AllocTools.Endpoints;
             using AllocTools.Libfabric;
             using Microsoft.AspNetCore.Http.Connections.Client;
             using Microsoft.AspNetCore.SignalR.Client;

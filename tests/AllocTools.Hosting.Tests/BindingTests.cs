@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Reflection;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.Libfabric;

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
+using AllocTools.Endpoints;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.Libfabric;
 using AllocTools.Regions;

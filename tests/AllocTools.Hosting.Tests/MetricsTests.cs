@@ -3,6 +3,7 @@ using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
 using AllocTools.Caching;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
 using AllocTools.Regions;

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
 using Microsoft.Extensions.DependencyInjection;

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Net.Sockets;
+using AllocTools.Endpoints;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.Testing;
 using AllocTools.Ucx;

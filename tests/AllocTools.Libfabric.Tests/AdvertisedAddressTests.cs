@@ -1,5 +1,7 @@
 using System.Net;
 using System.Net.NetworkInformation;
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
 using AllocTools.Testing;

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Testing;
 using Xunit;
 

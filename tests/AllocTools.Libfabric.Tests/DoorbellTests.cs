@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text;
+using AllocTools.Endpoints;
 using AllocTools.Interop;
 using Microsoft.Win32.SafeHandles;
 using Xunit;

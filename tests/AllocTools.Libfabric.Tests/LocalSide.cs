@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using Microsoft.Extensions.Logging;

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Xunit;
 

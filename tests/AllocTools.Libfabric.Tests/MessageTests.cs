@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Xunit;
 

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using Xunit;

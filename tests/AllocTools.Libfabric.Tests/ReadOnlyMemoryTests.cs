@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using AllocTools.Blocks;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Xunit;
 

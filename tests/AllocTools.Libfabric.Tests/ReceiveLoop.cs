@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Libfabric.Tests;
 
 /// <summary>The receive loop of docs/messages.md, as it stands there.</summary>

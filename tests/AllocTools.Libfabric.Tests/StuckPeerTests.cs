@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Xunit;
 

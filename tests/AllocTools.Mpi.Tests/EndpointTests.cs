@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing;

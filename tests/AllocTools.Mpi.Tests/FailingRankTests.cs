@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Xunit;
 

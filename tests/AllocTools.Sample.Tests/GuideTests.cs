@@ -83,7 +83,7 @@ public sealed partial class GuideTests
             await File.WriteAllTextAsync(Path.Combine(home, name + ".csproj"), project, Token);
             await File.WriteAllTextAsync(Path.Combine(home, "Program.cs"), files[name + "/Program.cs"], Token);
             // What is no program of its own is compiled with one.
-            await File.WriteAllTextAsync(Path.Combine(home, "Rest.cs"), $"using AllocTools;\n\nstatic class Rest\n{{\n{rest.Replace("static int Take", "public static int Take", StringComparison.Ordinal)}}}\n", Token);
+            await File.WriteAllTextAsync(Path.Combine(home, "Rest.cs"), $"using AllocTools;\nusing AllocTools.Endpoints;\n\nstatic class Rest\n{{\n{rest.Replace("static int Take", "public static int Take", StringComparison.Ordinal)}}}\n", Token);
             await Dotnet.BuildAsync(home, "built");
         }
 
@@ -108,6 +108,7 @@ public sealed partial class GuideTests
             using AllocTools.Buffers;
             using AllocTools.Cells;
             using AllocTools.Collections;
+            using AllocTools.Endpoints;
             using AllocTools.Libfabric;
             using Microsoft.Extensions.DependencyInjection;
             using Microsoft.Extensions.Hosting;

@@ -79,6 +79,7 @@ public sealed partial class MemoryGuideTests
             using System.IO.Pipelines;
             using System.Numerics.Tensors;
             using AllocTools;
+            using AllocTools.Endpoints;
             using AllocTools.Libfabric;
             using AllocTools.Regions;
             {{string.Concat(OptionalNamespaces().Select(static n => $"using {n};\n"))}}

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using AllocTools.Blocks;
 using AllocTools.Caching;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using Xunit;

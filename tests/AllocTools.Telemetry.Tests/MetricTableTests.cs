@@ -1,6 +1,7 @@
 using System.Diagnostics.Metrics;
 using AllocTools.Caching;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Telemetry.Tests.Support;

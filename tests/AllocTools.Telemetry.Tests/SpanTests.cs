@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Regions;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Mpi;
 using AllocTools.Regions;

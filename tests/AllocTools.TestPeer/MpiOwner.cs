@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Mpi;
 using AllocTools.Regions;

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using AllocTools.Endpoints;
 using AllocTools.Mpi;
 using AllocTools.Regions;
 using AllocTools.Testing;

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
 using AllocTools.Testing;

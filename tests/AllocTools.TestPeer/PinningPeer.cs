@@ -1,4 +1,5 @@
 using System.Globalization;
+using AllocTools.Endpoints;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
 using AllocTools.Testing;

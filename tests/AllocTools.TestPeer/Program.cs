@@ -1,5 +1,6 @@
 using System.Globalization;
 using AllocTools;
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using AllocTools.TestPeer;

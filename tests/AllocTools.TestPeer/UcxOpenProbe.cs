@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 using AllocTools.Ucx;
 

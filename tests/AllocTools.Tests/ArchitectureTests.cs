@@ -1,11 +1,13 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Tests;
 
 /// <summary>The rules of docs/architecture.md about what may know what.</summary>
-public sealed class ArchitectureTests
+public sealed partial class ArchitectureTests
 {
     private static readonly Assembly Core = typeof(IRmaMemoryPool).Assembly;
 
@@ -86,9 +88,34 @@ public sealed class ArchitectureTests
     public void NothingElseOfTheCoreKnowsCollectionsOrCells() =>
         CheckReferences(n => n is not ("AllocTools.Collections" or "AllocTools.Cells"), n => n is not ("AllocTools.Collections" or "AllocTools.Cells"));
 
+    [Fact]
+    public void NamespacesFollowFolders()
+    {
+        string src = Path.Combine(Repository.Root, "src");
+        // The folders of src are the projects. The files of the template are not compiled here.
+        (string Path, string Folder, string Namespace)[] files =
+        [
+            .. Directory.GetFiles(src, "*.cs", SearchOption.AllDirectories)
+                .Select(f => (Path: f, Folder: Path.GetDirectoryName(Path.GetRelativePath(src, f))!.Replace('/', '.')))
+                .Where(f => !f.Folder.Contains(".obj", StringComparison.Ordinal) && !f.Folder.StartsWith("AllocTools.Templates", StringComparison.Ordinal))
+                .Select(f => (f.Path, f.Folder, Namespace: NamespaceOf().Match(File.ReadAllText(f.Path)).Groups[1].Value))
+                .Where(f => f.Namespace != ""),
+        ];
+        Assert.NotEmpty(files);
+        Assert.All(files, file => Assert.True(file.Namespace == file.Folder || ExtendsTheHost(file.Path, file.Namespace), $"{file.Path} has the namespace {file.Namespace}; it must be {file.Folder}."));
+
+        // A class of extension methods stands in the namespace of what it extends, so that a program that has a host needs no other using.
+        static bool ExtendsTheHost(string path, string name) =>
+            path.EndsWith("Extensions.cs", StringComparison.Ordinal)
+            && name is "Microsoft.Extensions.DependencyInjection" or "Microsoft.AspNetCore.Builder" or "Microsoft.AspNetCore.Hosting" or "OpenTelemetry.Metrics" or "OpenTelemetry.Trace" or "Orleans.Hosting";
+    }
+
     private static readonly string[] Providers = ["AllocTools.Libfabric", "AllocTools.HostMemory", "AllocTools.Mpi", "AllocTools.Ucx"];
 
     private static bool IsProvider(string name) => Providers.Any(p => name == p || name.StartsWith(p + ".", StringComparison.Ordinal));
+
+    [GeneratedRegex("^namespace ([^;]+);", RegexOptions.Multiline)]
+    private static partial Regex NamespaceOf();
 
     private const BindingFlags All = BindingFlags.Instance | BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Regions;
 using CsCheck;
 using Xunit;

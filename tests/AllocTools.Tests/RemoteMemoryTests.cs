@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using CsCheck;
 using Xunit;
 

@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using AllocTools.Endpoints;
 using Xunit;
 
 namespace AllocTools.Tests;

@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.Net;
 using AllocTools.Benchmarks.Endpoints;
 using AllocTools.Connections;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Regions;

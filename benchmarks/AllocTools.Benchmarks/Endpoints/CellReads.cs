@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using AllocTools.Benchmarks.Pairs;
 using AllocTools.Cells;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Regions;

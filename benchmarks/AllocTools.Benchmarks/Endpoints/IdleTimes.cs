@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using AllocTools.Endpoints;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
 using Spectre.Console;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using AllocTools.Blocks;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Mpi;
 using AllocTools.Regions;

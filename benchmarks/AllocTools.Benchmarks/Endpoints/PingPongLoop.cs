@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Benchmarks.Endpoints;
 
 /// <summary>Sends and awaits the answer; the caller polls.</summary>

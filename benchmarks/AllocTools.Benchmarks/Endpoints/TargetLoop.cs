@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Benchmarks.Endpoints;
 
 /// <summary>Makes progress for the initiator, and answers its messages.</summary>

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Benchmarks.Endpoints;
 
 /// <summary>The same by tasks, as an application awaits them.</summary>

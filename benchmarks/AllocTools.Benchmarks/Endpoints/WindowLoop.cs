@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Benchmarks.Endpoints;
 
 /// <summary>Writes or reads, with a window of operations outstanding; the caller polls.</summary>

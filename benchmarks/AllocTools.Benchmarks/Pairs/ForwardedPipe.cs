@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using AllocTools.Buffers;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using AllocTools;
 using AllocTools.Connections;
 using AllocTools.Connections.AspNetCore;
+using AllocTools.Endpoints;
 using AllocTools.Hosting;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;

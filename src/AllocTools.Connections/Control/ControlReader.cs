@@ -1,4 +1,5 @@
 using AllocTools.Connections.Rings;
+using AllocTools.Endpoints;
 using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Control;

@@ -1,3 +1,4 @@
+using AllocTools.Connections.Directories;
 using AllocTools.Providers;
 
 namespace AllocTools.Connections.Hosting;

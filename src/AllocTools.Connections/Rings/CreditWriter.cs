@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Connections.Rings;

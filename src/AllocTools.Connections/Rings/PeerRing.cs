@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Connections.Rings;
 
 /// <summary>The peer's ring as its writer sees it: which one it is, where the next run goes, and how much credit there is.</summary>

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Connections.Rings;
 
 /// <summary>Memory of one direction at its reader: what its peer may write.</summary>

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.IO.Pipelines;
 using System.Runtime.InteropServices;
+using AllocTools.Endpoints;
 using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Connections.Rings;

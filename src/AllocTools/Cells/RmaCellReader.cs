@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using AllocTools.Endpoints;
 using AllocTools.Validation;
 
 namespace AllocTools.Cells;

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Runtime.ExceptionServices;
+using AllocTools.Endpoints;
 
 namespace AllocTools.Collections;
 

@@ -1,4 +1,5 @@
 using System.Buffers;
+using AllocTools.Endpoints;
 using AllocTools.Validation;
 
 namespace AllocTools.Collections;

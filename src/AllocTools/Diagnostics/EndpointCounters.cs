@@ -1,3 +1,6 @@
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Engine;
+
 namespace AllocTools.Diagnostics;
 
 /// <summary>The counters of one endpoint, by kind of operation; they also hold its histogram while the endpoint is published.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using AllocTools.Endpoints;
 using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;

@@ -1,6 +1,8 @@
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
 using AllocTools.Caching;
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Diagnostics;
 

@@ -1,6 +1,6 @@
 using AllocTools.Regions;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// Moves the pool's memory between this process and its peers. While an operation runs it holds its buffer, so that

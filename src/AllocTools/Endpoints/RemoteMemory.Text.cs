@@ -3,7 +3,7 @@ using System.Buffers.Text;
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json.Serialization;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <remarks>
 /// Text form: the binary form in base64url without padding, for JSON, query strings and command lines. It holds the key,

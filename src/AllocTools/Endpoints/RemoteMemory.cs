@@ -1,7 +1,8 @@
 using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Endpoints.Addressing;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// What a peer needs to reach memory of ours by RMA: made by an exposure at the owner, sent to the peer in its binary

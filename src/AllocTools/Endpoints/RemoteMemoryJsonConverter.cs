@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// Writes a <see cref="RemoteMemory"/> as a JSON string with its text form (<see cref="RemoteMemory.Format"/>). It is in force by itself;

@@ -1,6 +1,6 @@
 using AllocTools.Validation;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// A peer's memory, ready to be read and written: made by <see cref="IRmaEndpoint.Import"/>. Where keys are plain

@@ -1,6 +1,6 @@
 using AllocTools.Validation;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>A part of a peer's memory: what a read or a write names.</summary>
 public readonly struct RemoteSlice

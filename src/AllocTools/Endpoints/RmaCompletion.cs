@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>The end of an operation that was posted without a task.</summary>
 /// <param name="Context">The caller's own number, from <see cref="RmaOperation.Context"/>.</param>

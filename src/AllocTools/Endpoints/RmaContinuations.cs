@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>Where the code after an await goes on, once the operation has ended that it has suspended for.</summary>
 public enum RmaContinuations

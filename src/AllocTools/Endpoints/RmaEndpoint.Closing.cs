@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using AllocTools.Diagnostics;
 using AllocTools.Endpoints.Engine;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <content>Its end: calls into the transport and its thread stop, owners are notified, then the driver closes.</content>
 public partial class RmaEndpoint

@@ -1,11 +1,10 @@
 using System.Diagnostics;
 using AllocTools.Diagnostics;
-using AllocTools.Endpoints;
 using AllocTools.Endpoints.Batches;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Validation;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <content>Operations and batches are checked, started, and traced where somebody listens.</content>
 public partial class RmaEndpoint

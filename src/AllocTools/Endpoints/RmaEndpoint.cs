@@ -1,7 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Diagnostics;
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Endpoints.Batches;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Providers;
 using AllocTools.Regions;
@@ -9,7 +10,7 @@ using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// An endpoint of any transport: RMA and messages between rented buffers and peers' memory. The transport is a

@@ -1,6 +1,6 @@
 using AllocTools.Validation;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>Options of an endpoint, whatever its transport.</summary>
 public class RmaEndpointOptions

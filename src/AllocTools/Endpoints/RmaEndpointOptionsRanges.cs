@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Options;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>The ranges of <see cref="RmaEndpointOptions"/>, from its attributes.</summary>
 [OptionsValidator]

@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using AllocTools.Providers;
 using Microsoft.Extensions.Options;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// The rules of <see cref="RmaEndpointOptions"/>, for the validator of a provider's options that have some:

@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>Whether an endpoint's operations can complete.</summary>
 public enum RmaEndpointState

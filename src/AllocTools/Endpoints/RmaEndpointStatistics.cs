@@ -1,6 +1,7 @@
 using System.Globalization;
+using AllocTools.Endpoints.Engine;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>A snapshot of an endpoint: counters, which only grow, and what it has to do at the moment of the call.</summary>
 public sealed record RmaEndpointStatistics

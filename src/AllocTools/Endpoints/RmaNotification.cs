@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>A peer's write to this endpoint's memory is done: all its bytes are there.</summary>
 /// <param name="Value">The number that the peer gave the write.</param>

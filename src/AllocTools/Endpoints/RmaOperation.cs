@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>An operation to be posted without a task (<see cref="IRmaEndpoint.TryPost"/>).</summary>
 public readonly struct RmaOperation

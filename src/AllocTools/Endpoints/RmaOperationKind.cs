@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>The operations of an endpoint.</summary>
 public enum RmaOperationKind

@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>What became of an endpoint's operations of one kind.</summary>
 public sealed record RmaOperationStatistics

@@ -1,6 +1,6 @@
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>A peer that was inserted at an endpoint (<see cref="IRmaEndpoint.InsertPeer"/>). Valid for that endpoint only.</summary>
 public readonly record struct RmaPeer

@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>A peer was lost; see <see cref="IRmaEndpoint.ReadLostPeersAsync"/>.</summary>
 /// <param name="Peer">The peer, as it was inserted.</param>

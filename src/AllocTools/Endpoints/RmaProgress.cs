@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>Who reads the completion queue, by which providers such as tcp and shm move data at all.</summary>
 public enum RmaProgress

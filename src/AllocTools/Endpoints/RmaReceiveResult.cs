@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>A message that was received.</summary>
 /// <param name="Length">Its length, in bytes.</param>

@@ -1,5 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.HostMemory;
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.HostMemory;
 

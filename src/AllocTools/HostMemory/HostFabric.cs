@@ -3,6 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
+using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.HostMemory;
 

@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;

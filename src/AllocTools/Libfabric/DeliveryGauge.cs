@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Interop;
 using AllocTools.Regions;
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using AllocTools.Endpoints;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 

@@ -1,5 +1,7 @@
 using System.Security.Cryptography;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;

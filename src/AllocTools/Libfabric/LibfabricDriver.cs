@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using AllocTools.Diagnostics;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Libfabric.Interop;
 

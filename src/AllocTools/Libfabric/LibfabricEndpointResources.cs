@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Interop;
 using AllocTools.Libfabric.Interop;
 using Microsoft.Extensions.Logging;

@@ -1,4 +1,4 @@
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Libfabric;
 

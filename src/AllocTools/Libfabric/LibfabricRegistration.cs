@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
 

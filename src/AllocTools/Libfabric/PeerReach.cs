@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;

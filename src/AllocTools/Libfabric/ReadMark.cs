@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Libfabric;
 

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using AllocTools.Endpoints;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;

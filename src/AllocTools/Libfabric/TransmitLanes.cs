@@ -1,5 +1,5 @@
 using AllocTools.Diagnostics;
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;

@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Interop;
 using AllocTools.Mpi.Interop;
 using AllocTools.Regions;

@@ -1,4 +1,5 @@
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Endpoints;
 
 namespace AllocTools.Providers;
 

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Regions;
 
 /// <summary>One registration of memory with a transport.</summary>

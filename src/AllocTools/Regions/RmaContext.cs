@@ -1,4 +1,6 @@
 using System.Security.Cryptography;
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Endpoints.Engine;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;

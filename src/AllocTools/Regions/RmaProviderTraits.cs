@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Regions;
 
 /// <summary>What an opened provider demands and promises, so that the pool needs to know no provider by name.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using AllocTools.Endpoints.Addressing;
 
 namespace AllocTools.Ucx;
 

@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;

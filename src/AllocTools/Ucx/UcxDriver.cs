@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;

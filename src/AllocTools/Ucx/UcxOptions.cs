@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Validation;
 using Microsoft.Extensions.Options;
 

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;

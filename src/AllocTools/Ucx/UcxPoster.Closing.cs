@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Ucx;
 
 /// <content>What ends while the endpoint is closed, when nothing is reported any more.</content>

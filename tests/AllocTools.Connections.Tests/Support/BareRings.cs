@@ -1,4 +1,5 @@
 using AllocTools.Connections.Rings;
+using AllocTools.Endpoints;
 using AllocTools.Endpoints.Engine;
 using AllocTools.HostMemory;
 using AllocTools.Regions;

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing;

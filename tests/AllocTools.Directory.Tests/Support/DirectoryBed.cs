@@ -1,5 +1,7 @@
 using AllocTools.Connections;
+using AllocTools.Connections.Directories;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Testing;
 using Microsoft.Extensions.Configuration;

@@ -1,3 +1,4 @@
+using AllocTools.Connections.Directories;
 using Microsoft.Extensions.DependencyInjection;
 using StackExchange.Redis;
 

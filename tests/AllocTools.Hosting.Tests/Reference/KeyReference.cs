@@ -2,6 +2,7 @@ using System.Collections;
 using System.Globalization;
 using System.Reflection;
 using AllocTools.Connections;
+using AllocTools.Connections.Directories;
 using AllocTools.Connections.Hosting;
 using AllocTools.Connections.Redis;
 using AllocTools.HostMemory;

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Providers;
 using AllocTools.Regions;
 using Microsoft.Extensions.DependencyInjection;

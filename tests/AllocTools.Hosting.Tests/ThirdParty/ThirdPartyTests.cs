@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
 using AllocTools.Courier;
+using AllocTools.Endpoints;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Libfabric.Tests.Faked;
 
 /// <summary>The thread of a caller who makes progress for an endpoint that has none of its own.</summary>

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Hosting;
 using AllocTools.Libfabric.Interop;
 using Microsoft.Extensions.DependencyInjection;

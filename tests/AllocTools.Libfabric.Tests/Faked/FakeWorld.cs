@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 using Microsoft.Extensions.Logging;
 using Xunit;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using Microsoft.Extensions.DependencyInjection;

@@ -1,4 +1,6 @@
 using System.Text;
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Libfabric.Interop;
 using Xunit;
 

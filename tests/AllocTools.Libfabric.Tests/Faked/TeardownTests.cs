@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using AllocTools.Endpoints;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Regions;
 using AllocTools.Testing;

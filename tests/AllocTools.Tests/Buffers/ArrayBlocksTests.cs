@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using AllocTools.Blocks;
 using AllocTools.Buffers;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Xunit;
 

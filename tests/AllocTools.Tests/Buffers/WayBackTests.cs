@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using System.IO.MemoryMappedFiles;
 using AllocTools.Buffers;
 using AllocTools.Collections;
+using AllocTools.Endpoints;
 using Xunit;
 
 namespace AllocTools.Tests.Buffers;

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
 using AllocTools.Caching;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Microsoft.Extensions.Options;
 using Xunit;

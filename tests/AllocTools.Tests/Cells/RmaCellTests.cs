@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
 using AllocTools.Cells;
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Microsoft.Extensions.Time.Testing;
 using Xunit;

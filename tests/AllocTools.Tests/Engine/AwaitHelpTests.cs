@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Testing;
 using Microsoft.Extensions.Time.Testing;
 using Xunit;

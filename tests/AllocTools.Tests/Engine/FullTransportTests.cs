@@ -1,4 +1,5 @@
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using Xunit;
 
 namespace AllocTools.Tests.Engine;

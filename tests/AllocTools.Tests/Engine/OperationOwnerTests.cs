@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Testing;
 using Xunit;

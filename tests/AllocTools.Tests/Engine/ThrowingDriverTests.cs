@@ -1,4 +1,5 @@
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Testing;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Testing;

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Testing.Conformance;

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using Xunit;

@@ -1,5 +1,6 @@
 using System.IO.MemoryMappedFiles;
 using AllocTools.Caching;
+using AllocTools.Endpoints;
 using Xunit;
 
 namespace AllocTools.Tests.Pooling;

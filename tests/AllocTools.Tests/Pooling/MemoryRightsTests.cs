@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
 using AllocTools.Blocks;
+using AllocTools.Endpoints;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using Xunit;

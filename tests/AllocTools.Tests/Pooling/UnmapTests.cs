@@ -1,4 +1,5 @@
 using AllocTools.Blocks;
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using AllocTools.Validation;

@@ -1,4 +1,5 @@
 using AllocTools.Courier;
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 using AllocTools.Testing.Conformance;
 

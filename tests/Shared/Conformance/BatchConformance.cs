@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using AllocTools.Endpoints;
 using Xunit;
 
 namespace AllocTools.Testing.Conformance;

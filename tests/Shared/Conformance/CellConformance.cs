@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using AllocTools.Cells;
+using AllocTools.Endpoints;
 using Xunit;
 
 namespace AllocTools.Testing.Conformance;

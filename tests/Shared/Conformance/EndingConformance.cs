@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using Xunit;
 
 namespace AllocTools.Testing.Conformance;

@@ -1,3 +1,4 @@
+using AllocTools.Endpoints;
 using AllocTools.Regions;
 
 namespace AllocTools.Testing.Conformance;

@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.IO.MemoryMappedFiles;
 using System.Security.Cryptography;
+using AllocTools.Endpoints;
 using Xunit;
 
 namespace AllocTools.Testing.Conformance;

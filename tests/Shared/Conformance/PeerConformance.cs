@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+using AllocTools.Endpoints.Addressing;
 using Xunit;
 
 namespace AllocTools.Testing.Conformance;

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Security.Cryptography;
 using AllocTools.Buffers;
+using AllocTools.Endpoints;
 using Xunit;
 
 namespace AllocTools.Testing.Conformance;

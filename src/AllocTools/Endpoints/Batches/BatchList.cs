@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Endpoints.Batches;
 

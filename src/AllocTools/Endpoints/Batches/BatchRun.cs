@@ -1,4 +1,5 @@
 using System.Threading.Tasks.Sources;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Endpoints.Batches;

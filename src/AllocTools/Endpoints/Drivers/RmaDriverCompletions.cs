@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Providers;
 
-namespace AllocTools.Endpoints;
+namespace AllocTools.Endpoints.Drivers;
 
 /// <summary>Takes what a driver reads: the ends of operations, and notifications of peers. Valid during <see cref="RmaEndpointDriver.ReadCompletions"/> only.</summary>
 /// <remarks>

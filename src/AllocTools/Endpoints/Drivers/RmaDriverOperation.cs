@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Providers;
 
-namespace AllocTools.Endpoints;
+namespace AllocTools.Endpoints.Drivers;
 
 /// <summary>
 /// An operation, or the part of it that a driver is to post. The objects are made once for each operation that may be

@@ -1,8 +1,9 @@
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Providers;
 
-namespace AllocTools.Endpoints;
+namespace AllocTools.Endpoints.Drivers;
 
 /// <summary>A peer, as a driver knows it. Drivers derive from it what they need.</summary>
 /// <param name="address">Its address, without trailer.</param>

@@ -1,9 +1,10 @@
 using System.Diagnostics.CodeAnalysis;
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Interop;
 using AllocTools.Providers;
 
-namespace AllocTools.Endpoints;
+namespace AllocTools.Endpoints.Drivers;
 
 /// <summary>
 /// What an endpoint's transport does: posts operations, reads their completions, knows peers. <see cref="RmaEndpoint"/> does

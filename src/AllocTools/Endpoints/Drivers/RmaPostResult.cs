@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Providers;
 
-namespace AllocTools.Endpoints;
+namespace AllocTools.Endpoints.Drivers;
 
 /// <summary>What became of an operation that was to be posted.</summary>
 [Experimental(ExperimentalId.Providers)]

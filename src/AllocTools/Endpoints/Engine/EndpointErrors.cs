@@ -1,4 +1,5 @@
 using AllocTools.Endpoints.Batches;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Interop;
 using AllocTools.Validation;
 

@@ -1,4 +1,5 @@
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;

@@ -1,4 +1,5 @@
 using AllocTools.Endpoints.Batches;
+using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Endpoints.Engine;
 

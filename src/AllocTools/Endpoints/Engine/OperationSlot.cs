@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Threading.Tasks.Sources;
 using AllocTools.Endpoints.Batches;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;

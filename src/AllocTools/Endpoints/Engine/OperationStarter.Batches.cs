@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Endpoints.Batches;
+using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Endpoints.Engine;
 

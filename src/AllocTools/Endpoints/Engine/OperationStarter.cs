@@ -1,5 +1,6 @@
 using AllocTools.Diagnostics;
 using AllocTools.Endpoints.Batches;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Regions;
 
 namespace AllocTools.Endpoints.Engine;

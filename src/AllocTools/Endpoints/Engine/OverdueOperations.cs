@@ -1,3 +1,4 @@
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;

@@ -1,4 +1,6 @@
 using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Addressing;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Interop;
 using Microsoft.Extensions.Logging;
 

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints.Drivers;
+
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Operations that are not posted yet, in order: the transport took nothing (<see cref="RmaPostStatus.Full"/>), or slots had run out.</summary>

@@ -4,7 +4,7 @@ using AllocTools.Diagnostics;
 using AllocTools.Endpoints.Batches;
 using AllocTools.Validation;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// A prepared list of operations of one endpoint, which are posted together and awaited at once: built once, run as often as

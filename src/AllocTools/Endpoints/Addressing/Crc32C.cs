@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints.Addressing;
 
 /// <summary>The checksum of what peers are given: CRC-32C (Castagnoli), as iSCSI has it (RFC 3720, B.4).</summary>
 internal static class Crc32C

@@ -1,6 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// A message of <see cref="RmaEndpointExtensions.ReceiveAllAsync"/>, in a rented buffer of its own. Dispose it, once, to return

@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// Notifications came faster than the application has read them, and there was room for no more

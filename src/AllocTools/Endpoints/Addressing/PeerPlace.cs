@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints.Addressing;
 
 /// <summary>Where a process is, as far as it matters for who can reach whom.</summary>
 /// <param name="Boot">The running system's own number (/proc/sys/kernel/random/boot_id).</param>

@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// An operation did not complete within its time-out: the peer is gone, hangs, or does not progress.

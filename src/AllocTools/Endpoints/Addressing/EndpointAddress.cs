@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints.Addressing;
 
 /// <summary>The form of an endpoint's address: the transport's own address, unchanged, then a trailer that says which transport it is of.</summary>
 /// <remarks>

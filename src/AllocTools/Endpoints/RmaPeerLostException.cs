@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// The peer is lost: its process or endpoint is gone, or the connection to it was broken. Operations to it fail at once

@@ -1,4 +1,4 @@
-namespace AllocTools.Connections;
+namespace AllocTools.Connections.Directories;
 
 /// <summary>Where processes publish by names how they are reached, and find each other. <c>AddRmaDirectory</c> adds one.</summary>
 /// <remarks>

@@ -1,8 +1,9 @@
 using System.Collections.Frozen;
 using System.Net;
+using AllocTools.Endpoints;
 using AllocTools.Validation;
 
-namespace AllocTools.Connections;
+namespace AllocTools.Connections.Directories;
 
 /// <summary>What a process publishes by a name: where it is connected to, and memory that it has exposed. A value that does not change.</summary>
 /// <remarks>It has the keys of its exposures: who reads it may use that memory, so keep it out of logs. <see cref="ToString"/> gives none of them.</remarks>

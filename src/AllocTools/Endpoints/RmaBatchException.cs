@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>An operation of a batch failed; why is in <see cref="Exception.InnerException"/>.</summary>
 public sealed class RmaBatchException : RmaException

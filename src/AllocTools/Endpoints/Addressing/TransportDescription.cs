@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using AllocTools.Regions;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints.Addressing;
 
 /// <summary>
 /// What an endpoint's address and a <see cref="RemoteMemory"/> say of the transport that they belong to, so that a peer

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Text.Json;
+using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Directories;
 

@@ -1,4 +1,4 @@
-namespace AllocTools.Connections;
+namespace AllocTools.Connections.Directories;
 
 /// <summary>A directory can't be reached, refuses an entry, or what it gave is not valid. The message says why.</summary>
 public sealed class RmaDirectoryException : IOException

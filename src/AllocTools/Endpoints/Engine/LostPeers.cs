@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>Reports lost peers to whoever reads them. Readers run on threads of their own, and a slow one loses the oldest.</summary>
 internal sealed class LostPeers

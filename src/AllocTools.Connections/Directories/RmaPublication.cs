@@ -1,6 +1,6 @@
 using AllocTools.Connections.Directories;
 
-namespace AllocTools.Connections;
+namespace AllocTools.Connections.Directories;
 
 /// <summary>An entry that is published and renewed. Disposing it takes the entry out of the directory.</summary>
 public sealed class RmaPublication : IAsyncDisposable

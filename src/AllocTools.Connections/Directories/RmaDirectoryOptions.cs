@@ -1,7 +1,7 @@
 using AllocTools.Validation;
 using Microsoft.Extensions.Options;
 
-namespace AllocTools.Connections;
+namespace AllocTools.Connections.Directories;
 
 /// <summary>Options of a directory.</summary>
 public sealed class RmaDirectoryOptions

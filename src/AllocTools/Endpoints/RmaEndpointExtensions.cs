@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Validation;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>What is done with endpoints by their operations.</summary>
 public static class RmaEndpointExtensions

@@ -1,4 +1,6 @@
-namespace AllocTools.Connections;
+using AllocTools.Endpoints;
+
+namespace AllocTools.Connections.Directories;
 
 /// <summary>Connects to what a directory has given, and uses its memory.</summary>
 public static class RmaDirectoryExtensions

@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>
 /// A message was longer than the buffer that was posted for it. The message is lost, what the buffer holds is

@@ -1,4 +1,4 @@
-namespace AllocTools;
+namespace AllocTools.Endpoints;
 
 /// <summary>An operation of an endpoint failed at the transport.</summary>
 public class RmaOperationException : RmaException

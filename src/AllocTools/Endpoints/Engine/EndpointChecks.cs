@@ -1,8 +1,9 @@
+using AllocTools.Endpoints.Addressing;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;
 
-namespace AllocTools;
+namespace AllocTools.Endpoints.Engine;
 
 /// <summary>What every endpoint checks of an operation.</summary>
 internal static class EndpointChecks

@@ -1,4 +1,6 @@
-namespace Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace AllocTools.Connections.Directories;
 
 /// <summary>A directory that was added by <c>AddRmaDirectory</c>.</summary>
 public interface IRmaDirectoryBuilder
