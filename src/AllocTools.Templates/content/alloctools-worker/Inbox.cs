@@ -1,0 +1,58 @@
+using AllocTools;
+using Microsoft.Extensions.Options;
+
+namespace AllocToolsWorker1;
+
+/// <summary>What a worker needs to write into the inbox. Send it only to those that may do so.</summary>
+/// <param name="Address">Where the endpoint is.</param>
+/// <param name="Memory">The memory that may be written to.</param>
+internal sealed record Invitation(ReadOnlyMemory<byte> Address, RemoteMemory Memory);
+
+/// <summary>Memory of this process that a worker fills.</summary>
+internal sealed class Inbox(IRmaMemoryPool pool, IRmaEndpoint endpoint, IOptions<TransferOptions> options, ILogger<Inbox> logger, IHostApplicationLifetime lifetime) : BackgroundService
+{
+    private readonly TaskCompletionSource _full = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private RmaBuffer _buffer;
+    private RmaExposure? _exposure;
+
+    public Invitation Invitation => new(endpoint.Address, _exposure!.Remote);
+
+    public override Task StartAsync(CancellationToken cancellationToken)
+    {
+        _buffer = pool.Rent(options.Value.Blocks * TransferOptions.BlockLength);
+        _exposure = _buffer.Expose(RmaAccess.RemoteWrite);
+        return base.StartAsync(cancellationToken);
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        int missing = options.Value.Blocks;
+        // Each write brings its number, which arrives when the bytes are there.
+        await foreach (RmaNotification written in endpoint.ReadNotificationsAsync(stoppingToken))
+        {
+            int block = (int)written.Value;
+            byte first = _buffer.Span[block * TransferOptions.BlockLength];
+            logger.LogInformation("Block {Block} has arrived; its first byte is {Byte}.", block, first);
+            if (--missing == 0)
+                break;
+        }
+        _full.TrySetResult();
+    }
+
+    /// <summary>Waits until all blocks have arrived, and ends the process. A service of yours would go on.</summary>
+    /// <returns>How many bytes have arrived.</returns>
+    public async Task<int> CloseAsync(CancellationToken cancellationToken)
+    {
+        await _full.Task.WaitAsync(cancellationToken);
+        lifetime.StopApplication();
+        return options.Value.Blocks * TransferOptions.BlockLength;
+    }
+
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken);
+        // Peers may write until the exposure ends, so it ends first. The pool and the endpoint close after all hosted services.
+        _exposure?.Dispose();
+        _buffer.Dispose();
+    }
+}

@@ -1,0 +1,22 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace AllocToolsWorker1;
+
+/// <summary>The section Transfer of appsettings.json.</summary>
+internal sealed class TransferOptions
+{
+    public const string Section = "Transfer";
+
+    /// <summary>The length of a block in bytes. Each block is one write.</summary>
+    public const int BlockLength = 1 << 20;
+#if (!isHost)
+
+    /// <summary>Where the peer listens.</summary>
+    [Required]
+    public Uri? Peer { get; set; }
+#endif
+
+    /// <summary>How many blocks the worker writes; the peer and the worker must agree.</summary>
+    [Range(1, 1024)]
+    public int Blocks { get; set; } = 8;
+}

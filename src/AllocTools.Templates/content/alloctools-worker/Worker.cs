@@ -1,0 +1,63 @@
+#if (!isHost)
+using System.Net.Http.Json;
+#endif
+using AllocTools;
+using Microsoft.Extensions.Options;
+
+namespace AllocToolsWorker1;
+
+#if (isHost)
+/// <summary>Writes into the inbox by RMA.</summary>
+internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, Inbox inbox, IOptions<TransferOptions> options, ILogger<Worker> logger) : BackgroundService
+#else
+/// <summary>Asks the peer for its memory by HTTP, and writes into it by RMA.</summary>
+internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, IHttpClientFactory http, IOptions<TransferOptions> options, ILogger<Worker> logger, IHostApplicationLifetime lifetime) : BackgroundService
+#endif
+{
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+#if (isHost)
+        Invitation invitation = inbox.Invitation;
+#else
+        using HttpClient client = http.CreateClient();
+        client.BaseAddress = options.Value.Peer;
+        Invitation invitation = await AskAsync(client, stoppingToken);
+#endif
+        RmaPeer peer = endpoint.InsertPeer(invitation.Address.Span);
+        using RemoteRegion remote = endpoint.Import(peer, invitation.Memory);
+        for (int block = 0; block < options.Value.Blocks; block++)
+        {
+            using RmaBuffer buffer = await pool.RentAsync(TransferOptions.BlockLength, stoppingToken);
+            buffer.Span.Fill((byte)(block + 1));
+            RemoteSlice place = remote.Slice((long)block * TransferOptions.BlockLength, TransferOptions.BlockLength);
+            await endpoint.WriteAsync(buffer, place, notification: (ulong)block, cancellationToken: stoppingToken);
+        }
+#if (isHost)
+        int arrived = await inbox.CloseAsync(stoppingToken);
+        logger.LogInformation("The inbox has {Bytes} bytes.", arrived);
+#else
+        using HttpResponseMessage answer = await client.PostAsync("inbox/close", null, stoppingToken);
+        answer.EnsureSuccessStatusCode();
+        logger.LogInformation("The peer has {Bytes} bytes.", await answer.Content.ReadAsStringAsync(stoppingToken));
+        lifetime.StopApplication();
+#endif
+    }
+#if (!isHost)
+
+    private async Task<Invitation> AskAsync(HttpClient client, CancellationToken stoppingToken)
+    {
+        for (; ; )
+        {
+            try
+            {
+                return (await client.GetFromJsonAsync<Invitation>("inbox", stoppingToken))!;
+            }
+            catch (HttpRequestException e) when (e.HttpRequestError is HttpRequestError.ConnectionError)
+            {
+                logger.LogInformation("There is no peer at {Peer} yet.", client.BaseAddress);
+                await Task.Delay(TimeSpan.FromSeconds(1), stoppingToken);
+            }
+        }
+    }
+#endif
+}
