@@ -9,7 +9,7 @@ try
 {
     var line = new CommandLine("Moves a file through registered memory, and says what the pool saved.", TransferOptions.Switches, "AllocTools", "Transfer", "Telemetry", "Logging");
     if (line.Parse(args) is { } arguments)
-        await SampleHost.RunAsync(arguments, report);
+        return await SampleHost.RunAsync(arguments, report);
     return 0;
 }
 catch (Exception e)

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text;
+using AllocTools.Doctor;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Mpi;
@@ -11,10 +12,13 @@ namespace WorkerService;
 internal static class SampleHost
 {
     /// <summary>Builds the host, starts it, and moves the file.</summary>
-    public static async Task RunAsync(string[] arguments, Report report)
+    /// <returns>The exit code: 1 where the machine was to be examined, and has a problem.</returns>
+    public static async Task<int> RunAsync(string[] arguments, Report report)
     {
         HostApplicationBuilder builder = CommandLine.CreateBuilder(arguments);
         var options = TransferOptions.From(builder.Configuration.GetSection("Transfer"));
+        if (options.Doctor)
+            return DoctorCommand.Run(new DoctorOptions { Section = builder.Configuration.GetSection("AllocTools") });
         report.Configure(options, builder.Configuration["Logging:LogLevel:Default"] is "Debug" or "Trace");
         IConfigurationSection section = builder.Configuration.GetSection("AllocTools");
         string? provider = section["Provider:Provider"];
@@ -56,6 +60,7 @@ internal static class SampleHost
         {
             await host.StopAsync(CancellationToken.None);
         }
+        return 0;
 
         FileTransfer Transfer() => host.Services.GetRequiredService<FileTransfer>();
 

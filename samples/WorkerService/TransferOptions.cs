@@ -22,6 +22,7 @@ internal sealed class TransferOptions
         new("--timeout", "Transfer:Timeout", "SECONDS", "how long an operation may take, and the peer may be silent (default: 10)"),
         new("--live", "Transfer:Live", "", "show the pool on the terminal, again each second"),
         new("--prometheus", "Telemetry:Prometheus", "URL", "where Prometheus may scrape, such as http://127.0.0.1:9464/metrics"),
+        new("--doctor", "Transfer:Doctor", "", "examine whether this machine can run it with these settings, and move nothing"),
         new("--verbose", "Logging:LogLevel:Default", "", "log more, and print where errors come from", Set: "Debug"),
     ];
 
@@ -32,6 +33,7 @@ internal sealed class TransferOptions
     public bool Overwrite { get; set; }
     public bool Resume { get; set; }
     public bool Live { get; set; }
+    public bool Doctor { get; set; }
     public double Timeout { get; set; } = 10;
     public double OfferTimeout { get; set; } = 300;
     public double StartTimeout { get; set; } = 30;

@@ -159,7 +159,7 @@ internal sealed class SectionReader
     }
 
     /// <summary>How many letters must be put in, left out or changed (Levenshtein), whatever their case.</summary>
-    private static int Distance(string left, string right)
+    internal static int Distance(string left, string right)
     {
         int[] row = [.. Enumerable.Range(0, right.Length + 1)];
         for (int i = 1; i <= left.Length; i++)

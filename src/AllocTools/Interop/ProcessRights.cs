@@ -25,13 +25,14 @@ internal sealed record ProcessRights
     public bool HasBounding(int capability) => (Bounding >> capability & 1) != 0;
 
     /// <summary>Reads them; null where /proc is not there.</summary>
-    public static ProcessRights? Read()
+    /// <param name="process">The process's folder.</param>
+    public static ProcessRights? Read(string process = "/proc/self")
     {
-        const string Status = "/proc/self/status";
-        const string UserMap = "/proc/self/uid_map";
-        if (!File.Exists(Status))
+        string status = Path.Combine(process, "status");
+        string userMap = Path.Combine(process, "uid_map");
+        if (!File.Exists(status))
             return null;
-        var fields = File.ReadLines(Status)
+        var fields = File.ReadLines(status)
             .Select(line => line.Split(':', 2))
             .Where(parts => parts.Length == 2)
             .ToDictionary(parts => parts[0], parts => parts[1].Trim(), StringComparer.Ordinal);
@@ -42,8 +43,8 @@ internal sealed record ProcessRights
             NoNewPrivileges = fields.GetValueOrDefault("NoNewPrivs") == "1",
             // Real, effective, saved and file system's.
             UserId = fields.GetValueOrDefault("Uid", "").Split('\t') is [_, var effective, ..] ? effective : "",
-            IsInUserNamespace = File.Exists(UserMap)
-                && File.ReadAllText(UserMap).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries) is not ["0", "0", "4294967295"],
+            IsInUserNamespace = File.Exists(userMap)
+                && File.ReadAllText(userMap).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries) is not ["0", "0", "4294967295"],
         };
 
         ulong Mask(string name) =>

@@ -110,7 +110,7 @@ internal static unsafe class LibfabricDiscovery
         }
     }
 
-    private static InfoHandle MakeHints(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags)
+    internal static InfoHandle MakeHints(LibfabricLibrary library, LibfabricOptions options, ulong operationFlags)
     {
         InfoHandle hints = InfoHandle.Allocate(library);
         fi_info* info = hints.Info;

@@ -1,0 +1,146 @@
+using System.Text.Json.Nodes;
+using AllocTools.Validation;
+
+namespace AllocTools.Doctor.Checks;
+
+/// <summary>Whether processes may copy each other's memory: Yama's ptrace_scope, and filters of system calls.</summary>
+internal sealed class KernelCopiesCheck() : Check("ptrace")
+{
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        long? scope = examination.Machine.ReadNumber("/proc/sys/kernel/yama/ptrace_scope");
+        bool may = examination.Machine.MayCopyMemory();
+        var facts = new JsonObject { ["ptraceScope"] = scope, ["copies"] = may && scope is null or 0 };
+        if (scope is > 0)
+        {
+            yield return Warn(
+                $"kernel.yama.ptrace_scope is {scope}: processes may not copy each other's memory, so shm copies twice, by 16 MiB of /dev/shm for each endpoint",
+                examination.Surroundings.Container is null ? "Set it to 0 where shm has to be fast: `sysctl kernel.yama.ptrace_scope=0` as root" : "Set it to 0 on the container's host where shm has to be fast: `sysctl kernel.yama.ptrace_scope=0` as root", facts);
+        }
+        else if (!may)
+        {
+            yield return Warn("A filter of system calls forbids process_vm_readv: shm copies twice, by 16 MiB of /dev/shm for each endpoint", "Start the container with `--cap-add SYS_PTRACE`, or a seccomp profile that allows process_vm_readv and process_vm_writev", facts);
+        }
+        else
+        {
+            yield return Ok($"Processes of one user may copy each other's memory{(scope is null ? " (no Yama)" : " (ptrace_scope 0)")}", facts);
+        }
+    }
+}
+
+/// <summary>vm.max_map_count: each slab, and each thread's stack, is a mapping.</summary>
+internal sealed class MapCountCheck() : Check("max_map_count")
+{
+    private const long Usual = 65530;
+
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        if (examination.Machine.ReadNumber("/proc/sys/vm/max_map_count") is not { } most)
+        {
+            yield return Absent("vm.max_map_count is not there");
+            yield break;
+        }
+        long slabs = examination.Settings?.Pool is { } pool ? examination.Settings.SlabsAt(pool.MaxRegisteredBytes) : 0;
+        var facts = new JsonObject { ["maxMapCount"] = most, ["slabsAtCap"] = slabs };
+        if (slabs > most / 2)
+            yield return Fail($"vm.max_map_count is {InWords.Number(most)}, and the pool has about {InWords.Number(slabs)} slabs at its cap, a mapping each", "Raise MaxSlabBytes, or `sysctl vm.max_map_count=1048576` as root", facts);
+        else if (most < Usual)
+            yield return Warn($"vm.max_map_count is {InWords.Number(most)}, less than the kernel's default of {InWords.Number(Usual)}", $"Raise it: `sysctl vm.max_map_count={Usual}` as root", facts);
+        else
+            yield return Ok($"vm.max_map_count is {InWords.Number(most)}", facts);
+    }
+}
+
+/// <summary>vm.overcommit_memory: with 2 the kernel counts what is mapped, backed or not.</summary>
+internal sealed class OvercommitCheck() : Check("overcommit")
+{
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        Machine machine = examination.Machine;
+        if (machine.ReadNumber("/proc/sys/vm/overcommit_memory") is not { } mode)
+        {
+            yield return Absent("vm.overcommit_memory is not there");
+            yield break;
+        }
+        var facts = new JsonObject { ["mode"] = mode };
+        if (mode != 2)
+        {
+            yield return Ok($"vm.overcommit_memory is {mode}", facts);
+            yield break;
+        }
+        long left = (machine.MemoryInfo("CommitLimit") ?? 0) - (machine.MemoryInfo("Committed_AS") ?? 0);
+        long cap = examination.Settings?.Pool?.MaxRegisteredBytes ?? 1L << 30;
+        facts["leftBytes"] = left;
+        yield return cap > left
+            ? Fail($"vm.overcommit_memory is 2, and {InWords.About(Math.Max(0, left))} may still be mapped: less than the pool's cap of {InWords.Bytes(cap)}", "Lower MaxRegisteredBytes, or raise vm.overcommit_ratio as root", facts)
+            : Ok($"vm.overcommit_memory is 2; {InWords.About(left)} may still be mapped", facts);
+    }
+}
+
+/// <summary>Huge pages: reserved ones, and transparent ones.</summary>
+internal sealed class HugePagesCheck() : Check("hugepages")
+{
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        Machine machine = examination.Machine;
+        long total = machine.MemoryInfo("HugePages_Total") ?? 0, free = machine.MemoryInfo("HugePages_Free") ?? 0, size = machine.MemoryInfo("Hugepagesize") ?? 0;
+        // "always [madvise] never".
+        string enabled = machine.Read("/sys/kernel/mm/transparent_hugepage/enabled") ?? "";
+        string transparent = enabled.Split('[', ']') is [_, var chosen, _] ? chosen : "not there";
+        var facts = new JsonObject { ["reserved"] = total, ["free"] = free, ["pageBytes"] = size, ["transparent"] = transparent };
+        string found = $"{InWords.Number(free)} of {InWords.Number(total)} reserved huge pages{(size == 0 ? "" : $" of {InWords.Bytes(size)}")} are free; transparent huge pages: {transparent}";
+        long needed = examination.Settings?.Pool is { HugePages: RmaHugePages.Explicit } pool ? PoolSettings.StartBytes(pool) : 0;
+        yield return needed > free * size
+            ? Fail($"{found}, and the pool needs {InWords.Bytes(needed)} at its start (HugePages = Explicit)", $"Reserve them: `sysctl vm.nr_hugepages={(needed + Math.Max(size, 1) - 1) / Math.Max(size, 1) + total - free}` as root, or set HugePages to Transparent", facts)
+            : Ok(found, facts);
+    }
+}
+
+/// <summary>The NUMA nodes, and those of RDMA devices.</summary>
+internal sealed class NumaCheck() : Check("numa")
+{
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        Machine machine = examination.Machine;
+        string? online = machine.Read("/sys/devices/system/node/online");
+        string[] devices = [.. machine.List("/sys/class/infiniband").Select(d => $"{d} on node {machine.Read($"/sys/class/infiniband/{d}/device/numa_node") ?? "unknown"}")];
+        string places = devices.Length == 0 ? "" : $"; {string.Join(", ", devices)}";
+        yield return online is null ? Absent("The system names no NUMA nodes") : Ok($"NUMA nodes: {online}{places}", new JsonObject { ["online"] = online });
+    }
+}
+
+/// <summary>The memory limit of the control group.</summary>
+internal sealed class CgroupCheck() : Check("cgroup")
+{
+    private const long Little = 64L << 20;
+
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        if (examination.Limits.Cgroup is not { } group)
+        {
+            yield return Ok("The control group sets no memory limit", new JsonObject { ["limitBytes"] = null });
+            yield break;
+        }
+        var facts = new JsonObject { ["limitBytes"] = group.Lowest.Bytes, ["availableBytes"] = group.Available, ["file"] = group.Lowest.File };
+        string found = $"The control group's memory limit is {InWords.Bytes(group.Lowest.Bytes)}, and {InWords.About(group.Available)} are left ({group.File})";
+        yield return group.Available < Little
+            ? Warn(found, "Raise the container's memory limit, or the unit's MemoryMax: the kernel ends a process that goes over it", facts)
+            : Ok(found, facts);
+    }
+}
+
+/// <summary>How many files may be open: each connection of tcp, and each peer of shm, takes some.</summary>
+internal sealed class OpenFilesCheck() : Check("files")
+{
+    private const long Little = 1024;
+
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        (long? soft, long? hard) = examination.Machine.OpenFilesLimit;
+        int open = examination.Machine.List("/proc/self/fd").Length;
+        var facts = new JsonObject { ["limit"] = soft, ["hardLimit"] = hard, ["open"] = open };
+        yield return soft < Little
+            ? Warn($"This process may have {InWords.Number(soft.Value)} files open, and has {open}; each peer takes up to four", "Raise the limit: `ulimit -n 65536` in the shell, LimitNOFILE=65536 in a systemd unit, `--ulimit nofile=65536` for docker run", facts)
+            : Ok($"This process may have {(soft is { } limit ? InWords.Number(limit) : "any number of")} files open", facts);
+    }
+}

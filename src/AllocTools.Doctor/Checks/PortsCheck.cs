@@ -1,0 +1,58 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json.Nodes;
+using AllocTools.Validation;
+
+namespace AllocTools.Doctor.Checks;
+
+/// <summary>The ports that the system gives, and one that the settings or the caller ask for, which is bound.</summary>
+internal sealed class PortsCheck() : Check("ports")
+{
+    private const int Few = 1024;
+
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        string[] range = (examination.Machine.Read("/proc/sys/net/ipv4/ip_local_port_range") ?? "").Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+        if (range.Length == 2 && int.TryParse(range[0], CultureInfo.InvariantCulture, out int first) && int.TryParse(range[1], CultureInfo.InvariantCulture, out int last))
+        {
+            int count = last - first + 1;
+            var facts = new JsonObject { ["first"] = first, ["last"] = last };
+            yield return count < Few
+                ? Warn($"The system has {count} ports for connections ({first} to {last})", "Widen the range: `sysctl net.ipv4.ip_local_port_range='32768 60999'` as root", facts)
+                : Ok($"The system has {InWords.Number(count)} ports for connections ({first} to {last})", facts);
+        }
+        else
+        {
+            yield return Absent("net.ipv4.ip_local_port_range is not there");
+        }
+        if (examination.Node is { Length: > 0 } node)
+            yield return Bind(node, examination.Service);
+    }
+
+    private Finding Bind(string node, string? service)
+    {
+        var facts = new JsonObject { ["node"] = node, ["service"] = service };
+        if (!int.TryParse(service ?? "0", NumberStyles.None, CultureInfo.InvariantCulture, out int port) || port > IPEndPoint.MaxPort)
+            return Absent($"Service is '{service}', a name that only the transport resolves", facts);
+        try
+        {
+            IPAddress address = IPAddress.TryParse(node, out IPAddress? parsed) ? parsed : Dns.GetHostAddresses(node)[0];
+            using var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+            socket.Bind(new IPEndPoint(address, port));
+            socket.Listen();
+            return Ok($"{socket.LocalEndPoint} can be listened at", facts);
+        }
+        catch (SocketException e)
+        {
+            string advice = e.SocketErrorCode switch
+            {
+                SocketError.AddressAlreadyInUse => "Choose another Service, or leave it out: the system then gives a free port",
+                SocketError.AddressNotAvailable => "Set Node to an address of this machine (`ip -brief address` lists them)",
+                SocketError.AccessDenied => "Choose a port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start as root",
+                _ => "Set Node to an address of this machine, or to a host name that resolves to one",
+            };
+            return Fail($"{node}:{service ?? "0"} can't be listened at: {e.Message}", advice, facts);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+using System.Text.Json.Nodes;
+using AllocTools.Regions;
+using AllocTools.Validation;
+
+namespace AllocTools.Doctor.Checks;
+
+/// <summary>The provider that the settings name: opened as a host opens it, and asked whether the pool fits into what it pins.</summary>
+internal sealed class ProviderCheck() : Check("provider")
+{
+    public override bool RunsApart => true;
+
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        if (examination.Settings is not { Pool: { } pool } settings)
+        {
+            yield return Absent(examination.Settings is null ? "No settings were given (--settings FILE)" : "The settings are invalid");
+            yield break;
+        }
+        if (settings.Kind == ProviderKind.Mpi)
+        {
+            yield return Absent("MPI is opened by mpirun's ranks only; the checks openmpi and mpich say what is here");
+            yield break;
+        }
+        yield return TryOpen(settings, out RmaProviderTraits? traits);
+        if (traits is null)
+            yield break;
+        // A pool without room for its cap fails its start where the cap was set, and grows less where it was not.
+        string[] failures = [.. SystemRules.Failures(pool, traits, examination.Limits)];
+        foreach (string failure in failures)
+            yield return Fail(failure, traits.LocksPages ? "Raise RLIMIT_MEMLOCK as the check memlock advises, or lower MaxRegisteredBytes" : "Lower MaxRegisteredBytes to what this machine can give");
+        if (failures.Length == 0 && traits.LocksPages && SystemRules.Warning(pool, traits, examination.Limits) is { } warning)
+            yield return Warn(warning, "Raise RLIMIT_MEMLOCK as the check memlock advises, or lower MaxRegisteredBytes");
+    }
+
+    private Finding TryOpen(PoolSettings settings, out RmaProviderTraits? traits)
+    {
+        traits = null;
+        try
+        {
+            using IRmaContext context = settings.OpenProvider();
+            traits = context.Traits;
+            return Ok($"{traits.ProviderName} opens here{(traits.LibraryVersion is { } version ? $" (version {version})" : "")}: memory that it registers is {(traits.LocksPages ? "locked" : "not locked")}",
+                new JsonObject { ["provider"] = traits.ProviderName, ["locksPages"] = traits.LocksPages, ["remoteAccess"] = traits.RemoteAccess, ["numaNode"] = traits.NumaNode });
+        }
+        catch (RmaProviderException e)
+        {
+            return Fail(e.Message, $"Change the section Provider in {settings.Place} to what is here; the lines of the checks libfabric, providers and ucx list it");
+        }
+    }
+}

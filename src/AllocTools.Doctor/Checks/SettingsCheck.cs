@@ -1,0 +1,26 @@
+using System.Text.Json.Nodes;
+using AllocTools.Validation;
+
+namespace AllocTools.Doctor.Checks;
+
+/// <summary>The settings, read as a host reads them, and what the pool would register.</summary>
+internal sealed class SettingsCheck() : Check("settings")
+{
+    public override IEnumerable<Finding> Run(Examination examination)
+    {
+        if (examination.Settings is not { } settings)
+        {
+            yield return Absent("No settings were given (--settings FILE)");
+            yield break;
+        }
+        foreach (string failure in settings.Failures)
+            yield return Fail(failure, $"Correct it in {settings.Place}; docs/configuration.md has every option");
+        if (settings.Pool is not { } pool)
+            yield break;
+        long start = PoolSettings.StartBytes(pool);
+        var facts = new JsonObject { ["startBytes"] = start, ["capBytes"] = pool.MaxRegisteredBytes, ["slabsAtCap"] = settings.SlabsAt(pool.MaxRegisteredBytes) };
+        yield return Ok($"{settings.Place} is valid: the pool registers {InWords.Size(start)} at its start, and up to {InWords.Bytes(pool.MaxRegisteredBytes)}", facts);
+        if (SystemRules.Warning(pool, traits: null, examination.Limits) is { } warning)
+            yield return Warn(warning, "Lower MaxRegisteredBytes to what this machine can give");
+    }
+}

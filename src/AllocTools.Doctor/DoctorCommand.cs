@@ -1,0 +1,95 @@
+using System.CommandLine;
+using AllocTools.Hosting.Configuration;
+using Microsoft.Extensions.Configuration;
+using Spectre.Console;
+
+namespace AllocTools.Doctor;
+
+/// <summary>Examines whether a machine is ready for registered memory: the command <c>alloctools doctor</c>, and the same for a program's own <c>--doctor</c>.</summary>
+/// <remarks>
+/// Some checks load libraries that may crash or hang. Each of them runs in a process of its own, which is this program started anew with the same arguments;
+/// so <see cref="Run"/> must be what a program's Main does with these arguments, and must not come after anything that must not happen twice.
+/// </remarks>
+public static class DoctorCommand
+{
+    /// <summary>Examines, and reports on the standard output.</summary>
+    /// <param name="options">What to examine.</param>
+    /// <returns>The exit code: 0 where nothing is a problem, though something may be worth a warning; 1 where something is.</returns>
+    public static int Run(DoctorOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        using var examination = new Examination(options);
+        if (Environment.GetEnvironmentVariable(Examination.Variable) is { Length: > 0 } check)
+        {
+            examination.Answer(check);
+            return 0;
+        }
+        DoctorReport report = examination.Run();
+        if (options.Json)
+            Console.Out.WriteLine(report.ToJson());
+        else
+            report.Write(Console.IsOutputRedirected ? null : AnsiConsole.Console);
+        return report.ExitCode;
+    }
+
+    /// <summary>The command <c>doctor</c> with its options.</summary>
+    internal static Command Create()
+    {
+        var settings = new Option<FileInfo?>("--settings") { Description = "an appsettings.json, whose pool is validated as a host does it", HelpName = "FILE" };
+        var section = new Option<string>("--section") { Description = "the pool's section in it", HelpName = "NAME", DefaultValueFactory = static _ => "AllocTools" };
+        var provider = new Option<ProviderKind?>("--provider") { Description = "the provider that the program's AddRmaMemoryPool names (default: libfabric)", HelpName = "libfabric|ucx|mpi|host" };
+        var lockBytes = new Option<string?>("--lock") { Description = "how much memory must be lockable, such as \"4 GiB\"", HelpName = "SIZE" };
+        var node = new Option<string?>("--node") { Description = "an address of this machine that must be free to listen at", HelpName = "ADDRESS" };
+        var service = new Option<string?>("--service") { Description = "the port for it", HelpName = "PORT" };
+        var only = new Option<string[]>("--only") { Description = $"run only these checks: {string.Join(", ", Check.All.Select(static c => c.Name))}", HelpName = "CHECK", AllowMultipleArgumentsPerToken = true };
+        var root = new Option<DirectoryInfo?>("--root") { Description = "where /proc, /sys and /dev are (default: /)", HelpName = "DIR" };
+        var json = new Option<bool>("--json") { Description = "report as JSON" };
+        only.AcceptOnlyFromAmong([.. Check.All.Select(static c => c.Name)]);
+        lockBytes.Validators.Add(static result =>
+        {
+            string text = result.GetValueOrDefault<string?>() ?? "";
+            if (!ByteSize.TryParse(text, out long bytes) || bytes <= 0)
+                result.AddError($"--lock is '{text}'; it must be {ByteSize.Format}.");
+        });
+        var command = new Command("doctor", "Examine whether this machine is ready: one line for each check, with advice. Exit code 0: no problem; 1: a problem; 2: wrong usage.")
+        {
+            settings, section, provider, lockBytes, node, service, only, root, json,
+        };
+        command.SetAction(parsed =>
+        {
+            var options = new DoctorOptions
+            {
+                Provider = parsed.GetValue(provider),
+                LockBytes = ByteSize.TryParse(parsed.GetValue(lockBytes) ?? "", out long bytes) ? bytes : null,
+                Node = parsed.GetValue(node),
+                Service = parsed.GetValue(service),
+                Only = parsed.GetValue(only) ?? [],
+                Root = parsed.GetValue(root)?.FullName ?? "/",
+                Json = parsed.GetValue(json),
+            };
+            if (parsed.GetValue(settings) is { } file)
+            {
+                string name = parsed.GetValue(section)!;
+                options.Section = Load(file).GetSection(name);
+                options.Place = $"section '{name}' of {file.Name}";
+            }
+            return Run(options);
+        });
+        return command;
+    }
+
+    /// <exception cref="UsageException">It is not there, or can't be parsed.</exception>
+    private static IConfigurationRoot Load(FileInfo file)
+    {
+        if (!file.Exists)
+            throw new UsageException($"--settings is '{file}', which is not there.");
+        try
+        {
+            return new ConfigurationBuilder().AddJsonFile(file.FullName, optional: false, reloadOnChange: false).Build();
+        }
+        catch (InvalidDataException e)
+        {
+            throw new UsageException($"--settings is '{file}', which is not valid JSON: {e.InnerException?.Message ?? e.Message}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using AllocTools.Blocks;
+using AllocTools.Interop;
+using AllocTools.Validation;
+
+namespace AllocTools.Doctor;
+
+/// <summary>Runs the checks, those that load libraries in processes of their own.</summary>
+/// <remarks>
+/// Such a process is this program with the same arguments and the check's name in <see cref="Variable"/>: it runs that check alone and writes
+/// its findings as one line. One that crashes or hangs is a finding, too.
+/// </remarks>
+internal sealed class Examination : IDisposable
+{
+    /// <summary>The environment variable with the name of the one check that this process is to run.</summary>
+    public const string Variable = "ALLOCTOOLS_DOCTOR_CHECK";
+
+    private const string AnswerMark = "alloctools-findings:";
+    private const long UsualCap = 1L << 30;
+
+    private static readonly TimeSpan LongestCheck = TimeSpan.FromSeconds(60);
+
+    private readonly DoctorOptions _options;
+
+    public Examination(DoctorOptions options, Machine? machine = null)
+    {
+        _options = options;
+        Machine = machine ?? new Machine(options.Root);
+        Surroundings = Surroundings.Of(Machine);
+        bool isExempt = machine is null && options.Root == "/" ? MemoryLockLimit.IsExempt : Surroundings is { HasLockCapability: true, IsInUserNamespace: false };
+        LockLimit = isExempt ? null : Machine.MemoryLockLimit.Soft;
+        Limits = new SystemLimits
+        {
+            MemoryLock = LockLimit,
+            MachineMemory = Machine.MemoryInfo("MemTotal"),
+            Cgroup = CgroupMemory.Read(Machine.PathOf("/proc/self/cgroup"), Machine.PathOf("/sys/fs/cgroup")),
+            HugePageBytes = (Machine.MemoryInfo("HugePages_Total") ?? 0) * (Machine.MemoryInfo("Hugepagesize") ?? 0),
+            HasNumaNode = node => Machine.Exists(string.Create(CultureInfo.InvariantCulture, $"/sys/devices/system/node/node{node}")),
+        };
+        if (options.Section is { } section)
+            Settings = PoolSettings.Read(section, options.Place ?? $"section '{section.Path}'", options.Provider);
+    }
+
+    public Machine Machine { get; }
+
+    public Surroundings Surroundings { get; }
+
+    /// <summary>RLIMIT_MEMLOCK where it binds this process, in bytes; else null.</summary>
+    public long? LockLimit { get; }
+
+    public SystemLimits Limits { get; }
+
+    /// <summary>The pool's settings; null where none were given.</summary>
+    public PoolSettings? Settings { get; }
+
+    /// <summary>How much memory must be lockable, as the caller says; null: nothing was said.</summary>
+    public long? BytesToLock => _options.LockBytes;
+
+    /// <summary>How much the pool may come to lock.</summary>
+    public long DefaultBytesToLock => Settings?.Pool?.MaxRegisteredBytes ?? UsualCap;
+
+    /// <summary>Something here locks registered memory: a device, HostProvider that must, or the caller's word.</summary>
+    public bool AsksToLock => _options.LockBytes is not null
+        || Settings?.LocksByItself == true
+        || (Settings is null or { Kind: ProviderKind.Ucx or ProviderKind.Mpi } or { Fabric: null or not ("tcp" or "tcp;ofi_rxm" or "net" or "sockets" or "shm" or "udp" or "udp;ofi_rxd") }
+            && (Machine.List("/sys/class/infiniband").Length > 0 || Machine.List("/dev").Any(static n => n.StartsWith("cxi", StringComparison.Ordinal))));
+
+    /// <summary>Where to listen for a moment.</summary>
+    public string? Node => _options.Node ?? Settings?.Node;
+
+    /// <summary>The port for it.</summary>
+    public string? Service => _options.Node is null ? _options.Service ?? Settings?.Service : _options.Service;
+
+    /// <summary>Runs a check that loads libraries.</summary>
+    internal Func<Check, IReadOnlyList<Finding>> RunApart { get; init; } = InChild;
+
+    /// <summary>Runs the checks that are asked for.</summary>
+    public DoctorReport Run()
+    {
+        Check[] checks = [.. Check.All.Where(c => _options.Only.Count == 0 || _options.Only.Contains(c.Name))];
+        var apart = checks.Where(c => c.RunsApart && (c is not Checks.ProviderCheck || Settings?.Pool is not null)).ToDictionary(static c => c, c => Task.Run(() => RunApart(c)));
+        // In the order of the list, whichever ends first.
+        return new DoctorReport([.. checks.SelectMany(c => apart.TryGetValue(c, out Task<IReadOnlyList<Finding>>? findings) ? findings.GetAwaiter().GetResult() : c.Run(this))], Surroundings.ToString());
+    }
+
+    /// <summary>Runs the check that the environment names, and writes its findings for <see cref="InChild"/>.</summary>
+    public void Answer(string name)
+    {
+        Finding[] findings = [.. Check.All.Single(c => c.Name == name).Run(this)];
+        Console.Out.WriteLine(AnswerMark + JsonSerializer.Serialize(findings, DoctorJson.Lines.FindingArray));
+    }
+
+    public void Dispose() => Settings?.Dispose();
+
+    /// <summary>A sentence's beginning in a capital.</summary>
+    internal static string Sentence(string text) => text.Length == 0 ? text : char.ToUpperInvariant(text[0]) + text[1..];
+
+    private static IReadOnlyList<Finding> InChild(Check check)
+    {
+        // Run as `dotnet Program.dll`, the program is dotnet.
+        string program = Environment.ProcessPath!;
+        string[] arguments = Environment.GetCommandLineArgs();
+        string[] first = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [arguments[0]] : [];
+        var start = new ProcessStartInfo(program, [.. first, .. arguments[1..]]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        start.Environment[Variable] = check.Name;
+        using Process process = Process.Start(start)!;
+        process.StandardInput.Close();
+        Task<string> output = process.StandardOutput.ReadToEndAsync(), errors = process.StandardError.ReadToEndAsync();
+        if (!process.WaitForExit(LongestCheck))
+        {
+            process.Kill(entireProcessTree: true);
+            process.WaitForExit();
+            return [new Finding(check.Name, FindingStatus.Problem, $"The check has not ended within {LongestCheck.TotalSeconds} s: the library hangs while it is loaded or asked")
+            {
+                Advice = "Look where it hangs with FI_LOG_LEVEL=info or UCX_LOG_LEVEL=info in the environment, and leave out the provider or the device that does",
+            }];
+        }
+        int at = output.Result.LastIndexOf(AnswerMark, StringComparison.Ordinal);
+        if (process.ExitCode == 0 && at >= 0)
+            return JsonSerializer.Deserialize(output.Result.AsSpan(at + AnswerMark.Length).Trim(), DoctorJson.Lines.FindingArray) ?? [];
+        string cause = process.ExitCode > 128 ? $"signal {process.ExitCode - 128}" : $"exit code {process.ExitCode}";
+        string last = errors.Result.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).LastOrDefault() ?? "nothing on standard error";
+        return [new Finding(check.Name, FindingStatus.Problem, $"The library has ended the process that loaded it ({cause}): {last}")
+        {
+            Advice = "Install another version of it, or leave out the provider that does so (FI_PROVIDER=^NAME, UCX_TLS=^NAME in the environment)",
+        }];
+    }
+}

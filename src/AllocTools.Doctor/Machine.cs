@@ -1,0 +1,103 @@
+using System.Globalization;
+using AllocTools.Interop;
+using Microsoft.Win32.SafeHandles;
+
+namespace AllocTools.Doctor;
+
+/// <summary>What the checks look at: the system's files, below a root, and what only the kernel can answer.</summary>
+/// <param name="root">Where /proc, /sys and /dev are; tests put faked ones below another folder.</param>
+internal sealed class Machine(string root = "/")
+{
+    /// <summary>RLIMIT_MEMLOCK, soft and hard, in bytes; null: none.</summary>
+    public (long? Soft, long? Hard) MemoryLockLimit { get; init; } = ResourceLimits.MemoryLock;
+
+    /// <summary>RLIMIT_NOFILE, soft and hard; null: none.</summary>
+    public (long? Soft, long? Hard) OpenFilesLimit { get; init; } = ResourceLimits.OpenFiles;
+
+    /// <summary>Locks so many bytes of new memory, and unlocks them: 0, or the system's error number.</summary>
+    public Func<long, int> TryLock { get; init; } = LockAndUnlock;
+
+    /// <summary>Whether a process may copy another one's memory (process_vm_readv(2)).</summary>
+    public Func<bool> MayCopyMemory { get; init; } = static () => KernelCopies.ArePermitted;
+
+    /// <summary>Reads the environment.</summary>
+    public Func<string, string?> Variable { get; init; } = Environment.GetEnvironmentVariable;
+
+    /// <summary>The path of a system's file below the root.</summary>
+    public string PathOf(string path) => Path.Combine(root, path.TrimStart('/'));
+
+    public bool Exists(string path) => Path.Exists(PathOf(path));
+
+    /// <summary>A file's text without the white space around it; null where it is not there or can't be read, as some files of sysfs can't.</summary>
+    public string? Read(string path)
+    {
+        try
+        {
+            return File.ReadAllText(PathOf(path)).Trim();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The number in a file; null where there is none.</summary>
+    public long? ReadNumber(string path) => long.TryParse(Read(path), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? number : null;
+
+    /// <summary>The names in a folder, in order; none where it is not there or can't be read.</summary>
+    public string[] List(string folder)
+    {
+        try
+        {
+            return [.. Directory.EnumerateFileSystemEntries(PathOf(folder)).Select(static p => Path.GetFileName(p)).Order(StringComparer.Ordinal)];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
+    /// <summary>A line of /proc/meminfo: in bytes where it has a unit, else a number; null where it is not there.</summary>
+    public long? MemoryInfo(string name)
+    {
+        foreach (string line in (Read("/proc/meminfo") ?? "").Split('\n'))
+        {
+            string[] words = line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+            if (words.Length >= 2 && words[0] == name + ":" && long.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out long value))
+                return words.Length > 2 && words[2] == "kB" ? value * 1024 : value;
+        }
+        return null;
+    }
+
+    /// <summary>Why this process may not open a device for reading and writing; null where it may.</summary>
+    public string? WhyNotOpened(string path)
+    {
+        try
+        {
+            using SafeFileHandle file = File.OpenHandle(PathOf(path), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+            return null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return e.Message;
+        }
+    }
+
+    private static int LockAndUnlock(long bytes)
+    {
+        int error = SystemPages.Map((nuint)bytes, out nint address);
+        if (error != 0)
+            return error;
+        try
+        {
+            error = SystemPages.Lock(address, (nuint)bytes);
+            if (error == 0)
+                _ = SystemPages.Unlock(address, (nuint)bytes);
+            return error;
+        }
+        finally
+        {
+            _ = SystemPages.Unmap(address, (nuint)bytes);
+        }
+    }
+}

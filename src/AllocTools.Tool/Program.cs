@@ -1,0 +1,1 @@
+return await AllocTools.Doctor.AllocToolsCommand.RunAsync(args).ConfigureAwait(false);

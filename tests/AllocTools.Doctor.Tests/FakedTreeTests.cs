@@ -1,0 +1,206 @@
+using System.Text.Json.Nodes;
+using AllocTools.Doctor.Checks;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Doctor.Tests;
+
+/// <summary>Each check on a faked /proc, /sys and /dev.</summary>
+public sealed class FakedTreeTests : IDisposable
+{
+    private const string InitialNamespace = "0 0 4294967295";
+
+    private readonly TemporaryFolder _root = new();
+
+    public FakedTreeTests()
+    {
+        // A healthy plain machine.
+        Write("proc/self/status", "Name:\tx\nUid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t0\n");
+        Write("proc/self/uid_map", InitialNamespace);
+        Write("proc/self/cgroup", "0::/user.slice/user-1000.slice/session-1.scope");
+        Write("proc/1/cgroup", "0::/init.scope");
+        Write("proc/meminfo", "MemTotal:       16000000 kB\nMemAvailable:   12000000 kB\nCommitLimit:  8000000 kB\nCommitted_AS:  1000000 kB\nHugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n");
+        Write("proc/sys/vm/max_map_count", "65530");
+        Write("proc/sys/vm/overcommit_memory", "0");
+        Write("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999");
+        Write("proc/sys/kernel/yama/ptrace_scope", "0");
+        Write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never");
+        Write("sys/devices/system/node/online", "0");
+        Directory.CreateDirectory(PathOf("sys/devices/system/cpu/cpu0"));
+        Directory.CreateDirectory(PathOf("sys/devices/system/cpu/cpufreq"));
+        Directory.CreateDirectory(PathOf("dev/shm"));
+    }
+
+    public void Dispose() => _root.Dispose();
+
+    [Fact]
+    public void AHealthyPlainMachineHasNothingToSay()
+    {
+        using Examination examination = Examine(new DoctorOptions());
+        Finding[] findings = [.. Check.All.Where(static c => !c.RunsApart).SelectMany(c => c.Run(examination))];
+        Assert.All(findings, static f => Assert.True(f.Status is FindingStatus.Ok or FindingStatus.NotApplicable, f.ToString()));
+        Assert.Equal(FindingStatus.NotApplicable, Assert.Single(findings, static f => f.Check == "devices").Status);
+        Assert.DoesNotContain(findings, static f => f.Check == "links");
+    }
+
+    [Fact]
+    public void EachProblemAndWarningHasOneLineOfAdvice()
+    {
+        Write("proc/sys/vm/max_map_count", "100");
+        Write("proc/sys/vm/overcommit_memory", "2");
+        Write("proc/sys/net/ipv4/ip_local_port_range", "60000\t60100");
+        Write("proc/sys/kernel/yama/ptrace_scope", "1");
+        Write("proc/self/cgroup", "0::/a");
+        Write("sys/fs/cgroup/a/memory.max", "67108864");
+        Write("sys/fs/cgroup/a/memory.current", "67000000");
+        Write("proc/meminfo", "MemTotal: 16000000 kB\nMemAvailable: 12000000 kB\nCommitLimit: 100000 kB\nCommitted_AS: 90000 kB\n");
+        Device("mlx5_0", "1: DOWN");
+        Directory.Delete(PathOf("dev/shm"));
+        using Examination examination = Examine(new DoctorOptions(), m => new Machine(m) { MemoryLockLimit = (65536, 65536), OpenFilesLimit = (256, 256), TryLock = static b => b > 65536 ? 12 : 0 });
+        Finding[] findings = [.. Check.All.Where(static c => !c.RunsApart).SelectMany(c => c.Run(examination))];
+        string[] found = [.. findings.Where(static f => f.Status is FindingStatus.Problem or FindingStatus.Warning).Select(static f => f.Check).Distinct()];
+        Assert.Equal(["devices", "links", "memlock", "shm", "ptrace", "max_map_count", "overcommit", "cgroup", "files", "ports"], found);
+        Assert.All(findings.Where(static f => f.Status is FindingStatus.Problem or FindingStatus.Warning), static f =>
+        {
+            Assert.False(string.IsNullOrWhiteSpace(f.Advice), f.ToString());
+            Assert.DoesNotContain('\n', f.Advice);
+        });
+        Assert.Equal(1, new DoctorReport(findings, "").ExitCode);
+    }
+
+    [Theory]
+    [InlineData("1000", "", "", "0 0 4294967295", "limits.conf")]
+    [InlineData("0", "", "", "0 0 4294967295", "Run `ulimit -l unlimited`")]
+    [InlineData("0", "", "", "0 1000 1", "before the user namespace is entered")]
+    [InlineData("1000", "system.slice/my.service", "", "0 0 4294967295", "LimitMEMLOCK=infinity in the section [Service] of my.service")]
+    [InlineData("0", "", ".dockerenv", "0 0 4294967295", "--ulimit memlock=-1:-1")]
+    [InlineData("0", "", "run/.containerenv", "0 1000 1", "after the limit of the user who starts it was raised")]
+    [InlineData("0", "kubepods/pod1", "kubernetes", "0 0 4294967295", "Add the capability IPC_LOCK")]
+    [InlineData("1000", "kubepods/pod1", "kubernetes", "0 0 4294967295", "counts only for a container that runs as root")]
+    public void TheAdviceOnLockedMemoryIsThatOfThePlace(string user, string group, string mark, string map, string advice)
+    {
+        Write("proc/self/status", $"Uid:\t{user}\t{user}\t{user}\t{user}\nCapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\n");
+        Write("proc/self/uid_map", map);
+        Write("proc/self/cgroup", $"0::/{group}");
+        if (mark == "kubernetes")
+            Write("proc/1/cgroup", $"0::/{group}");
+        else if (mark.Length > 0)
+            Write(mark, "");
+        using Examination examination = Examine(new DoctorOptions { LockBytes = 1 << 20 }, static m => new Machine(m) { MemoryLockLimit = (65536, 65536), TryLock = static b => b > 65536 ? 12 : 0 });
+        Finding finding = Assert.Single(new MemoryLockCheck().Run(examination));
+        Assert.Equal(FindingStatus.Problem, finding.Status);
+        Assert.Contains(advice, finding.Advice, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ACapabilityInAUserNamespaceLiftsNoLimit()
+    {
+        Write("proc/self/status", "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n");
+        using (Examination examination = Examine(new DoctorOptions(), static m => new Machine(m) { MemoryLockLimit = (65536, 65536) }))
+            Assert.Null(examination.LockLimit);
+        Write("proc/self/uid_map", "0 1000 1");
+        using (Examination examination = Examine(new DoctorOptions(), static m => new Machine(m) { MemoryLockLimit = (65536, 65536) }))
+            Assert.Equal(65536, examination.LockLimit);
+    }
+
+    [Fact]
+    public void ALowLimitIsNoProblemWhereNothingLocks()
+    {
+        using Examination plain = Examine(new DoctorOptions(), static m => new Machine(m) { MemoryLockLimit = (65536, 65536), TryLock = static b => b > 65536 ? 12 : 0 });
+        Assert.Equal(FindingStatus.Ok, Assert.Single(new MemoryLockCheck().Run(plain)).Status);
+        Device("mlx5_0", "4: ACTIVE");
+        using Examination withDevice = Examine(new DoctorOptions(), static m => new Machine(m) { MemoryLockLimit = (65536, 65536), TryLock = static b => b > 65536 ? 12 : 0 });
+        Assert.Equal(FindingStatus.Problem, Assert.Single(new MemoryLockCheck().Run(withDevice)).Status);
+    }
+
+    [Fact]
+    public void DevicesAndTheirLinksAreRead()
+    {
+        Device("mlx5_0", "4: ACTIVE");
+        Write("sys/class/infiniband/mlx5_0/ports/1/rate", "100 Gb/sec (4X EDR)");
+        Write("sys/class/infiniband/mlx5_0/ports/2/state", "1: DOWN");
+        Write("dev/infiniband/uverbs0", "");
+        Write("dev/infiniband/rdma_cm", "");
+        using Examination examination = Examine(new DoctorOptions());
+        Finding devices = Assert.Single(new DevicesCheck().Run(examination));
+        Assert.Equal(FindingStatus.Ok, devices.Status);
+        Assert.Equal("mlx5_0", (string?)devices.Facts!["devices"]![0]);
+        Finding link = Assert.Single(new LinksCheck().Run(examination));
+        Assert.Equal((FindingStatus.Ok, "mlx5_0: port 1 ACTIVE at 100 Gb/sec (4X EDR), port 2 DOWN"), (link.Status, link.Message));
+    }
+
+    [Fact]
+    public void AnEfaDeviceNeedsNoConnectionManager()
+    {
+        Device("rdmap0", "4: ACTIVE");
+        Write("sys/class/infiniband/rdmap0/device/vendor", "0x1d0f");
+        Write("dev/infiniband/uverbs0", "");
+        using Examination examination = Examine(new DoctorOptions());
+        Assert.Equal(FindingStatus.Ok, Assert.Single(new DevicesCheck().Run(examination)).Status);
+    }
+
+    [Fact]
+    public void AControlGroupsLimitIsRead()
+    {
+        Write("proc/self/cgroup", "0::/a/b");
+        Write("sys/fs/cgroup/a/memory.max", "1073741824");
+        Write("sys/fs/cgroup/a/memory.current", "1048576");
+        Write("sys/fs/cgroup/a/b/memory.max", "max");
+        using Examination examination = Examine(new DoctorOptions());
+        Finding finding = Assert.Single(new CgroupCheck().Run(examination));
+        Assert.Equal(FindingStatus.Ok, finding.Status);
+        Assert.Equal(1073741824, (long?)finding.Facts!["limitBytes"]);
+        Assert.Equal(1073741824 - 1048576, (long?)finding.Facts!["availableBytes"]);
+    }
+
+    [Fact]
+    public void LeftoversInSharedMemoryAreNamed()
+    {
+        Write("dev/shm/alloctools-1-lx", "");
+        Write("dev/shm/somebody-else", "");
+        using Examination examination = Examine(new DoctorOptions());
+        Finding[] findings = [.. new SharedMemoryCheck().Run(examination)];
+        Assert.Equal(2, findings.Length);
+        Assert.Contains("1 file of endpoints, such as alloctools-1-lx", findings[1].Message, StringComparison.Ordinal);
+        Assert.Equal(["alloctools-1-lx", "somebody-else"], new DirectoryInfo(PathOf("dev/shm")).GetFiles().Select(static f => f.Name).Order());
+    }
+
+    [Fact]
+    public void ACheckThatRunsApartIsAskedOnceAndStandsInItsPlace()
+    {
+        using Examination examination = new(new DoctorOptions { Only = ["cgroup", "ucx", "libfabric"] }, new Machine(_root.Path))
+        {
+            RunApart = static c => [new Finding(c.Name, FindingStatus.Problem, "x") { Advice = "y", Facts = new JsonObject { ["n"] = 1 } }],
+        };
+        DoctorReport report = examination.Run();
+        Assert.Equal(["libfabric", "ucx", "cgroup"], report.Findings.Select(static f => f.Check));
+        Assert.Equal(1, report.ExitCode);
+        JsonObject json = JsonNode.Parse(report.ToJson())!.AsObject();
+        Assert.Equal(1, (int?)json["format"]);
+        Assert.Equal(["check", "status", "message", "advice", "facts"], json["findings"]![0]!.AsObject().Select(static p => p.Key));
+        Assert.Equal("problem", (string?)json["findings"]![0]!["status"]);
+    }
+
+    [Fact]
+    public void FaultsAreThoseOfTheVersion()
+    {
+        Assert.Equal(2, KnownFault.Of(KnownFault.OfLibfabric, new Version(1, 17)).Count());
+        Assert.Single(KnownFault.Of(KnownFault.OfLibfabric, new Version(2, 6)));
+        Assert.Empty(KnownFault.Of(KnownFault.OfLibfabric, new Version(2, 7)));
+        Assert.Single(KnownFault.Of(KnownFault.OfUcx, new Version(1, 19, 0)));
+        Assert.Empty(KnownFault.Of(KnownFault.OfUcx, new Version(1, 19, 1)));
+    }
+
+    private Examination Examine(DoctorOptions options, Func<string, Machine>? machine = null) =>
+        new(options, machine?.Invoke(_root.Path) ?? new Machine(_root.Path) { MemoryLockLimit = (8 << 20, 8 << 20), TryLock = static b => b > 8 << 20 ? 12 : 0, MayCopyMemory = static () => true, Variable = static _ => null });
+
+    private void Device(string name, string state) => Write($"sys/class/infiniband/{name}/ports/1/state", state);
+
+    private string PathOf(string path) => Path.Combine(_root.Path, path);
+
+    private void Write(string path, string text)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(PathOf(path))!);
+        File.WriteAllText(PathOf(path), text);
+    }
+}

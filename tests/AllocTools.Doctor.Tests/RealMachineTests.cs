@@ -1,0 +1,126 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json.Nodes;
+using AllocTools.Libfabric;
+using AllocTools.Testing;
+using AllocTools.Ucx;
+using Xunit;
+
+namespace AllocTools.Doctor.Tests;
+
+/// <summary>The tool's executable on this machine, with real limits.</summary>
+public sealed class RealMachineTests
+{
+    private static readonly string[] All = ["doctor", "--json"];
+
+    [Fact]
+    public async Task WhatItSaysIsWhatTheMachineHas()
+    {
+        Tool run = await Tool.RunAsync(All);
+        Assert.True(run.ExitCode == 0, run.Output + run.Errors);
+        JsonObject report = run.Json;
+        Assert.Equal(0, (int?)report["exitCode"]);
+        Assert.All(report["findings"]!.AsArray(), static f => Assert.True((string?)f!["status"] is "ok" or "warning" or "not applicable", f.ToString()));
+
+        JsonObject library = run.Findings("libfabric")[0];
+        Assert.Equal(LibfabricProvider.IsSupported, (string?)library["status"] == "ok");
+        Assert.True(File.Exists((string?)library["facts"]!["path"]));
+        Assert.Contains("shm", run.Findings("providers").Select(static f => (string?)f["facts"]!["provider"]));
+        Assert.Contains("tcp;ofi_rxm", run.Findings("providers").Select(static f => (string?)f["facts"]!["provider"]));
+        Assert.Equal(UcxProvider.IsSupported, (string?)run.Findings("ucx")[0]["status"] == "ok");
+        Assert.Contains("tcp/lo", run.Findings("transports")[0]["facts"]!["transports"]!.AsArray().Select(static t => (string?)t));
+        Assert.Contains("Open MPI 4", (string?)run.Findings("openmpi")[0]["message"], StringComparison.Ordinal);
+        Assert.Contains("MPICH", (string?)run.Findings("mpich")[0]["message"], StringComparison.Ordinal);
+        Assert.Equal(new DriveInfo("/dev/shm").TotalSize, (long?)run.Findings("shm")[0]["facts"]!["sizeBytes"]);
+        Assert.Equal(long.Parse(File.ReadAllText("/proc/sys/vm/max_map_count"), CultureInfo.InvariantCulture), (long?)run.Findings("max_map_count")[0]["facts"]!["maxMapCount"]);
+        Assert.DoesNotContain(new DirectoryInfo("/dev/shm").GetFiles(), static f => f.Name.StartsWith("alloctools-doctor", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task AsTextEachFindingIsALine()
+    {
+        Tool run = await Tool.RunAsync("doctor", "--only", "memlock", "--only", "shm", "--only", "devices");
+        string[] lines = run.Output.TrimEnd().Split('\n');
+        Assert.DoesNotContain('\u001b', run.Output);
+        Assert.Matches("^(ok|-|warning|problem) +devices +", lines[0]);
+        Assert.Matches("^ok +memlock +", lines[1]);
+        Assert.Matches(@"^\d+ problems?, \d+ warnings?; examined as ", lines[^1]);
+    }
+
+    [Fact]
+    public async Task ALowLimitIsFoundByLocking()
+    {
+        // Without the capability, which root has and others have not.
+        Tool run = await Tool.StartAsync("unshare", "-Ur", "prlimit", "--memlock=1048576", Tool.Program, "doctor", "--json", "--only", "memlock", "--lock", "4 MiB");
+        Assert.True(run.ExitCode == 1, run.Output + run.Errors);
+        JsonObject finding = run.Findings("memlock")[0];
+        Assert.Equal("problem", (string?)finding["status"]);
+        Assert.Equal(1048576, (long?)finding["facts"]!["limitBytes"]);
+        Assert.InRange((long)finding["facts"]!["lockedBytes"]!, 0, 1048576);
+        Assert.True((bool?)finding["facts"]!["userNamespace"]);
+        Assert.NotEmpty((string?)finding["advice"] ?? "");
+
+        Tool enough = await Tool.StartAsync("unshare", "-Ur", "prlimit", "--memlock=8388608", Tool.Program, "doctor", "--json", "--only", "memlock", "--lock", "4 MiB");
+        Assert.True(enough.ExitCode == 0, enough.Output + enough.Errors);
+        Assert.Equal(4 << 20, (long?)enough.Findings("memlock")[0]["facts"]!["lockedBytes"]);
+    }
+
+    [Fact]
+    public async Task ASmallSharedMemoryIsFound()
+    {
+        Tool run = await Tool.StartAsync("unshare", "-Urm", "sh", "-c", $"mount -t tmpfs -o size=2m tmpfs /dev/shm && exec '{Tool.Program}' doctor --json --only shm");
+        Assert.True(run.ExitCode == 1, run.Output + run.Errors);
+        JsonObject finding = run.Findings("shm")[0];
+        Assert.Equal("problem", (string?)finding["status"]);
+        Assert.Equal(2 << 20, (long?)finding["facts"]!["sizeBytes"]);
+    }
+
+    [Fact]
+    public async Task WithoutLibfabricItSaysHowToInstallIt()
+    {
+        string path = (string)(await Tool.RunAsync("doctor", "--json", "--only", "libfabric")).Findings("libfabric")[0]["facts"]!["path"]!;
+        Tool run = await Tool.StartAsync("unshare", "-Urm", "sh", "-c", $"mount --bind /dev/null '{path}' && exec '{Tool.Program}' doctor --json --only libfabric");
+        Assert.True(run.ExitCode == 1, run.Output + run.Errors);
+        JsonObject finding = Assert.Single(run.Findings("libfabric"));
+        Assert.Equal("problem", (string?)finding["status"]);
+        Assert.Contains("libfabric1", (string?)finding["advice"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task APortThatIsTakenIsFound()
+    {
+        using Socket taken = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        taken.Listen();
+        string port = ((IPEndPoint)taken.LocalEndPoint!).Port.ToString(CultureInfo.InvariantCulture);
+        Tool run = await Tool.RunAsync("doctor", "--json", "--only", "ports", "--node", "127.0.0.1", "--service", port);
+        Assert.Equal(1, run.ExitCode);
+        Assert.Equal("problem", (string?)run.Findings("ports")[1]["status"]);
+        Tool free = await Tool.RunAsync("doctor", "--json", "--only", "ports", "--node", "127.0.0.1");
+        Assert.True(free.ExitCode == 0, free.Output);
+        Tool elsewhere = await Tool.RunAsync("doctor", "--json", "--only", "ports", "--node", "192.0.2.1");
+        Assert.Contains("address of this machine", (string?)elsewhere.Findings("ports")[1]["advice"], StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--jsn", "Unknown option '--jsn'. Did you mean --json?")]
+    [InlineData("--settings=/nowhere.json", "--settings is '/nowhere.json', which is not there.")]
+    [InlineData("--lock=4k", "--lock is '4k'; it must be a number of bytes")]
+    public async Task WrongUsageIsOneLine(string argument, string line)
+    {
+        Tool run = await Tool.RunAsync("doctor", argument);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Empty(run.Output);
+        Assert.StartsWith(line, run.Errors, StringComparison.Ordinal);
+        Assert.Single(run.Errors.TrimEnd().Split('\n'));
+    }
+
+    [Fact]
+    public async Task AnUnknownCommandIsOneLine()
+    {
+        Tool run = await Tool.RunAsync("docter");
+        Assert.Equal(2, run.ExitCode);
+        Assert.Equal("Unknown command or argument 'docter'. Did you mean doctor?", run.Errors.TrimEnd());
+    }
+}

@@ -1,0 +1,109 @@
+using System.Text.Json.Nodes;
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
+using Microsoft.Extensions.Configuration;
+using Xunit;
+
+namespace AllocTools.Doctor.Tests;
+
+/// <summary>The tool's executable with an appsettings.json, and the sample's --doctor.</summary>
+public sealed class SettingsTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public async Task GoodSettingsSayWhatThePoolRegisters()
+    {
+        Tool run = await DoctorAsync("""
+            { "AllocTools": { "MaxRegisteredBytes": "64 MiB", "SizeClasses": [ { "BlockSize": "16 KiB", "InitialBlocks": 64 }, { "BlockSize": "1 MiB", "InitialBlocks": 4 } ],
+              "Connections": { "MaxRingBytes": "2 MiB" }, "Provider": { "Provider": "tcp;ofi_rxm", "Node": "127.0.0.1" } } }
+            """);
+        Assert.True(run.ExitCode == 0, run.Output + run.Errors);
+        JsonObject facts = run.Findings("settings")[0]["facts"]!.AsObject();
+        Assert.Equal((5 << 20, 64 << 20), ((long?)facts["startBytes"], (long?)facts["capBytes"]));
+        Assert.Equal("tcp;ofi_rxm", (string?)run.Findings("provider")[0]["facts"]!["provider"]);
+        Assert.False((bool?)run.Findings("provider")[0]["facts"]!["locksPages"]);
+        Assert.Contains("127.0.0.1", (string?)run.Findings("ports")[1]["message"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task BadSettingsAreNamedAsAHostNamesThem()
+    {
+        Tool run = await DoctorAsync("""
+            { "AllocTools": { "MaxRegisteredByts": "64 MiB", "MaxSlabBytes": 5, "Provider": { "Provider": "tcp;ofi_rxm" } } }
+            """);
+        Assert.Equal(1, run.ExitCode);
+        string[] messages = [.. run.Findings("settings").Select(static f => (string)f["message"]!)];
+        Assert.Contains(messages, static m => m.Contains("AllocTools:MaxRegisteredByts", StringComparison.Ordinal) && m.Contains("Did you mean MaxRegisteredBytes?", StringComparison.Ordinal));
+        Assert.Contains(messages, static m => m.StartsWith("AllocTools:MaxSlabBytes is 5", StringComparison.Ordinal));
+        Assert.All(run.Findings("settings"), static f => Assert.Equal("problem", (string?)f["status"]));
+    }
+
+    [Fact]
+    public async Task AProviderThatIsNotHereIsAProblem()
+    {
+        Tool run = await DoctorAsync("""{ "AllocTools": { "Provider": { "Provider": "efa" } } }""", "--only", "provider");
+        Assert.Equal(1, run.ExitCode);
+        JsonObject finding = Assert.Single(run.Findings("provider"));
+        Assert.Contains("offers nothing for Provider 'efa'", (string?)finding["message"], StringComparison.Ordinal);
+        Assert.NotEmpty((string?)finding["advice"] ?? "");
+    }
+
+    [Fact]
+    public async Task ASectionThatIsNotThereIsAProblem()
+    {
+        Tool run = await DoctorAsync("""{ "AllocTools": { } }""", "--section", "Pool", "--only", "settings");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("Pool", (string?)run.Findings("settings")[0]["message"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task APoolThatLocksMoreThanItMayIsAProblem()
+    {
+        string file = Write("""{ "AllocTools": { "MaxRegisteredBytes": "64 MiB", "Provider": { "Locking": "Required" } } }""");
+        Tool run = await Tool.StartAsync("unshare", "-Ur", "prlimit", "--memlock=1048576", Tool.Program, "doctor", "--json", "--settings", file, "--provider", "host", "--only", "memlock", "--only", "provider");
+        Assert.True(run.ExitCode == 1, run.Output + run.Errors);
+        Assert.Equal("problem", (string?)run.Findings("memlock")[0]["status"]);
+        Assert.Contains(run.Findings("provider"), static f => ((string)f["message"]!).Contains("RLIMIT_MEMLOCK is 1 MiB", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("""{ "AllocTools": { "MaxRegisteredBytes": "1 GiB" } }""")]
+    [InlineData("""{ "AllocTools": { "SizeClasses": [ { "BlockSize": 4992, "InitialBlocks": 3 }, { "BlockSize": "100 KiB", "InitialBlocks": 700 } ] } }""")]
+    [InlineData("""{ "AllocTools": { "MaxSlabBytes": "64 KiB", "SizeClasses": [ { "BlockSize": "3 KiB", "InitialBlocks": 200 } ] } }""")]
+    public async Task WhatIsForetoldIsWhatAPoolRegisters(string json)
+    {
+        IConfigurationSection section = new ConfigurationBuilder().AddJsonFile(Write(json)).Build().GetSection("AllocTools");
+        using PoolSettings settings = PoolSettings.Read(section, "here", ProviderKind.Host);
+        Assert.Empty(settings.Failures);
+        using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
+        await using var pool = new RmaMemoryPool<HostProvider>(context, settings.Pool!);
+        await pool.WarmUpAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(pool.GetStatistics().RegisteredBytes, PoolSettings.StartBytes(settings.Pool!));
+    }
+
+    [Fact]
+    public async Task TheSampleExaminesItsOwnSettings()
+    {
+        string sample = Path.Combine(Repository.Root, "artifacts/bin/WorkerService/release/WorkerService");
+        Tool good = await Tool.StartAsync(sample, "--doctor");
+        Assert.True(good.ExitCode == 0, good.Output + good.Errors);
+        Assert.Contains("the pool registers 5 MiB (5,275,648 bytes) at its start, and up to 64 MiB", good.Output, StringComparison.Ordinal);
+        Assert.Contains("tcp;ofi_rxm opens here", good.Output, StringComparison.Ordinal);
+        Tool bad = await Tool.StartAsync(sample, "--doctor", "--AllocTools:MaxSlabBytes=5");
+        Assert.Equal(1, bad.ExitCode);
+        Assert.Contains("AllocTools:MaxSlabBytes is 5", bad.Output, StringComparison.Ordinal);
+    }
+
+    private Task<Tool> DoctorAsync(string json, params string[] more) => Tool.RunAsync(["doctor", "--json", "--settings", Write(json), .. more]);
+
+    private string Write(string json)
+    {
+        string path = Path.Combine(_folder.Path, "appsettings.json");
+        File.WriteAllText(path, json);
+        return path;
+    }
+}
