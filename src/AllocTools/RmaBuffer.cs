@@ -102,9 +102,9 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     /// <summary>The context of its pool: endpoints take buffers of their own context only.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
-    public IRmaContext Context => CheckRented().Owner.Engine.Context;
+    public IRmaContext Context => CheckRented().Owner.Parts.Settings.Context;
 
-    internal object? OwningPool => _slab?.Owner.Engine.Pool;
+    internal object? OwningPool => _slab?.Owner.Parts.Pool;
 
     internal bool IsDefault => _slab is null;
 
@@ -123,7 +123,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         get
         {
             Slab slab = CheckRented();
-            return slab.IsWritable ? slab.Owner.Engine.Access : slab.Owner.Engine.Access & ~RmaAccess.RemoteWrite;
+            return slab.IsWritable ? slab.Owner.Parts.Settings.Access : slab.Owner.Parts.Settings.Access & ~RmaAccess.RemoteWrite;
         }
     }
 
@@ -246,14 +246,14 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         RangeCheck.ThrowIfOutside(offset, length, Length);
         Slab slab = CheckRented();
-        return slab.Owner.Engine.Exposer.Expose(slab, _index, _lease, offset, length, access);
+        return slab.Owner.Parts.Exposer.Expose(slab, _index, _lease, offset, length, access);
     }
 
     /// <summary>As <see cref="Expose(RmaAccess)"/>, with a registration of its own where the transport enforces access, whatever the pool's option Isolation says.</summary>
     internal RmaExposure ExposeToOne(long offset, long length, RmaAccess access)
     {
         Slab slab = CheckRented();
-        return slab.Owner.Engine.Exposer.Expose(slab, _index, _lease, offset, length, access, Context.Traits.RemoteAccessEnforced ? RmaIsolation.PerExposure : RmaIsolation.Shared);
+        return slab.Owner.Parts.Exposer.Expose(slab, _index, _lease, offset, length, access, Context.Traits.RemoteAccessEnforced ? RmaIsolation.PerExposure : RmaIsolation.Shared);
     }
 
     /// <summary>A pointer to its start.</summary>
@@ -325,8 +325,8 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>A socket was about to use the memory after its return.</summary>
     internal void ReportUseBySocket()
     {
-        PoolEngine engine = _slab!.Owner.Engine;
-        Log.SocketUsesReturned(engine.Logger, Length, engine.Name);
+        PoolSettings pool = _slab!.Owner.Parts.Settings;
+        Log.SocketUsesReturned(pool.Logger, Length, pool.Name);
     }
 
     /// <summary>Keeps the buffer from being returned while the caller has a pointer into it.</summary>
@@ -361,7 +361,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     /// <summary>How long it is, of which pool, and whether it was returned.</summary>
     public override string ToString() => _slab is null ? "no buffer"
-        : $"buffer of {InWords.Bytes(Length)} of pool '{_slab.Owner.Engine.Name}'{(IsRented ? "" : ", returned")}";
+        : $"buffer of {InWords.Bytes(Length)} of pool '{_slab.Owner.Parts.Settings.Name}'{(IsRented ? "" : ", returned")}";
 
     /// <summary>True when both are the same lease.</summary>
     /// <param name="other">Another buffer.</param>

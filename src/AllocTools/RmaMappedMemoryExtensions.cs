@@ -87,7 +87,7 @@ public static class RmaMappedMemoryExtensions
         PoolEngine engine = PoolEngine.Of(pool);
         if (memory.IsEmpty)
             throw new ArgumentOutOfRangeException(nameof(memory), "The memory is empty; it must have at least one byte.");
-        CheckLength(engine, memory.Length, nameof(memory));
+        engine.Callers.CheckLength(memory.Length, nameof(memory));
         MemoryHandle pin = memory.Pin();
         return engine.Register((nint)pin.Pointer, memory.Length, pin, isManaged: MemoryMarshal.TryGetArray(memory, out _), isReadOnly: true);
     }
@@ -99,7 +99,7 @@ public static class RmaMappedMemoryExtensions
         MemoryHandle handle = new((void*)address, pinnable: pin);
         try
         {
-            CheckLength(engine, view.Capacity, lengthName);
+            engine.Callers.CheckLength(view.Capacity, lengthName);
         }
         catch
         {
@@ -107,12 +107,6 @@ public static class RmaMappedMemoryExtensions
             throw;
         }
         return engine.Register(address, view.Capacity, handle, isManaged: false, isReadOnly);
-    }
-
-    private static void CheckLength(PoolEngine engine, long length, string name)
-    {
-        if (length <= 0 || length > engine.Budget.Limit)
-            throw new ArgumentOutOfRangeException(name, length, $"What is registered with the pool '{engine.Name}' must be between 1 byte and {InWords.Size(engine.Budget.Limit)} long (its option MaxRegisteredBytes).");
     }
 
     /// <summary>Keeps a view mapped.</summary>

@@ -63,17 +63,14 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
             Log.CapOutOfReach(logger, name, lower);
         else
             WarnOfCap(options, context.Traits, name, logger);
-        _engine = new PoolEngine(this, name, context, options, blocks ?? CreateAllocator(options, context.Traits), logger, timeProvider ?? TimeProvider.System)
-        {
-            Room = group is null ? null : room,
-        };
+        _engine = new PoolEngine(this, name, context, options, blocks ?? CreateAllocator(options, context.Traits), logger, timeProvider ?? TimeProvider.System, group is null ? null : room);
     }
 
     /// <inheritdoc/>
-    public string Name => _engine.Name;
+    public string Name => _engine.Settings.Name;
 
     /// <inheritdoc/>
-    public IRmaContext Context => _engine.Context;
+    public IRmaContext Context => _engine.Settings.Context;
 
     /// <summary>The options in force: those that the pool was made with, and what <see cref="Reconfigure"/> took over since. A copy: changing it changes nothing.</summary>
     public RmaMemoryPoolOptions Options => Volatile.Read(ref _options).Copy();
@@ -101,7 +98,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
             RmaMemoryPoolOptions next = _options.WithLiveOptionsOf(options);
             RmaMemoryPoolOptionsValidator.ThrowIfInvalid(Name, next, Context.Traits);
             if (next.MaxRegisteredBytes > _options.MaxRegisteredBytes)
-                WarnOfCap(next, Context.Traits, Name, _engine.Logger);
+                WarnOfCap(next, Context.Traits, Name, _engine.Settings.Logger);
             _engine.Reconfigure(next);
             Volatile.Write(ref _options, next);
         }
@@ -152,7 +149,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
             {
                 _engine.WarmUp(cancellationToken);
                 RmaPoolStatistics now = GetStatistics();
-                Log.WarmedUp(_engine.Logger, Name, now.RegisteredBytes, now.Registrations, Context.Traits.ProviderName);
+                Log.WarmedUp(_engine.Settings.Logger, Name, now.RegisteredBytes, now.Registrations, Context.Traits.ProviderName);
             },
             cancellationToken);
     }
@@ -168,31 +165,31 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     }
 
     /// <summary>Idle bytes in the threads' magazines, for tests.</summary>
-    internal long MagazineBytes => _engine.MagazineBytes;
+    internal long MagazineBytes => _engine.Owners.MagazineBytes;
 
     /// <summary>Gives back what has been idle since that timestamp or longer, for tests.</summary>
-    internal void Trim(long idleSince) => _engine.Trim(idleSince);
+    internal void Trim(long idleSince) => _engine.Owners.Trim(idleSince);
 
     /// <summary>What was registered at start and is kept for its class, for tests.</summary>
-    internal IReadOnlyList<MemoryRegion> InitialRegions => _engine.InitialRegions;
+    internal IReadOnlyList<MemoryRegion> InitialRegions => _engine.Owners.InitialRegions;
 
     /// <summary>Process-wide barriers that were passed to empty magazines, for tests.</summary>
-    internal long Barriers => _engine.Barriers;
+    internal long Barriers => _engine.Memory.Barriers;
 
     /// <summary>Whether a newcomer may have memory registered although others wait, for tests.</summary>
-    internal bool SparesRoomFor(long length) => _engine.Requests.SparesRoomFor(length);
+    internal bool SparesRoomFor(long length) => _engine.Finder.SparesRoomFor(length);
 
     /// <summary>Memory is being registered for waiters, or is about to be, for tests.</summary>
     internal bool ServesWaiters => _engine.ServesWaiters;
 
     PoolInstruments? IMeteredPool.Instruments
     {
-        set => _engine.Instruments = value;
+        set => _engine.Counters.Instruments = value;
     }
 
-    ILogger IMeteredPool.Logger => _engine.Logger;
+    ILogger IMeteredPool.Logger => _engine.Settings.Logger;
 
-    long IMeteredPool.LimitBytes => _engine.Budget.Limit;
+    long IMeteredPool.LimitBytes => _engine.Memory.Budget.Limit;
 
     PoolEngine IEnginePool.Engine => _engine;
 

@@ -42,7 +42,7 @@ namespace AllocTools.Caching;
 public sealed class RmaRegistrationCache : IDisposable
 {
     private readonly CachedRegions _regions;
-    private readonly PoolEngine _engine;
+    private readonly CallersMemory _callers;
 
     /// <summary>Makes a cache. Nothing is registered before it is asked for.</summary>
     /// <param name="pool">The pool that the registrations count against, and whose endpoints take the buffers. An <see cref="RmaMemoryPool{TProvider}"/>.</param>
@@ -53,14 +53,15 @@ public sealed class RmaRegistrationCache : IDisposable
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     public RmaRegistrationCache(IRmaMemoryPool pool, RmaRegistrationCacheOptions? options = null)
     {
-        _engine = PoolEngine.Of(pool);
-        options = (options ?? _engine.CacheOptions).Copy();
+        PoolEngine engine = PoolEngine.Of(pool);
+        options = (options ?? engine.Settings.RegistrationCache).Copy();
         ValidateOptionsResult result = new RmaRegistrationCacheOptionsRanges().Validate(name: null, options);
         if (result.Failed)
             throw new OptionsValidationException(pool.Name, typeof(RmaRegistrationCacheOptions), result.Failures);
-        _engine.CheckOpen();
+        engine.CheckOpen();
         Pool = pool;
-        _regions = new CachedRegions(_engine, options);
+        _callers = engine.Callers;
+        _regions = engine.AddCache(options);
     }
 
     /// <summary>The pool that the registrations count against.</summary>
@@ -95,7 +96,7 @@ public sealed class RmaRegistrationCache : IDisposable
     {
         if (address == 0)
             throw new ArgumentOutOfRangeException(nameof(address), "The address must not be 0.");
-        CheckLength(length, nameof(length));
+        _callers.CheckLength(length, nameof(length));
         return _regions.Register(new CallersRange(address, length, null, CallersRangeKind.Native, IsReadOnly: false));
     }
 
@@ -216,7 +217,7 @@ public sealed class RmaRegistrationCache : IDisposable
     {
         if (memory.IsEmpty)
             throw new ArgumentOutOfRangeException(nameof(memory), "The memory is empty; it must have at least one byte.");
-        CheckLength(memory.Length, nameof(memory));
+        _callers.CheckLength(memory.Length, nameof(memory));
         // Until it is registered, and pinned with that, or found to be.
         fixed (byte* start = memory.Span)
             return _regions.Register(CallersRange.Of((nint)start, memory, isReadOnly));
@@ -224,7 +225,7 @@ public sealed class RmaRegistrationCache : IDisposable
 
     private RmaBuffer Register(SafeBuffer buffer, object owner, long offset, long length, string lengthName, bool mayWrite)
     {
-        CheckLength(length, lengthName);
+        _callers.CheckLength(length, lengthName);
         bool isAdded = false;
         try
         {
@@ -238,14 +239,4 @@ public sealed class RmaRegistrationCache : IDisposable
                 buffer.DangerousRelease();
         }
     }
-
-    private void CheckLength(long length, string name)
-    {
-        if (length <= 0 || length > _engine.Budget.Limit)
-            ThrowLength(length, name);
-    }
-
-    [DoesNotReturn]
-    private void ThrowLength(long length, string name) => throw new ArgumentOutOfRangeException(
-        name, length, $"What is registered with the pool '{Pool.Name}' must be between 1 byte and {InWords.Size(_engine.Budget.Limit)} long (its option MaxRegisteredBytes).");
 }

@@ -17,13 +17,13 @@ internal static class RmaActivities
     public static bool OperationsAreTraced => Operations.HasListeners();
 
     /// <summary>Begins the span of a registration, or of its undoing.</summary>
-    public static RmaSpan Start(string name, PoolEngine pool, long length)
+    public static RmaSpan Start(string name, PoolSettings pool, long length)
     {
         Activity? span = Begin(Source, name, ActivityKind.Internal, pool.Logger);
         if (span is { IsAllDataRequested: true })
         {
             span.SetTag(RmaTags.PoolName, pool.Name);
-            span.SetTag(RmaTags.Provider, pool.Context.Traits.ProviderName);
+            span.SetTag(RmaTags.Provider, pool.ProviderName);
             span.SetTag(RmaTags.Length, length);
         }
         return new RmaSpan(span, pool.Logger);

@@ -109,7 +109,7 @@ internal sealed partial class CachedRegions
         long closed = 0;
         while (TryRemoveOldest(long.MaxValue, ref closed, out CacheEntry? entry))
             Deregister(entry);
-        if (!Engine.IsClosed)
+        if (!Parts.Lifetime.IsClosed)
             return;
         AwaitSweep();
         _sweeper.End();
@@ -151,7 +151,7 @@ internal sealed partial class CachedRegions
                 return;
         }
         _sweeper.End();
-        Engine.Caches.Remove(this);
+        _caches.Remove(this);
     }
 
     /// <summary>Of the idle entries the oldest leave, until the others and what is being registered keep to the limits.</summary>
@@ -195,7 +195,7 @@ internal sealed partial class CachedRegions
     private void Begin_NeedsLock(CacheEntry entry, ref long counter)
     {
         counter++;
-        Engine.Memory.InTransit.Enter(entry.Length);
+        Parts.Memory.InTransit.Enter(entry.Length);
         Unlink_NeedsLock(entry);
         TakeOut_NeedsLock(entry);
     }
@@ -203,7 +203,7 @@ internal sealed partial class CachedRegions
     /// <summary>Takes an entry out that has just been returned for the last time.</summary>
     private void Leave_NeedsLock(CacheEntry entry)
     {
-        Engine.Memory.InTransit.Enter(entry.Length);
+        Parts.Memory.InTransit.Enter(entry.Length);
         TakeOut_NeedsLock(entry);
     }
 
@@ -233,11 +233,11 @@ internal sealed partial class CachedRegions
         bool isDeregistered = false;
         try
         {
-            isDeregistered = Engine.Slabs.TryDeregister(entry.Region!.Registration, entry.Length);
+            isDeregistered = Parts.Slabs.TryDeregister(entry.Region!.Registration, entry.Length);
         }
         finally
         {
-            Engine.Memory.InTransit.Leave(entry.Length);
+            Parts.Memory.InTransit.Leave(entry.Length);
         }
         Release(entry, isDeregistered, cause: null);
         if (Volatile.Read(ref _isClosed))
@@ -269,7 +269,7 @@ internal sealed partial class CachedRegions
         gone?.SetResult();
         // Unpinning is the caller's code, and this may be an endpoint's thread. It comes last: that code may ask whether the
         // memory has gone, and would wait for this very thread.
-        Engine.Incidents.Guard("unpinning memory of the caller's", entry.Untie);
+        Parts.Incidents.Guard("unpinning memory of the caller's", entry.Untie);
     }
 
     /// <summary>Nobody may be waiting: then it is no error that nobody has seen.</summary>
@@ -280,10 +280,10 @@ internal sealed partial class CachedRegions
     }
 
     private RmaRegistrationException StillRegistered(long length) => new(
-        $"{InWords.Size(length)} of the caller's memory could not be deregistered from the pool '{Engine.Name}'; the log says why. The memory must stay in place permanently, because the transport may still reach it.",
+        $"{InWords.Size(length)} of the caller's memory could not be deregistered from the pool '{Parts.Settings.Name}'; the log says why. The memory must stay in place permanently, because the transport may still reach it.",
         "deregister",
         length,
-        Engine.Context.Traits.ProviderName,
+        Parts.Settings.ProviderName,
         SystemErrors.Busy,
         SystemErrors.NameOf(SystemErrors.Busy))
     {

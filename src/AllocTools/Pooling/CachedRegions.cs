@@ -21,6 +21,7 @@ namespace AllocTools.Pooling;
 /// </remarks>
 internal sealed partial class CachedRegions : SlabOwner
 {
+    private readonly RegistrationCaches _caches;
     private readonly RmaRegistrationCacheOptions _options;
     private readonly TimeProvider _time;
     private readonly Lock _gate = new();
@@ -53,13 +54,14 @@ internal sealed partial class CachedRegions : SlabOwner
     private long _leases;
     private bool _isClosed;
 
-    public CachedRegions(PoolEngine engine, RmaRegistrationCacheOptions options)
-        : base(engine)
+    public CachedRegions(PoolParts parts, RegistrationCaches caches, RmaRegistrationCacheOptions options)
+        : base(parts)
     {
         _options = options;
-        _time = engine.Time;
-        _sweeper = new OnDemandThread($"{engine.Name} sweeps", engine.Incidents.Guarded("deregistering memory of collected arrays", Sweep));
-        engine.Caches.Add(this);
+        _caches = caches;
+        _time = parts.Settings.Time;
+        _sweeper = new OnDemandThread($"{parts.Settings.Name} sweeps", parts.Incidents.Guarded("deregistering memory of collected arrays", Sweep));
+        caches.Add(this);
     }
 
     public override long Outstanding => Volatile.Read(ref _leases);
@@ -87,7 +89,7 @@ internal sealed partial class CachedRegions : SlabOwner
     {
         for (bool hasWaited = false; ; hasWaited = true)
         {
-            Engine.CheckOpen();
+            Parts.Lifetime.CheckOpen();
             CacheEntry? entry;
             List<CacheEntry>? leaving = null;
             RmaBuffer buffer = default;
@@ -135,8 +137,8 @@ internal sealed partial class CachedRegions : SlabOwner
                 buffer = RegisterNew(entry!, range);
             else if (range.Kind == CallersRangeKind.View)
                 CheckEnd(buffer, range);
-            Engine.Requests.CheckStillOpen(buffer);
-            return Engine.Leaks.Sample(buffer);
+            Parts.Lifetime.CheckStillOpen(buffer);
+            return Parts.Leaks.Sample(buffer);
         }
     }
 
@@ -189,7 +191,7 @@ internal sealed partial class CachedRegions : SlabOwner
         }
         finally
         {
-            Engine.Memory.InTransit.Leave(entry.Length);
+            Parts.Memory.InTransit.Leave(entry.Length);
             entry.Settle();
             if (!isLeased)
                 Deregister(entry);
@@ -202,7 +204,7 @@ internal sealed partial class CachedRegions : SlabOwner
     {
         try
         {
-            Engine.Callers.CheckEnd(range.Address, range.Length);
+            Parts.Callers.CheckEnd(range.Address, range.Length);
         }
         catch
         {
@@ -217,13 +219,13 @@ internal sealed partial class CachedRegions : SlabOwner
         bool isManaged = entry.Kind is CallersRangeKind.Array or CallersRangeKind.PinnedArray;
         try
         {
-            return Engine.Callers.Register(entry.Address, entry.Length, isManaged, entry.IsReadOnly, entry.AddressName);
+            return Parts.Callers.Register(entry.Address, entry.Length, isManaged, entry.IsReadOnly, entry.AddressName);
         }
         catch (RmaRegistrationException e) when (!e.IsStillRegistered && TryRetireTouching(entry, out List<CacheEntry>? leaving))
         {
             // MPI attaches no memory of which a part is attached. What is idle there gives way.
             Deregister(leaving);
-            return Engine.Callers.Register(entry.Address, entry.Length, isManaged, entry.IsReadOnly, entry.AddressName);
+            return Parts.Callers.Register(entry.Address, entry.Length, isManaged, entry.IsReadOnly, entry.AddressName);
         }
     }
 
@@ -354,7 +356,7 @@ internal sealed partial class CachedRegions : SlabOwner
         }
         Deregister(leaving);
         // Read after it was put in the list: closing looks at that after it has said so.
-        if (Engine.IsClosed)
+        if (Parts.Lifetime.IsClosed)
             ReleaseIdle();
     }
 

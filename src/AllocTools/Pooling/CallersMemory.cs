@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;
@@ -6,14 +7,26 @@ using AllocTools.Validation;
 namespace AllocTools.Pooling;
 
 /// <summary>Registers memory that callers own: what it allows is looked up, its bytes are reserved below the cap, and its pages are backed where the provider demands it.</summary>
-internal sealed class CallersMemory(PoolEngine engine)
+internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters, PoolMemory memory, SlabFactory slabs, Refusals refusals)
 {
+    private const string BehindTheEnd = "its last page is behind the end of the file that is mapped there. The file has become shorter since it was mapped; map it again";
+
+    /// <summary>Looks whether so much memory may be registered at all.</summary>
+    /// <param name="length">Bytes.</param>
+    /// <param name="name">The caller's parameter that says how long it is.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
+    public void CheckLength(long length, string name)
+    {
+        if (length <= 0 || length > memory.Budget.Limit)
+            ThrowLength(length, name);
+    }
+
     /// <summary>
     /// Registers memory. Its bytes are in transit then (<see cref="MemoryInTransit"/>), until the caller has put the region
     /// where others see it and ends that; where it fails they are not.
     /// </summary>
     /// <param name="address">The first byte; not 0.</param>
-    /// <param name="length">Bytes, which <see cref="PoolEngine.CheckRequest"/> has passed.</param>
+    /// <param name="length">Bytes, which <see cref="Refusals.CheckRequest"/> has passed.</param>
     /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
     /// <param name="isReadOnly">It is to be registered as memory that is only read, whatever the process may do with it.</param>
     /// <param name="addressName">The caller's parameter that says where it is.</param>
@@ -25,25 +38,25 @@ internal sealed class CallersMemory(PoolEngine engine)
             throw Unusable(length, $"the byte at offset {at} is not mapped");
         if (!rights.IsReadable)
             throw Unusable(length, "some of it may not be read (PROT_NONE)");
-        int alignment = engine.Context.Traits.Alignment;
+        int alignment = settings.Context.Traits.Alignment;
         if (address % alignment != 0)
-            throw new ArgumentOutOfRangeException(addressName, $"The address must be a multiple of {alignment}: the provider '{engine.Context.Traits.ProviderName}' registers no other.");
-        if (!engine.Memory.TryReserveWhole(length))
-            throw engine.Refusals.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
+            throw new ArgumentOutOfRangeException(addressName, $"The address must be a multiple of {alignment}: the provider '{settings.ProviderName}' registers no other.");
+        if (!memory.TryReserveWhole(length))
+            throw refusals.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
         bool isWritable = rights.IsWritable && !isReadOnly;
-        RmaAccess access = isWritable ? engine.SlabAccess : engine.SlabAccess & ~RmaAccess.RemoteWrite;
+        RmaAccess access = isWritable ? settings.SlabAccess : settings.SlabAccess & ~RmaAccess.RemoteWrite;
         try
         {
-            if (engine.Context.Traits.PagesBackedBeforeRegistering)
+            if (settings.Context.Traits.PagesBackedBeforeRegistering)
                 Back(address, length, isWritable);
-            IRmaRegistration registration = engine.Slabs.Register(address, length, access, isWritable);
+            IRmaRegistration registration = slabs.Register(address, length, access, isWritable);
             if (!isManaged && IsBehindTheEnd(address + (nint)(length - 1)))
-                throw BehindTheEnd(length, isStillRegistered: !engine.Slabs.TryDeregister(registration, length));
+                throw Unusable(length, BehindTheEnd, isStillRegistered: !slabs.TryDeregister(registration, length));
             return new MemoryRegion(address, length, access, registration, isWritable);
         }
         catch
         {
-            engine.Memory.InTransit.Leave(length);
+            memory.InTransit.Leave(length);
             throw;
         }
     }
@@ -53,7 +66,7 @@ internal sealed class CallersMemory(PoolEngine engine)
     public void CheckEnd(nint address, long length)
     {
         if (IsBehindTheEnd(address + (nint)(length - 1)))
-            throw BehindTheEnd(length, isStillRegistered: false);
+            throw Unusable(length, BehindTheEnd);
     }
 
     /// <summary>
@@ -70,35 +83,31 @@ internal sealed class CallersMemory(PoolEngine engine)
         if (error == 0)
             return;
         var failure = new RmaRegistrationException(
-            $"The {InWords.Size(length)} of the caller's memory can't be backed with pages, as the provider '{engine.Context.Traits.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. The system has no memory left, or the end of a mapped file was passed.",
+            $"The {InWords.Size(length)} of the caller's memory can't be backed with pages, as the provider '{settings.ProviderName}' demands: madvise failed with {SystemPages.Describe(error)}. The system has no memory left, or the end of a mapped file was passed.",
             "madvise",
             length,
-            engine.Context.Traits.ProviderName,
+            settings.ProviderName,
             error,
             SystemErrors.NameOf(error));
-        engine.Counters.CountRegistrationFailure(failure, engine.Time);
-        engine.Memory.Release(length);
+        counters.CountRegistrationFailure(failure, settings.Time);
+        memory.Release(length);
         throw failure;
     }
 
-    private RmaRegistrationException BehindTheEnd(long length, bool isStillRegistered) => new(
-        $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{engine.Name}': its last page is behind the end of the file that is mapped there. The file has become shorter since it was mapped; map it again.",
+    [DoesNotReturn]
+    private void ThrowLength(long length, string name) => throw new ArgumentOutOfRangeException(
+        name, length, $"What is registered with the pool '{settings.Name}' must be between 1 byte and {InWords.Size(memory.Budget.Limit)} long (its option MaxRegisteredBytes).");
+
+    private RmaRegistrationException Unusable(long length, string why, bool isStillRegistered = false) => new(
+        $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{settings.Name}': {why}.",
         "register",
         length,
-        engine.Context.Traits.ProviderName,
+        settings.ProviderName,
         SystemErrors.BadAddress,
         SystemErrors.NameOf(SystemErrors.BadAddress))
     {
         IsStillRegistered = isStillRegistered,
     };
-
-    private RmaRegistrationException Unusable(long length, string why) => new(
-        $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{engine.Name}': {why}.",
-        "register",
-        length,
-        engine.Context.Traits.ProviderName,
-        SystemErrors.BadAddress,
-        SystemErrors.NameOf(SystemErrors.BadAddress));
 
     /// <summary>
     /// What keeps memory of callers in place that a transport may reach for ever, since a registration could not be undone.

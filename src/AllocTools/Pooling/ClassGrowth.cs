@@ -5,18 +5,19 @@ internal sealed class ClassGrowth(SizeClass sizeClass)
 {
     private const long FirstBytes = 1L << 20;
 
-    private readonly PoolEngine _engine = sizeClass.Engine;
+    private readonly PoolSettings _settings = sizeClass.Parts.Settings;
+    private readonly PoolMemory _memory = sizeClass.Parts.Memory;
     private readonly Lock _gate = new();
 
     // Its result: whether memory was registered.
     private TaskCompletionSource<bool>? _running;
-    private long _nextBytes = Math.Min(FirstBytes, sizeClass.Engine.MaxSlabBytes);
+    private long _nextBytes = Math.Min(FirstBytes, sizeClass.Parts.Settings.MaxSlabBytes);
 
     /// <summary>Bytes that the class would grow by.</summary>
     public long Next => Math.Max(Volatile.Read(ref _nextBytes) / sizeClass.BlockSize, 1) * sizeClass.BlockSize;
 
     /// <summary>It has grown by so much.</summary>
-    public void Double(long bytes) => Volatile.Write(ref _nextBytes, Math.Min(Math.Max(bytes * 2, FirstBytes), _engine.MaxSlabBytes));
+    public void Double(long bytes) => Volatile.Write(ref _nextBytes, Math.Min(Math.Max(bytes * 2, FirstBytes), _settings.MaxSlabBytes));
 
     /// <summary>Has this thread be the one that has the class grow. Null: another one is.</summary>
     public TaskCompletionSource<bool>? TryBegin(out Task<bool>? others)
@@ -40,7 +41,7 @@ internal sealed class ClassGrowth(SizeClass sizeClass)
     /// <param name="until">When the caller's patience ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first wait.</param>
     public bool IsOver(Task<bool> growth, ref long until)
     {
-        TimeSpan most = _engine.RentTimeout;
+        TimeSpan most = _settings.RentTimeout;
         if (most <= TimeSpan.Zero)
             return growth.Wait(Timeout.InfiniteTimeSpan);
         if (until == 0)
@@ -78,25 +79,24 @@ internal sealed class ClassGrowth(SizeClass sizeClass)
     /// <summary>Registers a slab, whose bytes are in transit until it was added.</summary>
     public Slab? TryCreateSlab(long preferredBytes, bool mayReclaim)
     {
-        SlabFactory slabs = _engine.Slabs;
-        long reserved = _engine.Memory.Reserve(slabs.RoundToPages(preferredBytes), slabs.RoundToPages(sizeClass.BlockSize), sizeClass, mayReclaim);
+        long reserved = _memory.Reserve(_memory.RoundToPages(preferredBytes), _memory.RoundToPages(sizeClass.BlockSize), sizeClass, mayReclaim);
         if (reserved == 0)
             return null;
         // Near the cap there may be room for a part of a block; that part is not taken.
         int blocks = checked((int)(reserved / sizeClass.BlockSize));
-        long bytes = slabs.RoundToPages(blocks * sizeClass.BlockSize);
+        long bytes = _memory.RoundToPages(blocks * sizeClass.BlockSize);
         if (reserved != bytes)
         {
-            _engine.Memory.Release(reserved - bytes);
-            _engine.Memory.InTransit.Leave(reserved - bytes);
+            _memory.Release(reserved - bytes);
+            _memory.InTransit.Leave(reserved - bytes);
         }
         try
         {
-            return slabs.Create(sizeClass, bytes, sizeClass.BlockSize, blocks);
+            return sizeClass.Parts.Slabs.Create(sizeClass, bytes, sizeClass.BlockSize, blocks);
         }
         catch
         {
-            _engine.Memory.InTransit.Leave(bytes);
+            _memory.InTransit.Leave(bytes);
             throw;
         }
     }

@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace AllocTools.Pooling;
 
 /// <summary>Finds the smallest size class that serves a length.</summary>
-/// <remarks>A value in the engine: one load less on each rent. By the number of the length's bits it starts near the class; several classes within one doubling are gone through.</remarks>
+/// <remarks>It is a value that stands in the engine itself, which saves a load on each rent. By the number of the length's bits it starts near the class; several classes within one doubling are gone through.</remarks>
 internal readonly struct ClassIndex
 {
     // By the number of leading zero bits of length - 1: the first class that any such length may need.

@@ -8,9 +8,10 @@ namespace AllocTools.Pooling;
 /// idle longest are given back.
 /// Invariant: idle + rented + quarantined = regions; idle bytes ≤ the option, but for what is being given back.
 /// </remarks>
-internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimeProvider time) : SlabOwner(engine)
+internal sealed class DirectRegions(PoolParts parts) : SlabOwner(parts)
 {
     private readonly Lock _gate = new();
+    private readonly long _maxIdleBytes = parts.Settings.MaxIdleDirectBytes;
 
     // In the order they became idle, the oldest first; each with when it was first found idle, MaxValue before: asking the
     // clock at each return would cost as much as the rest of it.
@@ -34,7 +35,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
     {
         lock (_gate)
         {
-            if (TryTake_NeedsLock(Engine.Slabs.RoundToPages(length), out Slab? slab))
+            if (TryTake_NeedsLock(Parts.Memory.RoundToPages(length), out Slab? slab))
             {
                 _hits++;
                 buffer = new RmaBuffer(slab, 0, slab.Lease(0), length);
@@ -49,13 +50,13 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
     {
         if (TryTakeIdle(length, out buffer))
             return true;
-        long bytes = Engine.Slabs.RoundToPages(length);
-        if (Engine.Memory.Reserve(bytes, bytes, this, mayReclaim) == 0)
+        long bytes = Parts.Memory.RoundToPages(length);
+        if (Parts.Memory.Reserve(bytes, bytes, this, mayReclaim) == 0)
             return false;
         Slab slab;
         try
         {
-            slab = Engine.Slabs.Create(this, bytes, bytes, 1);
+            slab = Parts.Slabs.Create(this, bytes, bytes, 1);
             lock (_gate)
             {
                 _misses++;
@@ -65,7 +66,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         }
         finally
         {
-            Engine.Memory.InTransit.Leave(bytes);
+            Parts.Memory.InTransit.Leave(bytes);
         }
         buffer = new RmaBuffer(slab, 0, slab.Lease(0), length);
         return true;
@@ -86,8 +87,8 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
 
     private protected override void TakeBack(Slab slab, int index, ulong nextLease)
     {
-        Engine.Scrubber.Scrub(slab, index);
-        bool isKept = slab.Region.Length <= maxIdleBytes;
+        Parts.Scrubber.Scrub(slab, index);
+        bool isKept = slab.Region.Length <= _maxIdleBytes;
         lock (_gate)
         {
             if (isKept)
@@ -103,8 +104,8 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
         }
         // One that alone is over the limit must not push out all others.
         if (!isKept)
-            Engine.Slabs.Destroy(slab);
-        KeepUpTo(Engine.IsClosed ? 0 : maxIdleBytes);
+            Parts.Slabs.Destroy(slab);
+        KeepUpTo(Parts.Lifetime.IsClosed ? 0 : _maxIdleBytes);
     }
 
     /// <summary>Gives back idle regions, the oldest first, until so many bytes are free again.</summary>
@@ -125,14 +126,14 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
     {
         lock (_gate)
         {
-            long now = time.GetTimestamp();
+            long now = Parts.Settings.Time.GetTimestamp();
             for (int i = _idle.Count - 1; i >= 0 && _idle[i].Since == long.MaxValue; i--)
                 _idle[i] = (_idle[i].Slab, now);
         }
         while (TryRemoveOldest(0, out Slab? slab, idleSince))
         {
             Destroy(slab);
-            Engine.Counters.CountTrim(slab.Region.Length);
+            Parts.Counters.CountTrim(slab.Region.Length);
         }
     }
 
@@ -167,11 +168,11 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
     {
         try
         {
-            Engine.Slabs.Destroy(slab);
+            Parts.Slabs.Destroy(slab);
         }
         finally
         {
-            Engine.Memory.InTransit.Leave(slab.Region.Length);
+            Parts.Memory.InTransit.Leave(slab.Region.Length);
         }
     }
 
@@ -183,7 +184,7 @@ internal sealed class DirectRegions(PoolEngine engine, long maxIdleBytes, TimePr
             if (_idle.Count == 0 || _idleBytes <= keepBytes || idleSince != long.MaxValue && _idle[0].Since > idleSince)
                 return false;
             slab = _idle[0].Slab;
-            Engine.Memory.InTransit.Enter(slab.Region.Length);
+            Parts.Memory.InTransit.Enter(slab.Region.Length);
             _idle.RemoveAt(0);
             _idleBytes -= slab.Region.Length;
             _registeredBytes -= slab.Region.Length;

@@ -9,41 +9,47 @@ namespace AllocTools.Pooling;
 /// <summary>Exposes buffers to peers, by the key of their slab or by a registration of their own.</summary>
 internal sealed class Exposer
 {
-    private readonly PoolEngine _engine;
-    private readonly RmaIsolation _isolation;
+    private readonly PoolSettings _settings;
+    private readonly PoolMemory _memory;
+    private readonly SlabFactory _slabs;
+    private readonly Refusals _refusals;
+    private readonly IPoolSignals _signals;
 
     /// <exception cref="NotSupportedException">The provider can't give the access that the pool's options ask for.</exception>
-    public Exposer(PoolEngine engine, RmaIsolation isolation)
+    public Exposer(PoolSettings settings, PoolMemory memory, SlabFactory slabs, Refusals refusals, IPoolSignals signals)
     {
-        _engine = engine;
-        _isolation = isolation;
-        RmaProviderTraits traits = engine.Context.Traits;
-        RmaAccess remote = engine.Access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
+        _settings = settings;
+        _memory = memory;
+        _slabs = slabs;
+        _refusals = refusals;
+        _signals = signals;
+        RmaProviderTraits traits = settings.Context.Traits;
+        RmaAccess remote = settings.Access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
         if (remote == RmaAccess.None)
             return;
         if (!traits.RemoteAccess)
-            throw new NotSupportedException($"The pool '{engine.Name}' asks for {remote} by its option Access, but the provider '{traits.ProviderName}' gives no remote access: the transport has none, or the provider's own option Access leaves it out.");
+            throw new NotSupportedException($"The pool '{settings.Name}' asks for {remote} by its option Access, but the provider '{traits.ProviderName}' gives no remote access: the transport has none, or the provider's own option Access leaves it out.");
         if (!traits.RemoteAccessEnforced)
-            Log.RemoteAccessNotEnforced(engine.Logger, engine.Name, traits.ProviderName);
+            Log.RemoteAccessNotEnforced(settings.Logger, settings.Name, traits.ProviderName);
     }
 
     public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access) =>
-        Expose(slab, index, lease, offset, length, access, _isolation);
+        Expose(slab, index, lease, offset, length, access, _settings.Isolation);
 
     public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access, RmaIsolation isolation)
     {
         RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
         if (remote == RmaAccess.None)
             throw new ArgumentOutOfRangeException(nameof(access), access, "The access must be RemoteRead, RemoteWrite or both.");
-        if ((remote & ~_engine.Access) != 0)
-            throw new InvalidOperationException($"The pool '{_engine.Name}' is registered for {_engine.Access}, so {remote} can't be granted. Set its option Access to \"{(_engine.Access | remote) & ~RmaAccess.Local}\".");
+        if ((remote & ~_settings.Access) != 0)
+            throw new InvalidOperationException($"The pool '{_settings.Name}' is registered for {_settings.Access}, so {remote} can't be granted. Set its option Access to \"{(_settings.Access | remote) & ~RmaAccess.Local}\".");
         if ((remote & RmaAccess.RemoteWrite) != 0 && !slab.IsWritable)
         {
             throw new RmaRegistrationException(
-                $"The {InWords.Size(length)} can't be exposed for {remote}: it was registered with the pool '{_engine.Name}' as memory that is only read, or was read-only then. Expose it for RemoteRead, or register writable memory.",
+                $"The {InWords.Size(length)} can't be exposed for {remote}: it was registered with the pool '{_settings.Name}' as memory that is only read, or was read-only then. Expose it for RemoteRead, or register writable memory.",
                 "expose",
                 length,
-                _engine.Context.Traits.ProviderName,
+                _settings.Context.Traits.ProviderName,
                 SystemErrors.AccessDenied,
                 SystemErrors.NameOf(SystemErrors.AccessDenied));
         }
@@ -79,20 +85,20 @@ internal sealed class Exposer
     private RemoteMemory Describe(IRmaRegistration registration, long offset, long length, RmaAccess access)
     {
         RemoteMemory memory = registration.Describe(offset, length, access);
-        return memory.Transport is null && _engine.Context is RmaContext context ? memory.Of(context.Description) : memory;
+        return memory.Transport is null && _settings.Context is RmaContext context ? memory.Of(context.Description) : memory;
     }
 
     private ExposureRegistration Register(nint address, long length, RmaAccess access, bool isWritable)
     {
-        if (!_engine.Memory.TryReserveWhole(length))
-            throw _engine.Refusals.Exhausted(length, $"an exposure of {InWords.Size(length)} with a registration of its own");
+        if (!_memory.TryReserveWhole(length))
+            throw _refusals.Exhausted(length, $"an exposure of {InWords.Size(length)} with a registration of its own");
         try
         {
-            return new ExposureRegistration(_engine, _engine.Slabs.Register(address, length, access | RmaAccess.Local, isWritable), length);
+            return new ExposureRegistration(_slabs, _signals, _slabs.Register(address, length, access | RmaAccess.Local, isWritable), length);
         }
         finally
         {
-            _engine.Memory.InTransit.Leave(length);
+            _memory.InTransit.Leave(length);
         }
     }
 }

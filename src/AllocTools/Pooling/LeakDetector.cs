@@ -9,7 +9,7 @@ namespace AllocTools.Pooling;
 /// What was leaked stays out: somebody may still have a span of it. The watched leases that are out are known by weak
 /// references, so that closing the pool can say whose they are.
 /// </remarks>
-internal sealed class LeakDetector(PoolEngine engine, RmaLeakDetection level)
+internal sealed class LeakDetector(PoolSettings settings, RmaLeakDetection level)
 {
     /// <summary>How many owners one line of the log names.</summary>
     private const int MostNamed = 8;
@@ -54,7 +54,7 @@ internal sealed class LeakDetector(PoolEngine engine, RmaLeakDetection level)
         Interlocked.Increment(ref _leaks);
         // A logger is not for the finalizer's thread.
         ThreadPool.UnsafeQueueUserWorkItem(
-            static lost => Log.Leaked(lost.engine.Logger, lost.engine.Name, lost.length, lost.owner, lost.stack), (engine, length, owner, stack), preferLocal: false);
+            static lost => Log.Leaked(lost.settings.Logger, lost.settings.Name, lost.length, lost.owner, lost.stack), (settings, length, owner, stack), preferLocal: false);
     }
 
     /// <summary>Who has rented what is out, and how many each, such as <c>gradients (3), an unknown owner (1)</c>.</summary>
@@ -83,6 +83,6 @@ internal sealed class LeakDetector(PoolEngine engine, RmaLeakDetection level)
     public void ReportOut()
     {
         foreach ((LeaseTracker tracker, _) in _out)
-            Log.StillOut(engine.Logger, engine.Name, tracker.Length, tracker.Owner, tracker.Stack);
+            Log.StillOut(settings.Logger, settings.Name, tracker.Length, tracker.Owner, tracker.Stack);
     }
 }

@@ -33,7 +33,7 @@ internal static class LeaseErrors
     /// <summary>A buffer's pool, with its length and who has rented it, where the lease is watched.</summary>
     private static string Describe(Slab slab)
     {
-        string pool = $"of pool '{slab.Owner.Engine.Name}'";
+        string pool = $"of pool '{slab.Owner.Parts.Settings.Name}'";
         return slab.Tracker is { } tracker ? $"buffer of {InWords.Size(tracker.Length)} {pool}, rented by {tracker.Owner}," : $"buffer {pool}";
     }
 }

@@ -177,13 +177,13 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         _byThread[magazine.Number] = null;
         _magazines.Remove(magazine);
         _rents += magazine.Rents;
-        sizeClass.Engine.Memory.MagazineBudget.Release(magazine.Granted * sizeClass.BlockSize);
+        sizeClass.Parts.Memory.MagazineBudget.Release(magazine.Granted * sizeClass.BlockSize);
     }
 
     private int TakeCapacity()
     {
         long blockSize = sizeClass.BlockSize;
-        Budget budget = sizeClass.Engine.Memory.MagazineBudget;
+        Budget budget = sizeClass.Parts.Memory.MagazineBudget;
         long share = (budget.Limit - budget.Reserved) / ShareOfRest;
         long wanted = Math.Min(Magazine.MaxCapacity, Math.Max(1, Math.Min(MaxBytes, share) / blockSize));
         return (int)(budget.ReserveUpTo(wanted * blockSize, blockSize, blockSize) / blockSize);

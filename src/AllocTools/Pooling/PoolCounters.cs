@@ -2,9 +2,11 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Counters of what happens off the warm path.</summary>
+/// <summary>Counters of what happens off the warm path, and the histograms of it.</summary>
 internal sealed class PoolCounters
 {
+    private PoolInstruments? _instruments;
+
     public readonly ErrorCounts FailuresByError = new();
     public long Registrations;
     public long Deregistrations;
@@ -15,6 +17,13 @@ internal sealed class PoolCounters
     public long RentTimeouts;
     public long Trims;
     public long TrimmedBytes;
+
+    /// <summary>The pool's histograms; null where nobody publishes it.</summary>
+    public PoolInstruments? Instruments
+    {
+        get => Volatile.Read(ref _instruments);
+        set => Volatile.Write(ref _instruments, value);
+    }
 
     public void CountRegistrationFailure(Exception failure, TimeProvider time)
     {

@@ -1,9 +1,7 @@
 using System.Buffers;
-using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using AllocTools.Blocks;
 using AllocTools.Caching;
-using AllocTools.Diagnostics;
 using AllocTools.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;
@@ -11,75 +9,87 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What is behind every pool, whatever its provider: routes a request to its size class and keeps the statistics.</summary>
+/// <summary>What is behind every pool, whatever its provider: makes its parts, routes requests to them, and what comes free to those who wait.</summary>
 /// <remarks>
-/// A request that the thread's magazine serves ends here; the others go on in <see cref="ColdRequests"/>.
-/// Invariants: hits + misses + rejections = requests that were answered; each live registration and the pool itself
-/// hold the context, which is released with the last of them.
+/// A request that the thread's magazine serves ends here; the others go on in <see cref="ColdRequests"/>. The parts are made from the bottom up: each gets
+/// those that it uses, and none knows the engine but by <see cref="IPoolSignals"/>.
 /// </remarks>
-internal sealed partial class PoolEngine : IDisposable
+internal sealed class PoolEngine : IPoolSignals, IDisposable
 {
-    private readonly SizeClass[] _classes;
+    private readonly PoolSettings _settings;
+    private readonly PoolParts _parts;
+    private readonly SlabOwners _owners;
     private readonly ClassIndex _classIndex;
-    private readonly DirectRegions _direct;
-    private readonly UserRegions _user;
-    private readonly SlabOwner[] _owners;
-    private readonly RegistrationCaches _caches = new();
+    private readonly WaiterLine _line;
     private readonly WaiterQueue _waiters;
-    private readonly TimeProvider _time;
-    private readonly bool _hasDefaultClasses;
+    private readonly Registrar _registrar;
+    private readonly ColdRequests _requests;
+    private readonly BlockFinder _finder;
+    private readonly PoolTotals _totals;
     private readonly PoolTrimmer _trimmer;
+    private readonly PoolShutdown _shutdown;
+    private readonly bool _hasDefaultClasses;
     private readonly Lock _modeGate = new();
-    private PoolInstruments? _instruments;
     private bool? _isSlow;
 
-    // Requests up to this length may be served from the thread's magazine: 0 while somebody waits, or once the pool closes.
+    // Requests up to this length may be served from the thread's magazine: 0 while callers wait, or once the pool closes.
     private long _warmLimit;
-    private long _rentTimeoutTicks;
 
-    /// <summary>What the control group leaves for growth; null where it has no limit.</summary>
-    public required MemoryRoom? Room { get; init; }
-
-    public PoolEngine(
-        object pool, string name, IRmaContext context, RmaMemoryPoolOptions options, IBlockAllocator blocks, ILogger logger, TimeProvider time)
+    /// <param name="pool">The pool as callers know it.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="context">The opened provider; a reference of its own is taken.</param>
+    /// <param name="options">The options, which are valid.</param>
+    /// <param name="blocks">Where memory comes from.</param>
+    /// <param name="logger">Where to log.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="room">What the control group leaves for growth; null where it has no limit.</param>
+    public PoolEngine(object pool, string name, IRmaContext context, RmaMemoryPoolOptions options, IBlockAllocator blocks, ILogger logger, TimeProvider time, MemoryRoom? room)
     {
-        Pool = pool;
-        Name = name;
-        Logger = GuardedLogger.Over(logger);
-        Incidents = new PoolIncidents(this);
-        Refusals = new Refusals(this);
-        _time = time;
-        _rentTimeoutTicks = options.RentTimeout.Ticks;
-        MaxSlabBytes = options.MaxSlabBytes;
-        Access = options.Access | RmaAccess.Local;
-        // Where each exposure has a registration of its own, no key of a slab may reach it.
-        SlabAccess = options.Isolation == RmaIsolation.PerExposure ? RmaAccess.Local : Access;
-        _hasDefaultClasses = RmaMemoryPoolDefaults.AreDefault(options);
-        Scrubber = new Scrubber(options);
-        ChecksPointers = options.CheckPointers;
-        Context = context;
-        Exposer = new Exposer(this, options.Isolation);
-        Slabs = new SlabFactory(this, blocks);
-        Callers = new CallersMemory(this);
-        CacheOptions = options.RegistrationCache.Copy();
-        Leaks = new LeakDetector(this, options.LeakDetection);
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
-        _classes = new SizeClass[classes.Count];
-        for (int i = _classes.Length - 1; i >= 0; i--)
+        _hasDefaultClasses = RmaMemoryPoolDefaults.AreDefault(options);
+        _settings = new PoolSettings(name, context, options, logger, time);
+        PoolCounters counters = new();
+        PoolIncidents incidents = new(_settings, counters);
+        _owners = new SlabOwners(classes.Count);
+        PoolLifetime lifetime = new(_settings, incidents, _owners);
+        PoolMemory memory = new(options.MaxRegisteredBytes, blocks, _owners, this);
+        LeakDetector leaks = new(_settings, options.LeakDetection);
+        // One for each class, and one for the direct regions.
+        _line = new WaiterLine(classes.Count + 1);
+        _totals = new PoolTotals(_settings, counters, incidents, lifetime, memory, _owners, leaks, _line);
+        Refusals refusals = new(_settings, counters, lifetime, memory, _owners, _totals);
+        SlabFactory slabs = new(_settings, counters, incidents, lifetime, memory, _owners.Caches, blocks, room);
+        _parts = new PoolParts
         {
-            SizeClass? next = i + 1 < _classes.Length ? _classes[i + 1] : null;
-            _classes[i] = new SizeClass(this, classes[i].BlockSize, classes[i].InitialBlocks, time) { Index = i, Next = next };
+            Pool = pool,
+            Settings = _settings,
+            Counters = counters,
+            Incidents = incidents,
+            Lifetime = lifetime,
+            Memory = memory,
+            Slabs = slabs,
+            Callers = new CallersMemory(_settings, counters, memory, slabs, refusals),
+            Exposer = new Exposer(_settings, memory, slabs, refusals, this),
+            Leaks = leaks,
+            Refusals = refusals,
+            Scrubber = new Scrubber(options),
+            Signals = this,
+        };
+        for (int i = classes.Count - 1; i >= 0; i--)
+        {
+            SizeClass? next = i + 1 < classes.Count ? _owners.Classes[i + 1] : null;
+            _owners.Classes[i] = new SizeClass(_parts, classes[i].BlockSize, classes[i].InitialBlocks) { Index = i, Next = next };
         }
-        _classIndex = new ClassIndex(_classes);
-        Memory = new PoolMemory(this, _classes, options.MaxRegisteredBytes);
-        _direct = new DirectRegions(this, options.MaxIdleDirectBytes, time);
-        _user = new UserRegions(this);
-        _owners = [.. _classes, _direct, _user];
-        _waiters = new WaiterQueue(this);
-        Requests = new ColdRequests(this, _classes, _classIndex, _direct, _waiters);
+        _owners.Complete(new DirectRegions(_parts), new UserRegions(_parts));
+        _classIndex = new ClassIndex(_owners.Classes);
+        _finder = new BlockFinder(_settings, lifetime, memory, _owners, _classIndex, _line, refusals);
+        _waiters = new WaiterQueue(_settings, counters, incidents, lifetime, memory, leaks, refusals, _line, _finder, this);
+        _registrar = new Registrar(_settings, incidents, _owners, _line, _finder, _waiters);
+        _requests = new ColdRequests(_settings, memory, leaks, refusals, _line, _finder, _waiters, _registrar);
         UpdateMode();
-        _context = context.Retain();
-        _trimmer = new PoolTrimmer(this, options.TrimInterval, options.IdleRetention, time);
+        lifetime.HoldContext();
+        _trimmer = new PoolTrimmer(_owners, incidents, options.TrimInterval, options.IdleRetention, time);
+        _shutdown = new PoolShutdown(_settings, incidents, lifetime, memory, _owners, leaks, _waiters, _registrar, _trimmer, this);
     }
 
     /// <summary>What is behind a pool.</summary>
@@ -92,93 +102,31 @@ internal sealed partial class PoolEngine : IDisposable
             : throw new ArgumentException($"The pool '{pool.Name}' is a {pool.GetType().Name}; it must be an RmaMemoryPool<TProvider>.", nameof(pool));
     }
 
-    /// <summary>What a registration cache may keep, unless its maker says otherwise.</summary>
-    public RmaRegistrationCacheOptions CacheOptions { get; }
+    public PoolSettings Settings => _settings;
 
-    /// <summary>The public face over this engine.</summary>
-    public object Pool { get; }
+    public PoolMemory Memory => _parts.Memory;
 
-    public string Name { get; }
-
-    public ILogger Logger { get; }
-
-    public IRmaContext Context { get; }
-
-    /// <summary>What exposures may grant.</summary>
-    public RmaAccess Access { get; }
-
-    /// <summary>What slabs, direct and user regions are registered for.</summary>
-    public RmaAccess SlabAccess { get; }
-
-    public long MaxSlabBytes { get; }
-
-    public Budget Budget => Memory.Budget;
-
-    /// <summary>The pool's histograms; null where nobody publishes it.</summary>
-    public PoolInstruments? Instruments
-    {
-        get => Volatile.Read(ref _instruments);
-        set => Volatile.Write(ref _instruments, value);
-    }
-
-    /// <summary>How long requests wait.</summary>
-    public TimeSpan RentTimeout => TimeSpan.FromTicks(Volatile.Read(ref _rentTimeoutTicks));
-
-    /// <summary>The clock.</summary>
-    public TimeProvider Time => _time;
-
-    /// <summary>Keeps to the cap.</summary>
-    public PoolMemory Memory { get; }
-
-    /// <summary>Serves what the threads' magazines don't.</summary>
-    public ColdRequests Requests { get; }
-
-    public Refusals Refusals { get; }
-
-    public Exposer Exposer { get; }
-
-    public Scrubber Scrubber { get; }
-
-    /// <summary>The option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
-    public bool ChecksPointers { get; }
-
-    public SlabFactory Slabs { get; }
+    public SlabOwners Owners => _owners;
 
     /// <summary>Registers memory that callers own.</summary>
-    public CallersMemory Callers { get; }
+    public CallersMemory Callers => _parts.Callers;
 
-    /// <summary>Registrations of callers' memory that stay when it is returned.</summary>
-    public RegistrationCaches Caches => _caches;
+    public PoolCounters Counters => _parts.Counters;
 
-    public LeakDetector Leaks { get; }
+    public BlockFinder Finder => _finder;
 
-    public HoldLedger Ledger { get; } = new();
+    /// <summary>Memory is being registered for waiters, or is about to be.</summary>
+    public bool ServesWaiters => _waiters.IsAtWork || _registrar.IsAtWork;
 
-    public PoolCounters Counters { get; } = new();
+    public RmaBuffer Rent(long length) => TryTakeWarm(length, out RmaBuffer buffer) ? buffer : _requests.Rent(length);
 
-    /// <summary>What goes wrong where no caller can help it.</summary>
-    public PoolIncidents Incidents { get; }
-
-    /// <summary>The size classes and the direct regions.</summary>
-    public int ClassCount => _classes.Length + 1;
-
-    /// <summary>What is out: rented, registered by the caller, or quarantined.</summary>
-    public long Outstanding => AllOwners.Sum(o => o.Outstanding);
-
-    /// <summary>What callers have. What is quarantined comes back when its endpoint is closed.</summary>
-    public long Rented => AllOwners.Sum(o => o.Rented);
-
-    private IEnumerable<SlabOwner> AllOwners => _owners.Concat(_caches.All);
-
-    public RmaBuffer Rent(long length) => TryTakeWarm(length, out RmaBuffer buffer) ? buffer : Requests.Rent(length);
-
-    public bool TryRent(long length, out RmaBuffer buffer) => TryTakeWarm(length, out buffer) || Requests.TryRent(length, out buffer);
+    public bool TryRent(long length, out RmaBuffer buffer) => TryTakeWarm(length, out buffer) || _requests.TryRent(length, out buffer);
 
     public ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken)
     {
         if (!cancellationToken.IsCancellationRequested && TryTakeWarm(length, out RmaBuffer buffer))
             return new ValueTask<RmaBuffer>(buffer);
-        return Requests.RentAsync(length, cancellationToken);
+        return _requests.RentAsync(length, cancellationToken);
     }
 
     /// <summary>One unsigned comparison refuses lengths of 0 and less, those over the largest class, and all while callers wait or the pool closes.</summary>
@@ -199,42 +147,45 @@ internal sealed partial class PoolEngine : IDisposable
     /// <param name="isReadOnly">It is to be registered as memory that is only read.</param>
     public RmaBuffer Register(nint address, long length, MemoryHandle pin, bool isManaged, bool isReadOnly = false)
     {
-        RmaBuffer buffer = _user.Register(address, length, pin, isManaged, isReadOnly);
-        Requests.CheckStillOpen(buffer);
+        RmaBuffer buffer = _owners.User.Register(address, length, pin, isManaged, isReadOnly);
+        _parts.Lifetime.CheckStillOpen(buffer);
         return buffer;
     }
+
+    /// <summary>Makes what is behind a registration cache.</summary>
+    public CachedRegions AddCache(RmaRegistrationCacheOptions options) => new(_parts, _owners.Caches, options);
+
+    /// <exception cref="ObjectDisposedException">The pool is draining or closed.</exception>
+    public void CheckOpen() => _parts.Lifetime.CheckOpen();
 
     /// <summary>Registers what the classes are to have at start.</summary>
     public void WarmUp(CancellationToken cancellationToken)
     {
         CheckOpen();
-        PoolWarmUp warmUp = new(this, _time);
-        warmUp.Run(_classes, cancellationToken);
-        if (Volatile.Read(ref _state) != Open)
+        PoolWarmUp warmUp = new(_settings);
+        warmUp.Run(_owners.Classes, cancellationToken);
+        if (!_parts.Lifetime.IsOpen)
         {
             // Closed meanwhile, after it had given back what was idle then.
-            foreach (SizeClass sizeClass in _classes)
+            foreach (SizeClass sizeClass in _owners.Classes)
                 sizeClass.Reclaim(long.MaxValue, initialToo: true);
-            throw Refusals.NotOpen();
+            throw _parts.Lifetime.NotOpen();
         }
         // Of classes that nobody asked for, what doesn't fit comes on demand.
         if (!_hasDefaultClasses && warmUp.Incomplete is { } incomplete)
-            throw Refusals.Exhausted(incomplete.InitialBlocks * incomplete.BlockSize, $"the {InWords.Count(incomplete.InitialBlocks, "initial block", "initial blocks")} of size class {InWords.Bytes(incomplete.BlockSize)}", "Raise MaxRegisteredBytes, or lower InitialBlocks.");
+            throw _parts.Refusals.NoRoomAtStart(incomplete);
     }
-
-    /// <summary>What was registered at start and is kept for its class.</summary>
-    public IReadOnlyList<MemoryRegion> InitialRegions => [.. _classes.SelectMany(c => c.InitialRegions)];
 
     /// <summary>Takes over those options that may change in use; see <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.</summary>
     public void Reconfigure(RmaMemoryPoolOptions options)
     {
         CheckOpen();
-        Volatile.Write(ref _rentTimeoutTicks, options.RentTimeout.Ticks);
+        _settings.RentTimeout = options.RentTimeout;
         _trimmer.Change(options.TrimInterval, options.IdleRetention);
-        Leaks.SetLevel(options.LeakDetection);
-        foreach (SizeClass sizeClass in _classes)
+        _parts.Leaks.SetLevel(options.LeakDetection);
+        foreach (SizeClass sizeClass in _owners.Classes)
             sizeClass.ReadLeakLevel();
-        if (options.MaxRegisteredBytes != Budget.Limit)
+        if (options.MaxRegisteredBytes != Memory.Budget.Limit)
             Memory.SetLimit(options.MaxRegisteredBytes);
     }
 
@@ -247,14 +198,14 @@ internal sealed partial class PoolEngine : IDisposable
         bool becomesSlow;
         lock (_modeGate)
         {
-            bool isSlow = Volatile.Read(ref _state) != Open || _waiters.Count != 0 || Budget.Excess != 0;
+            bool isSlow = !_parts.Lifetime.IsOpen || _line.Count != 0 || Memory.Budget.Excess != 0;
             if (_isSlow == isSlow)
                 return;
             // A pool begins without magazines.
             becomesSlow = isSlow && _isSlow is not null;
             _isSlow = isSlow;
-            int mode = (isSlow ? SlabOwner.SlowMode : 0) | (Scrubber.IsOn ? SlabOwner.ScrubMode : 0);
-            foreach (SlabOwner owner in _owners)
+            int mode = (isSlow ? SlabOwner.SlowMode : 0) | (_parts.Scrubber.IsOn ? SlabOwner.ScrubMode : 0);
+            foreach (SlabOwner owner in _owners.Permanent)
                 owner.SetMode(mode);
             Volatile.Write(ref _warmLimit, isSlow ? 0 : _classIndex.Largest);
         }
@@ -262,90 +213,37 @@ internal sealed partial class PoolEngine : IDisposable
             Memory.GatherForSlowMode();
     }
 
-    /// <summary>Gives back what has been idle since that timestamp or longer.</summary>
-    public void Trim(long idleSince)
-    {
-        foreach (SlabOwner owner in AllOwners)
-            owner.Trim(idleSince);
-    }
-
-    /// <summary>Bytes of direct and user regions that are in use, of those that are so long or longer.</summary>
-    public long RegionsInUse(long atLeast, bool directToo) => _user.InUse(atLeast) + _caches.InUse(atLeast) + (directToo ? _direct.InUse(atLeast) : 0);
-
-    /// <summary>Idle bytes of direct regions.</summary>
-    public long IdleDirectBytes => _direct.IdleBytes;
-
-    /// <summary>Idle bytes of registration caches.</summary>
-    public long IdleCachedBytes => _caches.IdleBytes;
-
-    /// <summary>Idle direct regions are given back, then idle registrations of callers' memory, until so many bytes are free.</summary>
-    public long ReclaimRegions(long bytes)
-    {
-        long reclaimed = _direct.Reclaim(bytes);
-        return reclaimed < bytes ? reclaimed + _caches.Reclaim(bytes - reclaimed) : reclaimed;
-    }
-
-    /// <summary>A block or bytes came free.</summary>
     public void AfterRelease()
     {
         // The block must be visible before the count of waiters is read; see WaiterQueue.
         Fence.Full();
         Memory.GiveBackExcess();
-        if (_waiters.Count != 0)
+        if (_line.Count != 0)
             _waiters.Signal();
-        NoteDrained();
+        _parts.Lifetime.NoteDrained();
     }
 
-    /// <summary>There may be room. Unlike a release of a block this gives nothing back itself, so that giving back may call it.</summary>
     public void SignalWaiters()
     {
         // The room must be visible before the count of waiters is read; see WaiterQueue.
         Fence.Full();
-        if (_waiters.Count != 0)
+        if (_line.Count != 0)
             _waiters.Signal();
     }
 
-    /// <summary>Process-wide barriers that were passed to empty magazines.</summary>
-    public long Barriers => Memory.Barriers;
+    public RmaPoolStatistics GetStatistics() => _totals.GetStatistics();
 
-    /// <summary>Idle bytes in the threads' magazines.</summary>
-    public long MagazineBytes => _classes.Sum(c => c.MagazineBytes);
+    public ValueTask<bool> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken) => _shutdown.DrainAsync(timeout, cancellationToken);
 
-    /// <summary>Memory is being registered for waiters, or is about to be.</summary>
-    public bool ServesWaiters => _waiters.IsAtWork || Requests.IsRegistering;
+    public ValueTask CloseAsync(TimeSpan drainTimeout) => _shutdown.CloseAsync(drainTimeout);
 
-    public RmaPoolStatistics GetStatistics() => new()
-    {
-        LimitBytes = Budget.Limit,
-        IsClosed = Volatile.Read(ref _state) != Open,
-        RegisteredBytes = Budget.Reserved,
-        Registrations = Volatile.Read(ref Counters.Registrations),
-        Deregistrations = Volatile.Read(ref Counters.Deregistrations),
-        RegistrationFailures = Volatile.Read(ref Counters.RegistrationFailures),
-        DeregistrationFailures = Volatile.Read(ref Counters.DeregistrationFailures),
-        UnmapFailures = Incidents.UnmapFailures,
-        StrandedBytes = Incidents.StrandedBytes,
-        DeferredReturns = Incidents.DeferredReturns,
-        LateReturns = Incidents.LateReturns,
-        UnexpectedErrors = Incidents.UnexpectedErrors,
-        RegistrationFailuresByError = Counters.FailuresByError.Snapshot(),
-        RentTimeouts = Volatile.Read(ref Counters.RentTimeouts),
-        Rejections = Volatile.Read(ref Counters.Rejections),
-        Trims = Volatile.Read(ref Counters.Trims),
-        TrimmedBytes = Volatile.Read(ref Counters.TrimmedBytes),
-        Leaks = Leaks.Leaks,
-        PendingRequests = _waiters.Count,
-        OldestPendingRequest = _waiters.OldestSince is { } since ? _time.GetElapsedTime(since) : TimeSpan.Zero,
-        LastRegistrationFailure = Counters.LastRegistrationFailure,
-        RegistrationCaches = _caches.GetStatistics(),
-        SizeClasses = [.. _owners.Select(o => o.GetStatistics()), .. _caches.GetRow()],
-    };
+    /// <summary>Closes without waiting for what is rented.</summary>
+    public void Dispose() => _shutdown.Close();
+}
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void CheckRequest(long length)
-    {
-        if (length <= 0 || length > Budget.Limit)
-            Refusals.ThrowLength(length);
-        CheckOpen();
-    }
+/// <summary>A pool of this library's.</summary>
+internal interface IEnginePool
+{
+    /// <summary>What is behind it.</summary>
+    PoolEngine Engine { get; }
 }

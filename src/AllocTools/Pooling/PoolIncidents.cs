@@ -7,7 +7,7 @@ namespace AllocTools.Pooling;
 /// All of it shows in <see cref="RmaPoolStatistics"/>. Late and deferred returns may come by the thousand: one whose owner
 /// is known is always logged, the others once in <see cref="LogInterval"/> with their number so far.
 /// </remarks>
-internal sealed class PoolIncidents(PoolEngine engine)
+internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters)
 {
     private static readonly TimeSpan LogInterval = TimeSpan.FromMinutes(1);
 
@@ -40,28 +40,28 @@ internal sealed class PoolIncidents(PoolEngine engine)
     {
         long count = Interlocked.Increment(ref _deferredReturns);
         if (MayLog(ref _deferredLogged, tracker))
-            Log.ReturnDeferred(engine.Logger, tracker?.Length ?? blockSize, engine.Name, OwnerOf(tracker), holds, count);
+            Log.ReturnDeferred(settings.Logger, tracker?.Length ?? blockSize, settings.Name, OwnerOf(tracker), holds, count);
     }
 
     public void LateReturn(long blockSize, LeaseTracker? tracker)
     {
         long count = Interlocked.Increment(ref _lateReturns);
         if (MayLog(ref _lateLogged, tracker))
-            Log.ReturnedLate(engine.Logger, tracker?.Length ?? blockSize, engine.Name, OwnerOf(tracker), count);
+            Log.ReturnedLate(settings.Logger, tracker?.Length ?? blockSize, settings.Name, OwnerOf(tracker), count);
     }
 
     public void DeregistrationFailed(long length, Exception e)
     {
-        Interlocked.Increment(ref engine.Counters.DeregistrationFailures);
+        Interlocked.Increment(ref counters.DeregistrationFailures);
         Interlocked.Add(ref _strandedBytes, length);
-        Log.DeregistrationFailed(engine.Logger, engine.Name, length, e);
+        Log.DeregistrationFailed(settings.Logger, settings.Name, length, e);
     }
 
     public void UnmapFailed(long length, Exception e)
     {
         Interlocked.Increment(ref _unmapFailures);
         long stranded = Interlocked.Add(ref _strandedBytes, length);
-        Log.UnmapFailed(engine.Logger, engine.Name, length, stranded, e);
+        Log.UnmapFailed(settings.Logger, settings.Name, length, stranded, e);
     }
 
     /// <summary>Does one thing of several, of which the others must be done whatever becomes of it; or one that a timer starts.</summary>
@@ -77,7 +77,7 @@ internal sealed class PoolIncidents(PoolEngine engine)
         {
             // Of whatever kind: no caller is there, and on a timer's thread it would end the process.
             Interlocked.Increment(ref _unexpectedErrors);
-            Log.UnexpectedError(engine.Logger, engine.Name, what, e);
+            Log.UnexpectedError(settings.Logger, settings.Name, what, e);
         }
     }
 
@@ -93,9 +93,9 @@ internal sealed class PoolIncidents(PoolEngine engine)
 
     private bool MayLog(ref long last, LeaseTracker? tracker)
     {
-        long now = engine.Time.GetTimestamp();
+        long now = settings.Time.GetTimestamp();
         long seen = Volatile.Read(ref last);
-        bool isDue = seen == Never || engine.Time.GetElapsedTime(seen, now) >= LogInterval;
+        bool isDue = seen == Never || settings.Time.GetElapsedTime(seen, now) >= LogInterval;
         return isDue && Interlocked.CompareExchange(ref last, now, seen) == seen || tracker is not null;
     }
 }

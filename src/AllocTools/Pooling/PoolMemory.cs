@@ -1,3 +1,4 @@
+using AllocTools.Blocks;
 using AllocTools.Interop;
 
 namespace AllocTools.Pooling;
@@ -12,18 +13,22 @@ internal sealed class PoolMemory
     /// <summary>The magazines of all threads hold this part of the cap at the most.</summary>
     private const int MagazineShare = 8;
 
-    private readonly PoolEngine _engine;
+    private readonly IBlockAllocator _blocks;
+    private readonly SlabOwners _owners;
     private readonly SizeClass[] _classes;
+    private readonly IPoolSignals _signals;
 
     // The cap was changed, and what is over it may not be given back yet.
     private int _overLimit;
 
     private long _barriers;
 
-    public PoolMemory(PoolEngine engine, SizeClass[] classes, long limit)
+    public PoolMemory(long limit, IBlockAllocator blocks, SlabOwners owners, IPoolSignals signals)
     {
-        _engine = engine;
-        _classes = classes;
+        _blocks = blocks;
+        _owners = owners;
+        _classes = owners.Classes;
+        _signals = signals;
         Budget = new Budget(limit);
         MagazineBudget = new Budget(limit / MagazineShare);
         InTransit = new MemoryInTransit(Budget);
@@ -44,6 +49,8 @@ internal sealed class PoolMemory
     /// <summary>What is being registered or given back.</summary>
     public MemoryInTransit InTransit { get; }
 
+    public long RoundToPages(long length) => (length + _blocks.PageSize - 1) / _blocks.PageSize * _blocks.PageSize;
+
     /// <summary>
     /// Reserves bytes for memory that is to be registered; at the cap idle memory elsewhere is given back first. They are
     /// <see cref="InTransit"/>, which the caller ends.
@@ -51,7 +58,7 @@ internal sealed class PoolMemory
     /// <returns>Bytes between the two, or 0.</returns>
     public long Reserve(long preferred, long minimum, SlabOwner? forOwner, bool mayReclaim = true)
     {
-        long granule = preferred == minimum ? 1 : _engine.Slabs.PageSize;
+        long granule = preferred == minimum ? 1 : _blocks.PageSize;
         while (true)
         {
             long bytes = InTransit.Reserve(preferred, minimum, granule);
@@ -121,10 +128,10 @@ internal sealed class PoolMemory
         if (free < 0)
             return false;
         SlabOwner? owner = taker < direct ? _classes[taker] : null;
-        long lacking = waiter.Bytes - free - IdleBytes(owner, withMagazines: false) + (taker == direct ? _engine.IdleDirectBytes : 0);
+        long lacking = waiter.Bytes - free - IdleBytes(owner, withMagazines: false) + (taker == direct ? _owners.Direct.IdleBytes : 0);
         if (lacking <= 0)
             return true;
-        long large = _engine.RegionsInUse(lacking, directToo: taker != direct);
+        long large = _owners.RegionsInUse(lacking, directToo: taker != direct);
         long kept = 0;
         for (int i = 0; i < _classes.Length; i++)
             _classes[i].Weigh(i == taker ? long.MaxValue : waiter.ClassIndex <= i ? 0 : lacking, ref large, ref kept);
@@ -135,7 +142,7 @@ internal sealed class PoolMemory
     public void Release(long bytes)
     {
         Budget.Release(bytes);
-        _engine.SignalWaiters();
+        _signals.SignalWaiters();
     }
 
     /// <summary>
@@ -147,10 +154,10 @@ internal sealed class PoolMemory
         Budget.Limit = bytes;
         MagazineBudget.Limit = bytes / MagazineShare;
         Interlocked.Exchange(ref _overLimit, 1);
-        _engine.UpdateMode();
+        _signals.UpdateMode();
         // They are made anew, with their shares of the new cap.
         Gather(_classes, MagazinesToCollect.AllForGood, look: false);
-        _engine.AfterRelease();
+        _signals.AfterRelease();
     }
 
     /// <summary>Puts the blocks of all magazines back to their slabs, if there are any.</summary>
@@ -191,7 +198,7 @@ internal sealed class PoolMemory
             return false;
         foreach (SizeClass sizeClass in from)
             sizeClass.ReclaimIfClosed();
-        _engine.AfterRelease();
+        _signals.AfterRelease();
         return true;
     }
 
@@ -209,7 +216,7 @@ internal sealed class PoolMemory
         Interlocked.Exchange(ref _overLimit, 0);
         if (Budget.Excess != 0)
             Interlocked.Exchange(ref _overLimit, 1);
-        _engine.UpdateMode();
+        _signals.UpdateMode();
     }
 
     /// <summary>Gives back idle memory of others, if that makes enough room; else nothing.</summary>
@@ -236,7 +243,7 @@ internal sealed class PoolMemory
     /// <summary>Idle bytes that can be given back for an owner, who has no use for what is idle of its own.</summary>
     private long IdleBytes(SlabOwner? forOwner, bool withMagazines)
     {
-        long idle = _engine.IdleDirectBytes + _engine.IdleCachedBytes;
+        long idle = _owners.IdleRegionBytes;
         foreach (SizeClass sizeClass in _classes)
         {
             if (sizeClass != forOwner)
@@ -247,7 +254,7 @@ internal sealed class PoolMemory
 
     private long Reclaim(long bytes, SlabOwner? forOwner, bool initialToo)
     {
-        long reclaimed = _engine.ReclaimRegions(bytes);
+        long reclaimed = _owners.ReclaimRegions(bytes);
         // The largest blocks first: they give back most at a time.
         for (int i = _classes.Length - 1; i >= 0 && reclaimed < bytes; i--)
         {

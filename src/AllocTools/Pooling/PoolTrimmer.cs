@@ -3,7 +3,8 @@ namespace AllocTools.Pooling;
 /// <summary>Has a pool give back idle memory now and then. A pool that nobody holds any more is not kept alive by it.</summary>
 internal sealed class PoolTrimmer : IDisposable
 {
-    private readonly WeakReference<PoolEngine> _engine;
+    private readonly WeakReference<SlabOwners> _owners;
+    private readonly PoolIncidents _incidents;
     private readonly TimeProvider _time;
     private readonly ITimer _timer;
     private long _retentionTicks;
@@ -11,9 +12,10 @@ internal sealed class PoolTrimmer : IDisposable
     // Held by a run.
     private readonly Lock _running = new();
 
-    public PoolTrimmer(PoolEngine engine, TimeSpan interval, TimeSpan retention, TimeProvider time)
+    public PoolTrimmer(SlabOwners owners, PoolIncidents incidents, TimeSpan interval, TimeSpan retention, TimeProvider time)
     {
-        _engine = new WeakReference<PoolEngine>(engine);
+        _owners = new WeakReference<SlabOwners>(owners);
+        _incidents = incidents;
         _time = time;
         _timer = time.CreateTimer(static trimmer => ((PoolTrimmer)trimmer!).Run(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         Change(interval, retention);
@@ -39,7 +41,7 @@ internal sealed class PoolTrimmer : IDisposable
 
     private void Run()
     {
-        if (!_engine.TryGetTarget(out PoolEngine? engine))
+        if (!_owners.TryGetTarget(out SlabOwners? owners))
         {
             Dispose();
             return;
@@ -50,7 +52,7 @@ internal sealed class PoolTrimmer : IDisposable
         try
         {
             long idleSince = _time.GetTimestamp() - (long)(TimeSpan.FromTicks(Volatile.Read(ref _retentionTicks)).TotalSeconds * _time.TimestampFrequency);
-            engine.Incidents.Guard("trimming", () => engine.Trim(idleSince));
+            _incidents.Guard("trimming", () => owners.Trim(idleSince));
         }
         finally
         {

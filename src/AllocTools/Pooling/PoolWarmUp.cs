@@ -4,7 +4,7 @@ using AllocTools.Diagnostics;
 namespace AllocTools.Pooling;
 
 /// <summary>Registers the slabs of a pool's start, several at a time; registering waits for the kernel and the device most of the time.</summary>
-internal sealed class PoolWarmUp(PoolEngine engine, TimeProvider time)
+internal sealed class PoolWarmUp(PoolSettings settings)
 {
     private const int MaxParallel = 8;
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromSeconds(1);
@@ -20,7 +20,7 @@ internal sealed class PoolWarmUp(PoolEngine engine, TimeProvider time)
     {
         (SizeClass Class, int Blocks)[] slabs = [.. classes.SelectMany(c => c.MissingSlabs().Select(blocks => (c, blocks)))];
         long total = slabs.Sum(s => s.Blocks * s.Class.BlockSize);
-        _lastSaid = time.GetTimestamp();
+        _lastSaid = settings.Time.GetTimestamp();
         ParallelOptions options = new() { MaxDegreeOfParallelism = MaxParallel, CancellationToken = cancellationToken };
         try
         {
@@ -41,7 +41,7 @@ internal sealed class PoolWarmUp(PoolEngine engine, TimeProvider time)
             Incomplete = sizeClass;
         long done = Interlocked.Add(ref _done, added);
         long said = Volatile.Read(ref _lastSaid);
-        if (time.GetElapsedTime(said) >= ProgressInterval && Interlocked.CompareExchange(ref _lastSaid, time.GetTimestamp(), said) == said)
-            Log.WarmingUp(engine.Logger, engine.Name, done, total);
+        if (settings.Time.GetElapsedTime(said) >= ProgressInterval && Interlocked.CompareExchange(ref _lastSaid, settings.Time.GetTimestamp(), said) == said)
+            Log.WarmingUp(settings.Logger, settings.Name, done, total);
     }
 }

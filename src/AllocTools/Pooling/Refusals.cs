@@ -1,11 +1,23 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
 /// <summary>What a pool says to requests that it does not serve, and how it counts them.</summary>
-internal sealed class Refusals(PoolEngine engine)
+internal sealed class Refusals(PoolSettings settings, PoolCounters counters, PoolLifetime lifetime, PoolMemory memory, SlabOwners owners, PoolTotals totals)
 {
+    /// <summary>Looks whether a request may be served at all.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is draining or closed.</exception>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void CheckRequest(long length)
+    {
+        if (length <= 0 || length > memory.Budget.Limit)
+            ThrowLength(length);
+        lifetime.CheckOpen();
+    }
+
     /// <summary>A request's time is up.</summary>
     public RmaPoolExhaustedException TimedOut(long length, TimeSpan timeout)
     {
@@ -19,9 +31,9 @@ internal sealed class Refusals(PoolEngine engine)
     public void Count(bool isLate)
     {
         // First: nobody sees more time-outs than refusals.
-        Interlocked.Increment(ref engine.Counters.Rejections);
+        Interlocked.Increment(ref counters.Rejections);
         if (isLate)
-            Interlocked.Increment(ref engine.Counters.RentTimeouts);
+            Interlocked.Increment(ref counters.RentTimeouts);
     }
 
     /// <summary>A request that does not wait finds no room.</summary>
@@ -33,29 +45,32 @@ internal sealed class Refusals(PoolEngine engine)
 
     public RmaPoolExhaustedException Exhausted(long length, string what, string advice = "Return buffers sooner, or raise MaxRegisteredBytes.")
     {
-        RmaPoolStatistics now = engine.GetStatistics();
+        RmaPoolStatistics now = totals.GetStatistics();
         return new RmaPoolExhaustedException(
-            $"The pool '{engine.Name}' can't serve {what}: MaxRegisteredBytes is {InWords.Size(engine.Budget.Limit)}, {InWords.Size(now.RegisteredBytes)} are registered, "
+            $"The pool '{settings.Name}' can't serve {what}: MaxRegisteredBytes is {InWords.Size(memory.Budget.Limit)}, {InWords.Size(now.RegisteredBytes)} are registered, "
             + $"{InWords.Count(now.RentedBuffers, "buffer is", "buffers are")} out and {InWords.Count(now.PendingRequests, "request waits", "requests wait")}."
-            + $"{(engine.Memory.InTransit.Bytes is > 0 and long passing ? $" {InWords.Size(passing)} are being registered or given back." : "")}"
+            + $"{(memory.InTransit.Bytes is > 0 and long passing ? $" {InWords.Size(passing)} are being registered or given back." : "")}"
             + $"{(now.StrandedBytes == 0 ? "" : $" {InWords.Size(now.StrandedBytes)} could not be given back to the system; see the log.")} {advice}",
             length,
-            engine.Budget.Limit);
+            memory.Budget.Limit);
     }
 
     public RmaPoolExhaustedException DoesNotFit(long length) => Exhausted(
         length,
-        $"{InWords.Size(length)} beside the {InWords.Size(engine.InitialRegions.Sum(r => r.Length))} of its InitialBlocks, which stay with their size classes",
+        $"{InWords.Size(length)} beside the {InWords.Size(owners.InitialRegions.Sum(r => r.Length))} of its InitialBlocks, which stay with their size classes",
+        "Raise MaxRegisteredBytes, or lower InitialBlocks.");
+
+    /// <summary>The initial blocks of a class do not fit below the cap.</summary>
+    public RmaPoolExhaustedException NoRoomAtStart(SizeClass sizeClass) => Exhausted(
+        sizeClass.InitialBlocks * sizeClass.BlockSize,
+        $"the {InWords.Count(sizeClass.InitialBlocks, "initial block", "initial blocks")} of size class {InWords.Bytes(sizeClass.BlockSize)}",
         "Raise MaxRegisteredBytes, or lower InitialBlocks.");
 
     /// <summary>Nothing that anybody returns makes room for it: what was registered at start stays with its classes.</summary>
     public bool NeverFits(long length) =>
-        engine.Requests.ClassOf(length) == engine.ClassCount - 1 && engine.Requests.BytesFor(length) > engine.Budget.Limit - engine.InitialRegions.Sum(r => r.Length);
-
-    public ObjectDisposedException NotOpen() => new(
-        nameof(IRmaMemoryPool), $"The pool '{engine.Name}' is {(engine.IsClosed ? "disposed" : "draining, to be disposed")}: nothing can be rented any more. Stop what rents before the pool is drained or disposed.");
+        length > owners.Classes[^1].BlockSize && memory.RoundToPages(length) > memory.Budget.Limit - owners.InitialRegions.Sum(r => r.Length);
 
     [DoesNotReturn]
-    public void ThrowLength(long length) => throw new ArgumentOutOfRangeException(
-        nameof(length), length, $"A request of the pool '{engine.Name}' must be between 1 byte and {InWords.Size(engine.Budget.Limit)} long (its option MaxRegisteredBytes).");
+    private void ThrowLength(long length) => throw new ArgumentOutOfRangeException(
+        nameof(length), length, $"A request of the pool '{settings.Name}' must be between 1 byte and {InWords.Size(memory.Budget.Limit)} long (its option MaxRegisteredBytes).");
 }

@@ -16,17 +16,19 @@ internal sealed class Registrar
 {
     private const int ThreadsForDirect = 4;
 
-    private readonly PoolEngine _engine;
-    private readonly ColdRequests _requests;
+    private readonly PoolIncidents _incidents;
+    private readonly WaiterLine _line;
+    private readonly BlockFinder _finder;
     private readonly WaiterQueue _waiters;
     private readonly Desk[] _desks;
 
-    public Registrar(PoolEngine engine, ColdRequests requests, WaiterQueue waiters)
+    public Registrar(PoolSettings settings, PoolIncidents incidents, SlabOwners owners, WaiterLine line, BlockFinder finder, WaiterQueue waiters)
     {
-        _engine = engine;
-        _requests = requests;
+        _incidents = incidents;
+        _line = line;
+        _finder = finder;
         _waiters = waiters;
-        _desks = [.. Enumerable.Range(1, engine.ClassCount).Select(n => new Desk(this, n == engine.ClassCount ? ThreadsForDirect : 1))];
+        _desks = [.. owners.Classes.Select(_ => new Desk(this, settings.Name, 1)), new Desk(this, settings.Name, ThreadsForDirect)];
     }
 
     /// <summary>A request is being served, or is about to be.</summary>
@@ -40,7 +42,7 @@ internal sealed class Registrar
 
     private void Serve(Waiter waiter)
     {
-        if (!_waiters.IsWaiting(waiter))
+        if (!_line.IsWaiting(waiter))
             return;
         bool isTaken = false;
         RmaBuffer buffer = default;
@@ -49,7 +51,7 @@ internal sealed class Registrar
         {
             // Listeners of Activity.CurrentChanged run here.
             Activity.Current = waiter.Span;
-            isTaken = _requests.TryTakeByRegistering(waiter, out buffer);
+            isTaken = _finder.TryTakeByRegistering(waiter, out buffer);
         }
         catch (Exception e)
         {
@@ -58,12 +60,12 @@ internal sealed class Registrar
         }
         finally
         {
-            _engine.Incidents.Guard("leaving a request's span", static () => Activity.Current = null);
+            _incidents.Guard("leaving a request's span", static () => Activity.Current = null);
         }
         if (isTaken || error is not null)
             _waiters.Complete(waiter, buffer, error);
         else
-            _requests.Wait(waiter);
+            _waiters.Wait(waiter);
     }
 
     /// <summary>The requests of one size class, or the direct ones, and the threads that serve them.</summary>
@@ -73,10 +75,10 @@ internal sealed class Registrar
         private readonly ConcurrentQueue<Waiter> _requests = new();
         private readonly OnDemandThread[] _threads;
 
-        public Desk(Registrar registrar, int threads)
+        public Desk(Registrar registrar, string pool, int threads)
         {
             _registrar = registrar;
-            _threads = [.. Enumerable.Range(0, threads).Select(_ => new OnDemandThread($"{registrar._engine.Name} registers", Work))];
+            _threads = [.. Enumerable.Range(0, threads).Select(_ => new OnDemandThread($"{pool} registers", Work))];
         }
 
         public bool IsAtWork => !_requests.IsEmpty || Array.Exists(_threads, t => t.IsBusy);
@@ -96,7 +98,7 @@ internal sealed class Registrar
         private TimeSpan Work()
         {
             while (_requests.TryDequeue(out Waiter? waiter))
-                _registrar._engine.Incidents.Guard("serving a request", () => _registrar.Serve(waiter));
+                _registrar._incidents.Guard("serving a request", () => _registrar.Serve(waiter));
             return Timeout.InfiniteTimeSpan;
         }
     }

@@ -44,12 +44,12 @@ internal sealed partial class SizeClass
         Gather(MagazinesToCollect.Idle);
         _magazines.Widen();
         while (TryDestroyIdle(s => s.FindIdle(idleSince, InitialBlocks), out long length))
-            Engine.Counters.CountTrim(length);
+            Parts.Counters.CountTrim(length);
     }
 
     public override void ReleaseIdle()
     {
-        lock (Engine.Memory.Gathering)
+        lock (Parts.Memory.Gathering)
         {
             lock (_gate)
                 _shelves.Put(CollectionsMarshal.AsSpan(_magazines.Close()));
@@ -60,7 +60,7 @@ internal sealed partial class SizeClass
     /// <summary>Nothing is kept for later any more.</summary>
     public void ReclaimIfClosed()
     {
-        if (Engine.IsClosed)
+        if (Parts.Lifetime.IsClosed)
             Reclaim(long.MaxValue, initialToo: true);
     }
 
@@ -76,16 +76,16 @@ internal sealed partial class SizeClass
             }
             slab = idle.Slab;
             length = slab.Region.Length;
-            Engine.Memory.InTransit.Enter(length);
+            Parts.Memory.InTransit.Enter(length);
             _shelves.Remove(idle);
         }
         try
         {
-            Engine.Slabs.Destroy(slab);
+            Parts.Slabs.Destroy(slab);
         }
         finally
         {
-            Engine.Memory.InTransit.Leave(length);
+            Parts.Memory.InTransit.Leave(length);
         }
         return true;
     }

@@ -29,19 +29,19 @@ internal sealed partial class SizeClass : SlabOwner
     private Slab?[] _slabs = [];
     private Counts _counts;
 
-    public SizeClass(PoolEngine engine, long blockSize, int initialBlocks, TimeProvider time)
-        : base(engine)
+    public SizeClass(PoolParts parts, long blockSize, int initialBlocks)
+        : base(parts)
     {
         BlockSize = blockSize;
         InitialBlocks = initialBlocks;
-        _shelves = new SlabShelves(time);
+        _shelves = new SlabShelves(parts.Settings.Time);
         ReadLeakLevel();
         _magazines = new MagazineSet(this, magazines => Volatile.Write(ref Magazines, magazines));
         _growth = new ClassGrowth(this);
     }
 
     /// <summary>The level of leak detection was changed.</summary>
-    public void ReadLeakLevel() => Volatile.Write(ref _leakMask, Engine.Leaks.Mask);
+    public void ReadLeakLevel() => Volatile.Write(ref _leakMask, Parts.Leaks.Mask);
 
     public long BlockSize { get; }
 
@@ -73,7 +73,7 @@ internal sealed partial class SizeClass : SlabOwner
         {
             buffer = ToBuffer(block, length);
             if ((magazine.OwnRents & _leakMask) == 0)
-                buffer = Engine.Leaks.Watch(buffer);
+                buffer = Parts.Leaks.Watch(buffer);
             return true;
         }
         buffer = default;
@@ -101,7 +101,7 @@ internal sealed partial class SizeClass : SlabOwner
         }
     }
 
-    /// <summary>Takes an idle block, or registers more memory for one. Another thread's registration is waited for, for <see cref="PoolEngine.RentTimeout"/> at the most where that is a limit.</summary>
+    /// <summary>Takes an idle block, or registers more memory for one. Another thread's registration is waited for, for <see cref="PoolSettings.RentTimeout"/> at the most where that is a limit.</summary>
     /// <param name="length">Bytes.</param>
     /// <param name="buffer">The block.</param>
     /// <param name="growth">So many bytes at the most, and in place of nothing else; 0: as much as the class likes, if need be in place of idle memory.</param>
@@ -128,7 +128,7 @@ internal sealed partial class SizeClass : SlabOwner
         long missing;
         lock (_gate)
             missing = InitialBlocks - _shelves.Total;
-        long most = Math.Max(1, Engine.MaxSlabBytes / BlockSize);
+        long most = Math.Max(1, Parts.Settings.MaxSlabBytes / BlockSize);
         for (; missing > 0; missing -= most)
             yield return (int)Math.Min(missing, most);
     }
@@ -142,14 +142,14 @@ internal sealed partial class SizeClass : SlabOwner
             return 0;
         lock (_gate)
             Add_NeedsLock(slab, isInitial: true);
-        Engine.Memory.InTransit.Leave(slab.Region.Length);
-        Engine.SignalWaiters();
+        Parts.Memory.InTransit.Leave(slab.Region.Length);
+        Parts.Signals.SignalWaiters();
         return slab.BlockCount * BlockSize;
     }
 
     /// <summary>Puts blocks of magazines back to their slabs, if there are any.</summary>
     /// <returns>True where there were any.</returns>
-    private bool Gather(MagazinesToCollect which) => Engine.Memory.Gather([this], which);
+    private bool Gather(MagazinesToCollect which) => Parts.Memory.Gather([this], which);
 
     /// <summary>The first half of a gathering; see <see cref="PoolMemory.Gather"/>.</summary>
     public bool RevokeMagazines(MagazinesToCollect which, bool look) => _magazines.Revoke(which, look);
@@ -219,7 +219,7 @@ internal sealed partial class SizeClass : SlabOwner
 
     private protected override void TakeBack(Slab slab, int index, ulong nextLease)
     {
-        Engine.Scrubber.Scrub(slab, index);
+        Parts.Scrubber.Scrub(slab, index);
         FreeBlock block = new(slab.Number, index, nextLease);
         if (Volatile.Read(ref Mode) < SlowMode)
         {
@@ -252,7 +252,7 @@ internal sealed partial class SizeClass : SlabOwner
     private void AfterPut()
     {
         ReclaimIfClosed();
-        Engine.AfterRelease();
+        Parts.Signals.AfterRelease();
     }
 
     /// <summary>Takes a free block, and fills the thread's magazine with some more.</summary>
@@ -329,7 +329,7 @@ internal sealed partial class SizeClass : SlabOwner
             hasGrown = true;
             buffer = AddAndTake(slab, length);
             // The rest of it is for anybody, also for waiters for smaller blocks.
-            Engine.SignalWaiters();
+            Parts.Signals.SignalWaiters();
             return true;
         }
         finally
@@ -350,7 +350,7 @@ internal sealed partial class SizeClass : SlabOwner
             // Before any other thread sees the slab: they may take all the rest of it.
             TryTake_NeedsLock(magazine, isHit: false, out block);
         }
-        Engine.Memory.InTransit.Leave(slab.Region.Length);
+        Parts.Memory.InTransit.Leave(slab.Region.Length);
         return ToBuffer(block, length);
     }
 

@@ -65,7 +65,7 @@ internal sealed unsafe class Slab
         : this(owner, entry.Region!, length, 1, stateMemory)
     {
         Entry = entry;
-        ChecksPointers = owner.Engine.ChecksPointers;
+        ChecksPointers = owner.Parts.Settings.ChecksPointers;
         _offset = offset;
         _address = entry.Address + (nint)offset;
         IsWritable &= !isReadOnly;
@@ -155,7 +155,7 @@ internal sealed unsafe class Slab
     public void ReturnStrictly(int index, ulong lease)
     {
         // Read first: this very return may be what closing waits for.
-        bool isLate = Owner.Engine.IsClosed;
+        bool isLate = Owner.Parts.Lifetime.IsClosed;
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) == lease || TryEndHeld(index, lease, isStrict: true))
             TakeBack(index, lease + GenerationUnit);
         if (isLate)
@@ -178,7 +178,7 @@ internal sealed unsafe class Slab
         {
             if (!IsRented(index, lease))
                 LeaseErrors.ThrowReturned(this);
-            if (Owner.Engine.Ledger.TryDeferReturn(_origin, index, lease, isStrict, out int holds))
+            if (Owner.Parts.Ledger.TryDeferReturn(_origin, index, lease, isStrict, out int holds))
             {
                 _tracker?.Dispose();
                 Owner.OnQuarantined(_origin, holds, _tracker);
@@ -208,7 +208,7 @@ internal sealed unsafe class Slab
                 LeaseErrors.ThrowReturned(this);
             if ((seen & HoldMask) >= HoldsInLedger - 1)
             {
-                if (Owner.Engine.Ledger.TryAddHold(_origin, index, lease))
+                if (Owner.Parts.Ledger.TryAddHold(_origin, index, lease))
                     return;
             }
             else if (Interlocked.CompareExchange(ref state, seen + 1, seen) == seen)
@@ -229,7 +229,7 @@ internal sealed unsafe class Slab
                 LeaseErrors.ThrowNotHeld();
             if ((seen & HoldMask) >= HoldsInLedger - 1)
             {
-                if (Owner.Engine.Ledger.TryAddHold(_origin, index, lease: null))
+                if (Owner.Parts.Ledger.TryAddHold(_origin, index, lease: null))
                     return;
             }
             else if (Interlocked.CompareExchange(ref state, seen + 1, seen) == seen)
@@ -243,7 +243,7 @@ internal sealed unsafe class Slab
     public void Pin(int index, ulong lease)
     {
         Hold(index, lease);
-        if (Owner.Engine.Ledger.TryPin(_origin, index, lease))
+        if (Owner.Parts.Ledger.TryPin(_origin, index, lease))
             return;
         ReleaseHold(index, HoldKind.Counted);
         LeaseErrors.ThrowReturned(this);
@@ -253,13 +253,13 @@ internal sealed unsafe class Slab
     public bool IsInUse(int index, ulong lease)
     {
         ulong seen = Volatile.Read(ref State(index));
-        return seen != lease && ((seen & ~HoldMask) != lease || Owner.Engine.Ledger.IsInUse(_origin, index));
+        return seen != lease && ((seen & ~HoldMask) != lease || Owner.Parts.Ledger.IsInUse(_origin, index));
     }
 
     /// <summary>A caller has a pointer to the block.</summary>
-    public bool IsPinned(int index) => (Volatile.Read(ref State(index)) & HoldMask) != 0 && Owner.Engine.Ledger.IsPinned(_origin, index);
+    public bool IsPinned(int index) => (Volatile.Read(ref State(index)) & HoldMask) != 0 && Owner.Parts.Ledger.IsPinned(_origin, index);
 
-    public void QuarantineHold(int index) => Owner.Engine.Ledger.Quarantine(_origin, index);
+    public void QuarantineHold(int index) => Owner.Parts.Ledger.Quarantine(_origin, index);
 
     public void ReleaseHold(int index, HoldKind kind)
     {
@@ -269,7 +269,7 @@ internal sealed unsafe class Slab
             ulong seen = Volatile.Read(ref state);
             if (kind != HoldKind.Counted || (seen & HoldMask) == HoldsInLedger)
             {
-                if (Owner.Engine.Ledger.Release(_origin, index, kind))
+                if (Owner.Parts.Ledger.Release(_origin, index, kind))
                     Owner.OnLeftQuarantine(_origin, index, Lease(index));
                 return;
             }

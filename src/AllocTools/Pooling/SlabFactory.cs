@@ -2,18 +2,23 @@ using AllocTools.Blocks;
 using AllocTools.Buffers;
 using AllocTools.Diagnostics;
 using AllocTools.Regions;
+using AllocTools.Validation;
 using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Pooling;
 
 /// <summary>Makes registered memory and gives it back: budget, pages, registration, and the same backwards.</summary>
 /// <remarks>Each step that fails undoes those before it. Nothing here runs under a lock.</remarks>
-internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
+internal sealed class SlabFactory(
+    PoolSettings settings,
+    PoolCounters counters,
+    PoolIncidents incidents,
+    PoolLifetime lifetime,
+    PoolMemory memory,
+    RegistrationCaches caches,
+    IBlockAllocator blocks,
+    MemoryRoom? room)
 {
-    public int PageSize => blocks.PageSize;
-
-    public long RoundToPages(long length) => (length + PageSize - 1) / PageSize * PageSize;
-
     /// <summary>Registers fresh memory whose bytes were reserved. On failure the reservation is released.</summary>
     public Slab Create(SlabOwner owner, long reservedBytes, long blockSize, int blockCount)
     {
@@ -30,20 +35,20 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         }
         catch
         {
-            engine.Memory.Release(reservedBytes);
+            memory.Release(reservedBytes);
             throw;
         }
         IRmaRegistration registration;
         try
         {
-            registration = RegisterReserved(address, reservedBytes, engine.SlabAccess);
+            registration = RegisterReserved(address, reservedBytes, settings.SlabAccess);
         }
         catch (Exception e) when (!IsStillRegistered(e))
         {
             Unmap(address, reservedBytes);
             throw;
         }
-        return new Slab(owner, new MemoryRegion(address, reservedBytes, engine.SlabAccess, registration), blockSize, blockCount, states) { ChecksPointers = engine.ChecksPointers, Arrays = arrays };
+        return new Slab(owner, new MemoryRegion(address, reservedBytes, settings.SlabAccess, registration), blockSize, blockCount, states) { ChecksPointers = settings.ChecksPointers, Arrays = arrays };
     }
 
     /// <summary>
@@ -58,7 +63,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         }
         catch (Exception e) when (!IsStillRegistered(e))
         {
-            engine.Memory.Release(length);
+            memory.Release(length);
             throw;
         }
     }
@@ -66,28 +71,28 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     /// <summary>As <see cref="Register"/>, but the reservation stays.</summary>
     private IRmaRegistration RegisterReserved(nint address, long length, RmaAccess access, bool isWritable = true)
     {
-        engine.AddRegion();
-        using RmaSpan span = RmaActivities.Start("rma.register", engine, length);
-        long started = engine.Time.GetTimestamp();
+        lifetime.AddHolder();
+        using RmaSpan span = RmaActivities.Start("rma.register", settings, length);
+        long started = settings.Time.GetTimestamp();
         try
         {
             IRmaRegistration registration = RegisterByProvider(address, length, access, isWritable);
-            Interlocked.Increment(ref engine.Counters.Registrations);
-            engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), null);
+            Interlocked.Increment(ref counters.Registrations);
+            counters.Instruments?.RecordRegistration(settings.Time.GetElapsedTime(started), null);
             return registration;
         }
         catch (Exception e)
         {
             span.Fail(e);
-            engine.Instruments?.RecordRegistration(engine.Time.GetElapsedTime(started), RmaTags.ErrorTypeOf(e));
-            engine.Counters.CountRegistrationFailure(e, engine.Time);
+            counters.Instruments?.RecordRegistration(settings.Time.GetElapsedTime(started), RmaTags.ErrorTypeOf(e));
+            counters.CountRegistrationFailure(e, settings.Time);
             if (IsStillRegistered(e))
             {
                 // The transport may reach it for ever: it stays reserved, and keeps the context open.
-                engine.Incidents.DeregistrationFailed(length, e);
+                incidents.DeregistrationFailed(length, e);
                 throw;
             }
-            engine.RemoveRegion();
+            lifetime.RemoveHolder();
             throw;
         }
     }
@@ -101,12 +106,12 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         }
         catch (RmaRegistrationException e) when (!e.IsStillRegistered)
         {
-            if (engine.Caches.Reclaim(length) == 0)
+            if (caches.Reclaim(length) == 0)
                 throw;
         }
         return Register();
 
-        IRmaRegistration Register() => isWritable ? engine.Context.Register(address, length, access) : engine.Context.RegisterReadOnly(address, length, access);
+        IRmaRegistration Register() => isWritable ? settings.Context.Register(address, length, access) : settings.Context.RegisterReadOnly(address, length, access);
     }
 
     /// <summary>Whether registering memory failed in a way after which the memory must stay mapped.</summary>
@@ -117,7 +122,7 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
     {
         if (!TryDeregisterReserved(registration, length))
             return false;
-        engine.Memory.Release(length);
+        memory.Release(length);
         return true;
     }
 
@@ -138,28 +143,28 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         catch (Exception e)
         {
             // Of whatever kind, from an allocator of whomever: who returns a buffer or closes the pool can't help it.
-            engine.Incidents.UnmapFailed(length, e);
+            incidents.UnmapFailed(length, e);
             return;
         }
-        engine.Memory.Release(length);
+        memory.Release(length);
     }
 
     private bool TryDeregisterReserved(IRmaRegistration registration, long length)
     {
-        using RmaSpan span = RmaActivities.Start("rma.deregister", engine, length);
+        using RmaSpan span = RmaActivities.Start("rma.deregister", settings, length);
         try
         {
-            engine.Context.Deregister(registration);
+            settings.Context.Deregister(registration);
         }
         catch (Exception e)
         {
             span.Fail(e);
             // Of whatever kind: the slab is in no class any more, and closing goes on.
-            engine.Incidents.DeregistrationFailed(length, e);
+            incidents.DeregistrationFailed(length, e);
             return false;
         }
-        Interlocked.Increment(ref engine.Counters.Deregistrations);
-        engine.RemoveRegion();
+        Interlocked.Increment(ref counters.Deregistrations);
+        lifetime.RemoveHolder();
         return true;
     }
 
@@ -168,15 +173,15 @@ internal sealed class SlabFactory(PoolEngine engine, IBlockAllocator blocks)
         try
         {
             // Huge pages that are reserved beforehand don't count against the group's limit.
-            if (engine.Room is not { } room || PageSize != Environment.SystemPageSize)
-                return blocks.Allocate(length, engine.Context.Traits.PagesBackedBeforeRegistering || engine.Room is not null);
+            if (room is null || blocks.PageSize != Environment.SystemPageSize)
+                return blocks.Allocate(length, settings.Context.Traits.PagesBackedBeforeRegistering || room is not null);
             using (room.Begin(length))
                 return blocks.Allocate(length, populate: true);
         }
         catch (InsufficientMemoryException e)
         {
-            engine.Counters.CountRegistrationFailure(e, engine.Time);
-            throw new RmaRegistrationException(e.Message, "mmap", length, engine.Context.Traits.ProviderName, 12, "ENOMEM", e);
+            counters.CountRegistrationFailure(e, settings.Time);
+            throw new RmaRegistrationException(e.Message, "mmap", length, settings.ProviderName, 12, "ENOMEM", e);
         }
     }
 }

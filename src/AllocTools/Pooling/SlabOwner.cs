@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 namespace AllocTools.Pooling;
 
 /// <summary>What a block goes back to: a size class, the direct regions, or the user regions.</summary>
-internal abstract class SlabOwner(PoolEngine engine)
+internal abstract class SlabOwner(PoolParts parts)
 {
     /// <summary>A bit of <see cref="Mode"/>: returned blocks are overwritten first.</summary>
     public const int ScrubMode = 1;
@@ -20,7 +20,8 @@ internal abstract class SlabOwner(PoolEngine engine)
     /// <summary>By the number of the thread. Empty where there are none.</summary>
     protected Magazine?[] Magazines = [];
 
-    public PoolEngine Engine { get; } = engine;
+    /// <summary>What the pool has for all owners.</summary>
+    public PoolParts Parts { get; } = parts;
 
     /// <summary>Blocks that were returned while operations or exposures still hold them.</summary>
     public long Quarantined => Volatile.Read(ref _quarantined);
@@ -46,7 +47,7 @@ internal abstract class SlabOwner(PoolEngine engine)
     public void OnGivenBack(Slab slab, int index, ulong nextLease)
     {
         TakeBack(slab, index, nextLease);
-        Engine.AfterRelease();
+        Parts.Signals.AfterRelease();
     }
 
     public abstract RmaSizeClassStatistics GetStatistics();
@@ -73,17 +74,17 @@ internal abstract class SlabOwner(PoolEngine engine)
     {
         Interlocked.Increment(ref _quarantined);
         if (holds != 0)
-            Engine.Incidents.DeferredReturn(slab.BlockSize, holds, tracker);
-        if (Engine.IsClosed)
-            Engine.Incidents.LateReturn(slab.BlockSize, tracker);
-        Engine.AfterRelease();
+            Parts.Incidents.DeferredReturn(slab.BlockSize, holds, tracker);
+        if (Parts.Lifetime.IsClosed)
+            Parts.Incidents.LateReturn(slab.BlockSize, tracker);
+        Parts.Signals.AfterRelease();
     }
 
     public void OnLeftQuarantine(Slab slab, int index, ulong nextLease)
     {
         Interlocked.Decrement(ref _quarantined);
         TakeBack(slab, index, nextLease);
-        Engine.AfterRelease();
+        Parts.Signals.AfterRelease();
     }
 
     /// <summary>Puts a block where it can be rented again, or gives its memory back where the pool is closed.</summary>
@@ -102,10 +103,10 @@ internal abstract class SlabOwner(PoolEngine engine)
     private void PutCold(Slab slab, int index, ulong nextLease, LeaseTracker? tracker)
     {
         // Read first: this very return may be what closing waits for.
-        bool isLate = Engine.IsClosed;
+        bool isLate = Parts.Lifetime.IsClosed;
         TakeBack(slab, index, nextLease);
-        Engine.AfterRelease();
+        Parts.Signals.AfterRelease();
         if (isLate)
-            Engine.Incidents.LateReturn(slab.BlockSize, tracker);
+            Parts.Incidents.LateReturn(slab.BlockSize, tracker);
     }
 }

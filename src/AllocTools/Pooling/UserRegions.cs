@@ -4,7 +4,7 @@ using AllocTools.Regions;
 namespace AllocTools.Pooling;
 
 /// <summary>Memory that callers own, registered until they dispose the buffer. It counts against the cap.</summary>
-internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
+internal sealed class UserRegions(PoolParts parts) : SlabOwner(parts)
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<Slab, MemoryHandle> _regions = [];
@@ -38,7 +38,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         {
             if (address == 0)
                 throw new ArgumentOutOfRangeException(nameof(address), "The address must not be 0.");
-            Engine.CheckRequest(length);
+            Parts.Refusals.CheckRequest(length);
             return RegisterPinned(address, length, pin, isManaged, isReadOnly);
         }
         catch (Exception e)
@@ -46,7 +46,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
             if (SlabFactory.IsStillRegistered(e))
                 CallersMemory.LastingPins.Keep(pin);
             else
-                Engine.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
+                Parts.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
             throw;
         }
     }
@@ -55,11 +55,11 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
     {
         // First, so that nothing can fail once the memory is registered.
         ulong[] states = Slab.AllocateStates(length, 1);
-        MemoryRegion region = Engine.Callers.Register(address, length, isManaged, isReadOnly);
+        MemoryRegion region = Parts.Callers.Register(address, length, isManaged, isReadOnly);
         Slab slab;
         try
         {
-            slab = new Slab(this, region, length, 1, states) { ChecksPointers = Engine.ChecksPointers };
+            slab = new Slab(this, region, length, 1, states) { ChecksPointers = Parts.Settings.ChecksPointers };
             lock (_gate)
             {
                 _regions.Add(slab, pin);
@@ -68,7 +68,7 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         }
         finally
         {
-            Engine.Memory.InTransit.Leave(length);
+            Parts.Memory.InTransit.Leave(length);
         }
         return new RmaBuffer(slab, 0, slab.Lease(0), length);
     }
@@ -83,8 +83,8 @@ internal sealed class UserRegions(PoolEngine engine) : SlabOwner(engine)
         }
         // Where the registration can't be undone the transport may still reach the memory: it stays pinned. Unpinning is the
         // caller's code, and this may be an endpoint's thread.
-        if (Engine.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
-            Engine.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
+        if (Parts.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
+            Parts.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
         else
             CallersMemory.LastingPins.Keep(pin);
     }

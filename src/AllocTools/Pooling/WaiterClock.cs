@@ -16,16 +16,17 @@ internal sealed class WaiterClock
     // When the thread looks next. While it sleeps there may be no deadline any more: the next one need not wake it.
     private long _looksAt = long.MaxValue;
 
-    /// <param name="engine">The pool's.</param>
-    /// <param name="gate">The queue's lock.</param>
+    /// <param name="settings">The pool's clock and name.</param>
+    /// <param name="incidents">Takes what goes wrong on the thread.</param>
+    /// <param name="gate">The lock of the lines.</param>
     /// <param name="expire">Ends a wait, if it has not ended.</param>
-    public WaiterClock(PoolEngine engine, Lock gate, Action<Waiter> expire)
+    public WaiterClock(PoolSettings settings, PoolIncidents incidents, Lock gate, Action<Waiter> expire)
     {
-        _time = engine.Time;
+        _time = settings.Time;
         _gate = gate;
         _expire = expire;
         if (_time == TimeProvider.System)
-            _thread = new OnDemandThread($"{engine.Name} time-outs", engine.Incidents.Guarded("timing waiters out", ExpireOverdue));
+            _thread = new OnDemandThread($"{settings.Name} time-outs", incidents.Guarded("timing waiters out", ExpireOverdue));
     }
 
     /// <summary>Has the wait end in time. The waiter must stand in the queue.</summary>

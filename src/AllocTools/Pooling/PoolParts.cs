@@ -1,0 +1,47 @@
+namespace AllocTools.Pooling;
+
+/// <summary>What the owners of a pool's slabs, and the buffers in them, work with.</summary>
+internal sealed class PoolParts
+{
+    /// <summary>The pool as callers know it.</summary>
+    public required object Pool { get; init; }
+
+    public required PoolSettings Settings { get; init; }
+
+    public required PoolCounters Counters { get; init; }
+
+    public required PoolIncidents Incidents { get; init; }
+
+    public required PoolLifetime Lifetime { get; init; }
+
+    public required PoolMemory Memory { get; init; }
+
+    public required SlabFactory Slabs { get; init; }
+
+    public required CallersMemory Callers { get; init; }
+
+    public required Exposer Exposer { get; init; }
+
+    public required LeakDetector Leaks { get; init; }
+
+    public required Refusals Refusals { get; init; }
+
+    public required Scrubber Scrubber { get; init; }
+
+    public required IPoolSignals Signals { get; init; }
+
+    public HoldLedger Ledger { get; } = new();
+}
+
+/// <summary>What the parts of a pool report to the whole: the engine, which knows who waits.</summary>
+internal interface IPoolSignals
+{
+    /// <summary>A block or bytes came free. Whoever waits gets them.</summary>
+    void AfterRelease();
+
+    /// <summary>There may be room. Unlike <see cref="AfterRelease"/> this gives nothing back itself, so that giving back may call it.</summary>
+    void SignalWaiters();
+
+    /// <summary>Whether callers wait, the cap or the pool's state has changed: rents and returns go past the magazines, or no longer do.</summary>
+    void UpdateMode();
+}

@@ -1,0 +1,65 @@
+using AllocTools.Regions;
+
+namespace AllocTools.Pooling;
+
+/// <summary>All that a pool's memory goes back to: the size classes, the direct and user regions, and the registration caches.</summary>
+/// <remarks>It is made empty, because its owners are made of parts that know it; the pool fills it before any request comes.</remarks>
+internal sealed class SlabOwners(int classCount)
+{
+    private SlabOwner[] _permanent = [];
+
+    /// <summary>The size classes, the smallest blocks first.</summary>
+    public SizeClass[] Classes { get; } = new SizeClass[classCount];
+
+    public DirectRegions Direct { get; private set; } = null!;
+
+    public UserRegions User { get; private set; } = null!;
+
+    /// <summary>Registrations of callers' memory that stay when it is returned.</summary>
+    public RegistrationCaches Caches { get; } = new();
+
+    /// <summary>All but the caches, which come and go.</summary>
+    public IReadOnlyList<SlabOwner> Permanent => _permanent;
+
+    public IEnumerable<SlabOwner> All => _permanent.Concat(Caches.All);
+
+    /// <summary>Buffers that are rented, registered by the caller, or quarantined.</summary>
+    public long Outstanding => All.Sum(o => o.Outstanding);
+
+    /// <summary>Buffers that callers have. What is quarantined comes back when its endpoint is closed.</summary>
+    public long Rented => All.Sum(o => o.Rented);
+
+    /// <summary>Idle bytes in the threads' magazines.</summary>
+    public long MagazineBytes => Classes.Sum(c => c.MagazineBytes);
+
+    /// <summary>What was registered at start and is kept for its class.</summary>
+    public IReadOnlyList<MemoryRegion> InitialRegions => [.. Classes.SelectMany(c => c.InitialRegions)];
+
+    /// <summary>Idle bytes of direct regions and of registration caches.</summary>
+    public long IdleRegionBytes => Direct.IdleBytes + Caches.IdleBytes;
+
+    /// <summary>Ends the making. The classes are there already.</summary>
+    public void Complete(DirectRegions direct, UserRegions user)
+    {
+        Direct = direct;
+        User = user;
+        _permanent = [.. Classes, direct, user];
+    }
+
+    /// <summary>Bytes of direct and user regions and of cached registrations that are in use, of those that are so long or longer.</summary>
+    public long RegionsInUse(long atLeast, bool directToo) => User.InUse(atLeast) + Caches.InUse(atLeast) + (directToo ? Direct.InUse(atLeast) : 0);
+
+    /// <summary>Gives back idle direct regions, then idle registrations of callers' memory, until so many bytes are free.</summary>
+    public long ReclaimRegions(long bytes)
+    {
+        long reclaimed = Direct.Reclaim(bytes);
+        return reclaimed < bytes ? reclaimed + Caches.Reclaim(bytes - reclaimed) : reclaimed;
+    }
+
+    /// <summary>Gives back what has been idle since that timestamp or longer.</summary>
+    public void Trim(long idleSince)
+    {
+        foreach (SlabOwner owner in All)
+            owner.Trim(idleSince);
+    }
+}

@@ -1,0 +1,155 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace AllocTools.Pooling;
+
+/// <summary>Who waits for room, and in which order: a line for each size class, and one beside them for requests that the <see cref="Registrar"/> serves.</summary>
+/// <remarks>
+/// The first waiter of a class that can't be served lets younger ones of other classes pass, but not more than
+/// <see cref="MaxOvertakes"/> times. A request that stands beside the lines holds back nobody, and is not counted.
+/// </remarks>
+internal sealed class WaiterLine(int lines)
+{
+    /// <summary>How often younger requests may be served before the oldest one.</summary>
+    public const int MaxOvertakes = 64;
+
+    private readonly LinkedList<Waiter>[] _byClass = [.. Enumerable.Range(0, lines).Select(_ => new LinkedList<Waiter>())];
+    private readonly LinkedList<Waiter> _beside = new();
+    private Waiter? _beingServed;
+    private long _lastNumber;
+    private int _count;
+
+    /// <summary>Held by whoever changes a line, or the deadline of who stands in one.</summary>
+    public Lock Gate { get; } = new();
+
+    /// <summary>How many wait in line.</summary>
+    public int Count => Volatile.Read(ref _count);
+
+    /// <summary>The timestamp of the oldest waiter's coming; null where nobody waits.</summary>
+    public long? OldestSince => Heads() is [{ } oldest, ..] ? oldest.Since : null;
+
+    /// <summary>Who is being served outside of rounds, and is not the first in its line meanwhile.</summary>
+    public Waiter? BeingServed
+    {
+        set => Volatile.Write(ref _beingServed, value);
+    }
+
+    /// <summary>Whether requests of a class wait.</summary>
+    public bool HasWaitersOf(int classIndex)
+    {
+        lock (Gate)
+            return _byClass[classIndex].Count != 0;
+    }
+
+    /// <summary>The first waiter of each class that has any, the oldest first.</summary>
+    public List<Waiter> Heads()
+    {
+        List<Waiter> heads = [];
+        lock (Gate)
+        {
+            foreach (LinkedList<Waiter> waiters in _byClass)
+            {
+                if (waiters.First is { } first)
+                    heads.Add(first.Value);
+            }
+        }
+        heads.Sort(static (a, b) => a.Number.CompareTo(b.Number));
+        return heads;
+    }
+
+    /// <summary>The oldest of all, also of those beside the lines.</summary>
+    public bool TryGetAny([NotNullWhen(true)] out Waiter? waiter)
+    {
+        waiter = Heads() is [{ } oldest, ..] ? oldest : null;
+        lock (Gate)
+            waiter ??= _beside.First?.Value;
+        return waiter is not null;
+    }
+
+    /// <summary>The oldest waiter that is not being served, of a class of which none was passed over.</summary>
+    public Waiter? FirstBeside(List<Waiter> passed)
+    {
+        Waiter? oldest = null;
+        lock (Gate)
+        {
+            foreach (LinkedList<Waiter> waiters in _byClass)
+            {
+                LinkedListNode<Waiter>? first = waiters.First;
+                if (first is not null && first.Value == _beingServed)
+                    first = first.Next;
+                if (first is { Value: var waiter } && (oldest is null || waiter.Number < oldest.Number) && !passed.Exists(p => p.ClassIndex == waiter.ClassIndex))
+                    oldest = waiter;
+            }
+        }
+        return oldest;
+    }
+
+    /// <summary>Whether a younger request may take what older ones wait for.</summary>
+    public bool MayOvertake(List<Waiter> older)
+    {
+        lock (Gate)
+            return older.TrueForAll(w => w.Overtaken < MaxOvertakes);
+    }
+
+    /// <summary>A younger request was served before them.</summary>
+    public void MarkOvertaken(List<Waiter> older)
+    {
+        lock (Gate)
+            older.ForEach(w => w.Overtaken++);
+    }
+
+    /// <summary>Places a waiter beside the lines.</summary>
+    public void AddBeside(Waiter waiter)
+    {
+        lock (Gate)
+            _beside.AddLast(waiter.Place);
+    }
+
+    /// <summary>Has what may cancel a waiter end with its wait. False: it has ended already.</summary>
+    public bool TrySetCancellation(Waiter waiter, CancellationTokenRegistration cancellation)
+    {
+        lock (Gate)
+        {
+            if (waiter.Place.List is null)
+                return false;
+            waiter.Cancellation = cancellation;
+            return true;
+        }
+    }
+
+    /// <summary>Has a waiter that stands beside the lines stand at the end of its own. False: its wait has ended.</summary>
+    public bool TryLineUp(Waiter waiter)
+    {
+        lock (Gate)
+        {
+            if (waiter.Place.List is null)
+                return false;
+            _beside.Remove(waiter.Place);
+            waiter.Number = ++_lastNumber;
+            _byClass[waiter.ClassIndex].AddLast(waiter.Place);
+            Volatile.Write(ref _count, _count + 1);
+            return true;
+        }
+    }
+
+    /// <summary>The wait has not ended, and no thread is about to end it.</summary>
+    public bool IsWaiting(Waiter waiter)
+    {
+        lock (Gate)
+            return waiter.Place.List is not null;
+    }
+
+    /// <summary>Takes a waiter out; the pool's mode must be updated after. False: it was served or failed meanwhile.</summary>
+    public bool TryTakeOut(Waiter waiter)
+    {
+        lock (Gate)
+        {
+            if (waiter.Place.List is not { } waiters)
+                return false;
+            waiters.Remove(waiter.Place);
+            WaiterClock.Remove_NeedsLock(waiter);
+            if (waiters != _beside)
+                Volatile.Write(ref _count, _count - 1);
+            return true;
+        }
+    }
+}
