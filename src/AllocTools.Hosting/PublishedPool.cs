@@ -25,3 +25,33 @@ internal sealed class PublishedPool(RmaMetrics metrics, ILogger logger) : IDispo
         PoolsInProcess.Remove(pool);
     }
 }
+
+/// <summary>The pools of all hosts in this process, held weakly, so that two of one name can be warned of.</summary>
+/// <remarks>Static by nature: OpenTelemetry tells meters apart by name only, whatever host they are of. Nothing but that warning depends on it.</remarks>
+internal static class PoolsInProcess
+{
+    private static readonly Lock Gate = new();
+    private static readonly List<WeakReference<IRmaMemoryPool>> Pools = [];
+
+    /// <summary>Adds a pool.</summary>
+    /// <returns>False when another one has its name.</returns>
+    public static bool Add(IRmaMemoryPool pool)
+    {
+        lock (Gate)
+        {
+            bool isOnly = true;
+            Pools.RemoveAll(r => !r.TryGetTarget(out _));
+            foreach (WeakReference<IRmaMemoryPool> reference in Pools)
+                isOnly &= !reference.TryGetTarget(out IRmaMemoryPool? other) || other.Name != pool.Name;
+            Pools.Add(new WeakReference<IRmaMemoryPool>(pool));
+            return isOnly;
+        }
+    }
+
+    /// <summary>Forgets a pool that is closed.</summary>
+    public static void Remove(IRmaMemoryPool pool)
+    {
+        lock (Gate)
+            Pools.RemoveAll(r => !r.TryGetTarget(out IRmaMemoryPool? other) || ReferenceEquals(other, pool));
+    }
+}

@@ -336,7 +336,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     internal void Unpin() => _slab!.ReleaseHold(_index, HoldKind.Pin);
 
     /// <summary>The same lease, watched.</summary>
-    internal RmaBuffer WithTracker(LeaseTracker tracker) => new(_slab!.WithTracker(tracker), _index, _lease, _slack);
+    internal RmaBuffer WatchedBy(LeaseTracker tracker) => new(_slab!.CopyWatchedBy(tracker), _index, _lease, _slack);
 
     /// <summary>Takes back what no caller has got.</summary>
     internal void GiveBack() => _slab?.GiveBack(_index, _lease);

@@ -89,3 +89,15 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             failures.Add($"{nameof(options.SizeClasses)} has InitialBlocks of {InWords.Bytes(initialBytes)} in all, which must not be more than {cap}. Raise the cap, or lower InitialBlocks.");
     }
 }
+
+/// <summary>The ranges of <see cref="RmaMemoryPoolOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class RmaMemoryPoolOptionsRanges : IValidateOptions<RmaMemoryPoolOptions>;
+
+/// <summary>The ranges of <see cref="SizeClassOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class SizeClassOptionsRanges : IValidateOptions<SizeClassOptions>;
+
+/// <summary>The ranges of <see cref="SizeClassRangeOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class SizeClassRangeOptionsRanges : IValidateOptions<SizeClassRangeOptions>;

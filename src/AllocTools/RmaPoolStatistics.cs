@@ -74,7 +74,7 @@ public sealed record RmaPoolStatistics
     public TimeSpan OldestPendingRequest { get; init; }
 
     /// <summary>The registration caches of the pool, together; null where there was none.</summary>
-    public RmaRegistrationCacheStatistics? RegistrationCaches { get; init; }
+    public RmaRegistrationCacheStatistics? RegistrationCache { get; init; }
 
     /// <summary>The size classes in ascending order, then the direct regions and the user regions, and the cached registrations where there is a cache.</summary>
     public required IReadOnlyList<RmaSizeClassStatistics> SizeClasses { get; init; }

@@ -91,7 +91,6 @@ internal sealed class CourierDriver : RmaEndpointDriver
         address.Length == 16 && Drivers.TryGetValue(new Guid(address), out CourierDriver? driver)
             ? new CourierPeer(address.ToArray(), driver)
             : throw new RmaProviderException($"The peer's address of {address.Length} bytes is no open endpoint's of this process. Both sides need the same provider, 'courier'.");
-
     public override ulong InsertPeer(RmaDriverPeer peer) => ++_lastNumber;
     protected override void OnPeerInserted(RmaDriverPeer peer) => _peers[((CourierPeer)peer).Driver] = peer;
     protected override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new(((CourierPeer)peer).Driver, peer));

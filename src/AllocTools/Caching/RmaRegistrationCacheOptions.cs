@@ -1,4 +1,5 @@
 using AllocTools.Validation;
+using Microsoft.Extensions.Options;
 
 namespace AllocTools.Caching;
 
@@ -18,3 +19,7 @@ public sealed class RmaRegistrationCacheOptions
 
     internal RmaRegistrationCacheOptions Copy() => (RmaRegistrationCacheOptions)MemberwiseClone();
 }
+
+/// <summary>The ranges of <see cref="RmaRegistrationCacheOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class RmaRegistrationCacheOptionsRanges : IValidateOptions<RmaRegistrationCacheOptions>;

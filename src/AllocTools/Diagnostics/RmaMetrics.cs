@@ -175,7 +175,7 @@ public sealed class RmaMetrics
 
     private IEnumerable<(Observed<RmaPoolStatistics> Pool, RmaRegistrationCacheStatistics Caches)> LiveCaches() =>
         from pool in LivePools()
-        select (pool, pool.Now.RegistrationCaches ?? RmaRegistrationCacheStatistics.None);
+        select (pool, pool.Now.RegistrationCache ?? RmaRegistrationCacheStatistics.None);
 
     private List<Measurement<long>> Caches(Func<RmaRegistrationCacheStatistics, long> value) =>
         [.. from live in LiveCaches() select live.Pool.Measure(value(live.Caches))];

@@ -27,3 +27,7 @@ public sealed class RmaEndpointOptionsValidator : IValidateOptions<RmaEndpointOp
             throw new OptionsValidationException(nameof(RmaEndpointOptions), options.GetType(), result.Failures);
     }
 }
+
+/// <summary>The ranges of <see cref="RmaEndpointOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class RmaEndpointOptionsRanges : IValidateOptions<RmaEndpointOptions>;

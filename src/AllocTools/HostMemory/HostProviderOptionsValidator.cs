@@ -19,3 +19,7 @@ public sealed class HostProviderOptionsValidator : IValidateOptions<HostProvider
             throw new OptionsValidationException(nameof(HostProviderOptions), typeof(HostProviderOptions), result.Failures);
     }
 }
+
+/// <summary>The ranges of <see cref="HostProviderOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class HostProviderOptionsRanges : IValidateOptions<HostProviderOptions>;

@@ -31,3 +31,11 @@ public sealed class LibfabricOptionsValidator : IValidateOptions<LibfabricOption
             throw new OptionsValidationException(nameof(LibfabricOptions), typeof(LibfabricOptions), result.Failures);
     }
 }
+
+/// <summary>The ranges of <see cref="LibfabricOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class LibfabricOptionsRanges : IValidateOptions<LibfabricOptions>;
+
+/// <summary>The ranges of <see cref="LibfabricEndpointOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class LibfabricEndpointOptionsRanges : IValidateOptions<LibfabricEndpointOptions>;

@@ -27,3 +27,7 @@ public sealed class MpiOptionsValidator : IValidateOptions<MpiOptions>
             throw new OptionsValidationException(nameof(MpiOptions), typeof(MpiOptions), result.Failures);
     }
 }
+
+/// <summary>The ranges of <see cref="MpiOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class MpiOptionsRanges : IValidateOptions<MpiOptions>;

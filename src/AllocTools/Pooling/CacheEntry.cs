@@ -15,7 +15,7 @@ namespace AllocTools.Pooling;
 /// array any more, the collector keeps it once more, for the finalizer, and frees its memory only after the watch was let
 /// go, which is after the memory was deregistered. No other object is ever where a transport, or a peer that has kept
 /// an old key, may still write.
-/// All but <see cref="Settle"/> and <see cref="AwaitSettled"/>, <see cref="Tie"/> and <see cref="Untie"/> needs the cache's lock.
+/// All but <see cref="Settle"/> and <see cref="AwaitSettled"/>, <see cref="Pin"/> and <see cref="Unpin"/> needs the cache's lock.
 /// </remarks>
 internal sealed unsafe class CacheEntry
 {
@@ -31,7 +31,7 @@ internal sealed unsafe class CacheEntry
 
     // For the first view.
     private ulong[]? _states;
-    private bool _isTied;
+    private bool _isPinned;
     private bool _isSettled;
 
     // The views that were returned last: the next leases of the same bytes take them again.
@@ -134,7 +134,7 @@ internal sealed unsafe class CacheEntry
 
     /// <summary>Keeps the memory in place.</summary>
     /// <exception cref="ObjectDisposedException">The buffer that has the memory is disposed.</exception>
-    public void Tie()
+    public void Pin()
     {
         switch (Kind)
         {
@@ -153,15 +153,15 @@ internal sealed unsafe class CacheEntry
                 BufferOf(Owner!).DangerousAddRef(ref isAdded);
                 break;
         }
-        _isTied = true;
+        _isPinned = true;
     }
 
     /// <summary>Lets the memory go. Once, after it was deregistered.</summary>
-    public void Untie()
+    public void Unpin()
     {
-        if (!_isTied)
+        if (!_isPinned)
             return;
-        _isTied = false;
+        _isPinned = false;
         if (_watched.IsAllocated)
         {
             (_watched.Dependent as Watch)?.Dispose();
@@ -208,7 +208,7 @@ internal sealed unsafe class CacheEntry
     public void PutView(Slab view) => (_view, _older) = (view, _view);
 
     /// <summary>It is leased: its memory must stay.</summary>
-    public void Strengthen(object? owner)
+    public void ReferStrongly(object? owner)
     {
         if (Owner is not null)
             return;
@@ -218,7 +218,7 @@ internal sealed unsafe class CacheEntry
     }
 
     /// <summary>It is idle.</summary>
-    public void Weaken()
+    public void ReferWeakly()
     {
         if (!_watched.IsAllocated)
             return;
@@ -227,7 +227,7 @@ internal sealed unsafe class CacheEntry
     }
 
     /// <summary>It is about to be deregistered: until then its memory must stay.</summary>
-    public void BeginLeaving()
+    public void ReferUntilDeregistered()
     {
         IsLeaving = true;
         if (_watched.IsAllocated)

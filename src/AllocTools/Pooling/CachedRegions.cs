@@ -37,12 +37,7 @@ internal sealed partial class CachedRegions : SlabOwner
     // Held by a sweep.
     private readonly Lock _sweeping = new();
 
-    // The list of idle entries.
-    private CacheEntry? _oldest;
-    private CacheEntry? _newest;
-    private int _idleCount;
-    private long _idleBytes;
-    private int _idleViews;
+    private readonly IdleEntries _idle = new();
 
     private int _count;
     private long _bytes;
@@ -67,7 +62,7 @@ internal sealed partial class CachedRegions : SlabOwner
     public override long Outstanding => Volatile.Read(ref _leases);
 
     /// <summary>Idle bytes. Read without the lock.</summary>
-    public long IdleBytes => Volatile.Read(ref _idleBytes);
+    public long IdleBytes => _idle.Bytes;
 
     /// <summary>Bytes of entries that are in use, of those that are so long or longer.</summary>
     public long InUse(long atLeast)
@@ -75,7 +70,7 @@ internal sealed partial class CachedRegions : SlabOwner
         lock (_gate)
         {
             // Mostly so, and hits wait for this lock.
-            if (_bytes - _idleBytes < atLeast)
+            if (_bytes - _idle.Bytes < atLeast)
                 return 0;
             long bytes = 0;
             foreach (CacheEntry entry in _index.Entries)
@@ -118,7 +113,7 @@ internal sealed partial class CachedRegions : SlabOwner
                     // must not push out all others.
                     entry = new CacheEntry(this, range, isKept: range.Kind != CallersRangeKind.Manager && range.Length <= _options.MaxBytes);
                     Replace_NeedsLock(entry, ref leaving);
-                    LeaveClosed_NeedsLock(ref leaving);
+                    TakeOutClosed_NeedsLock(ref leaving);
                     // So that nothing that comes after the registration needs memory for it.
                     _outside.EnsureCapacity(_outside.Count + _index.Count + _registering.Count + 1);
                     _registering.Add(entry);
@@ -148,7 +143,7 @@ internal sealed partial class CachedRegions : SlabOwner
         try
         {
             entry.Prepare();
-            entry.Tie();
+            entry.Pin();
             region = RegisterRange(entry);
         }
         catch (Exception e)
@@ -185,7 +180,7 @@ internal sealed partial class CachedRegions : SlabOwner
                 {
                     // The process has no memory left. An entry that nobody has would never leave.
                     if (!isLeased)
-                        Leave_NeedsLock(entry);
+                        TakeOutReturned_NeedsLock(entry);
                 }
             }
         }
@@ -281,15 +276,11 @@ internal sealed partial class CachedRegions : SlabOwner
     }
 
     /// <summary>Takes out idle entries whose views were disposed meanwhile.</summary>
-    private void LeaveClosed_NeedsLock(ref List<CacheEntry>? leaving)
+    private void TakeOutClosed_NeedsLock(ref List<CacheEntry>? leaving)
     {
-        CacheEntry? older;
-        for (CacheEntry? entry = _idleViews == 0 ? null : _newest; entry is not null; entry = older)
+        foreach (CacheEntry entry in _idle.FindClosed())
         {
-            older = entry.Older;
-            if (!entry.IsOwnerClosed)
-                continue;
-            Begin_NeedsLock(entry, ref _invalidations);
+            TakeOutIdle_NeedsLock(entry, ref _invalidations);
             (leaving ??= []).Add(entry);
         }
     }
@@ -324,10 +315,10 @@ internal sealed partial class CachedRegions : SlabOwner
     {
         Slab view = entry.TakeView(range);
         if (entry.IsIdle)
-            Unlink_NeedsLock(entry);
+            _idle.Remove(entry);
         entry.Leases++;
         _leases++;
-        entry.Strengthen(range.Owner);
+        entry.ReferStrongly(range.Owner);
         return new RmaBuffer(view, 0, view.Lease(0), range.Length);
     }
 
@@ -343,13 +334,13 @@ internal sealed partial class CachedRegions : SlabOwner
             {
                 if (entry.IsIndexed && entry.IsKept && !entry.IsOwnerClosed && !_isClosed)
                 {
-                    Link_NeedsLock(entry);
+                    _idle.Add(entry);
                     MakeRoom_NeedsLock(ref leaving);
                 }
                 else
                 {
                     _invalidations += entry.IsIndexed && entry.IsOwnerClosed ? 1 : 0;
-                    Leave_NeedsLock(entry);
+                    TakeOutReturned_NeedsLock(entry);
                     (leaving ??= []).Add(entry);
                 }
             }
@@ -366,38 +357,5 @@ internal sealed partial class CachedRegions : SlabOwner
             return;
         _keptCount += sign;
         _keptBytes += sign * entry.Length;
-    }
-
-    private void Link_NeedsLock(CacheEntry entry)
-    {
-        entry.Weaken();
-        entry.IsIdle = true;
-        entry.IdleSince = long.MaxValue;
-        entry.Older = _newest;
-        if (_newest is null)
-            _oldest = entry;
-        else
-            _newest.Newer = entry;
-        _newest = entry;
-        _idleCount++;
-        _idleBytes += entry.Length;
-        _idleViews += entry.Kind == CallersRangeKind.View ? 1 : 0;
-    }
-
-    private void Unlink_NeedsLock(CacheEntry entry)
-    {
-        if (entry.Older is null)
-            _oldest = entry.Newer;
-        else
-            entry.Older.Newer = entry.Newer;
-        if (entry.Newer is null)
-            _newest = entry.Older;
-        else
-            entry.Newer.Older = entry.Older;
-        entry.Older = entry.Newer = null;
-        entry.IsIdle = false;
-        _idleCount--;
-        _idleBytes -= entry.Length;
-        _idleViews -= entry.Kind == CallersRangeKind.View ? 1 : 0;
     }
 }

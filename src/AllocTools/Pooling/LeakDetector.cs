@@ -37,7 +37,7 @@ internal sealed class LeakDetector(PoolSettings settings, RmaLeakDetection level
     {
         LeaseTracker tracker = new(this, buffer.Length);
         _out.Add(tracker, null);
-        return buffer.WithTracker(tracker);
+        return buffer.WatchedBy(tracker);
     }
 
     private static long MaskOf(RmaLeakDetection level) => level switch

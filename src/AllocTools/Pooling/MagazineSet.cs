@@ -117,7 +117,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
             {
                 Take(magazine, blocks);
                 magazine.Capacity = Math.Min(magazine.Capacity, _limit);
-                if (magazine.IsOrphaned || which == MagazinesToCollect.AllForGood)
+                if (magazine.IsOrphaned || which == MagazinesToCollect.AllAndRemove)
                     Remove_NeedsLock(magazine);
                 else
                     magazine.EndRevocation();
@@ -188,4 +188,23 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         long wanted = Math.Min(Magazine.MaxCapacity, Math.Max(1, Math.Min(MaxBytes, share) / blockSize));
         return (int)(budget.ReserveUpTo(wanted * blockSize, blockSize, blockSize) / blockSize);
     }
+}
+
+/// <summary>Which magazines are emptied.</summary>
+internal enum MagazinesToCollect
+{
+    /// <summary>Those of threads that have ended.</summary>
+    Dead = 0,
+
+    /// <summary>Those, and the ones that served nothing since this was asked last.</summary>
+    Idle = 1,
+
+    /// <summary>All.</summary>
+    All = 2,
+
+    /// <summary>All; live threads' hold half as many blocks from then on.</summary>
+    AllAndShrink = 3,
+
+    /// <summary>All; each thread makes itself a new one when it needs it.</summary>
+    AllAndRemove = 4,
 }

@@ -156,7 +156,7 @@ internal sealed class PoolMemory
         Interlocked.Exchange(ref _overLimit, 1);
         _signals.UpdateMode();
         // They are made anew, with their shares of the new cap.
-        Gather(_classes, MagazinesToCollect.AllForGood, look: false);
+        Gather(_classes, MagazinesToCollect.AllAndRemove, look: false);
         _signals.AfterRelease();
     }
 

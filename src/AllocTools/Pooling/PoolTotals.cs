@@ -27,7 +27,7 @@ internal sealed class PoolTotals(PoolSettings settings, PoolCounters counters, P
         PendingRequests = line.Count,
         OldestPendingRequest = line.OldestSince is { } since ? settings.Time.GetElapsedTime(since) : TimeSpan.Zero,
         LastRegistrationFailure = counters.LastRegistrationFailure,
-        RegistrationCaches = owners.Caches.GetStatistics(),
+        RegistrationCache = owners.Caches.GetStatistics(),
         SizeClasses = [.. owners.Permanent.Select(o => o.GetStatistics()), .. owners.Caches.GetRow()],
     };
 }

@@ -123,8 +123,8 @@ internal sealed unsafe class Slab
     /// <summary>The pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>.</summary>
     public bool ChecksPointers { get; init; }
 
-    /// <summary>The same slab, for one lease that is watched: only that lease's copies refer to it.</summary>
-    public Slab WithTracker(LeaseTracker tracker) => new(this, tracker);
+    /// <summary>A copy of the slab for one lease that is watched: only the buffers of that lease refer to it.</summary>
+    public Slab CopyWatchedBy(LeaseTracker tracker) => new(this, tracker);
 
     /// <summary>Room for the state words of so many blocks.</summary>
     public static ulong[] AllocateStates(long blockSize, int blockCount) =>

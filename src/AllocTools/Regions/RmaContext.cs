@@ -102,3 +102,11 @@ public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = nu
             Close();
     }
 }
+
+/// <summary>One reference to a context, released once, however often it is disposed.</summary>
+internal sealed class RmaContextLease(Action release) : IDisposable
+{
+    private Action? _release = release;
+
+    public void Dispose() => Interlocked.Exchange(ref _release, null)?.Invoke();
+}

@@ -35,3 +35,7 @@ public sealed class UcxOptionsValidator : IValidateOptions<UcxOptions>
             throw new OptionsValidationException(nameof(UcxOptions), typeof(UcxOptions), result.Failures);
     }
 }
+
+/// <summary>The ranges of <see cref="UcxOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class UcxOptionsRanges : IValidateOptions<UcxOptions>;

@@ -30,7 +30,7 @@ internal static class PoolReadings
             new("rma.pool.configuration.valid {pool}", tags, 1),
             new("rma.pool.registered By", $"{tags} rma.size_class=exposure rma.state=rented", now.RegisteredBytes - now.SizeClasses.Sum(c => c.RegisteredBytes)),
         ];
-        RmaRegistrationCacheStatistics? cache = now.RegistrationCaches;
+        RmaRegistrationCacheStatistics? cache = now.RegistrationCache;
         readings.Add(new("rma.cache.hits {request}", tags, cache?.Hits ?? 0));
         readings.Add(new("rma.cache.misses {request}", tags, cache?.Misses ?? 0));
         readings.Add(new("rma.cache.entries {registration}", $"{tags} rma.state=rented", (cache?.Entries - cache?.IdleEntries) ?? 0));

@@ -372,7 +372,7 @@ public sealed class RegistrationCacheTests : IAsyncDisposable
         inUse.Dispose();
         Assert.Equal(0, _context.Live);
         Assert.DoesNotContain(_test.Statistics.SizeClasses, c => c.Name == "cached");
-        Assert.Equal((2, 0), (_test.Statistics.RegistrationCaches!.Misses, _test.Statistics.RegistrationCaches.Entries));
+        Assert.Equal((2, 0), (_test.Statistics.RegistrationCache!.Misses, _test.Statistics.RegistrationCache.Entries));
     }
 
     [Fact]

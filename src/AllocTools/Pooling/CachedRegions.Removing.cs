@@ -71,7 +71,7 @@ internal sealed partial class CachedRegions
                 isIdle = entry.IsIdle;
                 if (isIdle)
                 {
-                    Begin_NeedsLock(entry, ref _collections);
+                    TakeOutIdle_NeedsLock(entry, ref _collections);
                     entry.KeepWatch(watch);
                 }
                 else if (entry.IsLeaving)
@@ -120,13 +120,8 @@ internal sealed partial class CachedRegions
         List<CacheEntry>? leaving = null;
         lock (_gate)
         {
-            long now = _time.GetTimestamp();
-            for (CacheEntry? entry = _newest; entry is not null; entry = entry.Older)
-            {
-                if (entry.IdleSince == long.MaxValue)
-                    entry.IdleSince = now;
-            }
-            LeaveClosed_NeedsLock(ref leaving);
+            _idle.Date(_time.GetTimestamp());
+            TakeOutClosed_NeedsLock(ref leaving);
         }
         Deregister(leaving);
         while (TryRemoveOldest(idleSince, ref _trims, out CacheEntry? entry))
@@ -157,9 +152,9 @@ internal sealed partial class CachedRegions
     /// <summary>Of the idle entries the oldest leave, until the others and what is being registered keep to the limits.</summary>
     private void MakeRoom_NeedsLock(ref List<CacheEntry>? leaving)
     {
-        while (_oldest is { } oldest && (_keptBytes > _options.MaxBytes || _keptCount > _options.MaxEntries))
+        while (_idle.Oldest is { } oldest && (_keptBytes > _options.MaxBytes || _keptCount > _options.MaxEntries))
         {
-            Begin_NeedsLock(oldest, ref _evictions);
+            TakeOutIdle_NeedsLock(oldest, ref _evictions);
             (leaving ??= []).Add(oldest);
         }
     }
@@ -169,7 +164,7 @@ internal sealed partial class CachedRegions
     {
         if (entry.IsIdle)
         {
-            Begin_NeedsLock(entry, ref counter);
+            TakeOutIdle_NeedsLock(entry, ref counter);
             (leaving ??= []).Add(entry);
             return;
         }
@@ -183,25 +178,25 @@ internal sealed partial class CachedRegions
     {
         lock (_gate)
         {
-            entry = _oldest;
+            entry = _idle.Oldest;
             if (entry is null || entry.IdleSince > idleSince)
                 return false;
-            Begin_NeedsLock(entry, ref counter);
+            TakeOutIdle_NeedsLock(entry, ref counter);
             return true;
         }
     }
 
     /// <summary>Takes an idle entry out, to be deregistered.</summary>
-    private void Begin_NeedsLock(CacheEntry entry, ref long counter)
+    private void TakeOutIdle_NeedsLock(CacheEntry entry, ref long counter)
     {
         counter++;
         Parts.Memory.InTransit.Enter(entry.Length);
-        Unlink_NeedsLock(entry);
+        _idle.Remove(entry);
         TakeOut_NeedsLock(entry);
     }
 
     /// <summary>Takes an entry out that has just been returned for the last time.</summary>
-    private void Leave_NeedsLock(CacheEntry entry)
+    private void TakeOutReturned_NeedsLock(CacheEntry entry)
     {
         Parts.Memory.InTransit.Enter(entry.Length);
         TakeOut_NeedsLock(entry);
@@ -212,7 +207,7 @@ internal sealed partial class CachedRegions
         if (entry.IsIndexed)
             _index.Remove(entry);
         entry.IsIndexed = false;
-        entry.BeginLeaving();
+        entry.ReferUntilDeregistered();
         _outside.Add(entry);
         _bytes -= entry.Length;
         _count--;
@@ -269,7 +264,7 @@ internal sealed partial class CachedRegions
         gone?.SetResult();
         // Unpinning is the caller's code, and this may be an endpoint's thread. It comes last: that code may ask whether the
         // memory has gone, and would wait for this very thread.
-        Parts.Incidents.Guard("unpinning memory of the caller's", entry.Untie);
+        Parts.Incidents.Guard("unpinning memory of the caller's", entry.Unpin);
     }
 
     /// <summary>Nobody may be waiting: then it is no error that nobody has seen.</summary>

@@ -1,7 +1,0 @@
-using Microsoft.Extensions.Options;
-
-namespace AllocTools.Validation;
-
-/// <summary>The ranges of <see cref="RmaMemoryPoolOptions"/>, from its attributes.</summary>
-[OptionsValidator]
-internal sealed partial class RmaMemoryPoolOptionsRanges : IValidateOptions<RmaMemoryPoolOptions>;
