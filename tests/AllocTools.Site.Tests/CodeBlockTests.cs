@@ -1,0 +1,146 @@
+using AllocTools.Libfabric;
+using AllocTools.Testing;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Xunit;
+
+namespace AllocTools.Site.Tests;
+
+/// <summary>No block of code in a document escapes: each is run by a test of its own, or compiled or read here.</summary>
+public sealed class CodeBlockTests
+{
+    // The tests that compile or run the blocks of a document, of these languages.
+    private static readonly (string Document, string Test, string[] Languages)[] TestedElsewhere =
+    [
+        ("README.md", "tests/AllocTools.Sample.Tests/ReadmeTests.cs", ["xml"]),
+        ("docs/connections.md", "tests/AllocTools.Frameworks.Tests/SnippetTests.cs", ["csharp", "xml"]),
+        ("docs/getting-started.md", "tests/AllocTools.Site.Tests/GettingStartedTests.cs", ["csharp", "xml"]),
+        ("docs/guide.md", "tests/AllocTools.Sample.Tests/GuideTests.cs", ["xml"]),
+        ("docs/guide.md", "tests/AllocTools.Sample.Tests/MemoryGuideTests.cs", ["csharp"]),
+        ("docs/messages.md", "tests/AllocTools.Libfabric.Tests/MessageTests.cs", ["csharp"]),
+        ("docs/operations.md", "tests/AllocTools.Sample.Tests/GuideTests.cs", ["csharp", "xml"]),
+        ("docs/providers.md", "tests/AllocTools.Hosting.Tests/ThirdParty/ThirdPartyTests.cs", ["csharp", "json", "xml"]),
+        ("docs/telemetry.md", "tests/AllocTools.Telemetry.Tests/DashboardTests.cs", ["promql"]),
+    ];
+
+    private static readonly string[] SectionsOfFurtherPools = ["Gradients", "Local"];
+
+    private const string Usings = """
+        global using System;
+        global using System.Collections.Generic;
+        global using System.IO;
+        global using System.Linq;
+        global using System.Threading;
+        global using System.Threading.Tasks;
+        global using Microsoft.Extensions.Configuration;
+        global using Microsoft.Extensions.DependencyInjection;
+        global using Microsoft.Extensions.Hosting;
+        global using Microsoft.Extensions.Logging;
+        """;
+
+    // What the blocks of these documents take for granted.
+    private const string Prelude = """
+        using System.Diagnostics.Metrics;
+        using AllocTools;
+        using AllocTools.Caching;
+        using AllocTools.Collections;
+        using AllocTools.Connections;
+        using AllocTools.Diagnostics;
+        using AllocTools.Endpoints;
+        using AllocTools.Hosting;
+        using AllocTools.HostMemory;
+        using AllocTools.Libfabric;
+        using AllocTools.Regions;
+        using Microsoft.Extensions.Options;
+        using OpenTelemetry;
+        using OpenTelemetry.Metrics;
+        using OpenTelemetry.Trace;
+
+        var builder = Host.CreateApplicationBuilder();
+        IHost app = builder.Build();
+        IRmaMemoryPool pool = app.Services.GetRequiredService<IRmaMemoryPool>();
+        IRmaEndpoint endpoint = app.Services.GetRequiredService<IRmaEndpoint>();
+        IMeterFactory meterFactory = app.Services.GetRequiredService<IMeterFactory>();
+        RemoteRegion remote = null!;
+        byte[] array = new byte[4096];
+        await Task.CompletedTask;
+
+        """;
+
+    public static TheoryData<string, int> CompiledHere => [.. Document.All.SelectMany(d => d.CodeBlocks).Where(block => block.Language == "csharp" && !IsTestedElsewhere(block)).Select(block => (block.Document, block.Line))];
+
+    public static TheoryData<string, int> SettingsReadHere => [.. Document.All.SelectMany(d => d.CodeBlocks).Where(block => block.Language == "json" && !IsTestedElsewhere(block)).Select(block => (block.Document, block.Line))];
+
+    [Fact]
+    public void EachTestThatIsNamedHereReadsItsDocument() => Assert.All(TestedElsewhere, entry =>
+    {
+        string test = File.ReadAllText(Path.Combine(Repository.Root, entry.Test));
+        Assert.Contains(Path.GetFileNameWithoutExtension(entry.Document), test, StringComparison.Ordinal);
+        Assert.All(entry.Languages, language => Assert.Contains(Document.Named(entry.Document).CodeBlocks, block => block.Language.Split(' ')[0] == language));
+    });
+
+    [Fact]
+    public void EachBlockOfCodeIsTested()
+    {
+        // LinkTests holds the paths in a shell's lines; text is what a program prints; the others are of other programs: systemd's units, Kubernetes, C++.
+        string[] free = ["", "bash", "text", "ini", "yaml", "cpp"];
+        Assert.All(
+            Document.All.SelectMany(document => document.CodeBlocks),
+            block => Assert.True(
+                free.Contains(block.Language) || block.Language is "csharp" or "json" || IsTestedElsewhere(block) || IsReadByAnotherTestOfThisProject(block),
+                $"No test is named for the block of {block.Language} at {block}."));
+    }
+
+    /// <summary>As a program of its own, after what the document takes for granted.</summary>
+    [Theory]
+    [MemberData(nameof(CompiledHere))]
+    public void ABlockCompiles(string document, int line)
+    {
+        CodeBlock block = Document.Named(document).CodeBlocks.Single(b => b.Line == line);
+        string[] usings = [.. block.Code.Split('\n').Where(l => l.StartsWith("using ", StringComparison.Ordinal) && l.EndsWith(';') && !l.Contains('=', StringComparison.Ordinal))];
+        // A whole program brings its own usings and variables.
+        string code = usings.Length > 0 ? block.Code : Prelude + block.Code;
+        CSharpCompilation compilation = CSharpCompilation.Create(
+            "Block",
+            [CSharpSyntaxTree.ParseText(Usings, cancellationToken: TestContext.Current.CancellationToken), CSharpSyntaxTree.ParseText(code, cancellationToken: TestContext.Current.CancellationToken)],
+            ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(':').Select(path => MetadataReference.CreateFromFile(path)),
+            new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable));
+        string[] errors = [.. compilation.GetDiagnostics(TestContext.Current.CancellationToken).Where(d => d.Severity == DiagnosticSeverity.Error).Select(d => d.ToString())];
+        Assert.True(errors.Length == 0, $"{block}\n{string.Join('\n', errors)}\n{code}");
+    }
+
+    /// <summary>All keys are known and all values valid. A part of a file is read as if it stood in the section of the pool.</summary>
+    [Theory]
+    [MemberData(nameof(SettingsReadHere))]
+    public void SettingsAreValid(string document, int line)
+    {
+        CodeBlock block = Document.Named(document).CodeBlocks.Single(b => b.Line == line);
+        string json = block.Code.TrimStart().StartsWith('{') ? block.Code : $$"""{ "AllocTools": { {{block.Code}} } }""";
+        using MemoryStream stream = new(System.Text.Encoding.UTF8.GetBytes(json));
+        IConfigurationRoot configuration = new ConfigurationBuilder().AddJsonStream(stream).Build();
+        IConfigurationSection section = configuration.GetSection("AllocTools");
+        Assert.True(section.Exists(), $"{block} has no section AllocTools.");
+        ServiceCollection services = new();
+        services.AddLogging();
+        services.AddRmaMemoryPool<LibfabricProvider>(section).RequireSection();
+        services.AddRmaConnections();
+        if (section.GetSection("Directory:Redis").Exists())
+            services.AddRmaDirectory().UseRedis();
+        else if (section.GetSection("Directory").Exists())
+            services.AddRmaDirectory();
+        // A section below the pool's is that of a second pool.
+        foreach (string name in SectionsOfFurtherPools.Where(name => section.GetSection(name).Exists()))
+            services.AddRmaMemoryPool<LibfabricProvider>(name, section.GetSection(name));
+        using ServiceProvider provider = services.BuildServiceProvider();
+        // Checks the options of all pools of the container.
+        provider.GetRequiredService<IStartupValidator>().Validate();
+    }
+
+    private static bool IsTestedElsewhere(CodeBlock block) => TestedElsewhere.Any(entry => entry.Document == block.Document && entry.Languages.Contains(block.Language.Split(' ')[0]));
+
+    private static bool IsReadByAnotherTestOfThisProject(CodeBlock block) => Directory.EnumerateFiles(Path.Combine(Repository.Root, "tests/AllocTools.Site.Tests"), "*Tests.cs")
+        .Any(path => File.ReadAllText(path) is var test && test.Contains($"\"{block.Document}\"", StringComparison.Ordinal) && test.Contains($"\"{block.Language}\"", StringComparison.Ordinal));
+}

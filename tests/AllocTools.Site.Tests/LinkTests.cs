@@ -1,0 +1,54 @@
+using System.Text.RegularExpressions;
+using AllocTools.Testing;
+using Xunit;
+
+namespace AllocTools.Site.Tests;
+
+/// <summary>What the documents refer to exists.</summary>
+public sealed partial class LinkTests
+{
+    [Fact]
+    public void EachLinkLeadsToAFileAndToAnAnchorInIt()
+    {
+        List<string> broken = [];
+        foreach (Document document in Document.All)
+        {
+            foreach (string link in document.Links.Where(link => !link.StartsWith("https://", StringComparison.Ordinal)))
+            {
+                string[] parts = link.Split('#', 2);
+                string target = parts[0].Length == 0 ? document.Path : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(document.Path)!, parts[0]));
+                if (!File.Exists(target) && !Directory.Exists(target))
+                    broken.Add($"{document}: {link} leads to no file.");
+                else if (parts is [_, string anchor] && Document.All.Single(other => other.Path == target) is var other && !other.Anchors.Contains(anchor))
+                    broken.Add($"{document}: {link} leads to no heading. There are {string.Join(", ", other.Anchors)}.");
+            }
+        }
+        Assert.True(broken.Count == 0, string.Join('\n', broken));
+    }
+
+    /// <summary>A path in a document that begins with one of the repository's folders leads to a file or a folder.</summary>
+    [Fact]
+    public void EachPathOfTheRepositoryThatADocumentNamesExists()
+    {
+        List<string> missing = [];
+        foreach (Document document in Document.All)
+        {
+            string[] paths = [.. document.InlineCode.Concat(document.CodeBlocks.Where(block => block.Language is "bash" or "").Select(block => block.Code)).SelectMany(code => RepositoryPath().Matches(code).Select(match => match.Value))];
+            missing.AddRange(paths.Where(path => !File.Exists(Path.Combine(Repository.Root, path)) && !Directory.Exists(Path.Combine(Repository.Root, path))).Select(path => $"{document}: {path}"));
+        }
+        Assert.True(missing.Count == 0, string.Join('\n', missing));
+    }
+
+    [Fact]
+    public void EachDocumentIsOnThePathAndInTheTableOfContents()
+    {
+        string contents = File.ReadAllText(Path.Combine(Repository.Root, "docs", "toc.yml"));
+        string[] names = [.. Document.All.Where(document => document.Name.StartsWith("docs/", StringComparison.Ordinal)).Select(document => Path.GetFileName(document.Name))];
+        Assert.All(names, name => Assert.Contains($"href: {name}\n", contents, StringComparison.Ordinal));
+        IReadOnlySet<string> linked = Document.Named("docs/index.md").Links.Select(link => Path.GetFileName(link.Split('#')[0])).ToHashSet(StringComparer.Ordinal);
+        Assert.All(names.Where(name => name != "index.md"), name => Assert.Contains(name, linked));
+    }
+
+    [GeneratedRegex(@"(?<![\w./-])(?:\./)?(?:src|tests|eng|docs|samples|benchmarks|dashboards)/[\w./-]*[\w/]")]
+    private static partial Regex RepositoryPath();
+}
