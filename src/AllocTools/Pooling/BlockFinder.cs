@@ -37,7 +37,7 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
 
     /// <summary>
     /// For requests that don't wait their turn: what is in transit and may be what is missing is waited for, as it is for
-    /// the caller's own registrations. Nobody is refused for what is only passing.
+    /// the caller's own registrations. No request is refused for a shortage that is only passing.
     /// </summary>
     /// <param name="length">Bytes.</param>
     /// <param name="buffer">The memory.</param>
@@ -54,7 +54,7 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
             if (TryTakeAsNewcomer(length, out buffer))
                 return true;
             isLate = Environment.TickCount64 >= lateFrom;
-            // Where callers wait they are the ones who get what comes free. Bounded, so that one among many who register
+            // Where callers wait they are the ones who get what comes free. The number of looks is bounded, so that one among many callers who register
             // and give back all the time is refused at last.
             if (isLate || line.Count != 0 || looks == MaxLooks || !memory.IsWorthAnotherLook(BytesFor(length), OwnerOf(length), ended, ref until))
                 return false;
@@ -64,7 +64,7 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
 
     /// <summary>
     /// As <see cref="TryTakeAsNewcomer"/>, without a call into the provider: registers nothing, gives nothing back, and waits
-    /// for nobody who does.
+    /// for no other thread that does.
     /// </summary>
     /// <param name="length">Bytes.</param>
     /// <param name="buffer">The memory.</param>
@@ -183,6 +183,6 @@ internal sealed class BlockFinder(PoolSettings settings, PoolLifetime lifetime, 
     /// <summary>What is registered for a request at the least.</summary>
     public long BytesFor(long length) => memory.RoundToPages(length > classIndex.Largest ? length : classIndex.Of(length).BlockSize);
 
-    /// <summary>Who serves a length.</summary>
+    /// <summary>The owner that serves a length.</summary>
     public SlabOwner OwnerOf(long length) => length > classIndex.Largest ? owners.Direct : classIndex.Of(length);
 }

@@ -7,10 +7,10 @@ using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
 
-/// <summary>A registration of memory that a caller owns, which stays for the next who asks for it.</summary>
+/// <summary>A registration of memory that a caller owns. It stays for the next request for that memory.</summary>
 /// <remarks>
-/// While it is leased, registered or deregistered it refers to the owner of its memory. What is idle must not keep an array
-/// alive that needs no pin: then it refers to it weakly, and its <see cref="Watch"/> goes with the array, by a
+/// While an entry is leased, registered or deregistered it refers to the owner of its memory. An idle entry must not keep an
+/// array alive that needs no pin: it refers to it weakly, and its <see cref="Watch"/> goes with the array, by a
 /// <see cref="DependentHandle"/>. The watch refers to the array, and has a finalizer: so when nothing else refers to the
 /// array any more, the collector keeps it once more, for the finalizer, and frees its memory only after the watch was let
 /// go, which is after the memory was deregistered. No other object is ever where a transport, or a peer that has kept
@@ -65,7 +65,7 @@ internal sealed unsafe class CacheEntry
     /// <summary>It was asked for as memory that is only read, and is registered so.</summary>
     public bool IsReadOnly { get; }
 
-    /// <summary>The caller's parameter that says where it is.</summary>
+    /// <summary>The name of the caller's parameter that gives the address.</summary>
     public string AddressName => Kind switch
     {
         CallersRangeKind.Native => "address",
@@ -80,7 +80,7 @@ internal sealed unsafe class CacheEntry
     /// <summary>Whose memory it is, or the watch over it; null for native memory, and where it must not be kept alive.</summary>
     public object? Owner { get; private set; }
 
-    /// <summary>Leases that are out, or held.</summary>
+    /// <summary>Leases that have not ended, and ended ones whose bytes are still held.</summary>
     public int Leases { get; set; }
 
     /// <summary>The next request that it would serve finds it.</summary>
@@ -92,16 +92,16 @@ internal sealed unsafe class CacheEntry
     /// <summary>It has been deregistered.</summary>
     public bool IsGone { get; set; }
 
-    /// <summary>It stays when nobody has it, and counts against the limits.</summary>
+    /// <summary>It stays when its last lease ends, and counts against the limits.</summary>
     public bool IsKept { get; }
 
-    /// <summary>Its memory is a view that was disposed. Of a buffer nobody is told, as long as it is referred to.</summary>
+    /// <summary>Its memory is a view that was disposed. A SafeBuffer does not show that while it is referred to.</summary>
     public bool IsOwnerClosed => Owner is MemoryMappedViewAccessor { CanRead: false, CanWrite: false };
 
     /// <summary>Completed when it was deregistered; failed where that failed.</summary>
     public TaskCompletionSource? Gone { get; private set; }
 
-    /// <summary>Has <see cref="Gone"/> made, for who waits for it.</summary>
+    /// <summary>Makes <see cref="Gone"/> for a caller that waits for it.</summary>
     public TaskCompletionSource EnsureGone() => Gone ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The neighbours in the list of idle entries.</summary>
@@ -110,13 +110,13 @@ internal sealed unsafe class CacheEntry
     /// <inheritdoc cref="Older"/>
     public CacheEntry? Newer { get; set; }
 
-    /// <summary>Nobody has it, and it stands in the list.</summary>
+    /// <summary>It has no lease, and stands in the list of idle entries.</summary>
     public bool IsIdle { get; set; }
 
-    /// <summary>Its owner has said, while it was registered, in use or leaving, that its memory goes.</summary>
+    /// <summary>Its owner has announced, while it was being registered, in use or leaving, that its memory goes.</summary>
     public bool IsInvalidated { get; set; }
 
-    /// <summary>Of an idle one: when it was first found so; MaxValue before.</summary>
+    /// <summary>When an idle entry was first found to be idle; MaxValue before that.</summary>
     public long IdleSince { get; set; }
 
     public bool Touches(ulong start, ulong end) => Start < end && End > start;
@@ -129,7 +129,7 @@ internal sealed unsafe class CacheEntry
     /// <summary>Its memory is still that owner's.</summary>
     public bool IsOf(object? owner) => (_watched.IsAllocated ? _watched.Target : Owner) == owner;
 
-    /// <summary>Makes what its first lease needs, so that nothing can fail for want of it once the memory is registered.</summary>
+    /// <summary>Makes what the first lease needs, so that nothing can fail once the memory is registered.</summary>
     public void Prepare() => _states = Slab.AllocateStates(1, 1);
 
     /// <summary>Keeps the memory in place.</summary>
@@ -156,7 +156,7 @@ internal sealed unsafe class CacheEntry
         _isPinned = true;
     }
 
-    /// <summary>Lets the memory go. Once, after it was deregistered.</summary>
+    /// <summary>Lets the memory go. It is called once, after the memory was deregistered.</summary>
     public void Unpin()
     {
         if (!_isPinned)
@@ -171,7 +171,7 @@ internal sealed unsafe class CacheEntry
         _pin.Dispose();
         if (Kind is CallersRangeKind.Buffer or CallersRangeKind.View)
             BufferOf(Owner!).DangerousRelease();
-        // Whoever still has a buffer that was returned must not keep the memory by it.
+        // A buffer that was returned, and that somebody still refers to, must not keep the memory alive.
         Owner = null;
         _view = _older = null;
     }
@@ -194,7 +194,7 @@ internal sealed unsafe class CacheEntry
             (view, _older) = (_older, null);
             return view;
         }
-        // What state words a view had goes on with their generations, so no lease of that view ever holds again.
+        // The state words of an older view go on with their generations, so no lease of that view is ever valid again.
         view = new Slab(_cache, this, offset, range.Length, range.IsReadOnly, _older?.StateMemory ?? _states ?? Slab.AllocateStates(1, 1));
         if (_older is null)
             _states = null;
@@ -207,7 +207,7 @@ internal sealed unsafe class CacheEntry
 
     public void PutView(Slab view) => (_view, _older) = (view, _view);
 
-    /// <summary>It is leased: its memory must stay.</summary>
+    /// <summary>The entry is leased, so its memory must stay.</summary>
     public void ReferStrongly(object? owner)
     {
         if (Owner is not null)
@@ -217,7 +217,7 @@ internal sealed unsafe class CacheEntry
             _place.Target = owner;
     }
 
-    /// <summary>It is idle.</summary>
+    /// <summary>The entry is idle, so it must not keep its memory alive.</summary>
     public void ReferWeakly()
     {
         if (!_watched.IsAllocated)
@@ -226,7 +226,7 @@ internal sealed unsafe class CacheEntry
         _place.Target = null;
     }
 
-    /// <summary>It is about to be deregistered: until then its memory must stay.</summary>
+    /// <summary>The entry is about to be deregistered, and its memory must stay until then.</summary>
     public void ReferUntilDeregistered()
     {
         IsLeaving = true;
@@ -234,10 +234,10 @@ internal sealed unsafe class CacheEntry
             Owner ??= _watched.Target;
     }
 
-    /// <summary>Nothing refers to its array any more but the watch, whose finalizer has run.</summary>
+    /// <summary>Only the watch, whose finalizer has run, refers to the array now.</summary>
     public void KeepWatch(Watch watch) => Owner ??= watch;
 
-    /// <summary>It is registered, or could not be.</summary>
+    /// <summary>The registration has succeeded or failed.</summary>
     public void Settle()
     {
         lock (_settling)
@@ -247,7 +247,7 @@ internal sealed unsafe class CacheEntry
         }
     }
 
-    /// <summary>Waits for the thread that registers it.</summary>
+    /// <summary>Waits for the thread that registers the entry.</summary>
     public void AwaitSettled()
     {
         lock (_settling)
@@ -260,15 +260,15 @@ internal sealed unsafe class CacheEntry
     /// <summary>Goes with an array, and keeps it until its memory was deregistered.</summary>
     internal sealed class Watch(CacheEntry entry, object array) : IDisposable
     {
-        /// <summary>What the collector found.</summary>
+        /// <summary>The collector has found that nothing else refers to the array.</summary>
         ~Watch() => entry._cache.OnCollected(this);
 
         public CacheEntry Entry => entry;
 
-        /// <summary>The array, which this keeps.</summary>
+        /// <summary>The array, which the watch keeps alive.</summary>
         public object Array => array;
 
-        /// <summary>There is nothing to watch for any more.</summary>
+        /// <summary>Ends the watch.</summary>
         public void Dispose() => GC.SuppressFinalize(this);
     }
 }

@@ -5,14 +5,14 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <content>Registrations leave: at the limits, where room is needed, when an owner says that memory goes, or when the collector has found that an array has none.</content>
+/// <content>Entries leave at the limits, where room is needed, when an owner announces that memory goes, or when the collector finds that nothing refers to an array.</content>
 internal sealed partial class CachedRegions
 {
-    /// <summary>A finalizer calls this: it only passes the word on.</summary>
+    /// <summary>A finalizer calls this, so it only passes the watch on.</summary>
     public void OnCollected(CacheEntry.Watch watch)
     {
         _collected.Enqueue(watch);
-        // To start a thread is not for the finalizer's.
+        // The finalizer's thread must not start threads.
         ThreadPool.UnsafeQueueUserWorkItem(static sweeper => sweeper.Signal(), _sweeper, preferLocal: false);
     }
 
@@ -39,7 +39,7 @@ internal sealed partial class CachedRegions
                 touching.Add(entry);
                 isInUse |= !entry.IsLeaving;
             }
-            // A task that nobody has would report its failure to nobody.
+            // Without a caller that awaits it, a task's failure would be reported to nobody.
             if (!isInUse || awaitsUse)
                 gone.AddRange(touching.Select(e => e.EnsureGone().Task));
         }
@@ -47,12 +47,12 @@ internal sealed partial class CachedRegions
         return isInUse && !awaitsUse ? null : Task.WhenAll(gone);
     }
 
-    /// <summary>Waits for a sweep under way: what that has taken out nobody else gives back.</summary>
+    /// <summary>Waits for a sweep under way, because nothing else gives back what the sweep has taken out.</summary>
     private void AwaitSweep()
     {
         lock (_sweeping)
         {
-            // Nothing to do but to wait.
+            // Taking the lock is the wait.
         }
     }
 
@@ -128,7 +128,7 @@ internal sealed partial class CachedRegions
             Deregister(entry);
     }
 
-    /// <summary>Keeps no more: what is idle is given back, what is in use goes with its last lease.</summary>
+    /// <summary>Ends the cache: idle entries are given back, those in use go with their last lease.</summary>
     public void Close()
     {
         lock (_gate)
@@ -239,7 +239,7 @@ internal sealed partial class CachedRegions
             RemoveIfEmpty();
     }
 
-    /// <summary>Lets an entry's memory go, or keeps it in place for ever where the transport may still reach it.</summary>
+    /// <summary>Lets an entry's memory go, or keeps it in place permanently where the transport may still reach it.</summary>
     private void Release(CacheEntry entry, bool isDeregistered, Exception? cause)
     {
         if (!isDeregistered)
@@ -249,7 +249,7 @@ internal sealed partial class CachedRegions
         {
             entry.IsLeaving = true;
             entry.IsGone = isDeregistered;
-            // What is stranded stays, for its owner to be told whenever it asks.
+            // A stranded entry stays, so that its owner gets the error whenever it asks.
             if (isDeregistered)
                 _outside.Remove(entry);
             else
@@ -262,12 +262,12 @@ internal sealed partial class CachedRegions
             return;
         }
         gone?.SetResult();
-        // Unpinning is the caller's code, and this may be an endpoint's thread. It comes last: that code may ask whether the
+        // Unpinning runs the caller's code, possibly on an endpoint's thread. It comes last, because that code may ask whether the
         // memory has gone, and would wait for this very thread.
         Parts.Incidents.Guard("unpinning memory of the caller's", entry.Unpin);
     }
 
-    /// <summary>Nobody may be waiting: then it is no error that nobody has seen.</summary>
+    /// <summary>Marks the exception as observed, because there may be no waiter.</summary>
     private static void Fail(TaskCompletionSource gone, Exception cause)
     {
         gone.SetException(cause);

@@ -2,7 +2,7 @@ using AllocTools.Caching;
 
 namespace AllocTools.Pooling;
 
-/// <content>What has happened so far. The counters need the cache's lock.</content>
+/// <content>What the cache counts. The counters are guarded by its lock.</content>
 internal sealed partial class CachedRegions
 {
     private long _hits;

@@ -4,13 +4,13 @@ using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Registrations of callers' memory that stay for the next who asks for it: what is behind <see cref="RmaRegistrationCache"/>.</summary>
+/// <summary>Registrations of callers' memory that stay for the next request for it. This is behind <see cref="RmaRegistrationCache"/>.</summary>
 /// <remarks>
-/// A request that an entry covers is a lease of that entry. Any other one is registered for itself, just as long as it
-/// is, also where it overlaps entries or touches them: a union would be registered again and again by who walks over
-/// memory in steps, and could not take the place of entries that are in use. Entries that a new one covers leave the
+/// A request that an entry covers is a lease of that entry. Any other request is registered by itself, exactly as long as it
+/// is, even where it overlaps entries or touches them: a caller who walks over memory in steps would have a union registered
+/// again and again, and a union could not take the place of entries that are in use. Entries that a new one covers leave the
 /// cache, at once or with their last lease. So do those of another owner that have a byte of a request: memory has one
-/// owner at a time, and the one who asks is the one who has it.
+/// owner at a time, and that is the owner of the latest request.
 /// Nothing is rounded to pages: the bytes beside a range may be another object's, which peers may
 /// not have, or those of a mapping that goes sooner.
 /// What is idle stands in a list, the one that was used last at its end; at the limits, at the pool's cap and where it has been
@@ -101,7 +101,7 @@ internal sealed partial class CachedRegions : SlabOwner
                 else if (entry is not null)
                 {
                     buffer = Lease_NeedsLock(entry, range);
-                    // Who had to wait for a registration has not found one.
+                    // A request that had to wait for a registration is not a hit.
                     _hits += hasWaited ? 0 : 1;
                     _misses += hasWaited ? 1 : 0;
                 }
@@ -109,19 +109,19 @@ internal sealed partial class CachedRegions : SlabOwner
                 {
                     _misses++;
                     isMine = true;
-                    // A pin of a manager's may be counted, and must not outlast the leases. One that alone is over the limit
+                    // A memory manager may count its pins, so a pin must not outlast the leases. An entry that alone is over the limit
                     // must not push out all others.
                     entry = new CacheEntry(this, range, isKept: range.Kind != CallersRangeKind.Manager && range.Length <= _options.MaxBytes);
                     Replace_NeedsLock(entry, ref leaving);
                     TakeOutClosed_NeedsLock(ref leaving);
-                    // So that nothing that comes after the registration needs memory for it.
+                    // Nothing that follows the registration may need memory for this.
                     _outside.EnsureCapacity(_outside.Count + _index.Count + _registering.Count + 1);
                     _registering.Add(entry);
                     Count_NeedsLock(entry, 1);
                     MakeRoom_NeedsLock(ref leaving);
                 }
             }
-            // What makes room comes first: the system's limit of locked memory may be near.
+            // Room is made first, because the system's limit of locked memory may be near.
             Deregister(leaving);
             if (isPending)
             {
@@ -178,7 +178,7 @@ internal sealed partial class CachedRegions : SlabOwner
                 }
                 finally
                 {
-                    // The process has no memory left. An entry that nobody has would never leave.
+                    // The process has no memory left. An entry without a lease would never leave.
                     if (!isLeased)
                         TakeOutReturned_NeedsLock(entry);
                 }
@@ -194,7 +194,7 @@ internal sealed partial class CachedRegions : SlabOwner
         }
     }
 
-    /// <summary>A file may have become shorter since its view was registered: that is found as it is by the first request.</summary>
+    /// <summary>A file may have become shorter since its view was registered. That is found here, as it is at the first request.</summary>
     private void CheckEnd(RmaBuffer buffer, in CallersRange range)
     {
         try
@@ -218,7 +218,7 @@ internal sealed partial class CachedRegions : SlabOwner
         }
         catch (RmaRegistrationException e) when (!e.IsStillRegistered && TryRetireTouching(entry, out List<CacheEntry>? leaving))
         {
-            // MPI attaches no memory of which a part is attached. What is idle there gives way.
+            // MPI attaches no memory of which a part is attached, so idle entries there give way.
             Deregister(leaving);
             return Parts.Callers.Register(entry.Address, entry.Length, isManaged, entry.IsReadOnly, entry.AddressName);
         }
@@ -269,7 +269,7 @@ internal sealed partial class CachedRegions : SlabOwner
     {
         foreach (CacheEntry other in _index.FindTouching(entry.Start, entry.End))
         {
-            // What does not stay pushes out nothing that does.
+            // An entry that does not stay pushes out none that does.
             if (!other.IsOf(entry.Owner) || (other.IsIdle && entry.IsKept && entry.Covers(other.Start, other.End)))
                 Retire_NeedsLock(other, ref _replacements, ref leaving);
         }
@@ -346,7 +346,7 @@ internal sealed partial class CachedRegions : SlabOwner
             }
         }
         Deregister(leaving);
-        // Read after it was put in the list: closing looks at that after it has said so.
+        // This is read after the entry was put in the list: closing the pool looks at the list after it has changed the state.
         if (Parts.Lifetime.IsClosed)
             ReleaseIdle();
     }

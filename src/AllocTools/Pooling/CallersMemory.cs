@@ -6,14 +6,14 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Registers memory that callers own: what it allows is looked up, its bytes are reserved below the cap, and its pages are backed where the provider demands it.</summary>
+/// <summary>Registers memory that callers own: it looks up what the memory allows, reserves its bytes below the cap, and has its pages backed where the provider demands it.</summary>
 internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters, PoolMemory memory, SlabFactory slabs, Refusals refusals)
 {
     private const string BehindTheEnd = "its last page is behind the end of the file that is mapped there. The file has become shorter since it was mapped; map it again";
 
     /// <summary>Looks whether so much memory may be registered at all.</summary>
     /// <param name="length">Bytes.</param>
-    /// <param name="name">The caller's parameter that says how long it is.</param>
+    /// <param name="name">The name of the caller's parameter that gives the length.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
     public void CheckLength(long length, string name)
     {
@@ -29,10 +29,10 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
     /// <param name="length">Bytes, which <see cref="Refusals.CheckRequest"/> has passed.</param>
     /// <param name="isManaged">It is the garbage collector's, which is mapped and writable.</param>
     /// <param name="isReadOnly">It is to be registered as memory that is only read, whatever the process may do with it.</param>
-    /// <param name="addressName">The caller's parameter that says where it is.</param>
+    /// <param name="addressName">The name of the caller's parameter that gives the address.</param>
     public MemoryRegion Register(nint address, long length, bool isManaged, bool isReadOnly, string addressName = "address")
     {
-        // Where the system does not say, it is taken for what callers mostly have.
+        // Where the system does not tell, the memory is taken for readable and writable, as most is.
         MemoryRights rights = (isManaged ? null : MemoryMap.RightsOf(address, length)) ?? MemoryRights.All;
         if (rights.UnmappedAt is { } at)
             throw Unusable(length, $"the byte at offset {at} is not mapped");
@@ -40,7 +40,7 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
             throw Unusable(length, "some of it may not be read (PROT_NONE)");
         int alignment = settings.Context.Traits.Alignment;
         if (address % alignment != 0)
-            throw new ArgumentOutOfRangeException(addressName, $"The address must be a multiple of {alignment}: the provider '{settings.ProviderName}' registers no other.");
+            throw new ArgumentOutOfRangeException(addressName, $"The address must be a multiple of {alignment}: the provider '{settings.ProviderName}' demands that.");
         if (!memory.TryReserveWhole(length))
             throw refusals.Exhausted(length, $"{InWords.Size(length)} of the caller's memory");
         bool isWritable = rights.IsWritable && !isReadOnly;
@@ -70,7 +70,7 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
     }
 
     /// <summary>
-    /// The kernel has no page of a mapped file there, so that a look at it would end the process by SIGBUS. A file that becomes shorter
+    /// Whether the kernel has no page of a mapped file there, so that reading it would end the process by SIGBUS. A file that becomes shorter
     /// loses its last page first, so no other is looked at; those would be read from the disk. Asked once the memory is registered: a transport that
     /// has looked at it has its own error.
     /// </summary>
@@ -96,7 +96,7 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
 
     [DoesNotReturn]
     private void ThrowLength(long length, string name) => throw new ArgumentOutOfRangeException(
-        name, length, $"What is registered with the pool '{settings.Name}' must be between 1 byte and {InWords.Size(memory.Budget.Limit)} long (its option MaxRegisteredBytes).");
+        name, length, $"Memory that is registered with the pool '{settings.Name}' must be between 1 byte and {InWords.Size(memory.Budget.Limit)} long (its option MaxRegisteredBytes).");
 
     private RmaRegistrationException Unusable(long length, string why, bool isStillRegistered = false) => new(
         $"The {InWords.Size(length)} of the caller's memory can't be registered with the pool '{settings.Name}': {why}.",
@@ -110,8 +110,8 @@ internal sealed class CallersMemory(PoolSettings settings, PoolCounters counters
     };
 
     /// <summary>
-    /// What keeps memory of callers in place that a transport may reach for ever, since a registration could not be undone.
-    /// Static: neither the pool that pinned it nor its owner may be the last to refer to it, for then it would be freed.
+    /// Keeps callers' memory in place permanently where a registration could not be undone, because a transport may still reach it.
+    /// It is static: if only the pool or the owner referred to the memory, it would be freed with them.
     /// </summary>
     internal static class LastingPins
     {

@@ -6,16 +6,16 @@ namespace AllocTools.Pooling;
 /// <summary>What keeps memory of a caller's in place while it is registered.</summary>
 internal enum CallersRangeKind
 {
-    /// <summary>Its owner, who says when it goes.</summary>
+    /// <summary>Nothing: its owner announces when it goes.</summary>
     Native,
 
-    /// <summary>The array, which is on the heap whose objects never move; and a pin while it is leased, for the caller's word alone says so.</summary>
+    /// <summary>The array, which lies on the pinned object heap; and a pin while it is leased, because only the caller's word says that it lies there.</summary>
     PinnedArray,
 
     /// <summary>A pin of the array.</summary>
     Array,
 
-    /// <summary>A pin of the memory manager, who may count them.</summary>
+    /// <summary>A pin of the memory manager, which may count its pins.</summary>
     Manager,
 
     /// <summary>A count of the buffer's references.</summary>
@@ -48,8 +48,8 @@ internal readonly record struct CallersRange(nint Address, long Length, object? 
     {
         if (MemoryMarshal.TryGetArray(memory, out ArraySegment<byte> part))
         {
-            // A memory says so where it was made for an array that never moves, and differs from others by that alone. It may be meant of
-            // an array under a handle of the caller's. One that is still young is none of the heap whose objects never move, which belongs to the oldest generation.
+            // Memory that was made by CreateFromPinnedArray says that its array never moves, and nothing else distinguishes it. The caller may
+            // have pinned that array by a handle. A young array can't be on the pinned object heap, which belongs to the oldest generation.
             bool isPinned = memory.Equals(MemoryMarshal.CreateFromPinnedArray(part.Array, part.Offset, part.Count)) && GC.GetGeneration(part.Array!) >= GC.MaxGeneration;
             return new CallersRange(address, memory.Length, part.Array, isPinned ? CallersRangeKind.PinnedArray : CallersRangeKind.Array, isReadOnly);
         }

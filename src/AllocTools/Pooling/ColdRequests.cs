@@ -40,7 +40,7 @@ internal sealed class ColdRequests(
         return false;
     }
 
-    /// <summary>Takes what is idle. Whatever calls the provider is done by another thread: the caller is never blocked.</summary>
+    /// <summary>Takes idle memory. Another thread makes the calls into the provider, so the caller is never blocked.</summary>
     public ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken)
     {
         refusals.CheckRequest(length);
@@ -53,14 +53,14 @@ internal sealed class ColdRequests(
         {
             if (finder.TryTakeIdleAsNewcomer(length, out RmaBuffer buffer, out mayRegister))
                 return new ValueTask<RmaBuffer>(leaks.Sample(buffer));
-            // What is in transit may make room; one that does not wait in line looks again as a rent does.
+            // Memory in transit may make room; a request that does not wait in line looks again as a rent does.
             mayRegister |= isImpatient && line.Count == 0 && memory.InTransit.Bytes != 0;
             if (!mayRegister && (isImpatient || refusals.NeverFits(length)))
                 throw refusals.AtOnce(length);
         }
         catch (Exception e)
         {
-            // Only what the caller did wrong is thrown at once; that the pool is closed meanwhile, or has no room, is the task's.
+            // Only the caller's mistakes are thrown at once. That the pool is closed meanwhile, or has no room, is reported by the task.
             return ValueTask.FromException<RmaBuffer>(e);
         }
         Waiter waiter = new(length, finder.ClassOf(length), finder.BytesFor(length), settings.Time.GetTimestamp())
@@ -78,7 +78,7 @@ internal sealed class ColdRequests(
         {
             waiters.Wait(waiter);
         }
-        // The task itself is the waiter's: whoever blocks on it is let go by the thread that makes room, though the thread
+        // The waiter is the task itself: the thread that makes room releases a caller that blocks on it, even where the thread
         // pool has no thread left.
         return new ValueTask<RmaBuffer>(waiter.Task);
     }

@@ -13,8 +13,8 @@ internal sealed class DirectRegions(PoolParts parts) : SlabOwner(parts)
     private readonly Lock _gate = new();
     private readonly long _maxIdleBytes = parts.Settings.MaxIdleDirectBytes;
 
-    // In the order they became idle, the oldest first; each with when it was first found idle, MaxValue before: asking the
-    // clock at each return would cost as much as the rest of it.
+    // In the order in which they became idle, the oldest first, each with the time at which it was first found idle, and MaxValue before
+    // that: asking the clock at each return would cost as much as the rest of the return.
     private readonly List<(Slab Slab, long Since)> _idle = [];
     private long _idleBytes;
     private long _registeredBytes;
@@ -72,7 +72,7 @@ internal sealed class DirectRegions(PoolParts parts) : SlabOwner(parts)
         return true;
     }
 
-    /// <summary>Bytes of regions that are out, of those that are so long or longer.</summary>
+    /// <summary>Bytes of rented regions, of those that are so long or longer.</summary>
     public long InUse(long atLeast)
     {
         lock (_gate)
@@ -102,7 +102,7 @@ internal sealed class DirectRegions(PoolParts parts) : SlabOwner(parts)
                 _regions.Remove(slab);
             }
         }
-        // One that alone is over the limit must not push out all others.
+        // A region that alone is over the limit must not push out all others.
         if (!isKept)
             Parts.Slabs.Destroy(slab);
         KeepUpTo(Parts.Lifetime.IsClosed ? 0 : _maxIdleBytes);

@@ -81,7 +81,7 @@ internal sealed class Exposer
         }
     }
 
-    /// <summary>What a peer needs, with what it says of the transport where the provider says nothing.</summary>
+    /// <summary>Describes the memory for a peer, with the context's description of the transport where the provider gives none.</summary>
     private RemoteMemory Describe(IRmaRegistration registration, long offset, long length, RmaAccess access)
     {
         RemoteMemory memory = registration.Describe(offset, length, access);

@@ -26,7 +26,7 @@ internal readonly struct FreeBlock(ulong number, ulong lease)
 /// <summary>The free blocks of one slab, last in, first out; and its place among the slabs of its class. Guarded by the class's lock.</summary>
 internal sealed class FreeBlocks
 {
-    // Of a free block, at the same place: its index, and its next lease. That of a block that was never rented is 0.
+    // At the same place, the index of a free block and its next lease, which is 0 for a block that was never rented.
     private readonly int[] _indices;
     private readonly ulong[] _leases;
 

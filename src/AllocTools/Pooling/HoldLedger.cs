@@ -5,8 +5,8 @@ namespace AllocTools.Pooling;
 /// and blocks whose lease has ended before their last hold.
 /// </summary>
 /// <remarks>
-/// Under the lock only: the step of a state word's hold count between 254 and 255, and every change of an entry. While
-/// a word says 255 the entry has the number. Deferring a return sets the word to 255, however few the holds are: from
+/// The step of a state word's hold count between 254 and 255, and every change of an entry, are made under the lock only. While
+/// the word says 255 the entry has the number. Deferring a return sets the word to 255, however few the holds are: from
 /// then on every release of that block comes through here, so the last one can't be missed.
 /// </remarks>
 internal sealed class HoldLedger
@@ -17,7 +17,7 @@ internal sealed class HoldLedger
     /// <summary>Adds a hold to a block that has 254 or more. False: it has fewer by now, count it in the word.</summary>
     /// <param name="slab">The block's slab.</param>
     /// <param name="index">The block's number there.</param>
-    /// <param name="lease">The lease, which must not have ended; null for who has a hold already.</param>
+    /// <param name="lease">The lease, which must not have ended; null for a caller that has a hold already.</param>
     public bool TryAddHold(Slab slab, int index, ulong? lease)
     {
         lock (_gate)
@@ -86,7 +86,7 @@ internal sealed class HoldLedger
     /// <param name="lease">The lease.</param>
     /// <param name="isStrict">Only where operations that timed out are all that holds it; else only where no pin does.</param>
     /// <param name="holds">How many holds are left that are no operation's that timed out.</param>
-    /// <returns>False: nobody holds it any more, or the lease has ended.</returns>
+    /// <returns>False: nothing holds the block any more, or the lease has ended.</returns>
     /// <exception cref="InvalidOperationException">It is held by what the caller must end first.</exception>
     public bool TryDeferReturn(Slab slab, int index, ulong lease, bool isStrict, out int holds)
     {
@@ -142,7 +142,7 @@ internal sealed class HoldLedger
                     return false;
                 if (entry.ReturnDeferred)
                 {
-                    // Nobody else writes the word: the lease has ended, and this was the last hold.
+                    // No other thread writes the word: the lease has ended, and this was the last hold.
                     Volatile.Write(ref state, Volatile.Read(ref state) & ~Slab.HoldMask);
                     _entries.Remove((slab, index));
                     return true;

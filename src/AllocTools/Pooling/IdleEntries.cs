@@ -5,7 +5,7 @@ internal sealed class IdleEntries
 {
     private long _bytes;
 
-    // Those whose owner may be disposed while nobody looks.
+    // Views of mapped files: they may be disposed at any time, and nothing reports that.
     private int _views;
 
     /// <summary>The one that was used longest ago.</summary>

@@ -6,8 +6,8 @@ namespace AllocTools.Pooling;
 
 /// <summary>Watches some rents, and reports those whose buffers are never returned.</summary>
 /// <remarks>
-/// What was leaked stays out: somebody may still have a span of it. The watched leases that are out are known by weak
-/// references, so that closing the pool can say whose they are.
+/// A leaked block stays rented, because somebody may still have a span of it. The watched leases that have not ended are known by
+/// weak references, so that closing the pool can name their owners.
 /// </remarks>
 internal sealed class LeakDetector(PoolSettings settings, RmaLeakDetection level)
 {
@@ -25,10 +25,10 @@ internal sealed class LeakDetector(PoolSettings settings, RmaLeakDetection level
     /// <summary>Leaks that were found.</summary>
     public long Leaks => Volatile.Read(ref _leaks);
 
-    /// <summary>What is watched from now on. What is watched already stays so.</summary>
+    /// <summary>Sets which rents are watched from now on. Those that are watched already stay so.</summary>
     public void SetLevel(RmaLeakDetection level) => Volatile.Write(ref _mask, MaskOf(level));
 
-    /// <summary>Off the warm path: watches the rent if it is its turn.</summary>
+    /// <summary>Watches the rent if its turn has come. The warm path does not call this.</summary>
     public RmaBuffer Sample(RmaBuffer buffer) => Mask != -1 && (Interlocked.Increment(ref _rents) & Mask) == 0 ? Watch(buffer) : buffer;
 
     /// <summary>Watches a rent.</summary>
@@ -52,13 +52,13 @@ internal sealed class LeakDetector(PoolSettings settings, RmaLeakDetection level
     public void OnLost(long length, string owner, string stack)
     {
         Interlocked.Increment(ref _leaks);
-        // A logger is not for the finalizer's thread.
+        // The finalizer's thread must not call loggers.
         ThreadPool.UnsafeQueueUserWorkItem(
             static lost => Log.Leaked(lost.settings.Logger, lost.settings.Name, lost.length, lost.owner, lost.stack), (settings, length, owner, stack), preferLocal: false);
     }
 
-    /// <summary>Who has rented what is out, and how many each, such as <c>gradients (3), an unknown owner (1)</c>.</summary>
-    /// <param name="rented">How many buffers are out.</param>
+    /// <summary>The owners of rented buffers, and how many each has, such as <c>gradients (3), an unknown owner (1)</c>.</summary>
+    /// <param name="rented">How many buffers are rented.</param>
     public string OwnersOf(long rented)
     {
         Dictionary<string, long> owners = [];
@@ -73,13 +73,13 @@ internal sealed class LeakDetector(PoolSettings settings, RmaLeakDetection level
         IEnumerable<string> named = owners.OrderByDescending(o => o.Value).ThenBy(o => o.Key, StringComparer.Ordinal).Take(MostNamed).Select(o => $"{o.Key} ({InWords.Number(o.Value)})");
         if (owners.Count > MostNamed)
             named = named.Append($"other owners ({InWords.Number(owners.Count - MostNamed)})");
-        // Some may have come back since they were counted.
+        // Some may have been returned since they were counted.
         if (unknown > 0)
             named = named.Append($"{LeaseTracker.UnknownOwner} ({InWords.Number(unknown)}; LeakDetection and RmaOwner.Begin name owners)");
         return string.Join(", ", named);
     }
 
-    /// <summary>Says whose the watched buffers are that are still out.</summary>
+    /// <summary>Logs the owner of each watched buffer that is still rented.</summary>
     public void ReportOut()
     {
         foreach ((LeaseTracker tracker, _) in _out)

@@ -3,7 +3,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What a misused lease says.</summary>
+/// <summary>The errors of misused leases.</summary>
 internal static class LeaseErrors
 {
     [DoesNotReturn]
@@ -12,7 +12,7 @@ internal static class LeaseErrors
 
     [DoesNotReturn]
     public static void ThrowReturned(Slab slab) => throw new InvalidOperationException(
-        $"This {Describe(slab)} was returned and may be somebody else's by now. Use a buffer only until it is disposed, and dispose it once.");
+        $"This {Describe(slab)} was returned and may belong to another caller by now. Use a buffer only until it is disposed, and dispose it once.");
 
     [DoesNotReturn]
     public static void ThrowHeld(int holds) => throw new InvalidOperationException(
@@ -30,7 +30,7 @@ internal static class LeaseErrors
     public static void ThrowLateReturn(Slab slab) => throw new ObjectDisposedException(
         nameof(IRmaMemoryPool), $"The {Describe(slab)} was returned after the pool was disposed. It was taken back all the same; return buffers before the pool's DrainTimeout ends.");
 
-    /// <summary>A buffer's pool, with its length and who has rented it, where the lease is watched.</summary>
+    /// <summary>Names a buffer's pool, and, where the lease is watched, its length and its owner.</summary>
     private static string Describe(Slab slab)
     {
         string pool = $"of pool '{slab.Owner.Parts.Settings.Name}'";

@@ -8,7 +8,7 @@ namespace AllocTools.Pooling;
 /// </summary>
 internal sealed class LeaseTracker : IDisposable
 {
-    /// <summary>Said of a lease where no name was in force at its rent.</summary>
+    /// <summary>Stands for the owner where no name was in force at the rent.</summary>
     public const string UnknownOwner = "an unknown owner";
 
     private readonly LeakDetector _detector;
@@ -21,7 +21,7 @@ internal sealed class LeaseTracker : IDisposable
         Stack = new StackTrace(skipFrames: 3, fNeedFileInfo: true).ToString();
     }
 
-    /// <summary>What the collector found.</summary>
+    /// <summary>The collector has found that nothing refers to the lease.</summary>
     ~LeaseTracker() => _detector.OnLost(Length, Owner, Stack);
 
     public long Length { get; }

@@ -38,7 +38,7 @@ internal sealed class Magazine
     /// <summary>The number of the thread that owns it.</summary>
     public int Number { get; }
 
-    /// <summary>The thread that it was made for is gone. One that has got its number may use it; it makes another when this is taken away.</summary>
+    /// <summary>The thread that it was made for has ended. A thread that has got its number may use it, and makes another when this one is taken away.</summary>
     public bool IsOrphaned => !_maker.IsAlive;
 
     /// <summary>The most that <see cref="Capacity"/> may be.</summary>
@@ -63,7 +63,7 @@ internal sealed class Magazine
     /// <summary>As <see cref="Rents"/>, for its owner.</summary>
     public long OwnRents => _state.Rents;
 
-    /// <summary><see cref="Rents"/> when it was last looked after. Guarded by the lock of the class's magazines.</summary>
+    /// <summary>The value of <see cref="Rents"/> at the last look. Guarded by the lock of the class's magazines.</summary>
     public long RentsSeen { get; set; } = -1;
 
     /// <summary>Takes a block. Only the owning thread may call this.</summary>
@@ -88,7 +88,7 @@ internal sealed class Magazine
         return false;
     }
 
-    /// <summary>Puts a block, unless the mode says that somebody else wants it. Only the owning thread may call this.</summary>
+    /// <summary>Puts a block, unless the mode says that others want it. Only the owning thread may call this.</summary>
     /// <param name="block">The block.</param>
     /// <param name="mode">Read while busy: whoever changed it and then passed the barrier finds the block here, or it is refused.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -110,7 +110,7 @@ internal sealed class Magazine
         return false;
     }
 
-    /// <summary>Takes half of what it holds at the most, and gives one of them to the caller, unless somebody else wants blocks. Only the owning thread may call this, with the lock of the shelves held.</summary>
+    /// <summary>Takes half of what it holds at the most, and gives one of them to the caller, unless others want blocks. Only the owning thread may call this, with the lock of the shelves held.</summary>
     /// <returns>False where it took nothing.</returns>
     public bool TryFill(SlabShelves shelves, ref int mode, out FreeBlock block)
     {

@@ -1,6 +1,6 @@
 namespace AllocTools.Pooling;
 
-/// <summary>All magazines of a size class: made, adopted, emptied.</summary>
+/// <summary>Makes, adopts and empties the magazines of a size class.</summary>
 /// <remarks>
 /// Together the magazines of a pool may hold a share of its cap (<see cref="PoolMemory.MagazineBudget"/>): each
 /// magazine's capacity is taken from it, an eighth of what is left at the most, so that later threads find some.
@@ -17,10 +17,10 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
     private readonly List<Magazine> _magazines = [];
     private Magazine?[] _byThread = [];
 
-    // By the gathering under way.
+    // Those that the gathering under way has revoked.
     private readonly List<Magazine> _revoked = [];
 
-    // Of magazines that are gone.
+    // The rents of magazines that are gone.
     private long _rents;
 
     // What a magazine holds at the most for now.
@@ -76,8 +76,8 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
     /// <summary>Keeps owners out of their magazines, so that these can be emptied behind the barrier.</summary>
     /// <param name="which">Which of them.</param>
     /// <param name="look">
-    /// Not where nothing is in them. False: whoever has just put something in need not have been seen, since its return
-    /// read the mode before it was changed.
+    /// True: only where they hold anything. False: also where they seem empty, because a return that read the mode before it was
+    /// changed may have put a block in unseen.
     /// </param>
     /// <returns>True where there are any to be collected.</returns>
     public bool Revoke(MagazinesToCollect which, bool look)
@@ -127,10 +127,10 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         return blocks;
     }
 
-    /// <summary>Blocks are scarce no more: magazines hold what they may again.</summary>
+    /// <summary>Lets magazines hold all that they may again, because blocks are no longer scarce.</summary>
     public void Restore() => SetLimit(_ => Magazine.MaxCapacity);
 
-    /// <summary>Magazines that were shrunk hold more again, for now.</summary>
+    /// <summary>Lets magazines that were shrunk hold twice as much.</summary>
     public void Widen() => SetLimit(limit => Math.Clamp(limit * 2, 1, Magazine.MaxCapacity));
 
     private void SetLimit(Func<int, int> next)
@@ -163,7 +163,7 @@ internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publi
         return blocks;
     }
 
-    // The owner is busy for a few nanoseconds, or was put off its processor there: it gets on by itself.
+    // The owner is busy for a few nanoseconds, or lost its processor there; it goes on by itself.
     private static void Take(Magazine magazine, List<FreeBlock> blocks)
     {
         SpinWait spin = default;

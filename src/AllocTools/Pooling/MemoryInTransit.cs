@@ -1,13 +1,13 @@
 namespace AllocTools.Pooling;
 
-/// <summary>Bytes that are being registered or given back: nobody's to use, and not free yet.</summary>
+/// <summary>Counts the bytes that are being registered or given back: they can't be used, and are not free yet.</summary>
 /// <remarks>
 /// A request that finds no room meanwhile need not be refused: a registration may fail, or make more blocks than it was
-/// asked for, and what is given back comes free. It waits until one has ended and looks again. Nobody waits here while
-/// memory of its own is in transit, so that no two wait for each other. Nor does anybody wait for ever, for a call into the
+/// asked for, and what is given back comes free. It waits until one has ended and looks again. No thread waits here while
+/// memory of its own is in transit, so that no two wait for each other. No wait is endless, because a call into the
 /// provider may hang.
 /// The order of steps makes sure that nothing is overlooked: memory enters before it leaves its shelf, and leaves after
-/// it was put on one or its bytes were released; whoever looks reads <see cref="Ended"/> first.
+/// it was put on one or its bytes were released; a thread that looks for room reads <see cref="Ended"/> first.
 /// </remarks>
 internal sealed class MemoryInTransit(Budget budget)
 {
@@ -42,7 +42,7 @@ internal sealed class MemoryInTransit(Budget budget)
             _bytes += bytes;
     }
 
-    /// <summary>It is registered and where others can see it, or it is gone.</summary>
+    /// <summary>The memory is registered and visible to others, or it is gone.</summary>
     public void Leave(long bytes)
     {
         lock (_gate)

@@ -1,9 +1,9 @@
 namespace AllocTools.Pooling;
 
-/// <summary>A thread that works when it is asked to, or when the time has come that it gave itself. It ends when it had nothing to do for a while.</summary>
-/// <remarks>For what must go on where blocked callers hold all threads of the thread pool.</remarks>
+/// <summary>A thread that works when it is asked to, or at the time that it has set itself. It ends when it has had nothing to do for a while.</summary>
+/// <remarks>It is for work that must go on where blocked callers hold all threads of the thread pool.</remarks>
 /// <param name="name">The thread's name.</param>
-/// <param name="work">Returns when it must be called again, if nobody asks before; infinite: only then. It may be called sooner. Throws nothing.</param>
+/// <param name="work">Returns the time after which it must be called again if it is not asked to before; infinite: only when it is asked. It may be called sooner. It must not throw.</param>
 internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
 {
     // Waited on, so no Lock.
@@ -14,8 +14,8 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
     private bool _runs;
 
     /// <summary>
-    /// How long the thread stays when it has nothing to do, and how long it sleeps at a time: whatever it was to wake up for
-    /// may be gone before. At least 1 ms.
+    /// How long the thread stays when it has nothing to do, and how long it sleeps at a time, because the reason to wake up
+    /// may be gone by then. At least 1 ms.
     /// </summary>
     public TimeSpan Linger { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -46,12 +46,12 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
         }
         catch (OutOfMemoryException)
         {
-            // The system has no thread left: one of the thread pool does it.
+            // The system has no thread left, so a thread of the thread pool does the work.
             ThreadPool.UnsafeQueueUserWorkItem(static thread => thread.Run(), this, preferLocal: false);
         }
     }
 
-    /// <summary>It ends as soon as it has nothing to do.</summary>
+    /// <summary>Has the thread end as soon as it has nothing to do.</summary>
     public void End()
     {
         lock (_gate)
@@ -68,7 +68,7 @@ internal sealed class OnDemandThread(string name, Func<TimeSpan> work)
             next = work();
     }
 
-    /// <summary>Waits for the time, or for somebody who asks. False: the thread ends.</summary>
+    /// <summary>Waits until the time has come or work is asked for. False: the thread ends.</summary>
     private bool IsToWork(TimeSpan next)
     {
         lock (_gate)

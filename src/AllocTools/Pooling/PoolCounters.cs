@@ -18,7 +18,7 @@ internal sealed class PoolCounters
     public long Trims;
     public long TrimmedBytes;
 
-    /// <summary>The pool's histograms; null where nobody publishes it.</summary>
+    /// <summary>The pool's histograms; null where the pool is not published.</summary>
     public PoolInstruments? Instruments
     {
         get => Volatile.Read(ref _instruments);

@@ -171,7 +171,7 @@ internal sealed class PoolEngine : IPoolSignals, IDisposable
                 sizeClass.Reclaim(long.MaxValue, initialToo: true);
             throw _parts.Lifetime.NotOpen();
         }
-        // Of classes that nobody asked for, what doesn't fit comes on demand.
+        // The default classes were not asked for: what does not fit of their initial blocks is registered on demand.
         if (!_hasDefaultClasses && warmUp.Incomplete is { } incomplete)
             throw _parts.Refusals.NoRoomAtStart(incomplete);
     }

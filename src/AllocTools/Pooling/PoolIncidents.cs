@@ -2,9 +2,9 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What goes wrong where no caller can help it, or none is there: it is logged and counted, and the pool goes on.</summary>
+/// <summary>Logs and counts what goes wrong where no caller can help it, or none is there. The pool goes on.</summary>
 /// <remarks>
-/// All of it shows in <see cref="RmaPoolStatistics"/>. Late and deferred returns may come by the thousand: one whose owner
+/// All of it shows in <see cref="RmaPoolStatistics"/>. There may be thousands of late and deferred returns: one whose owner
 /// is known is always logged, the others once in <see cref="LogInterval"/> with their number so far.
 /// </remarks>
 internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters)
@@ -33,7 +33,7 @@ internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters
     /// <summary>Bytes that could not be deregistered or unmapped. They stay reserved below the cap.</summary>
     public long StrandedBytes => Volatile.Read(ref _strandedBytes);
 
-    /// <summary>Errors that nobody was there to be told of.</summary>
+    /// <summary>Errors that could be reported to no caller.</summary>
     public long UnexpectedErrors => Volatile.Read(ref _unexpectedErrors);
 
     public void DeferredReturn(long blockSize, int holds, LeaseTracker? tracker)
@@ -64,7 +64,7 @@ internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters
         Log.UnmapFailed(settings.Logger, settings.Name, length, stranded, e);
     }
 
-    /// <summary>Does one thing of several, of which the others must be done whatever becomes of it; or one that a timer starts.</summary>
+    /// <summary>Runs a step whose failure must not keep the next ones from running, or one that a timer starts.</summary>
     /// <param name="what">What it does, for the log.</param>
     /// <param name="work">What may fail.</param>
     public void Guard(string what, Action work)
@@ -75,13 +75,13 @@ internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters
         }
         catch (Exception e)
         {
-            // Of whatever kind: no caller is there, and on a timer's thread it would end the process.
+            // Exceptions of all types are caught: there is no caller, and on a timer's thread one would end the process.
             Interlocked.Increment(ref _unexpectedErrors);
             Log.UnexpectedError(settings.Logger, settings.Name, what, e);
         }
     }
 
-    /// <summary>What a thread of the pool's own does: nothing it throws may end the process. It is tried again in a second, for others may wait behind what failed.</summary>
+    /// <summary>Guards the work of one of the pool's own threads, where no exception may end the process. Work that failed is tried again in a second, because others may wait behind it.</summary>
     public Func<TimeSpan> Guarded(string what, Func<TimeSpan> work) => () =>
     {
         TimeSpan next = TimeSpan.FromSeconds(1);

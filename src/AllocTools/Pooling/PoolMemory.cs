@@ -34,7 +34,7 @@ internal sealed class PoolMemory
         InTransit = new MemoryInTransit(Budget);
     }
 
-    /// <summary>Held by whoever revokes and collects magazines: one gathering at a time. Before the locks of classes and of their magazines.</summary>
+    /// <summary>Held while magazines are revoked and collected, so that there is one gathering at a time. It is taken before the locks of classes and of their magazines.</summary>
     public Lock Gathering { get; } = new();
 
     /// <summary>Process-wide barriers that were passed to empty magazines.</summary>
@@ -85,9 +85,9 @@ internal sealed class PoolMemory
     /// After a look in vain: waits for memory that was in transit during the look, and may make room.
     /// </summary>
     /// <param name="bytes">What is needed.</param>
-    /// <param name="forOwner">Who would get it.</param>
+    /// <param name="forOwner">The owner that would get it.</param>
     /// <param name="ended"><see cref="MemoryInTransit.Ended"/> before the look.</param>
-    /// <param name="until">When the caller's patience ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first look.</param>
+    /// <param name="until">When the caller's wait ends, in milliseconds of <see cref="Environment.TickCount64"/>; 0 at its first look.</param>
     /// <returns>False where all was at rest, is too little in any case, or took too long.</returns>
     public bool IsWorthAnotherLook(long bytes, SlabOwner? forOwner, long ended, ref long until)
     {
@@ -99,10 +99,10 @@ internal sealed class PoolMemory
                 || InTransit.Bytes is > 0 and long passing && MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true) + passing && InTransit.WaitBeyond(ended, until));
     }
 
-    /// <summary>Whether a request could be served by registering memory, if need be in place of idle memory. While callers wait, for then nothing is in magazines.</summary>
+    /// <summary>Whether a request could be served by registering memory, if need be in place of idle memory. This holds while callers wait, because nothing is in magazines then.</summary>
     public bool HasRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: false);
 
-    /// <summary>As <see cref="HasRoomFor"/>, while nobody waits: idle memory may be in magazines.</summary>
+    /// <summary>As <see cref="HasRoomFor"/>, while no request waits: idle memory may be in magazines.</summary>
     public bool MayHaveRoomFor(long bytes, SlabOwner? forOwner) => MissingFor(bytes) <= IdleBytes(forOwner, withMagazines: true);
 
     /// <summary>
@@ -138,7 +138,7 @@ internal sealed class PoolMemory
         return Budget.Limit - large - kept < waiter.Bytes;
     }
 
-    /// <summary>Releases bytes that were reserved: those who wait may find room now, whoever had them and for what.</summary>
+    /// <summary>Releases bytes that were reserved. Waiters may find room now.</summary>
     public void Release(long bytes)
     {
         Budget.Release(bytes);
@@ -155,7 +155,7 @@ internal sealed class PoolMemory
         MagazineBudget.Limit = bytes / MagazineShare;
         Interlocked.Exchange(ref _overLimit, 1);
         _signals.UpdateMode();
-        // They are made anew, with their shares of the new cap.
+        // New magazines are made, with their shares of the new cap.
         Gather(_classes, MagazinesToCollect.AllAndRemove, look: false);
         _signals.AfterRelease();
     }
@@ -167,14 +167,14 @@ internal sealed class PoolMemory
     /// <summary>
     /// The mode has become slow: puts what is in magazines where all can see it. Of returns that read the fast mode none
     /// is overlooked: they have put their block in, or are seen to be about to, behind the barrier. Later ones put nothing
-    /// in, so that the magazines stay empty and nobody passes a barrier again until the mode changes.
+    /// in, so that the magazines stay empty and no thread passes a barrier again until the mode changes.
     /// </summary>
     public void GatherForSlowMode() => Gather(_classes, MagazinesToCollect.All, look: false);
 
     /// <summary>Puts blocks of magazines back to their slabs, for several classes at one process-wide barrier.</summary>
     /// <param name="from">The classes.</param>
     /// <param name="which">Which magazines.</param>
-    /// <param name="look">Only where they hold anything: a barrier costs microseconds, and most are empty when memory is scarce.</param>
+    /// <param name="look">True: only where they hold anything, because a barrier costs microseconds, and most are empty when memory is scarce.</param>
     /// <returns>True where there were any blocks.</returns>
     public bool Gather(ReadOnlySpan<SizeClass> from, MagazinesToCollect which, bool look = true)
     {
@@ -212,7 +212,7 @@ internal sealed class PoolMemory
             Reclaim(excess, forOwner: null, initialToo == 1);
         if (Budget.Excess != 0)
             return;
-        // A limit that is lowered at this moment is seen here, or notes itself after this.
+        // A limit that is lowered at this moment is seen here, or sets the mark after this.
         Interlocked.Exchange(ref _overLimit, 0);
         if (Budget.Excess != 0)
             Interlocked.Exchange(ref _overLimit, 1);
@@ -240,7 +240,7 @@ internal sealed class PoolMemory
 
     private long MissingFor(long bytes) => bytes - (Budget.Limit - Budget.Reserved);
 
-    /// <summary>Idle bytes that can be given back for an owner, who has no use for what is idle of its own.</summary>
+    /// <summary>Idle bytes that can be given back for an owner. What is idle of its own does not count.</summary>
     private long IdleBytes(SlabOwner? forOwner, bool withMagazines)
     {
         long idle = _owners.IdleRegionBytes;

@@ -1,6 +1,6 @@
 namespace AllocTools.Pooling;
 
-/// <summary>Has a pool give back idle memory now and then. A pool that nobody holds any more is not kept alive by it.</summary>
+/// <summary>Has a pool give back idle memory regularly. It does not keep a pool alive that nothing else refers to.</summary>
 internal sealed class PoolTrimmer : IDisposable
 {
     private readonly WeakReference<SlabOwners> _owners;
@@ -9,7 +9,7 @@ internal sealed class PoolTrimmer : IDisposable
     private readonly ITimer _timer;
     private long _retentionTicks;
 
-    // Held by a run.
+    // Held while a run is under way.
     private readonly Lock _running = new();
 
     public PoolTrimmer(SlabOwners owners, PoolIncidents incidents, TimeSpan interval, TimeSpan retention, TimeProvider time)
@@ -29,13 +29,13 @@ internal sealed class PoolTrimmer : IDisposable
         _timer.Change(period, period);
     }
 
-    /// <summary>Ends the trimming, and waits for a run under way: what that has taken off its shelf nobody else gives back.</summary>
+    /// <summary>Ends the trimming, and waits for a run under way, because nothing else gives back what the run has taken off its shelf.</summary>
     public void Dispose()
     {
         _timer.Dispose();
         lock (_running)
         {
-            // Nothing to do but to wait.
+            // Taking the lock is the wait.
         }
     }
 

@@ -10,7 +10,7 @@ internal sealed class PoolWarmUp(PoolSettings settings)
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromSeconds(1);
 
     private long _done;
-    private long _lastSaid;
+    private long _lastLogged;
 
     /// <summary>A class for which the cap left no room.</summary>
     public SizeClass? Incomplete { get; private set; }
@@ -20,7 +20,7 @@ internal sealed class PoolWarmUp(PoolSettings settings)
     {
         (SizeClass Class, int Blocks)[] slabs = [.. classes.SelectMany(c => c.MissingSlabs().Select(blocks => (c, blocks)))];
         long total = slabs.Sum(s => s.Blocks * s.Class.BlockSize);
-        _lastSaid = settings.Time.GetTimestamp();
+        _lastLogged = settings.Time.GetTimestamp();
         ParallelOptions options = new() { MaxDegreeOfParallelism = MaxParallel, CancellationToken = cancellationToken };
         try
         {
@@ -28,7 +28,7 @@ internal sealed class PoolWarmUp(PoolSettings settings)
         }
         catch (AggregateException e)
         {
-            // The first says what there is to say; the others met the same.
+            // The first error is enough; the others have the same cause.
             ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
         }
     }
@@ -40,8 +40,8 @@ internal sealed class PoolWarmUp(PoolSettings settings)
         if (added < wanted)
             Incomplete = sizeClass;
         long done = Interlocked.Add(ref _done, added);
-        long said = Volatile.Read(ref _lastSaid);
-        if (settings.Time.GetElapsedTime(said) >= ProgressInterval && Interlocked.CompareExchange(ref _lastSaid, settings.Time.GetTimestamp(), said) == said)
+        long last = Volatile.Read(ref _lastLogged);
+        if (settings.Time.GetElapsedTime(last) >= ProgressInterval && Interlocked.CompareExchange(ref _lastLogged, settings.Time.GetTimestamp(), last) == last)
             Log.WarmingUp(settings.Logger, settings.Name, done, total);
     }
 }

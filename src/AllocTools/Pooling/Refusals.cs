@@ -4,10 +4,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What a pool says to requests that it does not serve, and how it counts them.</summary>
+/// <summary>The errors of requests that a pool does not serve, and their count.</summary>
 internal sealed class Refusals(PoolSettings settings, PoolCounters counters, PoolLifetime lifetime, PoolMemory memory, SlabOwners owners, PoolTotals totals)
 {
-    /// <summary>Looks whether a request may be served at all.</summary>
+    /// <summary>Checks whether a request may be served at all.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
     /// <exception cref="ObjectDisposedException">The pool is draining or closed.</exception>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -30,7 +30,7 @@ internal sealed class Refusals(PoolSettings settings, PoolCounters counters, Poo
 
     public void Count(bool isLate)
     {
-        // First: nobody sees more time-outs than refusals.
+        // This comes first, so that nobody sees more time-outs than refusals.
         Interlocked.Increment(ref counters.Rejections);
         if (isLate)
             Interlocked.Increment(ref counters.RentTimeouts);
@@ -48,7 +48,7 @@ internal sealed class Refusals(PoolSettings settings, PoolCounters counters, Poo
         RmaPoolStatistics now = totals.GetStatistics();
         return new RmaPoolExhaustedException(
             $"The pool '{settings.Name}' can't serve {what}: MaxRegisteredBytes is {InWords.Size(memory.Budget.Limit)}, {InWords.Size(now.RegisteredBytes)} are registered, "
-            + $"{InWords.Count(now.RentedBuffers, "buffer is", "buffers are")} out and {InWords.Count(now.PendingRequests, "request waits", "requests wait")}."
+            + $"{InWords.Count(now.RentedBuffers, "buffer is", "buffers are")} rented and {InWords.Count(now.PendingRequests, "request waits", "requests wait")}."
             + $"{(memory.InTransit.Bytes is > 0 and long passing ? $" {InWords.Size(passing)} are being registered or given back." : "")}"
             + $"{(now.StrandedBytes == 0 ? "" : $" {InWords.Size(now.StrandedBytes)} could not be given back to the system; see the log.")} {advice}",
             length,
@@ -66,7 +66,7 @@ internal sealed class Refusals(PoolSettings settings, PoolCounters counters, Poo
         $"the {InWords.Count(sizeClass.InitialBlocks, "initial block", "initial blocks")} of size class {InWords.Bytes(sizeClass.BlockSize)}",
         "Raise MaxRegisteredBytes, or lower InitialBlocks.");
 
-    /// <summary>Nothing that anybody returns makes room for it: what was registered at start stays with its classes.</summary>
+    /// <summary>Whether no return can make room for it, because what was registered at start stays with its classes.</summary>
     public bool NeverFits(long length) =>
         length > owners.Classes[^1].BlockSize && memory.RoundToPages(length) > memory.Budget.Limit - owners.InitialRegions.Sum(r => r.Length);
 

@@ -3,10 +3,10 @@ using System.Diagnostics;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Has memory registered for requests whose callers must not be blocked by the provider, on threads of its own.</summary>
+/// <summary>Registers memory on threads of its own, for requests whose callers must not be blocked by the provider.</summary>
 /// <remarks>
-/// A size class has one thread, since it grows by one registration at a time; the direct regions have some. They begin when
-/// they are needed and end after a while without work. The thread pool would not do: callers who block on their tasks may
+/// A size class has one thread, because it grows by one registration at a time; the direct regions have several. The threads start when
+/// they are needed and end after a while without work. The thread pool can't be used, because callers that block on their tasks may
 /// hold all its threads.
 /// Until it is served a request stands in the <see cref="WaiterQueue"/>, where its token, its time-out or the end of the
 /// pool may take it out; what was registered for it then stays with the pool. One for which there is no room goes on

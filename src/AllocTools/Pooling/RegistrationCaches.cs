@@ -30,7 +30,7 @@ internal sealed class RegistrationCaches
             _all = [.. _all, cache];
     }
 
-    /// <summary>A closed cache has nothing any more.</summary>
+    /// <summary>Takes out a closed cache, which has no memory any more.</summary>
     public void Remove(CachedRegions cache)
     {
         lock (_gate)

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Pooling;
 
-/// <content>What of the class's idle memory may be given back, and giving it back.</content>
+/// <content>Gives back idle memory of the class, and tells how much may be.</content>
 internal sealed partial class SizeClass
 {
     /// <summary>Gives back idle slabs, those that are idle for the longest first, until so many bytes are free again.</summary>
@@ -24,7 +24,7 @@ internal sealed partial class SizeClass
     {
         get
         {
-            // Nothing is out of them, or there are none.
+            // None of their blocks is rented, or there are none.
             if (_shelves.Bytes == _shelves.IdleBytes)
                 return _shelves.IdleBytes;
             lock (_gate)
@@ -57,7 +57,7 @@ internal sealed partial class SizeClass
         AfterPut();
     }
 
-    /// <summary>Nothing is kept for later any more.</summary>
+    /// <summary>Where the pool is closed nothing is kept for later.</summary>
     public void ReclaimIfClosed()
     {
         if (Parts.Lifetime.IsClosed)

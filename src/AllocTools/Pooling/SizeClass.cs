@@ -11,7 +11,7 @@ namespace AllocTools.Pooling;
 /// A thread takes from and puts into its magazine; it fills and spills half of it at a time, under the lock of the
 /// shelves. There is no layer of whole magazines between: see docs/performance.md. Growth is single-flight: see
 /// <see cref="ClassGrowth"/>.
-/// Invariants: who has the lock finds every idle block on the shelves or in a magazine, so that the class never grows
+/// Invariants: a thread that has the lock finds every idle block on the shelves or in a magazine, so that the class never grows
 /// while one is idle, see <see cref="TryReuse"/>; at rest, free + in magazines + rented + quarantined = Σ blocks of the slabs.
 /// </remarks>
 internal sealed partial class SizeClass : SlabOwner
@@ -22,10 +22,10 @@ internal sealed partial class SizeClass : SlabOwner
 
     private readonly ClassGrowth _growth;
 
-    // A copy of the detector's, one load away on the warm path.
+    // A copy of the detector's mask, one load away on the warm path.
     private long _leakMask;
 
-    // The slabs by number, looked up without the lock: of a block that is out of the shelves, the slab is there.
+    // The slabs by number. They are looked up without the lock: the slab of a block that is not on the shelves is there.
     private Slab?[] _slabs = [];
     private Counts _counts;
 
@@ -40,7 +40,7 @@ internal sealed partial class SizeClass : SlabOwner
         _growth = new ClassGrowth(this);
     }
 
-    /// <summary>The level of leak detection was changed.</summary>
+    /// <summary>Reads the level of leak detection again, after it was changed.</summary>
     public void ReadLeakLevel() => Volatile.Write(ref _leakMask, Parts.Leaks.Mask);
 
     public long BlockSize { get; }
@@ -84,7 +84,7 @@ internal sealed partial class SizeClass : SlabOwner
     public bool TryTakeIdle(long length, bool fromOthers, out RmaBuffer buffer) =>
         TryTakeFree(length, isHit: true, out buffer) || fromOthers && Gather(MagazinesToCollect.All) && TryTakeFree(length, isHit: true, out buffer);
 
-    /// <summary>Takes an idle block, also of other threads' magazines, unless one has the class grow and looks there itself. Calls no provider and waits for none.</summary>
+    /// <summary>Takes an idle block, also of other threads' magazines, unless another thread has the class grow and looks there itself. It neither calls the provider nor waits for it.</summary>
     public bool TryTakeWithoutGrowth(long length, out RmaBuffer buffer)
     {
         if (TryTakeFree(length, isHit: true, out buffer))
@@ -154,7 +154,7 @@ internal sealed partial class SizeClass : SlabOwner
     /// <summary>The first half of a gathering; see <see cref="PoolMemory.Gather"/>.</summary>
     public bool RevokeMagazines(MagazinesToCollect which, bool look) => _magazines.Revoke(which, look);
 
-    /// <summary>The second half, behind the barrier: puts blocks of magazines back to their slabs.</summary>
+    /// <summary>The second half of a gathering, behind the barrier: puts blocks of magazines back to their slabs.</summary>
     /// <returns>True where there were any.</returns>
     public bool CollectMagazines(MagazinesToCollect which)
     {
@@ -224,7 +224,7 @@ internal sealed partial class SizeClass : SlabOwner
         if (Volatile.Read(ref Mode) < SlowMode)
         {
             Magazine? magazine = OwnMagazine() ?? _magazines.Create();
-            // Where one is revoked or has no room it takes nothing, and the shelves do.
+            // A magazine that is revoked or has no room takes nothing; the block goes to the shelves then.
             if (magazine is not null)
             {
                 if (magazine.TryPush(block, ref Slow) || Spill(magazine) && magazine.TryPush(block, ref Slow))
@@ -233,7 +233,7 @@ internal sealed partial class SizeClass : SlabOwner
         }
         lock (_gate)
             _shelves.Put([block]);
-        // Who returned it says so to those who wait.
+        // The caller tells the waiters.
         ReclaimIfClosed();
     }
 
@@ -301,8 +301,8 @@ internal sealed partial class SizeClass : SlabOwner
 
     /// <summary>
     /// Takes a block that threads keep in their magazines: dead threads' first. Live ones' magazines become smaller each
-    /// time, so that threads which need the same few blocks soon leave them on the shelves, and don't take them from
-    /// each other for ever, at a process-wide barrier each time.
+    /// time, so that threads which need the same few blocks soon leave them on the shelves, instead of taking them from
+    /// each other again and again, at a process-wide barrier each time.
     /// </summary>
     private bool TryReuse(long length, out RmaBuffer buffer)
     {
@@ -328,7 +328,7 @@ internal sealed partial class SizeClass : SlabOwner
                 return TryTakeIdle(length, fromOthers: true, out buffer);
             hasGrown = true;
             buffer = AddAndTake(slab, length);
-            // The rest of it is for anybody, also for waiters for smaller blocks.
+            // All callers may have the rest of the slab, also waiters for smaller blocks.
             Parts.Signals.SignalWaiters();
             return true;
         }

@@ -21,7 +21,7 @@ internal sealed unsafe class Slab
     public const ulong GenerationUnit = 0x100;
     public const ulong HoldMask = GenerationUnit - 1;
 
-    /// <summary>The hold count that says: the ledger has the number, which is this or more.</summary>
+    /// <summary>The hold count which says that the ledger has the number, which is this or more.</summary>
     public const ulong HoldsInLedger = HoldMask;
 
     private const int CacheLinePair = 128;
@@ -32,11 +32,11 @@ internal sealed unsafe class Slab
     private readonly int _stride;
     private readonly nint _address;
 
-    // Of a copy that goes with one watched lease: the slab itself, and what watches.
+    // For a copy that goes with one watched lease: the slab itself, and what watches the lease.
     private readonly Slab _origin;
     private readonly LeaseTracker? _tracker;
 
-    // Of a view: where it begins in the registration.
+    // For a view: where it begins in the registration.
     private readonly long _offset;
 
     public Slab(SlabOwner owner, MemoryRegion region, long blockSize, int blockCount, ulong[] stateMemory)
@@ -151,10 +151,10 @@ internal sealed unsafe class Slab
             TakeBack(index, lease + GenerationUnit);
     }
 
-    /// <summary>Ends a lease as <see cref="RmaBuffer.Return"/> does: what holds the block is an error.</summary>
+    /// <summary>Ends a lease as <see cref="RmaBuffer.Return"/> does: that something holds the block is an error.</summary>
     public void ReturnStrictly(int index, ulong lease)
     {
-        // Read first: this very return may be what closing waits for.
+        // This is read first, because closing may wait for this very return.
         bool isLate = Owner.Parts.Lifetime.IsClosed;
         if (Interlocked.CompareExchange(ref State(index), lease + GenerationUnit, lease) == lease || TryEndHeld(index, lease, isStrict: true))
             TakeBack(index, lease + GenerationUnit);
@@ -218,7 +218,7 @@ internal sealed unsafe class Slab
         }
     }
 
-    /// <summary>Adds a hold to a block that is held, for who has one of its holds; the lease may have ended.</summary>
+    /// <summary>Adds a hold to a block that is held, for a caller that has one of its holds; the lease may have ended.</summary>
     public void HoldAgain(int index)
     {
         ref ulong state = ref State(index);
@@ -239,7 +239,7 @@ internal sealed unsafe class Slab
         }
     }
 
-    /// <summary>Holds a block for a caller who has pinned it, and must end that before it can be returned.</summary>
+    /// <summary>Holds a block for a caller that has pinned it, and must unpin it before it can be returned.</summary>
     public void Pin(int index, ulong lease)
     {
         Hold(index, lease);

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Makes registered memory and gives it back: budget, pages, registration, and the same backwards.</summary>
+/// <summary>Makes registered memory (budget, pages, registration) and gives it back in the opposite order.</summary>
 /// <remarks>Each step that fails undoes those before it. Nothing here runs under a lock.</remarks>
 internal sealed class SlabFactory(
     PoolSettings settings,
@@ -27,7 +27,7 @@ internal sealed class SlabFactory(
         ArrayBlocks? arrays = null;
         try
         {
-            // First, so that nothing can fail once the memory is registered.
+            // This comes first, so that nothing can fail once the memory is registered.
             states = Slab.AllocateStates(blockSize, blockCount);
             address = Allocate(reservedBytes);
             if (blocks is PinnedArrayAllocator)
@@ -88,7 +88,7 @@ internal sealed class SlabFactory(
             counters.CountRegistrationFailure(e, settings.Time);
             if (IsStillRegistered(e))
             {
-                // The transport may reach it for ever: it stays reserved, and keeps the context open.
+                // The transport may still reach the memory, so it stays reserved permanently, and keeps the context open.
                 incidents.DeregistrationFailed(length, e);
                 throw;
             }
@@ -97,7 +97,7 @@ internal sealed class SlabFactory(
         }
     }
 
-    /// <summary>Has the provider register memory. Where it refuses, for the system's limits may be reached, idle cached registrations give way, and it is asked once more.</summary>
+    /// <summary>Has the provider register memory. Where it refuses, a limit of the system may have been reached: idle cached registrations give way, and it is asked once more.</summary>
     private IRmaRegistration RegisterByProvider(nint address, long length, RmaAccess access, bool isWritable)
     {
         try
@@ -142,7 +142,7 @@ internal sealed class SlabFactory(
         }
         catch (Exception e)
         {
-            // Of whatever kind, from an allocator of whomever: who returns a buffer or closes the pool can't help it.
+            // Exceptions of all types are caught, because the allocator may be the application's, and whoever returns a buffer or closes the pool can't help it.
             incidents.UnmapFailed(length, e);
             return;
         }
@@ -159,7 +159,7 @@ internal sealed class SlabFactory(
         catch (Exception e)
         {
             span.Fail(e);
-            // Of whatever kind: the slab is in no class any more, and closing goes on.
+            // Exceptions of all types are caught: the slab is in no class any more, and closing goes on.
             incidents.DeregistrationFailed(length, e);
             return false;
         }

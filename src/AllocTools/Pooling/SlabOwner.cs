@@ -8,7 +8,7 @@ internal abstract class SlabOwner(PoolParts parts)
     /// <summary>A bit of <see cref="Mode"/>: returned blocks are overwritten first.</summary>
     public const int ScrubMode = 1;
 
-    /// <summary>A bit of <see cref="Mode"/>: somebody waits for memory, or the pool is closing. Blocks go where all can see them.</summary>
+    /// <summary>A bit of <see cref="Mode"/>: callers wait for memory, or the pool is closing. Blocks go where all threads can see them.</summary>
     public const int SlowMode = 2;
 
     /// <summary>0: a return may put its block into the thread's magazine and be done.</summary>
@@ -43,7 +43,7 @@ internal abstract class SlabOwner(PoolParts parts)
             PutCold(slab, index, nextLease, tracker);
     }
 
-    /// <summary>A lease that no caller has got is taken back.</summary>
+    /// <summary>A lease that no caller received is taken back.</summary>
     public void OnGivenBack(Slab slab, int index, ulong nextLease)
     {
         TakeBack(slab, index, nextLease);
@@ -52,13 +52,13 @@ internal abstract class SlabOwner(PoolParts parts)
 
     public abstract RmaSizeClassStatistics GetStatistics();
 
-    /// <summary>Blocks that are out or quarantined.</summary>
+    /// <summary>Blocks that are rented or quarantined.</summary>
     public abstract long Outstanding { get; }
 
     /// <summary>Blocks that callers have. Never too few; for a moment it may count one that leaves the quarantine.</summary>
     public long Rented => Outstanding - Quarantined;
 
-    /// <summary>Gives back every slab that nothing is out of. Those of the rest go with their last block. Once, when the pool is closed.</summary>
+    /// <summary>Gives back every slab of which no block is rented. The others go with their last block. It is called once, when the pool is closed.</summary>
     public abstract void ReleaseIdle();
 
     /// <summary>Gives back what has been idle since that timestamp or longer.</summary>
@@ -102,7 +102,7 @@ internal abstract class SlabOwner(PoolParts parts)
     [MethodImpl(MethodImplOptions.NoInlining)]
     private void PutCold(Slab slab, int index, ulong nextLease, LeaseTracker? tracker)
     {
-        // Read first: this very return may be what closing waits for.
+        // This is read first, because closing may wait for this very return.
         bool isLate = Parts.Lifetime.IsClosed;
         TakeBack(slab, index, nextLease);
         Parts.Signals.AfterRelease();

@@ -10,7 +10,7 @@ namespace AllocTools.Pooling;
 /// </remarks>
 internal sealed class SlabShelves(TimeProvider time)
 {
-    // 0: nothing is out. 1 to 14: the more is out the higher.
+    // 0: no block is rented. 1 to 14: the more blocks are rented, the higher.
     private const int ShelfCount = 15;
     private const int NoShelf = -1;
 
@@ -46,7 +46,7 @@ internal sealed class SlabShelves(TimeProvider time)
         while (taken < blocks.Length && _notEmpty != 0)
         {
             int shelf = BitOperations.Log2(_notEmpty);
-            // The slab that is idle for the longest stays so, and can be given back.
+            // The slab that has been idle longest stays idle, and can be given back.
             FreeBlocks slab = shelf == 0 ? _last[0]! : _first[shelf]!;
             int count = Math.Min(slab.Count, blocks.Length - taken);
             slab.Pop(blocks.Slice(taken, count));
@@ -168,8 +168,8 @@ internal sealed class SlabShelves(TimeProvider time)
         return bytes;
     }
 
-    /// <summary>Adds up the bytes of slabs of which something is out and that are so long or longer, and of the others that were there from the start.</summary>
-    /// <param name="atLeast">Bytes; 0: of those from the start, too, if something of them is out.</param>
+    /// <summary>Adds up the bytes of slabs of which a block is rented and that are so long or longer, and of the others that were there from the start.</summary>
+    /// <param name="atLeast">Bytes; 0: also of those from the start, if one of their blocks is rented.</param>
     /// <param name="large">The sum of the first.</param>
     /// <param name="kept">The sum of the others.</param>
     public void Weigh(long atLeast, ref long large, ref long kept)

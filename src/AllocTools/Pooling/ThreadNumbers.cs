@@ -9,7 +9,7 @@ internal static class ThreadNumbers
 {
     private static readonly Lock Gate = new();
 
-    // By number. 0 is nobody's.
+    // By number. No thread has the number 0.
     private static Thread?[] s_threads = new Thread?[16];
     private static int s_count = 1;
 

@@ -53,7 +53,7 @@ internal sealed class UserRegions(PoolParts parts) : SlabOwner(parts)
 
     private RmaBuffer RegisterPinned(nint address, long length, MemoryHandle pin, bool isManaged, bool isReadOnly)
     {
-        // First, so that nothing can fail once the memory is registered.
+        // This comes first, so that nothing can fail once the memory is registered.
         ulong[] states = Slab.AllocateStates(length, 1);
         MemoryRegion region = Parts.Callers.Register(address, length, isManaged, isReadOnly);
         Slab slab;
@@ -81,8 +81,8 @@ internal sealed class UserRegions(PoolParts parts) : SlabOwner(parts)
             _regions.Remove(slab, out pin);
             _registeredBytes -= slab.Region.Length;
         }
-        // Where the registration can't be undone the transport may still reach the memory: it stays pinned. Unpinning is the
-        // caller's code, and this may be an endpoint's thread.
+        // Where the registration can't be undone the transport may still reach the memory, so it stays pinned. Unpinning runs the
+        // caller's code, possibly on an endpoint's thread.
         if (Parts.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
             Parts.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
         else

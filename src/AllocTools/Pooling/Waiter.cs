@@ -5,10 +5,10 @@ namespace AllocTools.Pooling;
 /// <summary>A request that waits for memory to be registered for it, or for room at the cap.</summary>
 internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
 {
-    // Of the caller: the owner's name and span of what is recorded for it.
+    // The caller's, with the owner's name and the span for what is recorded.
     private readonly ExecutionContext? _context = ExecutionContext.Capture();
 
-    // Who awaits goes on elsewhere; who blocks is let go by whoever completes it.
+    // A caller that awaits goes on elsewhere; one that blocks is released by the thread that completes the waiter.
     public Waiter(long length, int classIndex, long bytes, long since)
         : base(TaskCreationOptions.RunContinuationsAsynchronously)
     {
@@ -34,10 +34,10 @@ internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
     /// <summary>How long it waits.</summary>
     public required TimeSpan Timeout { get; init; }
 
-    /// <summary>Where there is no room it is refused, as a rent that does not wait.</summary>
+    /// <summary>It is refused where there is no room, as a rent that does not wait.</summary>
     public bool IsImpatient { get; init; }
 
-    /// <summary>Its place among all that came in line; set by the queue. 0: it was never in line.</summary>
+    /// <summary>Its place among all that ever stood in line. 0: it was never in line.</summary>
     public long Number { get; set; }
 
     /// <summary>Its place in line among the waiters of its class, or among those that the <see cref="Registrar"/> serves; in no list when it waits no longer. Guarded by the queue's lock.</summary>
@@ -67,7 +67,7 @@ internal sealed class Waiter : TaskCompletionSource<RmaBuffer>
         Cancellation.Unregister();
     }
 
-    /// <summary>With the owner's name and the span of the caller that waits, not of the thread that serves it.</summary>
+    /// <summary>Runs something with the owner's name and the span of the caller that waits, not of the thread that serves it.</summary>
     public void InContext(Action action)
     {
         if (_context is { } context)

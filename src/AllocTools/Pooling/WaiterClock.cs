@@ -2,8 +2,8 @@ namespace AllocTools.Pooling;
 
 /// <summary>Ends waits whose time is up.</summary>
 /// <remarks>
-/// By a thread of its own, since the system's timers call back on the thread pool, all of whose threads blocked callers may
-/// hold. It looks at least every 10 s whether a time-out is left. Another clock (a test's) calls back by itself.
+/// It has a thread of its own, because the system's timers call back on the thread pool, all of whose threads blocked callers may
+/// hold. The thread looks at least every 10 s whether a time-out is left. Another clock (a test's) calls back by itself.
 /// </remarks>
 internal sealed class WaiterClock
 {
@@ -13,7 +13,7 @@ internal sealed class WaiterClock
     private readonly LinkedList<Waiter> _byDeadline = new();
     private readonly OnDemandThread? _thread;
 
-    // When the thread looks next. While it sleeps there may be no deadline any more: the next one need not wake it.
+    // When the thread looks next. Its deadline may be gone by then; a new deadline that is later need not wake it.
     private long _looksAt = long.MaxValue;
 
     /// <param name="settings">The pool's clock and name.</param>
@@ -46,10 +46,10 @@ internal sealed class WaiterClock
             _thread.Signal();
     }
 
-    /// <summary>The wait has ended.</summary>
+    /// <summary>Ends the timing of a waiter whose wait has ended.</summary>
     public static void Remove_NeedsLock(Waiter waiter) => waiter.PlaceInTime.List?.Remove(waiter.PlaceInTime);
 
-    /// <summary>Nobody will wait any more.</summary>
+    /// <summary>Ends the clock, because no more requests will wait.</summary>
     public void Close() => _thread?.End();
 
     private void AddTimer(Waiter waiter)

@@ -2,10 +2,10 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace AllocTools.Pooling;
 
-/// <summary>Who waits for room, and in which order: a line for each size class, and one beside them for requests that the <see cref="Registrar"/> serves.</summary>
+/// <summary>The waiters and their order: a line for each size class and one for the direct regions, and beside them the requests that the <see cref="Registrar"/> serves.</summary>
 /// <remarks>
 /// The first waiter of a class that can't be served lets younger ones of other classes pass, but not more than
-/// <see cref="MaxOvertakes"/> times. A request that stands beside the lines holds back nobody, and is not counted.
+/// <see cref="MaxOvertakes"/> times. A request that stands beside the lines holds back no other, and is not counted.
 /// </remarks>
 internal sealed class WaiterLine(int lines)
 {
@@ -18,16 +18,16 @@ internal sealed class WaiterLine(int lines)
     private long _lastNumber;
     private int _count;
 
-    /// <summary>Held by whoever changes a line, or the deadline of who stands in one.</summary>
+    /// <summary>Held while a line, or a waiter's deadline, is changed.</summary>
     public Lock Gate { get; } = new();
 
-    /// <summary>How many wait in line.</summary>
+    /// <summary>How many requests wait in line.</summary>
     public int Count => Volatile.Read(ref _count);
 
-    /// <summary>The timestamp of the oldest waiter's coming; null where nobody waits.</summary>
+    /// <summary>The timestamp at which the oldest waiter came; null where none waits.</summary>
     public long? OldestSince => Heads() is [{ } oldest, ..] ? oldest.Since : null;
 
-    /// <summary>Who is being served outside of rounds, and is not the first in its line meanwhile.</summary>
+    /// <summary>The waiter that is being served outside of rounds. It does not count as the first in its line meanwhile.</summary>
     public Waiter? BeingServed
     {
         set => Volatile.Write(ref _beingServed, value);

@@ -80,7 +80,7 @@ internal sealed class WaiterQueue
             Fence.Full();
             _signals.UpdateMode();
         }
-        // Look once more: a return may have read "nobody waits" just before. The state, too: draining fails waiters once.
+        // Look once more, because a return may have read a count of 0 just before. The same holds for the state, because draining fails waiters once.
         FailIfNotOpen();
         Signal();
     }
@@ -121,7 +121,7 @@ internal sealed class WaiterQueue
         }
     }
 
-    /// <summary>Nobody will wait any more.</summary>
+    /// <summary>Ends the threads, because no more requests will wait.</summary>
     public void Close()
     {
         _server.End();
@@ -139,7 +139,7 @@ internal sealed class WaiterQueue
         lock (_rounds)
         {
             // What comes free in the middle of a round is not for the younger ones of a class whose head was passed over
-            // just before: who made it free has a round of its own, which begins with that head.
+            // just before: the thread that made it free has a round of its own, which begins with that head.
             List<Waiter> passed = [];
             while (_line.FirstBeside(passed) is { } waiter)
             {
@@ -152,7 +152,7 @@ internal sealed class WaiterQueue
         Finish(ended, unused);
     }
 
-    /// <summary>What follows a round, outside of its lock: listeners and the provider may be called.</summary>
+    /// <summary>Does what follows a round. It runs outside of the lock, because listeners and the provider may be called.</summary>
     private void Finish(List<(Waiter Waiter, RmaBuffer Buffer, Exception? Error)> ended, List<RmaBuffer> unused)
     {
         if (ended.Count != 0 && _line.Count == 0)
@@ -168,14 +168,14 @@ internal sealed class WaiterQueue
             buffer.GiveBack();
     }
 
-    /// <summary>The server's: has memory registered for waiters, outside of rounds. While one is at it the others are served on.</summary>
+    /// <summary>The server thread's work: has memory registered for waiters, outside of rounds. Meanwhile the other waiters are served.</summary>
     private TimeSpan ServeByRegistering()
     {
         List<Waiter> passed = [];
         List<RmaBuffer> unused = [];
         while (true)
         {
-            // Also what came free for the one that was just being served, and was kept from it meanwhile.
+            // This also hands out what came free for the waiter that was just being served, and was kept from it meanwhile.
             HandOut();
             Waiter? waiter;
             lock (_rounds)
@@ -207,7 +207,7 @@ internal sealed class WaiterQueue
     /// <param name="unused">Gets what was taken in vain.</param>
     /// <param name="buffer">What it gets.</param>
     /// <param name="error">Why it fails.</param>
-    /// <returns>True where it is out, with a buffer or an error.</returns>
+    /// <returns>True where the waiter is out of its line, with a buffer or an error.</returns>
     private bool TryTake(Waiter waiter, List<Waiter> passed, bool mayRegister, List<RmaBuffer> unused, out RmaBuffer buffer, out Exception? error)
     {
         bool mayOvertake = _line.MayOvertake(passed);
@@ -226,7 +226,7 @@ internal sealed class WaiterQueue
         }
         catch (Exception e)
         {
-            // Whatever a provider throws belongs to the request; here it would end the process.
+            // The request gets whatever a provider throws; here it would end the process.
             error = e;
             return _line.TryTakeOut(waiter);
         }

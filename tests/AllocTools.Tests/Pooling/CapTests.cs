@@ -20,7 +20,7 @@ public sealed class CapTests
         Assert.Equal(default, none);
         RmaPoolExhaustedException error = Assert.Throws<RmaPoolExhaustedException>(() => test.Pool.Rent(1));
         Assert.Contains("MaxRegisteredBytes is 4 KiB (4,096 bytes)", error.Message, StringComparison.Ordinal);
-        Assert.Contains("1 buffer is out and 0 requests wait.", error.Message, StringComparison.Ordinal);
+        Assert.Contains("1 buffer is rented and 0 requests wait.", error.Message, StringComparison.Ordinal);
         Assert.Equal(Block, error.Limit);
         Assert.Equal(2, test.Statistics.Rejections);
         Assert.Equal(Block, test.Statistics.RegisteredBytes);
