@@ -134,7 +134,7 @@ internal sealed class PoolMemory
         long large = _owners.RegionsInUse(lacking, directToo: taker != direct);
         long kept = 0;
         for (int i = 0; i < _classes.Length; i++)
-            _classes[i].Weigh(i == taker ? long.MaxValue : waiter.ClassIndex <= i ? 0 : lacking, ref large, ref kept);
+            _classes[i].AddUp(i == taker ? long.MaxValue : waiter.ClassIndex <= i ? 0 : lacking, ref large, ref kept);
         return Budget.Limit - large - kept < waiter.Bytes;
     }
 

@@ -20,7 +20,7 @@ internal sealed class Registrar
     private readonly WaiterLine _line;
     private readonly BlockFinder _finder;
     private readonly WaiterQueue _waiters;
-    private readonly Desk[] _desks;
+    private readonly ClassRequests[] _byClass;
 
     public Registrar(PoolSettings settings, PoolIncidents incidents, SlabOwners owners, WaiterLine line, BlockFinder finder, WaiterQueue waiters)
     {
@@ -28,17 +28,17 @@ internal sealed class Registrar
         _line = line;
         _finder = finder;
         _waiters = waiters;
-        _desks = [.. owners.Classes.Select(_ => new Desk(this, settings.Name, 1)), new Desk(this, settings.Name, ThreadsForDirect)];
+        _byClass = [.. owners.Classes.Select(_ => new ClassRequests(this, settings.Name, 1)), new ClassRequests(this, settings.Name, ThreadsForDirect)];
     }
 
     /// <summary>A request is being served, or is about to be.</summary>
-    public bool IsAtWork => Array.Exists(_desks, d => d.IsAtWork);
+    public bool IsAtWork => Array.Exists(_byClass, r => r.IsAtWork);
 
     /// <summary>Serves a request that the queue of waiters knows.</summary>
-    public void Add(Waiter waiter) => _desks[waiter.ClassIndex].Add(waiter);
+    public void Add(Waiter waiter) => _byClass[waiter.ClassIndex].Add(waiter);
 
     /// <summary>No requests will come any more.</summary>
-    public void Close() => Array.ForEach(_desks, d => d.Close());
+    public void Close() => Array.ForEach(_byClass, r => r.Close());
 
     private void Serve(Waiter waiter)
     {
@@ -69,13 +69,13 @@ internal sealed class Registrar
     }
 
     /// <summary>The requests of one size class, or the direct ones, and the threads that serve them.</summary>
-    private sealed class Desk
+    private sealed class ClassRequests
     {
         private readonly Registrar _registrar;
         private readonly ConcurrentQueue<Waiter> _requests = new();
         private readonly OnDemandThread[] _threads;
 
-        public Desk(Registrar registrar, string pool, int threads)
+        public ClassRequests(Registrar registrar, string pool, int threads)
         {
             _registrar = registrar;
             _threads = [.. Enumerable.Range(0, threads).Select(_ => new OnDemandThread($"{pool} registers", Work))];

@@ -32,11 +32,11 @@ internal sealed partial class SizeClass
         }
     }
 
-    /// <inheritdoc cref="SlabShelves.Weigh"/>
-    public void Weigh(long atLeast, ref long large, ref long kept)
+    /// <inheritdoc cref="SlabShelves.AddUp"/>
+    public void AddUp(long atLeast, ref long large, ref long kept)
     {
         lock (_gate)
-            _shelves.Weigh(atLeast, ref large, ref kept);
+            _shelves.AddUp(atLeast, ref large, ref kept);
     }
 
     public override void Trim(long idleSince)

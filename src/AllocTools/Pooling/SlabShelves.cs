@@ -172,7 +172,7 @@ internal sealed class SlabShelves(TimeProvider time)
     /// <param name="atLeast">Bytes; 0: also of those from the start, if one of their blocks is rented.</param>
     /// <param name="large">The sum of the first.</param>
     /// <param name="kept">The sum of the others.</param>
-    public void Weigh(long atLeast, ref long large, ref long kept)
+    public void AddUp(long atLeast, ref long large, ref long kept)
     {
         foreach (FreeBlocks? slab in _slabs)
         {

@@ -66,7 +66,7 @@ internal sealed class WaiterLine(int lines)
     }
 
     /// <summary>The oldest waiter that is not being served, of a class of which none was passed over.</summary>
-    public Waiter? FirstBeside(List<Waiter> passed)
+    public Waiter? FirstNotPassed(List<Waiter> passed)
     {
         Waiter? oldest = null;
         lock (Gate)

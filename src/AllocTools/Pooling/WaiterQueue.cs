@@ -141,7 +141,7 @@ internal sealed class WaiterQueue
             // What comes free in the middle of a round is not for the younger ones of a class whose head was passed over
             // just before: the thread that made it free has a round of its own, which begins with that head.
             List<Waiter> passed = [];
-            while (_line.FirstBeside(passed) is { } waiter)
+            while (_line.FirstNotPassed(passed) is { } waiter)
             {
                 if (TryTake(waiter, passed, mayRegister: false, unused, out RmaBuffer buffer, out Exception? error))
                     ended.Add((waiter, buffer, error));
@@ -179,7 +179,7 @@ internal sealed class WaiterQueue
             HandOut();
             Waiter? waiter;
             lock (_rounds)
-                _line.BeingServed = waiter = _line.FirstBeside(passed);
+                _line.BeingServed = waiter = _line.FirstNotPassed(passed);
             if (waiter is null)
                 return Timeout.InfiniteTimeSpan;
             bool hasEnded;
