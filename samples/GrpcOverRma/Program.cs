@@ -91,7 +91,7 @@ async Task<int> CompareAsync(string[] arguments)
         isWhole &= isDownWhole && isUpWhole;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{title,-14}{call,17:0.0} us{down,15:0.00} GiB/s{up,15:0.00} GiB/s"));
     }
-    Console.WriteLine(isWhole ? "All bytes arrived as they were sent." : "Some bytes did not arrive, or others did.");
+    Console.WriteLine(isWhole ? "All bytes arrived as they were sent." : "Some bytes did not arrive, or arrived changed.");
     await host.StopAsync();
     server.StandardInput.Close();
     await server.WaitForExitAsync();

@@ -13,7 +13,7 @@ using Orleans.Placement;
 using Orleans.Runtime;
 using Samples;
 
-var line = new CommandLine("Has grains of two silos call each other over a fabric.",
+var line = new CommandLine("Lets the grains of two silos call each other over a fabric.",
     [
         new("--provider", "AllocTools:Provider:Provider", "NAME", "the fabric: shm (default), tcp;ofi_rxm, ..."),
         new("--grains", "Grains", "N", "how many grains there are (default: 40)", IsCount: true),
@@ -91,7 +91,7 @@ async Task<int> RunClientAsync(string[] arguments)
     // The first calls find or make the grains.
     await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(Math.Min(calls, count), count))).WaitAsync(stopping);
     Tally[] tallies = await Task.WhenAll(Enumerable.Range(0, count).Select(i => grains.GetGrain<IWalker>(i).WalkAsync(calls, count))).WaitAsync(stopping);
-    Console.WriteLine($"{count} grains in two silos; each has called {calls} others, one after the other, over {(isOverSockets ? "sockets" : builder.Configuration["AllocTools:Provider:Provider"])}");
+    Console.WriteLine($"{count} grains in two silos; each called {calls} others, one after the other, over {(isOverSockets ? "sockets" : builder.Configuration["AllocTools:Provider:Provider"])}");
     Console.WriteLine($"{"process",-10}{"grains",10}{"calls inside it",20}{"to the other silo",20}{"mean time of one",20}");
     foreach (IGrouping<int, Tally> silo in tallies.GroupBy(static t => t.Process).OrderBy(static g => g.Key))
     {

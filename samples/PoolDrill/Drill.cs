@@ -34,7 +34,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
                 continue;
             int count = 1;
             if (words.Length > 1 && !int.TryParse(words[1], NumberStyles.None, InvariantCulture, out count))
-                throw new UsageException($"'{line}': a count is a whole number from 0 to {int.MaxValue}, not '{words[1]}'.");
+                throw new UsageException($"The count in '{line}' is '{words[1]}'; it must be a whole number between 0 and {int.MaxValue}.");
             Console.Out.WriteLine($"done {words[0]} {await RunAsync(words[0], count, cancellationToken)}".TrimEnd());
         }
         await ReleaseAsync();
@@ -62,7 +62,7 @@ internal sealed class Drill(IRmaMemoryPool pool, [FromKeyedServices(Drill.Locked
             "reload" => Now(() => Configure(TimeSpan.FromSeconds(10 + (++_reloads % 100)).ToString())),
             "spoil" => Now(() => Configure("whenever")),
             "trim" or "release" or "stats" or "endpoint" => () => Task.CompletedTask,
-            _ => throw new UsageException($"'{command}' is no command of a drill; there are hit, miss, cache, hold, reject, wait, receive, release, fail, leak, trim, write, lose, quarantine, reload, spoil, stats and endpoint, each with a count."),
+            _ => throw new UsageException($"Unknown command '{command}'. The commands are hit, miss, cache, hold, reject, wait, receive, release, fail, leak, trim, write, lose, quarantine, reload, spoil, stats and endpoint, each with a count."),
         };
         for (int i = 0; i < count; i++)
             await action();

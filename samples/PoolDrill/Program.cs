@@ -6,8 +6,8 @@ using PoolDrill;
 // Gives dashboards and alerts something to show: keeps a pool busy, or does to it what the standard input says. --help lists the switches.
 Switch[] switches =
 [
-    new("--drill", "PoolDrill:Drill", "", "do what the standard input says, one command a line, in place of a steady load"),
-    new("--live", "PoolDrill:Live", "", "show the pool on the terminal, again each second"),
+    new("--drill", "PoolDrill:Drill", "", "run commands from the standard input, one per line, instead of a steady load"),
+    new("--live", "PoolDrill:Live", "", "show the pool on the terminal, updated each second"),
     new("--prometheus", "Telemetry:Prometheus", "URL", "where Prometheus may scrape, such as http://127.0.0.1:9464/metrics"),
     new("--provider", "AllocTools:Provider:Provider", "NAME", "libfabric's provider: tcp;ofi_rxm (default), shm, sockets, ..."),
     new("--node", "AllocTools:Provider:Node", "ADDRESS", "this machine's address on the fabric (default: 127.0.0.1)"),

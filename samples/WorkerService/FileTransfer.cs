@@ -22,7 +22,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
     public async Task SendAsync(SourceFile file, string ticket, CancellationToken cancellationToken)
     {
         if (!Uri.TryCreate(ticket, UriKind.Absolute, out Uri? receiver) || receiver.Scheme != Scheme)
-            throw new TransferException("The peer's ticket can't be read; pass what the receiver printed, whole.");
+            throw new TransferException("The peer's ticket can't be read; pass the whole ticket that the receiver printed.");
         string host = receiver.Host.Equals(Environment.MachineName, StringComparison.OrdinalIgnoreCase) ? "localhost" : receiver.DnsSafeHost;
         await using RmaConnection connection = await connections.ConnectAsync(new DnsEndPoint(host, receiver.Port), cancellationToken);
         var counter = new TransferSummary.Counter(pool);
@@ -36,7 +36,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
             await peer.DuringAsync(() => file.HashStart(start, _hash, cancellationToken), cancellationToken);
             if (start > 0 && !_hash.GetCurrentHash().AsSpan().SequenceEqual(accept.Hash))
                 throw new TransferException(
-                    $"The first {start} bytes of '{file.State.Name}' are not those that the receiver has: it has changed, or another file had its name. "
+                    $"The first {start} bytes of '{file.State.Name}' differ from those that the receiver has: the file has changed, or another file had its name. "
                     + $"Remove '{OutputFolder.ResumableName(file.State)}' from the output directory, or leave --resume out.");
             Task<TransferSummary> answer = ListenAsync(peer, file.State, start, cancellationToken);
             for (long sent = start; sent < file.State.Length && !answer.IsCompleted;)
@@ -57,7 +57,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
                 await peer.SendAsync(new Message(Hash: _hash.GetCurrentHash()), cancellationToken);
             TransferSummary theirs = await answer;
             if (theirs.Sha256 != own.Sha256)
-                throw new TransferException($"The receiver wrote other bytes: SHA-256 {theirs.Sha256} there, {own.Sha256} here.");
+                throw new TransferException($"The receiver wrote different bytes: SHA-256 {theirs.Sha256} there, {own.Sha256} here.");
             Console.Write(TransferSummary.ToText(own, theirs with { Role = "receiver", File = file.State, SavedAs = Report.OneLine(theirs.SavedAs ?? "") }));
         }
         catch (Exception e)
@@ -82,7 +82,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         try
         {
             if (!SourceFile.IsNameRight(file.Name) || file.Length < 0)
-                throw new TransferException($"The sender offers a file whose name or length can't be: '{file.Name}', {file.Length} bytes.");
+                throw new TransferException($"The sender offers a file with an invalid name or length: '{file.Name}', {file.Length} bytes.");
             keptBefore = folder.KeptBytes(file);
             using var part = new OutputFolder.Part(folder, file, options);
             byte[] hash = await TransferAsync(connection, file, part, peer, cancellationToken);
@@ -124,7 +124,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         Task asking = AskAllAsync();
         try
         {
-            return await found.Task.InTimeAsync(options.OfferTimeout, $"No sender has come for {options.OfferTimeout} s.", cancellationToken);
+            return await found.Task.InTimeAsync(options.OfferTimeout, $"No sender has connected for {options.OfferTimeout} s.", cancellationToken);
         }
         finally
         {
@@ -154,7 +154,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
                 var peer = new Peer(connection, "sender", options.Timeout);
                 if (await peer.ReceiveAsync(limit.Token) is { File: { } file } offer && offer.Token == token && found.TrySetResult(new Sender(connection, peer, file)))
                     return;
-                await peer.GiveUpAsync(new TransferException("the ticket is another receiver's, or was not passed whole."));
+                await peer.GiveUpAsync(new TransferException("the ticket belongs to another receiver, or is incomplete."));
             }
             catch (Exception e) when (e is TransferException or JsonException or IOException or OperationCanceledException)
             {
@@ -194,7 +194,7 @@ internal sealed class FileTransfer(IRmaMemoryPool pool, RmaConnections connectio
         byte[] own = _hash.GetHashAndReset(), theirs = position == file.Length && message.Hash is { } hash ? hash : throw peer.OutOfTurn;
         part.IsWrong = !own.AsSpan().SequenceEqual(theirs);
         return !part.IsWrong ? own : throw new TransferException(
-            $"The bytes that came are not those that were sent: SHA-256 {Convert.ToHexStringLower(own)} here, {Convert.ToHexStringLower(theirs)} there.");
+            $"The received bytes differ from the sent ones: SHA-256 {Convert.ToHexStringLower(own)} here, {Convert.ToHexStringLower(theirs)} there.");
 
         static void ForEach(ReadOnlySequence<byte> bytes, Action<ReadOnlyMemory<byte>> action)
         {

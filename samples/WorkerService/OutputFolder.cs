@@ -54,8 +54,8 @@ internal sealed class OutputFolder : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException)
         {
             // The last is what .NET makes of EFBIG: a file system or a limit (ulimit -f) that takes no longer files.
-            string why = e is ArgumentOutOfRangeException ? "a file may not be longer there."
-                : e is FileNotFoundException or DirectoryNotFoundException ? "it can't be made there."
+            string why = e is ArgumentOutOfRangeException ? "it does not allow files of this length."
+                : e is FileNotFoundException or DirectoryNotFoundException ? "it can't be created there."
                 : e.Message.Replace(" : ", ": ", StringComparison.Ordinal);
             if (what is not null)
                 throw new TransferException($"{what}: {why}", e);
@@ -81,7 +81,7 @@ internal sealed class OutputFolder : IDisposable
             CheckName();
             folder.RemoveAbandoned();
             if (options.Resume && !File.Exists(_path) && Directory.GetFiles(folder.FullPath, $"{ResumablePrefix(file)}-*.resume") is [var other, ..])
-                throw new TransferException($"'{file.Name}' has changed since a part of it came, which is kept as '{other}'; remove that to begin anew.");
+                throw new TransferException($"'{file.Name}' has changed since a part of it was received, which is kept as '{other}'; remove that to start over.");
             FileMode mode = options.Resume ? FileMode.OpenOrCreate : FileMode.CreateNew;
             Try(
                 () => Content = new SourceFile(File.OpenHandle(_path, mode, FileAccess.ReadWrite, FileShare.None), file),
@@ -90,7 +90,7 @@ internal sealed class OutputFolder : IDisposable
             if (Start <= file.Length)
                 return;
             Content.Dispose();
-            throw new TransferException($"'{Path.GetFileName(_path)}' has {Start} bytes, the file only {file.Length}; remove it to begin anew.");
+            throw new TransferException($"'{Path.GetFileName(_path)}' has {Start} bytes, but the file has only {file.Length}; remove it to start over.");
         }
 
         public SourceFile Content { get; private set; } = null!;
@@ -133,7 +133,7 @@ internal sealed class OutputFolder : IDisposable
             if (Directory.Exists(_finalPath))
                 throw new TransferException($"There is a directory '{_finalPath}'; no file can have its name.");
             if (!_options.Overwrite && File.Exists(_finalPath))
-                throw new TransferException($"There is a file '{_finalPath}' already; --overwrite lets a received one take its place.");
+                throw new TransferException($"There is a file '{_finalPath}' already; --overwrite lets a received one replace it.");
         }
     }
 }

@@ -33,9 +33,9 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
     private static readonly TimeSpan LastWordTime = TimeSpan.FromSeconds(1);
 
     /// <summary>The peer said something that has no place here.</summary>
-    public TransferException OutOfTurn => new($"The {name} sent a message out of turn.");
+    public TransferException OutOfTurn => new($"The {name} sent an unexpected message.");
 
-    private string Ended => $"The {name} has ended the connection before the file was through.";
+    private string Ended => $"The {name} closed the connection before the whole file was transferred.";
 
     public async Task SendAsync(Message message, CancellationToken cancellationToken)
     {
@@ -114,5 +114,5 @@ internal sealed class Peer(RmaConnection connection, string name, double seconds
 
     private ValueTask<T> WaitAsync<T>(ValueTask<T> operation, CancellationToken cancellationToken) => operation.IsCompleted
         ? operation
-        : new ValueTask<T>(operation.AsTask().InTimeAsync(seconds, $"The {name} has said nothing for {seconds} s: it is gone, or hangs.", cancellationToken));
+        : new ValueTask<T>(operation.AsTask().InTimeAsync(seconds, $"The {name} has been silent for {seconds} s: it is gone, or hangs.", cancellationToken));
 }

@@ -7,7 +7,7 @@ var report = new Report();
 using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => report.IsTerminated = true);
 try
 {
-    var line = new CommandLine("Moves a file through registered memory, and says what the pool saved.", TransferOptions.Switches, "AllocTools", "Transfer", "Telemetry", "Logging");
+    var line = new CommandLine("Moves a file through registered memory, and reports what the pool saved.", TransferOptions.Switches, "AllocTools", "Transfer", "Telemetry", "Logging");
     if (line.Parse(args) is { } arguments)
         return await SampleHost.RunAsync(arguments, report);
     return 0;

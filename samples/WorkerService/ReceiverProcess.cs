@@ -32,7 +32,7 @@ internal sealed class ReceiverProcess : IAsyncDisposable
         Task<string?> saying = _process.StandardOutput.ReadLineAsync(cancellationToken).AsTask();
         string? line = await saying.InTimeAsync(seconds, $"The receiver's process did not start within {seconds} s.", cancellationToken);
         bool isTicket = line?.StartsWith(FileTransfer.Scheme + ':', StringComparison.Ordinal) == true;
-        return isTicket ? line! : throw new TransferException($"The receiver failed: {line ?? "it said nothing"}");
+        return isTicket ? line! : throw new TransferException($"The receiver failed: {line ?? "it printed nothing"}");
     }
 
     /// <summary>The cause of a failure on this side, which may be that the receiver was killed, or that both were stopped: Ctrl+C reaches both.</summary>

@@ -57,7 +57,7 @@ internal sealed class Report
         long kept = folder.KeptBytes(file);
         if (kept <= before)
             return;
-        const string Rest = "the next transfer of it into there with --resume goes on from them.";
+        const string Rest = "the next transfer into that directory with --resume continues from there.";
         _kept = string.Create(InvariantCulture, $"{kept:N0} bytes of '{file.Name}' are kept in '{folder.FullPath}'; {Rest}");
     }
 
@@ -84,7 +84,7 @@ internal sealed class Report
             InvalidDataException unreadable => $"{unreadable.Message} {unreadable.InnerException?.Message}",
             OptionsValidationException invalid => string.Join(' ', invalid.Failures),
             ConnectionResetException or ConnectionAbortedException or RmaOperationException or SocketException => $"The peer can't be reached, or is gone: {exception.Message}",
-            OperationCanceledException => "stopped before the file was through",
+            OperationCanceledException => "stopped before the whole file was transferred",
             JsonException => "The peer sent a message that can't be read.",
             UsageException or TransferException or RmaException or IOException or UnauthorizedAccessException => exception.Message,
             _ => $"{exception.GetType().Name}: {exception.Message}",

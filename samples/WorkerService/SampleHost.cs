@@ -25,7 +25,7 @@ internal static class SampleHost
         if (provider is not ("ucx" or "mpi") && section["Provider:LibraryPath"] is null && !LibfabricProvider.IsSupported)
             provider = options.Role == TransferRole.Both ? "host" : throw new TransferException($"{LibfabricProvider.NotSupportedReason} The role {options.Role} needs it.");
         if (provider == "mpi" && options.Role != TransferRole.Both)
-            throw new UsageException("With --provider mpi mpirun starts both sides, and their ranks are their roles; leave --role out.");
+            throw new UsageException("With --provider mpi, mpirun starts both sides, and their ranks determine their roles; leave --role out.");
         using SourceFile? file = provider != "mpi" && options.Role is TransferRole.Both or TransferRole.Sender ? await SourceFile.OpenAsync(options) : null;
         // The other process starts while this one does.
         bool isParent = options.Role == TransferRole.Both && provider is not ("mpi" or "host");

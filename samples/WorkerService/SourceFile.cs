@@ -17,7 +17,7 @@ internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDis
         if (Directory.Exists(path) || !File.Exists(path))
             throw new TransferException(Directory.Exists(path) ? $"'{path}' is a directory, not a file." : $"There is no file '{path}'.");
         if (!IsNameRight(Path.GetFileName(path)))
-            throw new TransferException($"'{path}' can't be sent: not every system takes its name (separators, control characters, more than 255 bytes).");
+            throw new TransferException($"'{path}' can't be sent: not every system accepts its name (separators, control characters, more than 255 bytes).");
         try
         {
             // Opening a pipe or a file of a server that is gone can take for ever.
@@ -57,7 +57,7 @@ internal sealed record SourceFile(SafeFileHandle Handle, FileState State) : IDis
     public void CheckUnchanged()
     {
         if (RandomAccess.GetLength(Handle) != State.Length || File.GetLastWriteTimeUtc(Handle).Ticks != State.Changed)
-            throw new TransferException($"'{State.Name}' was changed while it was sent.");
+            throw new TransferException($"'{State.Name}' was changed while it was being sent.");
     }
 
     /// <summary>Hashes what was sent before.</summary>

@@ -12,15 +12,15 @@ internal sealed class TransferOptions
     [
         new("--file", "Transfer:File", "PATH", "the file to send (default: the largest one beside the program)"),
         new("--output", "Transfer:OutputDirectory", "DIR", "where the received file is kept (default: a new temporary directory)"),
-        new("--overwrite", "Transfer:Overwrite", "", "a received file may take the place of one of its name"),
-        new("--resume", "Transfer:Resume", "", "keep what has come when a transfer ends early, and go on from there the next time"),
+        new("--overwrite", "Transfer:Overwrite", "", "let a received file replace one of the same name"),
+        new("--resume", "Transfer:Resume", "", "keep the received part when a transfer ends early, and continue from there the next time"),
         new("--provider", "AllocTools:Provider:Provider", "NAME", "libfabric's: tcp;ofi_rxm (default), shm, sockets, verbs;ofi_rxm, efa, ...; or ucx; or mpi, under mpirun -n 2"),
         new("--node", "AllocTools:Provider:Node", "ADDRESS", "this machine's address on the fabric (default: 127.0.0.1); UCX has devices"),
         new("--domain", "AllocTools:Provider:Domain", "NAME", "the device or interface, such as mlx5_0"),
         new("--role", "Transfer:Role", "ROLE", "both (default: two processes on this machine), receiver, sender"),
-        new("--peer", "Transfer:Peer", "TICKET", "for the sender: what the receiver printed"),
-        new("--timeout", "Transfer:Timeout", "SECONDS", "how long an operation may take, and the peer may be silent (default: 10)"),
-        new("--live", "Transfer:Live", "", "show the pool on the terminal, again each second"),
+        new("--peer", "Transfer:Peer", "TICKET", "for the sender: the ticket that the receiver printed"),
+        new("--timeout", "Transfer:Timeout", "SECONDS", "how long an operation may take and the peer may be silent (default: 10)"),
+        new("--live", "Transfer:Live", "", "show the pool on the terminal, updated each second"),
         new("--prometheus", "Telemetry:Prometheus", "URL", "where Prometheus may scrape, such as http://127.0.0.1:9464/metrics"),
         new("--doctor", "Transfer:Doctor", "", "examine whether this machine can run it with these settings, and move nothing"),
         new("--verbose", "Logging:LogLevel:Default", "", "log more, and print where errors come from", Set: "Debug"),
@@ -57,10 +57,10 @@ internal sealed class TransferOptions
             : options.Timeout is not (>= 1 and <= 3600) ? $"Timeout is {options.Timeout}; it must be between 1 and 3600 seconds."
             : options.OfferTimeout is not (>= 1 and <= 86400) ? $"OfferTimeout is {options.OfferTimeout}; it must be between 1 and 86400 seconds."
             : options.StartTimeout is not (>= 1 and <= 3600) ? $"StartTimeout is {options.StartTimeout}; it must be between 1 and 3600 seconds."
-            : sends && options.Peer.Length == 0 ? "Peer is not set; a sender needs the ticket that its receiver prints (--peer TICKET)."
+            : sends && options.Peer.Length == 0 ? "Peer is not set; it must be the ticket that the receiver prints (--peer TICKET)."
             : !sends && options.Peer.Length > 0 ? $"Peer is set, but the role is {options.Role}; a ticket is for --role sender."
             : options.Role == TransferRole.Receiver && options.File.Length > 0 ? "File is set, but the role is Receiver; the sender chooses the file."
-            : options.Resume && !sends && options.OutputDirectory.Length == 0 ? "Resume is set, but OutputDirectory is not (--output DIR): nothing is in a new directory."
+            : options.Resume && !sends && options.OutputDirectory.Length == 0 ? "Resume is set, but OutputDirectory is not (--output DIR); a new directory has nothing to resume."
             : null;
         return failure is null ? options : throw new UsageException($"{section.Path}:{failure}");
     }

@@ -67,7 +67,7 @@ public static class RmaOrleansExtensions
         int[] factories = [.. Find(services, typeof(IConnectionFactory))];
         int[] listenerFactories = [.. Find(services, typeof(IConnectionListenerFactory))];
         if (factories.Length != 1 || listenerFactories.Length != listeners)
-            throw new InvalidOperationException($"Orleans has added {factories.Length} connection factories and {listenerFactories.Length} listener factories where 1 and {listeners} were expected. UseRma may have been called twice, or does not know this version of Orleans.");
+            throw new InvalidOperationException($"Orleans has added {factories.Length} connection factories and {listenerFactories.Length} listener factories where 1 and {listeners} were expected. UseRma may have been called twice, or may not support this version of Orleans.");
         foreach (int index in (int[])[.. factories, .. listenerFactories])
             services[index] = ServiceDescriptor.DescribeKeyed(services[index].ServiceType, services[index].ServiceKey, make, ServiceLifetime.Singleton);
     }
@@ -88,6 +88,6 @@ public static class RmaOrleansExtensions
 
         public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) => endpoint is IPEndPoint ip
             ? ValueTask.FromResult<IConnectionListener>(Get().Listen(ip))
-            : throw new NotSupportedException($"A silo listens over registered memory at an IP address and port; {endpoint} is none.");
+            : throw new NotSupportedException($"The end point of a silo must be an IP address and port; it is {endpoint}.");
     }
 }

@@ -109,9 +109,9 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             [record.Entry.Process.ToString("N"), Digits(record.Revision), record.Encode(), (long)lease.TotalMilliseconds, _options.MaxEntriesPerName, key],
             cancellationToken).ConfigureAwait(false);
         if ((int)result is var count && count < 0)
-            throw new RmaDirectoryException($"Redis has a newer entry of this process by the name '{record.Entry.Name}'.") { ErrorType = "newer" };
+            throw new RmaDirectoryException($"Redis has a newer entry from this process under the name '{record.Entry.Name}'.") { ErrorType = "newer" };
         if (count > 0)
-            throw new RmaDirectoryException($"Redis has {count} entries by the name '{record.Entry.Name}', and MaxEntriesPerName ({_options.MaxEntriesPerName}) allows no more.") { ErrorType = "full" };
+            throw new RmaDirectoryException($"Redis already has {count} entries under the name '{record.Entry.Name}', the most that MaxEntriesPerName ({_options.MaxEntriesPerName}) allows.") { ErrorType = "full" };
     }
 
     public Task RemoveAsync(DirectoryRecord record, CancellationToken cancellationToken)
@@ -124,7 +124,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
     {
         RedisResult result = await RunAsync(Read, KeyOf(name), [_options.MaxEntriesPerName, _options.MaxEntryBytes], cancellationToken).ConfigureAwait(false);
         if (result.Resp2Type == ResultType.Integer)
-            throw new RmaDirectoryException($"Redis has {(long)result} entries by the name '{name}'; MaxEntriesPerName is {_options.MaxEntriesPerName}.") { ErrorType = "invalid" };
+            throw new RmaDirectoryException($"Redis has {(long)result} entries under the name '{name}'; there must be at most {_options.MaxEntriesPerName} (MaxEntriesPerName).") { ErrorType = "invalid" };
         RedisValue[] values = (RedisValue[])result!;
         List<DirectoryRecord> records = [];
         List<string> mistakes = [];
@@ -214,7 +214,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         }
         catch (Exception e) when (e is TimeoutException or RedisTimeoutException)
         {
-            throw new RmaDirectoryException($"Redis has not answered within {_options.RequestTimeout.TotalSeconds:0.###} s (RequestTimeout).", e) { ErrorType = "timeout" };
+            throw new RmaDirectoryException($"Redis did not answer within {_options.RequestTimeout.TotalSeconds:0.###} s (RequestTimeout).", e) { ErrorType = "timeout" };
         }
         catch (RedisConnectionException e)
         {
@@ -223,7 +223,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         }
         catch (RedisException e)
         {
-            throw new RmaDirectoryException($"Redis has refused: {e.Message}", e) { ErrorType = "refused" };
+            throw new RmaDirectoryException($"Redis refused the request: {e.Message}", e) { ErrorType = "refused" };
         }
         catch (ObjectDisposedException e)
         {
@@ -232,7 +232,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
         catch (Exception e) when (e is not RmaDirectoryException && !cancellationToken.IsCancellationRequested)
         {
             // The application's own factory of connections, commands that its options don't allow, and answers that are not as they must be.
-            throw new RmaDirectoryException($"Redis could not be asked: {e.GetType().Name}.", e) { ErrorType = "failed" };
+            throw new RmaDirectoryException($"The request to Redis failed: {e.GetType().Name}.", e) { ErrorType = "failed" };
         }
     }
 
@@ -290,7 +290,7 @@ internal sealed class RedisDirectoryStore : IDirectoryStore, IDisposable, IAsync
             }
             catch (RmaDirectoryException)
             {
-                // The next read says so.
+                // The next read reports it.
                 await Task.Delay(limit, owner._time, cancellationToken).ConfigureAwait(false);
             }
         }

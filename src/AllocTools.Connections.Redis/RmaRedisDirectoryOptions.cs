@@ -8,11 +8,14 @@ namespace AllocTools.Connections.Redis;
 public sealed class RmaRedisDirectoryOptions
 {
     /// <summary>
-    /// The connection string of StackExchange.Redis, such as redis:6379,ssl=true. Default: none, then the application's IConnectionMultiplexer is used.
+    /// The connection string of StackExchange.Redis, such as redis:6379,ssl=true. Default: none, the application's IConnectionMultiplexer is used.
     /// </summary>
     public string? Configuration { get; set; }
 
-    /// <summary>What the keys and channels in Redis begin with: 1 to 64 letters and digits of ASCII, '-', '_', '.' and ':'. Default: alloctools.</summary>
+    /// <summary>
+    /// The prefix of the keys and channels in Redis. It must have between 1 and 64 characters, each an ASCII letter or
+    /// digit, '-', '_', '.' or ':'. Default: alloctools.
+    /// </summary>
     public string KeyPrefix { get; set; } = "alloctools";
 }
 
@@ -23,10 +26,10 @@ internal sealed class RmaRedisDirectoryOptionsValidator : IValidateOptions<RmaRe
     {
         var result = new ValidateOptionsResultBuilder();
         if (options.KeyPrefix is not { Length: >= 1 and <= 64 } prefix || prefix.Any(static c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.' or ':')))
-            result.AddError($"KeyPrefix is '{options.KeyPrefix}'; it must be 1 to 64 letters and digits of ASCII, '-', '_', '.' and ':'.");
+            result.AddError($"KeyPrefix is '{options.KeyPrefix}'; it must have between 1 and 64 characters, each an ASCII letter or digit, '-', '_', '.' or ':'.");
         // It may have a password: what is wrong is said without it.
         if (options.Configuration is not null && !IsConfiguration(options.Configuration, out string? key))
-            result.AddError($"Configuration is not valid{(key is null ? "" : $": '{key}' is no option there, or has a wrong value")}; it must be a connection string of StackExchange.Redis with a host, such as redis:6379,ssl=true.");
+            result.AddError($"Configuration is not valid{(key is null ? "" : $": '{key}' is an unknown option, or has an invalid value")}; it must be a connection string of StackExchange.Redis with a host, such as redis:6379,ssl=true.");
         return result.Build();
     }
 
@@ -46,7 +49,7 @@ internal sealed class RmaRedisDirectoryOptionsValidator : IValidateOptions<RmaRe
     }
 }
 
-/// <summary>Every key of the section of a directory on Redis. A test holds it against the properties of the options.</summary>
+/// <summary>Every key of the section of a directory on Redis. A test compares it with the properties of the options.</summary>
 internal static class RedisDirectoryOptionKeys
 {
     public static RmaOptionKeys<RmaRedisDirectoryOptions> All { get; } = new RmaOptionKeys<RmaRedisDirectoryOptions>()

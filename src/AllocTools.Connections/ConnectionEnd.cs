@@ -4,25 +4,28 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections;
 
-/// <summary>The end of a connection: what is known of it at both sides, and which step is due.</summary>
+/// <summary>The end of a connection: its state on both sides, and the next step.</summary>
 /// <remarks>
 /// <para>
-/// A side is done when none of its writes is on its way and none will be; it says so (Done) on the control connection. It ends the control connection when the peer is done, too,
-/// or has ended it. A side that had to give a write up which the transport may still carry out never says Done: it ends the control connection instead.
+/// A side is done when it has no writes in flight and will start none; it reports this (Done) on the control
+/// connection. It closes the control connection when the peer is done, too, or has closed it. A side that had to
+/// abandon a write that the transport may still execute never sends Done: it closes the control connection instead.
 /// </para>
 /// <para>
-/// Memory goes back when its user has completed both directions, this side is done, and the peer is: at once where the peer's ended writes are in place, or the endpoint is
-/// closed. Where the control connection has ended without Done, the peer's process may have ended, or the network between; then the memory stays in quarantine for as long as a write of the
-/// peer may still come (<see cref="LatestWriteAsync"/>).
+/// Memory is released when its user has completed both directions, and both sides are done: immediately if the peer's
+/// completed writes are in place, or if the endpoint is closed. If the control connection has ended without Done, the
+/// peer's process or the network may have failed; then the memory stays quarantined as long as a write of the peer may
+/// still arrive (<see cref="LatestWriteAsync"/>).
 /// </para>
 /// <para>
-/// A peer that never says Done is not waited for without end: this side ends the control connection after a while (<see cref="GiveUpIfDue"/>), and at once after a violation. But where the transport
-/// refuses no write of a peer, the memory stays as long as the peer is silent, since it might go on in the midst of a write.
+/// This side does not wait forever for a peer that never sends Done: it closes the control connection after a while
+/// (<see cref="GiveUpIfDue"/>), and immediately after a violation. But if the transport can't refuse writes of a peer,
+/// the memory is kept as long as the peer is silent, because it might continue in the middle of a write.
 /// </para>
 /// </remarks>
 internal sealed class ConnectionEnd
 {
-    /// <summary>How often it is looked whether the peer's process is still there.</summary>
+    /// <summary>How often to check whether the peer's process still exists.</summary>
     private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(100);
 
     private readonly RmaConnection _connection;
@@ -66,13 +69,13 @@ internal sealed class ConnectionEnd
         _peersStart = peersStart;
     }
 
-    /// <summary>Completes when nothing is written from here any more.</summary>
+    /// <summary>Completes when this side writes no more.</summary>
     public Task LocalEnd => _localEnd.Task;
 
-    /// <summary>Completes when all that the connection had was given back.</summary>
+    /// <summary>Completes when all resources of the connection are released.</summary>
     public Task WholeEnd => _wholeEnd.Task;
 
-    /// <summary>The error that it has ended by; null where it hasn't.</summary>
+    /// <summary>The error with which it has ended; null if it has not ended with an error.</summary>
     public Exception? Error
     {
         get
@@ -82,7 +85,7 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>What that is called in metrics; null where it has ended in order, or not at all.</summary>
+    /// <summary>The error's name in metrics; null if it has ended in order, or not at all.</summary>
     public string? ErrorType
     {
         get
@@ -92,7 +95,7 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>Nothing is written from here any more, or it has ended by an error.</summary>
+    /// <summary>Whether this side writes no more, or the connection has ended with an error.</summary>
     public bool IsOver
     {
         get
@@ -102,7 +105,7 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>The peer's process may end without being missed by the endpoint: it was said so there.</summary>
+    /// <summary>Whether the endpoint was informed that the peer's process may end.</summary>
     public bool MayPeerGo
     {
         get
@@ -112,14 +115,14 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>Both directions move from here on.</summary>
+    /// <summary>Starts both directions.</summary>
     public void Start()
     {
         lock (_gate)
             _isStarted = true;
     }
 
-    /// <summary>The set-up has failed before <see cref="Start"/>: nothing was written from here.</summary>
+    /// <summary>Called when the set-up has failed before <see cref="Start"/>, so that this side has written nothing.</summary>
     public void Drop(bool peerKnowsBlock)
     {
         lock (_gate)
@@ -129,8 +132,8 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>Ends both directions by an error; of several the first counts.</summary>
-    /// <returns>True: this one.</returns>
+    /// <summary>Ends both directions with an error; the first one counts.</summary>
+    /// <returns>True if this is the first one.</returns>
     public bool TryEnd(Exception error, string errorType)
     {
         lock (_gate)
@@ -144,14 +147,14 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>The peer does not keep to the protocol: its Done is not waited for.</summary>
+    /// <summary>Called when the peer has violated the protocol: this side does not wait for its Done.</summary>
     public void NoteViolation()
     {
         lock (_gate)
             _isViolated = true;
     }
 
-    /// <summary>Waits no longer for a peer that is not done a while after this side. Called by a timer.</summary>
+    /// <summary>Stops waiting for a peer that is not done a while after this side. A timer calls this.</summary>
     public void GiveUpIfDue()
     {
         lock (_gate)
@@ -168,14 +171,14 @@ internal sealed class ConnectionEnd
         Check();
     }
 
-    /// <summary>A write of this side was given up, and the transport may still carry it out.</summary>
+    /// <summary>Called when a write of this side was abandoned, and the transport may still execute it.</summary>
     public void NoteLateWrite()
     {
         lock (_gate)
             _mayWriteLate = true;
     }
 
-    /// <summary>The peer writes no more.</summary>
+    /// <summary>Called when the peer writes no more.</summary>
     public void NotePeerDone()
     {
         lock (_gate)
@@ -186,8 +189,8 @@ internal sealed class ConnectionEnd
         Check();
     }
 
-    /// <summary>Nothing more comes on the control connection.</summary>
-    /// <returns>True where the peer was done before.</returns>
+    /// <summary>Called when no more frames will arrive on the control connection.</summary>
+    /// <returns>True if the peer was already done.</returns>
     public bool NoteControlEnded()
     {
         lock (_gate)
@@ -197,8 +200,8 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>Nothing was heard of the peer for too long.</summary>
-    /// <returns>False where that is of no importance any more.</returns>
+    /// <summary>Called when the peer has been silent for too long.</summary>
+    /// <returns>False if that no longer matters.</returns>
     public bool TryNoteSilent()
     {
         lock (_gate)
@@ -209,7 +212,7 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>The peer was done for a while: what it has announced would have been found.</summary>
+    /// <summary>Called when the peer has been done for a while, so that its announcements would have been found.</summary>
     public bool IsPeerLongDone
     {
         get
@@ -219,7 +222,7 @@ internal sealed class ConnectionEnd
         }
     }
 
-    /// <summary>Tells the application that the connection is closed. Its callbacks run on the thread pool.</summary>
+    /// <summary>Notifies the application that the connection is closed. Its callbacks run on the thread pool.</summary>
     public void ReportClosed()
     {
         lock (_gate)
@@ -233,7 +236,7 @@ internal sealed class ConnectionEnd
             _ = ObserveAsync(callbacks);
     }
 
-    /// <summary>Takes the steps that are due.</summary>
+    /// <summary>Performs all steps that are due.</summary>
     public void Check()
     {
         bool becomesDone = false, saysDone = false, finishesPeer, closes, releases, quarantines, isGraceful;
@@ -249,13 +252,13 @@ internal sealed class ConnectionEnd
             finishesPeer = !_mayPeerGo && (_isPeerDone || (_isLocallyDone && !_hasEnded));
             _mayPeerGo |= finishesPeer;
             isGraceful = _isPeerDone;
-            // Not by another thread between the end and its Done: that would not be sent any more.
+            // No other thread may do this between the end and its Done, because Done would then not be sent.
             closes = _hasSaidDone && (_isPeerDone || _hasControlEnded || _mayWriteLate || _hasGivenUp || _isViolated);
             releases = _hasSaidDone && (_isPeerDone || _hasControlEnded || _owner.EndpointClosed.IsCancellationRequested) && _connection.Reader.IsCompleted && _connection.Writer.IsCompleted;
             _isReleased = releases;
             quarantines = _isSilent && _hasSaidDone && !releases && _connection.Reader.IsCompleted;
         }
-        // Before the peer can know that this side is done.
+        // This comes before the peer can know that this side is done.
         if (finishesPeer)
             _connection.FinishPeer();
         if (becomesDone)
@@ -272,17 +275,17 @@ internal sealed class ConnectionEnd
         }
         if (quarantines)
             Array.ForEach(_rings.All, static r => r.Quarantine());
-        // A set-up that has failed says why before it ends the control connection.
+        // A failed set-up sends the reason before it closes the control connection.
         if (closes && !_isDropped)
             _control.Close();
         if (releases)
             _ = ReleaseAsync(isGraceful);
     }
 
-    /// <summary>When the peer's process was started; null where it is on another host, or can't be seen.</summary>
+    /// <summary>When the peer's process was started; null if it is on another host, or can't be seen.</summary>
     public static long? StartOf(ProcessTerms peer) => peer.Host != Guid.Empty && peer.Host == LocalHost.Id ? LocalHost.StartOf(peer.ProcessId) : null;
 
-    /// <summary>Nothing of the connection is used any more here: its memory is given back as soon as its peer can't write into it.</summary>
+    /// <summary>The connection is no longer used on this side: its memory is released as soon as its peer can't write to it.</summary>
     private async Task ReleaseAsync(bool isGraceful)
     {
         RingBlock[] rings = _rings.Close();
@@ -296,7 +299,7 @@ internal sealed class ConnectionEnd
             }
             catch (OperationCanceledException)
             {
-                // Nothing comes by an endpoint that is closed.
+                // A closed endpoint receives nothing.
             }
         }
         Try(_connection.Reader.Close);
@@ -305,7 +308,7 @@ internal sealed class ConnectionEnd
         _wholeEnd.TrySetResult();
     }
 
-    /// <summary>Takes a step whose error must not keep the others from being taken.</summary>
+    /// <summary>Performs a step whose error must not prevent the others.</summary>
     private void Try(Action step)
     {
         try
@@ -314,16 +317,17 @@ internal sealed class ConnectionEnd
         }
         catch (Exception e)
         {
-            // Of whatever kind: nothing waits for this.
+            // All exceptions are caught, because nothing awaits this.
             ConnectionsLog.ReleaseFailed(_owner.Logger, _connection.ConnectionId, e);
         }
     }
 
-    /// <summary>Waits until no write of the peer can come any more.</summary>
+    /// <summary>Waits until no write of the peer can arrive any more.</summary>
     /// <remarks>
-    /// What had come to this system before is written when progress is made, for which <see cref="RmaConnectionOptions.LateWrites"/> is the time. New writes come only where the
-    /// transport does not refuse them, since the exposure has ended, and the peer's process lives on, without its control connection: it finds that within its PeerTimeout, and its last
-    /// write ends within its OperationTimeout.
+    /// Writes that had already reached this system are executed when progress is made, within
+    /// <see cref="RmaConnectionOptions.LateWrites"/>. New writes arrive only if the transport can't refuse them after
+    /// the exposure has ended, and if the peer's process still runs without its control connection: it detects that
+    /// within its PeerTimeout, and its last write ends within its OperationTimeout.
     /// </remarks>
     private async Task LatestWriteAsync(bool isPeerDone)
     {
@@ -344,7 +348,7 @@ internal sealed class ConnectionEnd
         }
         catch (Exception e)
         {
-            // Of whatever kind: it is the application's.
+            // All exceptions are caught, because they come from the application.
             ConnectionsLog.CallbackFailed(_owner.Logger, _connection.ConnectionId, e);
         }
     }

@@ -4,19 +4,20 @@ using AllocTools.Connections.Rings;
 namespace AllocTools.Connections;
 
 /// <summary>
-/// Deals out this side's numbers of connections. They are random, since on some transports a number is all that a peer needs to disturb another one's connection; and none is used again soon, since a
-/// notification of an earlier connection may come late.
+/// Allocates this side's connection numbers. They are random, because on some transports a number is all that a peer
+/// needs to disturb the connection of another one; and they are not reused soon, because a notification of an earlier
+/// connection may arrive late.
 /// </summary>
 /// <remarks>The caller has a lock.</remarks>
 internal sealed class ConnectionNumbers
 {
-    /// <summary>How many other connections come before a number is used again.</summary>
+    /// <summary>The number of other connections before a number is reused.</summary>
     private const int MostRecent = 4096;
 
     private readonly HashSet<int> _recent = [];
     private readonly Queue<int> _inOrder = new();
 
-    /// <summary>A number that is not in use.</summary>
+    /// <summary>Returns a number that is not in use.</summary>
     public int Next(Func<int, bool> isUsed)
     {
         int number;

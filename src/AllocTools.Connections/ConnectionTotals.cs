@@ -2,7 +2,7 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Connections;
 
-/// <summary>What connections that are over have done, added to what those do that are not. A connection is in one of both, never in none.</summary>
+/// <summary>The totals of ended connections, plus the counters of open ones. A connection always counts in exactly one of the two.</summary>
 internal sealed class ConnectionTotals
 {
     private readonly Lock _gate = new();
@@ -11,7 +11,7 @@ internal sealed class ConnectionTotals
     private readonly Dictionary<string, long> _failures = [];
     private RmaConnectionStatistics _over = new();
 
-    /// <summary>Takes what set-ups took, with the error of those that failed; null for nobody.</summary>
+    /// <summary>Receives the durations of set-ups, with the error of failed ones; may be null.</summary>
     public Action<TimeSpan, string?>? OnSetUp { get; set; }
 
     public void Add(RmaConnection connection)
@@ -27,7 +27,7 @@ internal sealed class ConnectionTotals
             if (!_live.Remove(connection))
                 return;
             _over = Sum_NeedsLock(_over, connection);
-            // Those whose set-up has failed are counted there.
+            // Connections whose set-up has failed are counted there.
             if (!connection.IsStarted)
                 return;
             if (connection.ErrorType is { } error)
@@ -40,7 +40,7 @@ internal sealed class ConnectionTotals
     /// <summary>A set-up has ended.</summary>
     public void CountSetUp(TimeSpan time, Exception? error)
     {
-        // What its caller has cancelled has not failed.
+        // A set-up that its caller has cancelled has not failed.
         if (error is OperationCanceledException)
             return;
         string? type = error is null ? null : TypeOf(error);
@@ -74,7 +74,7 @@ internal sealed class ConnectionTotals
         }
     }
 
-    /// <summary>What an error is called in metrics.</summary>
+    /// <summary>The name of an error in metrics.</summary>
     public static string TypeOf(Exception error) => error switch
     {
         RmaConnectionException connection => connection.ErrorType,

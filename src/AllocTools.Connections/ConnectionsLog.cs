@@ -2,12 +2,15 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Connections;
 
-/// <summary>Every message of connections, with stable event ids from 80 on. Never an address of memory, a key or an endpoint's address; a host only where it is none of AllocTools, or can't be one (81).</summary>
+/// <summary>
+/// All log messages of connections, with stable event ids from 80 on. They never contain an address of memory, a key or
+/// an endpoint's address, and a host only if it does not use AllocTools, or may not (81).
+/// </summary>
 internal static partial class ConnectionsLog
 {
     public const string Category = "AllocTools.Connections";
 
-    [LoggerMessage(80, LogLevel.Information, "Connections over provider '{Provider}' are listened for at port {Port}.")]
+    [LoggerMessage(80, LogLevel.Information, "Listening for connections over provider '{Provider}' on port {Port}.")]
     public static partial void Listening(ILogger logger, string provider, int port);
 
     [LoggerMessage(81, LogLevel.Warning, "A connection from {Address} was not set up: {Reason}{More}")]
@@ -16,27 +19,27 @@ internal static partial class ConnectionsLog
     [LoggerMessage(82, LogLevel.Debug, "Connection {Connection} ended: {Reason}")]
     public static partial void Ended(ILogger logger, string connection, string reason);
 
-    [LoggerMessage(83, LogLevel.Error, "Connection {Connection} was aborted, because its peer does not keep to the protocol: {Mistake}.")]
+    [LoggerMessage(83, LogLevel.Error, "Connection {Connection} was aborted because its peer violated the protocol: {Mistake}.")]
     public static partial void ProtocolViolated(ILogger logger, string connection, string mistake);
 
-    [LoggerMessage(84, LogLevel.Warning, "A peer has announced a write to a connection that is not its own; it is ignored. This is said once.")]
+    [LoggerMessage(84, LogLevel.Warning, "A peer announced a write to a connection that is not its own. The announcement is ignored. This is logged once.")]
     public static partial void ForeignConnection(ILogger logger);
 
-    [LoggerMessage(85, LogLevel.Warning, "Connection {Connection}: nothing was heard of its peer for {Seconds} s. The connection is over; its memory stays in quarantine as long as the peer may still write into it.")]
+    [LoggerMessage(85, LogLevel.Warning, "Connection {Connection}: its peer has been silent for {Seconds} s. The connection has ended; its memory stays quarantined as long as the peer may still write to it.")]
     public static partial void PeerSilent(ILogger logger, string connection, double seconds);
 
-    [LoggerMessage(86, LogLevel.Error, "The listener at port {Port} can't accept for now, and tries again.")]
+    [LoggerMessage(86, LogLevel.Error, "The listener on port {Port} can't accept connections at present, and will try again.")]
     public static partial void AcceptFailed(ILogger logger, int port, Exception exception);
 
-    [LoggerMessage(87, LogLevel.Error, "Connections over provider '{Provider}' have failed, because their endpoint can make no progress.")]
+    [LoggerMessage(87, LogLevel.Error, "Connections over provider '{Provider}' failed because their endpoint can no longer make progress.")]
     public static partial void EndpointFailed(ILogger logger, string provider, Exception exception);
 
-    [LoggerMessage(88, LogLevel.Error, "Connection {Connection}: a callback of its ConnectionClosed has thrown.")]
+    [LoggerMessage(88, LogLevel.Error, "Connection {Connection}: a callback of its ConnectionClosed threw an exception.")]
     public static partial void CallbackFailed(ILogger logger, string connection, Exception exception);
 
-    [LoggerMessage(89, LogLevel.Error, "Connection {Connection}: something that it had could not be given back.")]
+    [LoggerMessage(89, LogLevel.Error, "Connection {Connection}: one of its resources could not be released.")]
     public static partial void ReleaseFailed(ILogger logger, string connection, Exception exception);
 
-    [LoggerMessage(90, LogLevel.Warning, "The server gets memory that is not registered, because pool '{Pool}' {Reason}. What arrives there can't go on by RMA without a copy. So far: {Length}. This is said once a minute.")]
+    [LoggerMessage(90, LogLevel.Warning, "The server uses unregistered memory because pool '{Pool}' {Reason}. Data received there must be copied before it can be sent by RMA. Total so far: {Length}. This is logged once a minute.")]
     public static partial void ServerMemoryNotRegistered(ILogger logger, string pool, string reason, Diagnostics.Log.ByteCount length);
 }

@@ -1,14 +1,15 @@
 namespace AllocTools.Connections;
 
 /// <summary>
-/// The connection over registered memory that carries something, among the features of connections and, with Kestrel, of requests:
+/// The connection over registered memory that carries a connection or, with Kestrel, a request, as one of its features:
 /// <c>context.Features.Get&lt;IRmaConnectionFeature&gt;()?.Connection</c>. It has the peer's certificate, and imports memory that the peer has exposed.
 /// </summary>
 /// <remarks>
-/// It is none of Kestrel's own TLS features, by which Kestrel tells HTTPS from HTTP: the bytes of a connection are not encrypted, whatever secures its control connection.
+/// It is not one of Kestrel's own TLS features, by which Kestrel distinguishes HTTPS from HTTP: the bytes of a
+/// connection are not encrypted, even if its control connection is.
 /// </remarks>
 public interface IRmaConnectionFeature
 {
-    /// <summary>The connection. It is ended by what it belongs to, such as Kestrel.</summary>
+    /// <summary>The connection. Its owner, such as Kestrel, ends it.</summary>
     RmaConnection Connection { get; }
 }

@@ -4,16 +4,19 @@ using System.Text;
 
 namespace AllocTools.Connections;
 
-/// <summary>Which processes can share memory with this one, and whether one of them is alive.</summary>
+/// <summary>Determines which processes can share memory with this one, and whether they are alive.</summary>
 internal static class LocalHost
 {
     /// <summary>
     /// The same in all processes that see the same processes and the same /dev/shm: a hash of the kernel's start, the namespaces of processes and of their
-    /// communication, and the file system of /dev/shm. Empty where the system does not say.
+    /// communication, and the file system of /dev/shm. Empty if the system does not report it.
     /// </summary>
     public static Guid Id { get; } = FindId();
 
-    /// <summary>When a process of this host was started, in ticks since the kernel's; null where there is none, or it has ended.</summary>
+    /// <summary>
+    /// When a process of this host was started, in ticks since the start of the kernel; null if there is none, or if it
+    /// has ended.
+    /// </summary>
     public static long? StartOf(int processId)
     {
         try
@@ -35,7 +38,7 @@ internal static class LocalHost
         {
             string? processes = new FileInfo("/proc/self/ns/pid").LinkTarget, memory = new FileInfo("/proc/self/ns/ipc").LinkTarget;
             string boot = File.ReadAllText("/proc/sys/kernel/random/boot_id");
-            // The last one counts where one file system is mounted over another.
+            // If one file system is mounted over another, the last one counts.
             string? shared = File.ReadLines("/proc/self/mountinfo").Select(static l => l.Split(' ')).LastOrDefault(static f => f.Length > 4 && f[4] == "/dev/shm")?[2];
             if (processes is null || memory is null || shared is null)
                 return Guid.Empty;

@@ -5,21 +5,26 @@ using AllocTools.Interop;
 
 namespace AllocTools.Connections;
 
-/// <summary>Shares the operations that the endpoint may have outstanding among the peers, so that one that hangs leaves enough to the others.</summary>
+/// <summary>
+/// Divides the operations that the endpoint may have outstanding among the peers, so that a peer that hangs leaves
+/// enough for the others.
+/// </summary>
 /// <remarks>
 /// <para>
-/// With n peers each may have one part in n + 1 of them, at least one: a newcomer finds places whatever the others do. Peers are told apart by their endpoint's address, not by what they say of themselves:
-/// what is written to an address takes the places of that one only.
+/// With n peers, each may have a share of 1/(n + 1), at least one operation, so that a new peer always finds places.
+/// Peers are distinguished by their endpoint's address, not by their own claims: writes to an address only use the
+/// places of that address.
 /// </para>
 /// <para>
-/// A connection that finds no place waits: for the end of an operation of the same peer where that peer's share is used up, else for that of any. Operations
-/// that the application itself has at the endpoint end without a word to this type, so a timer looks again, too. Connections are served on the thread pool, never in
-/// the call that ends an operation, and each at most once in a round.
+/// A connection that finds no place waits for the end of an operation: of the same peer if that peer's share is used
+/// up, otherwise of any peer. This type is not notified when the application's own operations on the endpoint end, so a
+/// timer also checks. Connections are served on the thread pool, never in the call that ends an operation, and each at
+/// most once per round.
 /// </para>
 /// </remarks>
 internal sealed class OperationShares : IDisposable
 {
-    /// <summary>How often connections try again that wait for places which others than connections may have.</summary>
+    /// <summary>How often waiting connections try again, because code other than connections may use the places.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(5);
 
     private readonly RmaEndpoint _endpoint;
@@ -39,7 +44,7 @@ internal sealed class OperationShares : IDisposable
         _timer = time.CreateTimer(static shares => ((OperationShares)shares!).LookAgain(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>A connection to a peer begins.</summary>
+    /// <summary>Called when a connection to a peer begins.</summary>
     public PeerShare Join(RmaPeer peer)
     {
         object entry = peer.Entry!;
@@ -53,7 +58,7 @@ internal sealed class OperationShares : IDisposable
         }
     }
 
-    /// <summary>A connection to a peer has ended.</summary>
+    /// <summary>Called when a connection to a peer has ended.</summary>
     public void Leave(PeerShare share)
     {
         lock (_peers)
@@ -65,7 +70,7 @@ internal sealed class OperationShares : IDisposable
     }
 
     /// <summary>Starts an operation.</summary>
-    /// <returns>False where there is no place for it now: the caller calls <see cref="RetryLater"/>.</returns>
+    /// <returns>False if there is no place for it now: the caller must call <see cref="RetryLater"/>.</returns>
     public bool TryStart(PeerShare share, in RmaOperation operation, IOperationOwner owner)
     {
         if (!TryTake(share))
@@ -82,24 +87,24 @@ internal sealed class OperationShares : IDisposable
         }
     }
 
-    /// <summary>An operation could not be started, and is ended as if it had been.</summary>
+    /// <summary>Ends an operation that could not be started as if it had been.</summary>
     public static void NoteRefused(PeerShare share) => Interlocked.Increment(ref share.Running);
 
-    /// <summary>An operation has ended: one that found no place may find it now.</summary>
+    /// <summary>Called when an operation has ended, so that a waiting one may find a place.</summary>
     public void OnEnded(PeerShare share)
     {
         GiveBack(share);
         _waiting.ServeLater();
     }
 
-    /// <summary>Has a connection try again that found no place.</summary>
+    /// <summary>Makes a connection that found no place try again.</summary>
     public void RetryLater(RmaConnection connection, PeerShare share)
     {
         if (!HasRoom(share))
         {
             share.Waiting.Add(connection);
             Fence.Full();
-            // What has ended meanwhile has not seen it.
+            // Operations that ended meanwhile did not see it.
             if (HasRoom(share))
                 share.Waiting.ServeLater();
             return;
@@ -111,7 +116,10 @@ internal sealed class OperationShares : IDisposable
 
     public void Dispose() => _timer.Dispose();
 
-    /// <summary>Takes a place. Never more than there are, not even for a moment: one that waits would find none, with nothing on its way whose end wakes it.</summary>
+    /// <summary>
+    /// Takes a place. It must never take more than there are, not even for a moment: a waiting operation would find
+    /// none, while no operation is in flight whose end would wake it.
+    /// </summary>
     private bool TryTake(PeerShare share)
     {
         int running = Volatile.Read(ref share.Running);
@@ -156,14 +164,14 @@ internal sealed class OperationShares : IDisposable
 
         public object Peer { get; }
 
-        /// <summary>How many connections it has.</summary>
+        /// <summary>The number of its connections.</summary>
         public int Connections { get; set; }
 
         public WaitingConnections Waiting { get; }
     }
 
-    /// <summary>Connections that found no place, in the order in which they came.</summary>
-    /// <param name="hasRoom">Whether it is of use to serve another one.</param>
+    /// <summary>Connections that found no place, in order of arrival.</summary>
+    /// <param name="hasRoom">Whether it is useful to serve another one.</param>
     internal sealed class WaitingConnections(Func<bool> hasRoom) : IThreadPoolWorkItem
     {
         private readonly ConcurrentQueue<RmaConnection> _queue = new();
@@ -176,7 +184,7 @@ internal sealed class OperationShares : IDisposable
                 _queue.Enqueue(connection);
         }
 
-        /// <summary>Serves them on the thread pool, where there are any.</summary>
+        /// <summary>Serves them on the thread pool, if there are any.</summary>
         public void ServeLater()
         {
             if (!_queue.IsEmpty && Interlocked.Exchange(ref _isScheduled, 1) == 0)

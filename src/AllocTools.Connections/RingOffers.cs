@@ -3,10 +3,13 @@ using AllocTools.Connections.Rings;
 
 namespace AllocTools.Connections;
 
-/// <summary>The rings of one side: the first one, and those that it offers its peer later, larger ones under load and the first one again when idle.</summary>
+/// <summary>
+/// The rings of one side: the first ring, and those that it offers to its peer later, larger ones under load and the
+/// first one again when idle.
+/// </summary>
 /// <remarks>
-/// All connections of a process together have at most half of the pool in larger rings, so that others can be set up. Where there is no room for one, the
-/// connection goes on in the one that it has, and tries again after a pause.
+/// All connections of a process together use at most half of the pool for larger rings, so that others can be set up.
+/// If there is no room for one, the connection continues with its ring, and tries again after a pause.
 /// </remarks>
 internal sealed class RingOffers
 {
@@ -36,7 +39,7 @@ internal sealed class RingOffers
         _lastChange = owner.Time.GetTimestamp();
     }
 
-    /// <summary>All memory that the peer may write into.</summary>
+    /// <summary>All memory to which the peer may write.</summary>
     public RingBlock[] All
     {
         get
@@ -46,8 +49,8 @@ internal sealed class RingOffers
         }
     }
 
-    /// <summary>Offers no more.</summary>
-    /// <returns>All memory that the peer may write into.</returns>
+    /// <summary>Makes no more offers.</summary>
+    /// <returns>All memory to which the peer may write.</returns>
     public RingBlock[] Close()
     {
         lock (_gate)
@@ -55,14 +58,17 @@ internal sealed class RingOffers
         return All;
     }
 
-    /// <summary>The peer had to wait for room, though this side keeps up: offers it a larger ring, on the thread pool.</summary>
+    /// <summary>
+    /// Called when the peer had to wait for room although this side keeps up: offers it a larger ring, on the thread
+    /// pool.
+    /// </summary>
     public void GrowLater()
     {
         if (_reader.BlockLength < _owner.Options.MaxRingBytes && !IsPaused && _reader.TryBeginOffer(isFirst: false))
             ThreadPool.UnsafeQueueUserWorkItem(static offers => offers.Grow(), this, preferLocal: false);
     }
 
-    /// <summary>Has the peer go back to the first ring, where nothing has come for long.</summary>
+    /// <summary>Makes the peer return to the first ring after a long idle time.</summary>
     public void ShrinkIfIdle()
     {
         long position = _reader.Position;
@@ -79,7 +85,7 @@ internal sealed class RingOffers
         _control.Post(ControlConnection.Frame(ControlKind.Offer, []));
     }
 
-    /// <summary>A ring is used no more, by either side. Any thread may call this, under whichever lock.</summary>
+    /// <summary>Called when neither side uses a ring any more. Any thread may call this, under any lock.</summary>
     public void RetireLater(RingBlock ring) =>
         ThreadPool.UnsafeQueueUserWorkItem(static state => state.Offers.Retire(state.Ring), (Offers: this, Ring: ring), preferLocal: false);
 
@@ -102,7 +108,7 @@ internal sealed class RingOffers
         }
         catch (Exception e) when (e is RmaException or ObjectDisposedException)
         {
-            // As where the pool has no room.
+            // This is handled as if the pool had no room.
         }
         bool isOffered;
         lock (_gate)
@@ -131,7 +137,7 @@ internal sealed class RingOffers
     }
 }
 
-/// <summary>How much memory the connections of a process may have in rings beyond the first ones.</summary>
+/// <summary>The memory that the connections of a process may use for rings beyond the first ones.</summary>
 /// <param name="most">Bytes.</param>
 internal sealed class RingShare(long most)
 {

@@ -55,7 +55,7 @@ public sealed partial class RmaConnection : IRingOwner
             _control.NoteAlive();
         _seenNotifications = notifications;
         if (_end.IsPeerLongDone && !_reader.IsEnded && !_reader.IsCompleted)
-            End(new ConnectionResetException("The peer has ended without the end of its stream."), "the peer has ended without the end of its stream", "peer_ended", tellsPeer: true);
+            End(new ConnectionResetException("The peer ended without completing its stream."), "the peer ended without completing its stream", "peer_ended", tellsPeer: true);
         TimeSpan silence = _control.Silence;
         if (silence >= _owner.Options.PeerTimeout && _end.TryNoteSilent())
             EndSilent(silence);
@@ -65,10 +65,10 @@ public sealed partial class RmaConnection : IRingOwner
     private void EndSilent(TimeSpan silence)
     {
         ConnectionsLog.PeerSilent(_owner.Logger, ConnectionId, silence.TotalSeconds);
-        End(new ConnectionResetException($"Nothing was heard of the peer for {silence.TotalSeconds:0.#} s (PeerTimeout)."), "the peer is silent", "peer_silent", tellsPeer: true);
+        End(new ConnectionResetException($"The peer has been silent for {silence.TotalSeconds:0.#} s (PeerTimeout)."), "the peer is silent", "peer_silent", tellsPeer: true);
     }
 
-    /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
+    /// <summary>Tries again to start an operation that found no place at the endpoint.</summary>
     internal void Retry()
     {
         _reader.Retry();
@@ -78,7 +78,7 @@ public sealed partial class RmaConnection : IRingOwner
     private string? OnCredit(long credit)
     {
         if (!_writer.OnCredit(credit))
-            return "it gives credit for more than was sent";
+            return "it gave credit for more than was sent";
         // Disposal waits as long as this changes.
         if (credit > _credit)
             Volatile.Write(ref _credit, credit);

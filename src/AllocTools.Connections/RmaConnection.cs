@@ -210,7 +210,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
             }
         }
         region.Dispose();
-        throw new ObjectDisposedException(nameof(RmaConnection), "The connection is over: its peer's memory can't be reached any more.");
+        throw new ObjectDisposedException(nameof(RmaConnection), "The connection has ended; its peer's memory can no longer be reached.");
     }
 
     /// <summary>
@@ -235,7 +235,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         }
         if (!await EndsInTimeAsync().ConfigureAwait(false))
         {
-            End(new ConnectionAbortedException("The peer did not take in time what was written."), "disposed before the peer had taken what was written", "close_timeout", tellsPeer: true);
+            End(new ConnectionAbortedException("The peer did not read the written data in time."), "disposed before the peer had read the written data", "close_timeout", tellsPeer: true);
             await EndsInTimeAsync().ConfigureAwait(false);
         }
         _end.ReportClosed();
@@ -285,7 +285,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _end.Check();
     }
 
-    /// <summary>Ends both directions by an error; of several the first counts.</summary>
+    /// <summary>Ends both directions with an error; the first one counts.</summary>
     /// <param name="error">What this side's reads end by.</param>
     /// <param name="reason">Why, for the log.</param>
     /// <param name="errorType">What it is called in metrics.</param>
@@ -309,7 +309,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     {
         ConnectionsLog.ProtocolViolated(_owner.Logger, ConnectionId, mistake);
         _end.NoteViolation();
-        End(new ConnectionAbortedException($"The peer does not keep to the protocol: {mistake}."), mistake, "protocol", tellsPeer: true);
+        End(new ConnectionAbortedException($"The peer violated the protocol: {mistake}."), mistake, "protocol", tellsPeer: true);
     }
 
     /// <summary>What the peer has exposed can't be reached any more.</summary>

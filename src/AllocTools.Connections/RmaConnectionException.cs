@@ -4,13 +4,13 @@ namespace AllocTools.Connections;
 public sealed class RmaConnectionException : IOException
 {
     /// <summary>Makes an error.</summary>
-    /// <param name="message">What happened, and what to do.</param>
+    /// <param name="message">The message: what happened, and what to do.</param>
     /// <param name="innerException">The cause, if another exception is.</param>
     public RmaConnectionException(string message, Exception? innerException = null)
         : base(message, innerException)
     {
     }
 
-    /// <summary>What it is called in metrics.</summary>
+    /// <summary>The name of the error in metrics.</summary>
     internal string ErrorType { get; init; } = "protocol";
 }

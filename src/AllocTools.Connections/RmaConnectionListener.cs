@@ -195,7 +195,7 @@ public sealed class RmaConnectionListener : IConnectionListener
             // Of whatever kind: it is this peer's set-up alone.
             _places.Release();
             if (newcomer.IsDropped)
-                _failures.Report(from, "The connecting side took long to complete the set-up, and others wait for its place (Backlog).", null);
+                _failures.Report(from, "The connecting side took too long to complete the set-up while others waited for its place (Backlog).", null);
             else if (!_stopping.IsCancellationRequested)
                 _failures.Report(from, e.Message, e is RmaConnectionException ? null : e);
             return;

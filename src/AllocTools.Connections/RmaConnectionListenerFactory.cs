@@ -20,9 +20,9 @@ public sealed class RmaConnectionListenerFactory(RmaConnections connections) : I
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
     {
         if (endpoint is not IPEndPoint ip)
-            throw new NotSupportedException($"{endpoint?.GetType()} is no end point of connections over registered memory; pass an {nameof(RmaEndPoint)}.");
+            throw new NotSupportedException($"The end point is a {endpoint?.GetType()}; for connections over registered memory it must be an {nameof(RmaEndPoint)}.");
         if (ip is RmaEndPoint own && !IsOfPool(own))
-            throw new ArgumentException($"The end point {own} is of the pool '{own.PoolName}', and this factory listens over the pool '{connections.Pool.Name}'. Take that pool's factory, or leave the pool's name out.", nameof(endpoint));
+            throw new ArgumentException($"The end point {own} belongs to the pool '{own.PoolName}', but this factory listens over the pool '{connections.Pool.Name}'. Use that pool's factory, or leave the pool's name out.", nameof(endpoint));
         return ValueTask.FromResult<IConnectionListener>(connections.Listen(ip));
     }
 

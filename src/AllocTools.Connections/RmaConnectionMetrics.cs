@@ -22,12 +22,12 @@ public sealed class RmaConnectionMetrics
         ArgumentNullException.ThrowIfNull(meterFactory);
         Meter meter = meterFactory.Create(AllocToolsDiagnostics.MeterName);
         meter.CreateObservableUpDownCounter("rma.connection.active", () => All(static c => c.Active), "{connection}", "Connections over registered memory that are open.");
-        meter.CreateObservableUpDownCounter("rma.connection.ending", () => All(static c => c.Ending), "{connection}", "Connections that are over, and whose peer may still write into their memory.");
+        meter.CreateObservableUpDownCounter("rma.connection.ending", () => All(static c => c.Ending), "{connection}", "Ended connections whose peer may still write to their memory.");
         meter.CreateObservableCounter("rma.connection.io", IO, "By", "Bytes that connections have sent and received.");
         meter.CreateObservableCounter("rma.connection.credit_stalls", () => All(static c => c.CreditStalls), "{stall}", "How often a write of a connection had to wait for room in the peer's memory.");
         meter.CreateObservableCounter("rma.connection.credit_stall.time", StallTimes, "s", "For how long writes of connections have waited for room in the peer's memory.");
-        meter.CreateObservableCounter("rma.connection.ends", Ends, "{connection}", "Connections that have ended, by error where it was not in order.");
-        _setUp = meter.CreateHistogram("rma.connection.setup.duration", "s", "How long it took to set a connection up, from the TCP connection on.", advice: RmaBuckets.Registration);
+        meter.CreateObservableCounter("rma.connection.ends", Ends, "{connection}", "Connections that have ended, by error where they failed.");
+        _setUp = meter.CreateHistogram("rma.connection.setup.duration", "s", "How long it took to set up a connection, from the TCP connection on.", advice: RmaBuckets.Registration);
     }
 
     /// <summary>Shows connections until they are removed or collected. Adding them again changes nothing.</summary>

@@ -6,7 +6,7 @@ public sealed record RmaConnectionStatistics
     /// <summary>Connections that are open.</summary>
     public int Active { get; init; }
 
-    /// <summary>Connections that are over, and whose peer may still write into their memory.</summary>
+    /// <summary>Ended connections whose peer may still write to their memory.</summary>
     public int Ending { get; init; }
 
     /// <summary>Bytes that were handed over to be written, of all connections so far.</summary>

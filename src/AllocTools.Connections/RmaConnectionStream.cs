@@ -200,7 +200,7 @@ internal sealed class RmaConnectionStream(RmaConnection connection) : Stream
         if (!result.IsCompleted)
             return;
         if (connection.Error is not null || (loses && _hasLost))
-            throw new IOException("The peer reads no more, or the connection is over.", connection.Error);
+            throw new IOException("The peer no longer reads, or the connection has ended.", connection.Error);
         _hasLost |= loses;
     }
 

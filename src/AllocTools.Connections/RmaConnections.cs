@@ -56,9 +56,9 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         Options = options?.Copy() ?? new RmaConnectionOptions();
         Options.ThrowIfInvalid();
         if (local?.Local is not null)
-            throw new ArgumentException("The connections of the local pool have a local pool of their own, which is never used; leave that out.", nameof(local));
+            throw new ArgumentException("The connections of the local pool must not have a local pool of their own, because it would never be used.", nameof(local));
         if (local?.Provider == pool.Context.Traits.ProviderName)
-            throw new ArgumentException($"The local pool works over provider '{local.Provider}', as the pool itself; take another one, such as shm.", nameof(local));
+            throw new ArgumentException($"The local pool uses provider '{local.Provider}', like the pool itself; it must use another one, such as shm.", nameof(local));
         Pool = pool;
         Local = local;
         Logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger(ConnectionsLog.Category);
@@ -67,8 +67,8 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         if (traits.NotificationSize < sizeof(uint) || !traits.RemoteAccess)
         {
             throw new NotSupportedException(
-                $"The provider '{traits.ProviderName}' can't carry connections: they need writes into the peer's memory that bring a number of 4 bytes, which comes when their bytes are in place, and it has "
-                + $"{(traits.RemoteAccess ? $"none (the traits' NotificationSize is {traits.NotificationSize}): its messages may overtake its writes, or it has none" : "no access to peers' memory")}. Take another provider.");
+                $"The provider '{traits.ProviderName}' can't carry connections. They need writes to the peer's memory with a notification of 4 bytes that arrives after the data; the provider has "
+                + $"{(traits.RemoteAccess ? $"no such writes (the traits' NotificationSize is {traits.NotificationSize})" : "no access to peers' memory")}. Use another provider.");
         }
         IRmaEndpoint opened = pool.Context.OpenEndpoint();
         if (opened is not RmaEndpoint { HasOwnThread: true } endpoint)
@@ -96,7 +96,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     /// <summary>How many connections have something left: open ones, and those whose end is under way.</summary>
     public int Count => _connections.Count;
 
-    /// <summary>What peers are told of this process.</summary>
+    /// <summary>The properties of this process that peers receive.</summary>
     internal ProcessTerms Terms { get; }
 
     /// <summary>How the endpoint's operations are shared among the peers.</summary>
@@ -117,7 +117,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     internal IReadOnlyList<(string Name, ReadOnlyMemory<byte> Address)> Transports =>
         Local is { } local && LocalHost.Id != Guid.Empty ? [(Provider, Address), (local.Provider, local.Address)] : [(Provider, Address)];
 
-    /// <summary>The connections over a transport that this side has offered; null where it has not.</summary>
+    /// <summary>The connections over a transport that this side has offered; null if it has not offered it.</summary>
     internal RmaConnections? Find(string transport) => transport == Provider ? this : transport == Local?.Provider && LocalHost.Id != Guid.Empty ? Local : null;
 
     /// <summary>The connections over which a peer is served: local ones, where both sides have them and are on one host.</summary>
@@ -165,19 +165,19 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     /// <exception cref="ArgumentException">It is an end point of another type.</exception>
     /// <exception cref="System.Net.Sockets.SocketException">Nothing listens there, or it can't be reached.</exception>
     /// <exception cref="ObjectDisposedException">The connections are closed, or were meanwhile.</exception>
-    /// <exception cref="RmaConnectionException">The listener has refused, or is none of AllocTools, or did not answer in time.</exception>
+    /// <exception cref="RmaConnectionException">The listener has refused, does not use AllocTools, or did not answer in time.</exception>
     /// <exception cref="RmaException">The pool has no room, or the listener's transport does not fit.</exception>
     public ValueTask<RmaConnection> ConnectAsync(EndPoint endPoint, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(endPoint);
         if (endPoint is not (IPEndPoint or DnsEndPoint))
-            throw new ArgumentException($"{endPoint.GetType()} is no end point of connections over registered memory; pass an {nameof(IPEndPoint)} or a {nameof(DnsEndPoint)}.", nameof(endPoint));
+            throw new ArgumentException($"The end point is a {endPoint.GetType()}; for connections over registered memory it must be an {nameof(IPEndPoint)} or a {nameof(DnsEndPoint)}.", nameof(endPoint));
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
         return SetUp.ConnectAsync(this, endPoint, cancellationToken);
     }
 
     /// <summary>Listens for connections.</summary>
-    /// <param name="endPoint">Where; port 0 lets the system pick one.</param>
+    /// <param name="endPoint">Where; port 0 lets the system choose one.</param>
     /// <exception cref="AddressInUseException">Something else listens there.</exception>
     public RmaConnectionListener Listen(IPEndPoint endPoint)
     {
@@ -286,7 +286,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
             {
                 ObjectDisposedException.ThrowIf(_disposed != 0, this);
                 if (_connections.Count >= Options.MaxConnections)
-                    throw new RmaConnectionException($"One side has as many connections as it may ({InWords.Number(Options.MaxConnections)}, MaxConnections), those that are ending included.") { ErrorType = "too_many" };
+                    throw new RmaConnectionException($"One side has reached its limit of connections ({InWords.Number(Options.MaxConnections)}, MaxConnections), which includes those that are ending.") { ErrorType = "too_many" };
                 int number = _numbers.Next(_connections.ContainsKey);
                 var connection = new RmaConnection(this, control, block, number, peer, terms, start);
                 _connections[number] = connection;

@@ -16,8 +16,8 @@ public static class RmaConnectionsHealthChecksBuilderExtensions
     /// <param name="poolName">The name of a pool whose connections are added before or after; <c>default</c> is the unnamed one.</param>
     /// <param name="configure">Sets the thresholds.</param>
     /// <param name="name">The check's name; null: <c>rma_connections_</c> and the pool's.</param>
-    /// <param name="failureStatus">What is reported in place of <see cref="HealthStatus.Unhealthy"/>.</param>
-    /// <param name="tags">Tags by which checks are chosen.</param>
+    /// <param name="failureStatus">The status that is reported instead of <see cref="HealthStatus.Unhealthy"/>.</param>
+    /// <param name="tags">Tags for selecting checks.</param>
     /// <returns>The builder.</returns>
     /// <exception cref="ArgumentOutOfRangeException">A threshold is out of its range.</exception>
     public static IHealthChecksBuilder AddRmaConnections(

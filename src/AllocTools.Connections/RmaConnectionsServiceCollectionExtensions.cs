@@ -30,7 +30,7 @@ public static class RmaConnectionsServiceCollectionExtensions
     /// <param name="services">Where to add them, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="configure">Sets options; null for none.</param>
     /// <returns>The same services.</returns>
-    /// <exception cref="InvalidOperationException">The pool was not added before.</exception>
+    /// <exception cref="InvalidOperationException">The pool has not been added.</exception>
     public static IServiceCollection AddRmaConnections(this IServiceCollection services, Action<RmaConnectionOptions>? configure = null) =>
         Add(services, RmaMemoryPoolName.Default, configure);
 

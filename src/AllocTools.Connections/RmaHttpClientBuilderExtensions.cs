@@ -35,9 +35,9 @@ public static class RmaHttpClientBuilderExtensions
         builder.Services.PostConfigure<HttpClientFactoryOptions>(name, options => options.HttpMessageHandlerBuilderActions.Add(handlers =>
         {
             RmaConnections connections = find(handlers.Services)
-                ?? throw new InvalidOperationException($"The HTTP client '{name}' has UseRma, but there are no connections for it. Call services.{adds} after AddRmaMemoryPool.");
+                ?? throw new InvalidOperationException($"The HTTP client '{name}' is set up with UseRma, but there are no connections for it. Call services.{adds} after AddRmaMemoryPool.");
             if (handlers.PrimaryHandler is not SocketsHttpHandler handler)
-                throw new InvalidOperationException($"The HTTP client '{name}' has UseRma, but its primary handler is a {handlers.PrimaryHandler.GetType().Name}; it must be a SocketsHttpHandler.");
+                throw new InvalidOperationException($"The HTTP client '{name}' is set up with UseRma, but its primary handler is a {handlers.PrimaryHandler.GetType().Name}; it must be a SocketsHttpHandler.");
             handler.UseRma(connections);
         }));
         return builder;

@@ -14,7 +14,7 @@ namespace AllocTools.Connections;
 /// <summary>The set-up of a connection, from the TCP connection on, at either side.</summary>
 /// <remarks>
 /// Hello (the connecting side's process and transport), Welcome (the listening side's, with its number and block), Block (the connecting
-/// side's). Each side can be written to before it has told anybody where.
+/// side's). Each side is ready for writes before it has announced where.
 /// </remarks>
 internal static class SetUp
 {
@@ -69,7 +69,7 @@ internal static class SetUp
             Exception? better = Explain(e, limit, "The listener", cancellationToken);
             // By TLS 1.3 this side's handshake ends before the listener has looked at its certificate.
             if (owner.Options.ClientAuthentication is not null && (better ?? e) is RmaConnectionException { ErrorType: "peer_ended" })
-                throw new RmaConnectionException("The listener has ended the control connection. With TLS it may have refused this side's certificate, want one (ClientAuthentication), or have no TLS itself; its log says which.", e) { ErrorType = "peer_ended" };
+                throw new RmaConnectionException("The listener closed the control connection. With TLS, it may have rejected this side's certificate, require one (ClientAuthentication), or not use TLS itself; its log has the reason.", e) { ErrorType = "peer_ended" };
             if (better is not null)
                 throw better;
             throw;
@@ -118,10 +118,10 @@ internal static class SetUp
         await control.SendAsync(SetUpMessages.Hello(owner.Terms, owner.Transports), cancellationToken).ConfigureAwait(false);
         (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
         if (kind == ControlKind.Refused)
-            throw new RmaConnectionException($"The listener has refused the connection: {SetUpMessages.ReadRefusal(payload.Span)}") { ErrorType = "refused" };
+            throw new RmaConnectionException($"The listener refused the connection: {SetUpMessages.ReadRefusal(payload.Span)}") { ErrorType = "refused" };
         Expect(ControlKind.Welcome, kind);
         (ProcessTerms terms, string transport, byte[] address, int number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload.Span);
-        RmaConnections used = owner.Find(transport) ?? throw new RmaConnectionException("The listener has picked a transport that was not offered.");
+        RmaConnections used = owner.Find(transport) ?? throw new RmaConnectionException("The listener picked a transport that was not offered.");
         Check(used, terms);
         RmaPeer peer = used.InsertPeer(address);
         RmaConnection connection = Add(used, control, peer, terms);
@@ -148,7 +148,7 @@ internal static class SetUp
         Expect(ControlKind.Hello, kind);
         (ProcessTerms terms, List<(string Name, byte[] Address)> transports) = SetUpMessages.ReadHello(payload.Span);
         RmaConnections used = owner.Pick(terms, name => transports.Exists(t => t.Name == name))
-            ?? throw new RmaConnectionException($"This side works over provider '{owner.Provider}', the connecting one does not. Both need the same provider.") { ErrorType = "provider" };
+            ?? throw new RmaConnectionException($"This side uses provider '{owner.Provider}', but the connecting side does not. Both must use the same provider.") { ErrorType = "provider" };
         Check(used, terms);
         RmaPeer peer = used.InsertPeer(transports.Find(t => t.Name == used.Provider).Address);
         RmaConnection connection = Add(used, control, peer, terms);
@@ -201,9 +201,9 @@ internal static class SetUp
     private static void Expect(ControlKind expected, ControlKind found)
     {
         if (found == ControlKind.None)
-            throw new RmaConnectionException("The peer has ended the control connection during the set-up.") { ErrorType = "peer_ended" };
+            throw new RmaConnectionException("The peer has closed the control connection during the set-up.") { ErrorType = "peer_ended" };
         if (found != expected)
-            throw new RmaConnectionException($"The peer has sent a frame of kind {(int)found} in place of {expected} ({(int)expected}). It is no connection of AllocTools, or another version of it.");
+            throw new RmaConnectionException($"The peer sent a frame of kind {(int)found} instead of {expected} ({(int)expected}). It does not use AllocTools, or uses another version of it.");
     }
 
     /// <summary>Says why, where the peer may understand it. Reasons of the pool and the system are not the peer's business.</summary>
@@ -227,7 +227,7 @@ internal static class SetUp
         OperationCanceledException when limit.IsClosing => new ObjectDisposedException(nameof(RmaConnections)),
         OperationCanceledException when limit.IsOver => new RmaConnectionException($"{peer} did not complete the set-up within {limit.Time.TotalSeconds:0.###} s (SetUpTimeout).", error) { ErrorType = "setup_timeout" },
         AuthenticationException => new RmaConnectionException($"{peer} could not be authenticated: {error.Message}", error) { ErrorType = "authentication" },
-        IOException and not RmaConnectionException => new RmaConnectionException($"{peer} has ended the control connection during the set-up.", error) { ErrorType = "peer_ended" },
+        IOException and not RmaConnectionException => new RmaConnectionException($"{peer} has closed the control connection during the set-up.", error) { ErrorType = "peer_ended" },
         _ => null,
     };
 

@@ -6,7 +6,7 @@ namespace AllocTools.Connections;
 /// <summary>Logs set-ups that have failed at a listener (event 81): the same of one address once a minute, with how many were left out.</summary>
 internal sealed class SetUpFailures(ILogger logger, TimeProvider time)
 {
-    /// <summary>So many addresses are told apart; what comes from others meanwhile is taken together.</summary>
+    /// <summary>This many addresses are distinguished; failures from others are combined.</summary>
     private const int MostAddresses = 1024;
 
     /// <summary>So many reasons of one address are said within a minute: some have numbers that the peer chooses.</summary>
@@ -35,7 +35,7 @@ internal sealed class SetUpFailures(ILogger logger, TimeProvider time)
                 return;
             }
         }
-        ConnectionsLog.SetUpFailed(logger, address, reason, left == 0 ? "" : $" {left} more from there were not logged.", exception);
+        ConnectionsLog.SetUpFailed(logger, address, reason, left == 0 ? "" : $" {left} more failures from this address were not logged.", exception);
     }
 
     private Said Find(IPAddress address)

@@ -3,11 +3,11 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>Makes the options of the unnamed pool, and of its provider, under both of its names.</summary>
-/// <param name="key">The pool's, with the name that it was added under.</param>
-/// <param name="setups">What sets options.</param>
-/// <param name="lateSetups">What sets options after all others.</param>
-/// <param name="rules">What they must keep to.</param>
+/// <summary>Creates the options of the unnamed pool and of its provider under both of its names.</summary>
+/// <param name="key">The pool's key, with the name under which it was added.</param>
+/// <param name="setups">The delegates that set options.</param>
+/// <param name="lateSetups">The delegates that set options after all others.</param>
+/// <param name="rules">The validators.</param>
 internal sealed class DefaultPoolOptionsFactory<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
     PoolKey key,
     IEnumerable<IConfigureOptions<TOptions>> setups,

@@ -5,15 +5,18 @@ using Microsoft.Extensions.DependencyInjection;
 namespace AllocTools.Hosting;
 
 /// <summary>
-/// What <c>AddRmaMemoryPool</c> returns: sets more options of the pool and of its provider. Later calls go over earlier ones.
+/// What <c>AddRmaMemoryPool</c> returns: sets more options of the pool and of its provider. Later calls override earlier ones.
 /// </summary>
-/// <remarks>For use while services are added, by one thread, as the service collection itself.</remarks>
+/// <remarks>Like the service collection itself, use it from one thread, while services are added.</remarks>
 public interface IRmaMemoryPoolBuilder
 {
-    /// <summary>The name the pool was added under, which is the name of its options and its key as a service; empty for the unnamed pool.</summary>
+    /// <summary>
+    /// The name under which the pool was added. It is the name of its options and its key as a service; empty for the
+    /// unnamed pool.
+    /// </summary>
     string Name { get; }
 
-    /// <summary>Where the pool was added.</summary>
+    /// <summary>The services to which the pool was added.</summary>
     IServiceCollection Services { get; }
 
     /// <summary>Sets options of the pool.</summary>
@@ -23,16 +26,17 @@ public interface IRmaMemoryPoolBuilder
     IRmaMemoryPoolBuilder Configure(Action<RmaMemoryPoolOptions> configure);
 
     /// <summary>
-    /// Fails the start where the section that the pool was added with is empty or not there: a file that was not deployed,
-    /// or a path that is misspelt, would otherwise give a pool with its default options, on whichever fabric there is.
+    /// Fails the start if the section with which the pool was added is empty or missing. Otherwise a file that was not
+    /// deployed, or a misspelt path, would result in a pool with default options on an arbitrary fabric.
     /// </summary>
     /// <returns>This builder.</returns>
     /// <exception cref="InvalidOperationException">The pool was added without a section.</exception>
     IRmaMemoryPoolBuilder RequireSection();
 
     /// <summary>
-    /// Uses the provider that another pool opens, in place of one of its own: one domain, whose memory the endpoints of
-    /// either pool can use. It is closed with the last of the pools. Provider options are the other pool's.
+    /// Uses the provider that another pool opens, instead of its own: then there is one domain, whose memory the
+    /// endpoints of both pools can use. The provider is closed with the last of the pools. The other pool has the
+    /// provider's options.
     /// </summary>
     /// <param name="poolName">The other pool, added before or after this one, with the same type of provider; <c>default</c> is the unnamed pool.</param>
     /// <returns>This builder.</returns>
@@ -48,8 +52,8 @@ public interface IRmaMemoryPoolBuilder
         where TOptions : class;
 
     /// <summary>
-    /// Binds options of the provider to a section of the configuration, by reflection. Where the application is trimmed
-    /// or compiled ahead of time, give the provider a descriptor, or use the overload with a delegate and set them there.
+    /// Binds options of the provider to a section of the configuration, by reflection. If the application is trimmed or
+    /// compiled ahead of time, give the provider a descriptor, or use the overload with a delegate and set them there.
     /// </summary>
     /// <typeparam name="TOptions">The provider's options.</typeparam>
     /// <param name="section">The section.</param>
@@ -62,8 +66,8 @@ public interface IRmaMemoryPoolBuilder
 
     /// <summary>
     /// Binds options of the provider to the subsection <c>Provider</c> of the section that the pool was added with, by
-    /// reflection. For a provider without a descriptor: options that a descriptor names are bound without being asked, and
-    /// without reflection.
+    /// reflection. This is for a provider without a descriptor: options that a descriptor names are bound automatically
+    /// and without reflection.
     /// </summary>
     /// <typeparam name="TOptions">The provider's options.</typeparam>
     /// <returns>This builder.</returns>

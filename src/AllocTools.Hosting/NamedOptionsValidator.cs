@@ -2,7 +2,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>Applies rules to the options of one name, and says in each failure where they stand.</summary>
+/// <summary>Applies rules to the options of one name, and adds the place of the options to each failure.</summary>
 internal sealed class NamedOptionsValidator<TOptions> : IValidateOptions<TOptions>
     where TOptions : class
 {
@@ -11,7 +11,7 @@ internal sealed class NamedOptionsValidator<TOptions> : IValidateOptions<TOption
     private readonly IValidateOptions<TOptions> _rules;
 
     /// <param name="name">The name of the options.</param>
-    /// <param name="origin">What goes before the option's name: the section's path, or the pool's name.</param>
+    /// <param name="origin">The prefix of the option's name: the section's path, or the pool's name.</param>
     /// <param name="rules">The rules; their failures start with the option's name.</param>
     public NamedOptionsValidator(string name, string origin, IValidateOptions<TOptions> rules)
     {

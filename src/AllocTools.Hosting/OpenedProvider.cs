@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Hosting;
 
-/// <summary>A provider that was opened, for one pool or for several that share it. Closed with the last of them.</summary>
+/// <summary>An open provider, for one pool or for several that share it. It is closed with the last of them.</summary>
 internal sealed class OpenedProvider
 {
     private readonly IRmaProvider _provider;
@@ -23,7 +23,7 @@ internal sealed class OpenedProvider
 
     public IRmaContext Context { get; }
 
-    /// <summary>Takes the provider over, also where it can't be opened.</summary>
+    /// <summary>Takes ownership of the provider, even if it can't be opened.</summary>
     /// <exception cref="RmaProviderException">It can't be opened.</exception>
     public static OpenedProvider Open(IRmaProvider provider, string poolName, ILogger logger)
     {
@@ -38,8 +38,8 @@ internal sealed class OpenedProvider
         }
     }
 
-    /// <summary>One more pool uses it.</summary>
-    /// <exception cref="ObjectDisposedException">The last one has closed it.</exception>
+    /// <summary>Adds a pool that uses the provider.</summary>
+    /// <exception cref="ObjectDisposedException">The last pool has closed it.</exception>
     public void Acquire()
     {
         lock (_gate)
@@ -49,7 +49,7 @@ internal sealed class OpenedProvider
         }
     }
 
-    /// <summary>A pool is done with it. The last one releases the context, then disposes the provider; a failure is logged.</summary>
+    /// <summary>Removes a pool. The last one releases the context and then disposes the provider; a failure is logged.</summary>
     public async ValueTask ReleaseAsync()
     {
         lock (_gate)

@@ -16,10 +16,11 @@ namespace AllocTools.Hosting;
 
 /// <summary>Registers one pool's services.</summary>
 /// <remarks>
-/// Each is a singleton of the container, made when it is first asked for. A container disposes in the reverse order of
-/// making, so the order of the requests in these factories is the order of teardown, backwards: the provider and the
-/// place in the metrics, the pool, the endpoint. Normally <see cref="RmaMemoryPoolService{TProvider}"/> has closed all
-/// of it before, after a drain; disposing again does nothing.
+/// Each is a singleton of the container, created when it is first requested. A container disposes services in the
+/// reverse order of their creation, so the order of the requests in these factories is the reverse order of teardown:
+/// the provider and the
+/// place in the metrics, the pool, the endpoint. Normally <see cref="RmaMemoryPoolService{TProvider}"/> has already
+/// closed all of it, after a drain; disposing again does nothing.
 /// </remarks>
 internal static class PoolFactory
 {
@@ -28,7 +29,7 @@ internal static class PoolFactory
         where TProvider : class, IRmaProvider
     {
         PoolKey key = registration.Key;
-        // Asked for by those pools only that use it.
+        // Only the pools that use it request it.
         key.AddSingleton(services, sp => OpenedProvider.Open(CreateProvider<TProvider>(sp, registration), key.DisplayName, LoggerOf(sp)));
         key.AddSingleton(services, sp => new PoolProvider(
             registration.FindProviderOwner(sp).Key.Resolve<OpenedProvider>(sp), key.DisplayName, sp.GetRequiredService<RmaMetrics>(), LoggerOf(sp)));
@@ -41,7 +42,7 @@ internal static class PoolFactory
         key.AddSingleton(services, sp => new RmaRegistrationCache(key.Resolve<RmaMemoryPool<TProvider>>(sp)));
         if (registration.Descriptor?.EndpointType is { } endpointType)
             key.AddSingleton(services, endpointType, sp => EndpointOf(endpointType, sp, registration));
-        // Not AddHostedService: it would take the second pool on the same provider for the first.
+        // AddHostedService is not used, because it would ignore the second pool on the same provider as a duplicate.
         services.AddSingleton<IHostedService>(sp => new RmaMemoryPoolService<TProvider>(sp, registration, LoggerOf(sp)));
     }
 
@@ -54,7 +55,8 @@ internal static class PoolFactory
         where TProvider : class, IRmaProvider
     {
         PoolKey key = registration.Key;
-        // Before anything is opened: a service that asks for a pool in its constructor gets here before the host validates.
+        // Validation comes before anything is opened: if a service requests a pool in its constructor, this code runs
+        // before the host validates.
         PoolOptions.ThrowIfAnyIsInvalid(services);
         RmaMemoryPoolOptions options = services.GetRequiredService<IOptionsMonitor<RmaMemoryPoolOptions>>().Get(key.Name);
         PublishedPool published = key.Resolve<PublishedPool>(services);
@@ -74,7 +76,7 @@ internal static class PoolFactory
         }
         catch (OptionsValidationException e)
         {
-            // What only the opened provider could tell.
+            // These are failures that only the open provider could report.
             throw registration.WithOrigin(e);
         }
         catch (Exception e) when (e is not ObjectDisposedException)

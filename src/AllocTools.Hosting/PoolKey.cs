@@ -4,23 +4,23 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Hosting;
 
 /// <summary>
-/// Under which name a pool's services and options are found. The unnamed pool's services have no key, so that they also
+/// The name under which a pool's services and options are found. The unnamed pool's services have no key, so that they also
 /// work in containers without keyed services.
 /// </summary>
 /// <remarks>
-/// A pool that is added by the name <see cref="RmaMemoryPoolName.Default"/> is the unnamed one: its services are found
-/// without a key, and by that key besides; its options by either name, whichever it was added under.
+/// A pool that is added with the name <see cref="RmaMemoryPoolName.Default"/> is the unnamed one: its services are
+/// found both without a key and with that key, and its options under both names.
 /// </remarks>
-/// <param name="Name">The name that the pool was added under, or <see cref="Options.DefaultName"/>.</param>
+/// <param name="Name">The name under which the pool was added, or <see cref="Options.DefaultName"/>.</param>
 internal sealed record PoolKey(string Name)
 {
-    /// <summary>This is the unnamed pool.</summary>
+    /// <summary>Whether this is the unnamed pool.</summary>
     public bool IsDefault => IsNameOfDefault(Name);
 
-    /// <summary>What the pool is called in logs, metrics and errors.</summary>
+    /// <summary>The name of the pool in logs, metrics and errors.</summary>
     public string DisplayName => IsDefault ? RmaMemoryPoolName.Default : Name;
 
-    /// <summary>The names by which its options are asked for.</summary>
+    /// <summary>The names under which its options can be requested.</summary>
     public IReadOnlyList<string> OptionsNames => IsDefault ? [Options.DefaultName, RmaMemoryPoolName.Default] : [Name];
 
     public static bool IsNameOfDefault(string name) => name == Options.DefaultName || name == RmaMemoryPoolName.Default;
@@ -29,8 +29,8 @@ internal sealed record PoolKey(string Name)
         where TService : class => AddSingleton(services, typeof(TService), factory);
 
     /// <param name="services">Where to add it.</param>
-    /// <param name="type">A type that what the factory makes is of.</param>
-    /// <param name="factory">Makes it, or finds it.</param>
+    /// <param name="type">The service type.</param>
+    /// <param name="factory">Creates or finds the service.</param>
     public void AddSingleton(IServiceCollection services, Type type, Func<IServiceProvider, object> factory)
     {
         if (IsDefault)

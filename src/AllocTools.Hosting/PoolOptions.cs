@@ -8,7 +8,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting;
 
-/// <summary>Registers the options of a pool, and those that its provider describes: binding, rules, validation at the start.</summary>
+/// <summary>Registers the options of a pool, and those that its provider describes: binding, rules, and validation at startup.</summary>
 internal static class PoolOptions
 {
     public static void Add(IServiceCollection services, PoolRegistration registration)
@@ -21,7 +21,10 @@ internal static class PoolOptions
             Bind(services, registration, section);
     }
 
-    /// <summary>Adds options of something that stands on pools, and has the host validate them together with the pools' own when it starts.</summary>
+    /// <summary>
+    /// Adds options of a component that uses pools, so that the host validates them at startup together with the
+    /// options of the pools.
+    /// </summary>
     /// <param name="services">Where to add them.</param>
     /// <param name="name">The name of the options.</param>
     public static void AddOther<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(IServiceCollection services, string name)
@@ -32,8 +35,8 @@ internal static class PoolOptions
         services.AddSingleton(new OtherOptions(sp => sp.GetRequiredService<IOptionsMonitor<TOptions>>().Get(name)));
     }
 
-    /// <summary>Reads the options of all pools, of the providers that they open, and of what stands on them.</summary>
-    /// <exception cref="RmaOptionsValidationException">All that is wrong with any of them.</exception>
+    /// <summary>Reads the options of all pools, of the providers that they open, and of components that use them.</summary>
+    /// <exception cref="RmaOptionsValidationException">Options are invalid; the exception lists all failures.</exception>
     public static void ThrowIfAnyIsInvalid(IServiceProvider services)
     {
         List<OptionsValidationException> errors = [];
@@ -49,7 +52,7 @@ internal static class PoolOptions
             throw new RmaOptionsValidationException(errors[0].OptionsName, errors[0].OptionsType, errors.SelectMany(e => e.Failures));
     }
 
-    /// <summary>Has monitors show what is in force.</summary>
+    /// <summary>Makes monitors show the options in force.</summary>
     public static void Show(IServiceProvider services, PoolKey key, RmaMemoryPoolOptions options)
     {
         var cache = services.GetRequiredService<IOptionsMonitorCache<RmaMemoryPoolOptions>>();
@@ -98,7 +101,7 @@ internal static class PoolOptions
         where TOptions : class
     {
         services.AddOptions<TOptions>(name);
-        // No IOptionsChangeTokenSource: a monitor would throw from then on at a change that is invalid; see PoolReloader.
+        // There is no IOptionsChangeTokenSource, because after an invalid change a monitor would keep throwing; see PoolReloader.
         services.AddSingleton<IConfigureOptions<TOptions>>(options);
         services.AddSingleton<IValidateOptions<TOptions>>(options);
     }
@@ -122,7 +125,7 @@ internal static class PoolOptions
         }
     }
 
-    /// <summary>The keys below a section that begin the way to another pool's, or to one that is read elsewhere.</summary>
+    /// <summary>The keys below a section that lead to the section of another pool, or to one that is read elsewhere.</summary>
     private static IEnumerable<string> PoolsBelow(IServiceProvider services, IConfigurationSection section)
     {
         string start = section.Path + ConfigurationPath.KeyDelimiter;
@@ -146,7 +149,7 @@ internal static class PoolOptions
         }
     }
 
-    /// <summary>Reads options, and collects what is wrong with them.</summary>
+    /// <summary>Reads options, and collects their failures.</summary>
     private sealed class OptionsCheck(IServiceProvider services, string name, List<OptionsValidationException> errors) : IRmaProviderDescriptorVisitor
     {
         public void Visit<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(RmaProviderDescriptor<TOptions> descriptor)
@@ -156,10 +159,13 @@ internal static class PoolOptions
             where TOptions : class => Collect(errors, () => services.GetRequiredService<IOptionsMonitor<TOptions>>().Get(name));
     }
 
-    /// <summary>Options that are no pool's.</summary>
+    /// <summary>Options that don't belong to a pool.</summary>
     private sealed record OtherOptions(Action<IServiceProvider> Read);
 
-    /// <summary>Has the host validate the options of all pools, and of what stands on them, together when it starts, before any hosted service: what is wrong is one exception.</summary>
+    /// <summary>
+    /// Makes the host validate the options of all pools, and of the components that use them, when it starts and before
+    /// any hosted service: one exception reports all failures.
+    /// </summary>
     private sealed class OptionsOfAllPools
     {
         public sealed class Rule(IServiceProvider services) : IValidateOptions<OptionsOfAllPools>
@@ -173,7 +179,7 @@ internal static class PoolOptions
     }
 }
 
-/// <summary>A pool that uses another pool's provider has no options for one.</summary>
+/// <summary>Checks that a pool that uses another pool's provider has no provider options.</summary>
 internal sealed class SharedProviderRule(PoolRegistration registration) : IValidateOptions<RmaMemoryPoolOptions>
 {
     public ValidateOptionsResult Validate(string? name, RmaMemoryPoolOptions options)
@@ -186,6 +192,6 @@ internal sealed class SharedProviderRule(PoolRegistration registration) : IValid
     }
 }
 
-/// <summary>A section that stands below a pool's, and has options of something else.</summary>
+/// <summary>A section within a pool's section with options of something else.</summary>
 /// <param name="Path">Its path.</param>
 internal sealed record SectionOfOthers(string Path);

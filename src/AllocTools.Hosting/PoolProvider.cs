@@ -5,10 +5,10 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Hosting;
 
-/// <summary>A pool's hold on its provider, and the endpoint that the application asked for, if it did.</summary>
+/// <summary>A pool's reference to its provider, and the endpoint, if the application requested one.</summary>
 /// <remarks>
-/// Pool and endpoint keep references of their own to the context, so it is closed with the last of them, in whatever
-/// order a container disposes.
+/// Pool and endpoint have their own references to the context, so it is closed with the last of them, whatever the
+/// order in which a container disposes them.
 /// </remarks>
 internal sealed class PoolProvider : IAsyncDisposable, IDisposable
 {
@@ -52,8 +52,8 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
         throw Refused();
     }
 
-    /// <summary>Lets nobody open an endpoint any more.</summary>
-    /// <returns>The one that was opened, or null.</returns>
+    /// <summary>Prevents further endpoints from being opened.</summary>
+    /// <returns>The endpoint that was opened, or null.</returns>
     public IRmaEndpoint? SealEndpoint()
     {
         lock (_gate)
@@ -63,7 +63,7 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
         }
     }
 
-    /// <summary>Closes the endpoint that was opened. A failure is logged, so that what follows is closed all the same.</summary>
+    /// <summary>Closes the endpoint that was opened. A failure is logged, so that everything else is closed nevertheless.</summary>
     public async Task CloseEndpointAsync()
     {
         if (SealEndpoint() is not { } endpoint)
@@ -76,11 +76,11 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
         {
             HostingLog.EndpointCloseFailed(_logger, _poolName, e);
         }
-        // With what its closing ended.
+        // The result of closing the endpoint.
         _metrics.Remove(endpoint);
     }
 
-    /// <summary>Closes the endpoint, then lets go of the provider.</summary>
+    /// <summary>Closes the endpoint, then releases the provider.</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
@@ -89,9 +89,12 @@ internal sealed class PoolProvider : IAsyncDisposable, IDisposable
         await _opened.ReleaseAsync().ConfigureAwait(false);
     }
 
-    /// <summary>As <see cref="DisposeAsync"/>; waits for a provider that can only be disposed asynchronously.</summary>
+    /// <summary>
+    /// Like <see cref="DisposeAsync"/>, but blocks while a provider is disposed that only supports asynchronous
+    /// disposal.
+    /// </summary>
     public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
 
     private ObjectDisposedException Refused() =>
-        new(nameof(IRmaEndpoint), $"The pool '{_poolName}' is being closed: no endpoint can be opened any more.");
+        new(nameof(IRmaEndpoint), $"The pool '{_poolName}' is being closed; no more endpoints can be opened.");
 }

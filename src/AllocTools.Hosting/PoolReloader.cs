@@ -8,13 +8,14 @@ using Microsoft.Extensions.Primitives;
 
 namespace AllocTools.Hosting;
 
-/// <summary>Brings changes of the configuration into a pool that is in use.</summary>
+/// <summary>Applies changes of the configuration to a pool that is in use.</summary>
 /// <remarks>
-/// On a change a candidate is built and validated apart from the options in force. A good one gives the pool those
-/// options that may change in use, and <see cref="IOptionsMonitor{TOptions}.Get"/> shows what is in force since. Of the
-/// others it is logged that they need a restart. A bad one is logged, all failures at once, and changes nothing.
-/// What was logged is not logged again while the configuration stays as it is. While a file can't be parsed
-/// (<see cref="ConfigurationFiles"/>) no values are taken over: those of that file are missing.
+/// On a change, a candidate is built and validated separately from the options in force. If it is valid, the pool
+/// applies those options that may change in use, and <see cref="IOptionsMonitor{TOptions}.Get"/> shows the new options
+/// in force. For all other changed options, a message is logged that they need a restart. If the candidate is invalid,
+/// all failures are logged and nothing changes. The same message is not logged again until the configuration changes.
+/// While a file can't be parsed (<see cref="ConfigurationFiles"/>), no values are applied, because those of that file
+/// are missing.
 /// </remarks>
 internal sealed class PoolReloader : IDisposable
 {
@@ -35,10 +36,10 @@ internal sealed class PoolReloader : IDisposable
     private volatile bool _disposed;
     private int _requests;
 
-    /// <summary>Watches, and takes over what has changed since the options were bound.</summary>
+    /// <summary>Starts watching, and applies changes that were made since the options were bound.</summary>
     /// <param name="services">The container.</param>
     /// <param name="registration">The pool's.</param>
-    /// <param name="reconfigure">Gives options to the pool.</param>
+    /// <param name="reconfigure">Applies options to the pool.</param>
     /// <param name="inForce">The pool's options.</param>
     /// <param name="logger">Where to log.</param>
     public PoolReloader(
@@ -66,7 +67,7 @@ internal sealed class PoolReloader : IDisposable
                 HostingLog.FilesNotWatched(logger, registration.Key.DisplayName, section.Path);
             _subscriptions.Add(ChangeToken.OnChange(section.GetReloadToken, Reload));
         }
-        // What the application bound to the pool's options itself.
+        // Bindings that the application added to the pool's options itself.
         foreach (IOptionsChangeTokenSource<RmaMemoryPoolOptions> source in services.GetServices<IOptionsChangeTokenSource<RmaMemoryPoolOptions>>())
         {
             if (registration.Key.OptionsNames.Contains(source.Name ?? Options.DefaultName))
@@ -82,7 +83,7 @@ internal sealed class PoolReloader : IDisposable
         _subscriptions.ForEach(s => s.Dispose());
     }
 
-    /// <summary>One at a time: a change that comes during a reload has that one start over.</summary>
+    /// <summary>Only one reload runs at a time: a change during a reload makes that one start over.</summary>
     private void Reload()
     {
         if (Interlocked.Increment(ref _requests) != 1)
@@ -107,7 +108,7 @@ internal sealed class PoolReloader : IDisposable
             return;
         }
         string pool = _registration.Key.DisplayName;
-        // While a file is being replaced its provider has nothing. That is not a wish for the defaults.
+        // While a file is being replaced, its provider has no values. That does not mean that the application wants the defaults.
         if (_atStart is { IsThere: true } && _registration.Section is { } section && !section.Exists())
         {
             if (!_isGone)
@@ -134,7 +135,7 @@ internal sealed class PoolReloader : IDisposable
         }
         catch (Exception e)
         {
-            // A delegate of the application's that sets options.
+            // A delegate of the application that sets options.
             Reject(e.Message, e);
             return;
         }

@@ -1,15 +1,15 @@
 namespace AllocTools.Hosting;
 
-/// <summary>How far a pool's warm-up is, for its health check.</summary>
+/// <summary>The state of a pool's warm-up, for its health check.</summary>
 internal sealed class PoolWarmUpState
 {
     private volatile bool _isDone;
     private volatile Exception? _failure;
 
-    /// <summary>It has ended well.</summary>
+    /// <summary>Whether it has succeeded.</summary>
     public bool IsDone => _isDone;
 
-    /// <summary>Why it has not.</summary>
+    /// <summary>The error, if it has failed.</summary>
     public Exception? Failure => _failure;
 
     public void Done() => _isDone = true;

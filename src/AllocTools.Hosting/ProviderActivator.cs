@@ -5,19 +5,19 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.Hosting;
 
-/// <summary>Makes a provider: its constructor may ask for any service, and for the activation.</summary>
+/// <summary>Creates a provider, whose constructor may request any service and the activation.</summary>
 internal static class ProviderActivator
 {
     private const DynamicallyAccessedMemberTypes Constructors = DynamicallyAccessedMemberTypes.PublicConstructors;
 
     public static TProvider Create<[DynamicallyAccessedMembers(Constructors)] TProvider>(IServiceProvider services, PoolKey key)
         where TProvider : class, IRmaProvider =>
-        // ActivatorUtilities refuses an argument that the constructor doesn't take.
+        // ActivatorUtilities throws if the constructor does not accept an argument.
         TakesActivation(typeof(TProvider))
             ? ActivatorUtilities.CreateInstance<TProvider>(services, new RmaProviderActivation(key.Name))
             : ActivatorUtilities.CreateInstance<TProvider>(services);
 
-    /// <summary>Looks at the constructor that is marked as the container's, or else at all of them.</summary>
+    /// <summary>Checks the constructor that is marked for dependency injection, or else all constructors.</summary>
     private static bool TakesActivation([DynamicallyAccessedMembers(Constructors)] Type provider)
     {
         ConstructorInfo[] constructors = provider.GetConstructors();

@@ -26,15 +26,15 @@ internal sealed class PublishedPool(RmaMetrics metrics, ILogger logger) : IDispo
     }
 }
 
-/// <summary>The pools of all hosts in this process, held weakly, so that two of one name can be warned of.</summary>
-/// <remarks>Static by nature: OpenTelemetry tells meters apart by name only, whatever host they are of. Nothing but that warning depends on it.</remarks>
+/// <summary>The pools of all hosts in this process, held weakly, so that a warning can be logged if two have the same name.</summary>
+/// <remarks>It must be static, because OpenTelemetry distinguishes meters only by name, whatever their host. Only that warning depends on it.</remarks>
 internal static class PoolsInProcess
 {
     private static readonly Lock Gate = new();
     private static readonly List<WeakReference<IRmaMemoryPool>> Pools = [];
 
     /// <summary>Adds a pool.</summary>
-    /// <returns>False when another one has its name.</returns>
+    /// <returns>False if another pool has the same name.</returns>
     public static bool Add(IRmaMemoryPool pool)
     {
         lock (Gate)
@@ -48,7 +48,7 @@ internal static class PoolsInProcess
         }
     }
 
-    /// <summary>Forgets a pool that is closed.</summary>
+    /// <summary>Removes a pool that is closed.</summary>
     public static void Remove(IRmaMemoryPool pool)
     {
         lock (Gate)

@@ -9,7 +9,7 @@ namespace AllocTools.Hosting;
 internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolRegistration registration) : IRmaMemoryPoolBuilder
 {
     public const string BindsByReflection =
-        "The options are bound by reflection. Give the provider a descriptor, which binds them without, or set them in ConfigureProvider(Action<TOptions>).";
+        "The options are bound by reflection. Give the provider a descriptor, which binds them without reflection, or set them in ConfigureProvider(Action<TOptions>).";
 
     public string Name => registration.Key.Name;
 
@@ -54,7 +54,7 @@ internal sealed class RmaMemoryPoolBuilder(IServiceCollection services, PoolRegi
         where TOptions : class
     {
         ArgumentNullException.ThrowIfNull(section);
-        // What Configure<TOptions>(name, section) does, spelled out: the binding generator can't follow a type parameter.
+        // This is Configure<TOptions>(name, section) written out, because the binding generator can't follow a type parameter.
         services.AddOptions();
         services.AddSingleton<IOptionsChangeTokenSource<TOptions>>(new ConfigurationChangeTokenSource<TOptions>(registration.Key.Name, section));
         services.AddSingleton<IConfigureOptions<TOptions>>(new NamedConfigureFromConfigurationOptions<TOptions>(registration.Key.Name, section));

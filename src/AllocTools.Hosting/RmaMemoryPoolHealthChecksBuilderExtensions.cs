@@ -6,21 +6,22 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace Microsoft.Extensions.DependencyInjection;
 
 /// <summary>Adds pools of registered memory to the health checks of an application.</summary>
-/// <remarks>For use while services are added, by one thread, as the service collection itself.</remarks>
+/// <remarks>Like the service collection itself, use it from one thread, while services are added.</remarks>
 public static class RmaMemoryPoolHealthChecksBuilderExtensions
 {
     private static readonly TimeSpan LongestTime = TimeSpan.FromHours(24);
 
     /// <summary>
-    /// Adds a check of a pool. Degraded: much of its cap is out, a request waits for long, or a registration failed of
-    /// late. Unhealthy: the provider is lost, the warm-up failed, or the pool is closed. The pool's figures are its data.
+    /// Adds a check of a pool. Degraded: much of its cap is rented, a request has waited for long, or a registration
+    /// failed recently. Unhealthy: the provider is lost, the warm-up failed, or the pool is closed. The data of the
+    /// result are the pool's statistics.
     /// </summary>
     /// <param name="builder">What <c>AddHealthChecks</c> returned.</param>
     /// <param name="poolName">The name of a pool that is added before or after; <c>default</c> is the unnamed one.</param>
     /// <param name="configure">Sets the thresholds.</param>
     /// <param name="name">The check's name; null: <c>rma_pool_</c> and the pool's.</param>
-    /// <param name="failureStatus">What is reported in place of <see cref="HealthStatus.Unhealthy"/>.</param>
-    /// <param name="tags">Tags by which checks are chosen.</param>
+    /// <param name="failureStatus">The status that is reported instead of <see cref="HealthStatus.Unhealthy"/>.</param>
+    /// <param name="tags">Tags for selecting checks.</param>
     /// <returns>The builder.</returns>
     /// <exception cref="ArgumentOutOfRangeException">A threshold is out of its range.</exception>
     public static IHealthChecksBuilder AddRmaMemoryPool(

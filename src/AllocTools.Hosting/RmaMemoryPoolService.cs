@@ -8,8 +8,9 @@ namespace AllocTools.Hosting;
 
 /// <summary>Opens and warms a pool before any other hosted service starts, and closes it after the last one has stopped.</summary>
 /// <remarks>
-/// Order of teardown: no more endpoints, drain, endpoint, pool, context. Where registrations are bound to the endpoint
-/// the pool goes before it. Nothing of it throws: what fails is logged, and the rest is closed all the same.
+/// Order of teardown: no more endpoints, drain, endpoint, pool, context. If registrations are bound to the endpoint,
+/// the pool is closed before it. Teardown never throws: a failure is logged, and everything else is closed
+/// nevertheless.
 /// </remarks>
 internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services, PoolRegistration registration, ILogger logger)
     : IHostedLifecycleService, IDisposable
@@ -26,7 +27,7 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         if (registration.Section is { } section && !section.Exists())
             HostingLog.SectionMissing(logger, _key.DisplayName, section.Path);
         _pool = _key.Resolve<RmaMemoryPool<TProvider>>(services);
-        // Before the warm-up, which may take long: the options may change meanwhile.
+        // This comes before the warm-up, which may take long, because the options may change meanwhile.
         _reloader = new PoolReloader(services, registration, _pool.Reconfigure, () => _pool.Options, logger);
         PoolWarmUpState state = _key.Resolve<PoolWarmUpState>(services);
         try
@@ -43,7 +44,7 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         }
         catch (OperationCanceledException) when (services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping.IsCancellationRequested)
         {
-            // A stop before the start was complete is a stop, and no failure; it closes the pool in its turn.
+            // Stopping the host before its start is complete is not a failure; the stop then closes the pool.
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -72,12 +73,12 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
 
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <summary>Ends a warm-up in the background: nobody needs what it would still register.</summary>
+    /// <summary>Ends a warm-up in the background, because the blocks that it would still register are not needed.</summary>
     public Task StoppingAsync(CancellationToken cancellationToken) => _stopping.CancelAsync();
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <summary>A host that is disposed without having stopped.</summary>
+    /// <summary>This handles a host that is disposed without having been stopped.</summary>
     public void Dispose()
     {
         _reloader?.Dispose();
@@ -93,17 +94,17 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         }
         catch (Exception) when (_stopping.IsCancellationRequested)
         {
-            // The host stops; what was registered is given back with the rest.
+            // The host is stopping; the memory registered so far is released with the pool.
         }
         catch (Exception e)
         {
-            // Of whatever kind: nobody awaits this but the stop, and rents report their own failures.
+            // All exceptions are caught, because only the stop awaits this task, and rents report their own failures.
             state.Failed(e);
             HostingLog.WarmUpFailed(logger, _key.DisplayName, registration.Place, e);
         }
     }
 
-    /// <summary>Waits for what is out, until DrainTimeout or the host's own deadline.</summary>
+    /// <summary>Waits for rented buffers until DrainTimeout or the host's own deadline.</summary>
     private static async Task DrainAsync(RmaMemoryPool<TProvider> pool, CancellationToken cancellationToken)
     {
         try
@@ -112,7 +113,7 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            // The host's own deadline: what is still out stays mapped.
+            // The host's own deadline has passed; buffers that are still rented stay mapped.
         }
     }
 }

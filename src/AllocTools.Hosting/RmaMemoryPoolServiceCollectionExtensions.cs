@@ -13,9 +13,10 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <remarks>
 /// <para>
 /// Each overload adds, as singletons: <see cref="IRmaMemoryPool"/>, <see cref="RmaMemoryPool{TProvider}"/> and
-/// <see cref="IRmaEndpoint"/>, which is opened when it is first asked for (by its own type, too, such as
-/// <c>LibfabricEndpoint</c>, where the provider's descriptor names it), and a
-/// <see cref="AllocTools.Caching.RmaRegistrationCache"/>, made when it is first asked for. Those of a named pool are keyed services; its name
+/// <see cref="IRmaEndpoint"/>, which is opened when it is first requested (also by its own type, such as
+/// <c>LibfabricEndpoint</c>, if the provider's descriptor names it), and a
+/// <see cref="AllocTools.Caching.RmaRegistrationCache"/>, created when it is first requested. Those of a named pool are
+/// keyed services; its name
 /// is the key.
 /// </para>
 /// <para>
@@ -24,11 +25,12 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then endpoint, pool and provider are closed.
 /// </para>
 /// <para>
-/// When the configuration changes in use, the pool takes over what may change (<see cref="RmaMemoryPool{TProvider}.Reconfigure"/>);
-/// of the rest it is logged that it needs a restart. Invalid changes are logged, and change nothing.
+/// When the configuration changes in use, the pool applies the options that may change
+/// (<see cref="RmaMemoryPool{TProvider}.Reconfigure"/>); for the others, a message is logged that they need a restart.
+/// Invalid changes are logged and have no effect.
 /// </para>
 /// <para>The container may hold an <c>IBlockAllocator</c> and a <see cref="TimeProvider"/>; pools use them.</para>
-/// <para>For use while services are added, by one thread, as the service collection itself.</para>
+/// <para>Like the service collection itself, use it from one thread, while services are added.</para>
 /// </remarks>
 public static class RmaMemoryPoolServiceCollectionExtensions
 {
@@ -36,12 +38,12 @@ public static class RmaMemoryPoolServiceCollectionExtensions
 
     /// <summary>Adds the unnamed pool, with the default options.</summary>
     /// <typeparam name="TProvider">
-    /// What registers the memory. It is made as its <see cref="IRmaProvider.Descriptor"/> says; without one the container
-    /// makes it, and its constructor may ask for any service, and for <see cref="RmaProviderActivation"/>.
+    /// The provider that registers the memory. Its <see cref="IRmaProvider.Descriptor"/> creates it; without one the
+    /// container creates it, and its constructor may request any service and <see cref="RmaProviderActivation"/>.
     /// </typeparam>
     /// <param name="services">Where to add it.</param>
     /// <returns>A builder that sets more options.</returns>
-    /// <exception cref="InvalidOperationException">The unnamed pool, or one named <c>default</c>, was added before.</exception>
+    /// <exception cref="InvalidOperationException">The unnamed pool, or one named <c>default</c>, was already added.</exception>
     public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(this IServiceCollection services)
         where TProvider : class, IRmaProvider =>
         Add<TProvider>(services, Options.Options.DefaultName, section: null);
@@ -65,7 +67,7 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// The pool's options, by the names of <see cref="RmaMemoryPoolOptions"/>; those of the provider are in its
     /// subsection <c>Provider</c>, or the one that the provider's descriptor names. A provider without a descriptor has its
     /// options bound by the builder's <c>ConfigureProvider</c>.
-    /// Sizes are numbers of bytes or <c>"64 KiB"</c>. A key that is none of these fails the start, unless the section has
+    /// Sizes are numbers of bytes or <c>"64 KiB"</c>. Any other key fails the start, unless the section has
     /// <c>"AllowUnknownKeys": true</c>.
     /// </param>
     /// <example>
@@ -85,14 +87,14 @@ public static class RmaMemoryPoolServiceCollectionExtensions
 
     /// <summary>Adds a named pool, with the default options.</summary>
     /// <typeparam name="TProvider">
-    /// What registers the memory. It is made as its <see cref="IRmaProvider.Descriptor"/> says; without one the container
-    /// makes it, and its constructor may ask for any service, and for <see cref="RmaProviderActivation"/>.
+    /// The provider that registers the memory. Its <see cref="IRmaProvider.Descriptor"/> creates it; without one the
+    /// container creates it, and its constructor may request any service and <see cref="RmaProviderActivation"/>.
     /// </typeparam>
     /// <param name="services">Where to add it.</param>
-    /// <param name="name">The pool's name: the key of its services, the name of its options, and what logs, metrics and errors call it.</param>
+    /// <param name="name">The pool's name: the key of its services, the name of its options, and its name in logs, metrics and errors.</param>
     /// <returns>A builder that sets more options.</returns>
     /// <exception cref="ArgumentException">The name is null or empty.</exception>
-    /// <exception cref="InvalidOperationException">A pool of that name was added before.</exception>
+    /// <exception cref="InvalidOperationException">A pool of that name was already added.</exception>
     public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(this IServiceCollection services, string name)
         where TProvider : class, IRmaProvider
     {
@@ -103,7 +105,7 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// <summary>Adds a named pool.</summary>
     /// <inheritdoc cref="AddRmaMemoryPool{TProvider}(IServiceCollection, string)"/>
     /// <param name="services">Where to add it.</param>
-    /// <param name="name">The pool's name: the key of its services, the name of its options, and what logs, metrics and errors call it.</param>
+    /// <param name="name">The pool's name: the key of its services, the name of its options, and its name in logs, metrics and errors.</param>
     /// <param name="configure">Sets the pool's options.</param>
     public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(
         this IServiceCollection services, string name, Action<RmaMemoryPoolOptions> configure)
@@ -117,12 +119,12 @@ public static class RmaMemoryPoolServiceCollectionExtensions
     /// <summary>Adds a named pool, with options from the configuration.</summary>
     /// <inheritdoc cref="AddRmaMemoryPool{TProvider}(IServiceCollection, string)"/>
     /// <param name="services">Where to add it.</param>
-    /// <param name="name">The pool's name: the key of its services, the name of its options, and what logs, metrics and errors call it.</param>
+    /// <param name="name">The pool's name: the key of its services, the name of its options, and its name in logs, metrics and errors.</param>
     /// <param name="section">
     /// The pool's options, by the names of <see cref="RmaMemoryPoolOptions"/>; those of the provider are in its
     /// subsection <c>Provider</c>, or the one that the provider's descriptor names. A provider without a descriptor has its
     /// options bound by the builder's <c>ConfigureProvider</c>.
-    /// Sizes are numbers of bytes or <c>"64 KiB"</c>. A key that is none of these fails the start, unless the section has
+    /// Sizes are numbers of bytes or <c>"64 KiB"</c>. Any other key fails the start, unless the section has
     /// <c>"AllowUnknownKeys": true</c>.
     /// </param>
     public static IRmaMemoryPoolBuilder AddRmaMemoryPool<[DynamicallyAccessedMembers(Constructors)] TProvider>(

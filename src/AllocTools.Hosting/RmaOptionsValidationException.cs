@@ -11,7 +11,7 @@ public sealed class RmaOptionsValidationException : OptionsValidationException
     {
     }
 
-    /// <summary>The failure; where there are several, one a line.</summary>
+    /// <summary>The failure; if there are several, one per line.</summary>
     public override string Message => Failures.Count() == 1
         ? Failures.First()
         : $"{Failures.Count()} options are invalid:{string.Concat(Failures.Select(f => $"{Environment.NewLine}  {f}"))}";

@@ -24,7 +24,7 @@ public sealed class RmaPoolStartException : RmaException
     /// <summary>The pool's name; <c>default</c> for the unnamed one.</summary>
     public string PoolName { get; }
 
-    /// <summary>The type and the message; with the stack where the cause is none that this library reports.</summary>
+    /// <summary>The type and the message; with the stack if the cause is not an exception of this library.</summary>
     public override string ToString() =>
         InnerException is RmaException or OptionsValidationException or NotSupportedException or InsufficientMemoryException
             ? $"{GetType().FullName}: {Message}"

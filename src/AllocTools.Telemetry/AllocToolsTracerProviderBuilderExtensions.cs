@@ -7,7 +7,8 @@ public static class AllocToolsTracerProviderBuilderExtensions
 {
     /// <summary>Collects the spans of provider openings, registrations and deregistrations (activity source <c>AllocTools</c>).</summary>
     /// <param name="builder">The builder.</param>
-    /// <param name="endpointOperations">A span for each endpoint operation, too (<c>AllocTools.Operations</c>): much, and each one allocates.</param>
+    /// <param name="endpointOperations">Whether each endpoint operation has a span, too (<c>AllocTools.Operations</c>).
+    /// These are many spans, and each one allocates.</param>
     /// <returns>The builder.</returns>
     /// <exception cref="ArgumentNullException">The builder is null.</exception>
     /// <example>

@@ -9,7 +9,7 @@ namespace AllocTools;
 /// <remarks>All members are safe to call from any thread.</remarks>
 public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
 {
-    /// <summary>The pool's name: <c>default</c>, or the name it was added under.</summary>
+    /// <summary>The pool's name: <c>default</c>, or the name under which it was added.</summary>
     string Name { get; }
 
     /// <summary>The opened provider under this pool.</summary>
@@ -17,13 +17,14 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
 
     /// <summary>Rents registered memory of at least <paramref name="length"/> bytes. Dispose the buffer to return it.</summary>
     /// <remarks>
-    /// It does not wait for buffers that others have rented. At the cap it does wait, for 2 s at the most, where memory that
-    /// other threads are registering or giving back at this moment may make room. Where more memory must be registered it
-    /// takes as long as the provider does. Where another thread is already registering it for the same size class it waits for
-    /// that, for <see cref="RmaMemoryPoolOptions.RentTimeout"/> at the most where that is more than 0.
+    /// The call does not wait for buffers that others have rented. At the cap it waits for at most 2 s if memory that
+    /// other threads are currently registering or releasing may make room. If more memory must be registered, the call
+    /// takes as long as the provider needs. If another thread is already registering memory for the same size class,
+    /// the call waits for that thread, for at most <see cref="RmaMemoryPoolOptions.RentTimeout"/> if that is more than
+    /// 0.
     /// </remarks>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or exceeds the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room, or another thread's registration took too long.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
@@ -35,32 +36,38 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// </example>
     RmaBuffer Rent(long length);
 
-    /// <summary>As <see cref="Rent"/>, but says false where that throws <see cref="RmaPoolExhaustedException"/>. It waits as long as that.</summary>
+    /// <summary>
+    /// Like <see cref="Rent"/>, but returns false where that throws <see cref="RmaPoolExhaustedException"/>. It waits
+    /// just as long.
+    /// </summary>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <param name="buffer">The buffer, or the default value.</param>
     /// <returns>True when a buffer was rented.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or exceeds the cap.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     bool TryRent(long length, out RmaBuffer buffer);
 
-    /// <summary>As <see cref="Rent"/>, but blocks nobody, and waits its turn at the cap, for <see cref="RmaMemoryPoolOptions.RentTimeout"/> at the most.</summary>
+    /// <summary>
+    /// Like <see cref="Rent"/>, but does not block the thread, and at the cap waits for its turn for at most
+    /// <see cref="RmaMemoryPoolOptions.RentTimeout"/>.
+    /// </summary>
     /// <remarks>
-    /// An idle block is there at once. Where memory must be registered, or given back first, a thread of the pool's does it, or
-    /// another thread's registration for the same size class is awaited; RentTimeout ends that wait, too, unless it is 0. What
-    /// comes after the wait was ended stays with the pool.
-    /// A bad length and a pool that was closed before are thrown by the call itself, everything else by the task.
+    /// An idle block is returned immediately. If memory must be registered, or other memory deregistered first, a
+    /// thread of the pool does so, or the call awaits another thread's registration for the same size class;
+    /// RentTimeout ends that wait, too, unless it is 0. Memory that arrives after the wait has ended stays in the pool.
+    /// An invalid length and a pool that is already closed are reported by the call itself, all other errors by the task.
     /// </remarks>
     /// <param name="length">Bytes, from 1 to the pool's cap.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or over the cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less, or exceeds the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">There was no room in time.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     /// <example>
     /// <code>
-    /// // Waits where the cap leaves no room, in place of an exception at once.
+    /// // Waits if the cap leaves no room, instead of throwing an exception immediately.
     /// using RmaBuffer buffer = await pool.RentAsync(64 &lt;&lt; 10, cancellationToken);
     /// buffer.Span.Clear();
     /// </code>
@@ -68,32 +75,33 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     ValueTask<RmaBuffer> RentAsync(long length, CancellationToken cancellationToken = default);
 
     /// <summary>
-    /// Registers memory that the caller owns. Disposing the buffer deregisters it; the memory stays the caller's. Memory that
-    /// may only be read can be sent and written from, and read by peers; what would write to it is refused. What the memory
-    /// allows is looked up here, once (on Linux; elsewhere it is taken for writable).
+    /// Registers memory that the caller owns. Disposing the buffer deregisters it; the memory still belongs to the
+    /// caller. Read-only memory can be the source of sends and writes, and can be read by peers; operations that would
+    /// write to it are refused. The protection of the memory is determined once, by this call (on Linux; on other
+    /// systems it is assumed to be writable).
     /// </summary>
-    /// <remarks>At the cap it waits as <see cref="Rent"/> does, for 2 s at the most.</remarks>
+    /// <remarks>At the cap the call waits like <see cref="Rent"/>, for at most 2 s.</remarks>
     /// <param name="address">The first byte. It must stay valid and in place until the buffer is disposed.</param>
     /// <param name="length">Bytes, 1 or more; they count against the cap.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The address is 0 or the length is 0 or less, or over the cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The address is 0, or the length is 0 or less, or exceeds the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
-    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or may not be read, or the provider refused. Where it says <see cref="RmaRegistrationException.IsStillRegistered"/>, the memory must stay in place permanently.</exception>
+    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or can't be read, or the provider refused it. If it sets <see cref="RmaRegistrationException.IsStillRegistered"/>, the memory must stay in place permanently.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     RmaBuffer Register(nint address, long length);
 
     /// <summary>Pins and registers memory that the caller owns. Disposing the buffer deregisters and unpins it.</summary>
     /// <param name="memory">One byte or more.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The memory is empty or over the cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The memory is empty or exceeds the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The provider refused.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     RmaBuffer Register(Memory<byte> memory);
 
-    /// <summary>Returns a buffer, as <see cref="RmaBuffer.Return"/> does; only a buffer of this pool is taken.</summary>
+    /// <summary>Returns a buffer, like <see cref="RmaBuffer.Return"/>, but accepts only buffers of this pool.</summary>
     /// <param name="buffer">A buffer that was rented from or registered with this pool.</param>
-    /// <exception cref="ArgumentException">The buffer is another pool's, or the default value.</exception>
+    /// <exception cref="ArgumentException">The buffer belongs to another pool, or is the default value.</exception>
     /// <exception cref="InvalidOperationException">It was returned before, its memory is pinned, or an operation or an exposure holds it.</exception>
-    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is released nevertheless.</exception>
     /// <example>
     /// <code>
     /// RmaBuffer buffer = pool.Rent(1 &lt;&lt; 20);
@@ -103,31 +111,35 @@ public interface IRmaMemoryPool : IDisposable, IAsyncDisposable
     /// }
     /// finally
     /// {
-    ///     pool.Return(buffer); // as buffer.Dispose(), and says where the buffer is still in use
+    ///     pool.Return(buffer); // like buffer.Dispose(), but throws if the buffer is still in use
     /// }
     /// </code>
     /// </example>
     void Return(RmaBuffer buffer);
 
-    /// <summary>Registers each size class's initial blocks, on threads of the thread pool. Calling it again registers what is missing.</summary>
-    /// <remarks>A pool that was closed before is thrown by the call itself, everything else by the task.</remarks>
+    /// <summary>
+    /// Registers each size class's initial blocks, on threads of the thread pool. Calling it again registers the blocks
+    /// that are missing.
+    /// </summary>
+    /// <remarks>A pool that is already closed is reported by the call itself, all other errors by the task.</remarks>
     /// <param name="cancellationToken">Ends it between two slabs.</param>
     /// <exception cref="RmaPoolExhaustedException">The initial blocks do not fit below the cap.</exception>
     /// <exception cref="RmaRegistrationException">The provider refused.</exception>
     Task WarmUpAsync(CancellationToken cancellationToken = default);
 
-    /// <summary>Stops renting, fails the waiters, and waits until nothing is out or the time is up.</summary>
+    /// <summary>Stops renting, fails the waiters, and waits until all buffers are returned or the time is up.</summary>
     /// <remarks>
-    /// The pool stays closed for rents also where the wait is cancelled. What was returned and is quarantined is not out: it comes back when the endpoint that holds it is closed. On a pool
-    /// that is disposed it waits for nothing, and disposing the pool meanwhile ends the wait.
+    /// The pool stays closed for rents even if the wait is cancelled. Buffers that were returned and are quarantined do
+    /// not count as rented: they come back when the endpoint that holds them is closed. If the pool is already
+    /// disposed, the call does not wait; disposing the pool ends the wait.
     /// </remarks>
-    /// <param name="timeout">How long it waits; 0: it only looks; null or <see cref="Timeout.InfiniteTimeSpan"/>: without a limit.</param>
+    /// <param name="timeout">How long to wait; 0: don't wait; null or <see cref="Timeout.InfiniteTimeSpan"/>: without a limit.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>True when nothing is out any more; false when the time was up before.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The time is negative or longer than a timer takes.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled before either.</exception>
+    /// <returns>True when all buffers are returned; false when the time is up first.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The time is negative or longer than a timer supports.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled first.</exception>
     ValueTask<bool> DrainAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default);
 
-    /// <summary>A snapshot of the pool's statistics. Totals are exact when nothing rents or returns meanwhile.</summary>
+    /// <summary>A snapshot of the pool's statistics. Totals are exact if no thread rents or returns meanwhile.</summary>
     RmaPoolStatistics GetStatistics();
 }

@@ -4,7 +4,7 @@ using AllocTools.Validation;
 
 namespace AllocTools;
 
-/// <summary>The one check that a part lies within a whole.</summary>
+/// <summary>Checks that a part lies within a whole.</summary>
 internal static class RangeCheck
 {
     /// <param name="offset">Bytes from the start of the whole.</param>
@@ -12,7 +12,7 @@ internal static class RangeCheck
     /// <param name="whole">Bytes of the whole.</param>
     /// <param name="offsetName">The caller's parameter that the offset comes from.</param>
     /// <param name="lengthName">The caller's parameter that the length comes from.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the whole.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the whole.</exception>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void ThrowIfOutside(long offset, long length, long whole, string offsetName = "offset", string lengthName = "length")
     {
@@ -21,7 +21,7 @@ internal static class RangeCheck
             Throw(offset, length, whole, offsetName, lengthName);
     }
 
-    /// <summary>How much there is from an offset on.</summary>
+    /// <summary>Returns the number of bytes from an offset to the end.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The offset is beyond the end.</exception>
     public static long Rest(long offset, long whole)
     {
@@ -29,14 +29,14 @@ internal static class RangeCheck
         return whole - offset;
     }
 
-    /// <summary>What a range means in a whole, which may be longer than an array: <see cref="Range.GetOffsetAndLength"/> takes no such length.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The range reaches out of the whole.</exception>
+    /// <summary>Resolves a range in a whole that may be longer than an array, which <see cref="Range.GetOffsetAndLength"/> does not support.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The range exceeds the whole.</exception>
     public static (long Offset, long Length) Resolve(Range range, long whole)
     {
         long start = PlaceOf(range.Start);
         long end = PlaceOf(range.End);
         if (start < 0 || end > whole || start > end)
-            throw new ArgumentOutOfRangeException(nameof(range), $"The range {range} exceeds the {InWords.Number(whole)} bytes that there are, or ends before it starts.");
+            throw new ArgumentOutOfRangeException(nameof(range), $"The range {range} is out of range: there are {InWords.Number(whole)} bytes, and a range must not end before it starts.");
         return (start, end - start);
 
         long PlaceOf(Index index) => index.IsFromEnd ? whole - index.Value : index.Value;
@@ -47,7 +47,7 @@ internal static class RangeCheck
     {
         string bytes = InWords.Number(whole);
         if ((ulong)offset > (ulong)whole)
-            throw new ArgumentOutOfRangeException(offsetName, $"Offset {InWords.Number(offset)} is out of the {bytes} bytes that there are.");
-        throw new ArgumentOutOfRangeException(lengthName, $"{InWords.Number(length)} bytes from offset {InWords.Number(offset)} on exceed the {bytes} bytes that there are.");
+            throw new ArgumentOutOfRangeException(offsetName, $"Offset {InWords.Number(offset)} is out of range: there are {bytes} bytes.");
+        throw new ArgumentOutOfRangeException(lengthName, $"{InWords.Number(length)} bytes from offset {InWords.Number(offset)} on are out of range: there are {bytes} bytes.");
     }
 }

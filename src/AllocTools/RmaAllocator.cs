@@ -5,28 +5,31 @@ using System.Runtime.InteropServices;
 namespace AllocTools;
 
 /// <summary>
-/// Typed allocation from a pool, for code that has its own containers: counts elements, returns fancy pointers, or bare
-/// ones where the code knows nothing else. What it allocates is registered memory.
+/// Typed allocation from a pool, for code that has its own containers: counts elements, returns fancy pointers, or raw
+/// pointers for code that supports nothing else. All allocated memory is registered.
 /// </summary>
 /// <typeparam name="T">The element.</typeparam>
-/// <param name="pool">Where the memory comes from. The allocator does not own it.</param>
+/// <param name="pool">The pool that the memory comes from. The allocator does not own it.</param>
 /// <remarks>
-/// All members are safe to call from any thread. Memory is not cleared unless the method says so. Allocators of one pool are
-/// equal, whatever their elements: what one has allocated another one frees.
+/// All members are safe to call from any thread. Memory is not cleared unless the method says so. Allocators of one
+/// pool are equal, whatever their elements: one of them can free memory that another one allocated.
 /// </remarks>
 public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocator<T>>
     where T : unmanaged
 {
-    // What was handed out as a bare pointer, which can't carry its lease itself: by all allocators of the pool.
+    // The leases of raw pointers that the allocators of the pool returned, because a raw pointer can't carry its lease.
     private readonly ConcurrentDictionary<nint, RmaBuffer> _raw = BarePointers.Of(pool ?? throw new ArgumentNullException(nameof(pool)));
 
     /// <summary>Where the memory comes from.</summary>
     public IRmaMemoryPool Pool { get; } = pool;
 
-    /// <summary>The most elements that one allocation may have: as many as the pool's cap has room for. A snapshot of its statistics is taken to find it.</summary>
+    /// <summary>
+    /// The most elements that one allocation may have: as many as fit below the pool's cap. Reading it takes a snapshot
+    /// of the pool's statistics.
+    /// </summary>
     public unsafe long MaxCount => Pool.GetStatistics().LimitBytes / sizeof(T);
 
-    /// <summary>An allocator of other elements from the same pool, which is equal to this one.</summary>
+    /// <summary>Returns an allocator of other elements from the same pool, which is equal to this one.</summary>
     /// <typeparam name="TOther">The other element.</typeparam>
     public RmaAllocator<TOther> Rebind<TOther>()
         where TOther : unmanaged => new(Pool);
@@ -50,9 +53,9 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
         return pointer;
     }
 
-    /// <summary>Allocates elements that are all the same.</summary>
+    /// <summary>Allocates elements with the same value.</summary>
     /// <param name="count">Elements, 1 or more.</param>
-    /// <param name="value">What each of them is.</param>
+    /// <param name="value">The value of each element.</param>
     /// <returns>A pointer to the first one. Free it with <see cref="Free(RmaPointer{T})"/>.</returns>
     /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
     /// <inheritdoc cref="IRmaMemoryPool.Rent" path="/exception"/>
@@ -64,7 +67,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
         return pointer;
     }
 
-    /// <summary>Allocates elements, or says false where the pool's cap leaves no room.</summary>
+    /// <summary>Allocates elements, or returns false if the pool's cap leaves no room.</summary>
     /// <param name="count">Elements, 1 or more.</param>
     /// <param name="pointer">A pointer to the first one, or null.</param>
     /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
@@ -92,11 +95,12 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
             new(await rent.ConfigureAwait(false));
     }
 
-    /// <summary>Frees what was allocated. Freeing the null pointer does nothing.</summary>
+    /// <summary>Frees an allocation. Freeing the null pointer does nothing.</summary>
     /// <param name="pointer">A pointer to the first element, as it was allocated.</param>
     /// <exception cref="ArgumentException">It points into the middle, or into another pool's memory.</exception>
-    /// <exception cref="InvalidOperationException">It was freed before, or an operation, an exposure or a pin holds the memory.</exception>
-    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    /// <exception cref="InvalidOperationException">It was already freed, or an operation, an exposure or a pin holds
+    /// the memory.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is released nevertheless.</exception>
     public void Free(RmaPointer<T> pointer)
     {
         if (pointer.IsNull)
@@ -106,7 +110,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
         Pool.Return(pointer.Buffer);
     }
 
-    /// <summary>Allocates elements for code that takes a bare pointer, as malloc would.</summary>
+    /// <summary>Allocates elements for code that takes a raw pointer, like malloc.</summary>
     /// <param name="count">Elements, 1 or more.</param>
     /// <returns>The first element. Free it with <see cref="FreeUnmanaged"/> of an allocator of the same pool.</returns>
     /// <exception cref="OverflowException">The elements take more than 2^63 bytes.</exception>
@@ -118,35 +122,35 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
         return (T*)buffer.Address;
     }
 
-    /// <summary>Frees what <see cref="AllocateUnmanaged"/> returned. Freeing null does nothing.</summary>
+    /// <summary>Frees memory that <see cref="AllocateUnmanaged"/> returned. Freeing null does nothing.</summary>
     /// <param name="pointer">The pointer.</param>
-    /// <exception cref="ArgumentException">It was not allocated from this pool, or was freed before.</exception>
+    /// <exception cref="ArgumentException">It was not allocated from this pool, or was already freed.</exception>
     /// <exception cref="InvalidOperationException">An operation, an exposure or a pin holds the memory, and it stays allocated; or its buffer was returned by other means.</exception>
-    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is released nevertheless.</exception>
     public unsafe void FreeUnmanaged(T* pointer)
     {
         if (pointer is null)
             return;
         if (!_raw.TryRemove((nint)pointer, out RmaBuffer buffer))
-            throw new ArgumentException("The pointer was not allocated by an allocator of this pool, or was freed before.", nameof(pointer));
+            throw new ArgumentException("The pointer was not allocated by an allocator of this pool, or was already freed.", nameof(pointer));
         try
         {
             buffer.Return();
         }
         catch (InvalidOperationException e) when (e is not ObjectDisposedException && buffer.IsRented)
         {
-            // Whoever has ended the lease since may have had the address allocated again.
+            // If another caller has ended the lease meanwhile, the address may have been allocated again.
             _raw.TryAdd((nint)pointer, buffer);
             throw;
         }
     }
 
-    /// <summary>The fancy pointer to what <see cref="AllocateUnmanaged"/> returned: with its keys.</summary>
+    /// <summary>Returns the fancy pointer, which has the keys, to memory that <see cref="AllocateUnmanaged"/> returned.</summary>
     /// <param name="pointer">The pointer.</param>
-    /// <exception cref="ArgumentException">It was not allocated from this pool, or was freed before.</exception>
+    /// <exception cref="ArgumentException">It was not allocated from this pool, or was already freed.</exception>
     public unsafe RmaPointer<T> FromUnmanaged(T* pointer) => _raw.TryGetValue((nint)pointer, out RmaBuffer buffer)
         ? new RmaPointer<T>(buffer)
-        : throw new ArgumentException("The pointer was not allocated by an allocator of this pool, or was freed before.", nameof(pointer));
+        : throw new ArgumentException("The pointer was not allocated by an allocator of this pool, or was already freed.", nameof(pointer));
 
     /// <summary>True when both allocate from the same pool, whatever their elements.</summary>
     /// <typeparam name="TOther">The other one's element.</typeparam>
@@ -177,7 +181,7 @@ public sealed class RmaAllocator<T>(IRmaMemoryPool pool) : IEquatable<RmaAllocat
     }
 }
 
-/// <summary>What each pool's allocators have handed out as bare pointers. It goes with its pool.</summary>
+/// <summary>The leases behind the raw pointers of each pool's allocators. An entry is collected with its pool.</summary>
 file static class BarePointers
 {
     private static readonly ConditionalWeakTable<IRmaMemoryPool, ConcurrentDictionary<nint, RmaBuffer>> Pools = [];

@@ -10,19 +10,21 @@ namespace AllocTools;
 
 /// <summary>A lease of registered memory. Disposing it returns the memory to its pool.</summary>
 /// <remarks>
-/// A small value: copies are the same lease, and the first copy that is returned ends it for all. Every use of a lease
-/// that has ended throws, through any copy and from any thread, also when the memory was rented again meanwhile. Only a
-/// span that was taken before the return can't be caught; see <see cref="RmaMemoryPoolOptions.PoisonOnReturn"/>.
+/// This is a small value: all copies stand for the same lease, and returning one of them ends the lease for all. Every
+/// use of a lease that has ended throws, through any copy and from any thread, even if the memory has been rented
+/// again. Only the use of a span that was taken before the return can't be detected; see
+/// <see cref="RmaMemoryPoolOptions.PoisonOnReturn"/>.
 /// </remarks>
 public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 {
     private readonly Slab? _slab;
 
-    // The state word the block had when it was rented: its generation, no holds.
+    // The state word of the block when it was rented: its generation, and no holds.
     private readonly ulong _lease;
     private readonly int _index;
 
-    // Capacity less length. A direct region wastes less than this, a class has blocks of at most 1 GiB.
+    // The capacity minus the length. It fits into 32 bits: a direct region wastes less than that, and the blocks of a
+    // class have at most 1 GiB.
     private readonly uint _slack;
 
     internal RmaBuffer(Slab slab, int index, ulong lease, long length)
@@ -41,16 +43,16 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         _slack = slack;
     }
 
-    /// <summary>The length that was asked for, in bytes.</summary>
+    /// <summary>The requested length, in bytes.</summary>
     public long Length => _slab is null ? 0 : _slab.BlockSize - _slack;
 
-    /// <summary>The length of the whole block, in bytes. Only <see cref="Length"/> of it is the caller's.</summary>
+    /// <summary>The length of the whole block, in bytes. The caller may use only <see cref="Length"/> of them.</summary>
     public long Capacity => _slab?.BlockSize ?? 0;
 
     /// <summary>True until the lease ends.</summary>
     public bool IsRented => _slab is not null && _slab.IsRented(_index, _lease);
 
-    /// <summary>The bytes. Where the buffer <see cref="IsReadOnly"/> they may only be read: a write to a mapping that the process may not write to ends the process.</summary>
+    /// <summary>The bytes. If the buffer <see cref="IsReadOnly"/>, they must only be read: a write to a mapping that the process may not write to ends the process.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than a span can be (2 GiB): use <see cref="GetSpan"/>.</exception>
     /// <example>
     /// <code>
@@ -73,9 +75,9 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     }
 
     /// <summary>
-    /// The bytes for asynchronous calls. Each call makes a small object that goes on checking the lease. While it is pinned
-    /// (<see cref="Memory{T}.Pin"/>) the buffer can't be returned. An operation of a socket that is pending when the buffer
-    /// is returned fails when bytes come (on Unix with EFAULT, "Bad address").
+    /// The bytes for asynchronous calls. Each call creates a small object that keeps checking the lease. While it is pinned
+    /// (<see cref="Memory{T}.Pin"/>) the buffer can't be returned. A socket operation that is pending when the buffer
+    /// is returned fails when bytes arrive (on Unix with EFAULT, "Bad address").
     /// </summary>
     /// <exception cref="InvalidOperationException">The buffer was returned, or is longer than 2 GiB.</exception>
     /// <example>
@@ -88,7 +90,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// </example>
     public Memory<byte> Memory => AsMemory();
 
-    /// <summary>The first byte's address. Nothing keeps it valid beyond the lease.</summary>
+    /// <summary>The address of the first byte. It is not valid beyond the lease.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public nint Address => CheckRented().AddressOf(_index);
 
@@ -100,7 +102,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public MemoryRegion Region => CheckRented().Region;
 
-    /// <summary>The context of its pool: endpoints take buffers of their own context only.</summary>
+    /// <summary>The context of its pool: endpoints accept only buffers of their own context.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public IRmaContext Context => CheckRented().Owner.Parts.Settings.Context;
 
@@ -109,10 +111,11 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     internal bool IsDefault => _slab is null;
 
     /// <summary>
-    /// It is memory of the caller's that was registered to be read only, or that the process may only read: it can be sent and written from,
-    /// and exposed for <see cref="RmaAccess.RemoteRead"/>. Whatever would write to it, an operation or an exposure, is refused before the transport
-    /// sees it. <see cref="Span"/> and <see cref="Memory"/> are given all the same, to be read: where the process may not write, a write to them ends it.
-    /// It says the same after the buffer was returned, and false of the default value.
+    /// Whether it is the caller's own memory that was registered as read-only, or that the process may only read. Such
+    /// memory can be the source of sends and writes, and can be exposed for <see cref="RmaAccess.RemoteRead"/>. An
+    /// operation or exposure that would write to it is refused before the transport sees it. <see cref="Span"/> and
+    /// <see cref="Memory"/> can still be used for reading: if the process may not write to the memory, a write to them
+    /// ends the process. The value does not change when the buffer is returned, and is false for the default value.
     /// </summary>
     public bool IsReadOnly => _slab is { IsWritable: false };
 
@@ -145,7 +148,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>A part of the bytes.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes, up to 2 GiB; offset + length stay within the buffer.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the part is longer than a span can be.</exception>
     public Span<byte> GetSpan(long offset, long length)
     {
@@ -166,10 +169,10 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the rest is longer than 2 GiB.</exception>
     public Memory<byte> AsMemory(long offset) => AsMemory(offset, RangeCheck.Rest(offset, Length));
 
-    /// <summary>A part of the bytes, as <see cref="Memory"/> gives them; of a buffer of any length.</summary>
+    /// <summary>A part of the bytes, like <see cref="Memory"/>, but for buffers of any length.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes, up to 2 GiB; offset + length stay within the buffer.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the part is longer than 2 GiB.</exception>
     public Memory<byte> AsMemory(long offset, long length)
     {
@@ -182,7 +185,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     /// <summary>A part of the bytes, such as <c>buffer.AsMemory(16..)</c> or <c>buffer.AsMemory(..length)</c>.</summary>
     /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the part is longer than 2 GiB.</exception>
     public Memory<byte> AsMemory(Range range)
     {
@@ -193,7 +196,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>A part of the buffer for an operation.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes; offset + length stay within the buffer.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
     public RmaSlice Slice(long offset, long length)
     {
         RangeCheck.ThrowIfOutside(offset, length, Length);
@@ -207,7 +210,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
 
     /// <summary>A part of the buffer for an operation, such as <c>buffer[16..]</c> or <c>buffer[..length]</c>.</summary>
     /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the buffer.</exception>
     public RmaSlice this[Range range]
     {
         get
@@ -217,11 +220,12 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         }
     }
 
-    /// <summary>Lets peers reach the whole buffer.</summary>
+    /// <summary>Gives peers access to the whole buffer.</summary>
     /// <param name="access">What they may do: <see cref="RmaAccess.RemoteRead"/>, <see cref="RmaAccess.RemoteWrite"/> or both.</param>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
-    /// <exception cref="RmaRegistrationException">Its own registration was refused, or it is read-only memory of the caller's and <paramref name="access"/> would let peers write.</exception>
-    /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap, nor did within 2 s, where other threads were registering memory or giving it back.</exception>
+    /// <exception cref="RmaRegistrationException">The exposure's own registration was refused, or the buffer is read-only and <paramref name="access"/> would let peers write.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The exposure's own registration does not fit below the cap, not even
+    /// after waiting up to 2 s for other threads that were registering or releasing memory.</exception>
     /// <example>
     /// <code>
     /// // The pool's option Access must include RemoteWrite.
@@ -233,14 +237,15 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// </example>
     public RmaExposure Expose(RmaAccess access) => Expose(0, Length, access);
 
-    /// <summary>Lets peers reach a part of the buffer.</summary>
+    /// <summary>Gives peers access to a part of the buffer.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes, 1 or more; offset + length stay within the buffer.</param>
     /// <param name="access">What they may do: <see cref="RmaAccess.RemoteRead"/>, <see cref="RmaAccess.RemoteWrite"/> or both.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part is empty or reaches out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part is empty or exceeds the buffer.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned, or the pool does not grant that access.</exception>
-    /// <exception cref="RmaRegistrationException">Its own registration was refused, or it is read-only memory of the caller's and <paramref name="access"/> would let peers write.</exception>
-    /// <exception cref="RmaPoolExhaustedException">Its own registration does not fit below the cap, nor did within 2 s, where other threads were registering memory or giving it back.</exception>
+    /// <exception cref="RmaRegistrationException">The exposure's own registration was refused, or the buffer is read-only and <paramref name="access"/> would let peers write.</exception>
+    /// <exception cref="RmaPoolExhaustedException">The exposure's own registration does not fit below the cap, not even
+    /// after waiting up to 2 s for other threads that were registering or releasing memory.</exception>
     public RmaExposure Expose(long offset, long length, RmaAccess access)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
@@ -249,7 +254,10 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return slab.Owner.Parts.Exposer.Expose(slab, _index, _lease, offset, length, access);
     }
 
-    /// <summary>As <see cref="Expose(RmaAccess)"/>, with a registration of its own where the transport enforces access, whatever the pool's option Isolation says.</summary>
+    /// <summary>
+    /// Like <see cref="Expose(RmaAccess)"/>, but with a registration of its own if the transport enforces access,
+    /// whatever the pool's option Isolation says.
+    /// </summary>
     internal RmaExposure ExposeToOne(long offset, long length, RmaAccess access)
     {
         Slab slab = CheckRented();
@@ -262,7 +270,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     public RmaPointer<T> AsPointer<T>()
         where T : unmanaged => new(this);
 
-    /// <summary>Keeps the memory from being handed out again while an operation runs. Called by endpoints.</summary>
+    /// <summary>Keeps the memory from being rented again while an operation runs. Endpoints call this.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     internal RmaHold Hold()
     {
@@ -273,14 +281,15 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     }
 
     /// <summary>
-    /// Ends the lease, and returns the memory to its pool. What the caller can't help is no exception here, so that none
-    /// hides one that is on its way: where an operation or an exposure holds the buffer, the memory comes back when the
-    /// last of them ends (<see cref="RmaPoolStatistics.DeferredReturns"/>); where the pool is disposed, it is given back
-    /// all the same (<see cref="RmaPoolStatistics.LateReturns"/>). Both are logged. <see cref="Return"/> throws for them.
+    /// Ends the lease, and returns the memory to its pool. Conditions that the caller may not be able to avoid do not
+    /// throw here, so that they don't hide an exception that is already propagating: if an operation or an exposure
+    /// holds the buffer, the memory comes back when the last of them ends
+    /// (<see cref="RmaPoolStatistics.DeferredReturns"/>); if the pool is disposed, the memory is released nevertheless
+    /// (<see cref="RmaPoolStatistics.LateReturns"/>). Both are logged. <see cref="Return"/> throws for them.
     /// Disposing the default value does nothing.
     /// </summary>
     /// <exception cref="InvalidOperationException">
-    /// It was returned before, or its memory is pinned (<see cref="Memory{T}.Pin"/>): both are the caller's own to put right.
+    /// It was already returned, or its memory is pinned (<see cref="Memory{T}.Pin"/>). Both are mistakes of the caller.
     /// </exception>
     /// <example>
     /// <code>
@@ -292,12 +301,12 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// </example>
     public void Dispose() => _slab?.Return(_index, _lease);
 
-    /// <summary>As <see cref="Dispose"/>, for who wants to be told: whatever is wrong with the return is an exception.</summary>
+    /// <summary>Like <see cref="Dispose"/>, but every problem with the return is reported by an exception.</summary>
     /// <exception cref="InvalidOperationException">
-    /// It is the default value, was returned before, its memory is pinned, or an operation or an exposure holds it; then it
-    /// stays rented. What only operations hold that timed out is returned all the same.
+    /// It is the default value, was already returned, its memory is pinned, or an operation or an exposure holds it;
+    /// then it stays rented. A buffer that is held only by operations that timed out is returned nevertheless.
     /// </exception>
-    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is given back all the same.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed. The memory is released nevertheless.</exception>
     public void Return()
     {
         if (_slab is null)
@@ -313,16 +322,19 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return isRented;
     }
 
-    /// <summary>The blocks of its slab as memory of an array; null where that lies in none.</summary>
+    /// <summary>The blocks of its slab as memory of an array; null if the slab is not in an array.</summary>
     internal ArrayBlocks? Arrays => _slab?.Arrays;
 
     /// <summary>The number of its block in its slab.</summary>
     internal int BlockIndex => _index;
 
-    /// <summary>The same lease with all bytes of its block, or as many as memory can have: for a renter who takes what there is.</summary>
+    /// <summary>
+    /// The same lease with all bytes of its block, or as many as a Memory can have, for callers who can use the whole
+    /// block.
+    /// </summary>
     internal RmaBuffer WholeBlock() => new(_slab!, _index, _lease, (uint)Math.Max(0, _slab!.BlockSize - int.MaxValue));
 
-    /// <summary>A socket was about to use the memory after its return.</summary>
+    /// <summary>Reports that a socket was about to use the memory after its return.</summary>
     internal void ReportUseBySocket()
     {
         PoolSettings pool = _slab!.Owner.Parts.Settings;
@@ -332,13 +344,13 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     /// <summary>Keeps the buffer from being returned while the caller has a pointer into it.</summary>
     internal void Pin() => _slab!.Pin(_index, _lease);
 
-    /// <summary>Ends what <see cref="Pin"/> began.</summary>
+    /// <summary>Undoes <see cref="Pin"/>.</summary>
     internal void Unpin() => _slab!.ReleaseHold(_index, HoldKind.Pin);
 
-    /// <summary>The same lease, watched.</summary>
+    /// <summary>The same lease, watched for leaks.</summary>
     internal RmaBuffer WatchedBy(LeaseTracker tracker) => new(_slab!.CopyWatchedBy(tracker), _index, _lease, _slack);
 
-    /// <summary>Takes back what no caller has got.</summary>
+    /// <summary>Takes back a buffer that no caller has received.</summary>
     internal void GiveBack() => _slab?.GiveBack(_index, _lease);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -351,7 +363,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
         return _slab;
     }
 
-    /// <summary>For what has found that the lease has ended.</summary>
+    /// <summary>Throws, after a check has found that the lease has ended.</summary>
     [DoesNotReturn]
     internal void ThrowReturned() => LeaseErrors.ThrowReturned(_slab!);
 
@@ -359,7 +371,7 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     private static void ThrowTooLong(long length) => throw new InvalidOperationException(
         $"{InWords.Size(length)} are more than a span or memory can hold ({InWords.Number(int.MaxValue)}); take parts of it with GetSpan(offset, length).");
 
-    /// <summary>How long it is, of which pool, and whether it was returned.</summary>
+    /// <summary>The length, the pool, and whether the buffer was returned.</summary>
     public override string ToString() => _slab is null ? "no buffer"
         : $"buffer of {InWords.Bytes(Length)} of pool '{_slab.Owner.Parts.Settings.Name}'{(IsRented ? "" : ", returned")}";
 

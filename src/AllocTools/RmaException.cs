@@ -4,7 +4,7 @@ namespace AllocTools;
 public class RmaException : Exception
 {
     /// <summary>Makes an error.</summary>
-    /// <param name="message">What failed, where, the value found and what to do.</param>
+    /// <param name="message">The message, with the failure, where it happened, the value found and what to do.</param>
     /// <param name="errorCode">The positive errno or fi_errno value, or 0.</param>
     /// <param name="errorName">The symbol of that value, such as <c>FI_ENOMEM</c>, or an empty string.</param>
     /// <param name="innerException">The cause, if another exception is.</param>
@@ -22,8 +22,8 @@ public class RmaException : Exception
     public string ErrorName { get; }
 
     /// <summary>
-    /// The same request may succeed later: after time-outs, at the cap, and once a lost peer was inserted again. False for
-    /// what will fail as long as the program or its settings stay as they are.
+    /// Whether the same request may succeed later, for example after a time-out, at the cap, or once a lost peer has
+    /// been inserted again. False if it will keep failing until the program or its settings change.
     /// </summary>
     public bool IsTransient { get; init; }
 }

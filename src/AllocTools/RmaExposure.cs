@@ -24,7 +24,7 @@ public sealed class RmaExposure : IDisposable
         _registration = registration;
     }
 
-    /// <summary>What the peer needs. Send it in its binary form.</summary>
+    /// <summary>The data that the peer needs. Send it in its binary form.</summary>
     public RemoteMemory Remote { get; }
 
     /// <summary>Ends the exposure. Never throws; a second call does nothing.</summary>
@@ -32,8 +32,8 @@ public sealed class RmaExposure : IDisposable
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        // Where the own registration can't be undone the peer may still write: the buffer may be returned, and is never
-        // handed out again.
+        // If the exposure's own registration can't be undone, the peer may still write: the buffer may be returned, but
+        // it is never rented again.
         if (_registration is null || _registration.TryEnd())
             _hold.Release();
         else

@@ -3,11 +3,12 @@ using AllocTools.Pooling;
 namespace AllocTools;
 
 /// <summary>
-/// Keeps a buffer's memory from being handed out again while an operation may touch it, also where the buffer is disposed
-/// meanwhile: then it comes back with the last hold. Taken by <see cref="RmaSlice.Hold"/>, ended exactly once by
+/// Keeps a buffer's memory from being rented again while an operation may touch it, even if the buffer is disposed
+/// meanwhile: then the memory comes back when the last hold ends. Taken by <see cref="RmaSlice.Hold"/>, ended exactly
+/// once by
 /// <see cref="Release"/>.
 /// </summary>
-/// <remarks>A mutable value: copies share nothing. Whoever takes it keeps it in one place.</remarks>
+/// <remarks>This is a mutable value: copies share nothing, so its owner must keep it in one place.</remarks>
 internal struct RmaHold
 {
     private Slab? _slab;
@@ -24,8 +25,8 @@ internal struct RmaHold
     public readonly bool IsActive => _slab is not null;
 
     /// <summary>
-    /// The buffer's first byte; 0 once it was released. Unlike <see cref="RmaBuffer.Address"/> it is there also where the
-    /// buffer was disposed meanwhile.
+    /// The address of the buffer's first byte; 0 once the hold is released. Unlike <see cref="RmaBuffer.Address"/>, it
+    /// is available even if the buffer was disposed meanwhile.
     /// </summary>
     public readonly nint Address => _slab?.AddressOf(_index) ?? 0;
 
@@ -41,8 +42,8 @@ internal struct RmaHold
     }
 
     /// <summary>
-    /// The operation timed out, or its exposure could not be ended, and the memory may still be touched. From now on the
-    /// buffer may be returned, but it is not handed out again before <see cref="Release"/>.
+    /// The operation timed out, or its exposure could not be ended, and the memory may still be touched. From now on
+    /// the buffer may be returned, but it is not rented again before <see cref="Release"/>.
     /// </summary>
     public void Quarantine()
     {

@@ -1,17 +1,20 @@
 namespace AllocTools;
 
-/// <summary>Which pages a pool's memory comes in (Linux).</summary>
+/// <summary>The kind of pages that a pool's memory consists of (Linux).</summary>
 public enum RmaHugePages
 {
-    /// <summary>Transparent huge pages where a slab is a multiple of their size, if the kernel has them (madvise(2), MADV_HUGEPAGE).</summary>
+    /// <summary>
+    /// Transparent huge pages, if a slab is a multiple of their size and the kernel supports them (madvise(2),
+    /// MADV_HUGEPAGE).
+    /// </summary>
     Transparent = 0,
 
     /// <summary>Ordinary pages only.</summary>
     Off = 1,
 
     /// <summary>
-    /// Pages of the system's default huge page size that were reserved beforehand (<c>vm.nr_hugepages</c>). Each slab and
-    /// each direct region is a multiple of one. Where too few are reserved a request fails that needs them.
+    /// Pages of the system's default huge page size that were reserved beforehand (<c>vm.nr_hugepages</c>). Each slab
+    /// and each direct region is a multiple of that size. A request fails if too few pages are reserved for it.
     /// </summary>
     Explicit = 2,
 }

@@ -6,16 +6,19 @@ using AllocTools.Validation;
 
 namespace AllocTools;
 
-/// <summary>Registers files, and memory that is only read. For <see cref="RmaMemoryPool{TProvider}"/>.</summary>
+/// <summary>Registers files and read-only memory. For <see cref="RmaMemoryPool{TProvider}"/>.</summary>
 /// <remarks>
 /// <para>
-/// A mapped file is registered where the kernel has its pages, so a peer that reads it by RMA reads them, and nothing is copied. It counts against the
-/// pool's cap as other memory of the caller's, and is mapped as long as the buffer is out, or held.
+/// A mapped file is registered in the page cache, so a peer that reads it by RMA reads those pages, and nothing is
+/// copied. It counts against the pool's cap like other memory of the caller, and stays mapped while the buffer is
+/// rented or held.
 /// </para>
 /// <para>
-/// A file must not become shorter while it is registered. A page behind its new end is gone: a look at it by this process, as a transport in
-/// the process makes for a peer, ends the process by SIGBUS. A file that is shorter than its view is refused when it is registered (on Linux, from 5.14 on).
-/// <see cref="RegisterFile"/> opens it with <see cref="FileShare.Read"/>, which keeps other programs of .NET from opening it to be written; the kernel keeps nobody.
+/// A file must not become shorter while it is registered. Pages behind its new end are gone: if this process accesses
+/// one, as a transport does for a peer, SIGBUS ends the process. A file that is shorter than its view is refused when
+/// it is registered (on Linux 5.14 or later).
+/// <see cref="RegisterFile"/> opens it with <see cref="FileShare.Read"/>, which keeps other .NET programs from opening
+/// it for writing; the kernel does not enforce that for other programs.
 /// </para>
 /// </remarks>
 public static class RmaMappedMemoryExtensions
@@ -24,17 +27,21 @@ public static class RmaMappedMemoryExtensions
     /// <param name="pool">The pool.</param>
     /// <param name="path">The file.</param>
     /// <param name="access">
-    /// <see cref="FileAccess.Read"/>: it is mapped to be read, and nothing can write to it (<see cref="RmaBuffer.IsReadOnly"/>). <see cref="FileAccess.ReadWrite"/>: what is
-    /// written to the buffer, or by peers where it is exposed for that, is in the file for whoever reads it. Nothing waits for the disk, also not the buffer's end: the system writes
-    /// it there later. Flush a <see cref="FileStream"/> of the file to the disk to be certain.
+    /// <see cref="FileAccess.Read"/>: the file is mapped for reading, and nothing can write to it
+    /// (<see cref="RmaBuffer.IsReadOnly"/>). <see cref="FileAccess.ReadWrite"/>: bytes that are written to the buffer,
+    /// by this process or by peers, are in the file for all its readers. Nothing waits for the disk, not even the
+    /// return of the buffer: the system writes the bytes to the disk later. Flush a <see cref="FileStream"/> of the
+    /// file to the disk to be certain.
     /// </param>
-    /// <param name="offset">Where the part begins, in bytes from the start of the file. Some providers take addresses that are multiples of a page only.</param>
+    /// <param name="offset">Where the part begins, in bytes from the start of the file. Some providers accept only
+    /// addresses that are multiples of a page.</param>
     /// <param name="length">Bytes, 1 or more; null: to the end of the file.</param>
     /// <exception cref="ArgumentNullException">The pool is null.</exception>
-    /// <exception cref="ArgumentException">The pool is no <see cref="RmaMemoryPool{TProvider}"/>, or the access is <see cref="FileAccess.Write"/> alone.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The part is empty, reaches out of the file, or is over the pool's cap.</exception>
+    /// <exception cref="ArgumentException">The pool is not an <see cref="RmaMemoryPool{TProvider}"/>, or the access is
+    /// <see cref="FileAccess.Write"/> alone.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part is empty, or exceeds the file or the pool's cap.</exception>
     /// <exception cref="IOException">The file is empty, or can't be opened or mapped.</exception>
-    /// <exception cref="UnauthorizedAccessException">The file may not be opened so.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be opened with this access.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The provider refused.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
@@ -56,12 +63,12 @@ public static class RmaMappedMemoryExtensions
         return RegisterView(engine, file.View, file, length is null ? nameof(path) : nameof(length), isReadOnly: access == FileAccess.Read);
     }
 
-    /// <summary>Registers a view of a mapped file, as long as the view is. Disposing the buffer deregisters it; until then it stays mapped, also where the view is disposed.</summary>
+    /// <summary>Registers a whole view of a mapped file. Disposing the buffer deregisters it; until then the memory stays mapped, even if the view is disposed.</summary>
     /// <param name="pool">The pool.</param>
-    /// <param name="view">The view. Where it may only be read, so may the buffer.</param>
-    /// <exception cref="ArgumentException">The pool is no <see cref="RmaMemoryPool{TProvider}"/>.</exception>
+    /// <param name="view">The view. If it is read-only, so is the buffer.</param>
+    /// <exception cref="ArgumentException">The pool is not an <see cref="RmaMemoryPool{TProvider}"/>.</exception>
     /// <exception cref="ArgumentNullException">The pool or the view is null.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The view is over the pool's cap, or empty.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The view is empty, or exceeds the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The file has become shorter than the view, or the provider refused.</exception>
     /// <exception cref="ObjectDisposedException">The view or the pool is disposed, or the pool is draining.</exception>
@@ -73,12 +80,15 @@ public static class RmaMappedMemoryExtensions
         return RegisterView(engine, view, new MappedView(view.SafeMemoryMappedViewHandle), nameof(view), isReadOnly: !view.CanWrite);
     }
 
-    /// <summary>Pins and registers memory that is only read: it can be sent and written from, and exposed for reading; what would write to it is refused.</summary>
+    /// <summary>
+    /// Pins and registers memory as read-only: it can be the source of sends and writes, and can be exposed for
+    /// reading; operations that would write to it are refused.
+    /// </summary>
     /// <param name="pool">The pool.</param>
     /// <param name="memory">One byte or more.</param>
     /// <exception cref="ArgumentNullException">The pool is null.</exception>
-    /// <exception cref="ArgumentException">The pool is no <see cref="RmaMemoryPool{TProvider}"/>.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The memory is empty or over the cap.</exception>
+    /// <exception cref="ArgumentException">The pool is not an <see cref="RmaMemoryPool{TProvider}"/>.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The memory is empty or exceeds the cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The provider refused.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
@@ -92,7 +102,7 @@ public static class RmaMappedMemoryExtensions
         return engine.Register((nint)pin.Pointer, memory.Length, pin, isManaged: MemoryMarshal.TryGetArray(memory, out _), isReadOnly: true);
     }
 
-    /// <summary>Registers the view. The pin is taken over, also where it fails.</summary>
+    /// <summary>Registers the view. The pin is taken over, even if the call fails.</summary>
     private static unsafe RmaBuffer RegisterView(PoolEngine engine, MemoryMappedViewAccessor view, IPinnable pin, string lengthName, bool isReadOnly)
     {
         nint address = view.SafeMemoryMappedViewHandle.DangerousGetHandle() + (nint)view.PointerOffset;
@@ -121,7 +131,7 @@ public static class RmaMappedMemoryExtensions
             _mapping = mapping;
         }
 
-        public MemoryHandle Pin(int elementIndex) => throw new NotSupportedException("A view is pinned once, where it is registered.");
+        public MemoryHandle Pin(int elementIndex) => throw new NotSupportedException("A view is pinned only once, when it is registered.");
 
         public void Unpin() => _mapping.DangerousRelease();
     }
@@ -157,12 +167,12 @@ public static class RmaMappedMemoryExtensions
             }
         }
 
-        public MemoryHandle Pin(int elementIndex) => throw new NotSupportedException("A file is mapped once, where it is registered.");
+        public MemoryHandle Pin(int elementIndex) => throw new NotSupportedException("A file is mapped only once, when it is registered.");
 
         public void Unpin()
         {
-            // Disposing a view flushes it, which takes as long as the disk does, may fail, and would be done by whoever ends the last hold.
-            // The pages are the file's without that; the system writes them to the disk.
+            // Disposing a view would flush it, on the thread that ends the last hold; that takes as long as the disk
+            // needs, and may fail. The pages belong to the file without a flush; the system writes them to the disk.
             try
             {
                 view.SafeMemoryMappedViewHandle.Dispose();

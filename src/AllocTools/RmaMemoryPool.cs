@@ -11,7 +11,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools;
 
-/// <summary>A pool of memory that is registered with a <typeparamref name="TProvider"/>: the typed face over one engine.</summary>
+/// <summary>A pool of memory that is registered with a <typeparamref name="TProvider"/>: the typed front of one engine.</summary>
 /// <typeparam name="TProvider">The provider that opened the context.</typeparam>
 /// <remarks>All members are safe to call from any thread.</remarks>
 public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEnginePool
@@ -21,12 +21,13 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     private readonly Lock _reconfigureGate = new();
     private RmaMemoryPoolOptions _options;
 
-    /// <summary>Makes a pool. Nothing is registered before <see cref="WarmUpAsync"/> or the first rent.</summary>
-    /// <param name="context">An opened provider. The pool takes a reference of its own and releases it when it is closed.</param>
+    /// <summary>Creates a pool. Nothing is registered before <see cref="WarmUpAsync"/> or the first rent.</summary>
+    /// <param name="context">An opened provider. The pool takes its own reference, and releases it when it is closed.</param>
     /// <param name="options">Read once, here.</param>
     /// <param name="name">The pool's name in logs, metrics and errors.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
-    /// <param name="blocks">Where memory comes from; null: a <see cref="PageAllocator"/> as the options ask for. One of your own decides about pages and nodes itself.</param>
+    /// <param name="blocks">The allocator that memory comes from; null: a <see cref="PageAllocator"/> according to the
+    /// options. A custom allocator chooses pages and nodes itself.</param>
     /// <param name="timeProvider">The clock; null: the system's.</param>
     /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
     /// <exception cref="NotSupportedException">The provider can't give the access that the options ask for, or the system has no huge pages.</exception>
@@ -41,7 +42,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     {
     }
 
-    /// <summary>As the public one, in a control group of a test's.</summary>
+    /// <summary>Like the public constructor, but in a test's control group.</summary>
     internal RmaMemoryPool(
         IRmaContext context,
         RmaMemoryPoolOptions options,
@@ -72,20 +73,23 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     /// <inheritdoc/>
     public IRmaContext Context => _engine.Settings.Context;
 
-    /// <summary>The options in force: those that the pool was made with, and what <see cref="Reconfigure"/> took over since. A copy: changing it changes nothing.</summary>
+    /// <summary>
+    /// The options in force: those that the pool was created with, and those that <see cref="Reconfigure"/> has applied
+    /// since. This is a copy; changing it has no effect.
+    /// </summary>
     public RmaMemoryPoolOptions Options => Volatile.Read(ref _options).Copy();
 
     /// <summary>
-    /// Takes over, while the pool is in use, <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>,
+    /// Applies, while the pool is in use, <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>,
     /// <see cref="RmaMemoryPoolOptions.RentTimeout"/> (of waits that begin later), <see cref="RmaMemoryPoolOptions.IdleRetention"/>,
     /// <see cref="RmaMemoryPoolOptions.TrimInterval"/>, <see cref="RmaMemoryPoolOptions.DrainTimeout"/> and
     /// <see cref="RmaMemoryPoolOptions.LeakDetection"/> (of later rents). The other options stay as they were.
-    /// Over a lower cap idle memory is given back at once and the rest as it is returned; until then nothing more is
-    /// registered, and a waiter for more than the cap is refused.
+    /// If the new cap is lower, idle memory above it is deregistered immediately and the rest as it is returned; until
+    /// then no more memory is registered, and a waiter that needs more than the cap is refused.
     /// </summary>
     /// <param name="options">Read once, here.</param>
     /// <exception cref="OptionsValidationException">
-    /// They are invalid, or do not fit those that stay, and nothing has changed; each failure names the option and its value.
+    /// They are invalid, or conflict with options that can't change, and nothing was changed; each failure names the option and its value.
     /// </exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     public void Reconfigure(RmaMemoryPoolOptions options)
@@ -124,7 +128,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     public unsafe RmaBuffer Register(Memory<byte> memory)
     {
         MemoryHandle pin = memory.Pin();
-        // An empty memory has no address; the length is what the error is about.
+        // Empty memory has no address, and the error is about its length.
         return _engine.Register(memory.IsEmpty ? -1 : (nint)pin.Pointer, memory.Length, pin, isManaged: MemoryMarshal.TryGetArray<byte>(memory, out _));
     }
 
@@ -134,7 +138,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
         if (buffer.OwningPool != this)
         {
             throw new ArgumentException(
-                buffer.IsDefault ? "This is the default RmaBuffer, not a rented one." : $"The {buffer} belongs to another pool than this one, '{Name}'.",
+                buffer.IsDefault ? "This is the default RmaBuffer, not a rented one." : $"The {buffer} belongs to a different pool than this one, '{Name}'.",
                 nameof(buffer));
         }
         buffer.Return();
@@ -158,7 +162,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     public ValueTask<bool> DrainAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
         TimeSpan limit = timeout ?? Timeout.InfiniteTimeSpan;
-        // As Task.Delay: the longest that a timer takes.
+        // The longest time that a timer supports, as for Task.Delay.
         if (limit != Timeout.InfiniteTimeSpan && (limit < TimeSpan.Zero || limit.TotalMilliseconds > uint.MaxValue - 1))
             throw new ArgumentOutOfRangeException(nameof(timeout), limit, "The time must be 0 or more and less than 50 days, or Timeout.InfiniteTimeSpan.");
         return _engine.DrainAsync(limit, cancellationToken);
@@ -167,16 +171,16 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     /// <summary>Idle bytes in the threads' magazines, for tests.</summary>
     internal long MagazineBytes => _engine.Owners.MagazineBytes;
 
-    /// <summary>Gives back what has been idle since that timestamp or longer, for tests.</summary>
+    /// <summary>Deregisters memory that has been idle since that timestamp or longer, for tests.</summary>
     internal void Trim(long idleSince) => _engine.Owners.Trim(idleSince);
 
-    /// <summary>What was registered at start and is kept for its class, for tests.</summary>
+    /// <summary>The memory that was registered at start and is kept for its class, for tests.</summary>
     internal IReadOnlyList<MemoryRegion> InitialRegions => _engine.Owners.InitialRegions;
 
-    /// <summary>Process-wide barriers that were passed to empty magazines, for tests.</summary>
+    /// <summary>The number of process-wide barriers that were used to empty magazines, for tests.</summary>
     internal long Barriers => _engine.Memory.Barriers;
 
-    /// <summary>Whether a newcomer may have memory registered although others wait, for tests.</summary>
+    /// <summary>Whether a new request may register memory although others wait, for tests.</summary>
     internal bool SparesRoomFor(long length) => _engine.Finder.SparesRoomFor(length);
 
     /// <summary>Memory is being registered for waiters, or is about to be, for tests.</summary>
@@ -197,13 +201,13 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     public RmaPoolStatistics GetStatistics() => _engine.GetStatistics();
 
     /// <summary>
-    /// Waits for what is out, for <see cref="RmaMemoryPoolOptions.DrainTimeout"/> at the most, then deregisters what is
-    /// idle, on a thread of its own: the caller is not blocked. What is still out stays registered and mapped until it is
-    /// returned. Never throws; a second call does nothing.
+    /// Waits for rented buffers, for at most <see cref="RmaMemoryPoolOptions.DrainTimeout"/>, then deregisters idle
+    /// memory on its own thread, so that the caller is not blocked. Buffers that are still rented stay registered and
+    /// mapped until they are returned. It never throws; a second call does nothing.
     /// </summary>
     public ValueTask DisposeAsync() => _engine.CloseAsync(Volatile.Read(ref _options).DrainTimeout);
 
-    /// <summary>As <see cref="DisposeAsync"/>, without waiting for what is out, and on the caller's thread.</summary>
+    /// <summary>Like <see cref="DisposeAsync"/>, but without waiting for rented buffers, and on the caller's thread.</summary>
     public void Dispose() => _engine.Dispose();
 
     private static void WarnOfCap(RmaMemoryPoolOptions options, RmaProviderTraits traits, string name, ILogger logger)
@@ -216,7 +220,7 @@ public sealed class RmaMemoryPool<TProvider> : IRmaMemoryPool, IMeteredPool, IEn
     {
         HugePages = options.HugePages,
         NumaNode = options.NumaNode is { } node ? (node >= 0 ? node : null) : traits.NumaNode,
-        // The device's node is advice.
+        // The device's node is only a preference.
         NumaNodeRequired = options.NumaNode is not null,
     });
 }

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools;
 
-/// <summary>Options of a pool. The defaults start anywhere: at most 2 MiB is registered at start, the rest on demand.</summary>
+/// <summary>Options of a pool. The defaults work on any machine: at most 2 MiB is registered at start, and the rest on demand.</summary>
 public sealed class RmaMemoryPoolOptions
 {
     private const long UsualCap = 1L << 30;
@@ -14,22 +14,23 @@ public sealed class RmaMemoryPoolOptions
     private long _defaultCap = UsualCap;
 
     /// <summary>
-    /// The size classes, in ascending order of block size, 256 at the most. A longer request gets a direct region of its own.
-    /// Where none is set they are 1 KiB × 256, 16 KiB × 16, 64 KiB × 8, 1 MiB × 1 (block size × blocks at start).
+    /// The size classes, in ascending order of block size; there must be at most 256. A longer request gets a direct region of its own.
+    /// If none is set, they are 1 KiB × 256, 16 KiB × 16, 64 KiB × 8, 1 MiB × 1 (block size × blocks at start).
     /// </summary>
     [ValidateEnumeratedItems(typeof(SizeClassOptionsRanges))]
     public IList<SizeClassOptions> SizeClasses { get; private set; } = [];
 
     /// <summary>
-    /// Size classes from a smallest to a largest block in even steps, in place of <see cref="SizeClasses"/>.
+    /// Size classes from a smallest to a largest block in even steps; used instead of <see cref="SizeClasses"/>.
     /// </summary>
     [ValidateObjectMembers(typeof(SizeClassRangeOptionsRanges))]
     public SizeClassRangeOptions? SizeClassRange { get; set; }
 
     /// <summary>
-    /// The hard cap on what the pool has registered at any time: slabs, direct regions, user regions and the own
-    /// registrations of exposures. Where none is set and the control group has a memory limit, it is what that leaves at
-    /// the start, less a quarter of the limit (64 MiB at the least) for the transport and the managed heap, up to the default.
+    /// The hard cap on what the pool has registered at any time: slabs, direct regions, user regions and registrations
+    /// made for exposures. If it is not set and the control group has a memory limit, the cap is the memory that the
+    /// group has left at start, minus a quarter of the limit (at least 64 MiB) for the transport and the managed heap,
+    /// but at most the default.
     /// Unit: bytes. Range: 4 KiB to 1 EiB. Default: 1 GiB.
     /// </summary>
     [OptionRange(4096, 1L << 60, "bytes")]
@@ -46,10 +47,10 @@ public sealed class RmaMemoryPoolOptions
     [OptionRange(65536, 1L << 34, "bytes")]
     public long MaxSlabBytes { get; set; } = 16L << 20;
 
-    /// <summary>Nobody has set the cap.</summary>
+    /// <summary>Whether the cap has its default value, because it was not set.</summary>
     internal bool IsCapDefault => _maxRegisteredBytes is null;
 
-    /// <summary>Lowers a cap that nobody has set to what the control group leaves.</summary>
+    /// <summary>Lowers a cap that was not set to the memory that the control group has left.</summary>
     /// <returns>Why it is lower than the default; null where it is not.</returns>
     internal string? FitDefaultCap(CgroupMemory? group)
     {
@@ -74,13 +75,13 @@ public sealed class RmaMemoryPoolOptions
     public RmaRegistrationCacheOptions RegistrationCache { get; private set; } = new();
 
     /// <summary>
-    /// How long a slab, a direct region or an entry of a registration cache stays registered while nothing of it is out. A size class keeps its
-    /// <see cref="SizeClassOptions.InitialBlocks"/>. Range: 0 to 24 h, or -1 ms: never given back. Default: 60 s.
+    /// How long a slab, a direct region or an entry of a registration cache stays registered while none of it is rented. A size class keeps its
+    /// <see cref="SizeClassOptions.InitialBlocks"/>. Range: 0 to 24 h, or -1 ms: it is never deregistered. Default: 60 s.
     /// </summary>
     [OptionTimeRange(0, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
     public TimeSpan IdleRetention { get; set; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>How often idle memory is looked for. Range: 10 ms to 24 h, or -1 ms: never. Default: 10 s.</summary>
+    /// <summary>How often the pool looks for idle memory. Range: 10 ms to 24 h, or -1 ms: never. Default: 10 s.</summary>
     [OptionTimeRange(10, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
     public TimeSpan TrimInterval { get; set; } = TimeSpan.FromSeconds(10);
 
@@ -93,9 +94,9 @@ public sealed class RmaMemoryPoolOptions
 
     /// <summary>
     /// The NUMA node that slabs and direct regions come from as long as it has memory (Linux). Range: 0 to 1,023, a node
-    /// of this system, or -1 for none in particular. Default when null: the fabric device's, where sysfs tells it.
+    /// of this system, or -1 for any node. Default when null: the fabric device's node, if sysfs reports it.
     /// </summary>
-    [OptionRange(-1, NumaNodes.MostNodes - 1, "", LeastMeans = "none in particular")]
+    [OptionRange(-1, NumaNodes.MostNodes - 1, "", LeastMeans = "any node")]
     public int? NumaNode { get; set; }
 
     /// <summary>
@@ -105,21 +106,21 @@ public sealed class RmaMemoryPoolOptions
     [OptionChoice(typeof(RmaAccess))]
     public RmaAccess Access { get; set; } = RmaAccess.Local;
 
-    /// <summary>How far the key of an exposure reaches. Default: <see cref="RmaIsolation.Shared"/>.</summary>
+    /// <summary>Which memory the key of an exposure gives access to. Default: <see cref="RmaIsolation.Shared"/>.</summary>
     [OptionChoice(typeof(RmaIsolation))]
     public RmaIsolation Isolation { get; set; } = RmaIsolation.Shared;
 
     /// <summary>
     /// How long <see cref="IRmaMemoryPool.RentAsync"/> waits at the cap, or for memory to be registered, before it fails, and how long
-    /// <see cref="IRmaMemoryPool.Rent"/> waits for memory that another thread registers. 0: nobody waits at the cap, and
-    /// registrations take as long as the provider does.
+    /// <see cref="IRmaMemoryPool.Rent"/> waits for memory that another thread registers. 0: no caller waits at the cap,
+    /// and a registration takes as long as the provider needs.
     /// Range: 0 to 24 h, or -1 ms for no limit. Default: 30 s.
     /// </summary>
     [OptionTimeRange(0, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]
     public TimeSpan RentTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
     /// <summary>
-    /// How long disposing waits for buffers that are still out. Range: 0 to 24 h. Default: 5 s.
+    /// How long disposing the pool waits for buffers that are still rented. Range: 0 to 24 h. Default: 5 s.
     /// </summary>
     [OptionTimeRange(0, OptionTimeRangeAttribute.Day)]
     public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(5);
@@ -138,8 +139,8 @@ public sealed class RmaMemoryPoolOptions
     public bool PoisonOnReturn { get; set; }
 
     /// <summary>
-    /// Diagnostics: arithmetic on an <c>RmaPointer</c> that leaves its buffer throws at once, not only what is read
-    /// or written there. A debug build of the library always checks it. Default: false.
+    /// Diagnostics: arithmetic on an <c>RmaPointer</c> that leaves its buffer throws immediately, and not only when the
+    /// memory there is read or written. A debug build of the library always checks it. Default: false.
     /// </summary>
     public bool CheckPointers { get; set; }
 
@@ -147,18 +148,21 @@ public sealed class RmaMemoryPoolOptions
     [OptionChoice(typeof(RmaWarmUp))]
     public RmaWarmUp WarmUp { get; set; }
 
-    /// <summary>A copy that shares nothing with these options.</summary>
+    /// <summary>Returns a copy that shares nothing with these options.</summary>
     internal RmaMemoryPoolOptions Copy()
     {
         var copy = (RmaMemoryPoolOptions)MemberwiseClone();
-        // An entry may be null, which is the validator's to report.
+        // An entry may be null, which the validator reports.
         copy.SizeClasses = [.. SizeClasses.Select(c => c?.Copy()!)];
         copy.SizeClassRange = SizeClassRange?.Copy();
         copy.RegistrationCache = RegistrationCache.Copy();
         return copy;
     }
 
-    /// <summary>A copy that has those options of another one which may change while a pool is in use; see <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.</summary>
+    /// <summary>
+    /// A copy with the other options' values of everything that may change while a pool is in use; see
+    /// <see cref="RmaMemoryPool{TProvider}.Reconfigure"/>.
+    /// </summary>
     internal RmaMemoryPoolOptions WithLiveOptionsOf(RmaMemoryPoolOptions other)
     {
         RmaMemoryPoolOptions copy = Copy();

@@ -5,8 +5,8 @@ using Microsoft.Extensions.Options;
 namespace AllocTools;
 
 /// <summary>
-/// The rules of <see cref="RmaMemoryPoolOptions"/>: each option's range, from its attribute, and what must hold between
-/// them. All failures at once.
+/// The rules of <see cref="RmaMemoryPoolOptions"/>: the range of each option, from its attribute, and the rules between
+/// options. All failures are reported at once.
 /// </summary>
 public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPoolOptions>
 {
@@ -14,7 +14,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
 
     private readonly Func<SystemLimits> _limits;
 
-    /// <summary>Makes a validator that asks this system for its limits.</summary>
+    /// <summary>Creates a validator that reads the limits of this system.</summary>
     public RmaMemoryPoolOptionsValidator()
         : this(SystemLimits.Read)
     {
@@ -25,17 +25,17 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
     /// <inheritdoc/>
     public ValidateOptionsResult Validate(string? name, RmaMemoryPoolOptions options) => Validate(options, traits: null);
 
-    /// <summary>As without the traits, and against what an opened provider pins.</summary>
+    /// <summary>Like the overload without traits, and also checks the memory that an opened provider pins.</summary>
     /// <param name="options">The options.</param>
-    /// <param name="traits">What the provider said; null: not opened yet.</param>
+    /// <param name="traits">The traits of the provider; null: it is not opened yet.</param>
     public ValidateOptionsResult Validate(RmaMemoryPoolOptions options, RmaProviderTraits? traits)
     {
         ArgumentNullException.ThrowIfNull(options);
         List<string> failures = [.. new RmaMemoryPoolOptionsRanges().Validate(name: null, options).Failures ?? []];
         if (options.SizeClasses.Contains(null!))
-            return ValidateOptionsResult.Fail([.. failures, $"{nameof(options.SizeClasses)} has an entry that is null."]);
+            return ValidateOptionsResult.Fail([.. failures, $"{nameof(options.SizeClasses)} has an entry that is null; each entry must be set."]);
         if (options.ClearOnReturn && options.PoisonOnReturn)
-            failures.Add($"{nameof(options.ClearOnReturn)} and {nameof(options.PoisonOnReturn)} are both true; at most one of them may be.");
+            failures.Add($"{nameof(options.ClearOnReturn)} and {nameof(options.PoisonOnReturn)} are both true; they must not both be.");
         if (CheckSizeClassRange(failures, options))
             CheckSizeClasses(failures, options);
         failures.AddRange(SystemRules.Failures(options, traits, _limits()));
@@ -49,7 +49,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             throw new OptionsValidationException(name, typeof(RmaMemoryPoolOptions), result.Failures);
     }
 
-    /// <summary>False where no classes can be made of it.</summary>
+    /// <summary>Checks the range; false if no classes can be made of it.</summary>
     private static bool CheckSizeClassRange(List<string> failures, RmaMemoryPoolOptions options)
     {
         if (options.SizeClassRange is not { } range)
@@ -57,7 +57,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
         string path = nameof(options.SizeClassRange);
         bool usable = new SizeClassRangeOptionsRanges().Validate(name: null, range).Succeeded;
         if (options.SizeClasses.Count != 0)
-            failures.Add($"{nameof(options.SizeClasses)} has {options.SizeClasses.Count} entries and {path} is set; only one of them may be.");
+            failures.Add($"{nameof(options.SizeClasses)} has {InWords.Count(options.SizeClasses.Count, "entry", "entries")} and {path} is set; they must not both be used.");
         if (range.To < range.From)
             failures.Add($"{path}:{nameof(range.To)} ({InWords.Bytes(range.To)}) must not be less than {path}:{nameof(range.From)} ({InWords.Bytes(range.From)}).");
         return usable && range.To >= range.From && options.SizeClasses.Count == 0;
@@ -68,7 +68,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
         IReadOnlyList<SizeClassOptions> classes = RmaMemoryPoolDefaults.SizeClassesOf(options);
         if (classes.Count > MaxSizeClasses)
             failures.Add($"{nameof(options.SizeClasses)} has {classes.Count} entries; it must have at most {MaxSizeClasses}.");
-        // The defaults that no longer fit a small cap are grown on demand; what was asked for must fit.
+        // Default classes that don't fit below a small cap grow on demand; configured classes must fit.
         bool isDefault = RmaMemoryPoolDefaults.AreDefault(options);
         string cap = $"{nameof(options.MaxRegisteredBytes)} ({InWords.Bytes(options.MaxRegisteredBytes)})";
         long previous = 0;
@@ -77,7 +77,7 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
         {
             SizeClassOptions sizeClass = classes[i];
             string path = $"{nameof(options.SizeClasses)}:{i}:{nameof(sizeClass.BlockSize)}";
-            // One out of its range has been named, and may be what could not be read.
+            // A block size outside its range has already been reported, and may stand for one that could not be read.
             if (i > 0 && sizeClass.BlockSize > 0 && sizeClass.BlockSize <= previous)
                 failures.Add($"{path} ({InWords.Bytes(sizeClass.BlockSize)}) must be more than the one before it ({InWords.Bytes(previous)}).");
             if (!isDefault && sizeClass.BlockSize > options.MaxRegisteredBytes)

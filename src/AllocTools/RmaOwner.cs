@@ -1,15 +1,18 @@
 namespace AllocTools;
 
 /// <summary>Names the part of a program that rents, for reports of leaked buffers. Flows with asynchronous calls.</summary>
-/// <remarks>Read only where a rent is watched (<see cref="RmaMemoryPoolOptions.LeakDetection"/>). Safe to use from any thread.</remarks>
+/// <remarks>
+/// It is read only when a rent is watched (<see cref="RmaMemoryPoolOptions.LeakDetection"/>). Safe to use from any
+/// thread.
+/// </remarks>
 public static class RmaOwner
 {
     private static readonly AsyncLocal<string?> Tag = new();
 
-    /// <summary>The name in force; null where there is none.</summary>
+    /// <summary>The current name; null if there is none.</summary>
     public static string? Current => Tag.Value;
 
-    /// <summary>Puts a name in force until the result is disposed.</summary>
+    /// <summary>Sets the name until the result is disposed.</summary>
     /// <param name="name">Of the owner, such as <c>gradients</c>.</param>
     public static IDisposable Begin(string name)
     {

@@ -11,15 +11,16 @@ namespace AllocTools;
 /// <typeparam name="T">What it points to.</typeparam>
 /// <remarks>
 /// <para>
-/// A value without ownership: copying it copies no lease, and it ends with the lease it points into. The default value
+/// A pointer is a value without ownership: copying it does not copy the lease, and it becomes invalid with the lease
+/// that it points into. The default value
 /// is the null pointer. Arithmetic may leave the buffer, as with a <c>T*</c>; a dereference outside of it throws. With the
 /// pool's option <see cref="RmaMemoryPoolOptions.CheckPointers"/>, and in a debug build of the library, arithmetic that goes
 /// before the start or past the end (one element beyond the last) throws as well.
 /// </para>
 /// <para>
 /// Pointers into different buffers are ordered by address. A pointer to anything, a <c>void*</c>, is an
-/// <see cref="RmaPointer{T}"/> of bytes: <see cref="Cast"/> makes one of the other. What may only be looked at goes by
-/// <see cref="RmaReadOnlyPointer{T}"/>, which each pointer converts to.
+/// <see cref="RmaPointer{T}"/> of bytes: <see cref="Cast"/> converts between them. Read-only access uses
+/// <see cref="RmaReadOnlyPointer{T}"/>, to which each pointer converts.
 /// </para>
 /// </remarks>
 /// <example>
@@ -76,7 +77,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
 
     /// <summary>What it points to.</summary>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">It points out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It points outside the buffer.</exception>
     public ref T Value => ref At(_offset, nameof(Value));
 
     /// <summary>The local descriptor of what it points to (fi_mr_desc); 0 where the provider has none.</summary>
@@ -86,16 +87,16 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <summary>An element, counted from here.</summary>
     /// <param name="index">Elements; may be negative.</param>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The element is out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The element is outside the buffer.</exception>
     public ref T this[long index] => ref At(_offset + checked(index * sizeof(T)), nameof(index));
 
     /// <summary>Elements from here on.</summary>
     /// <param name="count">Elements.</param>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">They reach out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">They exceed the buffer.</exception>
     public Span<T> AsSpan(int count)
     {
-        // A null pointer is what the error is about, whatever the count.
+        // For a null pointer the error is about the pointer, whatever the count.
         nint address = _buffer.Address;
         _ = BytesOf(count);
         return new Span<T>((void*)(address + (nint)_offset), count);
@@ -103,12 +104,12 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
 
     /// <summary>Elements from here on, for an operation of an endpoint.</summary>
     /// <param name="count">Elements.</param>
-    /// <exception cref="ArgumentOutOfRangeException">They reach out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">They exceed the buffer.</exception>
     public RmaSlice Slice(long count) => _buffer.Slice(_offset, BytesOf(count));
 
-    /// <summary>Lets peers reach elements from here on.</summary>
+    /// <summary>Gives peers access to elements from here on.</summary>
     /// <param name="count">Elements.</param>
-    /// <param name="access">What they may do.</param>
+    /// <param name="access">The access to grant.</param>
     /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
     public RmaExposure Expose(long count, RmaAccess access) => _buffer.Expose(_offset, BytesOf(count), access);
 
@@ -117,7 +118,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     public RmaPointer<TOther> Cast<TOther>()
         where TOther : unmanaged => new(_offset, _buffer);
 
-    /// <summary>The bare pointer. Nothing keeps it valid beyond the lease.</summary>
+    /// <summary>The raw pointer. It is not valid beyond the lease.</summary>
     /// <exception cref="InvalidOperationException">It is null, or the buffer was returned.</exception>
     public T* ToPointer() => (T*)(_buffer.Address + (nint)_offset);
 
@@ -134,14 +135,14 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
         return new RmaPointer<TMember>(offset, _buffer);
     }
 
-    /// <summary>The same place, to be looked at only.</summary>
+    /// <summary>The same place as a read-only pointer.</summary>
     public RmaReadOnlyPointer<T> AsReadOnly() => new(this);
 
     /// <summary>Moves forward.</summary>
     /// <param name="elements">Elements; may be negative.</param>
-    /// <exception cref="OverflowException">The place is out of 2^63 bytes.</exception>
+    /// <exception cref="OverflowException">The offset exceeds 2^63 bytes.</exception>
     /// <exception cref="ArgumentOutOfRangeException">It leaves the buffer, and arithmetic is checked (<see cref="RmaMemoryPoolOptions.CheckPointers"/>).</exception>
-    /// <exception cref="InvalidOperationException">It is null, and is to be moved.</exception>
+    /// <exception cref="InvalidOperationException">It is null, and can't be moved.</exception>
     public RmaPointer<T> Add(long elements) => MoveTo(checked(_offset + elements * sizeof(T)), elements);
 
     /// <summary>Moves back.</summary>
@@ -209,7 +210,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
     /// <summary>True when the left one does not point to a lower place.</summary>
     public static bool operator >=(RmaPointer<T> left, RmaPointer<T> right) => left.CompareTo(right) >= 0;
 
-    /// <summary>The same place, to be looked at only.</summary>
+    /// <summary>The same place as a read-only pointer.</summary>
     public static implicit operator RmaReadOnlyPointer<T>(RmaPointer<T> pointer) => pointer.AsReadOnly();
 
     /// <summary>Which byte of which buffer.</summary>
@@ -223,7 +224,7 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
         return bytes;
     }
 
-    /// <summary>Where arithmetic leads to.</summary>
+    /// <summary>Returns the result of pointer arithmetic.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private RmaPointer<T> MoveTo(long offset, long elements)
     {
@@ -232,13 +233,13 @@ public readonly unsafe struct RmaPointer<T> : IEquatable<RmaPointer<T>>, ICompar
         return new RmaPointer<T>(offset, _buffer);
     }
 
-    // By value: an instance method would need the pointer's address, and loops would keep the pointer in memory for it.
+    // The pointer is passed by value: an instance method would need its address, and loops would then keep the pointer in memory.
     private static void Check(RmaBuffer buffer, long offset, string parameter)
     {
         if (buffer.IsDefault)
             throw new InvalidOperationException("A null pointer can't be moved: it points into no buffer.");
         if ((ulong)offset > (ulong)buffer.Length)
-            throw new ArgumentOutOfRangeException(parameter, $"The pointer would leave its buffer: offset {InWords.Number(offset)} is out of {InWords.Bytes(buffer.Length)}.");
+            throw new ArgumentOutOfRangeException(parameter, $"The pointer would leave its buffer: offset {InWords.Number(offset)} is beyond its {InWords.Bytes(buffer.Length)}.");
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

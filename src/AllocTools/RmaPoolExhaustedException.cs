@@ -1,11 +1,11 @@
 namespace AllocTools;
 
-/// <summary>The pool's cap leaves no room for a request, at once or within the time a waiter may wait.</summary>
+/// <summary>The pool's cap leaves no room for a request, either immediately or within the time that a waiter may wait.</summary>
 public sealed class RmaPoolExhaustedException : RmaException
 {
     /// <summary>Makes an error.</summary>
-    /// <param name="message">The option, its value, and what is out.</param>
-    /// <param name="requestedLength">The length that was asked for, in bytes.</param>
+    /// <param name="message">The option, its value, and the rented memory.</param>
+    /// <param name="requestedLength">The requested length, in bytes.</param>
     /// <param name="limit">The cap in force, in bytes.</param>
     public RmaPoolExhaustedException(string message, long requestedLength, long limit)
         : base(message)
@@ -15,7 +15,7 @@ public sealed class RmaPoolExhaustedException : RmaException
         IsTransient = requestedLength <= limit;
     }
 
-    /// <summary>The length that was asked for, in bytes.</summary>
+    /// <summary>The requested length, in bytes.</summary>
     public long RequestedLength { get; }
 
     /// <summary>The cap in force, in bytes.</summary>

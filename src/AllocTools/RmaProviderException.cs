@@ -1,6 +1,9 @@
 namespace AllocTools;
 
-/// <summary>A provider could not be opened: library or device missing, no such fabric, an option it can't honour.</summary>
+/// <summary>
+/// A provider could not be opened: the library or device is missing, there is no such fabric, or an option can't be
+/// honoured.
+/// </summary>
 public sealed class RmaProviderException : RmaException
 {
     /// <inheritdoc cref="RmaException(string, int, string, Exception?)"/>

@@ -3,11 +3,14 @@ using System.Diagnostics.CodeAnalysis;
 namespace AllocTools;
 
 /// <summary>
-/// A fancy pointer to what may be looked at and not be changed, as a <c>const T*</c>: a <see cref="RmaPointer{T}"/> converts to
-/// it, and there is no way back. Arithmetic and comparison are the pointer's.
+/// A fancy pointer to memory that must not be changed, like a <c>const T*</c>. An <see cref="RmaPointer{T}"/> converts
+/// to it, but not the other way round. Arithmetic and comparison work like those of the pointer.
 /// </summary>
 /// <typeparam name="T">What it points to.</typeparam>
-/// <remarks>A value without ownership: it ends with the lease it points into. The default value is the null pointer.</remarks>
+/// <remarks>
+/// A pointer is a value without ownership: it becomes invalid with the lease that it points into. The default value is
+/// the null pointer.
+/// </remarks>
 /// <param name="pointer">The same place.</param>
 public readonly unsafe struct RmaReadOnlyPointer<T>(RmaPointer<T> pointer) : IEquatable<RmaReadOnlyPointer<T>>, IComparable<RmaReadOnlyPointer<T>>
     where T : unmanaged
@@ -36,9 +39,12 @@ public readonly unsafe struct RmaReadOnlyPointer<T>(RmaPointer<T> pointer) : IEq
     /// <inheritdoc cref="RmaPointer{T}.AsSpan"/>
     public ReadOnlySpan<T> AsSpan(int count) => _pointer.AsSpan(count);
 
-    /// <summary>Elements from here on, for an operation that writes or sends them. Nothing keeps a read from having them as its destination.</summary>
+    /// <summary>
+    /// Elements from here on, for an operation that writes or sends them. The type does not prevent a read from using
+    /// them as its destination.
+    /// </summary>
     /// <param name="count">Elements.</param>
-    /// <exception cref="ArgumentOutOfRangeException">They reach out of the buffer.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">They exceed the buffer.</exception>
     public RmaSlice Slice(long count) => _pointer.Slice(count);
 
     /// <summary>Lets peers read elements from here on.</summary>

@@ -1,8 +1,8 @@
 namespace AllocTools;
 
 /// <summary>
-/// Memory could not be registered or deregistered. The pool stays usable, and nothing is left behind but what
-/// <see cref="IsStillRegistered"/> tells.
+/// Memory could not be registered or deregistered. The pool stays usable, and nothing is left registered unless
+/// <see cref="IsStillRegistered"/> is true.
 /// </summary>
 public sealed class RmaRegistrationException : RmaException
 {
@@ -33,8 +33,9 @@ public sealed class RmaRegistrationException : RmaException
     public string Provider { get; }
 
     /// <summary>
-    /// The transport had registered the memory, failed on the way, and could not undo it: it may still reach the memory,
-    /// which must stay mapped permanently. A pool keeps its own mapped and the caller's pinned, and counts both.
+    /// The transport had registered the memory, then failed, and could not undo the registration: it may still access
+    /// the memory, which must stay mapped permanently. A pool keeps its own memory mapped and the caller's memory
+    /// pinned, and counts both.
     /// </summary>
     public bool IsStillRegistered { get; init; }
 }

@@ -2,5 +2,5 @@ namespace AllocTools;
 
 /// <summary>A registration that failed.</summary>
 /// <param name="Time">When.</param>
-/// <param name="Message">What the provider said of it.</param>
+/// <param name="Message">The provider's message.</param>
 public sealed record RmaRegistrationFailure(DateTimeOffset Time, string Message);

@@ -16,10 +16,10 @@ public sealed record RmaSizeClassStatistics
     /// <summary>Their bytes.</summary>
     public required long RegisteredBytes { get; init; }
 
-    /// <summary>Those of them that nobody has: idle buffers, and what of a slab is no whole buffer.</summary>
+    /// <summary>The part of them that is not rented: idle buffers, and the rest of a slab that is less than a buffer.</summary>
     public required long IdleBytes { get; init; }
 
-    /// <summary>The bytes of the buffers that are out, whole blocks, and of those that are quarantined.</summary>
+    /// <summary>The bytes of rented and quarantined buffers, counted in whole blocks.</summary>
     public long RentedBytes => RegisteredBytes - IdleBytes;
 
     /// <summary>Rents of this class that were served from memory already registered.</summary>
@@ -31,12 +31,12 @@ public sealed record RmaSizeClassStatistics
     /// <summary>Blocks in all slabs.</summary>
     public required long TotalBuffers { get; init; }
 
-    /// <summary>Blocks that can be rented at once.</summary>
+    /// <summary>Blocks that can be rented immediately.</summary>
     public required long IdleBuffers { get; init; }
 
     /// <summary>Blocks that were returned while an operation which timed out still holds them.</summary>
     public required long QuarantinedBuffers { get; init; }
 
-    /// <summary>Blocks that are out.</summary>
+    /// <summary>Rented blocks.</summary>
     public long RentedBuffers => TotalBuffers - IdleBuffers - QuarantinedBuffers;
 }

@@ -5,7 +5,7 @@ using AllocTools.Validation;
 
 namespace AllocTools;
 
-/// <summary>A part of a rented buffer: what an operation reads or fills.</summary>
+/// <summary>A part of a rented buffer that an operation reads or fills.</summary>
 public readonly struct RmaSlice
 {
     internal RmaSlice(RmaBuffer buffer, long offset, long length)
@@ -36,14 +36,14 @@ public readonly struct RmaSlice
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public nint Address => Buffer.Address + (nint)Offset;
 
-    /// <summary>Keeps the memory from being handed out again while an operation runs. Called by endpoints.</summary>
+    /// <summary>Keeps the memory from being rented again while an operation runs. Endpoints call this.</summary>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     internal RmaHold Hold() => Buffer.Hold();
 
     /// <summary>A part of it.</summary>
     /// <param name="offset">Bytes from the start of this slice.</param>
     /// <param name="length">Bytes; offset + length stay within this slice.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the slice.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the slice.</exception>
     public RmaSlice Slice(long offset, long length)
     {
         RangeCheck.ThrowIfOutside(offset, length, Length);
@@ -57,7 +57,7 @@ public readonly struct RmaSlice
 
     /// <summary>A part of it, such as <c>slice[16..]</c> or <c>slice[..^16]</c>.</summary>
     /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the slice.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the slice.</exception>
     public RmaSlice this[Range range]
     {
         get
@@ -69,13 +69,13 @@ public readonly struct RmaSlice
 
     /// <summary>Finds the registered memory behind any memory that came from a buffer: <see cref="RmaBuffer.Memory"/>, an owner of <see cref="RmaMemoryPoolAdapter"/>, a segment of a pipe or of a server's request, a part of these.</summary>
     /// <remarks>
-    /// It takes the same time whatever is rented, and allocates nothing. The lease is the one that the memory has: its owner
-    /// disposes it, and once that was done the slice throws where it is used. The slice allows what the buffer does, also where
-    /// <paramref name="memory"/> is for reading only.
+    /// It takes the same time however many buffers are rented, and allocates nothing. The slice has the same lease as
+    /// the memory: the owner of the memory ends it, and after that every use of the slice throws. The slice allows the
+    /// same access as the buffer, even if <paramref name="memory"/> is read-only.
     /// </remarks>
     /// <param name="memory">Any memory, empty memory included.</param>
     /// <param name="slice">The same bytes, or the default value.</param>
-    /// <returns>False: the memory is no buffer's.</returns>
+    /// <returns>False: the memory does not belong to a buffer.</returns>
     /// <example>
     /// <code>
     /// using RmaBuffer buffer = pool.Rent(4096);
@@ -105,10 +105,14 @@ public readonly struct RmaSlice
         return true;
     }
 
-    /// <summary>As <see cref="TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/>, of each segment of a sequence that is not empty, as pipes hand them out.</summary>
+    /// <summary>
+    /// Like <see cref="TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/>, for each non-empty segment of a sequence, such as
+    /// one from a pipe.
+    /// </summary>
     /// <param name="sequence">Any sequence.</param>
-    /// <param name="slices">Gets the slices, in order, behind what it has; nothing where one of the segments is no buffer's.</param>
-    /// <returns>False: a segment is no buffer's.</returns>
+    /// <param name="slices">Receives the slices in order, after its existing elements; it stays unchanged if a segment
+    /// does not belong to a buffer.</param>
+    /// <returns>False: a segment does not belong to a buffer.</returns>
     public static bool TryGet(in ReadOnlySequence<byte> sequence, ICollection<RmaSlice> slices)
     {
         ArgumentNullException.ThrowIfNull(slices);

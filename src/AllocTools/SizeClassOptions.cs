@@ -9,7 +9,10 @@ public sealed class SizeClassOptions
     [OptionRange(64, 1L << 30, "bytes", Multiple = 64)]
     public long BlockSize { get; set; }
 
-    /// <summary>Blocks that are registered when the pool warms up, and kept. Range: 0 to 16,777,216. Default: 0 (on demand).</summary>
+    /// <summary>
+    /// How many blocks are registered when the pool warms up, and stay registered. Range: 0 to 16,777,216. Default: 0
+    /// (on demand).
+    /// </summary>
     [OptionRange(0, 1 << 24, "blocks")]
     public int InitialBlocks { get; set; }
 

@@ -2,10 +2,10 @@ using AllocTools.Validation;
 
 namespace AllocTools;
 
-/// <summary>Size classes from a smallest to a largest block, in so many equal steps a doubling.</summary>
+/// <summary>Size classes from a smallest to a largest block, with a fixed number of equal steps per doubling.</summary>
 /// <remarks>
-/// With 4 steps from a multiple of 256 bytes, a block is at most a quarter longer than the one before: less than a fifth
-/// of a block is never asked for, but by requests that are shorter than <see cref="From"/>.
+/// With 4 steps from a multiple of 256 bytes, a block is at most a quarter longer than the one before: less than a
+/// fifth of a block is unused, except by requests that are shorter than <see cref="From"/>.
 /// </remarks>
 public sealed class SizeClassRangeOptions
 {
@@ -15,11 +15,17 @@ public sealed class SizeClassRangeOptions
     [OptionRange(Granule, 1L << 30, "bytes", Multiple = Granule)]
     public long From { get; set; } = 256;
 
-    /// <summary>The largest block: the last step that is not over it. Unit: bytes. Range: <see cref="From"/> to 1 GiB. Default: 4 MiB.</summary>
+    /// <summary>
+    /// The largest block; the last class is the last step that does not exceed it. Unit: bytes. Range:
+    /// <see cref="From"/> to 1 GiB. Default: 4 MiB.
+    /// </summary>
     [OptionRange(Granule, 1L << 30, "bytes")]
     public long To { get; set; } = 4 << 20;
 
-    /// <summary>How many classes there are from a size to twice that size. Range: 1 to 8; fewer where a step would be shorter than 64 bytes. Default: 4.</summary>
+    /// <summary>
+    /// How many classes there are from a size to twice that size. Range: 1 to 8; there are fewer if a step would be
+    /// shorter than 64 bytes. Default: 4.
+    /// </summary>
     [OptionRange(1, 8, "steps")]
     public int StepsPerDoubling { get; set; } = 4;
 

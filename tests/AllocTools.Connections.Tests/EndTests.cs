@@ -126,7 +126,7 @@ public sealed class EndTests
         await using ConnectedPair pair = await ConnectedPair.OpenAsync(ConnectionSide.Host, logging: log.Factory);
         await using CancellationTokenRegistration callback = pair.Left.ConnectionClosed.Register(static () => throw new InvalidOperationException("the test's"));
         pair.Right.Abort();
-        Assert.Contains("ConnectionClosed has thrown", await log.SingleAsync(88), StringComparison.Ordinal);
+        Assert.Contains("ConnectionClosed threw an exception", await log.SingleAsync(88), StringComparison.Ordinal);
         await pair.EndCleanlyAsync();
     }
 
@@ -186,7 +186,7 @@ public sealed class EndTests
         await peer.SendAsync(ControlConnection.DoneFrame);
         peer.Socket.Shutdown(System.Net.Sockets.SocketShutdown.Send);
         var error = await Assert.ThrowsAsync<ConnectionResetException>(() => reading.WaitAsync(TestTime.Seconds(20), Token));
-        Assert.Contains("without the end of its stream", error.Message, StringComparison.Ordinal);
+        Assert.Contains("without completing its stream", error.Message, StringComparison.Ordinal);
         Assert.True(connection.ConnectionClosed.IsCancellationRequested);
         await connection.DisposeAsync();
         await side.BecomesCleanAsync();

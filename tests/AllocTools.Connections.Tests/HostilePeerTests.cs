@@ -28,22 +28,22 @@ public sealed class HostilePeerTests
         // Each at a listener of its own: one logs the same of an address once a minute.
         (byte[] Bytes, string Says)[] cases =
         [
-            ([], "ended the control connection during the set-up"),
-            ([1], "ended the control connection within a frame"),
-            ([1, 5, 0, 1], "ended the control connection within a frame"),
-            ("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), "A connection from 127.0.0.1 was not set up: The peer has sent a frame of kind 71 on the control connection, which this side does not know. It looks like HTTP over sockets"),
+            ([], "closed the control connection during the set-up"),
+            ([1], "closed the control connection in the middle of a frame"),
+            ([1, 5, 0, 1], "closed the control connection in the middle of a frame"),
+            ("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), "A connection from 127.0.0.1 was not set up: The peer sent a frame of unknown kind 71 on the control connection. It looks like HTTP over sockets"),
             ([0x16, 0x03, 0x01, 0x02, 0x00], "It looks like TLS"),
             ([0, 0, 0], "kind 0"),
             ([1, 0xFF, 0xFF], "8192 are the most"),
             (ControlConnection.Frame(ControlKind.Welcome, []), "in place of Hello"),
             (ControlConnection.Frame(ControlKind.Hello, []), "ends too early"),
-            (Changed(hello, 3, 0xFF), "does not begin as one of AllocTools does"),
+            (Changed(hello, 3, 0xFF), "does not begin like a message of AllocTools"),
             (Changed(hello, 7, 2), "version 2"),
             (Changed(hello, 48, 0xFF), "has a time of -"),
             (Changed(Changed(hello, 49, 0), 50, 0), "has a time of 0 ms"),
             (Changed(hello, 58, 0), "offers 0 transports"),
             (Changed(hello, 58, 200), "offers 200 transports"),
-            (Changed(hello, 61, (byte)'H'), "This side works over provider 'host'"),
+            (Changed(hello, 61, (byte)'H'), "This side uses provider 'host'"),
             (Changed(hello, 67, (byte)'X'), "The peer's address of"),
             (first.HelloWith(RawPeer.Terms with { HeartbeatInterval = TimeSpan.FromHours(1) })[..], "must be shorter than the PeerTimeout"),
             (first.HelloWith(RawPeer.Terms with { HeartbeatInterval = Timeout.InfiniteTimeSpan })[..], "has a time of -1 ms"),
@@ -90,7 +90,7 @@ public sealed class HostilePeerTests
                 "A connection from 10.0.0.1 was not set up: It has a reason.",
                 "A connection from 10.0.0.2 was not set up: It has a reason.",
                 "A connection from 10.0.0.1 was not set up: It has another reason.",
-                "A connection from 10.0.0.1 was not set up: It has a reason. 4 more from there were not logged.",
+                "A connection from 10.0.0.1 was not set up: It has a reason. 4 more failures from this address were not logged.",
             ],
             said[..4]);
         Assert.InRange(said.Length, 1_000, 1_200);

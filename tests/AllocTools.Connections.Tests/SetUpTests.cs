@@ -109,7 +109,7 @@ public sealed class SetUpTests
         RmaConnection first = await left.Connections.ConnectAsync(listener.EndPoint, Token);
         ConnectionContext accepted = (await listener.AcceptAsync(Token))!;
         var error = await Assert.ThrowsAsync<RmaConnectionException>(() => left.Connections.ConnectAsync(listener.EndPoint, Token).AsTask());
-        Assert.Contains("as many connections as it may (1, MaxConnections)", error.Message, StringComparison.Ordinal);
+        Assert.Contains("has reached its limit of connections (1, MaxConnections)", error.Message, StringComparison.Ordinal);
         await log.SingleAsync(81);
         Assert.Equal(("refused", "too_many"), (left.Connections.GetStatistics().SetUpFailuresByError.Single().Key, right.Connections.GetStatistics().SetUpFailuresByError.Single().Key));
         await first.DisposeAsync();
@@ -172,7 +172,7 @@ public sealed class SetUpTests
     public async Task LocalConnectionsAreOverAnotherProvider()
     {
         await using var near = new ConnectionSide(ConnectionSide.Host);
-        Assert.Contains("works over provider 'host'", Assert.Throws<ArgumentException>(() => new RmaConnections(near.Pool, local: near.Connections)).Message, StringComparison.Ordinal);
+        Assert.Contains("uses provider 'host'", Assert.Throws<ArgumentException>(() => new RmaConnections(near.Pool, local: near.Connections)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -190,11 +190,11 @@ public sealed class SetUpTests
 
     public static TheoryData<string, string> WrongAnswers => new()
     {
-        { "refusal", "The listener has refused the connection: version 2 wanted" },
+        { "refusal", "The listener refused the connection: version 2 wanted" },
         { "version", "is of version 9 of the protocol, and this side speaks version 1" },
         { "transport", "picked a transport that was not offered" },
         { "HTTP", "kind 72" },
-        { "end", "ended the control connection during the set-up" },
+        { "end", "closed the control connection during the set-up" },
         { "block", "describes 64 bytes for RemoteWrite" },
         { "address", "The peer's address of 4 bytes" },
     };
@@ -232,7 +232,7 @@ public sealed class SetUpTests
         await using var fabric = new ConnectionSide(Fabric.Any);
         await using RmaConnectionListener listener = host.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
         var error = await Assert.ThrowsAsync<RmaConnectionException>(() => fabric.Connections.ConnectAsync(listener.EndPoint, Token).AsTask());
-        Assert.Contains("refused the connection: This side works over provider 'host'", error.Message, StringComparison.Ordinal);
+        Assert.Contains("refused the connection: This side uses provider 'host'", error.Message, StringComparison.Ordinal);
         await fabric.BecomesCleanAsync();
     }
 
@@ -347,7 +347,7 @@ public sealed class SetUpTests
         var foreign = new RmaEndPoint(anywhere, "back");
         Assert.False(factory.CanBind(foreign));
         ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(() => factory.BindAsync(foreign, Token).AsTask());
-        Assert.Contains($"is of the pool 'back', and this factory listens over the pool '{side.Pool.Name}'", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"belongs to the pool 'back', but this factory listens over the pool '{side.Pool.Name}'", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -418,7 +418,7 @@ public sealed class SetUpTests
         RmaConnectionException error = await Assert.ThrowsAsync<RmaConnectionException>(() => left.Connections.ConnectAsync(listener.EndPoint, Token).AsTask());
         Assert.DoesNotContain("SetUpTimeout", error.Message, StringComparison.Ordinal);
         if (what.EndsWith("of the client", StringComparison.Ordinal))
-            Assert.Contains("refused this side's certificate", error.Message, StringComparison.Ordinal);
+            Assert.Contains("rejected this side's certificate", error.Message, StringComparison.Ordinal);
         await log.SingleAsync(81);
         await left.BecomesCleanAsync();
         await right.BecomesCleanAsync();

@@ -166,7 +166,7 @@ public abstract class DirectoryConformance : IAsyncLifetime
         await Assert.ThrowsAsync<RmaDirectoryException>(async () => await other.Directory.ResolveAsync("a", Token));
         var refused = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await other.PublishAsync("b", 2));
         Assert.False(string.IsNullOrEmpty(refused.Message));
-        Assert.Contains("not renewed", await publisher.Log.SingleAsync(120), StringComparison.Ordinal);
+        Assert.Contains("could not be renewed", await publisher.Log.SingleAsync(120), StringComparison.Ordinal);
         await other.Log.SingleAsync(123);
         await Bed.StartKeeperAsync();
         await other.ResolvesToAsync("a", 1);

@@ -68,7 +68,7 @@ public sealed class HostingTests
         string all = string.Join('\n', (error as AggregateException)?.InnerExceptions.Select(static e => e.Message) ?? [error.Message]);
         foreach (string expected in new[]
         {
-            "AllocTools:Directory:Peers is 'directory:5000'; it must be a URL of http or https",
+            "AllocTools:Directory:Peers is 'directory:5000'; it must be an http or https URL",
             "AllocTools:Directory:RequestTimeout (1 second) must be shorter than half of Lease (2 seconds).",
             "AllocTools:Directory:MaxEntryBytes is 1; it must be between 256 and",
             "Unknown option AllocTools:Directory:WatchIntervall. Did you mean WatchInterval?",
@@ -103,7 +103,7 @@ public sealed class HostingTests
         builder.Services.AddRmaDirectory(static o => o.RequestTimeout = TimeSpan.FromMilliseconds(500)).UseRedis(static o => o.Configuration = "127.0.0.1:1");
         using IHost host = builder.Build();
         await host.StartAsync(TestContext.Current.CancellationToken);
-        Assert.StartsWith("The directory can't be reached at the start: Redis ", await log.SingleAsync(129), StringComparison.Ordinal);
+        Assert.StartsWith("The directory can't be reached at startup: Redis ", await log.SingleAsync(129), StringComparison.Ordinal);
         await host.StopAsync(TestContext.Current.CancellationToken);
     }
 
@@ -159,7 +159,7 @@ public sealed class HostingTests
         var right = new DnsEndPoint("server", 1);
         var memory = new RemoteMemory(0, 1, 1, RmaAccess.RemoteRead);
         Refuses("name", "128", () => new RmaDirectoryEntry("", process, right));
-        Refuses("name", "beside dots", () => new RmaDirectoryEntry("..", process, right));
+        Refuses("name", "other than a dot", () => new RmaDirectoryEntry("..", process, right));
         Refuses("name", "U+0020", () => new RmaDirectoryEntry("a b", process, right));
         Refuses("process", "RmaConnections.Process", () => new RmaDirectoryEntry("a", Guid.Empty, right));
         Refuses("endPoint", "port", () => new RmaDirectoryEntry("a", process, new DnsEndPoint("server", 0)));

@@ -102,7 +102,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
                 ended.TrySetResult(sent);
             }
         });
-        await ErrorOfAsync(hostile, "longer than MaxEntriesPerName entries of MaxEntryBytes", static o => (o.MaxEntriesPerName, o.MaxEntryBytes) = (2, 1024));
+        await ErrorOfAsync(hostile, "MaxEntriesPerName entries of MaxEntryBytes", static o => (o.MaxEntriesPerName, o.MaxEntryBytes) = (2, 1024));
         // The system's buffers take up to tcp_rmem's and tcp_wmem's last numbers without a reader: 36 MiB on many machines.
         Assert.InRange(await ended.Task.WaitAsync(Testing.TestTime.Seconds(20), Token), 65_536, 256 << 20);
     }
@@ -111,7 +111,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
     public async Task APeerThatSaysNothingCostsNoMoreThanTheTimeOfARequest()
     {
         await using WebApplication hostile = await StartAsync(static context => Task.Delay(Timeout.Infinite, context.RequestAborted).ContinueWith(static _ => { }, TaskScheduler.Default));
-        DirectoryProcess process = await ErrorOfAsync(hostile, "has not answered within 200 ms (RequestTimeout)", static o => o.RequestTimeout = TimeSpan.FromMilliseconds(200));
+        DirectoryProcess process = await ErrorOfAsync(hostile, "did not answer within 200 ms (RequestTimeout)", static o => o.RequestTimeout = TimeSpan.FromMilliseconds(200));
         // A good one beside it is enough.
         await process.Host.StopAsync(Token);
         DirectoryProcess both = await ProcessOfAsync(hostile, static o => (o.Lease, o.RequestTimeout) = (Testing.TestTime.Seconds(60), Testing.TestTime.Seconds(2)), _bed.Urls[0]);
@@ -134,7 +134,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
             context.Response.Redirect(url);
             return Task.CompletedTask;
         });
-        await ErrorOfAsync(hostile, "A peer has answered 302");
+        await ErrorOfAsync(hostile, "A peer answered 302");
         Assert.False(isReached);
     }
 
@@ -147,13 +147,13 @@ public sealed class HttpDirectoryTests : DirectoryConformance
             context.Response.ContentType = "text/plain";
             return context.Response.WriteAsync("no\u001b[31m way\n");
         });
-        await ErrorOfAsync(hostile, "A peer has answered 500: no[31m way.");
+        await ErrorOfAsync(hostile, "A peer answered 500: no[31m way.");
         await using WebApplication empty = await StartAsync(static context =>
         {
             context.Response.StatusCode = 404;
             return Task.CompletedTask;
         });
-        await ErrorOfAsync(empty, "is MapRmaDirectory called there");
+        await ErrorOfAsync(empty, "Check that it calls MapRmaDirectory");
     }
 
     [Fact]
@@ -163,16 +163,16 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         var process = Guid.NewGuid();
         string entry = Encoding.UTF8.GetString(new DirectoryRecord(new RmaDirectoryEntry("a", process, new DnsEndPoint("x", 1)), 1).Encode());
         string path = $"a/{process:N}?lease=1000";
-        await RefusesAsync(path, "junk", HttpStatusCode.BadRequest, "no JSON");
-        await RefusesAsync(path, "", HttpStatusCode.BadRequest, "no JSON");
-        await RefusesAsync(path, entry.Replace("\"x\"", "\"\\ud800\"", StringComparison.Ordinal), HttpStatusCode.BadRequest, "no valid Unicode");
-        await RefusesAsync(path, entry.Replace("\"host\"", "\"\\ud800\"", StringComparison.Ordinal), HttpStatusCode.BadRequest, "no valid Unicode");
+        await RefusesAsync(path, "junk", HttpStatusCode.BadRequest, "not the JSON of an entry");
+        await RefusesAsync(path, "", HttpStatusCode.BadRequest, "not the JSON of an entry");
+        await RefusesAsync(path, entry.Replace("\"x\"", "\"\\ud800\"", StringComparison.Ordinal), HttpStatusCode.BadRequest, "not valid Unicode");
+        await RefusesAsync(path, entry.Replace("\"host\"", "\"\\ud800\"", StringComparison.Ordinal), HttpStatusCode.BadRequest, "not valid Unicode");
         await RefusesAsync(path, new string(' ', 16_385), HttpStatusCode.RequestEntityTooLarge, "MaxEntryBytes");
         await RefusesAsync($"a/{process:N}", entry, HttpStatusCode.BadRequest, "lease");
         await RefusesAsync($"a/{process:N}?lease=0", entry, HttpStatusCode.BadRequest, "lease");
         await RefusesAsync($"a/{process:N}?lease=3600001", entry, HttpStatusCode.BadRequest, "lease");
-        await RefusesAsync($"b/{process:N}?lease=1000", entry, HttpStatusCode.BadRequest, "another name");
-        await RefusesAsync($"a/{Guid.NewGuid():N}?lease=1000", entry, HttpStatusCode.BadRequest, "not that of the path");
+        await RefusesAsync($"b/{process:N}?lease=1000", entry, HttpStatusCode.BadRequest, "its name is not the one");
+        await RefusesAsync($"a/{Guid.NewGuid():N}?lease=1000", entry, HttpStatusCode.BadRequest, "must be the one in the path");
         await RefusesAsync("a/12?lease=1000", entry, HttpStatusCode.BadRequest, "hexadecimal");
         await RefusesAsync($"a%20b/{process:N}?lease=1000", entry, HttpStatusCode.BadRequest, "letters and digits");
         Assert.Equal(HttpStatusCode.BadRequest, (await http.GetAsync(new string('a', 129), Token)).StatusCode);
@@ -240,7 +240,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         await using var watch = new Watched(process.Directory, "a");
         await watch.IsAsync(1);
         Volatile.Write(ref isBroken, true);
-        Assert.Contains("a handler of the HTTP client has thrown", await process.Log.SingleAsync(120), StringComparison.Ordinal);
+        Assert.Contains("a handler of the HTTP client threw", await process.Log.SingleAsync(120), StringComparison.Ordinal);
         await process.Log.SingleAsync(123);
         await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.PortsAsync("a"));
         Assert.False(process.Host.Services.GetRequiredService<Microsoft.Extensions.Hosting.IHostApplicationLifetime>().ApplicationStopping.IsCancellationRequested);

@@ -115,7 +115,7 @@ public sealed class RedisDirectoryTests : DirectoryConformance
         await using (ConnectionMultiplexer connection = await ConnectionMultiplexer.ConnectAsync(_bed.Configuration))
             await connection.GetDatabase().StringSetAsync("tests:{a}", "text");
         var error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.Directory.ResolveAsync("a", Token));
-        Assert.Contains("Redis has refused", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Redis refused the request", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

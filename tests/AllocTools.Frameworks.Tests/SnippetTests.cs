@@ -36,18 +36,18 @@ public sealed partial class SnippetTests
                 while (!log.Contains("Application started", StringComparison.Ordinal))
                     log += await server.StandardOutput.ReadLineAsync(Token) is { } line ? line + "\n" : throw new InvalidOperationException(log + await errors);
                 // What listens says so: it is over the fabric that the log of connections appears.
-                Assert.Equal(transport == "rma", log.Contains("Connections over provider 'shm' are listened for", StringComparison.Ordinal));
+                Assert.Equal(transport == "rma", log.Contains("Listening for connections over provider 'shm'", StringComparison.Ordinal));
                 Task<string> rest = server.StandardOutput.ReadToEndAsync(Token);
                 (int status, string output, string clientErrors) = await Dotnet.RunAsync(
                     Path.Combine(folder.Path, transport, "Client"), ["built/Client.dll", "--Server", ListeningAt().Match(log).Groups[1].Value, .. fabric]);
                 Assert.True(status == 0, output + clientErrors);
-                Assert.DoesNotContain("buffers still out", output + clientErrors, StringComparison.Ordinal);
+                Assert.DoesNotContain("buffers still rented", output + clientErrors, StringComparison.Ordinal);
                 Assert.Single(output.Split('\n'), static l => l.StartsWith("268435456 bytes in ", StringComparison.Ordinal));
                 using Process stop = Process.Start("kill", $"-TERM {server.Id}");
                 await server.WaitForExitAsync(Token);
                 string all = log + await rest + await errors;
                 Assert.True(server.ExitCode == 0, all);
-                Assert.DoesNotContain("buffers still out", all, StringComparison.Ordinal);
+                Assert.DoesNotContain("buffers still rented", all, StringComparison.Ordinal);
             }
             finally
             {

@@ -132,7 +132,7 @@ public sealed class ConfigurationTests
             """);
         Assert.Equal(
             [
-                "AllocTools:Access is 'RemoteRead, RemoteRight'; it must be some of None, Local, RemoteRead, RemoteWrite, with commas between.",
+                "AllocTools:Access is 'RemoteRead, RemoteRight'; it must be one or more of None, Local, RemoteRead, RemoteWrite, separated by commas.",
                 "AllocTools:AllowUnknownKeys is 'no'; it must be true or false.",
                 "AllocTools:ClearOnReturn is 'perhaps'; it must be true or false.",
                 "AllocTools:DrainTimeout is -1 second; it must be between 0 and 24 hours.",

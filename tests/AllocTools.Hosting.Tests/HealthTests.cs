@@ -24,7 +24,7 @@ public sealed class HealthTests
         using RmaBuffer one = PoolOf(host).Rent(100);
         HealthReportEntry entry = await CheckAsync(host);
 
-        Assert.Equal((HealthStatus.Healthy, "Pool 'default': it serves."), (entry.Status, entry.Description));
+        Assert.Equal((HealthStatus.Healthy, "Pool 'default': it is ready."), (entry.Status, entry.Description));
         Assert.Equal(
             ("host", true, 1L << 30, 16384L, 4096L, 1L, 1L, 0L, 1L),
             (entry.Data["provider"], entry.Data["warmedUp"], entry.Data["limitBytes"], entry.Data["registeredBytes"], entry.Data["rentedBytes"],
@@ -40,7 +40,7 @@ public sealed class HealthTests
         RmaBuffer last = PoolOf(host).Rent(1);
         HealthReportEntry entry = await CheckAsync(host);
         Assert.Equal(HealthStatus.Degraded, entry.Status);
-        Assert.Equal("Pool 'default': 256 KiB (262,144 bytes) of 256 KiB (262,144 bytes) are out (100 %). Return buffers sooner, or raise MaxRegisteredBytes.", entry.Description);
+        Assert.Equal("Pool 'default': 256 KiB (262,144 bytes) of 256 KiB (262,144 bytes) are rented (100 %). Return buffers sooner, or raise MaxRegisteredBytes.", entry.Description);
         last.Dispose();
         foreach (RmaBuffer buffer in rented)
             buffer.Dispose();

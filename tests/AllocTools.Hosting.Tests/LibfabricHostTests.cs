@@ -82,9 +82,9 @@ public sealed class LibfabricHostTests
             leaked = host.Services.GetRequiredKeyedService<IRmaMemoryPool>("near").Rent(5000);
         IRmaMemoryPool far = host.Services.GetRequiredKeyedService<IRmaMemoryPool>("far");
         await host.StopAsync(cancelled).WaitAsync(TestHost.Patience, cancelled);
-        Assert.Equal(["Pool 'near' waits for the buffers that are still out, up to 200 ms: 1, rented by gradients (1)."], log.MessagesOf(LogRecorder.Draining));
+        Assert.Equal(["Pool 'near' waits for buffers that are still rented, up to 200 ms: 1, rented by gradients (1)."], log.MessagesOf(LogRecorder.Draining));
         Assert.StartsWith(
-            "Pool 'near' was closed while a buffer of 4.9 KiB (5,000 bytes) was out. It was rented by gradients:\n",
+            "Pool 'near' was closed while a buffer of 4.9 KiB (5,000 bytes) was rented. It was rented by gradients:\n",
             Assert.Single(log.MessagesOf(LogRecorder.StillOut)),
             StringComparison.Ordinal);
         Assert.Equal(0, far.GetStatistics().RegisteredBytes);

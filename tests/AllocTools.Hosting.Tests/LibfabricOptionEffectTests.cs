@@ -100,7 +100,7 @@ public sealed class LibfabricOptionEffectTests
     [Fact]
     [EffectOf("Provider:LibraryPath")]
     public async Task Library_path() =>
-        Assert.Contains("LibraryPath is '/nowhere/libfabric.so.1', which is not there", await ErrorAsync("\"LibraryPath\": \"/nowhere/libfabric.so.1\""), StringComparison.Ordinal);
+        Assert.Contains("LibraryPath is '/nowhere/libfabric.so.1', which does not exist", await ErrorAsync("\"LibraryPath\": \"/nowhere/libfabric.so.1\""), StringComparison.Ordinal);
 
     [Fact]
     [EffectOf("Provider:Endpoint:Progress")]

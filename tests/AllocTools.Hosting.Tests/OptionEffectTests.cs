@@ -240,7 +240,7 @@ public sealed class OptionEffectTests
         using IHost host = await StartAsync(options, log: log);
         Pool(host).Rent(1);
         await host.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
-        Assert.Equal([$"Pool 'default' waits for the buffers that are still out, {waited}: 1, rented by an unknown owner (1; LeakDetection and RmaOwner.Begin name owners)."], log.MessagesOf(LogRecorder.Draining));
+        Assert.Equal([$"Pool 'default' waits for buffers that are still rented, {waited}: 1, rented by an unknown owner (1; LeakDetection and RmaOwner.Begin name owners)."], log.MessagesOf(LogRecorder.Draining));
         Assert.Equal(named, log.MessagesOf(LogRecorder.StillOut).Length);
     }
 

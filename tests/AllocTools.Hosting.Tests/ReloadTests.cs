@@ -32,7 +32,7 @@ public sealed class ReloadTests : IAsyncLifetime
 
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "128 KiB" """);
         (await waiter.WaitAsync(TestHost.Patience, Cancelled)).Dispose();
-        Assert.Equal("Pool 'default' took over changed options: MaxRegisteredBytes from 64 KiB (65,536 bytes) to 128 KiB (131,072 bytes).", await _log.Logged(LogRecorder.Reloaded));
+        Assert.Equal("Pool 'default' applied changed options: MaxRegisteredBytes from 64 KiB (65,536 bytes) to 128 KiB (131,072 bytes).", await _log.Logged(LogRecorder.Reloaded));
         Assert.Equal(131072, Pool.GetStatistics().LimitBytes);
     }
 
@@ -63,7 +63,7 @@ public sealed class ReloadTests : IAsyncLifetime
     {
         await StartAsync(OneBlock);
         Edit($"{OneBlock}, {option}");
-        Assert.Equal($"Pool 'default' took over changed options: {change}.", await _log.Logged(LogRecorder.Reloaded));
+        Assert.Equal($"Pool 'default' applied changed options: {change}.", await _log.Logged(LogRecorder.Reloaded));
         Edit(OneBlock);
         await _log.Logged(LogRecorder.Reloaded, times: 2);
         Assert.False(_log.Has(LogRecorder.RestartNeeded));
@@ -90,7 +90,7 @@ public sealed class ReloadTests : IAsyncLifetime
             Pool.Rent(1);
         await _host!.StopAsync(Cancelled).WaitAsync(TestHost.Patience, Cancelled);
 
-        Assert.Equal(["Pool 'default' waits for the buffers that are still out, up to 10 ms: 2, rented by ingest (1), an unknown owner (1; LeakDetection and RmaOwner.Begin name owners)."], _log.MessagesOf(LogRecorder.Draining));
+        Assert.Equal(["Pool 'default' waits for buffers that are still rented, up to 10 ms: 2, rented by ingest (1), an unknown owner (1; LeakDetection and RmaOwner.Begin name owners)."], _log.MessagesOf(LogRecorder.Draining));
         // Only what was rented since is known by its owner.
         Assert.Contains("rented by ingest", Assert.Single(_log.MessagesOf(LogRecorder.StillOut)), StringComparison.Ordinal);
         Assert.Throws<ObjectDisposedException>(leaked.Return);
@@ -104,7 +104,7 @@ public sealed class ReloadTests : IAsyncLifetime
             "SizeClasses": [ { "BlockSize": "64 KiB", "InitialBlocks": 2 } ], "MaxSlabBytes": 65536, "HugePages": "Transparent", "Provider": { "Locking": "BestEffort" }
             """);
         Assert.Equal(
-            "Options of pool 'default' have changed that take effect at the next start only: AllocTools:HugePages from 'Off' to 'Transparent', "
+            "Some changed options of pool 'default' take effect only at the next start: AllocTools:HugePages from 'Off' to 'Transparent', "
             + "AllocTools:Provider:Locking from 'None' to 'BestEffort', AllocTools:SizeClasses:0:InitialBlocks from nothing to '2'.",
             await _log.Logged(LogRecorder.RestartNeeded));
         Edit("""
@@ -122,7 +122,7 @@ public sealed class ReloadTests : IAsyncLifetime
         await StartAsync(OneBlock);
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB", "RentTimeout": "soon", "TrimIntervall": "00:00:01", "DrainTimeout": "-00:00:05" """);
         Assert.Equal(
-            "The changed options of pool 'default' are invalid; it keeps those it has. "
+            "The changed options of pool 'default' are invalid; it keeps its current options. "
             + "AllocTools:DrainTimeout is -5 seconds; it must be between 0 and 24 hours. "
             + "AllocTools:RentTimeout is 'soon'; it must be a time such as \"00:00:30\", \"30s\", \"500ms\", \"5min\" or \"2h\", or \"never\". "
             + "Unknown option AllocTools:TrimIntervall. Did you mean TrimInterval?",
@@ -143,7 +143,7 @@ public sealed class ReloadTests : IAsyncLifetime
         await StartAsync(OneBlock);
         Edit("\"SizeClasses\": [ { \"BlockSize\": \"4 KiB\" } ], \"MaxRegisteredBytes\": \"8 KiB\"");
         Assert.Equal(
-            "The changed options of pool 'default' are invalid; it keeps those it has. "
+            "The changed options of pool 'default' are invalid; it keeps its current options. "
             + "AllocTools:SizeClasses:0:BlockSize (64 KiB) must not be more than MaxRegisteredBytes (8 KiB): not one block would fit.",
             await _log.Logged(LogRecorder.ReloadRejected));
         Assert.Equal(1L << 30, Pool.GetStatistics().LimitBytes);
@@ -184,7 +184,7 @@ public sealed class ReloadTests : IAsyncLifetime
     {
         await StartAsync($$"""{{OneBlock}}, "MaxRegisteredBytes": "2 MiB" """);
         _file.Delete();
-        Assert.Equal("The section 'AllocTools' of pool 'default' is gone; the pool keeps the options it has.", await _log.Logged(LogRecorder.SectionGone));
+        Assert.Equal("The section 'AllocTools' of pool 'default' was removed; the pool keeps its current options.", await _log.Logged(LogRecorder.SectionGone));
         Assert.Equal(2 << 20, Pool.GetStatistics().LimitBytes);
 
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
@@ -204,7 +204,7 @@ public sealed class ReloadTests : IAsyncLifetime
 
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
         await _log.Logged(LogRecorder.Reloaded);
-        Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes)."], _log.MessagesOf(LogRecorder.Reloaded));
+        Assert.Equal(["Pool 'default' applied changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes)."], _log.MessagesOf(LogRecorder.Reloaded));
     }
 
     [Fact]
@@ -221,7 +221,7 @@ public sealed class ReloadTests : IAsyncLifetime
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
         await _log.Logged(LogRecorder.Reloaded);
         Assert.Equal(
-            ["Pool 'default' took over changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes), RentTimeout from 00:00:30 to 00:00:09."],
+            ["Pool 'default' applied changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes), RentTimeout from 00:00:30 to 00:00:09."],
             _log.MessagesOf(LogRecorder.Reloaded));
         Assert.Single(_log.MessagesOf(LogRecorder.FileBroken));
     }
@@ -246,7 +246,7 @@ public sealed class ReloadTests : IAsyncLifetime
         await _log.Logged(LogRecorder.FileBroken);
         Edit($$"""{{OneBlock}}, "MaxRegisteredBytes": "4 MiB" """);
         await _log.Logged(LogRecorder.Reloaded);
-        Assert.Equal(["Pool 'default' took over changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes)."], _log.MessagesOf(LogRecorder.Reloaded));
+        Assert.Equal(["Pool 'default' applied changed options: MaxRegisteredBytes from 2 MiB (2,097,152 bytes) to 4 MiB (4,194,304 bytes)."], _log.MessagesOf(LogRecorder.Reloaded));
         Assert.Contains(nameof(InvalidDataException), handled);
 
         await _host!.StopAsync(Cancelled);
@@ -265,7 +265,7 @@ public sealed class ReloadTests : IAsyncLifetime
         _host = builder.Build();
         await _host.StartAsync(Cancelled);
         Assert.Equal(
-            ["The section 'AllocTools' of pool 'default' is not part of the host's configuration: a file of it that can't be parsed is not reported."],
+            ["The section 'AllocTools' of pool 'default' is not part of the host's configuration, so errors in its files are not reported."],
             _log.MessagesOf(LogRecorder.FilesNotWatched));
     }
 
@@ -300,7 +300,7 @@ public sealed class ReloadTests : IAsyncLifetime
         Assert.False(_log.Has(LogRecorder.RestartNeeded) || _log.Has(LogRecorder.Reloaded));
         change("Provider:Locking", "besteffort");
         Assert.Equal(
-            ["Options of pool 'default' have changed that take effect at the next start only: AllocTools:Provider:Locking from 'None' to 'BestEffort'."],
+            ["Some changed options of pool 'default' take effect only at the next start: AllocTools:Provider:Locking from 'None' to 'BestEffort'."],
             _log.MessagesOf(LogRecorder.RestartNeeded));
     }
 
@@ -345,7 +345,7 @@ public sealed class ReloadTests : IAsyncLifetime
         Assert.Equal(TimeSpan.FromSeconds(9), _host.Services.GetRequiredService<RmaMemoryPool<RecordingProvider>>().Options.RentTimeout);
         Assert.Equal(TimeSpan.FromSeconds(8), _host.Services.GetRequiredKeyedService<RmaMemoryPool<HostProvider>>("second").Options.RentTimeout);
         Assert.Equal(
-            ["Options of pool 'default' have changed that take effect at the next start only: AllocTools:HugePages from nothing to 'Off'."],
+            ["Some changed options of pool 'default' take effect only at the next start: AllocTools:HugePages from nothing to 'Off'."],
             _log.MessagesOf(LogRecorder.RestartNeeded));
     }
 

@@ -104,7 +104,7 @@ public sealed class SharedProviderTests
 
     [Fact]
     public async Task A_circle_is_refused() => Assert.Equal(
-        "The pool 'a' (options in code) can't start: The pool 'a' shares the provider of 'b', which in the end shares its own: one pool of that circle must have a provider of its own.",
+        "The pool 'a' (options in code) can't start: The pool 'a' shares the provider of 'b', which leads back to this pool. One pool of that cycle must have a provider of its own.",
         await ErrorAsync(services =>
         {
             services.AddRmaMemoryPool<HostProvider>("a").ShareProviderOf("b");

@@ -160,7 +160,7 @@ public sealed class StartTests
         Assert.Equal(isKnown, message == error.ToString());
         Assert.StartsWith(message, error.ToString(), StringComparison.Ordinal);
         Assert.Equal(!isKnown, error.ToString().Contains(nameof(RecordingProvider), StringComparison.Ordinal));
-        Assert.Equal(["The pool 'a' can't start; the exception says where."], log.MessagesOf(LogRecorder.StartFailed));
+        Assert.Equal(["The pool 'a' can't start; see the exception."], log.MessagesOf(LogRecorder.StartFailed));
     }
 
     [Fact]
@@ -172,7 +172,7 @@ public sealed class StartTests
         using IHost host = builder.Build();
         await host.StartAsync(Cancelled);
         Assert.Equal(
-            "The section 'AllocTool' of pool 'default' is empty or not there; the pool has its default options, or those of the code.",
+            "The section 'AllocTool' of pool 'default' is empty or missing; the pool uses the default options, or those set in code.",
             await log.Logged(LogRecorder.SectionMissing));
     }
 

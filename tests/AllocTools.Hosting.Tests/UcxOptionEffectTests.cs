@@ -60,7 +60,7 @@ public sealed class UcxOptionEffectTests
         var log = new LogRecorder();
         using IHost host = await StartAsync("\"Transports\": \"tcp\", \"Devices\": \"lo,nosuch0\"", log);
         Assert.StartsWith(
-            "UCX goes on without network devices that it does not find: Devices is 'lo,nosuch0', of which nosuch0 can't be used; it can use lo", await log.Logged(DevicesMissing), StringComparison.Ordinal);
+            "UCX continues without some of its network devices: Devices is 'lo,nosuch0', but nosuch0 can't be used. It can use lo", await log.Logged(DevicesMissing), StringComparison.Ordinal);
         await host.StopAsync(Cancelled);
     }
 
@@ -80,7 +80,7 @@ public sealed class UcxOptionEffectTests
         Assert.Equal(isRefused, error is RmaProviderException);
         if (isRefused)
         {
-            Assert.Contains("ErrorHandling None", error!.Message, StringComparison.Ordinal);
+            Assert.Contains("ErrorHandling is None", error!.Message, StringComparison.Ordinal);
             Assert.Contains($"Transports is '{transport}', and Devices is not set (all).", error.Message, StringComparison.Ordinal);
         }
         await host.StopAsync(Cancelled);
@@ -121,7 +121,7 @@ public sealed class UcxOptionEffectTests
     public async Task Which_library_and_what_it_is_told()
     {
         string error = (await Assert.ThrowsAsync<RmaPoolStartException>(() => StartAsync("\"LibraryPath\": \"/no/such/libucp.so\""))).Message;
-        Assert.Contains("LibraryPath is '/no/such/libucp.so', which is not there", error, StringComparison.Ordinal);
+        Assert.Contains("LibraryPath is '/no/such/libucp.so', which does not exist", error, StringComparison.Ordinal);
         Assert.Contains("apt-get install libucx0", error, StringComparison.Ordinal);
         // A value that UCX can't read, for all that read it after this; so it is one that nothing else uses.
         using IHost host = await StartAsync(Tcp + ", \"LibraryPath\": \"libucp.so.0\", \"Settings\": { \"UCX_ADDRESS_VERSION\": \"v1\" }");
@@ -142,7 +142,7 @@ public sealed class UcxOptionEffectTests
         Assert.Equal(
             [
                 (LogLevel.Debug, SettingKept, "UCX's setting UCX_MAX_WORKER_ADDRESS_NAME is set in the environment already; the option's value 16 is not used."),
-                (LogLevel.Warning, SettingTooLate, "UCX's setting UCX_PROFILE_LOG_SIZE=4m comes too late: UCX was loaded in this process before. Set it in the environment."),
+                (LogLevel.Warning, SettingTooLate, "UCX's setting UCX_PROFILE_LOG_SIZE=4m comes too late: UCX was already loaded in this process. Set it in the environment."),
             ],
             log.Entries.Where(static e => e.Id is SettingKept or SettingTooLate).OrderBy(static e => e.Id));
         Assert.Null(Interop.NativeEnvironment.Get("UCX_PROFILE_LOG_SIZE"));
@@ -160,7 +160,7 @@ public sealed class UcxOptionEffectTests
             [
                 "AllocTools:Provider:KeepaliveInterval is 0; it must be between 1 ms and 24 hours, or \"never\".",
                 "AllocTools:Provider:Settings has 'FI_X'; the names of UCX's settings must start with UCX_ and must not contain '='.",
-                "AllocTools:Provider:Settings has 'UCX_TLS'; set Transports instead.",
+                "AllocTools:Provider:Settings has 'UCX_TLS'; it must be set by the option Transports instead.",
                 "Unknown option AllocTools:Provider:Transport. Did you mean Transports?",
             ],
             error.Failures.Order(StringComparer.Ordinal));

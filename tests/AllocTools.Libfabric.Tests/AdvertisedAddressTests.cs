@@ -86,7 +86,7 @@ public sealed class AdvertisedAddressTests
             + "ip link set one up; ip link set two up; for card in one two; do until ip link show dev $card | grep -q 'state UP'; do :; done; done; exec \"$@\"";
         await using var peer = new PeerProcess([.. OwnNetwork, "sh", "-c", Cards, "sh"], ["open", $"{provider}@0.0.0.0", "0"]);
         string answer = await peer.ReadToEndAsync();
-        Assert.Matches(@"it is not clear which of this machine's addresses they reach: 198\.18\.[01]\.1, 198\.18\.[01]\.1\. Set AdvertisedNode", answer);
+        Assert.Matches(@"it is not clear which of its addresses they reach: 198\.18\.[01]\.1, 198\.18\.[01]\.1\. Set AdvertisedNode", answer);
     }
 
     [Theory]
@@ -109,7 +109,7 @@ public sealed class AdvertisedAddressTests
     }
 
     [Theory]
-    [InlineData("0.0.0.0", "names no machine")]
+    [InlineData("0.0.0.0", "does not identify a machine")]
     [InlineData("2001:db8::1", "no IPv4 address")]
     [InlineData("no such host", "can't be resolved")]
     public void AnAdvertisedNodeThatCantBeOneIsRefused(string node, string says)
@@ -127,7 +127,7 @@ public sealed class AdvertisedAddressTests
         await using var pair = new EndpointPair(fabric);
         byte[] own = EndpointAddress.Parse(pair.Left.Endpoint.Address.Span, out _, out _).ToArray();
         AssertRefused("192.0.2.77", "bound to the loopback address 127.0.0.1, from which 192.0.2.77");
-        AssertRefused("0.0.0.0", "names no machine");
+        AssertRefused("0.0.0.0", "does not identify a machine");
 
         void AssertRefused(string host, string says)
         {
@@ -149,8 +149,8 @@ public sealed class AdvertisedAddressTests
         { "10.0.0.1", "10.0.0.1", false, false, null },
         { "10.0.0.1", "10.0.0.1", false, true, "this endpoint's own address" },
         { "127.0.0.1", "10.0.0.2", true, false, "bound to the loopback address" },
-        { "10.0.0.1", "0.0.0.0", false, false, "names no machine" },
-        { "2001:db8::1", "::", false, false, "names no machine" },
+        { "10.0.0.1", "0.0.0.0", false, false, "does not identify a machine" },
+        { "2001:db8::1", "::", false, false, "does not identify a machine" },
         { "2001:db8::1", "2001:db8::2", true, false, null },
         { "2001:db8::1", "::1", true, false, "loopback address of another machine" },
     };

@@ -43,19 +43,19 @@ public sealed class UnfitProcessTests
         (int exitCode, string output) = await MpiRanks.RunAsync([.. MpiRanks.Command(MpiImplementation.OpenMpi), "-n", "2", MpiRanks.Program, "mpi-open", "Mpich", "60"], TestTime.Seconds(60));
         Assert.True(exitCode == 0, output);
         Assert.Contains("mpich, rank 0 of 1", output, StringComparison.Ordinal);
-        Assert.Contains("Warning 75: MPICH is used, as the options say, though OMPI_COMM_WORLD_RANK is set, as by the mpirun of Open MPI", output, StringComparison.Ordinal);
+        Assert.Contains("Warning 75: MPICH is used, as the options say, although OMPI_COMM_WORLD_RANK is set, which the mpirun of Open MPI does", output, StringComparison.Ordinal);
         (exitCode, output) = await MpiRanks.RunAsync([.. MpiRanks.Command(MpiImplementation.Mpich), "-n", "2", MpiRanks.Program, "mpi-open", "OpenMpi", "60"], TestTime.Seconds(60));
         Assert.NotEqual(0, exitCode);
-        Assert.Contains("Warning 75: Open MPI is used, as the options say, though PMI_RANK is set, as by the mpirun of MPICH", output, StringComparison.Ordinal);
-        Assert.Contains("PMI_RANK is set, as by the mpirun of MPICH, with which each process of Open MPI is a job of its own. Start the process with the mpirun of Open MPI", output, StringComparison.Ordinal);
+        Assert.Contains("Warning 75: Open MPI is used, as the options say, although PMI_RANK is set, which the mpirun of MPICH does", output, StringComparison.Ordinal);
+        Assert.Contains("PMI_RANK is set, which the mpirun of MPICH does; it makes each process of Open MPI a job of its own. Start the process with the mpirun of Open MPI", output, StringComparison.Ordinal);
     }
 
     /// <summary>Options that name no library leave none behind; those that name another one than the process has are refused.</summary>
     [Theory]
-    [InlineData("/nowhere/libmpi.so", "LibraryPath is '/nowhere/libmpi.so', which is not there. Correct it; or leave it out, and install it with", "", "mpich, rank 0 of 1")]
+    [InlineData("/nowhere/libmpi.so", "LibraryPath is '/nowhere/libmpi.so', which does not exist. Correct it; or leave it out, and install it with", "", "mpich, rank 0 of 1")]
     [InlineData("libmpich.so.12", "mpich, rank 0 of 1", MpichFile, "mpich, rank 0 of 1")]
     [InlineData("", "mpich, rank 0 of 1", "libmpi.so.40", "LibraryPath is 'libmpi.so.40', but this process uses libmpich.so.12 already")]
-    [InlineData("libmpi.so.40", "Implementation is Mpich, but libmpi.so.40 is OpenMpi's", "", "libmpi.so.40 was loaded in this process before")]
+    [InlineData("libmpi.so.40", "Implementation is Mpich, but libmpi.so.40 is OpenMpi's", "", "libmpi.so.40 was already loaded in this process")]
     public async Task AProcessLoadsOneLibrary(string path, string said, string nextPath, string saidNext)
     {
         (_, string output) = await MpiRanks.RunAsync([MpiRanks.Program, "mpi-open", "Mpich", "60", path, nextPath == MpichFile ? FindMpich() : nextPath], TestTime.Seconds(60));
@@ -158,10 +158,10 @@ public sealed class UnfitProcessTests
         Assert.Contains("apt-get install mpich", reason, StringComparison.Ordinal);
         Assert.Contains("apt-get install openmpi-bin'", reason, StringComparison.Ordinal);
         MpiLoaderResult(MpiImplementation.Any, null, [("PMI_RANK", "0")], out reason);
-        Assert.Contains("since PMI_RANK is set, as by MPICH's mpirun (where another one has started the process, set Implementation)", reason, StringComparison.Ordinal);
+        Assert.Contains("because PMI_RANK is set, which MPICH's mpirun does (if another one started the process, set Implementation)", reason, StringComparison.Ordinal);
         Assert.DoesNotContain("openmpi", reason, StringComparison.Ordinal);
         MpiLoaderResult(MpiImplementation.OpenMpi, "/nowhere/libmpi.so", [], out reason);
-        Assert.Contains("LibraryPath is '/nowhere/libmpi.so', which is not there", reason, StringComparison.Ordinal);
+        Assert.Contains("LibraryPath is '/nowhere/libmpi.so', which does not exist", reason, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -40,7 +40,7 @@ public sealed partial class GuideTests
             using Process stop = Process.Start("kill", $"-TERM {owner.Id}");
             await owner.WaitForExitAsync(Token);
             Assert.True(owner.ExitCode == 0, log + await rest + await errors);
-            Assert.DoesNotContain("buffers still out", await rest, StringComparison.Ordinal);
+            Assert.DoesNotContain("buffers still rented", await rest, StringComparison.Ordinal);
         }
         finally
         {

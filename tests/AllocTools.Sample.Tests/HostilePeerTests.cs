@@ -49,11 +49,11 @@ public sealed class HostilePeerTests : IAsyncDisposable
     [InlineData("a\u001b]0;evil\u0007", 100)]
     [InlineData("evil", -1)]
     public async Task ANameThatLeadsElsewhereOrALengthThatCannotBeIsRefused(string name, long length) =>
-        await AssertRefusedAsync("a file whose name or length can't be", (peer, offer) => peer.SendAsync(offer with { File = new FileState(name, length, 0) }, Token));
+        await AssertRefusedAsync("a file with an invalid name or length", (peer, offer) => peer.SendAsync(offer with { File = new FileState(name, length, 0) }, Token));
 
     [Fact]
     public async Task AnotherHashThanThatOfTheBytesIsRefused() =>
-        await AssertRefusedAsync("not those that were sent", async (peer, offer) =>
+        await AssertRefusedAsync("The received bytes differ from the sent ones", async (peer, offer) =>
         {
             await OfferAsync(peer, offer, new byte[100]);
             await peer.SendAsync(new Message(Hash: new byte[32]), Token);
@@ -73,7 +73,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
 
     [Fact]
     public async Task AHashBeforeTheLastByteIsRefused() =>
-        await AssertRefusedAsync("out of turn", async (peer, offer) =>
+        await AssertRefusedAsync("an unexpected message", async (peer, offer) =>
         {
             await OfferAsync(peer, offer, new byte[50]);
             await peer.SendAsync(new Message(Hash: new byte[32]), Token);
@@ -89,7 +89,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
 
     [Fact]
     public async Task ASecondOfferIsRefused() =>
-        await AssertRefusedAsync("out of turn", async (peer, offer) =>
+        await AssertRefusedAsync("an unexpected message", async (peer, offer) =>
         {
             await OfferAsync(peer, offer, new byte[100]);
             await peer.SendAsync(offer, Token);
@@ -100,11 +100,11 @@ public sealed class HostilePeerTests : IAsyncDisposable
     [InlineData(50)]
     [InlineData(100)]
     public async Task ASenderThatFallsSilentIsGivenUp(int after) =>
-        await AssertRefusedAsync("said nothing for 2 s", (peer, offer) => OfferAsync(peer, offer, new byte[after]));
+        await AssertRefusedAsync("been silent for 2 s", (peer, offer) => OfferAsync(peer, offer, new byte[after]));
 
     [Theory]
     [InlineData("nonsense\n", "can't be read")]
-    [InlineData("null\n", "out of turn")]
+    [InlineData("null\n", "an unexpected message")]
     [InlineData("{\"Has\":1e99}\n", "can't be read")]
     [InlineData("\n", "can't be read")]
     public async Task BytesThatAreNoMessageAreRefused(string text, string says) =>
@@ -123,7 +123,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
         {
             var peer = new Peer(stranger, "receiver", TestTime.Seconds(5).TotalSeconds);
             await peer.SendAsync(new Message("guess", new FileState("stranger", 100, 0)), Token);
-            Assert.Contains("the ticket is another receiver's", (await Assert.ThrowsAsync<TransferException>(() => peer.ReceiveAsync(Token))).Message, StringComparison.Ordinal);
+            Assert.Contains("the ticket belongs to another receiver", (await Assert.ThrowsAsync<TransferException>(() => peer.ReceiveAsync(Token))).Message, StringComparison.Ordinal);
         }
         await using (RmaConnection stranger = await ConnectAsync(ticket))
             await stranger.Output.WriteAsync("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), Token);

@@ -79,8 +79,8 @@ public sealed class ObservedTests
     }
 
     [Theory]
-    [InlineData("nonsense 1", "'nonsense' is no command of a drill; there are hit,")]
-    [InlineData("hit x", "'hit x': a count is a whole number")]
+    [InlineData("nonsense 1", "Unknown command 'nonsense'. The commands are hit,")]
+    [InlineData("hit x", "The count in 'hit x' is 'x'; it must be a whole number")]
     [InlineData("hit -3", "not '-3'")]
     public async Task ADrillSaysWhatItDoesNotUnderstand(string command, string error)
     {

@@ -56,7 +56,7 @@ public sealed partial class ResumeTests : IDisposable
         SampleResult result = await sample.EndAsync();
         Assert.Equal(exitCode, result.ExitCode);
         long kept = new FileInfo(Path.Combine(_target.Path, Assert.Single(_target.Files))).Length;
-        Assert.Equal(["error: stopped before the file was through", Kept(kept)], result.ErrorLines);
+        Assert.Equal(["error: stopped before the whole file was transferred", Kept(kept)], result.ErrorLines);
     }
 
     [Fact]
@@ -83,7 +83,7 @@ public sealed partial class ResumeTests : IDisposable
         File.SetLastWriteTimeUtc(file, changed);
         SampleResult result = await RunAsync("--file", file, "--output", _target.Path, "--resume");
         Assert.Equal(1, result.ExitCode);
-        Assert.Contains("are not those that the receiver has", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
+        Assert.Contains("differ from those that the receiver has", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
         Assert.DoesNotContain("data.bin", _target.Files);
     }
 
@@ -117,7 +117,7 @@ public sealed partial class ResumeTests : IDisposable
         }
     }
 
-    private string Kept(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes:N0} bytes of 'data.bin' are kept in '{_target.Path}'; the next transfer of it into there with --resume goes on from them.");
+    private string Kept(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes:N0} bytes of 'data.bin' are kept in '{_target.Path}'; the next transfer into that directory with --resume continues from there.");
 
     private static async Task<SampleResult> RunAsync(params string[] arguments)
     {

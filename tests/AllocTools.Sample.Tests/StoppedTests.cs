@@ -120,7 +120,7 @@ public sealed class StoppedTests : IDisposable
             ["--file", file, "--output", _target.Path]);
         SampleResult result = await sample.EndAsync();
         Assert.Equal(1, result.ExitCode);
-        Assert.Contains("may not be longer", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
+        Assert.Contains("does not allow files of this length", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
         Assert.Empty(_target.Files);
     }
 

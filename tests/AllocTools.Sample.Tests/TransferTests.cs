@@ -169,7 +169,7 @@ public sealed class TransferTests : IDisposable
 
     [Fact]
     public async Task AnOutputThatCantBeMadeIsSaidInOneLine() =>
-        AssertFailed(await RunAsync("--file", _source.Write("data.bin", 1), "--output", "/proc/x"), "The output directory '/proc/x' can't be used: it can't be made there.");
+        AssertFailed(await RunAsync("--file", _source.Write("data.bin", 1), "--output", "/proc/x"), "The output directory '/proc/x' can't be used: it can't be created there.");
 
     [Fact]
     public async Task AnOutputThatIsNoDirectoryIsSaidInOneLine()
@@ -241,7 +241,7 @@ public sealed class TransferTests : IDisposable
         await using var sample = new SampleProcess("--file", file, "--output", _target.Path);
         await sample.ReadUntilAsync("%");
         File.SetLastWriteTimeUtc(file, DateTime.UtcNow.AddHours(1));
-        AssertFailed(await sample.EndAsync(), "'data.bin' was changed while it was sent.");
+        AssertFailed(await sample.EndAsync(), "'data.bin' was changed while it was being sent.");
     }
 
     [Fact]
@@ -254,7 +254,7 @@ public sealed class TransferTests : IDisposable
         await sender.ReadUntilAsync("%");
         File.SetLastWriteTimeUtc(file, DateTime.UtcNow.AddHours(1));
         Assert.Equal(1, (await sender.EndAsync()).ExitCode);
-        AssertFailed(await receiver.EndAsync(), "The sender gave up: 'data.bin' was changed while it was sent.");
+        AssertFailed(await receiver.EndAsync(), "The sender gave up: 'data.bin' was changed while it was being sent.");
     }
 
     [Fact]

@@ -62,10 +62,10 @@ public sealed class EndpointAddressTests
     {
         // Up to four bytes after the transport's own part are no mark yet, and are told by the transport's own length.
         for (int length = Transport.Length + 4; length < Address.Length; length++)
-            AssertRefused(Address.AsSpan(0, length), "cut");
+            AssertRefused(Address.AsSpan(0, length), "truncated");
         AssertRefused([.. Address, 0], "appended");
-        AssertRefused(Address.AsSpan(Transport.Length + 1), "cut");
-        AssertRefused(Address.AsSpan(Address.Length - 4), "cut");
+        AssertRefused(Address.AsSpan(Transport.Length + 1), "truncated");
+        AssertRefused(Address.AsSpan(Address.Length - 4), "truncated");
         AssertRefused([.. new byte[EndpointAddress.MaxLength], .. Address], "at most");
     }
 
@@ -151,7 +151,7 @@ public sealed class EndpointAddressTests
         { "provider", "the providers differ" },
         { "protocol", "their protocols differ" },
         { "protocol version", "their protocols differ" },
-        { "address format", "other formats" },
+        { "address format", "their address formats differ" },
         { "byte order", "big-endian" },
         { "word size", "32 bits" },
         { "key width", "keys have 4 bytes, this one's 8" },

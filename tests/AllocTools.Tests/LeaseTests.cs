@@ -98,7 +98,7 @@ public sealed class LeaseTests : IAsyncDisposable
         await using var other = new TestPool();
         using RmaBuffer buffer = other.Pool.Rent(10);
         ArgumentException error = Assert.Throws<ArgumentException>(() => Pool.Return(buffer));
-        Assert.Contains("another pool", error.Message, StringComparison.Ordinal);
+        Assert.Contains("a different pool", error.Message, StringComparison.Ordinal);
         Assert.True(buffer.IsRented);
     }
 

@@ -123,7 +123,7 @@ public sealed class PointerTests : IAsyncDisposable
         RmaPointer<long> end = start + 10;
         Assert.Equal(10, end - start);
         Assert.Equal(start, end - 10);
-        Assert.StartsWith("The pointer would leave its buffer: offset 88 is out of 80 bytes.", Assert.Throws<ArgumentOutOfRangeException>("elements", () => end + 1).Message, StringComparison.Ordinal);
+        Assert.StartsWith("The pointer would leave its buffer: offset 88 is beyond its 80 bytes.", Assert.Throws<ArgumentOutOfRangeException>("elements", () => end + 1).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>("elements", () => start - 1);
         Assert.Throws<ArgumentOutOfRangeException>("elements", () => start + -1);
         Assert.Throws<ArgumentOutOfRangeException>("elements", () => end++);

@@ -14,7 +14,7 @@ public sealed class RemoteMemoryTests
 
     public static TheoryData<int, byte, string> Damages => new()
     {
-        { 0, 0x00, "starts with 0xA7" },
+        { 0, 0x00, "must start with 0xA7" },
         { 1, 1, "version 1" },
         { 1, 3, "version 3" },
         { 2, 0x80, "access 0x80" },

@@ -52,8 +52,8 @@ public sealed class SizeClassRangeTests
                 "SizeClassRange:To is 50; it must be between 64 and 1,073,741,824 bytes (64 bytes and 1 GiB).",
                 "SizeClassRange:StepsPerDoubling is 9; it must be between 1 and 8 steps.",
                 "HugePages is 7; it must be one of Transparent, Off, Explicit.",
-                "NumaNode is 5,000; it must be between 0 and 1,023, or -1 for none in particular.",
-                "SizeClasses has 1 entries and SizeClassRange is set; only one of them may be.",
+                "NumaNode is 5,000; it must be between 0 and 1,023, or -1 for any node.",
+                "SizeClasses has 1 entry and SizeClassRange is set; they must not both be used.",
                 "SizeClassRange:To (50 bytes) must not be less than SizeClassRange:From (100 bytes).",
             ],
             result.Failures);

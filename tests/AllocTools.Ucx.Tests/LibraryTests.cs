@@ -17,9 +17,9 @@ public sealed class LibraryTests
         using var copies = new Copies();
         string[] said = await OpenAsync([$"LD_LIBRARY_PATH={copies.Folder}"], "libc.so.6", copies.Library, Default, copies.System, copies.Library);
         Assert.Equal("there, 0 mapped", said[0]);
-        Assert.Contains("libc.so.6 is not UCX of 1.11 or later: it has no function ucp_", said[1], StringComparison.Ordinal);
+        Assert.Contains("libc.so.6 is not UCX 1.11 or later: it has no function ucp_", said[1], StringComparison.Ordinal);
         Assert.Equal(["opened", "opened"], said[2..4]);
-        Assert.Contains($"LibraryPath is '{copies.System}', but {copies.Library} was loaded in this process before", said[4], StringComparison.Ordinal);
+        Assert.Contains($"LibraryPath is '{copies.System}', but {copies.Library} was already loaded in this process", said[4], StringComparison.Ordinal);
         Assert.Equal("opened", said[5]);
     }
 
@@ -30,7 +30,7 @@ public sealed class LibraryTests
         using var copies = new Copies();
         string[] said = await OpenAsync([], "load:libucs.so.0", copies.Library, copies.System, Default);
         Assert.Contains($"LibraryPath is '{copies.Library}', but {Path.GetDirectoryName(copies.System)}/libucs.so.", said[1], StringComparison.Ordinal);
-        Assert.Contains("a process has one UCX", said[1], StringComparison.Ordinal);
+        Assert.Contains("a process can use only one UCX", said[1], StringComparison.Ordinal);
         Assert.Equal(["opened", "opened"], said[2..4]);
     }
 

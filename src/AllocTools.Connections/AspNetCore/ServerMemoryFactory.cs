@@ -8,12 +8,13 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Connections.AspNetCore;
 
-/// <summary>Has the transports of ASP.NET Core's servers take their blocks from a pool, so that what arrives in them is registered memory.</summary>
+/// <summary>Makes the transports of ASP.NET Core's servers take their blocks from a pool, so that data arrives in registered memory.</summary>
 /// <remarks>
-/// There is no cache of blocks beside the pool's: a rent is one of the pool's own, from the thread's magazine, and idle blocks are
-/// trimmed as all of the pool's are. Where the pool has no room the server gets plain memory. A server that drops connections
-/// because a cache of registrations is full would be worse than one that copies for a while; the log and a metric tell of it.
-/// Kestrel asks for a pool for each of its I/O queues when it binds; the pool was opened by then, since its service starts first.
+/// There is no separate cache of blocks: a rent is an ordinary rent of the pool, from the thread's magazine, and idle
+/// blocks are trimmed like all others. If the pool has no room, the server gets unregistered memory, because a server
+/// that drops connections would be worse than one that copies for a while; the log and a metric report it. Kestrel
+/// requests a memory pool for each of its I/O queues when it binds; the pool is open by then, because its service
+/// starts first.
 /// </remarks>
 internal sealed class ServerMemoryFactory : IMemoryPoolFactory<byte>
 {
@@ -38,10 +39,10 @@ internal sealed class ServerMemoryFactory : IMemoryPoolFactory<byte>
         _time = services.GetService<TimeProvider>() ?? TimeProvider.System;
         Meter meter = services.GetRequiredService<IMeterFactory>().Create(AllocToolsDiagnostics.MeterName);
         meter.CreateObservableUpDownCounter("rma.server_memory.rented", () => Measure(Rented.Sum), "By", "Bytes of the pool's memory that connections of the server hold.");
-        meter.CreateObservableCounter("rma.server_memory.unregistered", Unregistered, "By", "Bytes of plain memory that the server got in place of the pool's, by the reason; what arrives there can't go on by RMA without a copy.");
+        meter.CreateObservableCounter("rma.server_memory.unregistered", Unregistered, "By", "Bytes of unregistered memory that the server got instead of the pool's memory, by reason; data received there must be copied before it can be sent by RMA.");
     }
 
-    /// <summary>Bytes that the server holds.</summary>
+    /// <summary>The bytes that the server holds.</summary>
     public SplitCounter Rented { get; } = new();
 
     public MemoryPool<byte> Create(MemoryPoolOptions? options = null)
@@ -51,7 +52,7 @@ internal sealed class ServerMemoryFactory : IMemoryPoolFactory<byte>
         return new ServerMemoryPool(this, _pool, _maxBlockSize);
     }
 
-    /// <summary>The server gets plain memory.</summary>
+    /// <summary>Reports that the server gets unregistered memory.</summary>
     /// <param name="length">Bytes.</param>
     /// <param name="errorType">Why, for the metric.</param>
     /// <param name="reason">Why, for people.</param>
@@ -71,15 +72,15 @@ internal sealed class ServerMemoryFactory : IMemoryPoolFactory<byte>
     private List<Measurement<long>> Unregistered() =>
         [.. from reason in _unregistered.Snapshot() from measurement in Measure(reason.Value, RmaTags.Tag(RmaTags.ErrorType, reason.Key)) select measurement];
 
-    /// <summary>Nothing before the server has bound.</summary>
+    /// <summary>It has no values before the server has bound.</summary>
     private List<Measurement<long>> Measure(long value, params ReadOnlySpan<KeyValuePair<string, object?>> more) =>
         Volatile.Read(ref _pool) is { } pool ? [new Observed<long>(value, pool.Name, pool.Context.Traits.ProviderName).Measure(value, more)] : [];
 }
 
-/// <summary>A sum that many threads add to: each processor has a place of its own, so that they don't slow each other down.</summary>
+/// <summary>A sum to which many threads add: each processor has its own counter, so that threads don't slow each other down.</summary>
 internal sealed class SplitCounter
 {
-    // On cache lines of their own.
+    // The counters are on separate cache lines.
     private const int Stride = 16;
 
     private readonly long[] _cells = new long[(Environment.ProcessorCount + 1) * Stride];

@@ -4,15 +4,15 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Connections.AspNetCore;
 
-/// <summary>What a server's transport takes its blocks from: the pool as long as it has room, and plain memory else.</summary>
+/// <summary>The source of blocks for a server's transport: the pool as long as it has room, and otherwise unregistered memory.</summary>
 internal sealed class ServerMemoryPool(ServerMemoryFactory factory, IRmaMemoryPool pool, int maxBlockSize) : MemoryPool<byte>, IRentAccount
 {
-    /// <summary>Bytes of a block that is asked for without a size, as of ASP.NET Core's own pool.</summary>
+    /// <summary>The size of a block that is requested without a size, as in ASP.NET Core's own pool.</summary>
     private const int DefaultSize = 4096;
 
     private volatile bool _isDisposed;
 
-    /// <summary>Longer ones a pipe takes from <see cref="ArrayPool{T}"/>.</summary>
+    /// <summary>A pipe takes longer ones from <see cref="ArrayPool{T}"/>.</summary>
     public override int MaxBufferSize => maxBlockSize;
 
     public override IMemoryOwner<byte> Rent(int minBufferSize = -1)
@@ -38,7 +38,7 @@ internal sealed class ServerMemoryPool(ServerMemoryFactory factory, IRmaMemoryPo
         }
         catch (ObjectDisposedException)
         {
-            // Requests that are still answered while the application stops.
+            // These are requests that are still answered while the application stops.
             refusal = ("closed", "is closed");
         }
         catch (ArgumentOutOfRangeException)
@@ -52,6 +52,6 @@ internal sealed class ServerMemoryPool(ServerMemoryFactory factory, IRmaMemoryPo
 
     public void OnReturned(long length) => factory.Rented.Add(-length);
 
-    /// <summary>The transport has ended. What its connections still hold comes back when they do.</summary>
+    /// <summary>The transport has ended. Blocks that its connections still hold come back when the connections end.</summary>
     protected override void Dispose(bool disposing) => _isDisposed = true;
 }

@@ -6,8 +6,11 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace AllocTools.Connections.Control;
 
-/// <summary>The TCP connection beside the rings: set-up, offers, ends, signs of life. Frames of a length, a kind and up to 8 KiB.</summary>
-/// <remarks>Sending never blocks: frames that TCP does not take are kept, which the protocol bounds, and go once it does.</remarks>
+/// <summary>
+/// The TCP connection next to the rings, for set-up, offers, ends and heartbeats. A frame has a length, a kind and up
+/// to 8 KiB.
+/// </summary>
+/// <remarks>Sending never blocks: frames that TCP does not accept are queued, which the protocol bounds, and are sent later.</remarks>
 internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvider time) : IDisposable
 {
     /// <summary>The longest payload of a frame, in bytes.</summary>
@@ -20,7 +23,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
 
     private const int HeaderLength = 3;
 
-    /// <summary>How long the peer has to end the connection after this side.</summary>
+    /// <summary>How long the peer may take to close the connection after this side.</summary>
     private static readonly TimeSpan LingerTime = TimeSpan.FromSeconds(5);
 
     private readonly Lock _gate = new();
@@ -34,13 +37,13 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
     private bool _hasReadEnded;
     private bool _disposed;
 
-    /// <summary>The peer's certificate; null without TLS, or where it has shown none.</summary>
+    /// <summary>The peer's certificate; null without TLS, or if it did not present one.</summary>
     public X509Certificate2? RemoteCertificate => (stream as SslStream)?.RemoteCertificate is { } certificate ? certificate as X509Certificate2 ?? new X509Certificate2(certificate) : null;
 
-    /// <summary>How long nothing has come from the peer.</summary>
+    /// <summary>How long the peer has been silent.</summary>
     public TimeSpan Silence => time.GetElapsedTime(Volatile.Read(ref _lastReceived));
 
-    /// <summary>Something else has come from the peer.</summary>
+    /// <summary>Called when something else has arrived from the peer.</summary>
     public void NoteAlive() => Volatile.Write(ref _lastReceived, time.GetTimestamp());
 
     /// <summary>A frame, with room for its header.</summary>
@@ -54,7 +57,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
     }
 
     /// <summary>Reads a frame.</summary>
-    /// <returns>Its kind and payload, which is valid until the next call; <see cref="ControlKind.None"/> where the peer has ended the connection between two frames.</returns>
+    /// <returns>Its kind and payload, which is valid until the next call; <see cref="ControlKind.None"/> if the peer has closed the connection between two frames.</returns>
     /// <exception cref="RmaConnectionException">It is longer than a frame may be, or ends within one.</exception>
     /// <exception cref="IOException">The connection is broken.</exception>
     public async ValueTask<(ControlKind Kind, ReadOnlyMemory<byte> Payload)> ReadAsync(CancellationToken cancellationToken)
@@ -63,37 +66,37 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
         if (read == 0)
             return default;
         var kind = (ControlKind)_header[0];
-        // Before its length: what begins otherwise may be HTTP or TLS, and wait for an answer.
+        // The kind is checked before the length: other data may be HTTP or TLS, whose sender waits for an answer.
         if (kind is ControlKind.None or > ControlKind.Offer)
-            throw new RmaConnectionException($"The peer has sent a frame of kind {(int)kind} on the control connection, which this side does not know. {LooksLike(_header[0])}");
+            throw new RmaConnectionException($"The peer sent a frame of unknown kind {(int)kind} on the control connection. {LooksLike(_header[0])}");
         if (read < HeaderLength)
-            throw new RmaConnectionException("The peer has ended the control connection within a frame.");
+            throw new RmaConnectionException("The peer closed the control connection in the middle of a frame.");
         int length = BinaryPrimitives.ReadUInt16LittleEndian(_header.AsSpan(1));
         if (length > MostPayload)
-            throw new RmaConnectionException($"The peer has announced a frame of {length} bytes on the control connection; {MostPayload} are the most. It is no connection of AllocTools, or damaged.");
+            throw new RmaConnectionException($"The peer announced a frame of {length} bytes on the control connection; a frame must have at most {MostPayload}. The peer does not use AllocTools, or the data is damaged.");
         if (length > _payload.Length)
             _payload = new byte[length];
         if (await stream.ReadAtLeastAsync(_payload.AsMemory(0, length), length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false) < length)
-            throw new RmaConnectionException("The peer has ended the control connection within a frame.");
+            throw new RmaConnectionException("The peer closed the control connection in the middle of a frame.");
         Volatile.Write(ref _lastReceived, time.GetTimestamp());
         return (kind, _payload.AsMemory(0, length));
     }
 
-    /// <summary>What else it may be: a record of TLS (an alert or a handshake), or a line of HTTP.</summary>
+    /// <summary>Guesses what else it may be: a TLS record (an alert or a handshake), or a line of HTTP.</summary>
     private static string LooksLike(byte first) => first switch
     {
-        21 or 22 => "It looks like TLS: one side has TLS and the other has not, or the peer goes over sockets (has it UseRma, and is this its port?).",
-        >= (byte)'A' and <= (byte)'Z' => "It looks like HTTP over sockets, without AllocTools: has the peer UseRma, and is this its port?",
-        _ => "It is no connection of AllocTools, another version of it, or one side has TLS and the other has not.",
+        21 or 22 => "It looks like TLS: only one side uses TLS, or the peer uses sockets. Check that the peer calls UseRma, and that the port is right.",
+        >= (byte)'A' and <= (byte)'Z' => "It looks like HTTP over sockets, without AllocTools. Check that the peer calls UseRma, and that the port is right.",
+        _ => "The peer does not use AllocTools or uses another version of it, or only one side uses TLS.",
     };
 
-    /// <summary>Gives the memory of the set-up's frames back: later ones are short.</summary>
+    /// <summary>Releases the memory of the set-up's frames, because later ones are short.</summary>
     public void EndSetUp() => _payload = [];
 
-    /// <summary>Sends a frame, and waits until TCP has taken it.</summary>
+    /// <summary>Sends a frame, and waits until TCP has accepted it.</summary>
     public Task SendAsync(byte[] frame, CancellationToken cancellationToken) => stream.WriteAsync(frame, cancellationToken).AsTask();
 
-    /// <summary>Sends a frame once those before it are sent. Does not wait, and never throws.</summary>
+    /// <summary>Sends a frame after earlier ones. It does not wait, and never throws.</summary>
     public void Post(byte[] frame)
     {
         lock (_gate)
@@ -108,7 +111,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
         _ = SendAllAsync();
     }
 
-    /// <summary>A sign of life, where nothing else waits to be sent.</summary>
+    /// <summary>Sends a heartbeat, unless something else waits to be sent.</summary>
     public void PostIfIdle(byte[] frame)
     {
         lock (_gate)
@@ -120,8 +123,8 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
     }
 
     /// <summary>
-    /// Ends the connection once all is sent. What the peer sends until it does so, too, is still read, for a while: a socket that is closed with something unread would have the
-    /// system drop what was sent last.
+    /// Closes the connection once everything is sent. Data that the peer sends until it closes the connection, too, is
+    /// still read for a while: closing a socket with unread data would make the system drop the last sent data.
     /// </summary>
     public void Close()
     {
@@ -136,7 +139,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
         EndSending();
     }
 
-    /// <summary>Nothing more is read.</summary>
+    /// <summary>Called when nothing more is read.</summary>
     public void NoteReadEnded()
     {
         lock (_gate)
@@ -186,7 +189,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
         }
         catch (Exception)
         {
-            // Of whatever kind: the reading side finds that the connection is over, and says so.
+            // All exceptions are caught, because the reading side detects and reports that the connection has ended.
             Dispose();
         }
     }
@@ -227,7 +230,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
     }
 }
 
-/// <summary>What a frame of the control connection is.</summary>
+/// <summary>The kinds of frames of the control connection.</summary>
 internal enum ControlKind : byte
 {
     /// <summary>No frame: the connection has ended.</summary>
@@ -242,7 +245,7 @@ internal enum ControlKind : byte
     /// <summary>The connecting side's block.</summary>
     Block = 3,
 
-    /// <summary>No connection comes about; why.</summary>
+    /// <summary>The connection is refused, with the reason.</summary>
     Refused = 4,
 
     /// <summary>The sender is alive.</summary>
@@ -257,6 +260,6 @@ internal enum ControlKind : byte
     /// <summary>The sender writes no more into the receiver's memory.</summary>
     Done = 8,
 
-    /// <summary>A ring of the sender's that the receiver is to write into from now on; empty for the first one.</summary>
+    /// <summary>A ring of the sender, into which the receiver must write from now on; empty for the first ring.</summary>
     Offer = 9,
 }

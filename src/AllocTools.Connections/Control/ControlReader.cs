@@ -8,7 +8,7 @@ namespace AllocTools.Connections.Control;
 /// <param name="connection">The connection.</param>
 /// <param name="control">Its control connection.</param>
 /// <param name="end">Its end.</param>
-/// <param name="import">Makes a ring usable that the peer offers.</param>
+/// <param name="import">Imports a ring that the peer offers.</param>
 internal sealed class ControlReader(RmaConnection connection, ControlConnection control, ConnectionEnd end, Func<RemoteMemory, RingTarget> import)
 {
     /// <summary>Begins to read, without the caller's context.</summary>
@@ -34,12 +34,12 @@ internal sealed class ControlReader(RmaConnection connection, ControlConnection 
         }
         catch (Exception e)
         {
-            // Of whatever kind: nothing more is read, and so the connection is over.
+            // All exceptions are caught, because nothing more is read, so the connection has ended.
             error = e;
         }
         if (!end.NoteControlEnded())
-            connection.End(new ConnectionResetException("The peer's process has ended, or has cut the control connection.", error), "the control connection has ended", "peer_ended", tellsPeer: false);
-        // It is open at this side as long as writes of this side are on their way.
+            connection.End(new ConnectionResetException("The peer's process has ended, or has closed the control connection.", error), "the control connection has ended", "peer_ended", tellsPeer: false);
+        // This side keeps it open as long as it has writes in flight.
         end.Check();
         control.NoteReadEnded();
     }
@@ -58,7 +58,7 @@ internal sealed class ControlReader(RmaConnection connection, ControlConnection 
                 connection.End(new ConnectionResetException("The peer has aborted the connection."), "aborted by the peer", "peer_aborted", tellsPeer: false);
                 break;
             case ControlKind.Done:
-                // It gives no credit any more: what waits for some would wait without end.
+                // The peer gives no more credit, so writes that wait for it would wait forever.
                 connection.Writer.Discard();
                 end.NotePeerDone();
                 break;
@@ -67,10 +67,10 @@ internal sealed class ControlReader(RmaConnection connection, ControlConnection 
                 break;
             case ControlKind.Refused:
                 string reason = SetUpMessages.ReadRefusal(payload);
-                connection.End(new ConnectionResetException($"The listener has refused the connection: {reason}"), $"refused by the listener: {reason}", "refused", tellsPeer: false);
+                connection.End(new ConnectionResetException($"The listener refused the connection: {reason}"), $"refused by the listener: {reason}", "refused", tellsPeer: false);
                 break;
             default:
-                throw new RmaConnectionException($"The peer has sent a frame of kind {(int)kind} on the control connection, which has no place there.");
+                throw new RmaConnectionException($"The peer sent a frame of kind {(int)kind}, which is not allowed on an open control connection.");
         }
     }
 
@@ -85,12 +85,12 @@ internal sealed class ControlReader(RmaConnection connection, ControlConnection 
             }
             catch (Exception e) when (e is RmaException or ArgumentException)
             {
-                throw new RmaConnectionException($"The peer has offered a ring that can't be used: {e.Message}", e);
+                throw new RmaConnectionException($"The peer offered an unusable ring: {e.Message}", e);
             }
         }
         if (connection.Writer.OnOffer(target))
             return;
         target?.Region.Dispose();
-        throw new RmaConnectionException("The peer has offered a ring while another offer is open, or the one that is in use.");
+        throw new RmaConnectionException("The peer offered a ring while another offer is pending, or offered the ring that is in use.");
     }
 }

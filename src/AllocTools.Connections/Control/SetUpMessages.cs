@@ -4,7 +4,10 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Control;
 
-/// <summary>The messages by which a connection is set up. All numbers are little-endian; docs/connections.md has them byte by byte.</summary>
+/// <summary>
+/// The messages by which a connection is set up. All numbers are little-endian; docs/connections.md describes them byte
+/// by byte.
+/// </summary>
 internal static class SetUpMessages
 {
     /// <summary>The version of the protocol.</summary>
@@ -63,7 +66,7 @@ internal static class SetUpMessages
         ProcessTerms terms = message.Begin();
         int count = message.Byte();
         if (count is 0 or > MostTransports)
-            throw message.Wrong($"offers {count} transports; it must offer 1 to {MostTransports}");
+            throw message.Wrong($"offers {count} transports; it must offer between 1 and {MostTransports}");
         List<(string, byte[])> transports = [];
         for (int i = 0; i < count; i++)
             transports.Add((Encoding.UTF8.GetString(message.Bytes()), message.Bytes().ToArray()));
@@ -83,10 +86,10 @@ internal static class SetUpMessages
 
     public static (int Number, RemoteMemory Block) ReadBlock(ReadOnlySpan<byte> payload) => new Reader(payload, "Block").Block();
 
-    /// <summary>A ring that is offered; null for the first one.</summary>
+    /// <summary>An offered ring; null for the first one.</summary>
     public static RemoteMemory? ReadOffer(ReadOnlySpan<byte> payload) => payload.IsEmpty ? null : new Reader(payload, "Offer").Memory();
 
-    /// <summary>The reason of a refusal; it is the peer's text, so only printable characters of it.</summary>
+    /// <summary>The reason of a refusal. It is the peer's text, so only its printable characters are used.</summary>
     public static string ReadRefusal(ReadOnlySpan<byte> payload)
     {
         string text = Encoding.UTF8.GetString(payload[..Math.Min(payload.Length, MostReason)]);
@@ -141,7 +144,7 @@ internal static class SetUpMessages
         {
             uint magic = BinaryPrimitives.ReadUInt32LittleEndian(Take(sizeof(uint)));
             if (magic != Magic)
-                throw Wrong("does not begin as one of AllocTools does");
+                throw Wrong("does not begin like a message of AllocTools");
             ushort version = BinaryPrimitives.ReadUInt16LittleEndian(Take(sizeof(ushort)));
             if (version != Version)
                 throw Wrong($"is of version {version} of the protocol, and this side speaks version {Version}. Both sides need the same version of AllocTools.Connections");
@@ -154,14 +157,14 @@ internal static class SetUpMessages
         private TimeSpan LimitedTime()
         {
             TimeSpan time = Time();
-            return time > TimeSpan.Zero ? time : throw Wrong($"has a time of {time.TotalMilliseconds} ms");
+            return time > TimeSpan.Zero ? time : throw Wrong($"has a time of {time.TotalMilliseconds} ms; it must be more than 0");
         }
 
         /// <summary>Milliseconds; -1 for no limit.</summary>
         private TimeSpan Time()
         {
             int time = Number();
-            return time is -1 or > 0 ? TimeSpan.FromMilliseconds(time) : throw Wrong($"has a time of {time} ms");
+            return time is -1 or > 0 ? TimeSpan.FromMilliseconds(time) : throw Wrong($"has a time of {time} ms; it must be more than 0, or -1");
         }
 
         public byte Byte() => Take(1)[0];
@@ -172,17 +175,17 @@ internal static class SetUpMessages
         {
             int number = Number();
             if (number is < 0 or > Rings.Notice.MostConnections)
-                throw Wrong($"has the number {number}, which is none of a connection");
+                throw Wrong($"has the connection number {number}, which is not valid");
             return (number, Memory());
         }
 
         public RemoteMemory Memory()
         {
             if (!RemoteMemory.TryRead(_rest, out RemoteMemory block, out int consumed, out string? error))
-                throw Wrong($"describes no memory: {error}");
+                throw Wrong($"does not describe memory: {error}");
             Take(consumed);
             if (block.Length is < Rings.RingBlock.Least or > 1 << 30 || (block.Access & RmaAccess.RemoteWrite) == 0)
-                throw Wrong($"describes {block.Length} bytes for {block.Access}, which is none of a connection");
+                throw Wrong($"describes {block.Length} bytes for {block.Access}, which can't be the memory of a connection");
             End();
             return block;
         }

@@ -16,10 +16,10 @@ internal sealed class DirectoryMetrics
         _duration = meter.CreateHistogram("rma.directory.operation.duration", "s", "How long a request to a directory took.", advice: RmaBuckets.Registration);
     }
 
-    /// <summary>How many entries are published.</summary>
+    /// <summary>The number of published entries.</summary>
     public Func<long>? Publications { get; set; }
 
-    /// <summary>Runs a request and takes its time. A listener that throws changes nothing of the result.</summary>
+    /// <summary>Runs a request and records its duration. An exception of a listener does not affect the result.</summary>
     public async Task<T> MeasureAsync<T>(string operation, TimeProvider time, ILogger logger, Func<Task<T>> run)
     {
         long start = time.GetTimestamp();
@@ -52,7 +52,7 @@ internal sealed class DirectoryMetrics
         }
         catch (Exception e)
         {
-            // Of whatever kind: it is the listener's.
+            // All exceptions are caught, because they come from the listener.
             ListenerFailures.Report(logger, e);
         }
     }

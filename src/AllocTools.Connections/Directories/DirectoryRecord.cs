@@ -6,17 +6,18 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>An entry with the number of its publication, and its form in JSON, which all directories keep.</summary>
+/// <summary>An entry with its revision, and its JSON form, which all directories store.</summary>
 /// <param name="Entry">The entry.</param>
-/// <param name="Revision">Grows with each publication of a process; 100 ns of its clock where that goes forward.</param>
+/// <param name="Revision">A number that grows with each publication of a process: its clock in units of 100 ns, as long
+/// as that moves forward.</param>
 internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
 {
     public const int Version = 1;
 
     private const string Known = "version, name, process, revision, host, port and exposures";
 
-    /// <summary>What is wrong with text that can't be made a string.</summary>
-    public const string NoUnicode = "it has text that is no valid Unicode";
+    /// <summary>The error of text that can't be converted to a string.</summary>
+    public const string NoUnicode = "it contains text that is not valid Unicode";
 
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 3, AllowDuplicateProperties = false };
 
@@ -43,11 +44,11 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
         return buffer.WrittenSpan.ToArray();
     }
 
-    /// <summary>Reads what may come from anywhere: every field is checked.</summary>
-    /// <param name="json">The form in JSON.</param>
-    /// <param name="name">The name that was asked for.</param>
-    /// <param name="record">What was read.</param>
-    /// <param name="error">What is wrong, where false is returned.</param>
+    /// <summary>Reads a record from an untrusted source: every field is checked.</summary>
+    /// <param name="json">The JSON form.</param>
+    /// <param name="name">The requested name.</param>
+    /// <param name="record">The result.</param>
+    /// <param name="error">The error, if false is returned.</param>
     public static bool TryRead(ReadOnlyMemory<byte> json, string name, [NotNullWhen(true)] out DirectoryRecord? record, [NotNullWhen(false)] out string? error)
     {
         record = null;
@@ -58,7 +59,7 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
         }
         catch (JsonException e)
         {
-            error = $"it is no JSON of an entry ({e.Message})";
+            error = $"it is not the JSON of an entry ({e.Message})";
             return false;
         }
         catch (InvalidOperationException)
@@ -77,7 +78,7 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
         }
         catch (InvalidOperationException)
         {
-            // The parser lets through what only fails when it is made a string: surrogates without their halves, and bytes that are no UTF-8.
+            // The parser accepts text that fails only when it is converted to a string: unpaired surrogates, and bytes that are not UTF-8.
             (record, error) = (null, NoUnicode);
             return false;
         }
@@ -87,7 +88,7 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
     {
         record = null;
         if (json.ValueKind != JsonValueKind.Object)
-            return Fails("it is no object", out error);
+            return Fails("it is not a JSON object", out error);
         if (!json.TryGetProperty("version", out JsonElement version) || version.ValueKind != JsonValueKind.Number || !version.TryGetInt32(out int number))
             return Fails("it has no version", out error);
         if (number != Version)
@@ -113,14 +114,14 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
                 _ => false,
             };
             if (!isRight)
-                return Fails($"its property '{Shorten(property.Name)}' is not valid; it has {Known}", out error);
+                return Fails($"its property '{Shorten(property.Name)}' is not valid; the properties must be {Known}", out error);
             if (property.Name == "exposures" && !TryReadExposures(value, out exposures, out error))
                 return false;
         }
         if (found is null || host is null || process == Guid.Empty || revision == 0 || port == 0 || exposures is null)
-            return Fails($"something is missing; it has {Known}", out error);
+            return Fails($"a property is missing; the properties must be {Known}", out error);
         if (found != name)
-            return Fails("it has another name than the one that was asked for", out error);
+            return Fails("its name is not the one that was requested", out error);
         EndPoint endPoint = IPAddress.TryParse(host, out IPAddress? address) ? new IPEndPoint(address, port) : new DnsEndPoint(host, port);
         if (RmaDirectoryEntry.FindError(found, process, endPoint, exposures) is (_, string wrong))
             return Fails(wrong, out error);
@@ -137,7 +138,7 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
             if (exposures.Count == RmaDirectoryEntry.MaxExposures)
                 return Fails($"it has more than {RmaDirectoryEntry.MaxExposures} exposures", out error);
             if (property.Value.ValueKind != JsonValueKind.String || !RemoteMemory.TryParse(property.Value.GetString(), null, out RemoteMemory memory))
-                return Fails($"its exposure '{Shorten(property.Name)}' is no RemoteMemory", out error);
+                return Fails($"its exposure '{Shorten(property.Name)}' is not a RemoteMemory", out error);
             exposures[property.Name] = memory;
         }
         error = null;

@@ -9,7 +9,7 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Connections.Directories;
 
 /// <summary>A directory that was added to a service collection.</summary>
-/// <param name="pool">The section of the unnamed pool; null: there is none, and options are set in code alone.</param>
+/// <param name="pool">The section of the unnamed pool; null if there is none, and options are set only in code.</param>
 internal sealed class DirectoryRegistration(IConfigurationSection? pool)
 {
     /// <summary>The name of the section below the pool's.</summary>
@@ -18,13 +18,16 @@ internal sealed class DirectoryRegistration(IConfigurationSection? pool)
     /// <summary>The name of the section below that for a directory on Redis.</summary>
     public const string RedisSectionName = "Redis";
 
-    /// <summary>Where the options stand; null: in code alone.</summary>
+    /// <summary>The section with the options; null if they are set only in code.</summary>
     public IConfigurationSection? Section => pool?.GetSection(SectionName);
 
-    /// <summary>What goes before the name of an option in an error.</summary>
+    /// <summary>The prefix of an option's name in an error.</summary>
     public string Origin => Section is { } section ? section.Path + ConfigurationPath.KeyDelimiter : "The directory: ";
 
-    /// <summary>Has the unnamed options validated at the start, and bound to a section, if there is one, whose unknown keys are refused.</summary>
+    /// <summary>
+    /// Makes the unnamed options be validated at startup, and bound to a section, if there is one, whose unknown keys
+    /// are refused.
+    /// </summary>
     public void AddOptions<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
         IServiceCollection services, string path, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others, IValidateOptions<TOptions> rules)
         where TOptions : class

@@ -3,8 +3,8 @@ using Microsoft.Extensions.Hosting;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>Renews what the process has published, and takes it out before the host's services stop.</summary>
-/// <param name="services">The container. The directory is made at the start and not before, when all options have been validated.</param>
+/// <summary>Renews the entries of the process, and removes them before the host's services stop.</summary>
+/// <param name="services">The container. The directory is created only at the start, when all options have been validated.</param>
 internal sealed class DirectoryService(IServiceProvider services) : BackgroundService, IHostedLifecycleService
 {
     private LeasedDirectory? _directory;
@@ -26,7 +26,7 @@ internal sealed class DirectoryService(IServiceProvider services) : BackgroundSe
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            // The host has no time left: the leases end.
+            // The host has no time left, so the leases end by themselves.
         }
     }
 

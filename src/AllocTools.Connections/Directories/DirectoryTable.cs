@@ -5,10 +5,11 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>What a peer of the directory keeps, in memory alone: who has published publishes again before long.</summary>
+/// <summary>The entries that a peer of the directory keeps, only in memory, because publishers soon publish again.</summary>
 /// <remarks>
-/// What was taken out leaves its revision until its lease would have been over, so that a renewal that comes late does not bring it back; that of what was not there, for the lease of
-/// this peer's options. Such revisions have no place of their own: they go first where there is no room.
+/// A removed entry leaves its revision until its lease would have ended, so that a late renewal does not restore it;
+/// for an entry that was unknown, for the lease in this peer's options. Such revisions have no reserved space: they are
+/// dropped first if there is no room.
 /// </remarks>
 internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, TimeProvider? time = null)
 {
@@ -21,7 +22,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     private long _bytes;
 
     /// <summary>Keeps a record.</summary>
-    /// <returns>Why not, with the status of HTTP; null: it is kept.</returns>
+    /// <returns>Why it is refused, with the HTTP status; null if it is kept.</returns>
     public (int Status, string Reason)? Put(DirectoryRecord record, byte[] encoded, TimeSpan lease)
     {
         (string name, Guid process) = record.Key;
@@ -30,7 +31,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
             Purge_NeedsLock(name, static _ => false);
             Held? before = Find_NeedsLock(name, process);
             if (before is not null && (before.Revision > record.Revision || (before.Revision == record.Revision && before.Encoded is null)))
-                return (StatusCodes.Status409Conflict, $"this peer has revision {before.Revision} of this process's entry{(before.Encoded is null ? ", which was taken out" : "")}");
+                return (StatusCodes.Status409Conflict, $"this peer has revision {before.Revision} of this process's entry{(before.Encoded is null ? ", which was removed" : "")}");
             if (before is null && IsFull_NeedsLock(name) is { } full)
                 return (StatusCodes.Status507InsufficientStorage, full);
             long more = encoded.Length - (before?.Length ?? 0);
@@ -45,7 +46,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         }
     }
 
-    /// <summary>Takes a record out, unless a newer one is there.</summary>
+    /// <summary>Removes a record, unless there is a newer one.</summary>
     public void Remove(string name, Guid process, long revision)
     {
         lock (_gate)
@@ -59,8 +60,8 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         }
     }
 
-    /// <summary>What is published by a name.</summary>
-    /// <returns>The forms in JSON with what is left of their leases, and a tag that is another one after each change but for renewals.</returns>
+    /// <summary>Returns the entries under a name.</summary>
+    /// <returns>The JSON forms with their remaining lease times, and a tag that differs after each change except renewals.</returns>
     public (List<(byte[] Encoded, TimeSpan Left)> Entries, string Tag) Read(string name)
     {
         lock (_gate)
@@ -82,7 +83,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         }
     }
 
-    /// <summary>Waits until a name's tag is another one, or the time is over.</summary>
+    /// <summary>Waits until a name's tag has changed, or the time is up.</summary>
     public async Task WaitAsync(string name, string tag, TimeSpan limit, CancellationToken cancellationToken)
     {
         TimeSpan end = Now() + limit;
@@ -157,24 +158,24 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         _bytes += held.Length;
     }
 
-    /// <summary>Makes room for one more by a name: what is over goes first, and then what was taken out.</summary>
-    /// <returns>Why there is none; null: there is.</returns>
+    /// <summary>Makes room for one more entry under a name: expired entries are dropped first, then removed ones.</summary>
+    /// <returns>Why there is no room; null if there is.</returns>
     private string? IsFull_NeedsLock(string name)
     {
         if (CountOf(name) >= _options.MaxEntriesPerName)
             Purge_NeedsLock(name, static held => held.Encoded is null);
         if (CountOf(name) >= _options.MaxEntriesPerName)
-            return $"there are {InWords.Number(CountOf(name))} entries by this name, and MaxEntriesPerName allows no more";
+            return $"there are {InWords.Number(CountOf(name))} entries under this name, the most that MaxEntriesPerName allows";
         if (_count >= _options.MaxEntries)
             PurgeAll_NeedsLock(static _ => false);
         if (_count >= _options.MaxEntries)
             PurgeAll_NeedsLock(static held => held.Encoded is null);
-        return _count < _options.MaxEntries ? null : $"this peer keeps {InWords.Number(_count)} entries, and MaxEntries allows no more";
+        return _count < _options.MaxEntries ? null : $"this peer keeps {InWords.Number(_count)} entries, the most that MaxEntries allows";
 
         int CountOf(string of) => _names.TryGetValue(of, out Dictionary<Guid, Held>? processes) ? processes.Count : 0;
     }
 
-    /// <summary>Forgets what of a name is over, and what else is not needed.</summary>
+    /// <summary>Drops the expired entries of a name, and other unneeded records.</summary>
     private void Purge_NeedsLock(string name, Func<Held, bool> isDropped)
     {
         if (!_names.TryGetValue(name, out Dictionary<Guid, Held>? processes))
@@ -199,8 +200,8 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     private TimeSpan Now() => _time.GetElapsedTime(0);
 
     /// <param name="Revision">The publication's number.</param>
-    /// <param name="Encoded">Its form in JSON; null: it was taken out.</param>
-    /// <param name="End">When its lease is over.</param>
+    /// <param name="Encoded">Its JSON form; null if it was removed.</param>
+    /// <param name="End">The end of its lease.</param>
     private sealed record Held(long Revision, byte[]? Encoded, TimeSpan End)
     {
         public int Length => Encoded?.Length ?? 0;

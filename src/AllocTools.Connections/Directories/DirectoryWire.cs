@@ -6,17 +6,18 @@ using System.Text.Json;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>What the peers of a directory say to each other by HTTP.</summary>
+/// <summary>The HTTP protocol between the peers of a directory.</summary>
 /// <remarks>
 /// Below the directory's path: <c>PUT {name}/{process}?lease=ms</c> with an entry's JSON; <c>DELETE {name}/{process}?revision=n</c>; <c>GET {name}</c> gives
-/// <c>{"entries":[{"left":ms,"entry":{…}}]}</c> with an ETag. A GET with <c>If-None-Match</c> and <c>?wait=ms</c> is answered by 304 after that time, or at once when there is
-/// another state. A PUT of what is older than what is there is answered by 409.
+/// <c>{"entries":[{"left":ms,"entry":{…}}]}</c> with an ETag. A GET with <c>If-None-Match</c> and <c>?wait=ms</c> is
+/// answered by 304 after that time, or immediately when the state differs. A PUT of an older revision is answered by
+/// 409.
 /// </remarks>
 internal static class DirectoryWire
 {
     public const string DefaultPath = "/rma-directory";
 
-    /// <summary>The longest that a peer lets a GET wait.</summary>
+    /// <summary>The longest time that a peer lets a GET wait.</summary>
     public static readonly TimeSpan MostWait = TimeSpan.FromSeconds(60);
 
     private const int MostReason = 512;
@@ -36,7 +37,10 @@ internal static class DirectoryWire
         return true;
     }
 
-    /// <summary>The most bytes that the answer of one of several peers may have: no longer than entries can be, and all together no longer than MaxBytes.</summary>
+    /// <summary>
+    /// The most bytes in the answer of one of several peers: no more than its entries may have, and no more than
+    /// MaxBytes for all answers together.
+    /// </summary>
     public static long MostAnswer(RmaDirectoryOptions options, int peers) => Math.Min(options.MaxEntriesPerName * (options.MaxEntryBytes + 64L) + 64, options.MaxBytes / peers);
 
     public static void WriteEntries(Utf8JsonWriter json, IEnumerable<(byte[] Encoded, TimeSpan Left)> entries)
@@ -57,10 +61,10 @@ internal static class DirectoryWire
 
     /// <summary>Reads the answer of a peer, which may be hostile.</summary>
     /// <param name="json">The answer.</param>
-    /// <param name="name">The name that was asked for.</param>
-    /// <param name="mostEntries">How many entries it may have.</param>
-    /// <param name="answer">What was read.</param>
-    /// <param name="error">What is wrong with all of it, where false is returned.</param>
+    /// <param name="name">The requested name.</param>
+    /// <param name="mostEntries">The most entries that it may have.</param>
+    /// <param name="answer">The result.</param>
+    /// <param name="error">The error of the whole answer, if false is returned.</param>
     public static bool TryReadEntries(
         ReadOnlyMemory<byte> json, string name, int mostEntries, [NotNullWhen(true)] out DirectoryAnswer? answer, [NotNullWhen(false)] out string? error)
     {
@@ -75,7 +79,7 @@ internal static class DirectoryWire
             }
             if (entries.GetArrayLength() > mostEntries)
             {
-                error = $"the answer has {entries.GetArrayLength()} entries; MaxEntriesPerName is {mostEntries}";
+                error = $"the answer has {entries.GetArrayLength()} entries; it must have at most {mostEntries} (MaxEntriesPerName)";
                 return false;
             }
             List<DirectoryRecord> records = [];
@@ -85,7 +89,7 @@ internal static class DirectoryWire
             {
                 if (!TryReadLeft(one, out int milliseconds, out JsonElement entry))
                 {
-                    mistakes.Add("it has no time that is left, or no entry");
+                    mistakes.Add("its remaining time or its entry is missing");
                     continue;
                 }
                 if (!DirectoryRecord.TryRead(entry, name, out DirectoryRecord? record, out string? mistake))
@@ -104,17 +108,17 @@ internal static class DirectoryWire
         }
         catch (JsonException e)
         {
-            error = $"the answer is no JSON ({e.Message})";
+            error = $"the answer is not JSON ({e.Message})";
             return false;
         }
         catch (InvalidOperationException)
         {
-            error = "the answer has text that is no valid Unicode";
+            error = "the answer contains text that is not valid Unicode";
             return false;
         }
     }
 
-    /// <returns>The body; null: it is longer than that.</returns>
+    /// <returns>The body; null if it is longer.</returns>
     public static async Task<byte[]?> ReadBodyAsync(HttpResponseMessage response, long most, CancellationToken cancellationToken)
     {
         if (response.Content.Headers.ContentLength > most)
@@ -134,20 +138,20 @@ internal static class DirectoryWire
         }
     }
 
-    /// <summary>Why a peer refuses, as it says: short, and without what a terminal would take for a command.</summary>
+    /// <summary>The peer's reason for a refusal, shortened, and without terminal control characters.</summary>
     public static async Task<string> ReadReasonAsync(HttpResponseMessage response, CancellationToken cancellationToken)
     {
         if (response.Content.Headers.ContentType?.MediaType != "text/plain" || await ReadBodyAsync(response, MostReason, cancellationToken).ConfigureAwait(false) is not { Length: > 0 } reason)
-            return response.StatusCode == HttpStatusCode.NotFound ? ": is MapRmaDirectory called there, at this path?" : ".";
+            return response.StatusCode == HttpStatusCode.NotFound ? ". Check that it calls MapRmaDirectory with this path." : ".";
         return $": {DirectoryLog.Printable(Encoding.UTF8.GetString(reason))}.";
     }
 
-    /// <summary>What has failed, without the address that the exception's own message has.</summary>
+    /// <summary>Describes the failure, without the address in the exception's own message.</summary>
     public static string Describe(HttpRequestException error) => error.InnerException switch
     {
-        System.Net.Sockets.SocketException socket => $"connecting has failed with {socket.SocketErrorCode}",
-        System.Security.Authentication.AuthenticationException tls => $"its certificate or TLS is not accepted ({tls.Message})",
-        _ => $"the request has failed with {error.HttpRequestError}",
+        System.Net.Sockets.SocketException socket => $"connecting failed with {socket.SocketErrorCode}",
+        System.Security.Authentication.AuthenticationException tls => $"its TLS or certificate was rejected ({tls.Message})",
+        _ => $"the request failed with {error.HttpRequestError}",
     };
 
     private static bool TryReadLeft(JsonElement json, out int milliseconds, out JsonElement entry)
@@ -161,7 +165,7 @@ internal static class DirectoryWire
         }
         catch (InvalidOperationException)
         {
-            // A property's name is no valid Unicode.
+            // A property's name is not valid Unicode.
             return false;
         }
     }

@@ -8,10 +8,11 @@ using Microsoft.Extensions.ServiceDiscovery;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>A directory that its peers keep, over HTTP.</summary>
+/// <summary>A directory that is kept by its peers, over HTTP.</summary>
 /// <remarks>
-/// Each entry goes to all peers, and a name is asked of all; what one of them has is there. So it works as long as one of them can be reached, and one that has started
-/// anew has all again when the publishers have renewed. There is no agreement between the peers: leases and revisions are enough.
+/// Each entry is sent to all peers, and a name is requested from all; an entry exists if one of them has it. So the
+/// directory works as long as one of them can be reached, and a restarted peer has all entries again when the
+/// publishers have renewed them. The peers need no consensus protocol: leases and revisions are enough.
 /// </remarks>
 internal sealed class HttpDirectoryStore : IDirectoryStore
 {
@@ -80,10 +81,10 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
 
     public ValueTask<IDirectoryWatch> WatchAsync(string name, CancellationToken cancellationToken) => ValueTask.FromResult<IDirectoryWatch>(new Watch(this, name));
 
-    /// <summary>Finds all peers and asks them at once, within the time of one request.</summary>
-    /// <param name="ask">Asks one; it is given the number of all of them.</param>
-    /// <param name="cancellationToken">The caller's.</param>
-    /// <returns>What those said that have answered, of which there is at least one.</returns>
+    /// <summary>Finds all peers and sends requests to all of them in parallel, within the time of one request.</summary>
+    /// <param name="ask">Sends the request to one peer; its argument is the number of all peers.</param>
+    /// <param name="cancellationToken">The caller's token.</param>
+    /// <returns>The answers, of which there is at least one.</returns>
     private async Task<List<(Uri Peer, T Result)>> AskAllAsync<T>(Func<Uri, int, CancellationToken, Task<T>> ask, CancellationToken cancellationToken)
     {
         using var limit = new CancellationTokenSource(_options.RequestTimeout, _time);
@@ -95,7 +96,7 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new RmaDirectoryException($"Service discovery has not resolved the directory's peers ({_origin}Peers) within {InWords.Time(_options.RequestTimeout)} (RequestTimeout).", e) { ErrorType = "discovery" };
+            throw new RmaDirectoryException($"Service discovery did not resolve the directory's peers ({_origin}Peers) within {InWords.Time(_options.RequestTimeout)} (RequestTimeout).", e) { ErrorType = "discovery" };
         }
         List<(Uri, T)> results = [];
         List<RmaDirectoryException> errors = [];
@@ -111,7 +112,7 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
             }
         }
         if (results.Count == 0)
-            throw new RmaDirectoryException($"None of the {InWords.Count(peers.Length, "peer", "peers")} of the directory ({_origin}Peers) has answered as it must. The first: {errors[0].Message}", errors[0]) { ErrorType = errors[0].ErrorType };
+            throw new RmaDirectoryException($"None of the {InWords.Count(peers.Length, "peer", "peers")} of the directory ({_origin}Peers) gave a valid answer. The first: {errors[0].Message}", errors[0]) { ErrorType = errors[0].ErrorType };
         if (errors.Count == 0 && Interlocked.Exchange(ref _isFailing, false))
             DirectoryLog.PeersAnswer(_logger, peers.Length);
         else if (errors.Count != 0 && !Interlocked.Exchange(ref _isFailing, true))
@@ -119,11 +120,14 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         return results;
     }
 
-    /// <summary>Asks a peer by the handlers of its HTTP client, which may be others' code: they may throw anything, and need not heed a cancellation.</summary>
-    /// <param name="peer">Whom.</param>
-    /// <param name="ask">Asks.</param>
-    /// <param name="ends">Ends it: the caller's cancellation, or the end of the time.</param>
-    /// <param name="cancellationToken">The caller's alone.</param>
+    /// <summary>
+    /// Sends a request to a peer through the handlers of its HTTP client, which may be foreign code: they may throw
+    /// anything, and may ignore a cancellation.
+    /// </summary>
+    /// <param name="peer">The peer.</param>
+    /// <param name="ask">Sends the request.</param>
+    /// <param name="ends">Ends the request: the caller's cancellation, or the end of the time.</param>
+    /// <param name="cancellationToken">Only the caller's token.</param>
     private async Task<(Uri Peer, T Result)> AskAsync<T>(Uri peer, Func<Uri, Task<T>> ask, CancellationToken ends, CancellationToken cancellationToken)
     {
         try
@@ -136,11 +140,11 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         }
         catch (OperationCanceledException e) when (ends.IsCancellationRequested)
         {
-            throw new RmaDirectoryException($"A peer has not answered within {InWords.Time(_options.RequestTimeout)} (RequestTimeout).", e) { ErrorType = "timeout" };
+            throw new RmaDirectoryException($"A peer did not answer within {InWords.Time(_options.RequestTimeout)} (RequestTimeout).", e) { ErrorType = "timeout" };
         }
         catch (Exception e) when (e is not RmaDirectoryException)
         {
-            throw new RmaDirectoryException($"A peer could not be asked: a handler of the HTTP client has thrown {e.GetType().Name}.", e) { ErrorType = "handler" };
+            throw new RmaDirectoryException($"The request to a peer failed: a handler of the HTTP client threw {e.GetType().Name}.", e) { ErrorType = "handler" };
         }
     }
 
@@ -154,12 +158,12 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         }
         catch (Exception e) when (e is not RmaDirectoryException && !cancellationToken.IsCancellationRequested)
         {
-            // Providers of service discovery are others' code.
-            throw new RmaDirectoryException($"Service discovery has not resolved the directory's peers ({_origin}Peers): {e.Message}", e) { ErrorType = "discovery" };
+            // Providers of service discovery are foreign code.
+            throw new RmaDirectoryException($"Service discovery could not resolve the directory's peers ({_origin}Peers): {e.Message}", e) { ErrorType = "discovery" };
         }
         return peers.Length is > 0 and <= MostPeers
             ? peers
-            : throw new RmaDirectoryException($"Service discovery has resolved the directory's peers ({_origin}Peers) to {peers.Length} end points; there must be between 1 and {MostPeers}.") { ErrorType = "discovery" };
+            : throw new RmaDirectoryException($"Service discovery resolved the directory's peers ({_origin}Peers) to {peers.Length} end points; there must be between 1 and {MostPeers}.") { ErrorType = "discovery" };
     }
 
     private Uri AddressOf(EndPoint endPoint)
@@ -170,14 +174,14 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
             UriEndPoint { Uri: var uri } => new UriBuilder(uri.Scheme is "http" or "https" ? uri.Scheme : _service.Scheme, uri.Host, port(uri.IsDefaultPort && uri.Scheme is not ("http" or "https") ? 0 : uri.Port), _path + "/").Uri,
             IPEndPoint ip => new UriBuilder(_service.Scheme, ip.Address.ToString(), port(ip.Port), _path + "/").Uri,
             DnsEndPoint dns => new UriBuilder(_service.Scheme, dns.Host, port(dns.Port), _path + "/").Uri,
-            _ => throw new RmaDirectoryException($"Service discovery has resolved a peer of the directory to a {endPoint.GetType().Name}; it must be a URI, an IP address or a DNS name, with a port.") { ErrorType = "discovery" },
+            _ => throw new RmaDirectoryException($"Service discovery resolved a peer of the directory to a {endPoint.GetType().Name}; it must be a URI, an IP address or a DNS name, with a port.") { ErrorType = "discovery" },
         };
     }
 
     private async Task<T> SendAsync<T>(Uri peer, HttpMethod method, string path, Func<HttpResponseMessage, Task<T>> read, CancellationToken cancellationToken, byte[]? body = null, string? tag = null)
     {
         using var request = new HttpRequestMessage(method, new Uri(peer, path)) { Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionOrHigher };
-        // By the name that a certificate is for, where service discovery gives addresses.
+        // The name that a certificate is for is used, even if service discovery returns addresses.
         if (peer.HostNameType is UriHostNameType.IPv4 or UriHostNameType.IPv6 && _service.HostNameType == UriHostNameType.Dns && _service.Scheme == Uri.UriSchemeHttps)
             request.Headers.Host = _service.Host;
         if (body is not null)
@@ -189,23 +193,23 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
             HttpClient client = _clients.CreateClient(ClientName);
             using HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken).ConfigureAwait(false);
             if (!response.IsSuccessStatusCode && response.StatusCode != HttpStatusCode.NotModified)
-                throw new RmaDirectoryException($"A peer has answered {(int)response.StatusCode}{await DirectoryWire.ReadReasonAsync(response, cancellationToken).ConfigureAwait(false)}") { ErrorType = ((int)response.StatusCode).ToString(System.Globalization.CultureInfo.InvariantCulture) };
+                throw new RmaDirectoryException($"A peer answered {(int)response.StatusCode}{await DirectoryWire.ReadReasonAsync(response, cancellationToken).ConfigureAwait(false)}") { ErrorType = ((int)response.StatusCode).ToString(System.Globalization.CultureInfo.InvariantCulture) };
             return await read(response).ConfigureAwait(false);
         }
         catch (HttpRequestException e)
         {
-            throw new RmaDirectoryException($"A peer could not be asked: {DirectoryWire.Describe(e)}.", e) { ErrorType = e.HttpRequestError == HttpRequestError.ConnectionError ? "unreachable" : e.HttpRequestError.ToString() };
+            throw new RmaDirectoryException($"The request to a peer failed: {DirectoryWire.Describe(e)}.", e) { ErrorType = e.HttpRequestError == HttpRequestError.ConnectionError ? "unreachable" : e.HttpRequestError.ToString() };
         }
         catch (IOException e) when (e is not RmaDirectoryException)
         {
-            throw new RmaDirectoryException("A peer could not be asked: its answer was cut.", e) { ErrorType = "cut" };
+            throw new RmaDirectoryException("The request to a peer failed: its answer was truncated.", e) { ErrorType = "cut" };
         }
     }
 
     private async Task<(DirectoryAnswer Answer, string? Tag)> ReadEntriesAsync(HttpResponseMessage response, string name, long most, CancellationToken cancellationToken)
     {
         byte[] json = await DirectoryWire.ReadBodyAsync(response, most, cancellationToken).ConfigureAwait(false)
-            ?? throw new RmaDirectoryException($"A peer's answer is longer than MaxEntriesPerName entries of MaxEntryBytes can be, or than its part of MaxBytes: {InWords.Size(most)}.") { ErrorType = "invalid" };
+            ?? throw new RmaDirectoryException($"A peer's answer is too long. It must be at most {InWords.Size(most)} (MaxEntriesPerName entries of MaxEntryBytes, and its part of MaxBytes).") { ErrorType = "invalid" };
         if (!DirectoryWire.TryReadEntries(json, name, _options.MaxEntriesPerName, out DirectoryAnswer? answer, out string? error))
             throw new RmaDirectoryException($"A peer's answer is not valid: {error}.") { ErrorType = "invalid" };
         return (answer, response.Headers.ETag is { Tag: { Length: > 2 and <= 66 } tag } ? tag.Trim('"') : null);
@@ -218,11 +222,11 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
             using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             try
             {
-                // Who has not said which state it has is not asked for another one.
+                // A peer that has not reported its state can't be asked for a different one.
                 var tags = (ImmutableDictionary<Uri, string>?)known.State ?? ImmutableDictionary<Uri, string>.Empty;
                 var changed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
                 Task[] polls = [.. tags.Select(t => PollAsync(t.Key, t.Value, limit, changed, cancel.Token)), Task.Delay(limit, owner._time, cancel.Token)];
-                // The peers answer at the limit; a request is only broken off where one of them does not.
+                // The peers answer at the limit; a request is aborted only if one of them does not.
                 await Task.WhenAny(changed.Task, Task.WhenAll(polls), Task.Delay(limit + owner._options.RequestTimeout, owner._time, cancel.Token)).ConfigureAwait(false);
             }
             finally
@@ -234,7 +238,7 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
 
         public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-        /// <summary>Says when a peer has another state; ends when the time is over, or the peer can't be asked.</summary>
+        /// <summary>Completes when a peer's state has changed, when the time is up, or when the peer can't be queried.</summary>
         private async Task PollAsync(Uri peer, string tag, TimeSpan limit, TaskCompletionSource changed, CancellationToken cancellationToken)
         {
             long start = owner._time.GetTimestamp();
@@ -243,7 +247,7 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
                 while (limit - owner._time.GetElapsedTime(start) is var left && left > TimeSpan.Zero)
                 {
                     TimeSpan wait = left < DirectoryWire.MostWait ? left : DirectoryWire.MostWait;
-                    // One that says at once that nothing has changed is asked no more often.
+                    // A peer that immediately reports no change is not queried more often.
                     Task pause = Task.Delay(wait, owner._time, cancellationToken);
                     (_, bool isChanged) = await owner.AskAsync(
                         peer,
@@ -260,7 +264,7 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
             }
             catch (RmaDirectoryException)
             {
-                // The next read says so.
+                // The next read reports it.
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {

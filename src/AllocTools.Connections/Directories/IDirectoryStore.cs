@@ -1,35 +1,38 @@
 namespace AllocTools.Connections.Directories;
 
-/// <summary>What keeps records for the time of their leases. Its errors are <see cref="RmaDirectoryException"/>s; <see cref="LeasedDirectory"/> makes others into such.</summary>
+/// <summary>
+/// A store that keeps records for the time of their leases. Its errors are <see cref="RmaDirectoryException"/>s;
+/// <see cref="LeasedDirectory"/> converts all others.
+/// </summary>
 internal interface IDirectoryStore
 {
-    /// <summary>Keeps a record until the lease is over, in place of what its process had by that name; also renews it. What is older than what is there changes nothing.</summary>
+    /// <summary>Keeps a record until the end of its lease, instead of an earlier one of its process under that name; also renews it. An older record changes nothing.</summary>
     Task PutAsync(DirectoryRecord record, TimeSpan lease, CancellationToken cancellationToken);
 
-    /// <summary>Takes a record out, unless a newer one is there.</summary>
+    /// <summary>Removes a record, unless there is a newer one.</summary>
     Task RemoveAsync(DirectoryRecord record, CancellationToken cancellationToken);
 
     Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken);
 
-    /// <summary>Whether it can be reached, at the start. Peers are not asked: they may be starting, too.</summary>
+    /// <summary>Checks at startup whether the store can be reached. Peers are not queried, because they may be starting, too.</summary>
     Task CheckAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <summary>Begins to take note of changes.</summary>
+    /// <summary>Begins to observe changes.</summary>
     ValueTask<IDirectoryWatch> WatchAsync(string name, CancellationToken cancellationToken);
 }
 
-/// <summary>Takes note of the changes of a name.</summary>
+/// <summary>Observes the changes of a name.</summary>
 internal interface IDirectoryWatch : IAsyncDisposable
 {
-    /// <summary>Waits until something may have changed, or the time is over. Throws nothing but the caller's cancellation.</summary>
+    /// <summary>Waits until something may have changed, or the time is up. It throws only on the caller's cancellation.</summary>
     Task WaitAsync(DirectoryAnswer known, TimeSpan limit, CancellationToken cancellationToken);
 }
 
-/// <summary>What is published by a name.</summary>
+/// <summary>Returns the entries under a name.</summary>
 /// <param name="Records">One for each process.</param>
-/// <param name="FirstEnd">How long until the first lease is over; infinite where there is none.</param>
-/// <param name="State">What the store needs to see a change.</param>
-/// <param name="Mistakes">What is wrong with each entry that was left out; null: none was.</param>
+/// <param name="FirstEnd">The time until the end of the first lease; infinite if there is none.</param>
+/// <param name="State">The state that the store needs to detect a change.</param>
+/// <param name="Mistakes">The error of each ignored entry; null if none was.</param>
 internal sealed record DirectoryAnswer(IReadOnlyList<DirectoryRecord> Records, TimeSpan FirstEnd, object? State = null, IReadOnlyList<string>? Mistakes = null)
 {
     public static DirectoryAnswer None { get; } = new([], Timeout.InfiniteTimeSpan);

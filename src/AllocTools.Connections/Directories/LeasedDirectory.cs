@@ -7,14 +7,16 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>Publications with their renewals, and watches, over a store.</summary>
+/// <summary>Publications with their renewals, and watches, on top of a store.</summary>
 /// <remarks>
-/// A publication is renewed after a third of its lease, 20 % more or less at random so that processes that were started together do not all come at once; after a tenth where
-/// that has failed, whatever it was: handlers and service discovery are others' code, and a directory must not stop its host. Requests for one publication go one after the other (its gate), so that a renewal can't overtake a removal.
+/// A publication is renewed after a third of its lease, with a random deviation of 20 % so that processes that were
+/// started together do not renew at the same time; after any failure, it is renewed after a tenth, because handlers and
+/// service discovery are foreign code, and a directory must not stop its host. Requests for one publication are sent
+/// one after the other (by its gate), so that a renewal can't overtake a removal.
 /// </remarks>
 internal sealed class LeasedDirectory : IRmaDirectory
 {
-    /// <summary>Changes that follow within this time come as one. It doubles up to WatchInterval while a watch is woken without a change.</summary>
+    /// <summary>Changes within this time are combined. It doubles up to WatchInterval while a watch is woken without a change.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
 
     private readonly IDirectoryStore _store;
@@ -44,14 +46,14 @@ internal sealed class LeasedDirectory : IRmaDirectory
         var record = new DirectoryRecord(entry, NextRevision());
         int length = record.Encode().Length;
         if (length > _options.MaxEntryBytes)
-            throw new ArgumentException($"The entry '{entry.Name}' takes {InWords.Size(length)}; MaxEntryBytes of the directory is {InWords.Size(_options.MaxEntryBytes)}. Publish fewer exposures, or raise it at all peers.", nameof(entry));
+            throw new ArgumentException($"The entry '{entry.Name}' takes {InWords.Size(length)}; it must take at most {InWords.Size(_options.MaxEntryBytes)} (MaxEntryBytes). Publish fewer exposures, or raise MaxEntryBytes on all peers.", nameof(entry));
         while (true)
         {
             Publication publication = _publications.GetOrAdd(record.Key, static _ => new Publication());
             await publication.Gate.WaitAsync(cancellationToken).ConfigureAwait(false);
             try
             {
-                // Another one may have taken it out while this one waited.
+                // Another call may have removed it while this one waited.
                 if (publication.IsRemoved)
                     continue;
                 if (publication.Record is { } newer && newer.Revision > record.Revision)
@@ -79,7 +81,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         return WatchCoreAsync(name, cancellationToken);
     }
 
-    /// <summary>Takes a record out, unless another one has replaced it. Never throws but for the caller's cancellation.</summary>
+    /// <summary>Removes a record, unless another one has replaced it. It throws only on the caller's cancellation.</summary>
     public async ValueTask RemoveAsync(DirectoryRecord record, CancellationToken cancellationToken)
     {
         if (!_publications.TryGetValue(record.Key, out Publication? publication))
@@ -103,11 +105,11 @@ internal sealed class LeasedDirectory : IRmaDirectory
         }
     }
 
-    /// <summary>Takes all records out, at the end of the host.</summary>
+    /// <summary>Removes all records at the end of the host.</summary>
     public Task RemoveAllAsync(CancellationToken cancellationToken) =>
         Task.WhenAll(_publications.Values.Select(static p => p.Record).OfType<DirectoryRecord>().Select(r => RemoveAsync(r, cancellationToken).AsTask()));
 
-    /// <summary>Logs where the directory can't be reached at the start.</summary>
+    /// <summary>Logs if the directory can't be reached at startup.</summary>
     public async Task CheckAsync(CancellationToken cancellationToken)
     {
         try
@@ -120,7 +122,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         }
     }
 
-    /// <summary>Renews what is published until it is cancelled.</summary>
+    /// <summary>Renews all publications until it is cancelled.</summary>
     public async Task RenewAsync(CancellationToken cancellationToken)
     {
         while (!cancellationToken.IsCancellationRequested)
@@ -132,7 +134,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
                 using var cancel = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
                 await Task.WhenAny(added, Task.Delay(wait, _time, cancel.Token)).ConfigureAwait(false);
                 await cancel.CancelAsync().ConfigureAwait(false);
-                // What was added meanwhile is seen in the next round: it is there before it is announced.
+                // Publications that were added meanwhile are seen in the next round, because they are added before they are announced.
                 if (added.IsCompleted)
                     Volatile.Write(ref _added, NewSignal());
                 continue;
@@ -221,7 +223,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
                 if (isNews)
                     yield return [.. answer.Records.Select(static r => r.Entry)];
             }
-            // What wakes a watch and has no news must not do so without end: a peer, or what stands before it, may say that there is a change whenever it is asked.
+            // A source that wakes a watch without news must not do so endlessly: a peer, or a proxy before it, may report a change at every request.
             pause = isNews || waited >= _options.WatchInterval ? Pause : Shorter(pause * 2, _options.WatchInterval);
             TimeSpan limit = isFailing || known!.FirstEnd == Timeout.InfiniteTimeSpan ? _options.WatchInterval : Shorter(known.FirstEnd > pause ? known.FirstEnd : pause, _options.WatchInterval);
             long start = _time.GetTimestamp();
@@ -231,7 +233,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         }
     }
 
-    /// <summary>Reads, and orders: of each process the newest, and the newest of all first.</summary>
+    /// <summary>Reads and orders the entries: the newest of each process, and the newest of all first.</summary>
     private async Task<DirectoryAnswer> ReadAsync(string name, CancellationToken cancellationToken)
     {
         DirectoryAnswer answer = await MeasureAsync("resolve", () => _store.ReadAsync(name, cancellationToken), cancellationToken).ConfigureAwait(false);
@@ -254,7 +256,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         },
         cancellationToken);
 
-    /// <summary>Asks the store, and makes an error of whatever it throws but for the caller's cancellation.</summary>
+    /// <summary>Calls the store, and converts all its exceptions except the caller's cancellation.</summary>
     private Task<T> MeasureAsync<T>(string operation, Func<Task<T>> run, CancellationToken cancellationToken) => _metrics.MeasureAsync(operation, _time, _logger, async () =>
     {
         try
@@ -264,7 +266,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         catch (Exception e) when (e is not RmaDirectoryException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            throw new RmaDirectoryException($"The directory could not be asked: {e.GetType().Name}.", e) { ErrorType = "failed" };
+            throw new RmaDirectoryException($"The request to the directory failed: {e.GetType().Name}.", e) { ErrorType = "failed" };
         }
     });
 
@@ -301,12 +303,12 @@ internal sealed class LeasedDirectory : IRmaDirectory
 
         public SemaphoreSlim Gate { get; } = new(1);
 
-        /// <summary>What is published; null: nothing yet. The gate's owner sets it.</summary>
+        /// <summary>The published record; null: nothing yet. The owner of the gate sets it.</summary>
         public DirectoryRecord? Record { get; set; }
 
         public bool IsRemoved { get; set; }
 
-        /// <summary>When it is to be renewed.</summary>
+        /// <summary>The time of its next renewal.</summary>
         public TimeSpan DueAt
         {
             get => new(Volatile.Read(ref _dueTicks));

@@ -14,18 +14,19 @@ using Microsoft.Extensions.Options;
 
 namespace Microsoft.AspNetCore.Builder;
 
-/// <summary>Has a web application keep the directory of its peers.</summary>
+/// <summary>Makes a web application keep the directory of its peers.</summary>
 public static class RmaDirectoryEndpointRouteBuilderExtensions
 {
     /// <summary>
-    /// Has this application keep the directory, in memory: peers publish and resolve here. All applications that <see cref="RmaDirectoryOptions.Peers"/> resolves to must have it.
+    /// Makes this application keep the directory, in memory: peers publish and resolve here. All applications that
+    /// <see cref="RmaDirectoryOptions.Peers"/> resolves to must call this.
     /// </summary>
     /// <remarks>
-    /// Entries have keys to memory. Use HTTPS, and have callers authenticated where others can reach this application: <c>app.MapRmaDirectory().RequireAuthorization()</c>.
+    /// Entries contain keys to memory. Use HTTPS, and require authentication if others can reach this application: <c>app.MapRmaDirectory().RequireAuthorization()</c>.
     /// </remarks>
     /// <param name="endpoints">The application, with <c>AddRmaDirectory</c>.</param>
     /// <param name="pattern">The path.</param>
-    /// <returns>Sets conventions of the endpoints.</returns>
+    /// <returns>A builder for conventions of the endpoints.</returns>
     /// <exception cref="InvalidOperationException"><c>AddRmaDirectory</c> was not called.</exception>
     public static IEndpointConventionBuilder MapRmaDirectory(this IEndpointRouteBuilder endpoints, [StringSyntax("Route")] string pattern = DirectoryWire.DefaultPath)
     {
@@ -74,7 +75,7 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
             if (!DirectoryRecord.TryRead(body, name, out DirectoryRecord? record, out error))
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, error).ConfigureAwait(false);
             else if (record.Entry.Process != process)
-                await RefuseAsync(context, StatusCodes.Status400BadRequest, "the process of the entry is not that of the path").ConfigureAwait(false);
+                await RefuseAsync(context, StatusCodes.Status400BadRequest, "the process of the entry must be the one in the path").ConfigureAwait(false);
             else if (IsOfTheFuture(record.Revision))
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, OfTheFuture).ConfigureAwait(false);
             else if (table.Put(record, record.Encode(), lease) is (int status, string reason))
@@ -114,7 +115,7 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
                 }
                 catch (OperationCanceledException) when (!context.RequestAborted.IsCancellationRequested)
                 {
-                    // The application stops: what is there now is the answer.
+                    // The application is stopping, so the current state is the answer.
                 }
             }
             (List<(byte[] Encoded, TimeSpan Left)> entries, string tag) = table.Read(name);
@@ -131,7 +132,10 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
                 DirectoryWire.WriteEntries(json, entries);
         }
 
-        /// <summary>Whether no clock that goes nearly right can have given a revision: it would keep a process from its own entry.</summary>
+        /// <summary>
+        /// Whether a revision can't come from an approximately correct clock: it would prevent a process from changing
+        /// its own entry.
+        /// </summary>
         private bool IsOfTheFuture(long revision) => revision > time.GetUtcNow().AddDays(1).UtcTicks;
 
         private static bool TryReadKey(HttpContext context, out string name, out Guid process, [NotNullWhen(false)] out string? error)
@@ -143,7 +147,7 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
             return error is null;
         }
 
-        /// <returns>The body; null: it is too long.</returns>
+        /// <returns>The body; null if it is too long.</returns>
         private async Task<byte[]?> ReadBodyAsync(HttpContext context)
         {
             if (context.Request.ContentLength > options.MaxEntryBytes)
@@ -169,7 +173,7 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
             return context.Response.WriteAsync(reason, context.RequestAborted);
         }
 
-        /// <summary>One refusal each minute: strangers must not fill the log.</summary>
+        /// <summary>One refusal per minute is logged, so that strangers can't fill the log.</summary>
         private void Log(string reason)
         {
             long others;

@@ -5,8 +5,11 @@ using AllocTools.Validation;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>What a process publishes by a name: where it is connected to, and memory that it has exposed. A value that does not change.</summary>
-/// <remarks>It has the keys of its exposures: who reads it may use that memory, so keep it out of logs. <see cref="ToString"/> gives none of them.</remarks>
+/// <summary>An entry that a process publishes under a name: the end point to connect to, and exposed memory. It is an immutable value.</summary>
+/// <remarks>
+/// It contains the keys of its exposures: any reader can use that memory, so keep it out of logs.
+/// <see cref="ToString"/> returns none of them.
+/// </remarks>
 public sealed class RmaDirectoryEntry
 {
     /// <summary>The longest name of an entry, or of an exposure, in characters.</summary>
@@ -15,12 +18,14 @@ public sealed class RmaDirectoryEntry
     /// <summary>How many exposures an entry may have.</summary>
     public const int MaxExposures = 64;
 
-    /// <summary>Makes an entry.</summary>
-    /// <param name="name">By which peers find it: 1 to 128 letters and digits of ASCII, '-', '_' and '.', not dots alone. Several processes may publish by one name.</param>
-    /// <param name="process">The process's random number: <see cref="RmaConnections.Process"/> of the connections that listen.</param>
-    /// <param name="endPoint">Where peers connect to: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>; not the wildcard address that a listener may have.</param>
-    /// <param name="exposures">Memory, by names as the entry's, up to 64; null for none.</param>
-    /// <exception cref="ArgumentException">One of them is not as stated; the message says which, and what it must be.</exception>
+    /// <summary>Creates an entry.</summary>
+    /// <param name="name">The name under which peers find it: 1 to 128 ASCII letters and digits, '-', '_' and '.', but
+    /// not only dots. Several processes may publish under one name.</param>
+    /// <param name="process">The process's random number: <see cref="RmaConnections.Process"/> of the listening connections.</param>
+    /// <param name="endPoint">The end point to which peers connect: an <see cref="IPEndPoint"/> or a
+    /// <see cref="DnsEndPoint"/>; not the wildcard address that a listener may have.</param>
+    /// <param name="exposures">Up to 64 memories, with names of the same form; may be null.</param>
+    /// <exception cref="ArgumentException">An argument is not valid; the message names it, and says what it must be.</exception>
     public RmaDirectoryEntry(string name, Guid process, EndPoint endPoint, IReadOnlyDictionary<string, RemoteMemory>? exposures = null)
     {
         ArgumentNullException.ThrowIfNull(name);
@@ -33,50 +38,50 @@ public sealed class RmaDirectoryEntry
         Exposures = exposures?.ToFrozenDictionary() ?? FrozenDictionary<string, RemoteMemory>.Empty;
     }
 
-    /// <summary>By which peers find it.</summary>
+    /// <summary>The name under which peers find it.</summary>
     public string Name { get; }
 
     /// <summary>The random number of the process that has published it.</summary>
     public Guid Process { get; }
 
-    /// <summary>Where to connect to: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>.</summary>
+    /// <summary>The end point to connect to: an <see cref="IPEndPoint"/> or a <see cref="DnsEndPoint"/>.</summary>
     public EndPoint EndPoint { get; }
 
-    /// <summary>Memory that the process has exposed. It is valid as long as this very process lives (<see cref="RmaDirectoryExtensions.Import"/> sees to that).</summary>
+    /// <summary>Memory that the process has exposed. It is valid only as long as this process lives (<see cref="RmaDirectoryExtensions.Import"/> checks that).</summary>
     public IReadOnlyDictionary<string, RemoteMemory> Exposures { get; }
 
     internal string Host => EndPoint is IPEndPoint ip ? ip.Address.ToString() : ((DnsEndPoint)EndPoint).Host;
 
     internal int Port => EndPoint is IPEndPoint ip ? ip.Port : ((DnsEndPoint)EndPoint).Port;
 
-    /// <summary>The name and the number of exposures. Never a key or an address.</summary>
+    /// <summary>The name and the number of exposures, but never a key or an address.</summary>
     public override string ToString() => $"{Name}, {InWords.Count(Exposures.Count, "exposure", "exposures")}";
 
-    /// <summary>What is wrong with a name; null: nothing.</summary>
+    /// <summary>The error in a name; null if it is valid.</summary>
     internal static string? FindErrorOfName(string name, string what)
     {
         if (name.Length is 0 or > MaxNameLength)
             return $"The name of {what} must have between 1 and {MaxNameLength} characters; this one has {name.Length}.";
-        // They would be steps of a path.
+        // Such names would be steps of a path.
         if (!name.AsSpan().ContainsAnyExcept('.'))
-            return $"The name of {what} must have something beside dots; this one is '{name}'.";
+            return $"The name of {what} must have a character other than a dot; this one is '{name}'.";
         int wrong = name.AsSpan().IndexOfAnyExcept(NameCharacters);
-        return wrong < 0 ? null : $"The name of {what} may have letters and digits of ASCII, '-', '_' and '.'; the character at {wrong} is U+{(int)name[wrong]:X4}.";
+        return wrong < 0 ? null : $"The name of {what} must consist of ASCII letters and digits, '-', '_' and '.'; the character at {wrong} is U+{(int)name[wrong]:X4}.";
     }
 
-    /// <summary>What is wrong, and with which parameter; null: nothing.</summary>
+    /// <summary>The error, and its parameter; null if there is none.</summary>
     internal static (string Parameter, string Error)? FindError(string name, Guid process, EndPoint endPoint, IReadOnlyDictionary<string, RemoteMemory>? exposures)
     {
         if (FindErrorOfName(name, "an entry") is { } error)
             return (nameof(name), error);
         if (process == Guid.Empty)
-            return (nameof(process), "The process's number must not be zero; take RmaConnections.Process.");
+            return (nameof(process), "The process's number must not be zero; use RmaConnections.Process.");
         if (FindErrorOf(endPoint) is { } endPointError)
             return (nameof(endPoint), endPointError);
         if (exposures is null)
             return null;
         if (exposures.Count > MaxExposures)
-            return (nameof(exposures), $"An entry may have {MaxExposures} exposures; this one has {exposures.Count}.");
+            return (nameof(exposures), $"An entry must have at most {MaxExposures} exposures; this one has {exposures.Count}.");
         return exposures.Keys.Select(static key => FindErrorOfName(key, "an exposure")).FirstOrDefault(static e => e is not null) is { } first ? (nameof(exposures), first) : null;
     }
 
@@ -85,12 +90,12 @@ public sealed class RmaDirectoryEntry
 
     private static string? FindErrorOf(EndPoint endPoint) => endPoint switch
     {
-        IPEndPoint { Port: 0 } or DnsEndPoint { Port: 0 } => "The port must not be 0; publish the one that the listener has.",
+        IPEndPoint { Port: 0 } or DnsEndPoint { Port: 0 } => "The port must not be 0; publish the port of the listener.",
         IPEndPoint { Address: var address } when address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any) =>
-            $"{address} is where a listener listens, but peers can't connect to it; publish this host's name or address.",
+            $"{address} is an address to listen on, which peers can't connect to; publish this host's name or address.",
         IPEndPoint => null,
         DnsEndPoint { Host: var host } when host.Length > 255 || Uri.CheckHostName(host) != UriHostNameType.Dns =>
-            "The host must be a DNS name of up to 255 characters; an address belongs into an IPEndPoint.",
+            "The host must be a DNS name of up to 255 characters; pass an IP address as an IPEndPoint.",
         DnsEndPoint => null,
         _ => $"The end point must be an IPEndPoint or a DnsEndPoint; it is a {endPoint.GetType().Name}.",
     };

@@ -1,16 +1,16 @@
 namespace AllocTools.Connections.Directories;
 
-/// <summary>A directory can't be reached, refuses an entry, or what it gave is not valid. The message says why.</summary>
+/// <summary>A directory can't be reached, refuses an entry, or has returned invalid data. The message gives the reason.</summary>
 public sealed class RmaDirectoryException : IOException
 {
     /// <summary>Makes an error.</summary>
-    /// <param name="message">What happened, and what to do.</param>
+    /// <param name="message">The message: what happened, and what to do.</param>
     /// <param name="innerException">The cause, if another exception is.</param>
     public RmaDirectoryException(string message, Exception? innerException = null)
         : base(message, innerException)
     {
     }
 
-    /// <summary>What it is called in metrics.</summary>
+    /// <summary>The name of the error in metrics.</summary>
     internal string ErrorType { get; init; } = "unreachable";
 }

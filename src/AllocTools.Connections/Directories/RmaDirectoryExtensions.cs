@@ -2,14 +2,14 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>Connects to what a directory has given, and uses its memory.</summary>
+/// <summary>Connects to entries of a directory, and uses their memory.</summary>
 public static class RmaDirectoryExtensions
 {
     /// <summary>Connects to the process that has published an entry.</summary>
     /// <param name="connections">The connections.</param>
     /// <param name="entry">The entry.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="RmaDirectoryException">Another process listens there by now: the one of the entry has ended. Resolve the name again.</exception>
+    /// <exception cref="RmaDirectoryException">A different process listens there now: the entry's process has ended. Resolve the name again.</exception>
     /// <inheritdoc cref="RmaConnections.ConnectAsync" path="/exception"/>
     public static async ValueTask<RmaConnection> ConnectAsync(this RmaConnections connections, RmaDirectoryEntry entry, CancellationToken cancellationToken = default)
     {
@@ -23,12 +23,13 @@ public static class RmaDirectoryExtensions
         throw Stale(entry, "the process that listens there now");
     }
 
-    /// <summary>Makes memory of an entry usable over a connection to the process that has published it, as <see cref="RmaConnection.Import"/>.</summary>
+    /// <summary>Imports memory of an entry over a connection to the process that has published it, like <see cref="RmaConnection.Import"/>.</summary>
     /// <param name="connection">A connection to that process.</param>
     /// <param name="entry">The entry.</param>
     /// <param name="exposure">The name of the memory.</param>
     /// <exception cref="ArgumentException">The entry has no memory of that name.</exception>
-    /// <exception cref="RmaDirectoryException">The entry is of another process than the connection's peer, such as one that has ended since: its memory is gone.</exception>
+    /// <exception cref="RmaDirectoryException">The entry belongs to a different process than the connection's peer, for
+    /// example one that has ended: its memory is gone.</exception>
     /// <inheritdoc cref="RmaConnection.Import" path="/exception"/>
     public static RemoteRegion Import(this RmaConnection connection, RmaDirectoryEntry entry, string exposure)
     {
@@ -43,5 +44,5 @@ public static class RmaDirectoryExtensions
     }
 
     private static RmaDirectoryException Stale(RmaDirectoryEntry entry, string peer) =>
-        new($"The entry '{entry.Name}' was published by another process than {peer}: it has ended, and what it had exposed is gone. Resolve the name again.") { ErrorType = "stale" };
+        new($"The entry '{entry.Name}' was published by a different process than {peer}: that process has ended, and its exposures with it. Resolve the name again.") { ErrorType = "stale" };
 }

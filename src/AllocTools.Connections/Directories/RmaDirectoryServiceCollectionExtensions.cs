@@ -12,13 +12,15 @@ public static class RmaDirectoryServiceCollectionExtensions
 {
     /// <summary>Adds <see cref="IRmaDirectory"/>, which its peers keep over HTTP unless another place is chosen.</summary>
     /// <remarks>
-    /// The options are bound to the subsection <c>Directory</c> of the section that the unnamed pool was added with, such as <c>AllocTools:Directory</c>; the code goes
-    /// over it. <see cref="RmaDirectoryOptions.Peers"/> is resolved by Microsoft.Extensions.ServiceDiscovery, such as from the section <c>Services</c>; the applications that it
+    /// The options are bound to the subsection <c>Directory</c> of the section with which the unnamed pool was added,
+    /// such as <c>AllocTools:Directory</c>; options in code override it. <see cref="RmaDirectoryOptions.Peers"/> is
+    /// resolved by Microsoft.Extensions.ServiceDiscovery, such as from the section <c>Services</c>; the applications
+    /// that it
     /// resolves to call <c>app.MapRmaDirectory()</c>.
     /// </remarks>
     /// <param name="services">Where to add it, after <c>AddRmaMemoryPool</c>.</param>
     /// <param name="configure">Sets options; null for none.</param>
-    /// <returns>Says more of the directory.</returns>
+    /// <returns>A builder that configures the directory.</returns>
     public static IRmaDirectoryBuilder AddRmaDirectory(this IServiceCollection services, Action<RmaDirectoryOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
@@ -40,9 +42,9 @@ public static class RmaDirectoryServiceCollectionExtensions
             services.AddSingleton<IValidateOptions<RmaDirectoryOptions>, OrderRule>();
         services.AddServiceDiscovery();
         services.AddHttpClient(HttpDirectoryStore.ClientName)
-            // A peer that sends elsewhere would be given keys, or make this process ask whom it likes.
+            // A peer that redirects requests could obtain keys, or make this process send requests to arbitrary targets.
             .UseSocketsHttpHandler(static (handler, _) => (handler.AllowAutoRedirect, handler.UseCookies) = (false, false))
-            // Requests carry no secret in their headers of their own; one log of each would be too much at every renewal.
+            // Requests have no secrets in their own headers; a log of each one would be too much at every renewal.
             .RemoveAllLoggers();
         services.TryAddSingleton<DirectoryMetrics>();
         services.TryAddSingleton<DirectoryTable>();
@@ -57,11 +59,11 @@ public static class RmaDirectoryServiceCollectionExtensions
     {
         public ValidateOptionsResult Validate(string? name, RmaDirectoryOptions options) =>
             pools.FirstOrDefault(static p => p.Key.IsDefault)?.Section is { } section
-                ? ValidateOptionsResult.Fail($"The directory was added before the pool, and would not read {section.Path}:{DirectoryRegistration.SectionName}. Call AddRmaDirectory after AddRmaMemoryPool.")
+                ? ValidateOptionsResult.Fail($"The directory was added before the pool, so it would not read {section.Path}:{DirectoryRegistration.SectionName}. Call AddRmaDirectory after AddRmaMemoryPool.")
                 : ValidateOptionsResult.Success;
     }
 
-    /// <summary>A directory that is kept over HTTP has peers.</summary>
+    /// <summary>Checks that a directory over HTTP has peers.</summary>
     private sealed class PlaceRule(IServiceCollection services, DirectoryRegistration registration) : IValidateOptions<RmaDirectoryOptions>
     {
         public ValidateOptionsResult Validate(string? name, RmaDirectoryOptions options) =>

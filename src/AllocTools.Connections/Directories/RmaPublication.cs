@@ -2,7 +2,7 @@ using AllocTools.Connections.Directories;
 
 namespace AllocTools.Connections.Directories;
 
-/// <summary>An entry that is published and renewed. Disposing it takes the entry out of the directory.</summary>
+/// <summary>An entry that is published and renewed. Disposing it removes the entry from the directory.</summary>
 public sealed class RmaPublication : IAsyncDisposable
 {
     private readonly LeasedDirectory _owner;
@@ -14,12 +14,12 @@ public sealed class RmaPublication : IAsyncDisposable
         _record = record;
     }
 
-    /// <summary>What was published.</summary>
+    /// <summary>The published entry.</summary>
     public RmaDirectoryEntry Entry => _record.Entry;
 
     /// <summary>
-    /// Takes the entry out, unless another publication of this process has replaced it. Never throws: where the directory can't be reached, the entry
-    /// vanishes with its lease.
+    /// Removes the entry, unless another publication of this process has replaced it. It never throws: if the directory
+    /// can't be reached, the entry disappears with its lease.
     /// </summary>
     public ValueTask DisposeAsync() => _owner.RemoveAsync(_record, CancellationToken.None);
 }

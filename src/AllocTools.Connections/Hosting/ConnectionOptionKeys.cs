@@ -3,7 +3,7 @@ using AllocTools.Providers;
 
 namespace AllocTools.Connections.Hosting;
 
-/// <summary>Every key of the section of connections. A test holds it against the properties of the options.</summary>
+/// <summary>Every key of the section of connections. A test compares it with the properties of the options.</summary>
 internal static class ConnectionOptionKeys
 {
     /// <summary>The section's name below the pool's.</summary>

@@ -25,7 +25,7 @@ internal sealed class ConnectionsService(IServiceProvider services, ConnectionsS
             await services.GetRequiredKeyedService<RmaConnections>(key).DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <summary>What only making the connections tells.</summary>
+    /// <summary>These errors are detected only when the connections are created.</summary>
     public sealed class State
     {
         public bool IsOpen { get; set; }

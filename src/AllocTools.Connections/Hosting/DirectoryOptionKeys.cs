@@ -3,7 +3,7 @@ using AllocTools.Providers;
 
 namespace AllocTools.Connections.Hosting;
 
-/// <summary>Every key of a directory's section. A test holds it against the properties of the options.</summary>
+/// <summary>Every key of a directory's section. A test compares it with the properties of the options.</summary>
 internal static class DirectoryOptionKeys
 {
     public static RmaOptionKeys<RmaDirectoryOptions> All { get; } = new RmaOptionKeys<RmaDirectoryOptions>()

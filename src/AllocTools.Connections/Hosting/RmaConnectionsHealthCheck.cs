@@ -4,10 +4,11 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace AllocTools.Connections.Hosting;
 
-/// <summary>Says how the connections over a pool are.</summary>
+/// <summary>Reports the health of the connections over a pool.</summary>
 /// <remarks>
-/// Unhealthy (or what the registration says instead): their endpoint can make no progress, or they are closed. Degraded: a call into the transport does not return, a listener can't accept, or the memory
-/// of many connections that are over is kept, since their peers might still write into it.
+/// Unhealthy (or the status of the registration): their endpoint can't make progress, or they are closed. Degraded: a
+/// call into the transport does not return, a listener can't accept, or the memory of many ended connections is kept
+/// because their peers may still write to it.
 /// </remarks>
 internal sealed class RmaConnectionsHealthCheck(RmaConnections connections, RmaConnectionsHealthOptions options) : IHealthCheck
 {
@@ -29,7 +30,7 @@ internal sealed class RmaConnectionsHealthCheck(RmaConnections connections, RmaC
             ["setUpFailures"] = now.SetUpFailuresByError.Values.Sum(),
         };
         if (state is RmaEndpointState.Failed or RmaEndpointState.Closed)
-            return Result(context.Registration.FailureStatus, state == RmaEndpointState.Failed ? "their endpoint can make no progress any more; restart the process (event 87)" : "they are closed");
+            return Result(context.Registration.FailureStatus, state == RmaEndpointState.Failed ? "their endpoint can no longer make progress; restart the process (event 87)" : "they are closed");
         string[] troubles = [.. Troubles(now, state)];
         return troubles.Length == 0 ? Result(HealthStatus.Healthy, $"{InWords.Count(now.Active, "connection is open", "connections are open")}") : Result(HealthStatus.Degraded, string.Join("; ", troubles));
 
@@ -44,6 +45,6 @@ internal sealed class RmaConnectionsHealthCheck(RmaConnections connections, RmaC
         if (connections.ListenersInTrouble is > 0 and int listeners)
             yield return $"{InWords.Count(listeners, "listener", "listeners")} can't accept (event 86)";
         if (now.Ending >= options.MaxEnding)
-            yield return $"{InWords.Count(now.Ending, "connection that is over keeps", "connections that are over keep")} its memory, since the peer might still write";
+            yield return $"{InWords.Count(now.Ending, "ended connection keeps its memory", "ended connections keep their memory")}, because the peer may still write to it";
     }
 }

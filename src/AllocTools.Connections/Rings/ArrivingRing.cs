@@ -1,16 +1,17 @@
 namespace AllocTools.Connections.Rings;
 
-/// <summary>This side's ring as the peer fills it: runs are taken in their order, and checked, since they are the peer's, who may be hostile.</summary>
+/// <summary>This side's ring, which the peer fills: runs are processed in order, and are checked because the peer may be hostile.</summary>
 /// <remarks>
 /// <para>
-/// A ring that is too small is replaced: another one is offered to the writer, whose last frame in the old one says that it changes. The old one is
-/// given back once its consumer has consumed what is in it.
+/// A ring that is too small is replaced: another one is offered to the writer, whose last frame in the old ring
+/// announces the change. The old ring is released once the consumer has consumed its contents.
 /// </para>
-/// Invariant: what is used of the ring, _received - max(Freed, _ringStart), is at most its length. All members need the reader's lock.
+/// Invariant: the used part of the ring, _received - max(Freed, _ringStart), is at most its length. The caller of any
+/// member must hold the reader's lock.
 /// </remarks>
 internal sealed class ArrivingRing
 {
-    /// <summary>How many runs may be announced before the one that is waited for; more than a writer has on their way.</summary>
+    /// <summary>How many runs may be announced before the expected one; more than a writer has in flight.</summary>
     private const int Window = 64;
 
     private readonly IRingOwner _owner;
@@ -31,9 +32,9 @@ internal sealed class ArrivingRing
     private ulong _atStart;
 
     /// <param name="owner">The connection.</param>
-    /// <param name="first">The block that it begins with.</param>
-    /// <param name="credit">Gives back what was consumed.</param>
-    /// <param name="bytes">Takes what has come.</param>
+    /// <param name="first">The first block.</param>
+    /// <param name="credit">Returns credit for consumed bytes.</param>
+    /// <param name="bytes">Receives the arrived bytes.</param>
     public ArrivingRing(IRingOwner owner, RingBlock first, CreditWriter credit, ReceivedBytes bytes)
     {
         _owner = owner;
@@ -49,17 +50,17 @@ internal sealed class ArrivingRing
     /// <summary>The bytes of the block that it is in.</summary>
     public long BlockLength => _ring.BlockLength;
 
-    /// <summary>The peer's stream has ended.</summary>
+    /// <summary>Whether the peer's stream has ended.</summary>
     public bool IsEnded { get; private set; }
 
-    /// <summary>Nothing is read any more: what comes is free at once.</summary>
+    /// <summary>Called when nothing is read any more: arriving bytes are freed immediately.</summary>
     public bool IsSkipping { get; set; }
 
     /// <summary>Bytes of the ring that are not free.</summary>
     public long Used => _received - Math.Max(_credit.Freed, _ringStart);
 
-    /// <summary>Begins to replace the ring, where that is not under way already.</summary>
-    /// <param name="isFirst">By the first one, which may have something in it that was not consumed.</param>
+    /// <summary>Begins to replace the ring, unless that is already in progress.</summary>
+    /// <param name="isFirst">Whether the first ring replaces it, which may contain unconsumed bytes.</param>
     public bool TryBeginOffer(bool isFirst)
     {
         if ((isFirst && (_ring == _first || _retiring.Count > 0)) || _isOffering || _offered is not null || IsEnded)
@@ -67,19 +68,19 @@ internal sealed class ArrivingRing
         return _isOffering = true;
     }
 
-    /// <summary>The ring that the writer is offered; null where there is none after all.</summary>
+    /// <summary>The ring to offer to the writer; null if there is none after all.</summary>
     public void Offer(RingBlock? ring)
     {
         _isOffering = false;
         _offered = ring;
     }
 
-    /// <summary>A run was announced.</summary>
+    /// <summary>Called when a run was announced.</summary>
     /// <param name="sequence">Its number.</param>
-    /// <param name="atStart">It is at the start of the ring.</param>
-    /// <param name="credit">The credit that came with the runs that are next.</param>
-    /// <param name="wantsMore">The writer had to wait, though the consumer keeps up: the ring is too small.</param>
-    /// <returns>What is wrong with it; null where nothing is.</returns>
+    /// <param name="atStart">Whether it is at the start of the ring.</param>
+    /// <param name="credit">The credit that arrived with the next runs.</param>
+    /// <param name="wantsMore">Whether the writer had to wait although the consumer keeps up, so that the ring is too small.</param>
+    /// <returns>The error in it; null if there is none.</returns>
     public string? OnRun(int sequence, bool atStart, ref long credit, ref bool wantsMore)
     {
         int ahead = (sequence - _nextSequence) & Notice.SequenceMask;
@@ -98,7 +99,7 @@ internal sealed class ArrivingRing
         return mistake;
     }
 
-    /// <summary>Bytes were consumed, or copied out.</summary>
+    /// <summary>Called when bytes were consumed, or copied out.</summary>
     public void Free(int bytes)
     {
         _credit.Freed += bytes;
@@ -118,7 +119,7 @@ internal sealed class ArrivingRing
         int offset = atStart ? 0 : _offset;
         int skipped = atStart ? ring.Length - _offset : 0;
         if (offset > ring.Length - FrameHeader.Length)
-            return "a run is announced where the ring ends";
+            return "a run was announced at the end of the ring";
         // Each header is read once: the peer may change it at any time.
         FrameHeader header = ring.ReadHeader(offset);
         int run = header.RunLength;
@@ -136,7 +137,7 @@ internal sealed class ArrivingRing
             IsEnded |= (header.Flags & FrameFlags.EndOfStream) != 0;
             wantsMore |= (header.Flags & FrameFlags.Stalled) != 0 && Used <= ring.Length / 2;
             if ((header.Flags & FrameFlags.Switch) != 0 && !TrySwitch())
-                return "it changes to a ring that was not offered";
+                return "it switched to a ring that was not offered";
             at += length;
         }
         if (ring == _ring)
@@ -158,7 +159,7 @@ internal sealed class ArrivingRing
             Free(free);
     }
 
-    /// <summary>The writer goes on in the ring that was offered.</summary>
+    /// <summary>Called when the writer continues in the offered ring.</summary>
     private bool TrySwitch()
     {
         if (_offered is not { } next)

@@ -3,29 +3,29 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>Gives the writer credit for what was consumed: by a frame of the other direction, or by a write of its own once a quarter of the ring is due.</summary>
-/// <remarks>At most one such write is on its way. Invariant: _given ≤ <see cref="Freed"/>.</remarks>
+/// <summary>Gives the writer credit for consumed bytes: with a frame of the other direction, or by a separate write once a quarter of the ring is due.</summary>
+/// <remarks>At most one such write is in flight. Invariant: _given ≤ <see cref="Freed"/>.</remarks>
 /// <param name="owner">The connection.</param>
 /// <param name="gate">The reader's lock.</param>
-/// <param name="words">The block that has the source of such writes.</param>
+/// <param name="words">The block with the source of such writes.</param>
 internal sealed class CreditWriter(IRingOwner owner, Lock gate, RingBlock words) : IOperationOwner
 {
     private CreditTarget? _target;
     private long _given;
 
-    /// <summary>Bytes of all rings that came free since the start. The caller must hold the lock.</summary>
+    /// <summary>The bytes of all rings that were freed since the start. The caller must hold the lock.</summary>
     public long Freed { get; set; }
 
-    /// <summary>How many bytes are worth a write of their own. The caller must hold the lock.</summary>
+    /// <summary>The number of bytes that justify a separate write. The caller must hold the lock.</summary>
     public int Threshold { get; set; }
 
-    /// <summary>A write is on its way. The caller must hold the lock.</summary>
+    /// <summary>Whether a write is in flight. The caller must hold the lock.</summary>
     public bool IsWriting { get; private set; }
 
-    /// <summary>Credit is of no use any more. The caller must hold the lock.</summary>
+    /// <summary>Called when credit is no longer useful. The caller must hold the lock.</summary>
     public bool IsOver { get; set; }
 
-    /// <summary>It is known where credit is written to. The caller must hold the lock.</summary>
+    /// <summary>Sets where credit is written. The caller must hold the lock.</summary>
     public bool IsStarted => _target is not null;
 
     public void Start(CreditTarget target)
@@ -36,7 +36,7 @@ internal sealed class CreditWriter(IRingOwner owner, Lock gate, RingBlock words)
     }
 
     /// <summary>Takes the credit that goes with a frame of the other direction.</summary>
-    /// <param name="taken">To give it back, where the frame does not go.</param>
+    /// <param name="taken">The credit, to return it if the frame is not sent.</param>
     public long Take(out CreditTaken taken)
     {
         lock (gate)
@@ -46,7 +46,7 @@ internal sealed class CreditWriter(IRingOwner owner, Lock gate, RingBlock words)
         }
     }
 
-    /// <summary>A frame did not go after all, so its credit is due again.</summary>
+    /// <summary>Called when a frame was not sent after all, so that its credit is due again.</summary>
     public void GiveBack(CreditTaken taken)
     {
         if (!taken.IsTaken)
@@ -56,7 +56,7 @@ internal sealed class CreditWriter(IRingOwner owner, Lock gate, RingBlock words)
         Give();
     }
 
-    /// <summary>Writes the credit where it is due and none is on its way. The caller must not hold the lock.</summary>
+    /// <summary>Writes credit that is due, unless a write is in flight. The caller must not hold the lock.</summary>
     public void Give()
     {
         RmaSlice source;
@@ -77,13 +77,13 @@ internal sealed class CreditWriter(IRingOwner owner, Lock gate, RingBlock words)
         lock (gate)
         {
             IsWriting = false;
-            // It has to be found due again.
+            // It must be found to be due again.
             _given = before;
         }
         owner.RetryLater();
     }
 
-    /// <summary>The credit was written, or not.</summary>
+    /// <summary>Called when the credit was written, or could not be.</summary>
     public void OnEnded(ulong context, Exception? error)
     {
         lock (gate)
@@ -104,11 +104,11 @@ internal sealed class CreditWriter(IRingOwner owner, Lock gate, RingBlock words)
 }
 
 /// <summary>Credit that was taken for a frame.</summary>
-/// <param name="Before">What had been given before.</param>
+/// <param name="Before">The credit before it.</param>
 /// <param name="IsTaken">False for none.</param>
 internal readonly record struct CreditTaken(long Before, bool IsTaken);
 
-/// <summary>Where credit is written to.</summary>
+/// <summary>The place to which credit is written.</summary>
 /// <param name="Word">The peer's credit word.</param>
-/// <param name="Notification">What announces it there.</param>
+/// <param name="Notification">The notification that announces it there.</param>
 internal sealed record CreditTarget(RemoteSlice Word, ulong Notification);

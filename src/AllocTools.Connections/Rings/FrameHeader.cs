@@ -2,38 +2,38 @@ using System.Buffers.Binary;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>What a frame carries besides its payload.</summary>
+/// <summary>The flags of a frame.</summary>
 [Flags]
 internal enum FrameFlags
 {
     None = 0,
 
-    /// <summary>The last one of its direction.</summary>
+    /// <summary>It is the last frame of its direction.</summary>
     EndOfStream = 1,
 
     /// <summary>The writer had to wait for credit before it.</summary>
     Stalled = 2,
 
-    /// <summary>The last one in this ring: the next one is at the start of the ring that was offered last.</summary>
+    /// <summary>It is the last frame in this ring: the next one is at the start of the ring that was offered last.</summary>
     Switch = 4,
 }
 
 /// <summary>The 16 bytes before each payload.</summary>
 /// <remarks>
 /// Little-endian: the payload's length (28 bits) with the flags above it, the bytes of the run (the frames of one write, in its first
-/// frame only), and the credit that goes back with it. Frames start at multiples of 16. They may be rewritten by a hostile
-/// peer at any time: read once, then check.
+/// frame only), and the credit that goes back with it. Frames start at multiples of 16. A hostile peer may change them
+/// at any time, so they must be read once and then checked.
 /// </remarks>
 /// <param name="PayloadLength">Bytes that follow.</param>
-/// <param name="Flags">What else it says.</param>
-/// <param name="RunLength">Bytes of the whole write, where it is the first frame.</param>
-/// <param name="Credit">How much of the other direction's ring was given back since the start.</param>
+/// <param name="Flags">The flags.</param>
+/// <param name="RunLength">Bytes of the whole write, if it is the first frame.</param>
+/// <param name="Credit">The bytes of the other direction's ring that were freed since the start.</param>
 internal readonly record struct FrameHeader(int PayloadLength, FrameFlags Flags, int RunLength, long Credit)
 {
     /// <summary>Bytes.</summary>
     public const int Length = 16;
 
-    /// <summary>The longest payload that a header can say.</summary>
+    /// <summary>The longest payload that a header can represent.</summary>
     public const int MostPayload = (1 << 28) - 1;
 
     /// <summary>The bytes that a frame takes in a ring.</summary>

@@ -1,6 +1,9 @@
 namespace AllocTools.Connections.Rings;
 
-/// <summary>What is used no more and is given back outside of the lock under which that was found: giving back calls the transport.</summary>
+/// <summary>
+/// Unused objects that are released outside the lock under which they were found, because releasing them calls the
+/// transport.
+/// </summary>
 /// <param name="gate">The lock.</param>
 internal sealed class Leftovers(Lock gate)
 {
@@ -13,7 +16,7 @@ internal sealed class Leftovers(Lock gate)
         _hasAny = true;
     }
 
-    /// <summary>Gives all back. The caller must not hold the lock.</summary>
+    /// <summary>Releases all objects. The caller must not hold the lock.</summary>
     public void Dispose()
     {
         while (_hasAny)

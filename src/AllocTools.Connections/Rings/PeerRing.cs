@@ -2,13 +2,14 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>The peer's ring as its writer sees it: which one it is, where the next run goes, and how much credit there is.</summary>
+/// <summary>The peer's ring from the writer's point of view: the ring, the place of the next run, and the credit.</summary>
 /// <remarks>
 /// <para>
-/// The reader may offer another ring. A larger one is taken at once, a smaller one when there is nothing to write: a header alone says so, as the last in the
-/// old ring, which is let go of when that header was written.
+/// The reader may offer another ring. A larger ring is accepted immediately, a smaller one when there is nothing to
+/// write: a header without a payload announces it as the last frame in the old ring, which is released when that header
+/// was written.
 /// </para>
-/// Invariants: _credit ≤ _sent; _sent ≤ max(_credit, _ringStart) + ring. All members need the writer's lock.
+/// Invariants: _credit ≤ _sent; _sent ≤ max(_credit, _ringStart) + ring. The caller of any member must hold the writer's lock.
 /// </remarks>
 internal sealed class PeerRing(Leftovers leftovers)
 {
@@ -27,16 +28,16 @@ internal sealed class PeerRing(Leftovers leftovers)
 
     public bool HasOffer => _offered is not null;
 
-    /// <summary>The most that a frame may take, its header included: a quarter, so that a reader that waits for more can always make room.</summary>
+    /// <summary>The longest frame, including its header: a quarter, so that a reader that waits for more can always make room.</summary>
     public int MostFrame => MostFrameOf(_target?.Length ?? RingBlock.RingLengthOf(RingBlock.Least, isFirst: true));
 
-    /// <summary>The most that a frame may take in a ring of that length. A multiple of 16.</summary>
+    /// <summary>The longest frame in a ring of that length, a multiple of 16.</summary>
     public static int MostFrameOf(int ringLength) => ringLength / 4 & ~15;
 
     public void Start(RingTarget target) => _first = _target = target;
 
-    /// <summary>Takes an offer; null for the first ring.</summary>
-    /// <returns>False: the reader has offered one already, or the one that is in use.</returns>
+    /// <summary>Accepts an offer; null for the first ring.</summary>
+    /// <returns>False: the reader has already offered one, or has offered the ring that is in use.</returns>
     public bool TryOffer(RingTarget? target)
     {
         if (_offered is not null || (target ?? _first) == _target)
@@ -45,10 +46,10 @@ internal sealed class PeerRing(Leftovers leftovers)
         return true;
     }
 
-    /// <summary>The peer has given back so many bytes since the start.</summary>
+    /// <summary>Called with the credit of the peer, in bytes since the start.</summary>
     /// <param name="credit">How many.</param>
-    /// <param name="isMore">There is more room than before; an older one may come later.</param>
-    /// <returns>False: so much was never sent.</returns>
+    /// <param name="isMore">Whether there is more room than before; older credit may arrive later.</param>
+    /// <returns>False: the credit exceeds the bytes sent.</returns>
     public bool TryCredit(long credit, out bool isMore)
     {
         isMore = credit > _credit;
@@ -59,8 +60,8 @@ internal sealed class PeerRing(Leftovers leftovers)
     }
 
     /// <summary>Finds a place for a run that begins with a frame of that length.</summary>
-    /// <param name="length">The frame's, header and padding included.</param>
-    /// <param name="place">Where.</param>
+    /// <param name="length">The length of the frame, including header and padding.</param>
+    /// <param name="place">The place.</param>
     /// <returns>False: there is no room until the reader gives credit.</returns>
     public bool TryFind(int length, out RingPlace place)
     {
@@ -73,20 +74,20 @@ internal sealed class PeerRing(Leftovers leftovers)
         return length <= room;
     }
 
-    /// <summary>A run goes to that place.</summary>
+    /// <summary>Commits a run to that place.</summary>
     public void Take(RingPlace place, int length)
     {
         _sent += place.Skipped + length;
         _offset = place.Offset + length;
     }
 
-    /// <summary>Changes to the ring that was offered, where the time has come: what is written next is the header that says so.</summary>
-    /// <param name="isIdle">Nothing waits to be written, and nothing is in the frame that is being filled.</param>
-    /// <param name="place">Where that header goes.</param>
+    /// <summary>Changes to the offered ring, if it is time: the next write is the header that announces it.</summary>
+    /// <param name="isIdle">Whether nothing waits to be written, and the open frame is empty.</param>
+    /// <param name="place">The place of that header.</param>
     public bool TrySwitch(bool isIdle, out RingPlace place)
     {
         place = default;
-        // One at a time: there is one place for such a header.
+        // Only one change at a time is possible, because there is one place for such a header.
         if (_offered is not { } next || _left is not null || (next.Length < _target!.Length && !isIdle) || !TryFind(FrameHeader.Length, out place))
             return false;
         Take(place, FrameHeader.Length);
@@ -98,10 +99,10 @@ internal sealed class PeerRing(Leftovers leftovers)
         return true;
     }
 
-    /// <summary>The header of the change was written.</summary>
+    /// <summary>Called when the header of the change was written.</summary>
     public void EndSwitch() => LetGo(ref _left);
 
-    /// <summary>Lets go of the rings that were offered. Nothing is posted any more.</summary>
+    /// <summary>Releases the offered rings. No more operations are posted.</summary>
     public void LetGo()
     {
         LetGo(ref _target);
@@ -117,17 +118,17 @@ internal sealed class PeerRing(Leftovers leftovers)
     }
 }
 
-/// <summary>Where a run may go.</summary>
+/// <summary>A place for a run.</summary>
 /// <param name="Target">The ring.</param>
 /// <param name="Offset">Bytes from its start.</param>
-/// <param name="Room">How long the run may be there.</param>
-/// <param name="Skipped">Bytes that are left behind the run before, at the end of the ring.</param>
+/// <param name="Room">The longest possible run there.</param>
+/// <param name="Skipped">Bytes that are skipped after the previous run, at the end of the ring.</param>
 /// <param name="Kind">How it is announced.</param>
 internal readonly record struct RingPlace(RingTarget Target, int Offset, int Room, int Skipped, NoticeKind Kind);
 
 /// <summary>The peer's ring.</summary>
-/// <param name="Region">The block that it is in.</param>
-/// <param name="Offset">Where it begins there.</param>
+/// <param name="Region">The block that contains it.</param>
+/// <param name="Offset">Its offset in the block.</param>
 /// <param name="Length">Bytes.</param>
 /// <param name="Number">The peer's number of the connection.</param>
 internal sealed record RingTarget(RemoteRegion Region, int Offset, int Length, int Number)

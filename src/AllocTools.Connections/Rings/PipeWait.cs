@@ -3,11 +3,11 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>The call of a pipe's end that waits: a read or a flush, one at a time. Awaiting it allocates nothing.</summary>
-/// <param name="owner">Runs what goes on.</param>
+/// <summary>The waiting call of a pipe's end: a read or a flush, one at a time. Awaiting it allocates nothing.</summary>
+/// <param name="owner">Runs continuations.</param>
 /// <param name="gate">The lock of that end.</param>
-/// <param name="takeResult">What the call returns; called without the lock.</param>
-/// <param name="what">What it is, for errors.</param>
+/// <param name="takeResult">Returns the call's result; called without the lock.</param>
+/// <param name="what">The name of the call, for errors.</param>
 internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResult> takeResult, string what) : IValueTaskSource<TResult>, IThreadPoolWorkItem
 {
     private static readonly Action<object?, CancellationToken> OnCancelled = static (wait, token) => ((PipeWait<TResult>)wait!).Cancel(token);
@@ -17,7 +17,7 @@ internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResul
     private CancellationToken _cancelledBy;
     private CancellationTokenRegistration _registration;
 
-    /// <summary>A call waits. The caller must hold the lock.</summary>
+    /// <summary>Whether a call waits. The caller must hold the lock.</summary>
     public bool IsActive { get; private set; }
 
     /// <summary>The next call, or the one that waits, ends by CancelPendingRead or CancelPendingFlush. The caller must hold the lock.</summary>
@@ -29,7 +29,7 @@ internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResul
             throw new InvalidOperationException($"A {what} of this connection is pending already.");
     }
 
-    /// <summary>A call begins to wait. The caller goes on with <see cref="Await"/> outside of the lock.</summary>
+    /// <summary>Called when a call begins to wait. The caller must then call <see cref="Await"/> outside the lock.</summary>
     public short Begin_NeedsLock(CancellationToken cancellationToken)
     {
         IsActive = true;
@@ -40,14 +40,14 @@ internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResul
 
     public ValueTask<TResult> Await(short version, CancellationToken cancellationToken)
     {
-        // A callback that comes at once finds the wait.
+        // A callback that runs immediately finds the wait.
         if (cancellationToken.CanBeCanceled)
             _registration = cancellationToken.UnsafeRegister(OnCancelled, this);
         return new ValueTask<TResult>(this, version);
     }
 
-    /// <summary>Ends the wait where there is one and it is time.</summary>
-    /// <returns>True: the caller calls <see cref="Schedule"/> outside of the lock.</returns>
+    /// <summary>Ends the wait, if there is one and it is time.</summary>
+    /// <returns>True: the caller must call <see cref="Schedule"/> outside the lock.</returns>
     public bool TryEnd_NeedsLock(bool isDue)
     {
         if (!IsActive || !(isDue || IsCancelPending || _cancelledBy.CanBeCanceled))
@@ -56,7 +56,7 @@ internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResul
         return true;
     }
 
-    /// <summary>Has the application's code go on.</summary>
+    /// <summary>Continues the application's code.</summary>
     public void Schedule() => owner.Schedule(this);
 
     /// <summary>As PipeReader and PipeWriter say.</summary>
@@ -102,7 +102,7 @@ internal sealed class PipeWait<TResult>(IRingOwner owner, Lock gate, Func<TResul
         }
         catch (Exception e)
         {
-            // Of whatever kind: it is the application's.
+            // All exceptions are caught, because they come from the application.
             InlineContinuation.ThrowOnPool(e);
         }
     }

@@ -2,9 +2,10 @@ using System.Buffers;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>What has come and is not consumed: the payloads of frames where they are in the ring, and before them those that were copied out of it.</summary>
+/// <summary>The received but unconsumed bytes: payloads of frames in the ring, and before them those that were copied out of it.</summary>
 /// <remarks>
-/// The thread that makes progress appends, under the reader's lock; all else is the consumer's. Invariant, in bytes of the stream: Consumed ≤ Examined ≤ Position.
+/// The thread that makes progress appends, under the reader's lock; the consumer does everything else. Invariant, in
+/// bytes of the stream: Consumed ≤ Examined ≤ Position.
 /// </remarks>
 internal sealed class ReceivedBytes
 {
@@ -19,23 +20,23 @@ internal sealed class ReceivedBytes
     private int _copyLength;
     private long _position;
 
-    /// <summary>Bytes of the stream that have come.</summary>
+    /// <summary>The bytes of the stream that have arrived.</summary>
     public long Position => Volatile.Read(ref _position);
 
-    /// <summary>Bytes of it that were consumed.</summary>
+    /// <summary>The bytes of the stream that were consumed.</summary>
     public long Consumed { get; private set; }
 
-    /// <summary>Bytes of it that were looked at: a read waits for more.</summary>
+    /// <summary>The bytes of the stream that were examined: a read waits for more.</summary>
     public long Examined { get; private set; }
 
-    /// <summary>All that is there.</summary>
+    /// <summary>All available bytes.</summary>
     public ReadOnlySequence<byte> Unconsumed =>
         _first is null ? default : new ReadOnlySequence<byte>(_first, (int)(Consumed - _first.RunningIndex), _last!, _last!.Memory.Length);
 
-    /// <summary>A payload has come.</summary>
-    /// <param name="payload">It, in the ring.</param>
-    /// <param name="ringBytes">Bytes of the ring that it keeps.</param>
-    /// <returns>Bytes of the ring that are free already.</returns>
+    /// <summary>Appends a payload.</summary>
+    /// <param name="payload">The payload in the ring.</param>
+    /// <param name="ringBytes">The bytes of the ring that it occupies.</param>
+    /// <returns>The bytes of the ring that are already free.</returns>
     public int Append(ReadOnlyMemory<byte> payload, int ringBytes)
     {
         if (payload.IsEmpty)
@@ -55,20 +56,20 @@ internal sealed class ReceivedBytes
         return 0;
     }
 
-    /// <summary>Bytes have come that nothing will consume.</summary>
+    /// <summary>Called when bytes have arrived that will not be consumed.</summary>
     public void Skip(int payload) => Consumed = _position += payload;
 
-    /// <summary>The stream's position of a place in what was handed out.</summary>
+    /// <summary>The stream's position of a place in the returned bytes.</summary>
     public static long PositionOf(SequencePosition position, long otherwise) =>
         position.GetObject() is RingSegment segment ? segment.RunningIndex + position.GetInteger() : otherwise;
 
-    /// <summary>Takes what was consumed out.</summary>
-    /// <returns>Bytes of the ring that come free.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The positions are none of what was handed out.</exception>
+    /// <summary>Removes consumed bytes.</summary>
+    /// <returns>The bytes of the ring that become free.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The positions don't belong to the returned bytes.</exception>
     public int Advance(long consumed, long examined)
     {
         if (consumed < Consumed || consumed > _position || examined < consumed || examined > _position)
-            throw new ArgumentOutOfRangeException(nameof(consumed), "The position is not one of what was read, or lies before what was consumed.");
+            throw new ArgumentOutOfRangeException(nameof(consumed), "The position must be within the bytes that were read, and not before those that were consumed.");
         Consumed = consumed;
         Examined = Math.Max(Examined, examined);
         int free = 0;
@@ -85,10 +86,13 @@ internal sealed class ReceivedBytes
         return free;
     }
 
-    /// <summary>What is still in the ring.</summary>
+    /// <summary>The bytes that are still in the ring.</summary>
     public CopyOut BeginCopy() => new(_lastCopy is { } copy ? copy.NextSegment : _first, _last);
 
-    /// <summary>Copies it, behind what was copied before. The consumer calls this without the lock, and changes nothing else meanwhile.</summary>
+    /// <summary>
+    /// Copies them after the bytes that were copied before. The consumer calls this without the lock, and changes
+    /// nothing else meanwhile.
+    /// </summary>
     public CopyOut Copy(CopyOut what)
     {
         long total = what.Last!.End - what.First!.RunningIndex;
@@ -99,7 +103,7 @@ internal sealed class ReceivedBytes
             {
                 if (target is null || target.Room == 0)
                 {
-                    // One after another larger: a message of any length has few of them.
+                    // Each copy is larger than the one before, so that a message of any length has few of them.
                     _copyLength = (int)Math.Clamp(Math.Max(total, 2L * _copyLength), LeastCopy, MostCopy);
                     var next = new RingSegment();
                     next.Fill(ArrayPool<byte>.Shared.Rent(_copyLength), segment.End - rest.Length);
@@ -118,8 +122,8 @@ internal sealed class ReceivedBytes
         }
     }
 
-    /// <summary>Has the copies take the place of what is in the ring.</summary>
-    /// <returns>Bytes of the ring that come free.</returns>
+    /// <summary>Replaces bytes in the ring by the copies.</summary>
+    /// <returns>The bytes of the ring that become free.</returns>
     public int EndCopy(CopyOut done)
     {
         RingSegment? rest = done.Last!.NextSegment;

@@ -2,23 +2,23 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>Memory of one direction at its reader: what its peer may write.</summary>
+/// <summary>The memory of one direction at its reader, to which the peer may write.</summary>
 /// <remarks>
 /// The first block of a connection has words before its ring: at 0 the one in which the peer gives credit for the other direction, at 64 the source of this
 /// side's own credit writes, at 96 and 112 the sources of the headers by which its writer changes to another ring and ends the stream. Later blocks are a ring and nothing else.
 /// </remarks>
 internal sealed unsafe class RingBlock : IDisposable
 {
-    /// <summary>Where the ring of a first block begins.</summary>
+    /// <summary>The offset of the ring in a first block.</summary>
     public const int WordsLength = 128;
 
-    /// <summary>Where the source of credit writes is.</summary>
+    /// <summary>The offset of the source of credit writes.</summary>
     public const int CreditSourceOffset = 64;
 
-    /// <summary>Where the source of the header is that changes to another ring.</summary>
+    /// <summary>The offset of the source of the header that changes to another ring.</summary>
     public const int SwitchSourceOffset = 96;
 
-    /// <summary>Where the source of the header is that ends the stream.</summary>
+    /// <summary>The offset of the source of the header that ends the stream.</summary>
     public const int EndSourceOffset = 112;
 
     /// <summary>The bytes of a credit.</summary>
@@ -37,8 +37,8 @@ internal sealed unsafe class RingBlock : IDisposable
     private bool _isQuarantined;
     private bool _isDisposed;
 
-    /// <summary>Makes the first block of a connection.</summary>
-    /// <param name="pool">Where it is from.</param>
+    /// <summary>Creates the first block of a connection.</summary>
+    /// <param name="pool">The pool.</param>
     /// <param name="length">Bytes of the whole.</param>
     /// <exception cref="RmaException">The pool has no room.</exception>
     public RingBlock(IRmaMemoryPool pool, int length)
@@ -55,7 +55,7 @@ internal sealed unsafe class RingBlock : IDisposable
         BlockLength = buffer.Length;
         try
         {
-            // A peer that announces bytes without writing them must not have this side read what the pool's last renter has left.
+            // A peer that announces bytes without writing them must not make this side read data of the pool's previous renter.
             _buffer.GetSpan(0, BlockLength).Clear();
             _exposure = _buffer.ExposeToOne(0, BlockLength, RmaAccess.RemoteWrite);
             _address = (byte*)_buffer.Address;
@@ -71,13 +71,13 @@ internal sealed unsafe class RingBlock : IDisposable
         }
     }
 
-    /// <summary>It has the connection's words, and stays as long as the connection.</summary>
+    /// <summary>Whether it has the connection's words, and stays as long as the connection.</summary>
     public bool IsFirst { get; }
 
     /// <summary>Bytes of the whole.</summary>
     public long BlockLength { get; }
 
-    /// <summary>What the peer needs.</summary>
+    /// <summary>The description for the peer.</summary>
     public RemoteMemory Remote => _exposure.Remote;
 
     /// <summary>The ring's length, a multiple of 16.</summary>
@@ -86,15 +86,15 @@ internal sealed unsafe class RingBlock : IDisposable
     /// <summary>The ring.</summary>
     public ReadOnlyMemory<byte> Ring { get; }
 
-    /// <summary>What the peer has written into the credit word.</summary>
+    /// <summary>The value of the credit word, which the peer writes.</summary>
     public long Credit => Volatile.Read(ref *(long*)_address);
 
-    /// <summary>Makes a ring that is not the first one.</summary>
-    /// <param name="pool">Where it is from.</param>
-    /// <param name="share">Bounds what all connections have in such rings.</param>
-    /// <param name="length">Bytes; it gets the whole block of the pool that these take, up to <paramref name="most"/>.</param>
+    /// <summary>Creates a ring that is not the first one.</summary>
+    /// <param name="pool">The pool.</param>
+    /// <param name="share">Limits the memory of all connections in such rings.</param>
+    /// <param name="length">The length in bytes; the ring gets the whole block of the pool, up to <paramref name="most"/>.</param>
     /// <param name="most">The most bytes.</param>
-    /// <returns>Null: there is no room for it.</returns>
+    /// <returns>The ring; null if there is no room for it.</returns>
     public static RingBlock? TryRent(IRmaMemoryPool pool, RingShare share, long length, long most)
     {
         if (!pool.TryRent(length, out RmaBuffer buffer))
@@ -132,7 +132,7 @@ internal sealed unsafe class RingBlock : IDisposable
         return _buffer.Slice(offset, FrameHeader.Length);
     }
 
-    /// <summary>The peer may still write where the transport lets it: the memory stays out of use until <see cref="Dispose"/>.</summary>
+    /// <summary>The peer may still write if the transport allows it: the memory stays unused until <see cref="Dispose"/>.</summary>
     public void Quarantine()
     {
         lock (_gate)
@@ -147,7 +147,7 @@ internal sealed unsafe class RingBlock : IDisposable
         _buffer.Dispose();
     }
 
-    /// <summary>Nothing is written any more: gives the memory back.</summary>
+    /// <summary>Called when nothing is written any more: releases the memory.</summary>
     public void Dispose()
     {
         lock (_gate)

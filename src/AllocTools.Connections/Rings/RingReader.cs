@@ -4,15 +4,19 @@ using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>The reading end of a connection. It hands out the ring's own memory, and gives it back as its consumer advances.</summary>
+/// <summary>
+/// The reading end of a connection. It returns the ring's own memory to the consumer, and frees it as the consumer
+/// advances.
+/// </summary>
 /// <remarks>
 /// <para>
 /// The thread that finds a notification parses the run, appends a segment for each frame, and wakes the consumer.
 /// </para>
 /// <para>
-/// A consumer may wait for more than the ring holds without having consumed anything (a message that is longer). Before it does, what it
-/// leaves is copied out of the ring where that is over a quarter, so that the writer can always go on: a frame has up to a quarter of the ring, and
-/// as much may be skipped at its end. Where reads are to hand out copies, all is copied that way. It is done outside of the lock; an end that comes meanwhile waits for it.
+/// A consumer may wait for more bytes than the ring holds without having consumed anything (a longer message). Before
+/// it waits, unconsumed bytes are copied out of the ring if they exceed a quarter of it, so that the writer can always
+/// continue: a frame may take up to a quarter of the ring, and as much may be skipped at its end. If reads must return
+/// copies, everything is copied this way. Copying is done outside the lock; an end that occurs meanwhile waits for it.
 /// </para>
 /// </remarks>
 internal sealed class RingReader : PipeReader
@@ -30,8 +34,8 @@ internal sealed class RingReader : PipeReader
     private Exception? _error;
 
     /// <param name="owner">The connection.</param>
-    /// <param name="first">The block that it begins with.</param>
-    /// <param name="copies">Reads hand out copies, which the peer can't change.</param>
+    /// <param name="first">The first block.</param>
+    /// <param name="copies">Whether reads return copies, which the peer can't change.</param>
     public RingReader(IRingOwner owner, RingBlock first, bool copies = false)
     {
         _copies = copies;
@@ -45,7 +49,7 @@ internal sealed class RingReader : PipeReader
     /// <summary>Gives the peer credit.</summary>
     public CreditWriter CreditWriter { get; }
 
-    /// <summary>What the peer has given back of its own ring.</summary>
+    /// <summary>The credit that the peer has given for its own ring.</summary>
     public long Credit
     {
         get
@@ -55,7 +59,7 @@ internal sealed class RingReader : PipeReader
         }
     }
 
-    /// <summary>The peer's stream has ended, or nothing of it is read any more; and no credit is being written.</summary>
+    /// <summary>Whether the peer's stream has ended, or is no longer read; and no credit is being written.</summary>
     public bool IsQuiet
     {
         get
@@ -65,7 +69,7 @@ internal sealed class RingReader : PipeReader
         }
     }
 
-    /// <summary>The consumer holds no memory of the ring any more.</summary>
+    /// <summary>Whether the consumer holds no more memory of the ring.</summary>
     public bool IsCompleted
     {
         get
@@ -75,7 +79,7 @@ internal sealed class RingReader : PipeReader
         }
     }
 
-    /// <summary>The peer's stream has ended.</summary>
+    /// <summary>Whether the peer's stream has ended.</summary>
     public bool IsEnded
     {
         get
@@ -85,7 +89,7 @@ internal sealed class RingReader : PipeReader
         }
     }
 
-    /// <summary>Bytes of the stream that have come.</summary>
+    /// <summary>The bytes of the stream that have arrived.</summary>
     public long Position => _bytes.Position;
 
     /// <summary>The bytes of the ring.</summary>
@@ -108,23 +112,23 @@ internal sealed class RingReader : PipeReader
         }
     }
 
-    /// <summary>Begins to replace the ring, where that is of use and not under way already.</summary>
-    /// <param name="isFirst">By the first one.</param>
-    /// <returns>True: the caller calls <see cref="Offer"/>.</returns>
+    /// <summary>Begins to replace the ring, if that is useful and not already in progress.</summary>
+    /// <param name="isFirst">Whether the first ring replaces it.</param>
+    /// <returns>True: the caller must call <see cref="Offer"/>.</returns>
     public bool TryBeginOffer(bool isFirst)
     {
         lock (_gate)
             return CreditWriter.IsStarted && !_isCompleted && _error is null && _ring.TryBeginOffer(isFirst);
     }
 
-    /// <summary>The ring that the writer is offered; null where there is none after all.</summary>
+    /// <summary>The ring to offer to the writer; null if there is none after all.</summary>
     public void Offer(RingBlock? ring)
     {
         lock (_gate)
             _ring.Offer(ring);
     }
 
-    /// <summary>A run has come. The thread that makes progress calls this.</summary>
+    /// <summary>Called by the thread that makes progress when a run has arrived.</summary>
     /// <inheritdoc cref="ArrivingRing.OnRun"/>
     public string? OnRun(int sequence, bool atStart, out long credit, out bool wantsMore)
     {
@@ -148,7 +152,7 @@ internal sealed class RingReader : PipeReader
         return mistake;
     }
 
-    /// <summary>Nothing more will come: the consumer gets the error.</summary>
+    /// <summary>Called when nothing more will arrive: the consumer gets the error.</summary>
     public void Fail(Exception error)
     {
         bool wakes;
@@ -162,14 +166,14 @@ internal sealed class RingReader : PipeReader
             _read.Schedule();
     }
 
-    /// <summary>The memory goes back: what is announced from here on is not looked at.</summary>
+    /// <summary>Called when the memory is released: later announcements are ignored.</summary>
     public void Close()
     {
         lock (_gate)
             _isClosed = true;
     }
 
-    /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
+    /// <summary>Tries again to start an operation that found no place at the endpoint.</summary>
     public void Retry() => CreditWriter.Give();
 
     /// <inheritdoc/>
@@ -241,7 +245,7 @@ internal sealed class RingReader : PipeReader
                 return;
             _isCompleted = true;
             CreditWriter.IsOver = true;
-            // As where a socket is closed under a read.
+            // This is like closing a socket during a read.
             if (_read.IsActive)
                 _error ??= new ConnectionAbortedException("The reader was completed, or the connection disposed, while a read was pending.");
             if (!_isCopying)
@@ -253,7 +257,7 @@ internal sealed class RingReader : PipeReader
         _owner.OnReaderCompleted();
     }
 
-    /// <summary>Copies out of the ring what has come.</summary>
+    /// <summary>Copies received bytes out of the ring.</summary>
     private void CopyOut()
     {
         ReceivedBytes.CopyOut copying;
@@ -314,7 +318,7 @@ internal sealed class RingReader : PipeReader
         }
     }
 
-    /// <summary>A read waits, and has something now.</summary>
+    /// <summary>Whether a read waits, and can complete now.</summary>
     private bool TryWake_NeedsLock() => _read.IsActive && _read.TryEnd_NeedsLock(HasResult_NeedsLock() || _isCompleted);
 
     private void ThrowIfCompleted_NeedsLock()

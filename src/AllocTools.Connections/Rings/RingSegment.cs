@@ -2,12 +2,12 @@ using System.Buffers;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>The payload of a frame, as a part of what the reader hands out; or bytes that were copied out of the ring.</summary>
+/// <summary>The payload of a frame as a part of the reader's bytes; or bytes that were copied out of the ring.</summary>
 internal sealed class RingSegment : ReadOnlySequenceSegment<byte>
 {
     private byte[]? _copy;
 
-    /// <summary>Bytes of the ring that come free with it: its frame, and what was skipped before or has no payload after it.</summary>
+    /// <summary>The bytes of the ring that it frees: its frame, and skipped bytes or frames without a payload next to it.</summary>
     public int RingBytes { get; set; }
 
     /// <summary>The stream's position of the byte after its last one.</summary>
@@ -15,10 +15,10 @@ internal sealed class RingSegment : ReadOnlySequenceSegment<byte>
 
     public RingSegment? NextSegment => (RingSegment?)Next;
 
-    /// <summary>How many bytes more a copy has room for.</summary>
+    /// <summary>How many more bytes a copy can take.</summary>
     public int Room => (_copy?.Length ?? 0) - Memory.Length;
 
-    /// <summary>It is a payload in the ring.</summary>
+    /// <summary>Whether it is a payload in the ring.</summary>
     public void Fill(ReadOnlyMemory<byte> memory, long position, int ringBytes)
     {
         Memory = memory;
@@ -26,14 +26,14 @@ internal sealed class RingSegment : ReadOnlySequenceSegment<byte>
         RingBytes = ringBytes;
     }
 
-    /// <summary>It takes copies, of what begins at that position of the stream.</summary>
+    /// <summary>Prepares it for copies from that position of the stream on.</summary>
     public void Fill(byte[] copy, long position)
     {
         _copy = copy;
         RunningIndex = position;
     }
 
-    /// <summary>Copies bytes behind those that it has.</summary>
+    /// <summary>Appends copies of bytes.</summary>
     public void Add(ReadOnlySpan<byte> bytes)
     {
         int length = Memory.Length;

@@ -9,21 +9,23 @@ namespace AllocTools.Connections.Rings;
 /// <summary>Writes the frames of a writer into the peer's ring.</summary>
 /// <remarks>
 /// <para>
-/// A frame is written at once while fewer than <see cref="MostInFlight"/> writes are on their way, and there is credit for it. What gathers
-/// meanwhile goes as one write, a run, since frames that follow each other in the staging memory do so in the ring.
+/// A frame is written immediately while fewer than <see cref="MostInFlight"/> writes are in flight, and there is credit
+/// for it. Frames that accumulate meanwhile are sent as one write, a run, because frames that are contiguous in the
+/// staging memory are contiguous in the ring.
 /// </para>
 /// <para>
-/// Each thread that has something to write pumps: the one that flushes, and the one that finds the end of a write or new credit. One of them
-/// does it for all; the others leave a note. Nothing is posted under the lock.
+/// Each thread that has something to write pumps: the thread that flushes, and the thread that finds the end of a write
+/// or new credit. One of them pumps for all; the others leave a request. Nothing is posted under the lock.
 /// </para>
 /// <para>
-/// Writes may end in another order than they began in, and be announced so. A run has the place among those on their way that its number says, so it waits
-/// for the one <see cref="MostInFlight"/> before it: the reader never sees a run that is further ahead than that.
+/// Writes may end, and be announced, in a different order than they began. The number of a run determines its place
+/// among those in flight, so it waits for the run <see cref="MostInFlight"/> before it: the reader never sees a run
+/// that is further ahead.
 /// </para>
 /// </remarks>
 internal sealed class RingSender : IOperationOwner
 {
-    /// <summary>How many writes may be on their way. A power of two, and less than the reader's window.</summary>
+    /// <summary>How many writes may be in flight. It is a power of two, and less than the reader's window.</summary>
     public const int MostInFlight = 16;
 
     private readonly IRingOwner _owner;
@@ -53,10 +55,10 @@ internal sealed class RingSender : IOperationOwner
     /// <param name="gate">The writer's lock.</param>
     /// <param name="credit">Gives the credit of the other direction, which goes with the frames.</param>
     /// <param name="words">This side's first block: the source of headers by themselves.</param>
-    /// <param name="staging">Where the frames are.</param>
-    /// <param name="leftovers">Takes what is used no more.</param>
-    /// <param name="flush">The flush that waits while much is outstanding.</param>
-    /// <param name="pauseAt">How much that is.</param>
+    /// <param name="staging">The memory of the frames.</param>
+    /// <param name="leftovers">Receives unused objects.</param>
+    /// <param name="flush">The flush that waits while many bytes are outstanding.</param>
+    /// <param name="pauseAt">The number of outstanding bytes at which a flush waits.</param>
     public RingSender(IRingOwner owner, Lock gate, CreditWriter credit, RingBlock words, Staging staging, Leftovers leftovers, PipeWait<FlushResult> flush, long pauseAt)
     {
         _owner = owner;
@@ -73,13 +75,13 @@ internal sealed class RingSender : IOperationOwner
     /// <summary>The peer's ring. The caller must hold the lock.</summary>
     public PeerRing Ring => _ring;
 
-    /// <summary>Nothing is written any more: the peer reads no more, or the connection is over.</summary>
+    /// <summary>Whether nothing is written any more, because the peer reads no more or the connection has ended.</summary>
     public bool IsDiscarding { get; private set; }
 
-    /// <summary>Nothing is on its way, and nothing will be. The caller must hold the lock.</summary>
+    /// <summary>Whether nothing is in flight, and nothing will be. The caller must hold the lock.</summary>
     public bool IsQuiet => (_isEndWritten || IsDiscarding) && _inFlight == 0;
 
-    /// <summary>A flush waits. The caller must hold the lock.</summary>
+    /// <summary>Whether a flush waits. The caller must hold the lock.</summary>
     public bool MustWait => _outstanding >= _pauseAt && !IsDiscarding;
 
     /// <summary>How often a frame had to wait for credit.</summary>
@@ -88,17 +90,17 @@ internal sealed class RingSender : IOperationOwner
     /// <summary>For how long frames have waited for credit.</summary>
     public TimeSpan StalledTime => Stopwatch.GetElapsedTime(0, Volatile.Read(ref _stalledTime));
 
-    /// <summary>Queues a frame. The caller pumps.</summary>
+    /// <summary>Queues a frame. The caller must pump.</summary>
     public void Enqueue_NeedsLock(StagingChunk chunk, int start, int payload)
     {
         _queue.Enqueue(new Frame(chunk, start, payload));
         _outstanding += payload;
     }
 
-    /// <summary>What is queued is the last of the stream. The caller pumps.</summary>
+    /// <summary>Declares that the queued frames are the last of the stream. The caller must pump.</summary>
     public void EndStream_NeedsLock() => _isEnding = true;
 
-    /// <summary>Has nothing more written.</summary>
+    /// <summary>Stops writing.</summary>
     /// <returns>The credit that was taken for a frame that is dropped.</returns>
     public CreditTaken Discard_NeedsLock()
     {
@@ -116,7 +118,7 @@ internal sealed class RingSender : IOperationOwner
         return taken;
     }
 
-    /// <summary>A write has ended.</summary>
+    /// <summary>Called when a write has ended.</summary>
     public void OnEnded(ulong context, Exception? error)
     {
         bool wakes;
@@ -140,10 +142,10 @@ internal sealed class RingSender : IOperationOwner
         OnEnded(context, error);
     }
 
-    /// <summary>Lets the flush that waits go on, where it is time.</summary>
+    /// <summary>Ends the wait of a flush, if it is time.</summary>
     public bool TryWake_NeedsLock() => _flush.IsActive && _flush.TryEnd_NeedsLock(_outstanding <= _pauseAt / 2 || IsDiscarding);
 
-    /// <summary>Posts what can be posted, and gives back what is used no more. The caller must not hold the lock.</summary>
+    /// <summary>Posts as many writes as possible, and releases unused objects. The caller must not hold the lock.</summary>
     public void Pump()
     {
         lock (_gate)
@@ -178,14 +180,14 @@ internal sealed class RingSender : IOperationOwner
         _leftovers.Dispose();
     }
 
-    /// <summary>A write was dropped that had been begun: its credit has to go by itself, and it may have been the last thing that an end waited for.</summary>
+    /// <summary>Called when a begun write was dropped: its credit must be sent separately, and an end may have waited for it.</summary>
     public void OnDropped(CreditTaken taken)
     {
         _credit.GiveBack(taken);
         _owner.CheckEnd();
     }
 
-    /// <summary>Takes the next write; ends the pumping where there is none.</summary>
+    /// <summary>Takes the next write; ends the pumping if there is none.</summary>
     private bool TryTake(out Post post)
     {
         lock (_gate)
@@ -223,7 +225,7 @@ internal sealed class RingSender : IOperationOwner
         return _queue.Count > 0 ? TryTakeRun_NeedsLock(out post) : _isEnding && TryTakeEnd_NeedsLock(out post);
     }
 
-    /// <summary>Takes frames that lie together, and find room together.</summary>
+    /// <summary>Takes contiguous frames that fit together.</summary>
     private bool TryTakeRun_NeedsLock(out Post post)
     {
         post = default;
@@ -260,7 +262,7 @@ internal sealed class RingSender : IOperationOwner
         return true;
     }
 
-    /// <summary>Finds a place, and keeps the time for which there is none.</summary>
+    /// <summary>Finds a place, and measures the time for which there is none.</summary>
     private bool TryFind_NeedsLock(int length, out RingPlace place, out FrameFlags flags)
     {
         flags = FrameFlags.None;
@@ -309,10 +311,10 @@ internal sealed class RingSender : IOperationOwner
         End,
     }
 
-    /// <summary>A frame that waits.</summary>
+    /// <summary>A waiting frame.</summary>
     private readonly record struct Frame(StagingChunk Chunk, int Start, int Payload);
 
-    /// <summary>A write that is on its way.</summary>
+    /// <summary>A write in flight.</summary>
     private readonly record struct Write(WriteKind Kind, StagingChunk? Chunk = null, int Frames = 0, long Payload = 0);
 
     /// <summary>A write that is about to be posted.</summary>

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 
 namespace AllocTools.Connections.Rings;
 
-/// <content>How bytes come into frames: in pieces, copied outside of the lock.</content>
+/// <content>Fills frames: bytes are copied in pieces, outside the lock.</content>
 internal sealed partial class RingWriter
 {
     /// <inheritdoc/>
@@ -26,17 +26,17 @@ internal sealed partial class RingWriter
         }
         finally
         {
-            // Nothing of it is written where this has failed.
+            // If this fails, nothing of it is written.
             _isWriting = hasRest;
             EndBusy();
         }
         return hasRest ? WriteRestAsync(source[copied..], cancellationToken) : FlushAsync(cancellationToken);
     }
 
-    /// <summary>The most that a frame may take: a quarter of the ring, and what staging memory has room for.</summary>
+    /// <summary>The longest frame: a quarter of the ring, limited by the staging memory.</summary>
     private int MostFrame_NeedsLock => Math.Min(Staging.MostFrame, _sender.Ring.MostFrame);
 
-    /// <summary>Copies what is left of a write, with waits between.</summary>
+    /// <summary>Copies the rest of a write, with waits in between.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<FlushResult> WriteRestAsync(ReadOnlyMemory<byte> rest, CancellationToken cancellationToken)
     {
@@ -78,7 +78,7 @@ internal sealed partial class RingWriter
         }
     }
 
-    /// <summary>Has what is there written, without a wait.</summary>
+    /// <summary>Writes the available bytes without waiting.</summary>
     private void Send()
     {
         lock (_gate)
@@ -86,7 +86,7 @@ internal sealed partial class RingWriter
         _sender.Pump();
     }
 
-    /// <summary>Copies one more piece of a write of which others are on their way: where that fails, the stream has a hole.</summary>
+    /// <summary>Copies another piece of a write of which earlier pieces are in flight: if that fails, the stream has a gap.</summary>
     private int CopyNext(ReadOnlySpan<byte> source)
     {
         lock (_gate)
@@ -107,7 +107,7 @@ internal sealed partial class RingWriter
     }
 
     /// <summary>Copies the first piece of bytes into a frame. The writer must be busy.</summary>
-    /// <returns>How many.</returns>
+    /// <returns>The number of bytes.</returns>
     private int Copy(ReadOnlySpan<byte> source)
     {
         int size;
@@ -191,7 +191,7 @@ internal sealed partial class RingWriter
         _staging.LetGo();
     }
 
-    /// <summary>The caller may write no more into what it was handed.</summary>
+    /// <summary>Called when the caller may no longer write to the memory that it received.</summary>
     private void TakeBackRoom_NeedsLock()
     {
         _room = default;
@@ -201,7 +201,7 @@ internal sealed partial class RingWriter
         _held = null;
     }
 
-    /// <summary>Queues the frame that is being filled, where there is one.</summary>
+    /// <summary>Queues the open frame, if there is one.</summary>
     private void CloseFrame_NeedsLock()
     {
         if (!_staging.HasFrame)

@@ -5,12 +5,13 @@ namespace AllocTools.Connections.Rings;
 /// <summary>The writing end of a connection: frames are built in staging memory of the pool, and written from there to the peer's ring.</summary>
 /// <remarks>
 /// <para>
-/// A frame is what was written between two flushes, or as much as a frame may have. <see cref="WriteAsync"/> copies in pieces, each of which is on its way while the
-/// next one is copied, and waits between them while much is outstanding. Where it is cancelled the rest is copied without a wait: all of it is written, as by any pipe.
+/// A frame contains the bytes written between two flushes, up to its maximum length. <see cref="WriteAsync"/> copies in
+/// pieces, each of which is in flight while the next one is copied, and waits in between while many bytes are
+/// outstanding. If it is cancelled, the rest is copied without waiting: all bytes are written, as by any pipe.
 /// </para>
 /// <para>
-/// Memory is rented and bytes are copied outside of the lock, which the thread that makes progress takes, too. Meanwhile the writer is busy: what ends it then is
-/// done when that call is.
+/// Memory is rented and bytes are copied outside the lock, because the thread that makes progress takes it, too.
+/// Meanwhile the writer is busy: an end during that time takes effect when that call is done.
 /// </para>
 /// </remarks>
 internal sealed partial class RingWriter : PipeWriter
@@ -33,8 +34,8 @@ internal sealed partial class RingWriter : PipeWriter
     /// <param name="credit">Gives the credit of the other direction, which goes with the frames.</param>
     /// <param name="words">This side's first block: the source of headers by themselves.</param>
     /// <param name="pool">Where staging memory comes from.</param>
-    /// <param name="share">What of it the connections may keep.</param>
-    /// <param name="pauseAt">How many bytes may wait or be on their way until a flush waits, too.</param>
+    /// <param name="share">The part of it that the connections may keep.</param>
+    /// <param name="pauseAt">How many bytes may be waiting or in flight before a flush waits.</param>
     public RingWriter(IRingOwner owner, CreditWriter credit, RingBlock words, IRmaMemoryPool pool, StagingShare share, long pauseAt)
     {
         _owner = owner;
@@ -44,7 +45,7 @@ internal sealed partial class RingWriter : PipeWriter
         _sender = new RingSender(owner, _gate, credit, words, _staging, _leftovers, _flush, pauseAt);
     }
 
-    /// <summary>Nothing is on its way, and nothing will be.</summary>
+    /// <summary>Whether nothing is in flight, and nothing will be.</summary>
     public bool IsQuiet
     {
         get
@@ -54,7 +55,7 @@ internal sealed partial class RingWriter : PipeWriter
         }
     }
 
-    /// <summary>The application writes no more, and touches no memory of this end.</summary>
+    /// <summary>Whether the application writes no more, and no longer uses memory of this end.</summary>
     public bool IsCompleted
     {
         get
@@ -64,7 +65,7 @@ internal sealed partial class RingWriter : PipeWriter
         }
     }
 
-    /// <summary>A flush waits, or a write is half done.</summary>
+    /// <summary>Whether a flush waits, or a write is incomplete.</summary>
     public bool IsFlushPending
     {
         get
@@ -74,7 +75,7 @@ internal sealed partial class RingWriter : PipeWriter
         }
     }
 
-    /// <summary>Bytes of the stream that were handed over to be written.</summary>
+    /// <summary>The bytes of the stream that were passed to the writer.</summary>
     public long Position => Volatile.Read(ref _position);
 
     /// <inheritdoc cref="RingSender.Stalls"/>
@@ -89,7 +90,7 @@ internal sealed partial class RingWriter : PipeWriter
     /// <inheritdoc/>
     public override long UnflushedBytes => Volatile.Read(ref _unflushed);
 
-    /// <summary>The peer's ring is known: what waits is written.</summary>
+    /// <summary>Called when the peer's ring is known: waiting bytes are written.</summary>
     public void Start(RingTarget target)
     {
         lock (_gate)
@@ -97,7 +98,7 @@ internal sealed partial class RingWriter : PipeWriter
         _sender.Pump();
     }
 
-    /// <summary>The reader has another ring.</summary>
+    /// <summary>Called when the reader offers another ring.</summary>
     /// <param name="target">The ring; null for the first one.</param>
     /// <returns>False: it has offered one already, or the one that is in use.</returns>
     public bool OnOffer(RingTarget? target)
@@ -111,9 +112,9 @@ internal sealed partial class RingWriter : PipeWriter
         return true;
     }
 
-    /// <summary>The peer has given bytes of its ring back.</summary>
-    /// <param name="credit">How many since the start.</param>
-    /// <returns>False: it was never sent so much.</returns>
+    /// <summary>Called when the peer has given credit.</summary>
+    /// <param name="credit">The credit in bytes since the start.</param>
+    /// <returns>False: the credit exceeds the bytes sent.</returns>
     public bool OnCredit(long credit)
     {
         bool isMore;
@@ -138,7 +139,7 @@ internal sealed partial class RingWriter : PipeWriter
             TakeBackRoom_NeedsLock();
             if (_sender.IsDiscarding || size > MostFrame_NeedsLock - FrameHeader.Length)
             {
-                // More than a frame has, or nobody reads it: memory of the heap, which is copied or dropped.
+                // If the request is longer than a frame, or nothing is read any more, it gets heap memory, which is copied or dropped.
                 _isLoose = true;
                 return _room = GC.AllocateUninitializedArray<byte>(Math.Max(size, 4096));
             }
@@ -158,7 +159,7 @@ internal sealed partial class RingWriter : PipeWriter
     public override Span<byte> GetSpan(int sizeHint = 0) => GetMemory(sizeHint).Span;
 
     /// <inheritdoc/>
-    /// <remarks>As with other pipes, what is left of the memory may be written and advanced over, until the next call of another member.</remarks>
+    /// <remarks>As with other pipes, the rest of the memory may be written and advanced over until the next call of another member.</remarks>
     public override void Advance(int bytes)
     {
         ReadOnlyMemory<byte> written;
@@ -170,7 +171,7 @@ internal sealed partial class RingWriter : PipeWriter
             _room = _room[bytes..];
             if (bytes == 0 || _sender.IsDiscarding)
                 return;
-            // The peer's ring may have become smaller before anything was written: then a frame may have less than was handed out.
+            // The peer's ring may have become smaller before anything was written: then a frame may be shorter than the returned memory.
             if (!_isLoose && !_staging.TryGetRoom(bytes + _room.Length, MostFrame_NeedsLock, out _))
                 Loosen_NeedsLock();
             if (!_isLoose)
@@ -188,7 +189,7 @@ internal sealed partial class RingWriter : PipeWriter
         }
         catch (Exception e)
         {
-            // A part of it may be on its way.
+            // A part of it may be in flight.
             _owner.OnWriteFailed(e);
             throw;
         }
@@ -257,10 +258,10 @@ internal sealed partial class RingWriter : PipeWriter
             _sender.OnDropped(taken);
     }
 
-    /// <summary>Tries once more what found no place among the endpoint's operations.</summary>
+    /// <summary>Tries again to start an operation that found no place at the endpoint.</summary>
     public void Retry() => _sender.Pump();
 
-    /// <summary>Gives staging memory back that has had nothing to do.</summary>
+    /// <summary>Releases idle staging memory.</summary>
     public void Trim()
     {
         lock (_gate)
@@ -271,7 +272,7 @@ internal sealed partial class RingWriter : PipeWriter
         _leftovers.Dispose();
     }
 
-    /// <summary>Lets go of the rings that were offered. Nothing is posted any more.</summary>
+    /// <summary>Releases the offered rings. No more operations are posted.</summary>
     public void ReleaseTargets()
     {
         lock (_gate)

@@ -2,24 +2,28 @@ using System.Numerics;
 
 namespace AllocTools.Connections.Rings;
 
-/// <summary>The memory of the pool in which a writer builds its frames, each with room for its header before the payload.</summary>
+/// <summary>The pool memory in which a writer builds its frames, each with room for its header before the payload.</summary>
 /// <remarks>
-/// One piece is filled at a time, frame behind frame. The first one is small; where it was filled before what is in it was written, the next one is larger. A
-/// small piece that has nothing to do stays until <see cref="Trim"/>, a larger one while all connections together keep no more than <see cref="StagingShare"/>
-/// lets them. All members but <see cref="Rent"/> need the writer's lock.
+/// One piece is filled at a time, frame after frame. The first one is small; if it was full before its contents were
+/// written, the next one is larger. A small idle piece stays until <see cref="Trim"/>, a larger one as long as all
+/// connections together stay within <see cref="StagingShare"/>. The caller of any member except <see cref="Rent"/> must
+/// hold the writer's lock.
 /// </remarks>
 internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers leftovers)
 {
     /// <summary>Bytes of the first piece.</summary>
     public const int Least = 1 << 10;
 
-    /// <summary>The most that a frame may take, its header included: 64 KiB of payload in one write.</summary>
+    /// <summary>The longest frame, including its header: 64 KiB of payload in one write.</summary>
     public const int MostFrame = (64 << 10) + FrameHeader.Length;
 
     /// <summary>Bytes of a piece for many small frames.</summary>
     private const int Usual = 64 << 10;
 
-    /// <summary>Bytes of the largest piece. One that has more than <see cref="Usual"/> has the whole of the pool's block, up to this.</summary>
+    /// <summary>
+    /// The size of the largest piece. A piece of more than <see cref="Usual"/> uses the whole block of the pool, up to
+    /// this size.
+    /// </summary>
     private const int Most = 1 << 20;
 
     /// <summary>How many bytes a piece must have left for another frame.</summary>
@@ -31,17 +35,17 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
     private int _nextLength = Least;
     private int _kept;
 
-    /// <summary>A frame is open.</summary>
+    /// <summary>Whether a frame is open.</summary>
     public bool HasFrame => _start >= 0;
 
-    /// <summary>It is being filled now, outside of the lock.</summary>
+    /// <summary>Whether it is being filled now, outside the lock.</summary>
     public bool IsBusy { get; set; }
 
     /// <summary>The bytes in it.</summary>
     public int Payload => HasFrame ? _cursor - _start - FrameHeader.Length : 0;
 
-    /// <summary>Memory for another piece. The caller must not hold the lock.</summary>
-    /// <param name="payload">What a frame in it must have room for, up to <see cref="MostFrame"/> less a header.</param>
+    /// <summary>Rents memory for another piece. The caller must not hold the lock.</summary>
+    /// <param name="payload">The payload that a frame in it must hold, up to <see cref="MostFrame"/> less a header.</param>
     /// <exception cref="RmaException">The pool has no room.</exception>
     public StagingChunk Rent(int payload)
     {
@@ -64,7 +68,7 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
         }
     }
 
-    /// <summary>Takes a piece to be filled next.</summary>
+    /// <summary>Sets the piece that is filled next.</summary>
     public void Take(StagingChunk chunk)
     {
         Retire();
@@ -86,7 +90,7 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
     }
 
     /// <summary>Opens a frame.</summary>
-    /// <returns>False: it takes another piece, <see cref="Rent"/> and <see cref="Take"/>.</returns>
+    /// <returns>False: another piece is needed; call <see cref="Rent"/> and <see cref="Take"/>.</returns>
     public bool TryOpen(int size, int mostFrame, out Memory<byte> room)
     {
         room = default;
@@ -112,20 +116,20 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
         return TryGetRoom(size, mostFrame, out room);
     }
 
-    /// <summary>Bytes were written into the open frame's room.</summary>
+    /// <summary>Called when bytes were written into the open frame.</summary>
     public void Advance(int bytes) => _cursor += bytes;
 
-    /// <summary>Has the piece that is filled stay until it is released once more.</summary>
+    /// <summary>Keeps the current piece until it is released once more.</summary>
     public StagingChunk Hold()
     {
         _chunk!.Uses++;
         return _chunk;
     }
 
-    /// <summary>Fills the piece no more, which is held.</summary>
+    /// <summary>Stops filling the current piece, which is held.</summary>
     public void LetGo() => Retire();
 
-    /// <summary>Closes the open frame, where there is one; it is dropped where it has no bytes.</summary>
+    /// <summary>Closes the open frame, if there is one; it is dropped if it is empty.</summary>
     /// <returns>True: there is a frame to be queued.</returns>
     public bool TryClose(out StagingChunk chunk, out int start, out int payload)
     {

@@ -2,10 +2,10 @@ using System.Globalization;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>A number of bytes as people write it.</summary>
+/// <summary>Reads a number of bytes as people write it.</summary>
 internal static class ByteSize
 {
-    /// <summary>What <see cref="TryParse"/> takes, for errors.</summary>
+    /// <summary>A description of the valid texts, for errors.</summary>
     public const string Format = "a number of bytes, alone or with B, KiB, MiB, GiB or TiB, such as \"64 KiB\"";
 
     private static readonly (string Name, long Bytes)[] Units =
@@ -13,7 +13,7 @@ internal static class ByteSize
         ("KiB", 1L << 10), ("MiB", 1L << 20), ("GiB", 1L << 30), ("TiB", 1L << 40), ("B", 1),
     ];
 
-    /// <summary>Reads a whole number with or without a unit. A fraction, or a decimal unit such as kB, is none of them.</summary>
+    /// <summary>Reads a whole number with or without a unit. Fractions and decimal units such as kB are not accepted.</summary>
     public static bool TryParse(string text, out long bytes)
     {
         ReadOnlySpan<char> number = text.AsSpan().Trim();
@@ -35,15 +35,14 @@ internal static class ByteSize
     }
 
     /// <summary>
-    /// The right spelling of what may have been meant by <c>1 GB</c>, <c>64k</c>, <c>1.5 GiB</c> or <c>1,024</c>; null
-    /// where it can't be guessed.
+    /// The valid spelling that may have been meant by <c>1 GB</c>, <c>64k</c>, <c>1.5 GiB</c> or <c>1,024</c>; null if it can't be guessed.
     /// </summary>
     public static string? Suggest(string text)
     {
         string trimmed = text.Trim();
         string letters = new([.. trimmed.SkipWhile(c => !char.IsAsciiLetter(c))]);
         string digits = trimmed[..^letters.Length].Replace(",", "", StringComparison.Ordinal).Replace("_", "", StringComparison.Ordinal);
-        // The first letter tells the unit: G, GB, Gi and GiB are all GiB.
+        // The first letter determines the unit: G, GB, Gi and GiB are all GiB.
         (string Name, long Bytes) unit = letters.Length is > 0 and <= 3
             ? Array.Find(Units, u => char.ToUpperInvariant(letters[0]) == u.Name[0])
             : letters.Length == 0 ? Units[^1] : default;

@@ -4,14 +4,14 @@ using Microsoft.Extensions.Primitives;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>Notices that a file of the host's configuration can't be parsed any more.</summary>
+/// <summary>Detects that a file of the host's configuration can no longer be parsed.</summary>
 /// <remarks>
-/// The configuration system drops what it had read from such a file and raises no reload for it, so that pools would
-/// never hear of it, and would take the missing values for defaults as soon as another file changes. Its one notice is
-/// <see cref="FileConfigurationSource.OnLoadException"/>: this is chained behind what the application has set there, and
-/// leaves its decision as it is.
+/// The configuration system drops the values of such a file without raising a reload, so pools would not notice, and
+/// would use defaults for the missing values as soon as another file changes. The only notification is
+/// <see cref="FileConfigurationSource.OnLoadException"/>: this handler is chained after the application's own handler,
+/// and does not change its decision.
 /// </remarks>
-/// <param name="configuration">The host's; null where the container has none.</param>
+/// <param name="configuration">The host's configuration; null if the container has none.</param>
 /// <param name="logger">Where to log.</param>
 internal sealed class ConfigurationFiles(IConfiguration? configuration, ILogger logger) : IDisposable
 {
@@ -20,7 +20,7 @@ internal sealed class ConfigurationFiles(IConfiguration? configuration, ILogger 
     private readonly List<Action> _readers = [];
     private List<WatchedFile>? _files;
 
-    /// <summary>A file can't be parsed: what it had set is missing from the configuration.</summary>
+    /// <summary>Whether a file can't be parsed, so that its values are missing from the configuration.</summary>
     public bool IsAnyBroken
     {
         get
@@ -30,9 +30,9 @@ internal sealed class ConfigurationFiles(IConfiguration? configuration, ILogger 
         }
     }
 
-    /// <summary>The section is part of the configuration whose files are watched.</summary>
+    /// <summary>Whether the section is part of the configuration whose files are watched.</summary>
     public bool Has(IConfigurationSection section) =>
-        // A section has its root's token.
+        // A section has the change token of its root.
         configuration is not null && ReferenceEquals(section.GetReloadToken(), configuration.GetReloadToken());
 
     /// <summary>Watches the files until the reader is disposed.</summary>
@@ -122,7 +122,7 @@ internal sealed class ConfigurationFiles(IConfiguration? configuration, ILogger 
             lock (_owner._gate)
             {
                 IsBroken = true;
-                // A failure that the application has ignored is followed by a reload, without the file's values.
+                // After a failure that the application ignores, the configuration reloads without the file's values.
                 _raisesReload = context.Ignore;
                 isNews = _reported != reason;
                 _reported = reason;

@@ -3,7 +3,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>The options that a pool takes over while it is in use.</summary>
+/// <summary>The options that a pool can apply while it is in use.</summary>
 internal static class LiveOptions
 {
     private static readonly (string Name, Func<RmaMemoryPoolOptions, object> Value)[] All =
@@ -16,10 +16,10 @@ internal static class LiveOptions
         (nameof(RmaMemoryPoolOptions.LeakDetection), o => o.LeakDetection),
     ];
 
-    /// <summary>Their names, and the key that only says how the section is read.</summary>
+    /// <summary>The names of these options, and of the key that only determines how the section is read.</summary>
     public static IReadOnlyList<string> Names { get; } = [.. All.Select(o => o.Name), OptionKeys.AllowUnknownKeys];
 
-    /// <summary>What differs, such as <c>MaxRegisteredBytes from 65536 to 131072</c>.</summary>
+    /// <summary>Describes the differences, such as <c>MaxRegisteredBytes from 65536 to 131072</c>.</summary>
     public static IEnumerable<string> Changes(RmaMemoryPoolOptions before, RmaMemoryPoolOptions after) =>
         from option in All
         where !option.Value(before).Equals(option.Value(after))

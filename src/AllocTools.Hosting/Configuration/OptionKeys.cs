@@ -3,10 +3,10 @@ using AllocTools.Providers;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>Every key of a pool's section but the provider's. A test holds it against the properties of the options.</summary>
+/// <summary>Every key of a pool's section except those of the provider. A test compares it with the properties of the options.</summary>
 internal static class OptionKeys
 {
-    /// <summary>A key of the section that is no option of the pool: <c>true</c> has keys passed over that nobody knows.</summary>
+    /// <summary>A key of the section that is not an option of the pool: with <c>true</c>, unknown keys are ignored.</summary>
     public const string AllowUnknownKeys = nameof(AllowUnknownKeys);
 
     public static RmaOptionKeys<RmaMemoryPoolOptions> Pool { get; } = new RmaOptionKeys<RmaMemoryPoolOptions>()

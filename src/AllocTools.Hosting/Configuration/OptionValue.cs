@@ -3,15 +3,16 @@ using AllocTools.Providers;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>Reads the text of a key, so that everything that is wrong is reported at once.</summary>
+/// <summary>Reads the text of a key, so that all errors are reported at once.</summary>
 internal static class OptionValue
 {
     /// <summary>Reads a value.</summary>
-    /// <param name="kind">What it should be.</param>
+    /// <param name="kind">The expected kind.</param>
     /// <param name="choices">The names of a choice.</param>
-    /// <param name="text">What stands there.</param>
-    /// <param name="normal">As <see cref="RmaOptionKey.Set(object, string)"/> takes it; the same for all spellings of a value.</param>
-    /// <param name="expected">What would be right.</param>
+    /// <param name="text">The text found.</param>
+    /// <param name="normal">The value in the form that <see cref="RmaOptionKey.Set(object, string)"/> accepts, which is
+    /// the same for all spellings of a value.</param>
+    /// <param name="expected">A description of the valid values.</param>
     public static bool TryRead(RmaOptionKind kind, IReadOnlyList<string> choices, string text, out string normal, out string expected)
     {
         normal = text;
@@ -42,15 +43,15 @@ internal static class OptionValue
                 expected = $"one of {string.Join(", ", choices)}";
                 return TryFindChoices(choices, [text], out normal);
             case RmaOptionKind.Choices:
-                expected = $"some of {string.Join(", ", choices)}, with commas between";
+                expected = $"one or more of {string.Join(", ", choices)}, separated by commas";
                 return TryFindChoices(choices, text.Split(','), out normal);
             default:
-                expected = "a text";
+                expected = "a string";
                 return true;
         }
     }
 
-    /// <summary>The right spelling of what may have been meant, in quotes; null where it can't be guessed.</summary>
+    /// <summary>The valid spelling that may have been meant, in quotes; null if it can't be guessed.</summary>
     public static string? Suggest(RmaOptionKey key, string text) => key.Kind switch
     {
         RmaOptionKind.Size => ByteSize.Suggest(text),
@@ -58,7 +59,7 @@ internal static class OptionValue
         _ => null,
     };
 
-    /// <summary>Finds the names as they are declared, in that order.</summary>
+    /// <summary>Finds the names in their declared spelling and in the given order.</summary>
     private static bool TryFindChoices(IReadOnlyList<string> choices, IEnumerable<string> names, out string found)
     {
         HashSet<string> wanted = new(names.Select(n => n.Trim()), StringComparer.OrdinalIgnoreCase);

@@ -2,12 +2,12 @@ using Microsoft.Extensions.Configuration;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>What a pool's section said when the options that the pool was made with were bound to it.</summary>
+/// <summary>The values of a pool's section at the time when the options that the pool was created with were bound to it.</summary>
 internal sealed class SectionAtStart(PoolRegistration registration)
 {
     private SectionValues? _bound;
 
-    /// <summary>What it said then; as it is now where nothing was bound yet.</summary>
+    /// <summary>The values at that time; the current ones if no options have been bound yet.</summary>
     public SectionValues Values
     {
         get
@@ -17,7 +17,7 @@ internal sealed class SectionAtStart(PoolRegistration registration)
         }
     }
 
-    /// <summary>Options are bound to the section; the first ones count.</summary>
+    /// <summary>Records the values when options are bound to the section. Only the first call counts.</summary>
     public void NoteBound()
     {
         if (Volatile.Read(ref _bound) is null)

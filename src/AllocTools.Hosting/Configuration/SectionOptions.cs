@@ -4,13 +4,13 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>Binds the options of one name to a section, and says what of the section can't be bound.</summary>
+/// <summary>Binds the options of one name to a section, and reports everything in the section that can't be bound.</summary>
 /// <param name="name">The name of the options.</param>
 /// <param name="section">The section.</param>
 /// <param name="keys">The keys it may have.</param>
-/// <param name="others">Keys that are somebody else's.</param>
-/// <param name="allowsUnknownKeys">Where the key stands that has unknown ones passed over.</param>
-/// <param name="bound">Is called when options are bound; null: nothing is.</param>
+/// <param name="others">Keys that belong to other options.</param>
+/// <param name="allowsUnknownKeys">The section with the key that allows unknown keys.</param>
+/// <param name="bound">Called when options are bound; may be null.</param>
 internal sealed class SectionOptions<TOptions>(
     string name,
     IConfigurationSection section,

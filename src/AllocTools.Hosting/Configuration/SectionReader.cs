@@ -5,8 +5,8 @@ namespace AllocTools.Hosting.Configuration;
 
 /// <summary>Reads a section against the keys that it may have.</summary>
 /// <remarks>
-/// What can't be read, and what is unknown, is collected with its path; the rest is given on in one spelling for each value,
-/// sizes as numbers of bytes, by which the options are then set.
+/// Values that can't be read and unknown keys are collected with their paths. All other values are returned in one
+/// normal spelling, sizes as numbers of bytes, from which the options are then set.
 /// </remarks>
 internal sealed class SectionReader
 {
@@ -22,11 +22,11 @@ internal sealed class SectionReader
     }
 
     /// <summary>Reads a section.</summary>
-    /// <param name="section">The section; one that is not there is empty.</param>
+    /// <param name="section">The section; a missing section counts as empty.</param>
     /// <param name="keys">The keys it may have.</param>
-    /// <param name="others">Keys that it may have besides, which are somebody else's to read; with their path where they stand below one of its own, such as <c>Endpoint:Port</c>.</param>
+    /// <param name="others">Further keys that it may have, which other code reads; with their path if they are below one of its own keys, such as <c>Endpoint:Port</c>.</param>
     /// <param name="allowsUnknownKeys">Unknown keys are ignored.</param>
-    /// <returns>What is wrong, each with its path, the value and what would be right; and the values that can be bound.</returns>
+    /// <returns>The failures, each with the path, the value and what it must be; and the values that can be bound.</returns>
     public static (IReadOnlyList<string> Failures, IConfiguration Values) Read(
         IConfigurationSection section, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others, bool allowsUnknownKeys)
     {
@@ -36,10 +36,10 @@ internal sealed class SectionReader
         return (reader._failures, new ConfigurationBuilder().AddInMemoryCollection(reader._values).Build());
     }
 
-    /// <summary>Sets options by what <see cref="Read"/> gave.</summary>
+    /// <summary>Sets options to the values that <see cref="Read"/> returned.</summary>
     /// <param name="keys">The same keys.</param>
     /// <param name="values">The values.</param>
-    /// <param name="options">The options that the keys are of.</param>
+    /// <param name="options">The options that the keys belong to.</param>
     public static void Bind(IReadOnlyList<RmaOptionKey> keys, IConfiguration values, object options)
     {
         foreach (RmaOptionKey key in keys)
@@ -99,7 +99,7 @@ internal sealed class SectionReader
                 }
                 break;
             case RmaOptionKind.Map:
-                if (IsSection(section, "an object of names and texts"))
+                if (IsSection(section, "an object of names and strings"))
                 {
                     foreach (IConfigurationSection entry in section.GetChildren())
                         ReadValue(entry, key, RmaOptionKind.Text);
@@ -114,7 +114,7 @@ internal sealed class SectionReader
     private void ReadValue(IConfigurationSection section, RmaOptionKey key, RmaOptionKind kind)
     {
         bool isOne = section.Value is not null || !section.GetChildren().Any();
-        // null in JSON, or an empty environment variable: the default.
+        // null in JSON and an empty environment variable stand for the default.
         if (isOne && string.IsNullOrEmpty(section.Value))
             return;
         bool isRead = OptionValue.TryRead(kind, key.Choices, section.Value ?? "", out string normal, out string expected);
@@ -127,8 +127,8 @@ internal sealed class SectionReader
     }
 
     /// <param name="section">The section.</param>
-    /// <param name="what">What it is.</param>
-    /// <param name="keys">Its keys, where one of them may have been meant by its name.</param>
+    /// <param name="what">What the section must be.</param>
+    /// <param name="keys">Its keys, one of which may have been meant.</param>
     private bool IsSection(IConfigurationSection section, string what, IReadOnlyList<RmaOptionKey>? keys = null)
     {
         if (string.IsNullOrEmpty(section.Value))
@@ -138,7 +138,7 @@ internal sealed class SectionReader
         return false;
     }
 
-    /// <summary>Those of the paths that stand below a key, as they are called there.</summary>
+    /// <summary>The paths below a key, relative to it.</summary>
     private static string[] Below(string key, IReadOnlyCollection<string> others) =>
         [.. others.Where(o => o.StartsWith(key + ":", StringComparison.OrdinalIgnoreCase)).Select(o => o[(key.Length + 1)..])];
 
@@ -147,7 +147,7 @@ internal sealed class SectionReader
     private static string Suggest(IConfigurationSection unknown, IReadOnlyList<RmaOptionKey> keys, IReadOnlyCollection<string> others)
     {
         string name = unknown.Key;
-        // What a section is of often has its name there: Provider:Provider.
+        // A section often contains a key with the section's own name, such as Provider:Provider.
         string[] levels = unknown.Path.Split(ConfigurationPath.KeyDelimiter);
         if (name.Equals("Name", StringComparison.OrdinalIgnoreCase) && levels.Length > 1 && keys.FirstOrDefault(k => k.Kind == RmaOptionKind.Text && k.Name.Equals(levels[^2], StringComparison.OrdinalIgnoreCase)) is { } own)
             return $"Did you mean {own.Name}?";
@@ -158,7 +158,7 @@ internal sealed class SectionReader
             : $"The options here are {string.Join(", ", known.Order(StringComparer.Ordinal))}.";
     }
 
-    /// <summary>How many letters must be put in, left out or changed (Levenshtein), whatever their case.</summary>
+    /// <summary>The number of letters to insert, remove or change (Levenshtein distance), ignoring case.</summary>
     internal static int Distance(string left, string right)
     {
         int[] row = [.. Enumerable.Range(0, right.Length + 1)];

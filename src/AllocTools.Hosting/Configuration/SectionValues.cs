@@ -10,13 +10,13 @@ internal sealed class SectionValues
     private readonly string _path;
 
     /// <summary>Reads the section as it is now.</summary>
-    /// <param name="registration">The pool's, which has a section.</param>
+    /// <param name="registration">The pool's registration, which has a section.</param>
     public SectionValues(PoolRegistration registration)
     {
         IConfigurationSection section = registration.Section!;
         _path = section.Path;
         IsThere = section.Exists();
-        // What can't be read is another one's to report.
+        // Values that can't be read are reported elsewhere.
         Add("", SectionReader.Read(section, OptionKeys.Pool, [], allowsUnknownKeys: true).Values.AsEnumerable());
         IConfigurationSection provider = registration.ProviderSection!;
         Add(provider.Key, provider.AsEnumerable(makePathsRelative: true));
@@ -24,14 +24,14 @@ internal sealed class SectionValues
             Add(provider.Key, SectionReader.Read(provider, descriptor.Keys, [], allowsUnknownKeys: true).Values.AsEnumerable());
     }
 
-    /// <summary>The section has a value, or keys below it.</summary>
+    /// <summary>Whether the section has a value or keys.</summary>
     public bool IsThere { get; }
 
-    /// <summary>Whether anything differs later.</summary>
+    /// <summary>Whether any value differs from these.</summary>
     public bool Differs(SectionValues later) => ChangedKeys(later).Any();
 
     /// <summary>
-    /// What differs later of the options that take effect at a start only, such as
+    /// Describes the differences in options that take effect only at a start, such as
     /// <c>AllocTools:HugePages from 'Off' to 'Explicit'</c>, in the order of the keys.
     /// </summary>
     public IEnumerable<string> RestartChanges(SectionValues later) =>

@@ -2,10 +2,10 @@ using System.Globalization;
 
 namespace AllocTools.Hosting.Configuration;
 
-/// <summary>A time as people write it.</summary>
+/// <summary>Reads a time as people write it.</summary>
 internal static class TimeText
 {
-    /// <summary>What <see cref="TryParse"/> takes, for errors.</summary>
+    /// <summary>A description of the valid texts, for errors.</summary>
     public const string Format = "a time such as \"00:00:30\", \"30s\", \"500ms\", \"5min\" or \"2h\", or \"never\"";
 
     private static readonly (string Name, long Ticks)[] Units =
@@ -16,7 +16,7 @@ internal static class TimeText
 
     /// <summary>
     /// Reads <c>hh:mm:ss.fff</c>, a number with a unit, or <c>never</c>, which is <see cref="Timeout.InfiniteTimeSpan"/>.
-    /// A number alone is none, but for 0: the framework reads it as days, which nobody means.
+    /// A number without a unit is not accepted, except for 0: the framework would read it as days, which is never intended.
     /// </summary>
     public static bool TryParse(string text, out TimeSpan time)
     {
@@ -37,10 +37,10 @@ internal static class TimeText
         return false;
     }
 
-    /// <summary>The right spelling of what may have been meant; null where it can't be guessed.</summary>
-    /// <param name="text">What stands there.</param>
-    /// <param name="most">The longest time that is right.</param>
-    /// <param name="hasNever">"never" is right, too.</param>
+    /// <summary>The valid spelling that may have been meant; null if it can't be guessed.</summary>
+    /// <param name="text">The text found.</param>
+    /// <param name="most">The longest valid time.</param>
+    /// <param name="hasNever">Whether "never" is valid, too.</param>
     public static string? Suggest(string text, TimeSpan most, bool hasNever)
     {
         if (text.Trim() is "-1" or "none" or "unlimited" or "no limit" or "forever")

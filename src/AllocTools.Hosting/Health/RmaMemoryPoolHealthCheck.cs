@@ -7,8 +7,8 @@ namespace AllocTools.Hosting.Health;
 /// <summary>Says how a pool is.</summary>
 /// <remarks>
 /// Unhealthy (or what the registration says instead): the provider is lost, the warm-up failed, the pool is closed.
-/// Degraded: a peer holds up others, much of the cap is rented, a request waits for long, a registration failed recently. Idle memory counts as free:
-/// it is given back where it is needed.
+/// Degraded: a peer holds up others, much of the cap is rented, a request has waited for long, or a registration failed
+/// recently. Idle memory counts as free, because it is deregistered when it is needed.
 /// </remarks>
 internal sealed class RmaMemoryPoolHealthCheck(IRmaMemoryPool pool, PoolWarmUpState warmUp, RmaMemoryPoolHealthOptions options, TimeProvider time) : IHealthCheck
 {
@@ -24,7 +24,7 @@ internal sealed class RmaMemoryPoolHealthCheck(IRmaMemoryPool pool, PoolWarmUpSt
             return Result(context.Registration.FailureStatus, "it is closed", null);
         string[] troubles = [.. Troubles(now)];
         return troubles.Length == 0
-            ? Result(HealthStatus.Healthy, warmUp.IsDone ? "it serves" : "it serves, and is still warming up", null)
+            ? Result(HealthStatus.Healthy, warmUp.IsDone ? "it is ready" : "it is ready, and still warming up", null)
             : Result(HealthStatus.Degraded, string.Join("; ", troubles), null);
 
         Task<HealthCheckResult> Result(HealthStatus status, string what, Exception? cause) =>
@@ -37,7 +37,7 @@ internal sealed class RmaMemoryPoolHealthCheck(IRmaMemoryPool pool, PoolWarmUpSt
             yield return hindrance;
         double share = (double)now.RentedBytes / now.LimitBytes;
         if (share >= options.MaxRentedShare)
-            yield return FormattableString.Invariant($"{InWords.Size(now.RentedBytes)} of {InWords.Size(now.LimitBytes)} are out ({share:P0}). Return buffers sooner, or raise MaxRegisteredBytes");
+            yield return FormattableString.Invariant($"{InWords.Size(now.RentedBytes)} of {InWords.Size(now.LimitBytes)} are rented ({share:P0}). Return buffers sooner, or raise MaxRegisteredBytes");
         if (now.PendingRequests != 0 && now.OldestPendingRequest >= options.MaxWait)
             yield return $"{InWords.Count(now.PendingRequests, "request waits", "requests wait")} for room, the oldest for {now.OldestPendingRequest}";
         if (now.LastRegistrationFailure is { } failure && time.GetUtcNow() - failure.Time < options.RegistrationFailurePeriod)

@@ -2,11 +2,11 @@ using AllocTools.Interop;
 
 namespace AllocTools.Blocks;
 
-/// <summary>How many allocations of this process are mapped, and whether one more leaves the process mappings to run with.</summary>
+/// <summary>Counts the mapped allocations of this process, and checks whether one more leaves the process enough mappings.</summary>
 /// <remarks>
 /// At vm.max_map_count the runtime aborts the process as soon as it needs a mapping itself. Counting all mappings takes
-/// about 0.5 µs each, so that is done only where a quarter of the limit could be ours, and then once for 64 allocations
-/// as long as there is room. Static because mappings belong to the process.
+/// about 0.5 µs each, so that is done only if a quarter of the limit could be used by this library, and then once for
+/// 64 allocations as long as there is room. It is static because mappings belong to the process.
 /// </remarks>
 internal static class MappingCount
 {
@@ -18,7 +18,7 @@ internal static class MappingCount
     private static bool _isShort;
 
     /// <summary>Counts one more allocation.</summary>
-    /// <returns>Why it can't be had, and it is not counted then; null where it can.</returns>
+    /// <returns>Why the allocation is refused, and not counted; null if it is allowed.</returns>
     public static string? TryAdd()
     {
         long count = Interlocked.Increment(ref _allocations);

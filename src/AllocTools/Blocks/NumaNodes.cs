@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace AllocTools.Blocks;
 
-/// <summary>The NUMA nodes of the system, as sysfs has them (Linux).</summary>
+/// <summary>The NUMA nodes of the system, from sysfs (Linux).</summary>
 internal static class NumaNodes
 {
     /// <summary>The kernel's own limit (CONFIG_NODES_SHIFT).</summary>
@@ -12,7 +12,7 @@ internal static class NumaNodes
 
     public static bool Exists(int node) => Directory.Exists(Path.Combine(Root, string.Create(CultureInfo.InvariantCulture, $"node{node}")));
 
-    /// <summary>Such as "the nodes 0-1".</summary>
+    /// <summary>Describes the nodes, such as "the nodes 0-1".</summary>
     public static string Describe()
     {
         string online = Path.Combine(Root, "online");

@@ -6,8 +6,8 @@ namespace AllocTools.Blocks;
 /// <summary>Anonymous private pages: mmap(2), or VirtualAlloc on Windows.</summary>
 /// <remarks>
 /// Multiples of 2 MiB are aligned to 2 MiB and may become transparent huge pages (Linux): fewer entries in the
-/// processor's tables, and in those of a NIC that pins them. A NUMA node is preferred, not bound to: where it is full
-/// the memory comes from another one, instead of the kernel ending a process for want of memory there.
+/// processor's tables, and in those of a NIC that pins them. A NUMA node is only preferred: if it is full, the memory
+/// comes from another one; with a strict binding the kernel would end a process when the node has no memory.
 /// </remarks>
 public sealed class PageAllocator : IBlockAllocator
 {
@@ -18,14 +18,15 @@ public sealed class PageAllocator : IBlockAllocator
     private readonly Lock _spareGate = new();
     private readonly List<(nint Address, long Length)> _spare = [];
 
-    /// <param name="options">How to ask for memory; null: the defaults.</param>
-    /// <exception cref="NotSupportedException">The system has no huge pages, or no such NUMA node, and they were asked for.</exception>
+    /// <param name="options">The options; null: the defaults.</param>
+    /// <exception cref="NotSupportedException">The system has no huge pages, or no such NUMA node, although the options
+    /// require them.</exception>
     public PageAllocator(PageAllocatorOptions? options = null)
         : this(options, SystemPages.Unmap)
     {
     }
 
-    /// <summary>For tests: with what unmaps.</summary>
+    /// <summary>For tests: with a function that unmaps memory.</summary>
     internal PageAllocator(PageAllocatorOptions? options, Func<nint, nuint, int> unmap)
     {
         _unmap = unmap;
@@ -60,7 +61,7 @@ public sealed class PageAllocator : IBlockAllocator
         {
             int error = TryFree(address, length);
             if (error != 0)
-                throw new InsufficientMemoryException($"{e.Message} Nor could they be unmapped again: {SystemPages.Describe(error)}.", e);
+                throw new InsufficientMemoryException($"{e.Message} They could not be unmapped again, either: {SystemPages.Describe(error)}.", e);
             throw;
         }
     }
@@ -70,12 +71,13 @@ public sealed class PageAllocator : IBlockAllocator
     {
         int error = TryFree(address, length);
         if (error != 0)
-            throw new ArgumentException($"{InWords.Size(length)} could not be unmapped: {SystemPages.Describe(error)}. They were not allocated here, or were freed before.", nameof(address));
+            throw new ArgumentException($"{InWords.Size(length)} could not be unmapped: {SystemPages.Describe(error)}. They were not allocated here, or were already freed.", nameof(address));
     }
 
     /// <summary>
-    /// Unmaps. Where that needs one mapping more than the process may have (ENOMEM at vm.max_map_count: the middle of what the
-    /// kernel has merged), the pages are given back all the same, and the addresses kept for the next allocation of that length.
+    /// Unmaps memory. If that needs one mapping more than the process may have (ENOMEM at vm.max_map_count, in the
+    /// middle of mappings that the kernel has merged), the pages are released nevertheless, and the addresses are kept
+    /// for the next allocation of that length.
     /// </summary>
     private int TryFree(nint address, long length)
     {
@@ -130,15 +132,15 @@ public sealed class PageAllocator : IBlockAllocator
             : SystemPages.Map((nuint)length, out address);
         return error == 0
             ? address
-            : throw new InsufficientMemoryException($"The system has no {InWords.Size(length)} of memory for the pool: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
+            : throw new InsufficientMemoryException($"The system could not provide {InWords.Size(length)} of memory for the pool: {SystemPages.Describe(error)}. {SystemShortage.Explain(error)}".TrimEnd());
     }
 
-    /// <summary>In this order: the node and the size of the pages are settled before the first one is there.</summary>
+    /// <summary>The order matters: the node and the size of the pages must be set before the first page is allocated.</summary>
     private void Prepare(nint address, long length, bool populate)
     {
         int error;
         if (_options.NumaNode is { } node && (error = SystemPages.PreferNode(address, (nuint)length, node)) != 0 && _options.NumaNodeRequired)
-            throw new InsufficientMemoryException($"Memory of NUMA node {node} can't be asked for: mbind fails with {SystemPages.Describe(error)}. Unset NumaNode, or allow the process mbind(2).");
+            throw new InsufficientMemoryException($"Memory of NUMA node {node} can't be requested: mbind failed with {SystemPages.Describe(error)}. Unset NumaNode, or allow the process to call mbind(2).");
         if (_options.HugePages == RmaHugePages.Transparent && IsAligned(length))
             SystemPages.AdviseHugePages(address, (nuint)length);
         if (populate && (error = SystemPages.Populate(address, (nuint)length)) != 0)

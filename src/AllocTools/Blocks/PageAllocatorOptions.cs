@@ -1,17 +1,17 @@
 namespace AllocTools.Blocks;
 
-/// <summary>How a <see cref="PageAllocator"/> asks for memory.</summary>
+/// <summary>The options of a <see cref="PageAllocator"/>.</summary>
 public sealed record PageAllocatorOptions
 {
     /// <summary>The pages. Default: <see cref="RmaHugePages.Transparent"/>.</summary>
     public RmaHugePages HugePages { get; init; }
 
     /// <summary>
-    /// The NUMA node that memory comes from as long as it has some; null: the node of the thread that asks (Linux).
+    /// The NUMA node that memory comes from while it has free memory; null: the node of the allocating thread (Linux).
     /// Range: 0 to 1,023, a node that exists. Default: null.
     /// </summary>
     public int? NumaNode { get; init; }
 
-    /// <summary>A node that can't be asked for is an error, and not passed over. Default: true.</summary>
+    /// <summary>Whether a node that can't be used is an error instead of being ignored. Default: true.</summary>
     public bool NumaNodeRequired { get; init; } = true;
 }

@@ -5,15 +5,20 @@ using AllocTools.Validation;
 
 namespace AllocTools.Blocks;
 
-/// <summary>Memory of arrays that the garbage collector never moves, for code that takes arrays alone, such as the sockets of Kestrel.</summary>
+/// <summary>
+/// Memory of arrays that the garbage collector never moves, for code that accepts only arrays, such as the sockets of
+/// Kestrel.
+/// </summary>
 /// <remarks>
-/// The memory counts as the managed heap's: against its limit (GCHeapHardLimit), and a freed array's pages go back to the system when
-/// the collector gets to it. It has neither huge pages of its own nor a NUMA node. A block's memory as an array's is what
-/// <c>UseRmaMemory</c> gives to a server; buffers know nothing of it. All members are safe to call from any thread.
+/// The memory belongs to the managed heap: it counts against the heap's limit (GCHeapHardLimit), and the pages of a
+/// freed array are released when the array is collected. It supports neither huge pages nor a NUMA node.
+/// <c>UseRmaMemory</c> gives the array memory of a block to a server; buffers don't use it. All members are safe to
+/// call from any thread.
 /// </remarks>
 public sealed class PinnedArrayAllocator : IBlockAllocator
 {
-    // Static: what could not be deregistered is never freed, and must outlive the pool and whoever made it, as mapped memory does.
+    // This is static because memory that could not be deregistered is never freed, and must outlive the pool and its
+    // owner, like mapped memory.
     private static readonly ConcurrentDictionary<nint, byte[]> Arrays = new();
 
     /// <inheritdoc/>
@@ -26,16 +31,16 @@ public sealed class PinnedArrayAllocator : IBlockAllocator
         if (length % PageSize != 0)
             throw new ArgumentOutOfRangeException(nameof(length), length, $"The length must be a multiple of the page size, {PageSize} bytes.");
         if (length > Array.MaxLength - PageSize)
-            throw new InsufficientMemoryException($"{InWords.Size(length)} are more than an array can have. Where the pool's memory is that of arrays, its longest block is less than 2 GiB.");
+            throw new InsufficientMemoryException($"{InWords.Size(length)} are more than an array can have. If the pool's memory consists of arrays, a block must be shorter than 2 GiB.");
         byte[] array;
         try
         {
-            // One page more, since an array begins anywhere.
+            // The array has one more page, because it may begin at any address.
             array = GC.AllocateArray<byte>((int)length + PageSize, pinned: true);
         }
         catch (OutOfMemoryException e)
         {
-            throw new InsufficientMemoryException($"The managed heap has no {InWords.Size(length)} for the pool: {e.Message}", e);
+            throw new InsufficientMemoryException($"The managed heap could not provide {InWords.Size(length)} for the pool: {e.Message}", e);
         }
         nint start = Marshal.UnsafeAddrOfPinnedArrayElement(array, 0);
         nint address = (start + PageSize - 1) & -PageSize;
@@ -50,10 +55,10 @@ public sealed class PinnedArrayAllocator : IBlockAllocator
     public void Free(nint address, long length)
     {
         if (!Arrays.TryRemove(address, out _))
-            throw new ArgumentException($"{InWords.Size(length)} were not allocated here, or were freed before.", nameof(address));
+            throw new ArgumentException($"{InWords.Size(length)} were not allocated here, or were already freed.", nameof(address));
     }
 
-    /// <summary>The array that memory of this allocator is in.</summary>
-    /// <param name="address">What <see cref="Allocate"/> returned.</param>
+    /// <summary>Returns the array that contains memory of this allocator.</summary>
+    /// <param name="address">The address that <see cref="Allocate"/> returned.</param>
     internal static byte[] ArrayAt(nint address) => Arrays[address];
 }

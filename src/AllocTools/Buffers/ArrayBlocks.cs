@@ -4,10 +4,11 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Buffers;
 
-/// <summary>The blocks of a slab that lies in an array, and the owner that each has as memory of the array.</summary>
+/// <summary>The blocks of a slab in an array, with the present owner of each block.</summary>
 /// <remarks>
-/// Memory of an array has no room for a lease, so the way back is by the array: it leads here, and the place in it to the owner that
-/// has the block at that time. What was returned has none; memory that is used after its return is not caught here, as with any array.
+/// Memory of an array can't carry a lease, so the owner is found through the array: the array leads to this object, and
+/// the offset to the present owner of the block. A returned block has no owner; use of memory after its return is not
+/// detected here, as with any array.
 /// </remarks>
 internal sealed class ArrayBlocks
 {
@@ -18,8 +19,8 @@ internal sealed class ArrayBlocks
     private readonly int _blockSize;
     private readonly RmaMemoryOwner?[] _owners;
 
-    /// <param name="array">The array, which never moves.</param>
-    /// <param name="address">Where the first block is.</param>
+    /// <param name="array">The array, which must never move.</param>
+    /// <param name="address">The address of the first block.</param>
     /// <param name="blockSize">Bytes of a block.</param>
     /// <param name="blockCount">How many there are.</param>
     public ArrayBlocks(byte[] array, nint address, long blockSize, int blockCount)
@@ -34,10 +35,10 @@ internal sealed class ArrayBlocks
     /// <summary>A block as memory of the array.</summary>
     public Memory<byte> MemoryOf(int index, int length) => MemoryMarshal.CreateFromPinnedArray(_array, _start + (index * _blockSize), length);
 
-    /// <summary>An owner has got a block, which nobody else has.</summary>
+    /// <summary>Sets the owner of a block, which has no other owner.</summary>
     public void Enter(int index, RmaMemoryOwner owner) => Volatile.Write(ref _owners[index], owner);
 
-    /// <summary>An owner has returned its block, which another one may have by now.</summary>
+    /// <summary>Removes the owner of a returned block, unless the block has a new owner by now.</summary>
     public void Leave(int index, RmaMemoryOwner owner) => Interlocked.CompareExchange(ref _owners[index], null, owner);
 
     /// <summary>Finds the owner of a part of an array.</summary>
@@ -51,7 +52,7 @@ internal sealed class ArrayBlocks
         if (segment.Array is null || !All.TryGetValue(segment.Array, out ArrayBlocks? blocks))
             return false;
         int place = segment.Offset - blocks._start;
-        // At the end of a block it is a part of no length, which may stand for the next one as well.
+        // At the end of a block it is an empty part, which could also belong to the next block.
         int index = place / blocks._blockSize;
         if (place < 0 || index >= blocks._owners.Length)
             return false;
@@ -62,7 +63,10 @@ internal sealed class ArrayBlocks
         return owner is not null;
     }
 
-    /// <summary>The slab is given back: the array is no pool's any more, and is not kept by what still refers to the slab, such as a lease that has ended.</summary>
+    /// <summary>
+    /// Called when the slab is released: the array no longer belongs to a pool, and is not kept alive by remaining
+    /// references to the slab, such as an ended lease.
+    /// </summary>
     public void Forget()
     {
         All.Remove(_array);

@@ -5,13 +5,14 @@ using AllocTools.Pooling;
 
 namespace AllocTools.Buffers;
 
-/// <summary>What all kinds of <see cref="MemoryManager{T}"/> over a lease have in common: each access checks the lease, and a pin holds the buffer.</summary>
+/// <summary>The base of all <see cref="MemoryManager{T}"/> types over a lease: each access checks the lease, and a pin holds the buffer.</summary>
 /// <remarks>
-/// Where the buffer was returned an access throws, with one exception. On Unix a pending operation of a socket asks for the
-/// span when bytes have come, on a thread of the runtime's where an exception ends the process. It is given addresses that
-/// the process can't reach: the system call then fails with EFAULT, which the code that awaits the operation gets as a
+/// After the buffer was returned, an access throws, with one exception. On Unix, a pending socket operation requests
+/// the span when bytes have arrived, on a thread of the runtime where an exception would end the process. It gets
+/// addresses that the process can't access: the system call then fails with EFAULT, which the code that awaits the
+/// operation receives as a
 /// <see cref="System.Net.Sockets.SocketException"/>.
-/// <para>A mutable value: whoever has it keeps it in one field.</para>
+/// <para>This is a mutable value: its owner must keep it in one field.</para>
 /// </remarks>
 internal unsafe struct LeasedMemory(RmaSlice slice)
 {
@@ -21,7 +22,7 @@ internal unsafe struct LeasedMemory(RmaSlice slice)
 
     private int _pins;
 
-    /// <summary>Which bytes of which buffer: as many as memory has elements, at most 2^31 - 1 of them.</summary>
+    /// <summary>The bytes of a buffer that it represents, at most 2^31 - 1.</summary>
     public RmaSlice Slice { get; } = slice;
 
     public readonly Span<byte> GetSpan() => GetSpan<byte>();
@@ -56,7 +57,7 @@ internal unsafe struct LeasedMemory(RmaSlice slice)
 
     private readonly nint AddressOfReturned()
     {
-        // There are as many unreachable addresses as a span has bytes.
+        // The range of inaccessible addresses is as long as the longest span.
         nint address = Slice.Length <= int.MaxValue && IsAskedBySocket() ? UnreachableMemory.Address : 0;
         if (address == 0)
             Slice.Buffer.ThrowReturned();
@@ -64,12 +65,12 @@ internal unsafe struct LeasedMemory(RmaSlice slice)
         return address;
     }
 
-    /// <summary>The nearest caller outside of the runtime's core and this library is a method of the runtime's sockets.</summary>
+    /// <summary>Whether the nearest caller outside the runtime's core and this library is a method of the runtime's sockets.</summary>
     private static bool IsAskedBySocket()
     {
         foreach (StackFrame frame in new StackTrace(fNeedFileInfo: false).GetFrames())
         {
-            // Null where a program was compiled ahead of time without what it takes to name methods.
+            // It is null if the program was compiled ahead of time without the data for naming methods.
             string? assembly = DiagnosticMethodInfo.Create(frame)?.DeclaringAssemblyName;
             if (assembly is null || !NoCallers.Any(n => assembly.StartsWith(n, StringComparison.Ordinal)))
                 return assembly?.StartsWith(Sockets, StringComparison.Ordinal) == true;

@@ -3,15 +3,15 @@ using System.Buffers;
 namespace AllocTools.Buffers;
 
 /// <summary>
-/// A rented buffer as the owner of <see cref="Memory{T}"/>, for code that knows <see cref="IMemoryOwner{T}"/> and no more.
+/// A rented buffer as an owner of <see cref="Memory{T}"/>, for code that only knows <see cref="IMemoryOwner{T}"/>.
 /// Rented from <see cref="RmaMemoryPoolAdapter"/>; disposing it returns the buffer.
 /// </summary>
 /// <remarks>
 /// <para>
-/// It is one object for each rent, never used again, so that whatever is done with it after it was disposed is caught: its
-/// memory throws, as a buffer that was returned does, and disposing it again does nothing, whoever has the buffer by then.
-/// Disposing it while its memory is pinned throws, and changes nothing. One that is never disposed is a lease that is never
-/// returned (<see cref="RmaMemoryPoolOptions.LeakDetection"/> reports it).
+/// Each rent creates a new object, so that every use after disposal is detected: its memory throws, like a returned
+/// buffer, and disposing it again does nothing, even if the buffer has been rented again. Disposing it while its memory
+/// is pinned throws, and changes nothing. An owner that is never disposed is a lease that is never returned
+/// (<see cref="RmaMemoryPoolOptions.LeakDetection"/> reports it).
 /// </para>
 /// <para>Members are safe to call from any thread.</para>
 /// </remarks>
@@ -22,9 +22,10 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
     private LeasedMemory _leased;
     private int _isDisposed;
 
-    /// <param name="buffer">The whole of it is the owner's; no longer than memory can be.</param>
-    /// <param name="account">What wants to know when the buffer is returned.</param>
-    /// <param name="asArray">Its memory is an array's, where the pool's is (<see cref="Blocks.PinnedArrayAllocator"/>): for code that takes no other.</param>
+    /// <param name="buffer">The buffer, whose whole length belongs to the owner; it is not longer than a Memory can be.</param>
+    /// <param name="account">The account to notify when the buffer is returned.</param>
+    /// <param name="asArray">Whether its memory is that of an array, if the pool's is
+    /// (<see cref="Blocks.PinnedArrayAllocator"/>), for code that accepts only arrays.</param>
     internal RmaMemoryOwner(RmaBuffer buffer, IRentAccount? account = null, bool asArray = false)
     {
         _leased = new LeasedMemory(buffer);
@@ -36,7 +37,7 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
     /// <summary>The buffer, with its keys: the same lease. Its length is that of <see cref="Memory"/>.</summary>
     public RmaBuffer Buffer => _leased.Slice.Buffer;
 
-    /// <summary>The bytes: at least as many as were asked for, and the whole block that was rented.</summary>
+    /// <summary>The bytes: at least as many as requested, and the whole rented block.</summary>
     /// <exception cref="InvalidOperationException">It was disposed.</exception>
     public override Memory<byte> Memory
     {
@@ -54,8 +55,8 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
     public override Span<byte> GetSpan() => _leased.GetSpan();
 
     /// <summary>Keeps the buffer from being returned until the handle is disposed. The memory never moves, pinned or not.</summary>
-    /// <param name="elementIndex">Bytes from the start: the handle's pointer is there.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The index is out of the memory.</exception>
+    /// <param name="elementIndex">The offset of the handle's pointer, in bytes from the start.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The index is outside the memory.</exception>
     /// <exception cref="InvalidOperationException">It was disposed.</exception>
     public override MemoryHandle Pin(int elementIndex = 0) => _leased.Pin(elementIndex, this);
 
@@ -64,7 +65,8 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
     public override void Unpin() => _leased.Unpin();
 
     /// <summary>Returns the buffer, as <see cref="RmaBuffer.Dispose"/> does. A second call does nothing.</summary>
-    /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or its <see cref="Buffer"/> was returned by other means, which is said once.</exception>
+    /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or its <see cref="Buffer"/>
+    /// was returned by other means, which is reported once.</exception>
     public void Dispose() => ((IDisposable)this).Dispose();
 
     /// <inheritdoc/>
@@ -78,13 +80,13 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
         }
         catch when (Buffer.IsRented)
         {
-            // It stays as it was: the caller may dispose it once the pins have ended.
+            // It is unchanged: the caller may dispose it once the pins have ended.
             Volatile.Write(ref _isDisposed, 0);
             throw;
         }
         catch
         {
-            // The buffer was returned by other means: nothing more will come, and it is reported to the account once.
+            // The buffer was returned by other means, so nothing more will follow; the account is notified once.
             OnEnded();
             throw;
         }
@@ -98,9 +100,9 @@ public sealed class RmaMemoryOwner : MemoryManager<byte>
     }
 }
 
-/// <summary>Keeps count of what it has handed out as owners.</summary>
+/// <summary>Counts the owners that it has rented.</summary>
 internal interface IRentAccount
 {
-    /// <summary>An owner was disposed, and its buffer returned. Any thread may call this.</summary>
+    /// <summary>Called when an owner was disposed and its buffer returned. Any thread may call this.</summary>
     void OnReturned(long length);
 }

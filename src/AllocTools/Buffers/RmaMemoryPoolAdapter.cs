@@ -5,17 +5,17 @@ using AllocTools.Validation;
 namespace AllocTools.Buffers;
 
 /// <summary>
-/// A pool as the <see cref="MemoryPool{T}"/> that other code expects (pipes, parsers, serializers), so that what it fills is
-/// registered memory. Made by <see cref="RmaMemoryPoolExtensions.AsMemoryPool"/>.
+/// A pool as the <see cref="MemoryPool{T}"/> that other code expects (pipes, parsers, serializers), so that it fills
+/// registered memory. It is created by <see cref="RmaMemoryPoolExtensions.AsMemoryPool"/>.
 /// </summary>
 /// <remarks>
-/// A rent costs a rent of the pool's and one small object, the owner. Its memory is the whole block that the pool gave, as with
-/// <c>ArrayPool</c>: at least what was asked for. Disposing the adapter leaves the pool open, and what is rented rented.
+/// A rent costs a rent of the pool and one small object, the owner. As with <c>ArrayPool</c>, its memory is the whole
+/// block: at least the requested size. Disposing the adapter does not affect the pool or rented memory.
 /// All members are safe to call from any thread.
 /// </remarks>
 public sealed class RmaMemoryPoolAdapter : MemoryPool<byte>
 {
-    /// <summary>What a rent without a size gives at least, as <c>MemoryPool&lt;byte&gt;.Shared</c> does.</summary>
+    /// <summary>The minimum size of a rent without a size, like that of <c>MemoryPool&lt;byte&gt;.Shared</c>.</summary>
     private const int DefaultSize = 4096;
 
     private readonly int _maxBufferSize;
@@ -32,10 +32,13 @@ public sealed class RmaMemoryPoolAdapter : MemoryPool<byte>
     /// <summary>Where the memory comes from.</summary>
     public IRmaMemoryPool Pool { get; }
 
-    /// <summary>The longest that can be rented, in bytes: what was given when the adapter was made, or the pool's cap in force where that is less.</summary>
+    /// <summary>
+    /// The longest possible rent, in bytes: the limit that was set when the adapter was created, or the pool's current
+    /// cap if that is less.
+    /// </summary>
     public override int MaxBufferSize => (int)Math.Min(_maxBufferSize, _own?.LimitBytes ?? Pool.GetStatistics().LimitBytes);
 
-    /// <summary>Rents memory of at least so many bytes.</summary>
+    /// <summary>Rents memory of at least the given size.</summary>
     /// <param name="minBufferSize">Bytes, from 0 to <see cref="MaxBufferSize"/>; -1 for 4 KiB or more. For 0 the smallest block is rented.</param>
     /// <returns>The owner: dispose it to return the memory.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The size is less than -1 or more than <see cref="MaxBufferSize"/>.</exception>

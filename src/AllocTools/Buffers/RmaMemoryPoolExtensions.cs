@@ -4,12 +4,12 @@ using AllocTools.Validation;
 
 namespace AllocTools.Buffers;
 
-/// <summary>A pool where other code takes its memory from.</summary>
+/// <summary>Makes a pool available to other code that takes memory from pools.</summary>
 public static class RmaMemoryPoolExtensions
 {
     /// <summary>The pool as <see cref="MemoryPool{T}"/>.</summary>
-    /// <param name="pool">Where the memory comes from. It is not owned: disposing the adapter leaves it open.</param>
-    /// <param name="maxBufferSize">The longest that can be rented: 1 byte or more. What a pipe needs beyond it, it takes elsewhere.</param>
+    /// <param name="pool">Where the memory comes from. The adapter does not own it: disposing the adapter leaves it open.</param>
+    /// <param name="maxBufferSize">The longest possible rent: 1 byte or more. If a pipe needs more, it allocates that elsewhere.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxBufferSize"/> is less than 1.</exception>
     /// <example>
     /// <code>
@@ -27,22 +27,22 @@ public static class RmaMemoryPoolExtensions
         return new RmaMemoryPoolAdapter(pool, maxBufferSize);
     }
 
-    /// <summary>Options of a <see cref="Pipe"/> whose segments are the pool's memory: what is written into the pipe can go on by RMA from where it is.</summary>
+    /// <summary>Options of a <see cref="Pipe"/> whose segments are the pool's memory, so that data in the pipe can be sent by RMA without a copy.</summary>
     /// <remarks>
-    /// A pipe asks for segments of <paramref name="minimumSegmentSize"/> and gets the whole block that the pool has for that. What is asked for in
-    /// one piece (<c>GetMemory(sizeHint)</c>) may take a longer one; where it is longer than <paramref name="maximumSegmentSize"/> it is no memory
-    /// of the pool's. At the pool's cap the pipe's writer gets <see cref="RmaPoolExhaustedException"/>: let <paramref name="pauseWriterThreshold"/>
-    /// hold it up before that.
+    /// A pipe asks for segments of <paramref name="minimumSegmentSize"/> and gets the whole block of the pool. A larger
+    /// request (<c>GetMemory(sizeHint)</c>) may get a longer segment; if it exceeds
+    /// <paramref name="maximumSegmentSize"/>, it is not memory of the pool. At the pool's cap the pipe's writer gets
+    /// <see cref="RmaPoolExhaustedException"/>: choose <paramref name="pauseWriterThreshold"/> so that it pauses before that.
     /// </remarks>
-    /// <param name="pool">Where the memory comes from; open for as long as the pipe is used.</param>
-    /// <param name="readerScheduler">Where the reader goes on; null: the thread pool.</param>
-    /// <param name="writerScheduler">Where the writer goes on; null: the thread pool.</param>
-    /// <param name="pauseWriterThreshold">How many bytes may lie in the pipe before flushes wait; 0: any number; -1: the pipe's default, 64 KiB.</param>
-    /// <param name="resumeWriterThreshold">How few bytes let them go on; -1: the pipe's default, half of that.</param>
+    /// <param name="pool">The pool that the memory comes from; it must stay open while the pipe is used.</param>
+    /// <param name="readerScheduler">The scheduler of the reader; null: the thread pool.</param>
+    /// <param name="writerScheduler">The scheduler of the writer; null: the thread pool.</param>
+    /// <param name="pauseWriterThreshold">How many bytes may be in the pipe before flushes wait; 0: any number; -1: the pipe's default, 64 KiB.</param>
+    /// <param name="resumeWriterThreshold">Below how many bytes they continue; -1: the pipe's default, half of that.</param>
     /// <param name="minimumSegmentSize">Bytes of a first segment, at least; -1: the pipe's default, 4 KiB.</param>
     /// <param name="maximumSegmentSize">The longest segment that is rented, in bytes: 1 or more.</param>
-    /// <param name="useSynchronizationContext">Whether both go on in the caller's <see cref="SynchronizationContext"/>, where there is one.</param>
-    /// <exception cref="ArgumentOutOfRangeException">A number is out of its range, or the resume threshold is over the pause threshold.</exception>
+    /// <param name="useSynchronizationContext">Whether both continue in the caller's <see cref="SynchronizationContext"/>, if there is one.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A number is out of its range, or the resume threshold exceeds the pause threshold.</exception>
     /// <example>
     /// <code>
     /// var pipe = new Pipe(pool.ToPipeOptions());

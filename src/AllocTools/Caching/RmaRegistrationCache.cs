@@ -8,9 +8,9 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Caching;
 
 /// <summary>
-/// Registers memory that the caller has, as <see cref="IRmaMemoryPool.Register(nint, long)"/> does, and keeps the registration
+/// Registers memory of the caller, like <see cref="IRmaMemoryPool.Register(nint, long)"/>, and keeps the registration
 /// when the buffer is disposed: the next request for the same bytes, or for some of them, is served without a call into the
-/// transport. docs/registration-cache.md says how, and what it promises.
+/// transport. docs/registration-cache.md describes how it works and what it guarantees.
 /// </summary>
 /// <remarks>
 /// Nothing in the process is patched to learn that memory goes, so whose memory it is decides. An array made by
@@ -44,11 +44,12 @@ public sealed class RmaRegistrationCache : IDisposable
     private readonly CachedRegions _regions;
     private readonly CallersMemory _callers;
 
-    /// <summary>Makes a cache. Nothing is registered before it is asked for.</summary>
-    /// <param name="pool">The pool that the registrations count against, and whose endpoints take the buffers. An <see cref="RmaMemoryPool{TProvider}"/>.</param>
+    /// <summary>Creates a cache. Nothing is registered before the first request.</summary>
+    /// <param name="pool">The pool against whose cap the registrations count, and whose endpoints accept the buffers;
+    /// it must be an <see cref="RmaMemoryPool{TProvider}"/>.</param>
     /// <param name="options">Read once, here; null: the pool's <see cref="RmaMemoryPoolOptions.RegistrationCache"/>.</param>
     /// <exception cref="ArgumentNullException">The pool is null.</exception>
-    /// <exception cref="ArgumentException">The pool is no <see cref="RmaMemoryPool{TProvider}"/>.</exception>
+    /// <exception cref="ArgumentException">The pool is not an <see cref="RmaMemoryPool{TProvider}"/>.</exception>
     /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
     public RmaRegistrationCache(IRmaMemoryPool pool, RmaRegistrationCacheOptions? options = null)
@@ -64,33 +65,40 @@ public sealed class RmaRegistrationCache : IDisposable
         _regions = engine.AddCache(options);
     }
 
-    /// <summary>The pool that the registrations count against.</summary>
+    /// <summary>The pool against whose cap the registrations count.</summary>
     public IRmaMemoryPool Pool { get; }
 
-    /// <summary>A buffer that is the caller's memory. Disposing it ends the lease; the registration stays.</summary>
-    /// <remarks>Where a part of memory that is registered is asked for, all of that is behind the key which an exposure gives to peers (<see cref="RmaIsolation.Shared"/>).</remarks>
+    /// <summary>Returns a buffer for the caller's memory. Disposing the buffer ends the lease; the registration stays.</summary>
+    /// <remarks>
+    /// If the memory is a part of a larger registration, the key that an exposure gives to peers covers the whole
+    /// registration (<see cref="RmaIsolation.Shared"/>).
+    /// </remarks>
     /// <param name="memory">One byte or more. Of <see cref="MemoryMarshal.CreateFromPinnedArray"/> only where the array was made by <c>GC.AllocateArray(pinned: true)</c>.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The memory is empty or over the pool's cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The memory is empty, or exceeds the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The pool's cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The provider refused.</exception>
     /// <exception cref="ObjectDisposedException">The cache or the pool is disposed, or the pool is draining.</exception>
     public RmaBuffer Register(Memory<byte> memory) => Register(memory, isReadOnly: false);
 
-    /// <summary>A buffer that is the caller's memory, and that nothing writes to through it: it can be sent, written from, and exposed for reading.</summary>
+    /// <summary>Returns a read-only buffer for the caller's memory: it can be the source of sends and writes, and can be exposed for reading.</summary>
     /// <remarks>
-    /// It is registered as memory that is only read, unless a registration that is there covers it: one for memory that is written serves it, too, and its key would let a peer
-    /// write (<see cref="RmaIsolation.Shared"/>). A later request for memory that is written replaces one that is only read.
+    /// It is registered as read-only, unless an existing registration covers it: a writable one is used, too, and its
+    /// key would let a peer write (<see cref="RmaIsolation.Shared"/>). A later request for writable memory replaces a
+    /// read-only registration.
     /// </remarks>
     /// <param name="memory">One byte or more.</param>
     /// <inheritdoc cref="Register(Memory{byte})" path="/exception"/>
     public RmaBuffer RegisterReadOnly(ReadOnlyMemory<byte> memory) => Register(memory, isReadOnly: true);
 
-    /// <summary>A buffer that is native memory of the caller's. Its owner calls <see cref="Invalidate(nint, long)"/> before the memory goes, or before its protection changes (mprotect).</summary>
+    /// <summary>
+    /// Returns a buffer for native memory of the caller. Its owner must call <see cref="Invalidate(nint, long)"/>
+    /// before the memory is freed, or before its protection changes (mprotect).
+    /// </summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes, 1 or more.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The address is 0 or the length is 0 or less, or over the pool's cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The address is 0 or the length is 0 or less, or exceeds the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The pool's cap leaves no room.</exception>
-    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or may not be read, or the provider refused.</exception>
+    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or can't be read, or the provider refused.</exception>
     /// <exception cref="ObjectDisposedException">The cache or the pool is disposed, or the pool is draining.</exception>
     public RmaBuffer Register(nint address, long length)
     {
@@ -101,37 +109,39 @@ public sealed class RmaRegistrationCache : IDisposable
     }
 
     /// <summary>
-    /// A buffer that is a view of a mapped file, as long as the view is. The mapping stays in place as long as it is registered, also where
-    /// the view is disposed meanwhile: then the registration goes with its last lease; one that was idle, at the next registration or trimming, or by <see cref="Invalidate(MemoryMappedViewAccessor)"/>.
+    /// Returns a buffer for a whole view of a mapped file. The mapping stays in place while it is registered, even if
+    /// the view is disposed meanwhile: then the registration ends with its last lease, and an idle one ends at the next
+    /// registration or trimming, or by <see cref="Invalidate(MemoryMappedViewAccessor)"/>.
     /// </summary>
     /// <remarks>
-    /// Call <see cref="Invalidate(MemoryMappedViewAccessor)"/> before the file becomes shorter. Each request asks the system whether the view's last page is there still.
+    /// Call <see cref="Invalidate(MemoryMappedViewAccessor)"/> before the file becomes shorter. Each request checks whether the view's last page still exists.
     /// </remarks>
-    /// <param name="view">The view. Where it may only be read, nothing writes to the buffer.</param>
+    /// <param name="view">The view. If it is read-only, so is the buffer.</param>
     /// <exception cref="ArgumentNullException">The view is null.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The view is over the pool's cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The view exceeds the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The pool's cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">The file has become shorter than the view, or the provider refused.</exception>
     /// <exception cref="ObjectDisposedException">The view is disposed, or the cache or the pool is, or the pool is draining.</exception>
     public RmaBuffer Register(MemoryMappedViewAccessor view)
     {
         ArgumentNullException.ThrowIfNull(view);
-        // Its handle does not tell, as long as a registration refers to it.
+        // Its handle does not show that, as long as a registration refers to it.
         ObjectDisposedException.ThrowIf(!view.CanRead && !view.CanWrite, view);
         return Register(view.SafeMemoryMappedViewHandle, view, view.PointerOffset, view.Capacity, nameof(view), view.CanWrite);
     }
 
     /// <summary>
-    /// A buffer that is a part of memory which a <see cref="SafeBuffer"/> has. The memory stays in place as long as it is registered, also where the
-    /// buffer is disposed meanwhile, which is not reported to the cache: call <see cref="Invalidate(nint, long)"/> for its memory to go.
+    /// Returns a buffer for a part of the memory of a <see cref="SafeBuffer"/>. The memory stays in place while it is
+    /// registered, even if the safe buffer is disposed meanwhile, which the cache does not notice: call
+    /// <see cref="Invalidate(nint, long)"/> to release its memory.
     /// </summary>
-    /// <param name="buffer">What has the memory.</param>
+    /// <param name="buffer">The owner of the memory.</param>
     /// <param name="offset">Bytes from its start.</param>
     /// <param name="length">Bytes, 1 or more; offset + length stay within the buffer.</param>
     /// <exception cref="ArgumentNullException">The buffer is null.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The part is empty, reaches out of the buffer, or is over the pool's cap.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part is empty, or exceeds the buffer or the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The pool's cap leaves no room.</exception>
-    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or may not be read, or the provider refused.</exception>
+    /// <exception cref="RmaRegistrationException">Some of the memory is not mapped or can't be read, or the provider refused.</exception>
     /// <exception cref="ObjectDisposedException">The buffer is disposed, or the cache or the pool is, or the pool is draining.</exception>
     public RmaBuffer Register(SafeBuffer buffer, long offset, long length)
     {
@@ -143,14 +153,15 @@ public sealed class RmaRegistrationCache : IDisposable
     }
 
     /// <summary>
-    /// The owner of native memory says that it goes, before it does: no later request finds what has a byte of it, and what nobody has is
-    /// deregistered when this returns.
+    /// Must be called by the owner of native memory before it frees the memory: later requests don't find registrations
+    /// that contain a byte of it, and idle ones are deregistered when this call returns.
     /// </summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes; 0 for none.</param>
     /// <returns>
-    /// True: none of the range is registered by this cache any more, the memory may go. False: buffers are out; each registration goes with its
-    /// last buffer, and the memory must stay until then. <see cref="InvalidateAsync(nint, long, CancellationToken)"/> waits for that.
+    /// True: this cache has no registration in the range any more, so the memory may be freed. False: buffers are still
+    /// rented; each registration ends with its last buffer, and the memory must stay in place until then.
+    /// <see cref="InvalidateAsync(nint, long, CancellationToken)"/> waits for that.
     /// </returns>
     /// <exception cref="ArgumentOutOfRangeException">The length is less than 0.</exception>
     /// <exception cref="RmaRegistrationException">Some of it could not be deregistered (<see cref="RmaRegistrationException.IsStillRegistered"/>): the memory must stay in place permanently.</exception>
@@ -161,15 +172,15 @@ public sealed class RmaRegistrationCache : IDisposable
             return true;
         if (_regions.Invalidate((ulong)address, CallersRange.EndOf(address, length), awaitsUse: false) is not { } gone)
             return false;
-        // What another thread is deregistering at this moment.
+        // This waits for registrations that another thread is currently undoing.
         gone.GetAwaiter().GetResult();
         return true;
     }
 
-    /// <summary>As <see cref="Invalidate(nint, long)"/>, and waits until buffers that are out are disposed and all of the range is deregistered.</summary>
+    /// <summary>As <see cref="Invalidate(nint, long)"/>, and waits until all rented buffers are disposed and the whole range is deregistered.</summary>
     /// <param name="address">The first byte.</param>
     /// <param name="length">Bytes; 0 for none.</param>
-    /// <param name="cancellationToken">Ends the wait. The memory is no longer found all the same, and must stay.</param>
+    /// <param name="cancellationToken">Ends the wait. Requests no longer find the memory nevertheless, and it must stay in place.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is less than 0.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     /// <exception cref="RmaRegistrationException">Some of it could not be deregistered (<see cref="RmaRegistrationException.IsStillRegistered"/>): the memory must stay in place permanently.</exception>
@@ -179,12 +190,15 @@ public sealed class RmaRegistrationCache : IDisposable
         if (length == 0)
             return Task.CompletedTask;
         Task gone = _regions.Invalidate((ulong)address, CallersRange.EndOf(address, length), awaitsUse: true)!;
-        // Who has cancelled the wait does not see how it ends.
+        // A caller that has cancelled the wait does not see its result.
         _ = gone.ContinueWith(static t => t.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         return gone.WaitAsync(cancellationToken);
     }
 
-    /// <summary>As <see cref="Invalidate(nint, long)"/>, for an array or what else is behind the memory: it is unpinned with its last buffer.</summary>
+    /// <summary>
+    /// As <see cref="Invalidate(nint, long)"/>, for an array or another object behind the memory: it is unpinned with
+    /// its last buffer.
+    /// </summary>
     /// <param name="memory">The memory; empty for none.</param>
     /// <inheritdoc cref="Invalidate(nint, long)" path="/returns"/>
     /// <exception cref="RmaRegistrationException">Some of it could not be deregistered: the memory stays pinned permanently.</exception>
@@ -194,7 +208,7 @@ public sealed class RmaRegistrationCache : IDisposable
             return Invalidate((nint)start, memory.Length);
     }
 
-    /// <summary>As <see cref="Invalidate(nint, long)"/>, for a view of a mapped file, before or after it is disposed: its mapping goes with its last buffer.</summary>
+    /// <summary>As <see cref="Invalidate(nint, long)"/>, for a view of a mapped file, before or after it is disposed: its mapping ends with its last buffer.</summary>
     /// <param name="view">The view.</param>
     /// <inheritdoc cref="Invalidate(nint, long)" path="/returns"/>
     /// <exception cref="ArgumentNullException">The view is null.</exception>
@@ -203,14 +217,14 @@ public sealed class RmaRegistrationCache : IDisposable
     {
         ArgumentNullException.ThrowIfNull(view);
         SafeBuffer mapping = view.SafeMemoryMappedViewHandle;
-        // One that is closed has no memory any more, and so had no registration.
+        // A closed view has no memory any more, so it had no registration.
         return mapping.IsClosed || Invalidate(mapping.DangerousGetHandle() + (nint)view.PointerOffset, view.Capacity);
     }
 
     /// <summary>A snapshot of the cache's statistics.</summary>
     public RmaRegistrationCacheStatistics GetStatistics() => _regions.GetCacheStatistics();
 
-    /// <summary>Deregisters what is idle. What is leased goes with its last buffer. A second call does nothing.</summary>
+    /// <summary>Deregisters idle memory. Leased memory is deregistered with its last buffer. A second call does nothing.</summary>
     public void Dispose() => _regions.Close();
 
     private unsafe RmaBuffer Register(ReadOnlyMemory<byte> memory, bool isReadOnly)

@@ -3,12 +3,16 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Caching;
 
-/// <summary>How much a <see cref="RmaRegistrationCache"/> keeps registered. What is leased is never given back for it, and counts.</summary>
+/// <summary>
+/// How much a <see cref="RmaRegistrationCache"/> keeps registered. Leased memory counts, and is never deregistered to
+/// stay below these limits.
+/// </summary>
 public sealed class RmaRegistrationCacheOptions
 {
     /// <summary>
-    /// How many bytes it keeps registered, below the pool's <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>, which is over all. A longer
-    /// range is served, and deregistered with its last lease. Unit: bytes. Range: 0 (nothing is kept) to 1 EiB. Default: 256 MiB.
+    /// How many bytes it keeps registered, within the pool's <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>,
+    /// which limits all caches together. A longer range is served, and deregistered when its last lease ends. Unit:
+    /// bytes. Range: 0 (nothing is kept) to 1 EiB. Default: 256 MiB.
     /// </summary>
     [OptionRange(0, 1L << 60, "bytes")]
     public long MaxBytes { get; set; } = 256L << 20;

@@ -1,9 +1,12 @@
 namespace AllocTools.Caching;
 
-/// <summary>A snapshot of a registration cache, or of all of a pool's. Counters only grow; the others are the state at the moment of the call.</summary>
+/// <summary>
+/// A snapshot of the statistics of a registration cache, or of all caches of a pool. Counters only grow; the other
+/// values are the state at the time of the call.
+/// </summary>
 public sealed record RmaRegistrationCacheStatistics
 {
-    /// <summary>Requests whose memory was registered.</summary>
+    /// <summary>Requests whose memory was already registered.</summary>
     public required long Hits { get; init; }
 
     /// <summary>Requests for which memory was registered, or which waited for another thread that was registering it.</summary>
@@ -12,37 +15,37 @@ public sealed record RmaRegistrationCacheStatistics
     /// <summary>Registrations, leased or idle.</summary>
     public required long Entries { get; init; }
 
-    /// <summary>Those of them that nobody has.</summary>
+    /// <summary>The idle registrations among them.</summary>
     public required long IdleEntries { get; init; }
 
-    /// <summary>The bytes of the registrations; what two of them cover counts twice.</summary>
+    /// <summary>The bytes of the registrations; bytes in two of them count twice.</summary>
     public required long RegisteredBytes { get; init; }
 
-    /// <summary>The bytes of those that nobody has.</summary>
+    /// <summary>The bytes of the idle registrations.</summary>
     public required long IdleBytes { get; init; }
 
-    /// <summary>Buffers that are out, or held by an operation or an exposure.</summary>
+    /// <summary>Buffers that are rented, or held by an operation or an exposure.</summary>
     public required long Leases { get; init; }
 
-    /// <summary>Idle registrations that were given back at <see cref="RmaRegistrationCacheOptions.MaxBytes"/> or <see cref="RmaRegistrationCacheOptions.MaxEntries"/>.</summary>
+    /// <summary>Idle registrations that were dropped at <see cref="RmaRegistrationCacheOptions.MaxBytes"/> or <see cref="RmaRegistrationCacheOptions.MaxEntries"/>.</summary>
     public required long Evictions { get; init; }
 
-    /// <summary>Idle registrations that were given back to make room below the pool's cap.</summary>
+    /// <summary>Idle registrations that were dropped to make room below the pool's cap.</summary>
     public required long Reclaims { get; init; }
 
-    /// <summary>Registrations that were given back because they were idle for longer than the pool's <see cref="RmaMemoryPoolOptions.IdleRetention"/>.</summary>
+    /// <summary>Registrations that were dropped because they were idle for longer than the pool's <see cref="RmaMemoryPoolOptions.IdleRetention"/>.</summary>
     public required long Trims { get; init; }
 
-    /// <summary>Registrations of arrays that the garbage collector has found to be of no use any more.</summary>
+    /// <summary>Registrations of arrays that were garbage-collected.</summary>
     public required long Collections { get; init; }
 
-    /// <summary>Registrations whose owner has said that the memory goes, by <see cref="RmaRegistrationCache.Invalidate(nint, long)"/> or by disposing it.</summary>
+    /// <summary>Registrations whose owner has invalidated the memory, by <see cref="RmaRegistrationCache.Invalidate(nint, long)"/> or by disposing it.</summary>
     public required long Invalidations { get; init; }
 
-    /// <summary>Registrations that one of more bytes covers, or whose memory has become another object's.</summary>
+    /// <summary>Registrations that were replaced by a larger one, or whose memory now belongs to another object.</summary>
     public required long Replacements { get; init; }
 
-    /// <summary>Those of a pool that has no cache.</summary>
+    /// <summary>The statistics of a pool without a cache.</summary>
     internal static RmaRegistrationCacheStatistics None { get; } = new()
     {
         Hits = 0,
@@ -60,7 +63,7 @@ public sealed record RmaRegistrationCacheStatistics
         Replacements = 0,
     };
 
-    /// <summary>Both together.</summary>
+    /// <summary>Adds two statistics.</summary>
     internal RmaRegistrationCacheStatistics Plus(RmaRegistrationCacheStatistics? other) => other is null ? this : new()
     {
         Hits = Hits + other.Hits,

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace AllocTools.Cells;
 
-/// <summary>The bytes of a cell (docs/wire-forms.md): what they must be, and what a reader makes of those that it got.</summary>
+/// <summary>The binary form of a cell (docs/wire-forms.md), for writing and checking it.</summary>
 internal static class CellImage
 {
     public const int SequenceOffset = 8;
@@ -13,7 +13,7 @@ internal static class CellImage
     private const byte Kind = (byte)'C';
     private const ushort Version = 1;
 
-    /// <summary>Bytes of a cell, whose value has so many: a multiple of 8.</summary>
+    /// <summary>The size of a cell with a value of that size: a multiple of 8.</summary>
     public static int SizeOf(int valueLength) => (ValueOffset + valueLength + 7) & ~7;
 
     /// <summary>The first 8 bytes, which never change.</summary>
@@ -26,7 +26,7 @@ internal static class CellImage
     /// <summary>The check value of a value that is written with a sequence.</summary>
     public static ulong Check(ReadOnlySpan<byte> value, ulong sequence) => XxHash64.Of(value, sequence);
 
-    /// <summary>Whether all of it is of one write.</summary>
+    /// <summary>Whether the whole image is from one write.</summary>
     public static bool IsWhole(ReadOnlySpan<byte> image, int valueLength)
     {
         ulong sequence = SequenceOf(image);
@@ -35,13 +35,13 @@ internal static class CellImage
 
     public static bool IsBeingWritten(ulong sequence) => sequence % 2 != 0;
 
-    /// <summary>What is wrong with the first 8 bytes.</summary>
+    /// <summary>Describes the error in the first 8 bytes.</summary>
     public static string Describe(ulong header, int valueLength)
     {
         int version = (ushort)(header >> 16);
         return (byte)header != Mark || (byte)(header >> 8) != Kind
-            ? $"its memory begins with the bytes {header & 0xFF:X2} {(header >> 8) & 0xFF:X2} instead of {Mark:X2} {Kind:X2}, so no RmaCell was made there, or something else has written over it"
-            : version != Version ? $"it has version {version} of the form, and this library reads version {Version}"
+            ? $"its memory begins with the bytes {header & 0xFF:X2} {(header >> 8) & 0xFF:X2} instead of {Mark:X2} {Kind:X2}, so no RmaCell was created there, or it was overwritten"
+            : version != Version ? $"it has version {version} of the format, and this library reads version {Version}"
             : $"its value has {header >> 32} bytes, and {valueLength} are expected: writer and reader must use the same type";
     }
 }

@@ -5,16 +5,16 @@ using AllocTools.Validation;
 
 namespace AllocTools.Cells;
 
-/// <summary>Reads a peer's <see cref="RmaCell{T}"/> by RMA, and gives only values that are of one write.</summary>
+/// <summary>Reads a peer's <see cref="RmaCell{T}"/> by RMA, and returns only values from a single write.</summary>
 /// <typeparam name="T">The value: the writer's type, with the same order of bytes.</typeparam>
 /// <remarks>
-/// A read that meets a write is done again: at once for some time, then each millisecond. Each takes the whole cell by one
-/// operation, into a buffer that is rented for the call. All members are safe to call from any thread.
+/// A read that overlaps a write is repeated: immediately for some time, then each millisecond. Each reads the whole
+/// cell by one operation, into a buffer that is rented for the call. All members are safe to call from any thread.
 /// </remarks>
 public sealed class RmaCellReader<T>
     where T : unmanaged
 {
-    // So often a read is done again at once: a writer that does not rest leaves more than one chance in a hundred.
+    // How often a read is repeated immediately: even with a writer that never pauses, more than one read in a hundred succeeds.
     private const int Eager = 64;
 
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(1);
@@ -24,11 +24,11 @@ public sealed class RmaCellReader<T>
     private readonly RemoteSlice _cell;
     private readonly TimeProvider _time;
 
-    /// <summary>Makes a reader of a cell.</summary>
-    /// <param name="endpoint">What reads.</param>
-    /// <param name="pool">Where buffers come from; on the endpoint's context.</param>
-    /// <param name="cell">The cell: what the writer has exposed of it, <see cref="RmaCell.SizeOf{T}"/> bytes or more.</param>
-    /// <param name="timeProvider">The clock of the time-outs; the system's where it is null.</param>
+    /// <summary>Creates a reader of a cell.</summary>
+    /// <param name="endpoint">The endpoint that reads.</param>
+    /// <param name="pool">The pool that buffers come from; it must be on the endpoint's context.</param>
+    /// <param name="cell">The cell that the writer has exposed, <see cref="RmaCell.SizeOf{T}"/> bytes or more.</param>
+    /// <param name="timeProvider">The clock of the time-outs; null: the system's.</param>
     /// <exception cref="ArgumentException">The memory is shorter than a cell of this type.</exception>
     public RmaCellReader(IRmaEndpoint endpoint, IRmaMemoryPool pool, RemoteSlice cell, TimeProvider? timeProvider = null)
     {
@@ -36,7 +36,7 @@ public sealed class RmaCellReader<T>
         ArgumentNullException.ThrowIfNull(pool);
         int size = RmaCell.SizeOf<T>();
         if (cell.Region is null || cell.Length < size)
-            throw new ArgumentException($"A cell of {typeof(T).Name} takes {InWords.Bytes(size)}; this is {cell}.", nameof(cell));
+            throw new ArgumentException($"A cell of {typeof(T).Name} takes {InWords.Bytes(size)}; the argument is {cell}.", nameof(cell));
         _endpoint = endpoint;
         _pool = pool;
         _cell = cell.Slice(0, size);
@@ -44,11 +44,12 @@ public sealed class RmaCellReader<T>
     }
 
     /// <summary>Reads the cell.</summary>
-    /// <param name="timeout">How long it is tried, once at least: 0 to 24 hours, or <see cref="Timeout.InfiniteTimeSpan"/>. <see cref="RmaCell.DefaultReadTimeout"/> where it is null. For 0 the one read has the endpoint's own time-out.</param>
+    /// <param name="timeout">How long to try, at least once: 0 to 24 hours, or <see cref="Timeout.InfiniteTimeSpan"/>. Null: <see cref="RmaCell.DefaultReadTimeout"/>. With 0, the single read has the endpoint's time-out.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>The value, and how often the cell had been written.</returns>
     /// <exception cref="RmaCellException">
-    /// There is no cell of this type; or no read in that time was of one write: the writer ended in the middle of one, or leaves no time to read.
+    /// There is no cell of this type; or no read in that time was from a single write: the writer ended in the middle
+    /// of one, or leaves no time to read.
     /// </exception>
     /// <exception cref="ArgumentOutOfRangeException">The time-out is negative or over 24 hours.</exception>
     /// <inheritdoc cref="IRmaEndpoint.ReadAsync" path="/exception"/>
@@ -72,7 +73,7 @@ public sealed class RmaCellReader<T>
     {
         using RmaBuffer image = _pool.Rent(_cell.Length);
         long started = _time.GetTimestamp();
-        // The first read has a chance also where no other one is to follow it.
+        // The first read may take its time even if no other one follows.
         TimeSpan? left = limit == TimeSpan.Zero ? null : limit;
         (ulong first, ulong sequence) = (0, 0);
         for (int reads = 1; ; reads++)
@@ -83,7 +84,7 @@ public sealed class RmaCellReader<T>
             }
             catch (RmaTimeoutException) when (reads > 1)
             {
-                // What has taken the time is that the reads before met a write.
+                // The time was spent on earlier reads that overlapped a write.
                 throw NeverWhole(reads - 1, limit, first, sequence);
             }
             if (TryTake(image.Span, out RmaCellValue<T> value, out sequence))
@@ -118,10 +119,10 @@ public sealed class RmaCellReader<T>
     private RmaCellException NeverWhole(int reads, TimeSpan limit, ulong first, ulong last)
     {
         string found = first != last
-            ? $"it was being written each time (sequence {first} at first, {last} at last). Its writer leaves too little time to read: let it rest between writes, or raise the time-out"
+            ? $"it was being written each time (sequence {first} at first, {last} at last). Its writer leaves too little time for a read: let it pause between writes, or raise the time-out"
             : CellImage.IsBeingWritten(last)
-                ? $"its sequence stayed {last}, which says that a write is under way: its writer has ended, or was stopped, in the middle of one"
-                : $"its sequence stayed {last}, at rest, but its check value is not that of its value: its memory was written to by something else than its cell";
+                ? $"its sequence stayed {last}, which means that a write is in progress: its writer ended, or was stopped, in the middle of a write"
+                : $"its sequence stayed {last}, with no write in progress, but its check value does not match its value: something other than the cell has written to its memory";
         return new RmaCellException($"The cell of {typeof(T).Name} in {_cell} could not be read in {InWords.Time(limit)}, by {InWords.Count(reads, "read", "reads")}: {found}.") { IsTransient = true };
     }
 }

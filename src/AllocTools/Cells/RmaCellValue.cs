@@ -1,6 +1,6 @@
 namespace AllocTools.Cells;
 
-/// <summary>What a reader has got of a cell: all of it is of one write.</summary>
+/// <summary>A value read from a cell, which is from a single write.</summary>
 /// <typeparam name="T">The value.</typeparam>
 /// <param name="Value">The value.</param>
 /// <param name="Version">How often the cell had been written: of two values the one with the higher number is newer.</param>

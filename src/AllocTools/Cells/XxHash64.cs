@@ -3,10 +3,14 @@ using System.Numerics;
 
 namespace AllocTools.Cells;
 
-/// <summary>The check value of cells: XXH64 as its specification has it (xxHash fast digest algorithm, section "XXH64 algorithm description").</summary>
+/// <summary>
+/// The check value of cells: XXH64 according to its specification (xxHash fast digest algorithm, section "XXH64
+/// algorithm description").
+/// </summary>
 /// <remarks>
-/// 64 bits, since a reader may meet thousands of torn images a second, of which a check of 32 bits would let one pass every few
-/// days; and no CRC, which is linear: what two images that are mixed have in common cancels out.
+/// It has 64 bits, because a reader may see thousands of torn images per second, of which a check of 32 bits would
+/// accept one every few days. A CRC is not used because it is linear: the common parts of two mixed images would cancel
+/// out.
 /// </remarks>
 internal static class XxHash64
 {

@@ -4,10 +4,10 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Collections;
 
-/// <summary>Several buffers, one behind the other: as a sequence, in a batch, and back to their pool.</summary>
+/// <summary>Helpers for several consecutive buffers: as a sequence, in a batch, and for their return.</summary>
 internal static class BlockSequence
 {
-    /// <summary>The bytes of several buffers. One object for each, and one more where there are several.</summary>
+    /// <summary>The bytes of several buffers. It allocates one object for each, and one more if there are several.</summary>
     public static ReadOnlySequence<byte> Of(IEnumerable<RmaSlice> slices)
     {
         Part? first = null;
@@ -20,9 +20,9 @@ internal static class BlockSequence
         return first is null ? ReadOnlySequence<byte>.Empty : new ReadOnlySequence<byte>(first, 0, last!, last!.Memory.Length);
     }
 
-    /// <summary>Adds a write for each slice, one behind the other.</summary>
+    /// <summary>Adds a write for each slice, one after the other.</summary>
     /// <returns>How many were added.</returns>
-    /// <exception cref="ArgumentException">There is not enough room for them all; none was added.</exception>
+    /// <exception cref="ArgumentException">The destination is too short for all slices; none was added.</exception>
     public static int WriteTo(RmaBatch batch, IEnumerable<RmaSlice> slices, long length, RemoteSlice destination)
     {
         ArgumentNullException.ThrowIfNull(batch);
@@ -39,8 +39,8 @@ internal static class BlockSequence
         return count;
     }
 
-    /// <summary>Returns all buffers; those that can't be returned, since they are pinned, stay in the list.</summary>
-    /// <exception cref="InvalidOperationException">One was pinned, or was returned before; the others were returned.</exception>
+    /// <summary>Returns all buffers; those that can't be returned because they are pinned stay in the list.</summary>
+    /// <exception cref="InvalidOperationException">A buffer is pinned, or was already returned; the others were returned.</exception>
     public static void Return(List<RmaBuffer> buffers)
     {
         ExceptionDispatchInfo? failure = null;

@@ -4,14 +4,14 @@ using AllocTools.Validation;
 
 namespace AllocTools.Collections;
 
-/// <summary>Elements in buffers: their bytes, rents that count elements, and what is said where a count or an index is wrong.</summary>
+/// <summary>Helpers for elements in buffers: byte sizes, rents by element count, and the errors of invalid counts and indices.</summary>
 internal static class ElementMemory
 {
     /// <summary>Rents room for elements.</summary>
-    /// <param name="pool">Where from.</param>
+    /// <param name="pool">The pool to rent from.</param>
     /// <param name="count">Elements, 1 or more.</param>
-    /// <param name="parameter">The caller's parameter that the count comes from.</param>
-    /// <exception cref="ArgumentOutOfRangeException">There are none, or more than the pool's cap has room for.</exception>
+    /// <param name="parameter">The caller's parameter with the count.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The count is 0 or less, or exceeds the pool's cap.</exception>
     public static RmaBuffer Rent<T>(IRmaMemoryPool pool, long count, string parameter)
         where T : unmanaged
     {
@@ -26,7 +26,7 @@ internal static class ElementMemory
         }
     }
 
-    /// <summary>As <see cref="Rent"/>, waiting for room at the pool's cap.</summary>
+    /// <summary>Like <see cref="Rent"/>, but waits for room at the pool's cap.</summary>
     public static async ValueTask<RmaBuffer> RentAsync<T>(IRmaMemoryPool pool, long count, string parameter, CancellationToken cancellationToken)
         where T : unmanaged
     {
@@ -42,7 +42,7 @@ internal static class ElementMemory
     }
 
     /// <summary>The bytes of 1 element or more.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">There are none, or more than 2^63 bytes of them.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The count is 0 or less, or they take more than 2^63 bytes.</exception>
     public static unsafe long BytesOf<T>(long count, string parameter)
         where T : unmanaged
     {
@@ -60,7 +60,7 @@ internal static class ElementMemory
             ThrowRange(start, count, whole, startName, countName);
     }
 
-    /// <summary>Elements as a span; a span of bytes ends at 2 GiB, one of larger elements does not.</summary>
+    /// <summary>Elements as a span; a span of bytes is limited to 2 GiB, one of larger elements is not.</summary>
     public static unsafe Span<T> SpanOf<T>(nint address, long count)
         where T : unmanaged
     {
@@ -69,22 +69,22 @@ internal static class ElementMemory
         return new Span<T>((void*)address, (int)count);
     }
 
-    /// <summary>A count for those interfaces that have no 64-bit one.</summary>
+    /// <summary>A count for interfaces without 64-bit counts.</summary>
     public static int CountOf(long count) => count <= int.MaxValue
         ? (int)count
         : throw new InvalidOperationException($"There are {InWords.Number(count)} elements, more than ICollection.Count can say ({InWords.Number(int.MaxValue)}).");
 
     [DoesNotReturn]
     public static void ThrowIndex(long index, long whole, string parameter = "index") => throw new ArgumentOutOfRangeException(
-        parameter, $"Index {InWords.Number(index)} is out of the {InWords.Count(whole, "element", "elements")} that there are.");
+        parameter, $"Index {InWords.Number(index)} is out of range: there are {InWords.Count(whole, "element", "elements")}.");
 
     [DoesNotReturn]
     private static void ThrowRange(long start, long count, long whole, string startName, string countName)
     {
         string there = InWords.Count(whole, "element", "elements");
         if ((ulong)start > (ulong)whole)
-            throw new ArgumentOutOfRangeException(startName, $"Start {InWords.Number(start)} is out of the {there} that there are.");
-        throw new ArgumentOutOfRangeException(countName, $"{InWords.Count(count, "element", "elements")} from {InWords.Number(start)} on exceed the {there} that there are.");
+            throw new ArgumentOutOfRangeException(startName, $"Start {InWords.Number(start)} is out of range: there are {there}.");
+        throw new ArgumentOutOfRangeException(countName, $"{InWords.Count(count, "element", "elements")} from {InWords.Number(start)} on are out of range: there are {there}.");
     }
 
     private static unsafe ArgumentOutOfRangeException TooMany<T>(long count, string parameter, IRmaMemoryPool? pool)

@@ -6,21 +6,22 @@ using System.Runtime.InteropServices;
 namespace AllocTools.Collections;
 
 /// <summary>
-/// An array in registered memory: its elements go into operations and out of them without a copy. Its length is fixed, and
-/// may be over 2 GiB. Disposing it returns the memory to its pool.
+/// An array in registered memory: operations read and write its elements without a copy. Its length is fixed, and may
+/// exceed 2 GiB. Disposing it returns the memory to its pool.
 /// </summary>
-/// <typeparam name="T">The element. Peers see its bytes as this processor has them.</typeparam>
+/// <typeparam name="T">The element. Peers see its bytes in the layout of this processor.</typeparam>
 /// <remarks>
 /// <para>
-/// One object beside the lease of an <see cref="RmaBuffer"/>, whose rules hold: each access checks the lease, so a use after
-/// the end throws; where an operation or an exposure holds the array when it is disposed, the memory comes back with the last
-/// of them; while it is pinned it can't be disposed. Only a span that was taken before can't be caught.
+/// It is one object in addition to the lease of an <see cref="RmaBuffer"/>, and follows the same rules: each access
+/// checks the lease, so use after disposal throws; if an operation or an exposure holds the array when it is disposed,
+/// the memory comes back when the last of them ends; while it is pinned, it can't be disposed. Only the use of a span
+/// that was taken earlier can't be detected.
 /// </para>
 /// <para>
 /// The indexer checks lease and bounds each time. Loops over many elements take <see cref="Span"/> once, which is also what
 /// <c>System.Numerics.Tensors</c> works on: <c>new TensorSpan&lt;float&gt;(array.Span)</c>.
 /// </para>
-/// <para>Elements are safe to read from several threads; who writes while others read them must see to the order.</para>
+/// <para>Elements are safe to read from several threads; code that writes them while others read must synchronize.</para>
 /// </remarks>
 /// <example>
 /// <code>
@@ -39,8 +40,8 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
     /// <summary>Rents memory for elements.</summary>
     /// <param name="pool">Where the memory comes from.</param>
     /// <param name="length">Elements, 1 or more.</param>
-    /// <param name="zeroed">Whether they are all zero at first; else they are whatever was there.</param>
-    /// <exception cref="ArgumentOutOfRangeException">There are none, or more than the pool's cap has room for.</exception>
+    /// <param name="zeroed">Whether they are initially zero; otherwise their values are undefined.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The count is 0 or less, or exceeds the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
@@ -49,12 +50,13 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
     {
     }
 
-    /// <summary>Takes over a buffer, such as memory of the caller's that was registered: as many elements as it has room for.</summary>
+    /// <summary>Takes over a buffer, such as registered memory of the caller, with as many elements as fit into it.</summary>
     /// <param name="buffer">
-    /// A rented buffer; the array disposes it. Where the constructor throws it stays the caller's. Memory of the caller's may begin
-    /// anywhere: where that is no multiple of what the elements are aligned to, atomic operations on them (<see cref="Interlocked"/>) can't be relied on.
+    /// A rented buffer, which the array disposes; if the constructor throws, the caller still owns it. Memory of the
+    /// caller may begin at any address: if it is not aligned for the elements, atomic operations on them
+    /// (<see cref="Interlocked"/>) can't be relied on.
     /// </param>
-    /// <exception cref="ArgumentException">It has no room for a single element; or it may only be read, and elements are written to.</exception>
+    /// <exception cref="ArgumentException">It is shorter than one element, or it is read-only.</exception>
     /// <exception cref="InvalidOperationException">The buffer was returned.</exception>
     public RmaArray(RmaBuffer buffer)
     {
@@ -62,7 +64,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         if (buffer.Length < sizeof(T))
             throw new ArgumentException($"The {buffer} is shorter than one element ({sizeof(T)} bytes).", nameof(buffer));
         if (buffer.IsReadOnly)
-            throw new ArgumentException($"The {buffer} may only be read, and an array's elements can be written to; use its Span, and read from it only.", nameof(buffer));
+            throw new ArgumentException($"The {buffer} is read-only, but an array needs writable memory; read from the buffer's Span instead.", nameof(buffer));
         _buffer = buffer;
         Length = buffer.Length / sizeof(T);
     }
@@ -82,14 +84,17 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
     public RmaBuffer Buffer => _buffer;
 
     /// <summary>All elements.</summary>
-    /// <exception cref="InvalidOperationException">The array was disposed, or has more elements than a span can (2^31 - 1): use <see cref="GetSpan"/>.</exception>
+    /// <exception cref="InvalidOperationException">The array was disposed, or has more elements than a span can have
+    /// (2^31 - 1): use <see cref="GetSpan"/>.</exception>
     public Span<T> Span => ElementMemory.SpanOf<T>(_buffer.Address, Length);
 
     /// <summary>
-    /// All elements for asynchronous calls. Each call makes a small object that goes on checking the lease; while it is pinned the
-    /// array can't be disposed. Of bytes it is memory as <see cref="RmaBuffer.Memory"/> gives it, and <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds the buffer again.
+    /// All elements for asynchronous calls. Each call creates a small object that keeps checking the lease; while it is
+    /// pinned, the array can't be disposed. For bytes it is memory like <see cref="RmaBuffer.Memory"/>, and
+    /// <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds the buffer again.
     /// </summary>
-    /// <exception cref="InvalidOperationException">The array was disposed, or has more elements than memory can (2^31 - 1).</exception>
+    /// <exception cref="InvalidOperationException">The array was disposed, or has more elements than a Memory can have
+    /// (2^31 - 1).</exception>
     public Memory<T> Memory
     {
         get
@@ -120,7 +125,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
     }
 
     /// <summary>An element, such as <c>array[^1]</c>.</summary>
-    /// <param name="index">Which one.</param>
+    /// <param name="index">The index of the element.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
     /// <exception cref="InvalidOperationException">The array was disposed.</exception>
     public ref T this[Index index] => ref this[index.IsFromEnd ? Length - index.Value : (long)index.Value];
@@ -176,7 +181,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
 
     /// <summary>A pointer to an element, or to the end.</summary>
     /// <param name="index">From 0 to <see cref="Length"/>.</param>
-    /// <exception cref="ArgumentOutOfRangeException">It is out of the array.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It is outside the array.</exception>
     /// <exception cref="InvalidOperationException">The array was disposed.</exception>
     public RmaPointer<T> AsPointer(long index = 0)
     {
@@ -184,15 +189,15 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         return new RmaPointer<T>(_buffer, index * sizeof(T));
     }
 
-    /// <summary>Lets peers reach all elements.</summary>
-    /// <param name="access">What they may do.</param>
+    /// <summary>Gives peers access to all elements.</summary>
+    /// <param name="access">The access to grant.</param>
     /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
     public RmaExposure Expose(RmaAccess access) => Expose(0, Length, access);
 
-    /// <summary>Lets peers reach some elements.</summary>
+    /// <summary>Gives peers access to some elements.</summary>
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many, 1 or more.</param>
-    /// <param name="access">What they may do.</param>
+    /// <param name="access">The access to grant.</param>
     /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
     public RmaExposure Expose(long start, long count, RmaAccess access)
     {
@@ -201,12 +206,12 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         return _buffer.Expose(start * sizeof(T), count * sizeof(T), access);
     }
 
-    /// <summary>Makes all elements zero.</summary>
+    /// <summary>Sets all elements to zero.</summary>
     /// <exception cref="InvalidOperationException">The array was disposed.</exception>
     public void Clear() => NativeMemory.Clear((void*)_buffer.Address, (nuint)(Length * sizeof(T)));
 
-    /// <summary>Makes all elements the same.</summary>
-    /// <param name="value">What they become.</param>
+    /// <summary>Sets all elements to one value.</summary>
+    /// <param name="value">The value.</param>
     /// <exception cref="InvalidOperationException">The array was disposed.</exception>
     public void Fill(T value)
     {
@@ -214,7 +219,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
             GetSpan(start, Math.Min(int.MaxValue, Length - start)).Fill(value);
     }
 
-    /// <summary>Goes through the elements by reference, without allocating.</summary>
+    /// <summary>Enumerates the elements by reference, without allocating.</summary>
     public Enumerator GetEnumerator() => new(this);
 
     IEnumerator<T> IEnumerable<T>.GetEnumerator()
@@ -226,7 +231,8 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
     IEnumerator IEnumerable.GetEnumerator() => ((IEnumerable<T>)this).GetEnumerator();
 
     /// <summary>Returns the memory, as <see cref="RmaBuffer.Dispose"/> does; a second call does nothing.</summary>
-    /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or the buffer was returned past the array.</exception>
+    /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or the buffer was returned
+    /// without the array.</exception>
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _isDisposed, 1) != 0)
@@ -237,13 +243,13 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         }
         catch when (_buffer.IsRented)
         {
-            // A pin can be ended, and the array disposed then.
+            // The array can be disposed after the pin has ended.
             Volatile.Write(ref _isDisposed, 0);
             throw;
         }
     }
 
-    /// <summary>How many elements of what, and in which buffer.</summary>
+    /// <summary>The element type, the length, and the buffer.</summary>
     public override string ToString() => $"{typeof(T).Name}[{Length}] in a {_buffer}";
 
     /// <summary>All elements as a slice, for operations.</summary>
@@ -263,7 +269,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         return ElementMemory.Rent<T>(pool, length, nameof(length));
     }
 
-    /// <summary>Goes through the elements of an array.</summary>
+    /// <summary>Enumerates the elements of an array.</summary>
     public struct Enumerator
     {
         private readonly RmaArray<T> _array;
@@ -278,7 +284,7 @@ public sealed unsafe class RmaArray<T> : IReadOnlyList<T>, IDisposable
         /// <summary>The element, by reference.</summary>
         public readonly ref T Current => ref _array[_index];
 
-        /// <summary>Goes to the next element.</summary>
+        /// <summary>Moves to the next element.</summary>
         /// <returns>False after the last one.</returns>
         public bool MoveNext() => ++_index < _array.Length;
     }

@@ -5,15 +5,15 @@ using AllocTools.Validation;
 namespace AllocTools.Collections;
 
 /// <summary>
-/// What serializers write to (<see cref="IBufferWriter{T}"/>), in registered memory: the segments that it rents as it grows go
-/// out as the writes of one batch, without a copy. Disposing it returns them.
+/// A writer for serializers (<see cref="IBufferWriter{T}"/>) in registered memory. It rents segments as it grows, and
+/// writes them to a peer by one batch, without a copy. Disposing it returns the segments.
 /// </summary>
 /// <remarks>
 /// <para>
-/// A segment is filled as far as the sizes allow that callers ask for; what was written is never moved. <see cref="Clear"/> keeps
-/// the segments, so that a writer that is used again rents nothing and allocates nothing.
+/// A segment is filled as far as the requested sizes allow; written bytes are never moved. <see cref="Clear"/> keeps
+/// the segments, so that a writer that is reused rents nothing and allocates nothing.
 /// </para>
-/// <para>One thread at a time uses it, as any writer.</para>
+/// <para>Like any writer, it must be used by one thread at a time.</para>
 /// </remarks>
 /// <example>
 /// <code>
@@ -27,7 +27,7 @@ namespace AllocTools.Collections;
 /// </example>
 public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
 {
-    /// <summary>The length of a segment where nothing else is said: 64 KiB.</summary>
+    /// <summary>The default length of a segment: 64 KiB.</summary>
     public const int DefaultSegmentLength = 64 << 10;
 
     private readonly IRmaMemoryPool _pool;
@@ -39,9 +39,9 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
     private Segment? _last;
     private bool _isDisposed;
 
-    /// <summary>Makes a writer, which rents its first segment when it is first used.</summary>
-    /// <param name="pool">Where segments come from.</param>
-    /// <param name="segmentLength">Bytes of each, 1 or more; one that must hold more at once is longer.</param>
+    /// <summary>Creates a writer, which rents its first segment when it is first used.</summary>
+    /// <param name="pool">The pool that segments come from.</param>
+    /// <param name="segmentLength">The length of a segment in bytes, 1 or more. A segment is longer if one request needs more.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less.</exception>
     public RmaBufferWriter(IRmaMemoryPool pool, int segmentLength = DefaultSegmentLength)
     {
@@ -51,13 +51,13 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
         _segmentLength = segmentLength;
     }
 
-    /// <summary>Bytes that were written.</summary>
+    /// <summary>The number of written bytes.</summary>
     public long WrittenCount { get; private set; }
 
-    /// <summary>How many segments have something written in them.</summary>
+    /// <summary>The number of segments with written bytes.</summary>
     public int SegmentCount => _last is { Written: 0 } ? _used - 1 : _used;
 
-    /// <summary>What was written into a segment, for an operation.</summary>
+    /// <summary>The written bytes of a segment, for an operation.</summary>
     /// <param name="index">From 0 to <see cref="SegmentCount"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such segment.</exception>
     /// <exception cref="ObjectDisposedException">The writer is disposed.</exception>
@@ -65,15 +65,15 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         if ((uint)index >= (uint)SegmentCount)
-            throw new ArgumentOutOfRangeException(nameof(index), $"Segment {index} is out of the {InWords.Count(SegmentCount, "segment", "segments")} that there are.");
+            throw new ArgumentOutOfRangeException(nameof(index), $"Segment {index} is out of range: there are {InWords.Count(SegmentCount, "segment", "segments")}.");
         return new RmaSlice(_segments[index].Buffer, 0, _segments[index].Written);
     }
 
-    /// <summary>Memory to write to; <see cref="Advance"/> says how much of it was.</summary>
-    /// <param name="sizeHint">The least number of bytes, 0 for any. Memory always has one byte or more.</param>
+    /// <summary>Returns memory to write to; call <see cref="Advance"/> with the number of written bytes.</summary>
+    /// <param name="sizeHint">The minimum number of bytes, 0 for any. The memory always has one byte or more.</param>
     /// <exception cref="ArgumentOutOfRangeException">It is negative, or more than the pool's cap.</exception>
-    /// <exception cref="RmaPoolExhaustedException">Another segment is needed, and the cap leaves no room; what was written stays.</exception>
-    /// <exception cref="RmaRegistrationException">Another segment is needed, and more memory could not be registered; what was written stays.</exception>
+    /// <exception cref="RmaPoolExhaustedException">Another segment is needed, and the cap leaves no room; written bytes are kept.</exception>
+    /// <exception cref="RmaRegistrationException">Another segment is needed, and more memory could not be registered; written bytes are kept.</exception>
     /// <exception cref="ObjectDisposedException">The writer or its pool is disposed.</exception>
     public Memory<byte> GetMemory(int sizeHint = 0)
     {
@@ -81,7 +81,7 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
         return segment.Memory[segment.Written..];
     }
 
-    /// <summary>As <see cref="GetMemory"/>, as a span.</summary>
+    /// <summary>Like <see cref="GetMemory"/>, but as a span.</summary>
     /// <inheritdoc cref="GetMemory" path="/param"/>
     /// <inheritdoc cref="GetMemory" path="/exception"/>
     public Span<byte> GetSpan(int sizeHint = 0)
@@ -90,10 +90,10 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
         return segment.Buffer.Span[segment.Written..];
     }
 
-    /// <summary>Says how many bytes were written to the memory that was last asked for.</summary>
+    /// <summary>Declares how many bytes were written to the memory that was last requested.</summary>
     /// <param name="count">Bytes, 0 or more.</param>
     /// <exception cref="ArgumentOutOfRangeException">It is negative.</exception>
-    /// <exception cref="InvalidOperationException">It is more than that memory has.</exception>
+    /// <exception cref="InvalidOperationException">It exceeds that memory.</exception>
     /// <exception cref="ObjectDisposedException">The writer is disposed.</exception>
     public void Advance(int count)
     {
@@ -107,7 +107,7 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
         WrittenCount += count;
     }
 
-    /// <summary>What was written, in one piece or several. It makes an object for each.</summary>
+    /// <summary>The written bytes, in one or several segments. It allocates an object for each.</summary>
     /// <exception cref="ObjectDisposedException">The writer is disposed.</exception>
     public ReadOnlySequence<byte> GetReadOnlySequence()
     {
@@ -115,11 +115,11 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
         return BlockSequence.Of(Slices());
     }
 
-    /// <summary>Adds writes of what was written to a batch, one for each segment, one behind the other at the destination.</summary>
-    /// <param name="batch">The batch; the writer must not be cleared or disposed before it was run the last time.</param>
-    /// <param name="destination">Where to: <see cref="WrittenCount"/> bytes or more of a peer's memory.</param>
-    /// <returns>How many writes were added.</returns>
-    /// <exception cref="ArgumentException">The destination is too short, and nothing was added; or as <see cref="RmaBatch.Write(RmaSlice, RemoteSlice)"/> says.</exception>
+    /// <summary>Adds writes of the written bytes to a batch, one for each segment, one after the other at the destination.</summary>
+    /// <param name="batch">The batch; the writer must not be cleared or disposed before the last run of the batch.</param>
+    /// <param name="destination">The destination: at least <see cref="WrittenCount"/> bytes of a peer's memory.</param>
+    /// <returns>The number of writes that were added.</returns>
+    /// <exception cref="ArgumentException">The destination is too short, and nothing was added; or as for <see cref="RmaBatch.Write(RmaSlice, RemoteSlice)"/>.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, or the peer did not expose its memory for writing.</exception>
     /// <exception cref="ObjectDisposedException">The writer is disposed.</exception>
     public int WriteTo(RmaBatch batch, RemoteSlice destination)
@@ -129,8 +129,8 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
     }
 
     /// <summary>
-    /// Forgets what was written, and keeps the segments for what comes next. Those that an operation or an exposure holds are
-    /// not written over: they go back to the pool with the last hold.
+    /// Discards the written bytes, and keeps the segments for later writes. Segments that an operation or an exposure
+    /// holds are not reused: they return to the pool when the last hold ends.
     /// </summary>
     /// <exception cref="InvalidOperationException">A segment is pinned; nothing was changed.</exception>
     /// <exception cref="ObjectDisposedException">The writer is disposed.</exception>
@@ -157,14 +157,14 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
             }
             finally
             {
-                // One that was pinned since is still the writer's to return.
+                // A segment that has been pinned meanwhile must still be returned by the writer.
                 if (!held.IsRented)
                     _segments.RemoveAt(i);
             }
         }
     }
 
-    /// <summary>Returns the segments that have nothing written in them.</summary>
+    /// <summary>Returns the segments without written bytes.</summary>
     /// <exception cref="InvalidOperationException">One is pinned.</exception>
     /// <exception cref="ObjectDisposedException">The writer is disposed.</exception>
     public void TrimExcess()
@@ -202,7 +202,7 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
         }
     }
 
-    /// <summary>How much was written, into how many segments.</summary>
+    /// <summary>The number of written bytes and segments.</summary>
     public override string ToString() => $"{InWords.Bytes(WrittenCount)} in {InWords.Count(SegmentCount, "segment", "segments")} of pool '{_pool.Name}'";
 
     private IEnumerable<RmaSlice> Slices()
@@ -218,7 +218,7 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
             return last;
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         ArgumentOutOfRangeException.ThrowIfNegative(sizeHint);
-        // One that was asked for and not written to is no segment: it is kept for something that it has room for.
+        // A segment that was requested but not written to does not count; it is kept for a later write that fits.
         int used = SegmentCount;
         int next = used;
         while (next < _segments.Count && _segments[next].Length < least)
@@ -253,7 +253,7 @@ public sealed class RmaBufferWriter : IBufferWriter<byte>, IDisposable
 
         public int Written { get; set; }
 
-        /// <summary>Made once, so that a segment that is used again costs nothing.</summary>
+        /// <summary>Created once, so that reusing a segment costs nothing.</summary>
         public Memory<byte> Memory => _memory ??= Buffer.Memory;
     }
 }

@@ -1,22 +1,25 @@
 namespace AllocTools.Collections;
 
-/// <summary>Arrays from a pool.</summary>
+/// <summary>Rents arrays from a pool.</summary>
 public static class RmaCollectionExtensions
 {
-    /// <summary>Rents an array; as its constructor <see cref="RmaArray{T}(IRmaMemoryPool, long, bool)"/>.</summary>
+    /// <summary>Rents an array, like its constructor <see cref="RmaArray{T}(IRmaMemoryPool, long, bool)"/>.</summary>
     /// <typeparam name="T">The element.</typeparam>
     /// <param name="pool">Where the memory comes from.</param>
     /// <param name="length">Elements, 1 or more.</param>
-    /// <param name="zeroed">Whether they are all zero at first; else they are whatever was there.</param>
+    /// <param name="zeroed">Whether they are initially zero; otherwise their values are undefined.</param>
     /// <inheritdoc cref="RmaArray{T}(IRmaMemoryPool, long, bool)" path="/exception"/>
     public static RmaArray<T> RentArray<T>(this IRmaMemoryPool pool, long length, bool zeroed = true)
         where T : unmanaged => new(pool, length, zeroed);
 
-    /// <summary>As <see cref="RentArray"/>, but waits for room at the pool's cap, as <see cref="IRmaMemoryPool.RentAsync"/> does.</summary>
+    /// <summary>
+    /// Like <see cref="RentArray"/>, but waits for room at the pool's cap, as <see cref="IRmaMemoryPool.RentAsync"/>
+    /// does.
+    /// </summary>
     /// <typeparam name="T">The element.</typeparam>
     /// <param name="pool">Where the memory comes from.</param>
     /// <param name="length">Elements, 1 or more.</param>
-    /// <param name="zeroed">Whether they are all zero at first; else they are whatever was there.</param>
+    /// <param name="zeroed">Whether they are initially zero; otherwise their values are undefined.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     /// <inheritdoc cref="RmaArray{T}(IRmaMemoryPool, long, bool)" path="/exception"/>

@@ -3,10 +3,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Collections;
 
-/// <content>How many elements there are and may be, and other buffers for them.</content>
+/// <content>Count and capacity, and the change of buffers.</content>
 public sealed unsafe partial class RmaList<T>
 {
-    /// <summary>Makes it so long: elements beyond are removed, new ones are zero, for a read to fill.</summary>
+    /// <summary>Sets the number of elements: excess elements are removed, and new ones are zero, so that a read can fill them.</summary>
     /// <param name="count">Elements, 0 or more.</param>
     /// <inheritdoc cref="EnsureCapacity" path="/exception"/>
     public void SetCount(long count)
@@ -21,9 +21,9 @@ public sealed unsafe partial class RmaList<T>
         _version++;
     }
 
-    /// <summary>Sees to it that it need not grow before it has so many elements.</summary>
+    /// <summary>Ensures that the list need not grow before it has this many elements.</summary>
     /// <param name="capacity">Elements, 0 or more.</param>
-    /// <exception cref="ArgumentOutOfRangeException">They are negative, or more than the pool's cap has room for.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The number is negative, or exceeds the pool's cap.</exception>
     /// <exception cref="InvalidOperationException">It must grow, and an operation, an exposure or a pin holds its memory; nothing was changed.</exception>
     /// <exception cref="RmaPoolExhaustedException">It must grow, and the cap leaves no room; nothing was changed.</exception>
     /// <exception cref="RmaRegistrationException">It must grow, and more memory could not be registered; nothing was changed.</exception>
@@ -36,7 +36,7 @@ public sealed unsafe partial class RmaList<T>
             Grow(capacity, _count, default, nameof(capacity));
     }
 
-    /// <summary>Rents a smaller buffer where one is enough, and returns the old one.</summary>
+    /// <summary>Rents a smaller buffer if that is enough, and returns the old one.</summary>
     /// <exception cref="InvalidOperationException">An operation, an exposure or a pin holds the memory; nothing was changed.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room for both; nothing was changed.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered; nothing was changed.</exception>
@@ -53,25 +53,25 @@ public sealed unsafe partial class RmaList<T>
             Replace(ElementMemory.Rent<T>(_pool, _count, nameof(Count)), _count, _count, default);
     }
 
-    /// <summary>Moves the elements into a larger buffer, with others among them.</summary>
-    /// <param name="needed">Elements that there must be room for, more than <see cref="Capacity"/>.</param>
-    /// <param name="index">Where the others go.</param>
-    /// <param name="items">The others; they may lie in the old buffer.</param>
-    /// <param name="parameter">The caller's parameter that says how many; null where none does.</param>
+    /// <summary>Moves the elements into a larger buffer, and inserts others.</summary>
+    /// <param name="needed">The required capacity, which is more than <see cref="Capacity"/>.</param>
+    /// <param name="index">The index of the inserted elements.</param>
+    /// <param name="items">The elements to insert; they may be in the old buffer.</param>
+    /// <param name="parameter">The caller's parameter with the number; may be null.</param>
     private void Grow(long needed, long index, ReadOnlySpan<T> items, string? parameter = null)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         ThrowIfInUse("grow", needed);
         RmaBuffer larger = RentLarger(needed, parameter);
-        // What the block has beyond what was asked for would else be of no use to anybody.
+        // The rest of the block beyond the request would otherwise be unused.
         if (larger.Capacity <= int.MaxValue)
             larger = larger.WholeBlock();
         Replace(larger, larger.Length / sizeof(T), index, items);
     }
 
     /// <summary>
-    /// A buffer for twice the elements. Where the cap leaves no room for that it is less in steps, so that adding one by one does
-    /// not copy all elements each time; at last it is what is needed.
+    /// Rents a buffer for twice the elements. If the cap leaves no room for that, it is reduced in steps, so that
+    /// adding elements one by one does not copy all of them each time; the minimum is the required size.
     /// </summary>
     private RmaBuffer RentLarger(long needed, string? parameter)
     {
@@ -112,7 +112,7 @@ public sealed unsafe partial class RmaList<T>
         }
     }
 
-    /// <summary>Goes over to another buffer, which is returned where that fails; then nothing was changed.</summary>
+    /// <summary>Switches to another buffer; if that fails, the buffer is returned and nothing was changed.</summary>
     private void Replace(RmaBuffer buffer, long capacity, long index, ReadOnlySpan<T> items)
     {
         try
@@ -137,8 +137,8 @@ public sealed unsafe partial class RmaList<T>
         Capacity = capacity;
     }
 
-    /// <summary>Returns the buffer, which is not the list's any more then.</summary>
-    /// <exception cref="InvalidOperationException">An operation, an exposure or a pin has held it since that was looked for; it stays the list's.</exception>
+    /// <summary>Returns the buffer, which then no longer belongs to the list.</summary>
+    /// <exception cref="InvalidOperationException">An operation, an exposure or a pin has begun to hold it since the check; the list keeps it.</exception>
     private void ReturnOld()
     {
         try
@@ -147,7 +147,7 @@ public sealed unsafe partial class RmaList<T>
         }
         catch (ObjectDisposedException)
         {
-            // The pool is closed, and has the memory back all the same. A list that has other memory, or needs none, goes on.
+            // The pool is closed, but has the memory back nevertheless. A list that has other memory, or needs none, can continue.
         }
         _buffer = default;
         Capacity = 0;
@@ -157,6 +157,6 @@ public sealed unsafe partial class RmaList<T>
     {
         if (_buffer.IsRented && _buffer.IsInUse)
             throw new InvalidOperationException(
-                $"The list can't {what} from room for {InWords.Count(Capacity, "element", "elements")} to {InWords.Number(count)}: an operation, an exposure or a pin holds its memory, and would stay with the old one. Await its operations, and dispose its exposures and memory handles first; or call EnsureCapacity before they begin.");
+                $"The list can't {what} from room for {InWords.Count(Capacity, "element", "elements")} to {InWords.Number(count)}: an operation, an exposure or a pin holds its current memory, and would keep using it. Await its operations, and dispose its exposures and memory handles first; or call EnsureCapacity before they begin.");
     }
 }

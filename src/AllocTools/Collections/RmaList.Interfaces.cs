@@ -3,7 +3,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Collections;
 
-/// <content>As the interfaces of lists have it, whose counts and indices are of 32 bits; and going through the elements.</content>
+/// <content>The interfaces of lists, which have 32-bit counts and indices; and enumeration.</content>
 public sealed partial class RmaList<T>
 {
     T IList<T>.this[int index]
@@ -31,11 +31,11 @@ public sealed partial class RmaList<T>
     }
 
     /// <summary>Copies all elements.</summary>
-    /// <param name="array">Where to.</param>
-    /// <param name="arrayIndex">The first one's index there.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The index is out of the array.</exception>
+    /// <param name="array">The destination.</param>
+    /// <param name="arrayIndex">The index of the first element in the destination.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The index is outside the array.</exception>
     /// <exception cref="ArgumentException">The array has no room for all of them.</exception>
-    /// <exception cref="InvalidOperationException">They are more than an array can have.</exception>
+    /// <exception cref="InvalidOperationException">There are more elements than an array can have.</exception>
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
     public void CopyTo(T[] array, int arrayIndex)
     {
@@ -48,7 +48,7 @@ public sealed partial class RmaList<T>
         elements.CopyTo(array.AsSpan(arrayIndex));
     }
 
-    /// <summary>Goes through the elements by reference, without allocating. The list must not be changed meanwhile.</summary>
+    /// <summary>Enumerates the elements by reference, without allocating. The list must not be changed during that.</summary>
     public Enumerator GetEnumerator() => new(this);
 
     IEnumerator<T> IEnumerable<T>.GetEnumerator()
@@ -59,7 +59,7 @@ public sealed partial class RmaList<T>
 
     IEnumerator IEnumerable.GetEnumerator() => ((IEnumerable<T>)this).GetEnumerator();
 
-    /// <summary>Goes through the elements of a list.</summary>
+    /// <summary>Enumerates the elements of a list.</summary>
     public struct Enumerator
     {
         private readonly RmaList<T> _list;
@@ -76,7 +76,7 @@ public sealed partial class RmaList<T>
         /// <summary>The element, by reference.</summary>
         public readonly ref T Current => ref _list.GetReference(_index);
 
-        /// <summary>Goes to the next element.</summary>
+        /// <summary>Moves to the next element.</summary>
         /// <returns>False after the last one.</returns>
         /// <exception cref="InvalidOperationException">The list was changed meanwhile.</exception>
         /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
@@ -84,7 +84,7 @@ public sealed partial class RmaList<T>
         {
             ObjectDisposedException.ThrowIf(_list._isDisposed, _list);
             if (_version != _list._version)
-                throw new InvalidOperationException("The list was changed while its elements were gone through.");
+                throw new InvalidOperationException("The list was changed while it was enumerated.");
             return ++_index < _list._count;
         }
     }

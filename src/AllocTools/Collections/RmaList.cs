@@ -5,21 +5,23 @@ using AllocTools.Validation;
 namespace AllocTools.Collections;
 
 /// <summary>
-/// A list in registered memory: it grows as <see cref="List{T}"/> does, and its elements go into operations and out of them
-/// without a copy. It may have more elements than an <see cref="int"/> counts. Disposing it returns the memory to its pool.
+/// A list in registered memory: it grows like <see cref="List{T}"/>, and operations read and write its elements without
+/// a copy. It may have more elements than an <see cref="int"/> can count. Disposing it returns the memory to its pool.
 /// </summary>
-/// <typeparam name="T">The element. Peers see its bytes as this processor has them.</typeparam>
+/// <typeparam name="T">The element. Peers see its bytes in the layout of this processor.</typeparam>
 /// <remarks>
 /// <para>
-/// To grow it rents a buffer of twice the capacity (of less where the cap leaves no room for that), copies the elements, and returns the old buffer. What was made of the old
-/// one (slices, pointers, memory) throws from then on; only a span or a reference that was taken before can't be caught.
+/// To grow, it rents a buffer of twice the capacity (or less if the cap leaves no room for that), copies the elements,
+/// and returns the old buffer. Slices, pointers and memory of the old buffer throw from then on; only the use of a span
+/// or a reference that was taken earlier can't be detected.
 /// </para>
 /// <para>
-/// While an operation, an exposure or a pin holds the memory, what would have to grow throws instead: a peer would go on with
-/// the old buffer, and what a read brings would be lost there. So await operations first, or see to the capacity before
-/// (<see cref="EnsureCapacity"/>). Whatever fits the capacity is done all the same. An operation that timed out hinders nothing.
+/// While an operation, an exposure or a pin holds the memory, calls that would have to grow the list throw instead: a
+/// peer would keep using the old buffer, and the result of a read would be lost there. So await operations first, or
+/// ensure the capacity in advance (<see cref="EnsureCapacity"/>). Changes that fit the capacity are still possible. An
+/// operation that timed out does not prevent growth.
 /// </para>
-/// <para>As <see cref="List{T}"/>, it is safe to read from several threads, and is changed by one at a time.</para>
+/// <para>Like <see cref="List{T}"/>, it is safe to read from several threads, and must be changed by one thread at a time.</para>
 /// </remarks>
 /// <example>
 /// <code>
@@ -42,10 +44,11 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
 
     // 0 <= _count <= Capacity; a buffer is rented where Capacity is more than 0, and until the list is disposed.
 
-    /// <summary>Makes an empty list.</summary>
+    /// <summary>Creates an empty list.</summary>
     /// <param name="pool">Where the memory comes from.</param>
-    /// <param name="capacity">Elements for which memory is rented now; 0: when the first is added.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The capacity is negative, or more than the pool's cap has room for.</exception>
+    /// <param name="capacity">The number of elements for which memory is rented immediately; 0: memory is rented when
+    /// the first element is added.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The capacity is negative, or exceeds the pool's cap.</exception>
     /// <exception cref="RmaPoolExhaustedException">The cap leaves no room.</exception>
     /// <exception cref="RmaRegistrationException">More memory was needed and could not be registered.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed or draining.</exception>
@@ -60,18 +63,19 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         Capacity = capacity;
     }
 
-    /// <summary>How many elements there are.</summary>
+    /// <summary>The number of elements.</summary>
     public long Count => _count;
 
-    /// <summary>How many elements there may be before it has to grow.</summary>
+    /// <summary>The number of elements that fit before the list has to grow.</summary>
     public long Capacity { get; private set; }
 
     /// <summary>All elements, until the list is next changed.</summary>
-    /// <exception cref="InvalidOperationException">They are more than a span can have (2^31 - 1): use <see cref="GetSpan"/>.</exception>
+    /// <exception cref="InvalidOperationException">There are more elements than a span can have (2^31 - 1): use
+    /// <see cref="GetSpan"/>.</exception>
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
     public Span<T> Span => ElementMemory.SpanOf<T>(Address(), _count);
 
-    /// <summary>An element. It is a value: what computes the one that is stored may change the list.</summary>
+    /// <summary>An element, by value. The expression that computes a stored element may change the list.</summary>
     /// <param name="index">From 0 to <see cref="Count"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
@@ -85,7 +89,10 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         }
     }
 
-    /// <summary>An element by reference, to change it where it is. Nothing may change the list while the reference is used: it would lead to memory that is another's.</summary>
+    /// <summary>
+    /// An element by reference, to change it in place. The list must not be changed while the reference is used,
+    /// because the reference could then point to memory of another owner.
+    /// </summary>
     /// <param name="index">From 0 to <see cref="Count"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such element.</exception>
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
@@ -114,7 +121,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     public void AddRange(ReadOnlySpan<T> items) => InsertRange(_count, items);
 
     /// <summary>Adds elements at the end.</summary>
-    /// <param name="items">The elements; they may be the list itself. Where going through them throws, those before are there.</param>
+    /// <param name="items">The elements; they may be the list itself. If enumerating them throws, the earlier ones have been added.</param>
     /// <inheritdoc cref="EnsureCapacity" path="/exception[@cref!='T:System.ArgumentOutOfRangeException']"/>
     public void AddRange(IEnumerable<T> items)
     {
@@ -128,17 +135,17 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
             Add(item);
     }
 
-    /// <summary>Puts an element before another one.</summary>
+    /// <summary>Inserts an element before another one.</summary>
     /// <param name="index">From 0 to <see cref="Count"/>.</param>
     /// <param name="item">The element.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The index is out of the list.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The index is outside the list.</exception>
     /// <inheritdoc cref="EnsureCapacity" path="/exception[@cref!='T:System.ArgumentOutOfRangeException']"/>
     public void Insert(long index, T item) => InsertRange(index, new ReadOnlySpan<T>(in item));
 
-    /// <summary>Puts elements before another one.</summary>
+    /// <summary>Inserts elements before another one.</summary>
     /// <param name="index">From 0 to <see cref="Count"/>.</param>
     /// <param name="items">The elements; they may be the list's own.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The index is out of the list.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The index is outside the list.</exception>
     /// <inheritdoc cref="EnsureCapacity" path="/exception[@cref!='T:System.ArgumentOutOfRangeException']"/>
     public void InsertRange(long index, ReadOnlySpan<T> items)
     {
@@ -155,7 +162,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     }
 
     /// <summary>Removes the first element that is equal to another one.</summary>
-    /// <param name="item">What is looked for.</param>
+    /// <param name="item">The element to find.</param>
     /// <returns>Whether there was one.</returns>
     public bool Remove(T item)
     {
@@ -198,7 +205,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many, up to 2^31 - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the list.</exception>
-    /// <exception cref="InvalidOperationException">They are more than a span can have.</exception>
+    /// <exception cref="InvalidOperationException">There are more elements than a span can have.</exception>
     /// <exception cref="ObjectDisposedException">The list is disposed.</exception>
     public Span<T> GetSpan(long start, long count)
     {
@@ -207,7 +214,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         return ElementMemory.SpanOf<T>(address + (nint)(start * sizeof(T)), count);
     }
 
-    /// <summary>Elements for an operation. Until it has ended the list does not grow.</summary>
+    /// <summary>Elements for an operation. Until the operation has ended, the list can't grow.</summary>
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many.</param>
     /// <exception cref="ArgumentOutOfRangeException">They exceed the list.</exception>
@@ -219,10 +226,10 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         return _buffer.Slice(start * sizeof(T), count * sizeof(T));
     }
 
-    /// <summary>Lets peers reach elements. Until it is disposed the list does not grow.</summary>
+    /// <summary>Gives peers access to elements. Until the exposure is disposed, the list can't grow.</summary>
     /// <param name="start">The first one's index.</param>
     /// <param name="count">How many, 1 or more.</param>
-    /// <param name="access">What they may do.</param>
+    /// <param name="access">The access to grant.</param>
     /// <inheritdoc cref="RmaBuffer.Expose(long, long, RmaAccess)" path="/exception"/>
     public RmaExposure Expose(long start, long count, RmaAccess access)
     {
@@ -231,9 +238,9 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         return _buffer.Expose(slice.Offset, slice.Length, access);
     }
 
-    /// <summary>Looks for an element, with the type's default comparison.</summary>
-    /// <param name="item">What is looked for.</param>
-    /// <returns>The index of the first one that is equal; -1 where there is none.</returns>
+    /// <summary>Finds an element with the type's default comparison.</summary>
+    /// <param name="item">The element to find.</param>
+    /// <returns>The index of the first equal element; -1 if there is none.</returns>
     public long IndexOf(T item)
     {
         nint address = Address();
@@ -247,11 +254,12 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     }
 
     /// <summary>Whether there is an element that is equal to another one.</summary>
-    /// <param name="item">What is looked for.</param>
+    /// <param name="item">The element to find.</param>
     public bool Contains(T item) => IndexOf(item) >= 0;
 
     /// <summary>Returns the memory, as <see cref="RmaBuffer.Dispose"/> does; a second call does nothing.</summary>
-    /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or the buffer was returned past the list.</exception>
+    /// <exception cref="InvalidOperationException">The memory is pinned, and stays rented; or the buffer was returned
+    /// without the list.</exception>
     public void Dispose()
     {
         if (_isDisposed)
@@ -262,7 +270,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         }
         catch when (_buffer.IsRented)
         {
-            // The pin can be ended, and the list disposed then.
+            // The list can be disposed after the pin has ended.
             throw;
         }
         catch
@@ -280,7 +288,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         Capacity = 0;
     }
 
-    /// <summary>How many elements of what, and in which buffer.</summary>
+    /// <summary>The element type, the length, and the buffer.</summary>
     public override string ToString() => $"list of {InWords.Number(_count)} {typeof(T).Name} in {(Capacity == 0 ? "no buffer" : $"a {_buffer}")}";
 
     private void AddItself()
@@ -294,18 +302,18 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
         _version++;
     }
 
-    /// <summary>Inserts where there is room. What comes in may be the list's own elements, which then move aside.</summary>
+    /// <summary>Inserts elements that fit. They may be the list's own elements, which then move.</summary>
     private void InsertWithin(long index, ReadOnlySpan<T> items)
     {
         T* place = (T*)Address() + index;
-        // Outside of the list's memory it is an address that may change, and is used for nothing else.
+        // Outside the list's memory it is an address that may change, and is not used for anything else.
         byte* source = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(items));
         byte* start = (byte*)Address();
         long length = (long)items.Length * sizeof(T);
         bool isOwn = source < start + (Capacity * sizeof(T)) && source + length > start;
         if (isOwn && (source < start || source + length > start + (_count * sizeof(T))))
         {
-            // Of a span that was taken before the list was last changed: it does not move as a whole.
+            // The span may have been taken before the last change of the list, so it does not move as a whole.
             items = items.ToArray();
             isOwn = false;
         }
@@ -315,7 +323,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
             items.CopyTo(new Span<T>(place, items.Length));
             return;
         }
-        // What was behind the place is further back now, by the length of what comes in.
+        // Elements after the insertion point have moved by the length of the inserted ones.
         long before = Math.Clamp((byte*)place - source, 0, length);
         Buffer.MemoryCopy(source, place, length, before);
         Buffer.MemoryCopy(source + before + length, (byte*)place + before, length - before, length - before);
@@ -330,7 +338,7 @@ public sealed unsafe partial class RmaList<T> : IList<T>, IReadOnlyList<T>, IDis
     /// <summary>The two may overlap.</summary>
     private static void Copy(T* source, T* target, long count) => Buffer.MemoryCopy(source, target, count * sizeof(T), count * sizeof(T));
 
-    /// <summary>Where the elements are; anywhere where there is room for none.</summary>
+    /// <summary>The address of the elements; arbitrary if the capacity is 0.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private nint Address()
     {

@@ -5,13 +5,13 @@ using AllocTools.Validation;
 namespace AllocTools.Collections;
 
 /// <summary>
-/// A stream in registered memory, as <see cref="MemoryStream"/> in pooled blocks: what was written to it goes to a peer as the
-/// writes of one batch, without a copy, and what a peer has comes in as the reads of one. Disposing it returns the blocks.
+/// A stream in registered memory, like a <see cref="MemoryStream"/> of pooled blocks. Its bytes are written to a peer
+/// by one batch, without a copy, and a peer's memory is read into it by one batch. Disposing it returns the blocks.
 /// </summary>
 /// <remarks>
-/// It grows by blocks of one length, so nothing is ever moved, and may be longer than 2 GiB. It never shrinks before it is
-/// disposed, so a stream that is used again (<see cref="SetLength"/> 0) rents nothing. One thread at a time uses it; while
-/// operations with it run, nothing else does.
+/// It grows by blocks of equal length, so bytes are never moved, and it may be longer than 2 GiB. It does not release
+/// blocks before it is disposed, so a stream that is reused (<see cref="SetLength"/> 0) rents nothing. It must be used
+/// by one thread at a time, and not while operations with it run.
 /// </remarks>
 /// <example>
 /// <code>
@@ -24,7 +24,7 @@ namespace AllocTools.Collections;
 /// </example>
 public sealed class RmaStream : Stream
 {
-    /// <summary>The length of a block where nothing else is said: 64 KiB.</summary>
+    /// <summary>The default length of a block: 64 KiB.</summary>
     public const int DefaultBlockLength = 64 << 10;
 
     private readonly IRmaMemoryPool _pool;
@@ -34,11 +34,11 @@ public sealed class RmaStream : Stream
     private long _position;
     private bool _isClosed;
 
-    // 0 <= _length <= Capacity = _blocks.Count * _blockLength. What lies behind _length is whatever was there.
+    // 0 <= _length <= Capacity = _blocks.Count * _blockLength. Bytes after _length are undefined.
 
-    /// <summary>Makes an empty stream, which rents its first block when it is first written to.</summary>
-    /// <param name="pool">Where blocks come from.</param>
-    /// <param name="blockLength">Bytes of each, 1 or more.</param>
+    /// <summary>Creates an empty stream, which rents its first block when it is first written to.</summary>
+    /// <param name="pool">The pool that blocks come from.</param>
+    /// <param name="blockLength">The length of a block in bytes, 1 or more.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is 0 or less.</exception>
     public RmaStream(IRmaMemoryPool pool, int blockLength = DefaultBlockLength)
     {
@@ -48,7 +48,7 @@ public sealed class RmaStream : Stream
         _blockLength = blockLength;
     }
 
-    /// <summary>Bytes that there may be before another block is rented.</summary>
+    /// <summary>The number of bytes that fit before another block is rented.</summary>
     public long Capacity => (long)_blocks.Count * _blockLength;
 
     /// <inheritdoc/>
@@ -149,8 +149,8 @@ public sealed class RmaStream : Stream
     /// <inheritdoc/>
     public override void WriteByte(byte value) => Write(new ReadOnlySpan<byte>(in value));
 
-    /// <summary>Writes bytes. Where the pool's cap leaves no room for another block it waits, as <see cref="IRmaMemoryPool.RentAsync"/> does.</summary>
-    /// <param name="buffer">What to write.</param>
+    /// <summary>Writes bytes. If the pool's cap leaves no room for another block, it waits like <see cref="IRmaMemoryPool.RentAsync"/>.</summary>
+    /// <param name="buffer">The bytes to write.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="RmaPoolExhaustedException">There was no room in time; nothing was written.</exception>
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
@@ -182,7 +182,7 @@ public sealed class RmaStream : Stream
         cancellationToken.IsCancellationRequested ? Task.FromCanceled(cancellationToken) : Task.CompletedTask;
 
     /// <inheritdoc/>
-    /// <exception cref="IOException">The place is before the start.</exception>
+    /// <exception cref="IOException">The position is before the start.</exception>
     public override long Seek(long offset, SeekOrigin origin)
     {
         ThrowIfClosed();
@@ -194,15 +194,15 @@ public sealed class RmaStream : Stream
             _ => throw new ArgumentOutOfRangeException(nameof(origin), $"The origin must be Begin, Current or End, not {origin}."),
         };
         if (offset < -from || offset > long.MaxValue - from)
-            throw new IOException($"Offset {InWords.Number(offset)} from {origin} is before the start of the stream, or beyond what a stream can be long.");
+            throw new IOException($"Offset {InWords.Number(offset)} from {origin} is before the start of the stream, or beyond its maximum length.");
         return _position = from + offset;
     }
 
-    /// <summary>Makes it so long. Bytes that are added are zero; blocks stay, also where it becomes shorter.</summary>
+    /// <summary>Sets the length. Added bytes are zero; blocks are kept even if the stream becomes shorter.</summary>
     /// <param name="value">Bytes, 0 or more.</param>
-    /// <exception cref="ArgumentOutOfRangeException">They are negative, or more than blocks can be counted.</exception>
-    /// <exception cref="RmaPoolExhaustedException">Another block is needed, and the cap leaves no room; the length is what it was.</exception>
-    /// <exception cref="RmaRegistrationException">Another block is needed, and more memory could not be registered; the length is what it was.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The length is negative, or needs too many blocks.</exception>
+    /// <exception cref="RmaPoolExhaustedException">Another block is needed, and the cap leaves no room; the length is unchanged.</exception>
+    /// <exception cref="RmaRegistrationException">Another block is needed, and more memory could not be registered; the length is unchanged.</exception>
     public override void SetLength(long value)
     {
         ThrowIfClosed();
@@ -246,18 +246,21 @@ public sealed class RmaStream : Stream
         }
     }
 
-    /// <summary>All bytes, wherever the position is, in one piece or several; valid until the stream is changed. It makes an object for each.</summary>
+    /// <summary>
+    /// All bytes, whatever the position, in one or several segments; valid until the stream is changed. It allocates an
+    /// object for each.
+    /// </summary>
     public ReadOnlySequence<byte> GetReadOnlySequence()
     {
         ThrowIfClosed();
         return BlockSequence.Of(Slices());
     }
 
-    /// <summary>Adds writes of all bytes to a batch, one for each block, one behind the other at the destination.</summary>
-    /// <param name="batch">The batch; the stream must not be changed or disposed before it was run the last time.</param>
-    /// <param name="destination">Where to: <see cref="Length"/> bytes or more of a peer's memory.</param>
-    /// <returns>How many writes were added.</returns>
-    /// <exception cref="ArgumentException">The destination is too short, and nothing was added; or as <see cref="RmaBatch.Write(RmaSlice, RemoteSlice)"/> says.</exception>
+    /// <summary>Adds writes of all bytes to a batch, one for each block, one after the other at the destination.</summary>
+    /// <param name="batch">The batch; the stream must not be changed or disposed before the last run of the batch.</param>
+    /// <param name="destination">The destination: at least <see cref="Length"/> bytes of a peer's memory.</param>
+    /// <returns>The number of writes that were added.</returns>
+    /// <exception cref="ArgumentException">The destination is too short, and nothing was added; or as for <see cref="RmaBatch.Write(RmaSlice, RemoteSlice)"/>.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, or the peer did not expose its memory for writing.</exception>
     public int WriteTo(RmaBatch batch, RemoteSlice destination)
     {
@@ -265,11 +268,11 @@ public sealed class RmaStream : Stream
         return BlockSequence.WriteTo(batch, Slices(), _length, destination);
     }
 
-    /// <summary>Makes the stream as long as a peer's memory, and adds reads of it to a batch, one for each block. The position is 0 then.</summary>
-    /// <param name="batch">The batch; the stream has the bytes when it has been run, and must not be changed or disposed before.</param>
-    /// <param name="source">What to read.</param>
-    /// <returns>How many reads were added.</returns>
-    /// <exception cref="ArgumentException">As <see cref="RmaBatch.Read(RmaSlice, RemoteSlice)"/> says.</exception>
+    /// <summary>Sets the length to that of a peer's memory, and adds reads of it to a batch, one for each block. The position becomes 0.</summary>
+    /// <param name="batch">The batch; the stream has the bytes after the run, and must not be changed or disposed before that.</param>
+    /// <param name="source">The memory to read.</param>
+    /// <returns>The number of reads that were added.</returns>
+    /// <exception cref="ArgumentException">As for <see cref="RmaBatch.Read(RmaSlice, RemoteSlice)"/>.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, or the peer did not expose its memory for reading.</exception>
     /// <inheritdoc cref="SetLength" path="/exception[@cref='T:AllocTools.RmaPoolExhaustedException']"/>
     public int ReadFrom(RmaBatch batch, RemoteSlice source)
@@ -304,7 +307,7 @@ public sealed class RmaStream : Stream
         while (Capacity < end)
         {
             RmaBuffer block = await _pool.RentAsync(_blockLength, cancellationToken).ConfigureAwait(false);
-            // Nothing would return it any more.
+            // Otherwise it would never be returned.
             if (_isClosed)
                 block.Dispose();
             ThrowIfClosed();
@@ -326,7 +329,7 @@ public sealed class RmaStream : Stream
         _length = Math.Max(_length, end);
     }
 
-    /// <summary>What was skipped is zero.</summary>
+    /// <summary>Sets skipped bytes to zero.</summary>
     private void ClearTo(long end)
     {
         for (long at = _length; at < end;)
@@ -340,13 +343,13 @@ public sealed class RmaStream : Stream
     private long EndOf(int count)
     {
         if (_position > ((long)int.MaxValue * _blockLength) - count)
-            throw new IOException($"A stream of blocks of {InWords.Bytes(_blockLength)} has at most {InWords.Number(int.MaxValue)} of them; {InWords.Bytes(count)} at position {InWords.Number(_position)} are beyond.");
+            throw new IOException($"A stream of blocks of {InWords.Bytes(_blockLength)} has at most {InWords.Number(int.MaxValue)} of them; {InWords.Bytes(count)} at position {InWords.Number(_position)} would exceed that.");
         return _position + count;
     }
 
     private Span<byte> PartAt(long position, long most) => SliceAt(position, most).Span;
 
-    /// <summary>Bytes from a place on, as far as its block has them.</summary>
+    /// <summary>The bytes from a position on, up to the end of its block.</summary>
     private RmaSlice SliceAt(long position, long most)
     {
         (long block, long offset) = Math.DivRem(position, _blockLength);

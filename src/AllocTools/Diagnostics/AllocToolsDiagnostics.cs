@@ -1,6 +1,6 @@
 namespace AllocTools.Diagnostics;
 
-/// <summary>The names under which the library can be listened to.</summary>
+/// <summary>The names of the library's meter and activity sources.</summary>
 public static class AllocToolsDiagnostics
 {
     /// <summary>The name of the meter that <see cref="RmaMetrics"/> publishes through.</summary>
@@ -9,6 +9,6 @@ public static class AllocToolsDiagnostics
     /// <summary>The name of the activity source of provider openings, registrations and deregistrations.</summary>
     public const string ActivitySourceName = "AllocTools";
 
-    /// <summary>The name of the activity source of endpoint operations: a span for each, which is much.</summary>
+    /// <summary>The name of the activity source of endpoint operations: each operation has a span, which is expensive.</summary>
     public const string OperationActivitySourceName = "AllocTools.Operations";
 }

@@ -3,7 +3,7 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Diagnostics;
 
-/// <summary>The counters of one endpoint, by kind of operation; they also hold its histogram while the endpoint is published.</summary>
+/// <summary>The counters of one endpoint, by kind of operation; also has its histogram while the endpoint is published.</summary>
 internal sealed class EndpointCounters
 {
     private readonly long[] _operations = new long[Kinds.Length];
@@ -15,14 +15,14 @@ internal sealed class EndpointCounters
 
     public static RmaOperationKind[] Kinds { get; } = Enum.GetValues<RmaOperationKind>();
 
-    /// <summary>The histogram; null where nobody publishes the endpoint.</summary>
+    /// <summary>The histogram; null if the endpoint is not published.</summary>
     public EndpointInstruments? Instruments
     {
         get => Volatile.Read(ref _instruments);
         set => Volatile.Write(ref _instruments, value);
     }
 
-    /// <summary>Operations are to be timed.</summary>
+    /// <summary>Whether operations must be timed.</summary>
     public bool IsTimed => Instruments is { IsEnabled: true };
 
     public static string NameOf(RmaOperationKind kind) => kind switch
@@ -33,15 +33,15 @@ internal sealed class EndpointCounters
         _ => "receive",
     };
 
-    /// <summary>An operation has moved its bytes.</summary>
+    /// <summary>Counts a successful operation.</summary>
     public void Succeeded(RmaOperationKind kind, long bytes)
     {
         Interlocked.Increment(ref _operations[(int)kind]);
         Interlocked.Add(ref _bytes[(int)kind], bytes);
     }
 
-    /// <summary>An operation has failed, or was given up.</summary>
-    /// <returns>What its error is called.</returns>
+    /// <summary>Counts a failed or cancelled operation.</summary>
+    /// <returns>The name of its error.</returns>
     public string Failed(RmaOperationKind kind, Exception error)
     {
         string errorType = RmaTags.ErrorTypeOf(error);
@@ -49,10 +49,10 @@ internal sealed class EndpointCounters
         return errorType;
     }
 
-    /// <summary>A notification found no room.</summary>
+    /// <summary>Counts a dropped notification.</summary>
     public void LostNotification() => Interlocked.Increment(ref _lostNotifications);
 
-    /// <summary>A peer was found to be lost.</summary>
+    /// <summary>Counts a lost peer.</summary>
     public void LostPeer() => Interlocked.Increment(ref _lostPeers);
 
     public RmaEndpointStatistics Snapshot() => new()

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
 
-/// <summary>The histogram of one endpoint. Its tags are made once, so that recording allocates nothing.</summary>
+/// <summary>The histogram of one endpoint. Its tags are created once, so that recording allocates nothing.</summary>
 internal sealed class EndpointInstruments
 {
     private readonly Histogram<double> _duration;
@@ -26,10 +26,10 @@ internal sealed class EndpointInstruments
         ];
     }
 
-    /// <summary>Somebody listens: operations are to be timed.</summary>
+    /// <summary>Whether there is a listener, so that operations must be timed.</summary>
     public bool IsEnabled => _duration.Enabled;
 
-    /// <summary>An operation took so long, from its start to its completion.</summary>
+    /// <summary>Records the duration of an operation, from its start to its completion.</summary>
     public void Record(RmaOperationKind kind, TimeSpan time, string? errorType)
     {
         KeyValuePair<string, object?>[] tags = _tags[(int)kind];

@@ -1,9 +1,9 @@
 namespace AllocTools.Diagnostics;
 
-/// <summary>Counts failures, or what they cost, by the kind of their error.</summary>
+/// <summary>Counts failures, or bytes, by the kind of error.</summary>
 internal sealed class ErrorCounts
 {
-    /// <summary>Kinds that are told apart, so that no metric grows with use.</summary>
+    /// <summary>The maximum number of distinguished kinds, so that metrics don't grow with use.</summary>
     private const int MostKinds = 32;
 
     private readonly Lock _gate = new();

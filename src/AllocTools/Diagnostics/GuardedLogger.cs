@@ -3,8 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace AllocTools.Diagnostics;
 
 /// <summary>
-/// A logger that never throws: what is logged from a <c>Dispose</c>, a timer or a thread of the library's own must not
-/// change what happens there.
+/// A logger that never throws, because logging from a <c>Dispose</c>, a timer or a thread of the library must not affect the code there.
 /// </summary>
 internal sealed class GuardedLogger : ILogger
 {
@@ -26,7 +25,7 @@ internal sealed class GuardedLogger : ILogger
         }
         catch (Exception)
         {
-            // A logger that fails here can take no message either.
+            // A logger that fails here can't log a message either.
             return false;
         }
     }
@@ -39,7 +38,7 @@ internal sealed class GuardedLogger : ILogger
         }
         catch (Exception)
         {
-            // The message is lost: where logging fails there is nowhere to say so.
+            // The message is lost, because a failure of logging can't be logged.
         }
     }
 }

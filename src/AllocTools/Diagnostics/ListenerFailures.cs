@@ -4,8 +4,8 @@ using Microsoft.Extensions.Logging;
 namespace AllocTools.Diagnostics;
 
 /// <summary>
-/// Listeners to meters and spans are somebody else's code, which runs in the midst of ours: what one throws changes
-/// nothing, and is logged once a logger.
+/// Listeners to meters and spans are foreign code that runs inside the library: their exceptions have no effect, and
+/// are logged once per logger.
 /// </summary>
 internal static class ListenerFailures
 {

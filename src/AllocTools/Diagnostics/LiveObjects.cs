@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace AllocTools.Diagnostics;
 
-/// <summary>Objects that are looked at as long as somebody else holds them.</summary>
+/// <summary>Objects that are observed as long as other code holds them.</summary>
 internal sealed class LiveObjects<T>
     where T : class
 {
@@ -19,8 +19,8 @@ internal sealed class LiveObjects<T>
         }
     }
 
-    /// <summary>Takes one out.</summary>
-    /// <returns>False: it isn't here.</returns>
+    /// <summary>Removes an object.</summary>
+    /// <returns>False: it was not found.</returns>
     public bool TryRemove(T item, [NotNullWhen(true)] out string? poolName)
     {
         lock (_gate)
@@ -44,8 +44,8 @@ internal sealed class LiveObjects<T>
         return live;
     }
 
-    /// <summary>Takes one out, and those that were collected.</summary>
-    /// <returns>Its pool's name; null where it isn't here.</returns>
+    /// <summary>Removes an object, and those that were collected.</summary>
+    /// <returns>The name of its pool; null if it was not found.</returns>
     private string? Forget_NeedsLock(T item)
     {
         string? poolName = null;

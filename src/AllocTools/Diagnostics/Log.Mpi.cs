@@ -2,13 +2,13 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
 
-/// <summary>What is said of MPI.</summary>
+/// <summary>The log messages of MPI.</summary>
 internal static partial class Log
 {
     [LoggerMessage(70, LogLevel.Information, "Opened provider '{Provider}' as rank {Rank} of {Size} ({Library}).")]
     public static partial void MpiOpened(ILogger logger, string provider, int rank, int size, string library);
 
-    [LoggerMessage(71, LogLevel.Warning, "MPI's setting {Name}={Value} comes too late: MPI was initialized in this process before. Set it in the environment.")]
+    [LoggerMessage(71, LogLevel.Warning, "MPI's setting {Name}={Value} comes too late: MPI was already initialized in this process. Set it in the environment.")]
     public static partial void MpiSettingTooLate(ILogger logger, string name, string value);
 
     [LoggerMessage(72, LogLevel.Debug, "MPI's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
@@ -17,9 +17,9 @@ internal static partial class Log
     [LoggerMessage(73, LogLevel.Error, "MPI is not finalized: {Why}. The process ends without it, and mpirun may end the other ranks.")]
     public static partial void MpiNotFinalized(ILogger logger, string why);
 
-    [LoggerMessage(74, LogLevel.Error, "MPI failed at what belongs to no open endpoint, and goes on: {Error}")]
+    [LoggerMessage(74, LogLevel.Error, "A call into MPI that belongs to no open endpoint failed; MPI is still used: {Error}")]
     public static partial void MpiFailedAside(ILogger logger, string error);
 
-    [LoggerMessage(75, LogLevel.Warning, "{Implementation} is used, as the options say, though {Variable} is set, as by the mpirun of {Other}. Where that has started this process, each process is a job of its own.")]
+    [LoggerMessage(75, LogLevel.Warning, "{Implementation} is used, as the options say, although {Variable} is set, which the mpirun of {Other} does. If that mpirun started this process, each process is a job of its own.")]
     public static partial void MpiStarterDiffers(ILogger logger, string implementation, string variable, string other);
 }

@@ -3,13 +3,13 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
 
-/// <summary>Every message of the core, with stable event ids. Never an address or a key.</summary>
+/// <summary>All log messages of the core, with stable event ids. They never contain an address or a key.</summary>
 internal static partial class Log
 {
     [LoggerMessage(1, LogLevel.Information, "Pool '{Pool}' is warm: {Registered} are registered with provider '{Provider}' (registrations: {Registrations}).")]
     public static partial void WarmedUp(ILogger logger, string pool, ByteCount registered, long registrations, string provider);
 
-    [LoggerMessage(2, LogLevel.Warning, "Pool '{Pool}' was closed with buffers still out ({Buffers}); {Bytes} stay registered until they are returned.")]
+    [LoggerMessage(2, LogLevel.Warning, "Pool '{Pool}' was closed with buffers still rented ({Buffers}); {Bytes} stay registered until they are returned.")]
     public static partial void ClosedWithBuffersOut(ILogger logger, string pool, long buffers, ByteCount bytes);
 
     [LoggerMessage(3, LogLevel.Error, "Pool '{Pool}' could not deregister {Length}; they stay mapped.")]
@@ -18,19 +18,19 @@ internal static partial class Log
     [LoggerMessage(4, LogLevel.Warning, "Pool '{Pool}': provider '{Provider}' does not enforce remote access. Any process that can reach this endpoint can read and write this process's memory; use it among trusted processes only.")]
     public static partial void RemoteAccessNotEnforced(ILogger logger, string pool, string provider);
 
-    [LoggerMessage(5, LogLevel.Warning, "Memory could not be locked and may be paged out: mlock of {Length} failed with {Error}; {Limit}. {HowToRaise}. This is said once.")]
+    [LoggerMessage(5, LogLevel.Warning, "Memory could not be locked and may be paged out: mlock of {Length} failed with {Error}; {Limit}. {HowToRaise}. This is logged once.")]
     public static partial void LockingFellShort(ILogger logger, ByteCount length, string error, string limit, string howToRaise);
 
     [LoggerMessage(6, LogLevel.Information, "Opened provider '{Provider}' on domain '{Domain}' (libfabric {Version}): {Addressing} addressing, {KeySize}-byte keys.")]
     public static partial void LibfabricOpened(ILogger logger, string provider, string domain, string version, string addressing, int keySize);
 
-    [LoggerMessage(7, LogLevel.Warning, "libfabric's setting {Name}={Value} comes too late: fi_getinfo has run in this process before. Set it in the environment.")]
+    [LoggerMessage(7, LogLevel.Warning, "libfabric's setting {Name}={Value} comes too late: fi_getinfo has already run in this process. Set it in the environment.")]
     public static partial void LibfabricSettingTooLate(ILogger logger, string name, string value);
 
-    [LoggerMessage(8, LogLevel.Error, "Closing {What} failed with {Error}; what it depends on stays open.")]
+    [LoggerMessage(8, LogLevel.Error, "Closing {What} failed with {Error}; the objects that it depends on stay open.")]
     public static partial void CloseFailed(ILogger logger, string what, string error);
 
-    [LoggerMessage(9, LogLevel.Error, "The progress loop of an endpoint on provider '{Provider}' ended by an error; its operations fail.")]
+    [LoggerMessage(9, LogLevel.Error, "The progress loop of an endpoint on provider '{Provider}' ended with an error; its operations fail.")]
     public static partial void ProgressFailed(ILogger logger, string provider, Exception exception);
 
     [LoggerMessage(10, LogLevel.Debug, "libfabric's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
@@ -48,40 +48,40 @@ internal static partial class Log
     [LoggerMessage(14, LogLevel.Error, "A buffer of {Length} of pool '{Pool}' was never returned, and nothing refers to it any more. It was rented by {Owner}:\n{Stack}")]
     public static partial void Leaked(ILogger logger, string pool, ByteCount length, string owner, string stack);
 
-    [LoggerMessage(15, LogLevel.Warning, "Pool '{Pool}' was closed while a buffer of {Length} was out. It was rented by {Owner}:\n{Stack}")]
+    [LoggerMessage(15, LogLevel.Warning, "Pool '{Pool}' was closed while a buffer of {Length} was rented. It was rented by {Owner}:\n{Stack}")]
     public static partial void StillOut(ILogger logger, string pool, ByteCount length, string owner, string stack);
 
     [LoggerMessage(16, LogLevel.Warning, "Pool '{Pool}' can't be sure to grow to its cap: {Reason}")]
     public static partial void CapOutOfReach(ILogger logger, string pool, string reason);
 
-    [LoggerMessage(17, LogLevel.Warning, "An endpoint of provider '{Provider}' can't wait for completions any more: {Why}. It looks for them in pauses of up to {Milliseconds} ms instead.")]
+    [LoggerMessage(17, LogLevel.Warning, "An endpoint of provider '{Provider}' can no longer wait for completions: {Why}. It polls for them instead, at intervals of up to {Milliseconds} ms.")]
     public static partial void WaitingFailed(ILogger logger, string provider, string why, double milliseconds);
 
-    [LoggerMessage(18, LogLevel.Error, "A listener to the meters or spans threw an exception. What it listens to goes on without it; this is said once.")]
+    [LoggerMessage(18, LogLevel.Error, "A listener to the meters or spans threw an exception. The measured work is not affected. This is logged once.")]
     public static partial void ListenerFailed(ILogger logger, Exception exception);
 
-    [LoggerMessage(19, LogLevel.Information, "Pool '{Pool}' waits for the buffers that are still out, {Limit}: {Buffers}, rented by {Owners}.")]
+    [LoggerMessage(19, LogLevel.Information, "Pool '{Pool}' waits for buffers that are still rented, {Limit}: {Buffers}, rented by {Owners}.")]
     public static partial void Draining(ILogger logger, string pool, string limit, long buffers, string owners);
 
     [LoggerMessage(30, LogLevel.Warning, "A buffer of {Length} of pool '{Pool}', rented by {Owner}, was disposed while operations or exposures held it ({Holds}). It comes back when the last of them ends. So far: {Count}.")]
     public static partial void ReturnDeferred(ILogger logger, ByteCount length, string pool, string owner, int holds, long count);
 
-    [LoggerMessage(31, LogLevel.Warning, "A buffer of {Length}, rented by {Owner}, was returned after its pool '{Pool}' was disposed. Its memory is given back all the same; return buffers before DrainTimeout ends. So far: {Count}.")]
+    [LoggerMessage(31, LogLevel.Warning, "A buffer of {Length}, rented by {Owner}, was returned after its pool '{Pool}' was disposed. Its memory is released nevertheless; return buffers before DrainTimeout ends. So far: {Count}.")]
     public static partial void ReturnedLate(ILogger logger, ByteCount length, string pool, string owner, long count);
 
     [LoggerMessage(32, LogLevel.Error, "Pool '{Pool}' could not unmap {Length}; they stay mapped and count against the cap. {Stranded} could not be given back so far.")]
     public static partial void UnmapFailed(ILogger logger, string pool, ByteCount length, ByteCount stranded, Exception exception);
 
-    [LoggerMessage(33, LogLevel.Error, "Pool '{Pool}' failed at {What} by an unexpected error, and goes on.")]
+    [LoggerMessage(33, LogLevel.Error, "Pool '{Pool}' failed at {What} with an unexpected error. The pool continues.")]
     public static partial void UnexpectedError(ILogger logger, string pool, string what, Exception exception);
 
     [LoggerMessage(34, LogLevel.Error, "A socket was given the memory of a buffer of {Length} of pool '{Pool}' that was returned since. Its operation fails with 'Bad address' (EFAULT). Return a buffer after the operations that use it.")]
     public static partial void SocketUsesReturned(ILogger logger, ByteCount length, string pool);
 
-    [LoggerMessage(35, LogLevel.Error, "An endpoint of provider '{Provider}' failed at {What} by an unexpected error. The process goes on; health checks report it.")]
+    [LoggerMessage(35, LogLevel.Error, "An endpoint of provider '{Provider}' failed at {What} with an unexpected error. The process continues; health checks report it.")]
     public static partial void UnexpectedEndpointError(ILogger logger, string provider, string what, Exception exception);
 
-    [LoggerMessage(40, LogLevel.Warning, "Provider '{Provider}' refused to forget a peer that was removed: fi_av_remove failed with {Error}. Nothing can be started with that peer any more; the transport may keep its address until the endpoint is closed. This is said once for an endpoint.")]
+    [LoggerMessage(40, LogLevel.Warning, "Provider '{Provider}' refused to remove a peer: fi_av_remove failed with {Error}. Nothing can be started with that peer any more; the transport may keep its address until the endpoint is closed. This is logged once per endpoint.")]
     public static partial void PeerNotForgotten(ILogger logger, string provider, string error);
 
     [LoggerMessage(41, LogLevel.Warning, "An endpoint of provider '{Provider}' has no room for messages that are longer than their receives: {Length} of address space could not be reserved, {Error}. Such a message may hang the transport; lower Provider:Endpoint:MaxMessageLength.")]
@@ -111,13 +111,13 @@ internal static partial class Log
     [LoggerMessage(61, LogLevel.Debug, "UCX's setting {Name} is set in the environment already; the option's value {Value} is not used.")]
     public static partial void UcxSettingKept(ILogger logger, string name, string value);
 
-    [LoggerMessage(62, LogLevel.Warning, "UCX's setting {Name}={Value} comes too late: UCX was loaded in this process before. Set it in the environment.")]
+    [LoggerMessage(62, LogLevel.Warning, "UCX's setting {Name}={Value} comes too late: UCX was already loaded in this process. Set it in the environment.")]
     public static partial void UcxSettingTooLate(ILogger logger, string name, string value);
 
-    [LoggerMessage(63, LogLevel.Warning, "UCX goes on without network devices that it does not find: {Setting}, of which {Missing} can't be used; it can use {There}. Correct Provider:Devices, or UCX_NET_DEVICES.")]
+    [LoggerMessage(63, LogLevel.Warning, "UCX continues without some of its network devices: {Setting}, but {Missing} can't be used. It can use {There}. Correct Provider:Devices, or UCX_NET_DEVICES.")]
     public static partial void UcxDevicesMissing(ILogger logger, string setting, string missing, string there);
 
-    /// <summary>A number of bytes, which messages have as <see cref="InWords.Size"/> writes it.</summary>
+    /// <summary>A number of bytes, which is formatted by <see cref="InWords.Size"/>.</summary>
     internal readonly struct ByteCount(long bytes)
     {
         public static implicit operator ByteCount(long bytes) => new(bytes);

@@ -3,16 +3,16 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
 
-/// <summary>The histograms of one pool: what can't be summed when somebody looks.</summary>
+/// <summary>The histograms of one pool, which can't be computed from counters when they are read.</summary>
 internal sealed class PoolInstruments(Histogram<double> registration, Histogram<double> wait, string poolName, string provider, ILogger logger)
 {
     private readonly KeyValuePair<string, object?> _pool = RmaTags.Tag(RmaTags.PoolName, poolName);
     private readonly KeyValuePair<string, object?> _provider = RmaTags.Tag(RmaTags.Provider, provider);
 
-    /// <summary>A registration took so long.</summary>
+    /// <summary>Records the duration of a registration.</summary>
     public void RecordRegistration(TimeSpan time, string? errorType) => Record(registration, time, errorType);
 
-    /// <summary>A request waited for room for so long.</summary>
+    /// <summary>Records how long a request waited for room.</summary>
     public void RecordWait(TimeSpan time, string? errorType) => Record(wait, time, errorType);
 
     private void Record(Histogram<double> histogram, TimeSpan time, string? errorType)

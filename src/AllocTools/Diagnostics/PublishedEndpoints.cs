@@ -3,8 +3,9 @@ using AllocTools.Endpoints;
 namespace AllocTools.Diagnostics;
 
 /// <summary>
-/// The endpoints that are published. Those of one pool and one provider have the same tags, so their statistics are added
-/// up; the counters of an endpoint that was removed stay in the sum, since a counter must not fall while its series goes on.
+/// The endpoints that are published. Endpoints of one pool and one provider have the same tags, so their statistics are
+/// added up; the counters of a removed endpoint stay in the sum, because a counter must not decrease while its series
+/// continues.
 /// </summary>
 internal sealed class PublishedEndpoints
 {
@@ -18,8 +19,8 @@ internal sealed class PublishedEndpoints
             _live.Add(endpoint, poolName);
     }
 
-    /// <summary>Takes one out, and keeps what its counters say now.</summary>
-    /// <returns>False: it isn't here.</returns>
+    /// <summary>Removes an endpoint, and keeps the current values of its counters.</summary>
+    /// <returns>False: it was not found.</returns>
     public bool Remove(IRmaEndpoint endpoint)
     {
         lock (_gate)
@@ -48,7 +49,7 @@ internal sealed class PublishedEndpoints
         }
     }
 
-    /// <summary>What those have to do now that are not closed, by pool and provider.</summary>
+    /// <summary>The present work of the open endpoints, by pool and provider.</summary>
     public List<Observed<RmaEndpointStatistics[]>> ObserveLive()
     {
         lock (_gate)

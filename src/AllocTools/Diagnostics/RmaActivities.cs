@@ -5,18 +5,18 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Diagnostics;
 
-/// <summary>The spans. Those of endpoint operations have a source of their own, so that who listens to the first gets none.</summary>
-/// <remarks>Static, as listeners go by the name of a source; nothing is kept here.</remarks>
+/// <summary>The spans. Those of endpoint operations have a separate source, so that listeners to the first source don't get them.</summary>
+/// <remarks>It is static, because listeners find a source by its name; it has no state.</remarks>
 internal static class RmaActivities
 {
     public static readonly ActivitySource Source = new(AllocToolsDiagnostics.ActivitySourceName);
 
     public static readonly ActivitySource Operations = new(AllocToolsDiagnostics.OperationActivitySourceName);
 
-    /// <summary>Somebody listens to the spans of endpoint operations.</summary>
+    /// <summary>Whether there is a listener to the spans of endpoint operations.</summary>
     public static bool OperationsAreTraced => Operations.HasListeners();
 
-    /// <summary>Begins the span of a registration, or of its undoing.</summary>
+    /// <summary>Begins the span of a registration or deregistration.</summary>
     public static RmaSpan Start(string name, PoolSettings pool, long length)
     {
         Activity? span = Begin(Source, name, ActivityKind.Internal, pool.Logger);

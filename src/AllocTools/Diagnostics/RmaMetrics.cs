@@ -11,11 +11,11 @@ namespace AllocTools.Diagnostics;
 /// docs/telemetry.md lists them.
 /// </summary>
 /// <remarks>
-/// A rent pays nothing: all but the histograms are observable, and each look at one reads
-/// <see cref="IRmaMemoryPool.GetStatistics"/> of the pools that live. An instrument lives as long as its meter, and two
+/// Rents have no overhead: all instruments except the histograms are observable, and each observation reads
+/// <see cref="IRmaMemoryPool.GetStatistics"/> of the live pools. An instrument lives as long as its meter, and two
 /// with equal tags on one meter hide each other, so there is one set for all pools and endpoints, and it holds them
-/// weakly. Make one for each <see cref="IMeterFactory"/>; <c>AddRmaMemoryPool</c> does so, and adds and removes what it
-/// opens and closes. All members are safe to call from any thread.
+/// weakly. Create one for each <see cref="IMeterFactory"/>; <c>AddRmaMemoryPool</c> does so, and adds and removes the
+/// pools and endpoints that it opens and closes. All members are safe to call from any thread.
 /// </remarks>
 public sealed class RmaMetrics
 {
@@ -26,8 +26,8 @@ public sealed class RmaMetrics
     private readonly Histogram<double> _wait;
     private readonly Histogram<double> _operation;
 
-    /// <summary>Makes the instruments. There is nothing to see until a pool is added.</summary>
-    /// <param name="meterFactory">Makes the meter, and owns it.</param>
+    /// <summary>Creates the instruments. They have no values until a pool is added.</summary>
+    /// <param name="meterFactory">Creates the meter, and owns it.</param>
     public RmaMetrics(IMeterFactory meterFactory)
     {
         ArgumentNullException.ThrowIfNull(meterFactory);
@@ -46,7 +46,7 @@ public sealed class RmaMetrics
         meter.CreateObservableUpDownCounter(
             "rma.pool.pending_requests", () => Pools(p => p.PendingRequests), "{request}", "Requests for a buffer that are waiting until the pool has room below its cap.");
         meter.CreateObservableUpDownCounter(
-            "rma.pool.quarantined", () => Pools(p => p.QuarantinedBuffers), "{buffer}", "Returned buffers that the pool does not hand out again, because an operation (one that timed out, say) or an exposure still holds them.");
+            "rma.pool.quarantined", () => Pools(p => p.QuarantinedBuffers), "{buffer}", "Returned buffers that the pool does not hand out again, because an operation (for example, one that timed out) or an exposure still holds them.");
         meter.CreateObservableCounter(
             "rma.pool.deferred_returns", () => Pools(p => p.DeferredReturns), "{buffer}", "Buffers that were disposed while operations or exposures held them; they come back to the pool with the last of these.");
         meter.CreateObservableCounter("rma.pool.late_returns", () => Pools(p => p.LateReturns), "{buffer}", "Buffers that were returned after their pool was disposed.");
@@ -58,29 +58,29 @@ public sealed class RmaMetrics
         meter.CreateObservableCounter("rma.pool.reloads", Reloads, "{reload}", "Changes of the pool's configuration while it ran: accepted, or rejected because they were invalid.");
         meter.CreateObservableUpDownCounter(
             "rma.pool.configuration.valid", ConfigurationValid, "{pool}", "1 where the last change of the pool's configuration was valid; 0 where it was rejected, and the options before it are still in force.");
-        meter.CreateObservableCounter("rma.cache.hits", () => Caches(c => c.Hits), "{request}", "Requests for memory of the application's that a registration cache of the pool had registered.");
-        meter.CreateObservableCounter("rma.cache.misses", () => Caches(c => c.Misses), "{request}", "Requests for memory of the application's that a registration cache of the pool had to register first.");
+        meter.CreateObservableCounter("rma.cache.hits", () => Caches(c => c.Hits), "{request}", "Requests for memory of the application that a registration cache of the pool had already registered.");
+        meter.CreateObservableCounter("rma.cache.misses", () => Caches(c => c.Misses), "{request}", "Requests for memory of the application that a registration cache of the pool had to register first.");
         meter.CreateObservableUpDownCounter(
-            "rma.cache.entries", CacheEntries, "{registration}", "Registrations that the pool's registration caches have, leased (rented) or idle.");
+            "rma.cache.entries", CacheEntries, "{registration}", "Registrations that the pool's registration caches hold, leased (rented) or idle.");
         meter.CreateObservableCounter(
-            "rma.cache.removals", CacheRemovals, "{registration}", "Registrations that the pool's registration caches have let go, by reason.");
+            "rma.cache.removals", CacheRemovals, "{registration}", "Registrations that the pool's registration caches have dropped, by reason.");
         meter.CreateObservableCounter(
             "rma.endpoint.operations", Operations, "{operation}", "Operations (writes, reads, sends, receives) of the pool's endpoints that ended, by error where they failed.");
         meter.CreateObservableCounter("rma.endpoint.io", Bytes, "By", "Bytes that successful operations of the pool's endpoints moved.");
         meter.CreateObservableCounter(
             "rma.endpoint.lost_peers", LostPeers, "{peer}", "Peers of the pool's endpoints that were found to be lost: operations to one fail at once until it is inserted again.");
         meter.CreateObservableCounter(
-            "rma.endpoint.lost_notifications", LostNotifications, "{notification}", "Notifications of peers' writes that found no room, because the application had not read as many as MaxNotifications.");
+            "rma.endpoint.lost_notifications", LostNotifications, "{notification}", "Notifications of peers' writes that were dropped, because the application had left MaxNotifications of them unread.");
         meter.CreateObservableUpDownCounter(
             "rma.endpoint.unread_notifications", () => LiveEndpoints(e => e.UnreadNotifications), "{notification}", "Notifications of peers' writes that wait to be read by the application.");
         meter.CreateObservableUpDownCounter(
-            "rma.endpoint.outstanding", Outstanding, "{operation}", "Operations that count against the limit of the pool's endpoints: running, abandoned by their caller, or ended without anybody taking the result (unclaimed).");
+            "rma.endpoint.outstanding", Outstanding, "{operation}", "Operations that count against the limit of the pool's endpoints: running, abandoned by their caller, or ended with a result that was never awaited (unclaimed).");
         meter.CreateObservableUpDownCounter(
             "rma.endpoint.limit", () => LiveEndpoints(e => e.Limit), "{operation}", "Operations that may be outstanding at once on the pool's endpoints, all together.");
         meter.CreateObservableUpDownCounter(
-            "rma.endpoint.pending_operations", () => LiveEndpoints(e => e.Pending), "{operation}", "Operations that are waiting because their endpoint has as many outstanding as it may.");
+            "rma.endpoint.pending_operations", () => LiveEndpoints(e => e.Pending), "{operation}", "Operations that are waiting because their endpoint has reached its limit of outstanding operations.");
         meter.CreateObservableUpDownCounter(
-            "rma.endpoint.held_back_sends", () => LiveEndpoints(e => e.HeldBackSends), "{operation}", "Sends that are waiting because their peer has as many messages that it has not received as MaxUnreceivedMessages allows.");
+            "rma.endpoint.held_back_sends", () => LiveEndpoints(e => e.HeldBackSends), "{operation}", "Sends that are waiting because their peer has not received MaxUnreceivedMessages earlier messages yet.");
         meter.CreateObservableUpDownCounter(
             "rma.endpoint.count", EndpointCount, "{endpoint}", "Endpoints of the pool by state: open, stuck (a call into the transport does not return) or failed (no operation can complete any more).");
         _registration = meter.CreateHistogram("rma.pool.registration.duration", "s", "How long it took to register memory with the RMA provider.", advice: RmaBuckets.Registration);
@@ -89,7 +89,7 @@ public sealed class RmaMetrics
             "rma.endpoint.operation.duration", "s", "Time from the start of an operation of an endpoint to its end.", advice: RmaBuckets.Operation);
     }
 
-    /// <summary>Shows a pool until it is removed, closed or collected. Adding it again changes nothing.</summary>
+    /// <summary>Publishes a pool until it is removed, closed or collected. Adding it again has no effect.</summary>
     /// <param name="pool">The pool; only a weak reference is kept.</param>
     public void Add(IRmaMemoryPool pool)
     {
@@ -99,7 +99,7 @@ public sealed class RmaMetrics
             metered.Instruments = new PoolInstruments(_registration, _wait, pool.Name, pool.Context.Traits.ProviderName, metered.Logger);
     }
 
-    /// <summary>Shows a pool no longer. One that isn't here is ignored.</summary>
+    /// <summary>Stops publishing a pool. An unknown pool is ignored.</summary>
     /// <param name="pool">The pool.</param>
     public void Remove(IRmaMemoryPool pool)
     {
@@ -110,7 +110,7 @@ public sealed class RmaMetrics
 
     /// <summary>Counts a change of a pool's configuration while the pool runs; <c>AddRmaMemoryPool</c> does so when its section changes.</summary>
     /// <param name="pool">The pool; only a weak reference is kept.</param>
-    /// <param name="accepted">False: it was invalid, and what was in force before still is.</param>
+    /// <param name="accepted">False: it was invalid, and the previous options are still in force.</param>
     /// <param name="changed">False: nothing that is in force is different since, so that it is not counted; the configuration is valid all the same.</param>
     public void CountReload(IRmaMemoryPool pool, bool accepted, bool changed = true)
     {

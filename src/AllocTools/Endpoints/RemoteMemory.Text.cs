@@ -6,21 +6,21 @@ using System.Text.Json.Serialization;
 namespace AllocTools.Endpoints;
 
 /// <remarks>
-/// Text form: the binary form in base64url without padding, for JSON, query strings and command lines. It holds the key,
-/// so <see cref="ToString"/> and string interpolation don't give it; only <see cref="Format"/> and JSON do.
+/// Text form: the binary form in base64url without padding, for JSON, query strings and command lines. It contains the
+/// key, so <see cref="ToString"/> and string interpolation don't return it; only <see cref="Format"/> and JSON do.
 /// </remarks>
 [JsonConverter(typeof(RemoteMemoryJsonConverter))]
 public readonly partial struct RemoteMemory : ISpanParsable<RemoteMemory>
 {
     private static readonly int MaxTextLength = Base64Url.GetEncodedLength(MaxEncodedLength);
 
-    /// <summary>The text form: whoever reads it may use the memory, so keep it out of logs.</summary>
+    /// <summary>Returns the text form. Any reader of the text can use the memory, so keep it out of logs.</summary>
     public string Format() => Base64Url.EncodeToString(ToArray());
 
     /// <summary>Reads a text form.</summary>
     /// <param name="s">The text form, and nothing else.</param>
     /// <param name="provider">Not used.</param>
-    /// <exception cref="FormatException">It is not a text form; the message says what is wrong.</exception>
+    /// <exception cref="FormatException">It is not a text form; the message describes the error.</exception>
     public static RemoteMemory Parse(string s, IFormatProvider? provider = null)
     {
         ArgumentNullException.ThrowIfNull(s);
@@ -31,10 +31,10 @@ public readonly partial struct RemoteMemory : ISpanParsable<RemoteMemory>
     public static RemoteMemory Parse(ReadOnlySpan<char> s, IFormatProvider? provider = null) =>
         TryParse(s, out RemoteMemory result, out string? error) ? result : throw new FormatException(error);
 
-    /// <summary>Reads a text form, which may come from anywhere.</summary>
+    /// <summary>Reads a text form, which may come from an untrusted source.</summary>
     /// <param name="s">The text form, and nothing else.</param>
     /// <param name="provider">Not used.</param>
-    /// <param name="result">What was read.</param>
+    /// <param name="result">The result.</param>
     /// <returns>False: it is not a text form.</returns>
     public static bool TryParse([NotNullWhen(true)] string? s, IFormatProvider? provider, out RemoteMemory result) =>
         TryParse(s.AsSpan(), provider, out result);

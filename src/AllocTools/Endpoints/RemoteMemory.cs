@@ -5,14 +5,15 @@ using AllocTools.Endpoints.Addressing;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// What a peer needs to reach memory of ours by RMA: made by an exposure at the owner, sent to the peer in its binary
-/// form, and imported there (<see cref="IRmaEndpoint.Import"/>). A value; slicing makes no new registration.
+/// The description that a peer needs to access memory of this process by RMA. An exposure of the owner creates it; it
+/// is sent to the peer in its binary form, and imported there (<see cref="IRmaEndpoint.Import"/>). It is a value;
+/// slicing it makes no new registration.
 /// </summary>
 /// <remarks>
 /// Binary form, little-endian: magic 0xA7, version 2, access, kind of key (0 integer, 1 raw), key length (2 bytes),
 /// length of the description of the transport (2, zero without one), address (8), length (8), base of a raw key (8, else
-/// zero), key, description, CRC-32C of all before (4). An integer key takes 8 bytes, a raw one up to
-/// <see cref="MaxKeyLength"/>. docs/wire-forms.md has it byte by byte.
+/// zero), key, description, CRC-32C of all preceding bytes (4). An integer key takes 8 bytes, a raw one up to
+/// <see cref="MaxKeyLength"/>. docs/wire-forms.md describes it byte by byte.
 /// </remarks>
 public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
 {
@@ -32,11 +33,11 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     private readonly byte[]? _rawKey;
     private readonly TransportDescription? _transport;
 
-    /// <summary>Describes memory that is reached with an integer key.</summary>
-    /// <param name="address">What an operation passes as the remote address of the first byte.</param>
+    /// <summary>Describes memory that is accessed with an integer key.</summary>
+    /// <param name="address">The value that an operation passes as the remote address of the first byte.</param>
     /// <param name="length">Bytes, 0 or more.</param>
     /// <param name="key">The remote key (fi_mr_key).</param>
-    /// <param name="access">What the peer is meant to do.</param>
+    /// <param name="access">The operations that the peer may use it for.</param>
     public RemoteMemory(ulong address, long length, ulong key, RmaAccess access)
     {
         CheckRange(address, length);
@@ -47,11 +48,11 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     }
 
     /// <summary>Describes memory whose key must be mapped at the initiator (fi_mr_raw_attr).</summary>
-    /// <param name="address">What an operation passes as the remote address of the first byte.</param>
+    /// <param name="address">The value that an operation passes as the remote address of the first byte.</param>
     /// <param name="length">Bytes, 0 or more.</param>
     /// <param name="rawKey">The key, 1 to <see cref="MaxKeyLength"/> bytes.</param>
     /// <param name="rawBase">The base address that belongs to the raw key.</param>
-    /// <param name="access">What the peer is meant to do.</param>
+    /// <param name="access">The operations that the peer may use it for.</param>
     public RemoteMemory(ulong address, long length, ReadOnlySpan<byte> rawKey, ulong rawBase, RmaAccess access)
     {
         CheckRange(address, length);
@@ -83,36 +84,36 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     /// <summary>Bytes.</summary>
     public long Length { get; }
 
-    /// <summary>What the owner means the peer to do.</summary>
+    /// <summary>The access that the owner grants to the peer.</summary>
     public RmaAccess Access { get; }
 
-    /// <summary>The integer key; 0 where <see cref="IsRaw"/> holds.</summary>
+    /// <summary>The integer key; 0 if <see cref="IsRaw"/> is true.</summary>
     public ulong Key { get; }
 
-    /// <summary>The key is raw bytes and must be mapped before use.</summary>
+    /// <summary>Whether the key consists of raw bytes and must be mapped before use.</summary>
     public bool IsRaw => _rawKey is not null;
 
-    /// <summary>The raw key; empty where the key is an integer.</summary>
+    /// <summary>The raw key; empty if the key is an integer.</summary>
     public ReadOnlySpan<byte> RawKey => _rawKey;
 
     /// <summary>The base address that belongs to the raw key.</summary>
     public ulong RawBase { get; }
 
-    /// <summary>The transport that it belongs to; null where it was not stated, as in what was made by hand.</summary>
+    /// <summary>The transport that the memory belongs to; null if it was not stated, for example in a hand-made description.</summary>
     internal TransportDescription? Transport => _transport;
 
-    /// <summary>How long the binary form is, in bytes.</summary>
+    /// <summary>The length of the binary form, in bytes.</summary>
     public int EncodedLength => HeaderLength + KeyLength + (_transport?.Encoded.Length ?? 0) + ChecksumLength;
 
     private int KeyLength => _rawKey?.Length ?? IntegerKeyLength;
 
-    /// <summary>The same memory, with the transport that it belongs to.</summary>
+    /// <summary>A copy with the transport that the memory belongs to.</summary>
     internal RemoteMemory Of(TransportDescription transport) => new(this, transport);
 
     /// <summary>A part of it.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes; offset + length stay within.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the whole.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the whole.</exception>
     public RemoteMemory Slice(long offset, long length)
     {
         RangeCheck.ThrowIfOutside(offset, length, Length);
@@ -155,11 +156,11 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
         return bytes;
     }
 
-    /// <summary>Reads a binary form, which may come from anywhere: every field is checked.</summary>
+    /// <summary>Reads a binary form, which may come from an untrusted source: every field is checked.</summary>
     /// <param name="source">Starts with a binary form; more may follow.</param>
-    /// <param name="memory">What was read.</param>
-    /// <param name="consumed">The bytes it took.</param>
-    /// <param name="error">What is wrong, where false is returned.</param>
+    /// <param name="memory">The result.</param>
+    /// <param name="consumed">The number of bytes read.</param>
+    /// <param name="error">The error, if false is returned.</param>
     /// <returns>True when the bytes were a binary form.</returns>
     public static bool TryRead(
         ReadOnlySpan<byte> source, out RemoteMemory memory, out int consumed, [NotNullWhen(false)] out string? error)
@@ -185,7 +186,7 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
 
     /// <summary>Reads a binary form.</summary>
     /// <param name="source">Starts with a binary form; more may follow.</param>
-    /// <exception cref="FormatException">The bytes are not a binary form; the message says what is wrong.</exception>
+    /// <exception cref="FormatException">The bytes are not a binary form; the message describes the error.</exception>
     public static RemoteMemory Read(ReadOnlySpan<byte> source) =>
         TryRead(source, out RemoteMemory memory, out _, out string? error) ? memory : throw new FormatException(error);
 
@@ -193,13 +194,13 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     {
         transport = null;
         if (source.Length < HeaderLength)
-            return $"A RemoteMemory takes at least {HeaderLength} bytes; {source.Length} were given. Pass what the peer's exposure gave, as it is.";
+            return $"A RemoteMemory takes at least {HeaderLength} bytes; {source.Length} were given. Pass the bytes of the peer's exposure unchanged.";
         if (source[0] != Magic)
-            return $"A RemoteMemory starts with 0x{Magic:X2}; 0x{source[0]:X2} was found.";
+            return $"A RemoteMemory must start with 0x{Magic:X2}; 0x{source[0]:X2} was found.";
         if (source[1] != FormatVersion)
             return $"The RemoteMemory has version {source[1]}; this library reads version {FormatVersion}. Both sides need the same.";
         if (((RmaAccess)source[2] & ~KnownAccess) != 0)
-            return $"The RemoteMemory grants access 0x{source[2]:X2}, which this library doesn't know.";
+            return $"The RemoteMemory grants access 0x{source[2]:X2}, which this library does not know.";
         int keyLength = BinaryPrimitives.ReadUInt16LittleEndian(source[4..]);
         bool keyFits = source[3] switch
         {
@@ -208,15 +209,15 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
             _ => false,
         };
         if (!keyFits)
-            return $"The RemoteMemory has a key of kind {source[3]} with {keyLength} bytes; kind 0 has {IntegerKeyLength}, kind 1 has 1 to {MaxKeyLength}.";
+            return $"The RemoteMemory has a key of kind {source[3]} with {keyLength} bytes; kind 0 must have {IntegerKeyLength} bytes, kind 1 between 1 and {MaxKeyLength}.";
         int descriptionLength = BinaryPrimitives.ReadUInt16LittleEndian(source[6..]);
         if (descriptionLength > TransportDescription.MaxEncodedLength)
-            return $"The RemoteMemory has a description of {descriptionLength} bytes; {TransportDescription.MaxEncodedLength} is the most.";
+            return $"The RemoteMemory has a description of {descriptionLength} bytes; it must have at most {TransportDescription.MaxEncodedLength}.";
         int end = HeaderLength + keyLength + descriptionLength;
         if (source.Length < end + ChecksumLength)
-            return $"The RemoteMemory takes {end + ChecksumLength} bytes; {source.Length} were given: it was cut. Pass what the peer's exposure gave, as it is.";
+            return $"The RemoteMemory takes {end + ChecksumLength} bytes; {source.Length} were given: it was truncated. Pass the bytes of the peer's exposure unchanged.";
         if (Crc32C.Of(source[..end]) != BinaryPrimitives.ReadUInt32LittleEndian(source[end..]))
-            return "The RemoteMemory's checksum does not fit: it was damaged or changed on the way.";
+            return "The RemoteMemory's checksum does not match: it was damaged or changed on the way.";
         if (source[3] == 0 && BinaryPrimitives.ReadUInt64LittleEndian(source[24..]) != 0)
             return "The RemoteMemory has reserved bytes that are not zero.";
         ulong address = BinaryPrimitives.ReadUInt64LittleEndian(source[8..]);
@@ -254,6 +255,6 @@ public readonly partial struct RemoteMemory : IEquatable<RemoteMemory>
     /// <summary>False when both describe the same memory with the same key.</summary>
     public static bool operator !=(RemoteMemory left, RemoteMemory right) => !left.Equals(right);
 
-    /// <summary>The length and the access. Never the address or the key.</summary>
+    /// <summary>The length and the access, but never the address or the key.</summary>
     public override string ToString() => $"{Length} bytes, {Access}";
 }

@@ -3,8 +3,9 @@ using AllocTools.Validation;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// A peer's memory, ready to be read and written: made by <see cref="IRmaEndpoint.Import"/>. Where keys are plain
-/// numbers it holds nothing; a mapped key is unmapped when it is disposed and no operation uses it any more.
+/// A peer's memory, ready for reads and writes; created by <see cref="IRmaEndpoint.Import"/>. If keys are plain
+/// numbers, it holds no resources; a mapped key is unmapped when the region is disposed and no operation uses it any
+/// more.
 /// </summary>
 /// <remarks>Safe to use from any thread.</remarks>
 public sealed class RemoteRegion : IDisposable
@@ -13,11 +14,11 @@ public sealed class RemoteRegion : IDisposable
     private int _uses = 1;
     private int _disposed;
 
-    /// <summary>Made by endpoints.</summary>
-    /// <param name="peer">Whose memory it is.</param>
-    /// <param name="memory">What the peer said of it.</param>
-    /// <param name="key">The key that operations pass: the integer key, or what a raw key was mapped to.</param>
-    /// <param name="unmap">Unmaps the key; null where there is nothing to unmap. Must not throw.</param>
+    /// <summary>Creates a region; called by endpoints.</summary>
+    /// <param name="peer">The owner of the memory.</param>
+    /// <param name="memory">The description that the peer sent.</param>
+    /// <param name="key">The key that operations pass: the integer key, or the result of mapping a raw key.</param>
+    /// <param name="unmap">Unmaps the key; null if there is nothing to unmap. It must not throw.</param>
     internal RemoteRegion(RmaPeer peer, RemoteMemory memory, ulong key, Action? unmap)
     {
         Peer = peer;
@@ -26,10 +27,10 @@ public sealed class RemoteRegion : IDisposable
         _unmap = unmap;
     }
 
-    /// <summary>Whose memory it is.</summary>
+    /// <summary>The owner of the memory.</summary>
     public RmaPeer Peer { get; }
 
-    /// <summary>What the peer said of it.</summary>
+    /// <summary>The description that the peer sent.</summary>
     public RemoteMemory Memory { get; }
 
     /// <summary>The key that operations pass.</summary>
@@ -41,7 +42,7 @@ public sealed class RemoteRegion : IDisposable
     /// <summary>A part of it.</summary>
     /// <param name="offset">Bytes from the start.</param>
     /// <param name="length">Bytes; offset + length stay within.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the whole.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the whole.</exception>
     public RemoteSlice Slice(long offset, long length)
     {
         RangeCheck.ThrowIfOutside(offset, length, Length);
@@ -55,7 +56,7 @@ public sealed class RemoteRegion : IDisposable
 
     /// <summary>A part of it, such as <c>remote[16..]</c> or <c>remote[..length]</c>.</summary>
     /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the whole.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the whole.</exception>
     public RemoteSlice this[Range range]
     {
         get
@@ -65,7 +66,7 @@ public sealed class RemoteRegion : IDisposable
         }
     }
 
-    /// <summary>Keeps a mapped key for one operation. Called by endpoints.</summary>
+    /// <summary>Keeps a mapped key for one operation. Endpoints call this.</summary>
     /// <exception cref="ObjectDisposedException">The region is disposed.</exception>
     internal void AddUse()
     {
@@ -98,7 +99,7 @@ public sealed class RemoteRegion : IDisposable
             throw Disposed("");
     }
 
-    /// <param name="where">What the error begins with, such as which operation it is of.</param>
+    /// <param name="where">The beginning of the error message, such as the operation.</param>
     internal ObjectDisposedException Disposed(string where) => new(
         nameof(RemoteRegion), $"{where}The RemoteRegion is disposed: {Describe()}. Import the peer's memory again, and dispose a region after the last operation with it.");
 
@@ -106,31 +107,37 @@ public sealed class RemoteRegion : IDisposable
 
     private string Describe() => $"{InWords.Bytes(Length)} of {Peer}";
 
-    /// <summary>Keeps a mapped key that an <see cref="AddUse"/> keeps already; the region may have been disposed meanwhile.</summary>
+    /// <summary>
+    /// Keeps a mapped key once more while another <see cref="AddUse"/> keeps it; the region may have been disposed
+    /// meanwhile.
+    /// </summary>
     internal void AddUseAgain()
     {
         if (_unmap is not null)
             Interlocked.Increment(ref _uses);
     }
 
-    /// <summary>Ends what <see cref="AddUse"/> began.</summary>
+    /// <summary>Undoes one <see cref="AddUse"/>.</summary>
     internal void EndUse()
     {
         if (_unmap is not null && Interlocked.Decrement(ref _uses) == 0)
             _unmap();
     }
 
-    /// <summary>How long it is, whose, and what was granted.</summary>
+    /// <summary>The length, the owner and the granted access.</summary>
     public override string ToString() => $"{Describe()}, for {Memory.Access}{(IsDisposed ? ", disposed" : "")}";
 
-    /// <summary>As <see cref="Dispose"/>, but a mapped key is unmapped on the thread pool: the caller may be the thread that makes progress.</summary>
+    /// <summary>
+    /// Like <see cref="Dispose"/>, but a mapped key is unmapped on the thread pool, because the caller may be the
+    /// thread that makes progress.
+    /// </summary>
     internal void DisposeLater()
     {
         if (Interlocked.Exchange(ref _disposed, 1) == 0 && _unmap is not null)
             ThreadPool.UnsafeQueueUserWorkItem(static region => region.EndUse(), this, preferLocal: false);
     }
 
-    /// <summary>Lets go of it. A mapped key is unmapped once no operation uses it.</summary>
+    /// <summary>Releases the region. A mapped key is unmapped once no operation uses it.</summary>
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) == 0)

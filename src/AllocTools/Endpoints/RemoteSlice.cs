@@ -2,7 +2,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints;
 
-/// <summary>A part of a peer's memory: what a read or a write names.</summary>
+/// <summary>A part of a peer's memory, as an argument of reads and writes.</summary>
 public readonly struct RemoteSlice
 {
     internal RemoteSlice(RemoteRegion region, long offset, long length)
@@ -21,13 +21,13 @@ public readonly struct RemoteSlice
     /// <summary>Bytes.</summary>
     public long Length { get; }
 
-    /// <summary>What an operation passes as the remote address of the first byte.</summary>
+    /// <summary>The value that an operation passes as the remote address of the first byte.</summary>
     public ulong Address => Region.Memory.Address + (ulong)Offset;
 
     /// <summary>A part of it.</summary>
     /// <param name="offset">Bytes from the start of this slice.</param>
     /// <param name="length">Bytes; offset + length stay within this slice.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the slice.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the slice.</exception>
     public RemoteSlice Slice(long offset, long length)
     {
         RangeCheck.ThrowIfOutside(offset, length, Length);
@@ -41,7 +41,7 @@ public readonly struct RemoteSlice
 
     /// <summary>A part of it, such as <c>slice[16..]</c> or <c>slice[..^16]</c>.</summary>
     /// <param name="range">Which bytes; its ends are below 2 GiB.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The part reaches out of the slice.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The part exceeds the slice.</exception>
     public RemoteSlice this[Range range]
     {
         get

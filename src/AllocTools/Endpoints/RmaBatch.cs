@@ -7,21 +7,22 @@ using AllocTools.Validation;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// A prepared list of operations of one endpoint, which are posted together and awaited at once: built once, run as often as
-/// is needed. Made by <see cref="IRmaEndpoint.CreateBatch"/>.
+/// A prepared list of operations of one endpoint, which are posted and awaited together. It is built once and can be
+/// run any number of times. <see cref="IRmaEndpoint.CreateBatch"/> creates one.
 /// </summary>
 /// <remarks>
 /// <para>
-/// Operations to one peer are posted in the order in which they were added, as closely as the transport takes them; where it
-/// can, it is told that more follows (FI_MORE). A batch may have more operations than may be outstanding
-/// (<c>Endpoint:MaxOutstanding</c>): the rest follows as its own end. Operations that are started by other calls while it runs
-/// may be posted between its own.
+/// Operations to one peer are posted in the order in which they were added, as fast as the transport accepts them; if
+/// possible, the transport is informed that more follow (FI_MORE). A batch may have more operations than may be
+/// outstanding (<c>Endpoint:MaxOutstanding</c>): the rest follows as earlier ones end. Operations that other calls
+/// start during a run may be posted between those of the batch.
 /// </para>
 /// <para>
-/// While it runs it holds all of its buffers, so <see cref="RmaBuffer.Return"/> throws, and a buffer that is disposed comes back
-/// when it has ended. A run allocates nothing, but where as many operations as may be are outstanding when it begins.
+/// A run holds all buffers of the batch, so <see cref="RmaBuffer.Return"/> throws, and a buffer that is disposed comes
+/// back when the run has ended. A run allocates nothing, unless the limit of outstanding operations is reached when it
+/// begins.
 /// </para>
-/// <para>It is built by one thread at a time. Running a batch that runs, or changing it then, throws.</para>
+/// <para>Only one thread at a time may build a batch. Running or changing a batch while it runs throws.</para>
 /// </remarks>
 public sealed class RmaBatch
 {
@@ -34,23 +35,32 @@ public sealed class RmaBatch
         _run = run;
     }
 
-    /// <summary>How many operations it has.</summary>
+    /// <summary>The number of operations.</summary>
     public int Count => _run.List.Count;
 
     /// <summary>Adds a write to a peer's memory.</summary>
-    /// <param name="source">What to write.</param>
-    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="source">The bytes to write.</param>
+    /// <param name="destination">The destination, which must be at least as long.</param>
     /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
-    /// <exception cref="ArgumentException">The buffer is of another context, the memory is another endpoint's, or shorter than the source.</exception>
+    /// <exception cref="ArgumentException">The buffer belongs to another context, or the memory belongs to another
+    /// endpoint or is shorter than the source.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, the buffer was returned, or the peer did not expose its memory for writing.</exception>
     public int Write(RmaSlice source, RemoteSlice destination) => Add(RmaOperation.Write(source, destination));
 
-    /// <summary>Adds writes of a sequence to a peer's memory, one for each of its segments, end to end: what a pipe hands out goes on from where it is.</summary>
-    /// <remarks>Where it throws, nothing was added. The segments must stay rented until the run has ended: advance a pipe's reader after that.</remarks>
-    /// <param name="source">What to write. Each segment is memory of a buffer; see <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/>.</param>
-    /// <param name="destination">Where to; at least as long.</param>
-    /// <returns>The index of the first one; the others follow. For an empty sequence nothing is added.</returns>
-    /// <exception cref="ArgumentException">A segment is no buffer's memory; or as for <see cref="Write(RmaSlice, RemoteSlice)"/>.</exception>
+    /// <summary>
+    /// Adds writes of a sequence to a peer's memory, one for each of its segments, end to end, so that data from a pipe
+    /// is written without a copy.
+    /// </summary>
+    /// <remarks>
+    /// If the call throws, nothing was added. The segments must stay rented until the run has ended: advance a pipe's
+    /// reader only after that.
+    /// </remarks>
+    /// <param name="source">The bytes to write. Each segment must be memory of a buffer; see
+    /// <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/>.</param>
+    /// <param name="destination">The destination, which must be at least as long.</param>
+    /// <returns>The index of the first write; the others follow. For an empty sequence nothing is added.</returns>
+    /// <exception cref="ArgumentException">A segment is not memory of a buffer; or as for
+    /// <see cref="Write(RmaSlice, RemoteSlice)"/>.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, a segment's buffer was returned, or the peer did not expose its memory for writing.</exception>
     /// <example>
     /// <code>
@@ -67,46 +77,48 @@ public sealed class RmaBatch
         if (TryWrite(source, destination, out long offset))
             return Count - NumberOfSegments(source);
         throw new ArgumentException(
-            $"The segment at offset {InWords.Number(offset)} of the sequence of {InWords.Size(source.Length)} is not memory of a buffer. Copy such bytes into a buffer first; TryWrite says false for them.", nameof(source));
+            $"The segment at offset {InWords.Number(offset)} of the sequence of {InWords.Size(source.Length)} is not memory of a buffer. Copy such bytes into a buffer first; TryWrite returns false for them.", nameof(source));
     }
 
-    /// <summary>As <see cref="Write(in ReadOnlySequence{byte}, RemoteSlice)"/>, but says false where a segment is no buffer's memory, and has added nothing then.</summary>
+    /// <summary>As <see cref="Write(in ReadOnlySequence{byte}, RemoteSlice)"/>, but returns false if a segment is not memory of a buffer; then nothing was added.</summary>
     /// <inheritdoc cref="Write(in ReadOnlySequence{byte}, RemoteSlice)" path="/remarks"/>
-    /// <param name="source">What to write.</param>
-    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="source">The bytes to write.</param>
+    /// <param name="destination">The destination, which must be at least as long.</param>
     /// <returns>True: the writes were added.</returns>
     /// <exception cref="ArgumentException">As for <see cref="Write(RmaSlice, RemoteSlice)"/>.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, a segment's buffer was returned, or the peer did not expose its memory for writing.</exception>
     public bool TryWrite(in ReadOnlySequence<byte> source, RemoteSlice destination) => TryWrite(source, destination, out _);
 
-    /// <summary>Adds a write to a peer's memory that brings the peer a number once the bytes are there.</summary>
-    /// <param name="source">What to write, 1 byte or more.</param>
-    /// <param name="destination">Where to; at least as long.</param>
+    /// <summary>Adds a write to a peer's memory that notifies the peer by a number once the bytes are there.</summary>
+    /// <param name="source">The bytes to write, 1 byte or more.</param>
+    /// <param name="destination">The destination, which must be at least as long.</param>
     /// <param name="notification">The number; it must fit into the traits' <see cref="Regions.RmaProviderTraits.NotificationSize"/> bytes.</param>
     /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
     /// <exception cref="ArgumentException">As for <see cref="Write(RmaSlice, RemoteSlice)"/>; or the number does not fit, or there are no bytes.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, the buffer was returned, or the peer did not expose its memory for writing.</exception>
-    /// <exception cref="NotSupportedException">The transport has no writes that bring a number.</exception>
+    /// <exception cref="NotSupportedException">The transport does not support writes with a notification.</exception>
     public int WriteAndNotify(RmaSlice source, RemoteSlice destination, ulong notification) => Add(RmaOperation.WriteAndNotify(source, destination, notification));
 
     /// <summary>Adds a read of a peer's memory.</summary>
-    /// <param name="destination">Where to.</param>
-    /// <param name="source">What to read; at least as long.</param>
+    /// <param name="destination">The destination.</param>
+    /// <param name="source">The bytes to read; at least as long as the destination.</param>
     /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
-    /// <exception cref="ArgumentException">The buffer is of another context, the memory is another endpoint's, or shorter than the destination.</exception>
+    /// <exception cref="ArgumentException">The buffer belongs to another context, or the memory belongs to another
+    /// endpoint or is shorter than the destination.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, the buffer was returned, or the peer did not expose its memory for reading.</exception>
-    /// <exception cref="RmaOperationException">The destination is read-only memory of the caller's.</exception>
+    /// <exception cref="RmaOperationException">The destination is read-only.</exception>
     public int Read(RmaSlice destination, RemoteSlice source) => Add(RmaOperation.Read(destination, source));
 
     /// <summary>Adds a message.</summary>
     /// <param name="message">The message.</param>
-    /// <param name="peer">To whom.</param>
+    /// <param name="peer">The recipient.</param>
     /// <returns>Its index, by which <see cref="RmaBatchException.Index"/> names it.</returns>
-    /// <exception cref="ArgumentException">The buffer is of another context, the peer is another endpoint's, or the message is too long.</exception>
+    /// <exception cref="ArgumentException">The buffer belongs to another context, the peer belongs to another endpoint,
+    /// or the message is too long.</exception>
     /// <exception cref="InvalidOperationException">The batch runs, or the buffer was returned.</exception>
     public int Send(RmaSlice message, RmaPeer peer) => Add(RmaOperation.Send(message, peer));
 
-    /// <summary>Removes all operations, and keeps the room that they had.</summary>
+    /// <summary>Removes all operations, but keeps the capacity.</summary>
     /// <exception cref="InvalidOperationException">The batch runs.</exception>
     public void Clear()
     {
@@ -115,14 +127,18 @@ public sealed class RmaBatch
     }
 
     /// <summary>
-    /// Posts all operations, and completes when all have ended. After the first that fails no more are posted, but for one that
-    /// the transport was told to expect, and it completes when those have ended that were. Awaited once, as any <see cref="ValueTask"/>, and before the next run.
+    /// Posts all operations, and completes when all have ended. After the first failure no more are posted, except one
+    /// that was announced to the transport, and the run completes when all posted operations have ended. The result
+    /// must be awaited exactly once, like any <see cref="ValueTask"/>, and before the next run.
     /// </summary>
-    /// <param name="timeout">For the whole run, instead of the endpoint's own time-out: 0 to 24 hours, or <see cref="Timeout.InfiniteTimeSpan"/>.</param>
-    /// <param name="cancellationToken">Advice: operations that were posted may still happen.</param>
-    /// <exception cref="RmaBatchException">An operation failed, or did not complete in time; which one and why is in the exception.</exception>
-    /// <exception cref="InvalidOperationException">It runs already; or a buffer was returned, or a peer removed: the message says of which operation.</exception>
-    /// <exception cref="ObjectDisposedException">The endpoint is disposed; or a <see cref="RemoteRegion"/> is: the message says of which operation.</exception>
+    /// <param name="timeout">The time-out of the whole run, which replaces the endpoint's: 0 to 24 hours, or
+    /// <see cref="Timeout.InfiniteTimeSpan"/>.</param>
+    /// <param name="cancellationToken">Requests cancellation; operations that were posted may still be executed.</param>
+    /// <exception cref="RmaBatchException">An operation failed, or did not complete in time; the exception has the
+    /// operation and the cause.</exception>
+    /// <exception cref="InvalidOperationException">The batch is already running; or a buffer was returned, or a peer
+    /// removed: the message names the operation.</exception>
+    /// <exception cref="ObjectDisposedException">The endpoint is disposed; or a <see cref="RemoteRegion"/> is: the message names the operation.</exception>
     /// <example>
     /// <code>
     /// using RmaBuffer buffer = pool.Rent(1000 * 4096);
@@ -146,7 +162,7 @@ public sealed class RmaBatch
     public ValueTask RunAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
         RmaActivities.OperationsAreTraced ? Trace(timeout, cancellationToken) : _endpoint.Run(_run, timeout, cancellationToken);
 
-    /// <summary>As without a span, which allocates nothing; this does.</summary>
+    /// <summary>Starts an operation with a span, which allocates, unlike the start without one.</summary>
     private ValueTask Trace(TimeSpan? timeout, CancellationToken cancellationToken)
     {
         Activity? callers = Activity.Current;
@@ -157,7 +173,7 @@ public sealed class RmaBatch
         }
         catch (Exception e)
         {
-            // Thrown at once, as without a span.
+            // The exception is thrown immediately, as without a span.
             span.Fail(e);
             span.Dispose();
             throw;
@@ -184,14 +200,14 @@ public sealed class RmaBatch
         }
     }
 
-    /// <summary>How many operations it has, of how many bytes, at which provider.</summary>
+    /// <summary>The number of operations, their bytes, and the provider.</summary>
     public override string ToString() =>
         $"batch of {InWords.Count(Count, "operation", "operations")} of {InWords.Bytes(_run.List.Length)}, of provider '{_endpoint.Context.Traits.ProviderName}'";
 
     /// <summary>Checks all writes before it adds the first one.</summary>
-    /// <param name="source">What to write.</param>
-    /// <param name="destination">Where to.</param>
-    /// <param name="offset">Where the segment is that is no buffer's.</param>
+    /// <param name="source">The bytes to write.</param>
+    /// <param name="destination">The destination.</param>
+    /// <param name="offset">The offset of the segment that is not memory of a buffer.</param>
     private bool TryWrite(in ReadOnlySequence<byte> source, RemoteSlice destination, out long offset)
     {
         _run.ThrowIfRunning();

@@ -1,10 +1,10 @@
 namespace AllocTools.Endpoints;
 
-/// <summary>An operation of a batch failed; why is in <see cref="Exception.InnerException"/>.</summary>
+/// <summary>An operation of a batch failed; <see cref="Exception.InnerException"/> is the cause.</summary>
 public sealed class RmaBatchException : RmaException
 {
     /// <summary>Makes an error.</summary>
-    /// <param name="message">Which operation failed, why, and what became of the others.</param>
+    /// <param name="message">The message: which operation failed, why, and the state of the others.</param>
     /// <param name="index">The operation.</param>
     /// <param name="completed">How many operations have completed.</param>
     /// <param name="innerException">The operation's own error.</param>
@@ -17,8 +17,8 @@ public sealed class RmaBatchException : RmaException
     }
 
     /// <summary>
-    /// The operation that failed, counted from 0 in the order in which they were added; of several the first of that order. All
-    /// before it have completed; of those after it some may have, too.
+    /// The operation that failed, counted from 0 in the order in which they were added. If several failed, it is the
+    /// first in that order. All operations before it have completed; some of those after it may have completed, too.
     /// </summary>
     public int Index { get; }
 

@@ -1,21 +1,22 @@
 namespace AllocTools.Endpoints;
 
-/// <summary>Where the code after an await goes on, once the operation has ended that it has suspended for.</summary>
+/// <summary>Where the code after an await continues, if the await had to suspend.</summary>
 public enum RmaContinuations
 {
-    /// <summary>On the thread pool, where it may block and take its time.</summary>
+    /// <summary>The code continues on the thread pool, where it may block or run for long.</summary>
     ThreadPool = 0,
 
     /// <summary>
-    /// On the thread that makes progress, without a hop to another one. Until that code suspends or returns nothing else of this
-    /// endpoint moves, so it must be short and must not block.
+    /// The code continues on the thread that makes progress, without a switch to another thread. Until it suspends or
+    /// returns, the endpoint makes no progress, so it must be short and must not block.
     /// </summary>
     /// <remarks>
-    /// That is the endpoint's own thread, or the caller's of <see cref="IRmaEndpoint.Poll"/>. The code runs after a turn, so it may use
-    /// the endpoint, and dispose it; and after what went on before it, so nothing nests. Where it ends a task, what awaits that task goes
-    /// on there, too. Code that blocks until something
-    /// else has gone on that this thread goes on with waits for ever. An await with a synchronization context goes on there. What closing ends, and an
-    /// operation that had to wait for a free slot, goes on on the thread pool; so do readers of notifications.
+    /// That thread is the endpoint's own thread, or the caller of <see cref="IRmaEndpoint.Poll"/>. The code runs after
+    /// a progress turn, so it may use the endpoint and dispose it, and after earlier continuations, so continuations
+    /// don't nest. If it completes a task, code that awaits that task continues on this thread, too. Code that blocks
+    /// until another continuation of the same thread has run waits forever. An await with a synchronization context
+    /// continues in that context. Awaits that end because the endpoint is closed, operations that had to wait for a
+    /// free slot, and readers of notifications continue on the thread pool.
     /// </remarks>
     Inline = 1,
 }

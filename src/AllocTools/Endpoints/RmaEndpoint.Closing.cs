@@ -4,31 +4,34 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Endpoints;
 
-/// <content>Its end: calls into the transport and its thread stop, owners are notified, then the driver closes.</content>
+/// <content>Closing: calls into the transport and the endpoint's thread stop, owners are notified, then the driver closes.</content>
 public partial class RmaEndpoint
 {
-    /// <summary>How long closing waits for what a transport is asked to give up: many times what one takes that will.</summary>
+    /// <summary>
+    /// How long closing waits for operations that the transport was asked to cancel: many times the time that a working
+    /// transport needs.
+    /// </summary>
     private static readonly TimeSpan RecallTime = TimeSpan.FromSeconds(2);
 
-    /// <summary>How long closing waits for calls into the transport: many times what one takes that is not stuck.</summary>
+    /// <summary>How long closing waits for calls into the transport: many times the duration of a call that is not stuck.</summary>
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
 
-    /// <summary>How long closing waits for its own calls; taking a connection down may take seconds.</summary>
+    /// <summary>How long closing waits for its own calls; closing a connection may take seconds.</summary>
     private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(10);
 
-    /// <summary>All of these.</summary>
+    /// <summary>The sum of these times.</summary>
     private static readonly TimeSpan MostCloseTime = (2 * StopTime) + CloseTime;
 
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>Completes when its transport is closed, too, which is later than <see cref="DisposeAsync"/> returns where something is stuck.</summary>
+    /// <summary>Completes when the transport is closed, too. If a call is stuck, that is after <see cref="DisposeAsync"/> returns.</summary>
     internal Task Closed => _closed.Task;
 
     /// <summary>
-    /// Closes the endpoint. Operations that are outstanding fail, and their buffers are free once this returns: closing
-    /// drops them. Where a call into the transport does not return, this gives up: after 2 s for a caller's, 2 s for one
-    /// of the endpoint's thread, 10 s for those that close it. It says so in the log, and closing goes on once they have
-    /// returned; until then the buffers are quarantined. A second call does nothing; never throws.
+    /// Closes the endpoint. Outstanding operations fail, and their buffers are free once this call returns. If a call
+    /// into the transport does not return, this call stops waiting: after 2 s for a call by a caller, 2 s for a call by
+    /// the endpoint's thread, and 10 s for the calls that close the endpoint. It logs that, and closing continues once
+    /// those calls have returned; until then the buffers are quarantined. A second call does nothing. It never throws.
     /// </summary>
     public void Dispose()
     {
@@ -53,9 +56,10 @@ public partial class RmaEndpoint
         }
     }
 
-    /// <summary>Closes on a thread of its own, which may have to wait for ever.</summary>
-    /// <param name="closed">Completes when the endpoint is closed, or something is stuck and the owners of operations were notified.</param>
-    /// <returns>False: it was closed before.</returns>
+    /// <summary>Closes the endpoint on a separate thread, which may have to wait forever.</summary>
+    /// <param name="closed">Completes when the endpoint is closed, or when a call is stuck and the owners of operations
+    /// have been notified.</param>
+    /// <returns>False: it was already closed.</returns>
     private bool TryBeginClosing([NotNullWhen(true)] out Task? closed)
     {
         closed = null;
@@ -73,7 +77,7 @@ public partial class RmaEndpoint
             }
             catch (Exception e)
             {
-                // Of whatever kind: on a thread of its own it would end the process.
+                // All exceptions are caught, because on a separate thread they would end the process.
                 _context.Health.ReportUnexpected("closing", e);
             }
             finally
@@ -93,7 +97,7 @@ public partial class RmaEndpoint
         bool hasStopped = loop is null || loop.TryStop(StopTime);
         if (hasStopped && isIdle && _driver.MustRecallBeforeClosing)
             _starter.Progress.PostWaiting();
-        // Owners are notified whatever closing takes.
+        // Owners are notified however long closing takes.
         _starter.Progress.FailAll(fabricIsDone: false);
         _notifications.Close();
         if (!isIdle || !hasStopped)
@@ -110,14 +114,14 @@ public partial class RmaEndpoint
             _starter.Progress.Completions.ReleaseKept();
         else
             _driver.WhenDone(ReleaseAll);
-        // Last: until an operation is ended its cancellation may wake the loop.
+        // This comes last, because the cancellation of an operation may wake the loop until the operation has ended.
         _starter.Dispose();
         _contextLease.Dispose();
         if (isDone)
             _closed.TrySetResult();
     }
 
-    /// <summary>Gives back what closing had to keep.</summary>
+    /// <summary>Releases resources that closing had to keep.</summary>
     private void ReleaseAll()
     {
         try
@@ -127,7 +131,7 @@ public partial class RmaEndpoint
         }
         catch (Exception e)
         {
-            // Of whatever kind: it would keep the endpoint that is just closed from closing.
+            // All exceptions are caught, because they would prevent the endpoint from being closed.
             _context.Health.ReportUnexpected("closing", e);
         }
         _closed.TrySetResult();

@@ -6,7 +6,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints;
 
-/// <content>Operations and batches are checked, started, and traced where somebody listens.</content>
+/// <content>Operations and batches are checked, started, and traced if there is a listener.</content>
 public partial class RmaEndpoint
 {
     private ValueTask StartWithoutResult(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
@@ -23,7 +23,7 @@ public partial class RmaEndpoint
             ? new ValueTask<RmaReceiveResult>(slot!, slot!.Version)
             : later;
 
-    /// <summary>As without a span, which allocates nothing; this does.</summary>
+    /// <summary>Starts an operation with a span, which allocates, unlike the start without one.</summary>
     private ValueTask<RmaReceiveResult> Trace(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
     {
         Activity? callers = Activity.Current;
@@ -34,7 +34,7 @@ public partial class RmaEndpoint
         }
         catch (Exception e)
         {
-            // Thrown at once, as without a span.
+            // The exception is thrown immediately, as without a span.
             span.Fail(e);
             span.Dispose();
             throw;
@@ -62,7 +62,7 @@ public partial class RmaEndpoint
     }
 
     /// <summary>Starts an operation with a task.</summary>
-    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is it.</returns>
+    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is the task.</returns>
     private bool Start(
         in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
     {
@@ -85,7 +85,7 @@ public partial class RmaEndpoint
         }
         catch (RmaException e)
         {
-            // Errors of use are thrown at once; what the transport or memory refuses is the task's.
+            // Usage errors are thrown immediately; errors of the transport or of memory are reported by the task.
             later = ValueTask.FromException<RmaReceiveResult>(e);
             return false;
         }
@@ -95,7 +95,7 @@ public partial class RmaEndpoint
         }
     }
 
-    /// <summary>Checks an operation that is added to a batch, as if it were started.</summary>
+    /// <summary>Checks an operation that is added to a batch like one that is started.</summary>
     internal void CheckForBatch(in RmaOperation operation)
     {
         ThrowIfClosed();
@@ -128,8 +128,8 @@ public partial class RmaEndpoint
     internal RmaSpan StartBatchSpan(BatchList batch) => RmaActivities.StartBatch(_context.Traits.ProviderName, batch.Count, batch.Length, _context.Health.Logger);
 
     /// <summary>
-    /// A read or write of nothing is done at once, by nobody: shm (libfabric 1.17) never completes one. The buffer is
-    /// checked all the same.
+    /// An empty read or write completes immediately without the transport, because shm (libfabric 1.17) never completes
+    /// one. The buffer is checked nevertheless.
     /// </summary>
     private bool IsEmptyTransfer(in RmaOperation operation)
     {
@@ -160,9 +160,9 @@ public partial class RmaEndpoint
     {
         int size = _context.Traits.NotificationSize;
         if (size == 0)
-            throw new NotSupportedException($"The provider '{_context.Traits.ProviderName}' has no writes that bring a number (the traits' NotificationSize is 0). Send a message once the write has completed.");
+            throw new NotSupportedException($"The provider '{_context.Traits.ProviderName}' does not support writes with a notification (the traits' NotificationSize is 0). Send a message once the write has completed.");
         if (size < sizeof(ulong) && notification >> (8 * size) != 0)
-            throw new ArgumentOutOfRangeException(nameof(notification), notification, $"A notification has {size} bytes on provider '{_context.Traits.ProviderName}'.");
+            throw new ArgumentOutOfRangeException(nameof(notification), notification, $"The notification must fit into {size} bytes on provider '{_context.Traits.ProviderName}'.");
         if (source.Length == 0)
             throw new ArgumentException("A write with a notification must have at least one byte.", nameof(source));
     }

@@ -14,14 +14,15 @@ namespace AllocTools.Endpoints;
 
 /// <summary>
 /// An endpoint of any transport: RMA and messages between rented buffers and peers' memory. The transport is a
-/// <see cref="RmaEndpointDriver"/>; all else is done here. Opened by <see cref="IRmaContext.OpenEndpoint"/>.
+/// <see cref="RmaEndpointDriver"/>; everything else is implemented here. An endpoint is opened by
+/// <see cref="IRmaContext.OpenEndpoint"/>.
 /// </summary>
 /// <remarks>
-/// Every operation has a slot and holds its buffer until the completion
-/// was read. One that the transport does not take waits in a queue that keeps the order and is never longer
-/// than there are slots. Whoever makes progress (the endpoint's thread, or the caller of <see cref="Poll"/>) reads
-/// completions, posts what waits, and ends what is overdue. Cancelling asks the transport to give up (advice, which may not
-/// reach RMA) and ends the await after <see cref="OverdueOperations.CancelGrace"/> at the latest.
+/// Every operation has a slot, and holds its buffer until its completion has been read. An operation that the transport
+/// does not accept waits in a queue that keeps the order and is never longer than the number of slots. The thread that
+/// makes progress (the endpoint's own thread, or the caller of <see cref="Poll"/>) reads completions, posts waiting
+/// operations, and ends overdue ones. Cancellation asks the transport to cancel the operation (which may have no effect
+/// on RMA), and ends the await after <see cref="OverdueOperations.CancelGrace"/> at the latest.
 /// All members are safe to call from any thread.
 /// </remarks>
 public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
@@ -41,10 +42,13 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly long _maxMessageLength;
     private int _withoutTask;
 
-    /// <summary>Makes an endpoint of a transport. It closes the driver when it is closed; where this throws the caller does.</summary>
-    /// <param name="context">The context it belongs to, which is kept open until it is closed.</param>
+    /// <summary>
+    /// Creates an endpoint of a transport. The endpoint closes the driver when it is closed; if the constructor throws,
+    /// the caller must close it.
+    /// </summary>
+    /// <param name="context">The endpoint's context, which stays open until the endpoint is closed.</param>
     /// <param name="driver">The transport.</param>
-    /// <param name="options">Its options; read here.</param>
+    /// <param name="options">The options, which are read once, here.</param>
     /// <exception cref="OptionsValidationException">The options are invalid; each failure names the option and its value.</exception>
     [Experimental(ExperimentalId.Providers)]
     public RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options)
@@ -55,7 +59,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <param name="context">The context it belongs to.</param>
     /// <param name="driver">The transport.</param>
     /// <param name="options">Its options.</param>
-    /// <param name="description">What its address says; the longest message is added.</param>
+    /// <param name="description">The contents of its address; the longest message is added.</param>
     private protected RmaEndpoint(RmaContext context, RmaEndpointDriver driver, RmaEndpointOptions options, TransportDescription description)
     {
         ArgumentNullException.ThrowIfNull(driver);
@@ -75,7 +79,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             _notifications = new NotificationQueue(
                 options.MaxNotifications, _counters, () => Log.NotificationsLost(context.Health.Logger, context.Traits.ProviderName, options.MaxNotifications));
             _errors = new EndpointErrors(this, driver, context.Traits.ProviderName, options.Continuations == RmaContinuations.Inline);
-            // The thread that this starts reads completions at once.
+            // The thread that this starts reads completions immediately.
             driver.Attach(this);
             _starter = new OperationStarter(context, driver, _errors, _gate, _completions, _notifications, _counters, options);
         }
@@ -144,7 +148,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             EndpointChecks.ThrowIfNotOfTransport(memory, _description, peer.Entry!.IsRemoved ? null : peer.Entry.Transport);
             if (!memory.IsRaw)
                 return new RemoteRegion(peer, memory, memory.Key, unmap: null);
-            // The key may live in the context, which must be there when it is unmapped.
+            // The key may belong to the context, which must still exist when the key is unmapped.
             IDisposable kept = _context.Retain();
             try
             {
@@ -192,7 +196,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
                 _starter.TryRunOrBreak();
                 taken += _notifications.Take(notifications[taken..]);
             }
-            // Not before: those that were taken would be lost.
+            // This must not come earlier, because notifications that were already taken would be lost.
             if (taken == 0)
             {
                 _notifications.ThrowIfLost();
@@ -247,7 +251,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         {
             CheckOperation(operation);
             bool posted = false;
-            // Counted until Poll has taken its end, so that the completions have room for it.
+            // The operation counts until Poll has taken its completion, so that the completions have room for it.
             int count = Interlocked.Increment(ref _withoutTask);
             try
             {
@@ -300,32 +304,37 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         }
     }
 
-    /// <summary>How long an operation may take that names no time of its own.</summary>
+    /// <summary>The time-out of operations that don't specify one.</summary>
     internal TimeSpan OperationTimeout => _options.OperationTimeout;
 
     /// <summary>How many operations may be outstanding.</summary>
     internal int MaxOutstanding => _options.MaxOutstanding;
 
-    /// <summary>A thread of the endpoint makes progress.</summary>
+    /// <summary>Whether a thread of the endpoint makes progress.</summary>
     internal bool HasOwnThread => _starter.Loop is not null;
 
-    /// <summary>Hands each notification over where it is found, in place of keeping it for readers.</summary>
+    /// <summary>Passes each notification to the handler when it is found, instead of keeping it for readers.</summary>
     internal void TakeNotifications(INotificationSink sink) => _notifications.Sink = sink;
 
     /// <summary>
-    /// The caller, who has inserted a peer, starts nothing more with it: it may go. Where all say so that have inserted it, and nothing is outstanding with it, its loss is neither logged nor counted nor reported.
+    /// Declares that the caller, which has inserted a peer, starts no more operations with it, so that the peer may
+    /// end. If all callers that inserted the peer have declared this and no operation with it is outstanding, its loss
+    /// is neither logged nor counted nor reported.
     /// </summary>
     internal void FinishPeer(RmaPeer peer) => Entry(peer).Finish();
 
-    /// <summary>From here on <see cref="InlineContinuation.Schedule(IThreadPoolWorkItem)"/> runs on the endpoint's own thread what it is given inside a turn.</summary>
+    /// <summary>
+    /// From now on, <see cref="InlineContinuation.Schedule(IThreadPoolWorkItem)"/> runs work items that it receives
+    /// inside a turn on the endpoint's own thread.
+    /// </summary>
     internal void RunInline()
     {
         _starter.Progress.RunInline();
         _starter.Loop?.RunInline();
     }
 
-    /// <summary>Starts an operation whose end its owner is notified of where it is found; nothing is awaited, and nothing allocated.</summary>
-    /// <returns>False where as many operations are outstanding as may be: try again once one has ended.</returns>
+    /// <summary>Starts an operation whose owner is notified as soon as its end is found; nothing is awaited or allocated.</summary>
+    /// <returns>False if the limit of outstanding operations is reached: try again once one has ended.</returns>
     /// <exception cref="RmaOperationException">It can't be started: its peer is lost, or the endpoint failed.</exception>
     internal bool TryStart(in RmaOperation operation, IOperationOwner owner)
     {
@@ -343,13 +352,13 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     private void Check(RmaPeer peer) => EndpointChecks.ThrowIfNotInsertedAt(this, peer, nameof(peer));
 
-    /// <summary>Nothing reaches a peer any more: operations to it fail from now on. Any thread may call this.</summary>
+    /// <summary>Reports that a peer can no longer be reached: operations to it fail from now on. Any thread may call this.</summary>
     internal void Lose(RmaDriverPeer peer, PeerLoss loss)
     {
         bool isExpected = PeerTable.MayGo(peer, _starter.Slots);
         if (peer.IsRemoved || !peer.TryLose(loss))
             return;
-        // What is not seen in its slot by whoever ends what is outstanding sees the loss.
+        // An operation that is not yet seen in its slot when outstanding operations are ended will itself see the loss.
         Interop.Fence.Full();
         if (!isExpected)
         {

@@ -5,23 +5,26 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints;
 
-/// <summary>What is done with endpoints by their operations.</summary>
+/// <summary>Higher-level calls that are made of an endpoint's operations.</summary>
 public static class RmaEndpointExtensions
 {
     /// <summary>
-    /// Writes a sequence, such as what a pipe's reader gives, to a peer's memory: what is memory of buffers from where it lies, and the rest
-    /// by way of a spare buffer. It completes when all of it is there.
+    /// Writes a sequence, such as one from a pipe's reader, to a peer's memory. Segments that are memory of buffers are
+    /// written directly, all others through a spare buffer. The call completes when all bytes have been written.
     /// </summary>
     /// <remarks>
-    /// It makes one <see cref="RmaBatch"/>, and runs it once where nothing has to be copied, or all of that fits the spare buffer; else it runs it again each time
-    /// that the spare buffer is full. Where it fails some of the bytes may be there.
+    /// It creates one <see cref="RmaBatch"/>, and runs it once if nothing has to be copied, or if all copied bytes fit
+    /// into the spare buffer; otherwise it runs the batch again each time the spare buffer is full. If the call fails,
+    /// some of the bytes may have been written.
     /// </remarks>
     /// <param name="endpoint">The endpoint.</param>
-    /// <param name="source">What to write. Segments that <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds are of the endpoint's context.</param>
-    /// <param name="destination">Where to; at least as long.</param>
-    /// <param name="spare">Room for what is copied: 1 byte or more. One that is rented before it is needed is there at the pool's cap, too.</param>
-    /// <param name="timeout">Instead of the endpoint's own time-out, for each run.</param>
-    /// <param name="cancellationToken">Advice: the operation may still happen.</param>
+    /// <param name="source">The bytes to write. Segments that
+    /// <see cref="RmaSlice.TryGet(ReadOnlyMemory{byte}, out RmaSlice)"/> finds are of the endpoint's context.</param>
+    /// <param name="destination">The destination, which must be at least as long.</param>
+    /// <param name="spare">The buffer for copied bytes, 1 byte or more. If it is rented in advance, it is available
+    /// even when the pool reaches its cap.</param>
+    /// <param name="timeout">Replaces the endpoint's time-out for each run.</param>
+    /// <param name="cancellationToken">Requests cancellation; the operation may still be executed.</param>
     /// <returns>How many bytes were copied.</returns>
     /// <exception cref="ArgumentException">The sequence is longer than the destination, the spare buffer is empty, or as for <see cref="RmaBatch.Write(RmaSlice, RemoteSlice)"/>.</exception>
     /// <exception cref="InvalidOperationException">A buffer was returned, or the peer did not expose its memory for writing.</exception>
@@ -78,27 +81,28 @@ public static class RmaEndpointExtensions
     }
 
     /// <summary>
-    /// Receives messages of all peers into buffers of a pool, and hands each out in its buffer, in the order of their arrival,
-    /// until it is cancelled or the endpoint is closed. It always has some receives posted, so that messages are met while
-    /// the caller works on others.
+    /// Receives messages of all peers into buffers of a pool, and returns each message in its buffer, in the order of
+    /// arrival, until it is cancelled or the endpoint is closed. Some receives are always posted, so that messages find
+    /// a receive while the caller processes earlier ones.
     /// </summary>
     /// <remarks>
-    /// <para>Where progress is the caller's, somebody must poll meanwhile.</para>
+    /// <para>If the caller makes progress, some thread must poll meanwhile.</para>
     /// <para>
-    /// Each message has its own buffer, so they may be disposed later, in any order, by any thread. While the pool has no room
-    /// for another buffer fewer receives are posted; when none is posted any more and there is no room within
-    /// <see cref="RmaMemoryPoolOptions.RentTimeout"/>, the enumeration throws <see cref="RmaPoolExhaustedException"/>.
+    /// Each message has its own buffer, so messages may be disposed later, in any order, by any thread. While the pool
+    /// has no room for another buffer, fewer receives are posted; when none is posted and no room becomes available
+    /// within <see cref="RmaMemoryPoolOptions.RentTimeout"/>, the enumeration throws
+    /// <see cref="RmaPoolExhaustedException"/>.
     /// </para>
     /// <para>
-    /// The end: when it is cancelled, or the endpoint is closed, receives that have a message by then are handed out first;
-    /// then the enumeration throws <see cref="OperationCanceledException"/>, or just ends, and all other buffers are returned. A
-    /// message that is under way meanwhile may be lost with the receive that it meets, or waits for the next receive at
-    /// this endpoint. A caller who breaks out of the loop loses the messages that its posted receives have by then:
-    /// cancel, and go on to the end, to lose none of them.
+    /// The end: when it is cancelled, or the endpoint is closed, messages that have already been received are returned
+    /// first; then the enumeration throws <see cref="OperationCanceledException"/>, or just ends, and all other buffers
+    /// are returned to the pool. A message that is in flight at that time may be lost with the receive that it matches,
+    /// or waits for the next receive of this endpoint. A caller who breaks out of the loop loses the messages that its
+    /// posted receives have already received. To lose none of them, cancel the token and continue to the end.
     /// </para>
     /// </remarks>
     /// <param name="endpoint">The endpoint.</param>
-    /// <param name="pool">Where buffers come from; on the endpoint's context.</param>
+    /// <param name="pool">The pool that buffers come from; it must be on the endpoint's context.</param>
     /// <param name="bufferLength">The length of each buffer: the longest message, in bytes, that peers send. A longer one is lost, and reported by <see cref="RmaMessage.IsTruncated"/>.</param>
     /// <param name="posted">How many receives are kept posted: 1 or more; all of them count among the operations that may be outstanding.</param>
     /// <param name="cancellationToken">Ends it.</param>
@@ -133,7 +137,7 @@ public static class RmaEndpointExtensions
     /// <summary>One enumeration's receives.</summary>
     private sealed class Receiver(IRmaEndpoint endpoint, IRmaMemoryPool pool, long length, int count)
     {
-        // In the order in which they were posted, in which they are met.
+        // The receives in the order in which they were posted, which is also the order in which messages match them.
         private readonly Queue<(RmaBuffer Buffer, ValueTask<RmaReceiveResult> Task)> _posted = new(count);
 
         // A rent that waits for room.
@@ -166,7 +170,7 @@ public static class RmaEndpointExtensions
             }
         }
 
-        /// <summary>Posts as many as are missing, as far as the pool has room for them.</summary>
+        /// <summary>Posts the missing receives, as far as the pool has room for their buffers.</summary>
         /// <returns>False: it is cancelled, or the endpoint is closed.</returns>
         private async ValueTask<bool> TryPostAsync(CancellationToken stop)
         {
@@ -176,7 +180,7 @@ public static class RmaEndpointExtensions
                 try
                 {
                     _renting ??= pool.RentAsync(length, stop).AsTask();
-                    // Callers may have to return what they were handed out before there is room.
+                    // Callers may have to return the buffers of their messages before there is room.
                     if (!_renting.IsCompleted && _posted.Count > 0)
                         return true;
                     Task<RmaBuffer> renting = _renting;
@@ -208,7 +212,7 @@ public static class RmaEndpointExtensions
         }
 
         /// <summary>Waits for the oldest receive.</summary>
-        /// <returns>Whether it was met by a message, which may have been too long; false where it was given up.</returns>
+        /// <returns>Whether it received a message, which may have been too long; false if it was cancelled.</returns>
         private async ValueTask<(bool IsMet, RmaMessage Message)> TakeAsync(CancellationToken stop)
         {
             (RmaBuffer buffer, ValueTask<RmaReceiveResult> task) = _posted.Dequeue();
@@ -230,7 +234,7 @@ public static class RmaEndpointExtensions
             }
         }
 
-        /// <summary>Waits for what is given up, and returns its buffers.</summary>
+        /// <summary>Waits for the cancelled receives, and returns their buffers.</summary>
         private async ValueTask EndAsync(CancellationToken stop)
         {
             while (_posted.Count > 0)
@@ -242,7 +246,7 @@ public static class RmaEndpointExtensions
                 }
                 catch (RmaException)
                 {
-                    // Another one's failure has ended the enumeration, and is on its way to the caller.
+                    // The failure of another receive has ended the enumeration, and is already propagating to the caller.
                 }
             }
             if (_renting is null)

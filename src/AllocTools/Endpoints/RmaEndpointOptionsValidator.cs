@@ -5,14 +5,15 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// The rules of <see cref="RmaEndpointOptions"/>, for the validator of a provider's options that have some:
-/// <c>[ValidateObjectMembers(typeof(RmaEndpointOptionsValidator))]</c> where it is compiled from attributes.
+/// The rules of <see cref="RmaEndpointOptions"/>, for the validator of a provider's options that contain them:
+/// <c>[ValidateObjectMembers(typeof(RmaEndpointOptionsValidator))]</c> if it is generated from attributes.
 /// </summary>
 [Experimental(ExperimentalId.Providers)]
 public sealed class RmaEndpointOptionsValidator : IValidateOptions<RmaEndpointOptions>
 {
-    /// <summary>Checks the range of each option. All failures at once.</summary>
-    /// <param name="name">Where they are, such as <c>CardOptions.Endpoint</c>: a failure starts with what follows the first dot, here <c>Endpoint:SpinTime</c>. Null: it starts with the option.</param>
+    /// <summary>Checks the range of each option. All failures are reported at once.</summary>
+    /// <param name="name">The path of the options, such as <c>CardOptions.Endpoint</c>: a failure starts with the part
+    /// after the first dot, here <c>Endpoint:SpinTime</c>. Null: it starts with the option's name.</param>
     /// <param name="options">The options.</param>
     public ValidateOptionsResult Validate(string? name, RmaEndpointOptions options)
     {

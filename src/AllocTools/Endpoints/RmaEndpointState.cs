@@ -3,7 +3,7 @@ namespace AllocTools.Endpoints;
 /// <summary>Whether an endpoint's operations can complete.</summary>
 public enum RmaEndpointState
 {
-    /// <summary>They can.</summary>
+    /// <summary>Operations can complete.</summary>
     Open = 0,
 
     /// <summary>A call into the transport does not return: operations time out until it does.</summary>

@@ -7,9 +7,9 @@ namespace AllocTools.Endpoints;
 /// the buffer.
 /// </summary>
 /// <remarks>
-/// One that was too long for its buffer is lost, and is reported in its place. Code that does not ask
-/// <see cref="IsTruncated"/> gets the exception from <see cref="Length"/>, <see cref="Span"/> and <see cref="Memory"/>, so that
-/// it is not taken for an empty one.
+/// A message that was too long for its buffer is lost, and is reported by an element in its place. Code that does not
+/// check <see cref="IsTruncated"/> gets the exception from <see cref="Length"/>, <see cref="Span"/> and
+/// <see cref="Memory"/>, so that it does not mistake the message for an empty one.
 /// </remarks>
 [SuppressMessage("Performance", "CA1815", Justification = "A message is handed out once; there are no two to compare.")]
 public readonly struct RmaMessage : IDisposable
@@ -25,17 +25,17 @@ public readonly struct RmaMessage : IDisposable
 
     internal RmaMessage(RmaMessageTruncatedException truncation) => Truncation = truncation;
 
-    /// <summary>The buffer that it is in, which may be longer; the default value where <see cref="IsTruncated"/> holds.</summary>
+    /// <summary>The buffer that contains the message, and may be longer; the default value if <see cref="IsTruncated"/> is true.</summary>
     public RmaBuffer Buffer { get; }
 
-    /// <summary>Who sent it; null where the transport can't tell, for a peer that isn't inserted, and where <see cref="IsTruncated"/> holds.</summary>
+    /// <summary>The sender; null if the transport can't identify it, if the peer isn't inserted, or if <see cref="IsTruncated"/> is true.</summary>
     public RmaPeer? Sender { get; }
 
     /// <summary>It was longer than its buffer, and is lost.</summary>
     [MemberNotNullWhen(true, nameof(Truncation))]
     public bool IsTruncated => Truncation is not null;
 
-    /// <summary>What is known of a message that was too long; null where it was received.</summary>
+    /// <summary>The error of a message that was too long; null if it was received.</summary>
     public RmaMessageTruncatedException? Truncation { get; }
 
     /// <summary>Its length, in bytes.</summary>

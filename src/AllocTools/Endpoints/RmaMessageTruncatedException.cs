@@ -1,15 +1,15 @@
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// A message was longer than the buffer that was posted for it. The message is lost, what the buffer holds is
-/// unspecified, and the endpoint goes on: a receive loop posts its next receive.
+/// A message was longer than the buffer that was posted for it. The message is lost, the contents of the buffer are
+/// unspecified, and the endpoint continues to work: a receive loop posts its next receive.
 /// </summary>
 public sealed class RmaMessageTruncatedException : RmaOperationException
 {
     /// <summary>Makes an error.</summary>
     /// <param name="message">Both lengths, the provider, and what to do.</param>
     /// <param name="room">The length of the buffer that was posted, in bytes.</param>
-    /// <param name="messageLength">The length of the message in bytes; null where the transport does not report it.</param>
+    /// <param name="messageLength">The length of the message in bytes; null if the transport does not report it.</param>
     /// <param name="errorCode">The positive fi_errno value.</param>
     /// <param name="errorName">Its symbol.</param>
     public RmaMessageTruncatedException(string message, long room, long? messageLength, int errorCode, string errorName)
@@ -22,6 +22,6 @@ public sealed class RmaMessageTruncatedException : RmaOperationException
     /// <summary>The length of the buffer that was posted, in bytes.</summary>
     public long Room { get; }
 
-    /// <summary>The length of the message in bytes; null where the transport does not report it.</summary>
+    /// <summary>The length of the message in bytes; null if the transport does not report it.</summary>
     public long? MessageLength { get; }
 }

@@ -1,15 +1,15 @@
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// Notifications came faster than the application has read them, and there was room for no more
-/// (<see cref="RmaEndpointOptions.MaxNotifications"/>). The writes themselves were done. Those that were kept, and later ones,
-/// can be read as before.
+/// Notifications arrived faster than the application read them, and there was no more room
+/// (<see cref="RmaEndpointOptions.MaxNotifications"/>). The writes themselves were executed. Notifications that were
+/// kept, and later ones, can be read as before.
 /// </summary>
 public sealed class RmaNotificationsLostException : RmaException
 {
-    /// <summary>Made by endpoints.</summary>
+    /// <summary>Creates a region; called by endpoints.</summary>
     /// <param name="count">How many were lost.</param>
-    /// <param name="room">How many are kept.</param>
+    /// <param name="room">The number that is kept.</param>
     public RmaNotificationsLostException(long count, int room)
         : base($"{count} notifications of peers' writes were lost, because {room} others had not been read. Read them sooner, have peers wait for an answer, or raise Provider:Endpoint:MaxNotifications.")
     {

@@ -13,7 +13,7 @@ public readonly struct RmaOperation
         Notification = notification;
     }
 
-    /// <summary>What to do.</summary>
+    /// <summary>The kind of operation.</summary>
     public RmaOperationKind Kind { get; }
 
     /// <summary>This process's memory.</summary>
@@ -25,46 +25,46 @@ public readonly struct RmaOperation
     /// <summary>The peer, for a send.</summary>
     public RmaPeer Peer { get; }
 
-    /// <summary>The peer, of whatever kind the operation is; the default value for a receive.</summary>
+    /// <summary>The peer of any kind of operation; the default value for a receive.</summary>
     internal RmaPeer Destination => Remote.Region is { } region ? region.Peer : Peer;
 
-    /// <summary>The caller's own number; comes back in <see cref="RmaCompletion.Context"/>.</summary>
+    /// <summary>The caller's own number, which is returned in <see cref="RmaCompletion.Context"/>.</summary>
     public ulong Context { get; }
 
-    /// <summary>The number that a write brings its target; null for none.</summary>
+    /// <summary>The notification that a write sends to its target; null for none.</summary>
     public ulong? Notification { get; }
 
     /// <summary>Writes local memory to a peer's.</summary>
-    /// <param name="source">What to write.</param>
-    /// <param name="destination">Where to; at least as long.</param>
+    /// <param name="source">The bytes to write.</param>
+    /// <param name="destination">The destination, which must be at least as long.</param>
     /// <param name="context">The caller's own number.</param>
     public static RmaOperation Write(RmaSlice source, RemoteSlice destination, ulong context = 0) =>
         new(RmaOperationKind.Write, source, destination, default, context);
 
-    /// <summary>Writes local memory to a peer's, and brings the peer a number once the bytes are there.</summary>
-    /// <param name="source">What to write, 1 byte or more.</param>
-    /// <param name="destination">Where to; at least as long.</param>
+    /// <summary>Writes local memory to a peer's memory, and notifies the peer by a number once the bytes are there.</summary>
+    /// <param name="source">The bytes to write, 1 byte or more.</param>
+    /// <param name="destination">The destination, which must be at least as long.</param>
     /// <param name="notification">The number; it must fit into the traits' <see cref="Regions.RmaProviderTraits.NotificationSize"/> bytes.</param>
     /// <param name="context">The caller's own number.</param>
     public static RmaOperation WriteAndNotify(RmaSlice source, RemoteSlice destination, ulong notification, ulong context = 0) =>
         new(RmaOperationKind.Write, source, destination, default, context, notification);
 
     /// <summary>Reads a peer's memory into local memory.</summary>
-    /// <param name="destination">Where to.</param>
-    /// <param name="source">What to read; at least as long.</param>
+    /// <param name="destination">The destination.</param>
+    /// <param name="source">The bytes to read; at least as long as the destination.</param>
     /// <param name="context">The caller's own number.</param>
     public static RmaOperation Read(RmaSlice destination, RemoteSlice source, ulong context = 0) =>
         new(RmaOperationKind.Read, destination, source, default, context);
 
     /// <summary>Sends a message.</summary>
     /// <param name="message">The message.</param>
-    /// <param name="peer">To whom.</param>
+    /// <param name="peer">The recipient.</param>
     /// <param name="context">The caller's own number.</param>
     public static RmaOperation Send(RmaSlice message, RmaPeer peer, ulong context = 0) =>
         new(RmaOperationKind.Send, message, default, peer, context);
 
     /// <summary>Offers a buffer for the next message.</summary>
-    /// <param name="buffer">Where to.</param>
+    /// <param name="buffer">The buffer to receive into.</param>
     /// <param name="context">The caller's own number.</param>
     public static RmaOperation Receive(RmaSlice buffer, ulong context = 0) =>
         new(RmaOperationKind.Receive, buffer, default, default, context);

@@ -2,7 +2,7 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Endpoints;
 
-/// <summary>A peer that was inserted at an endpoint (<see cref="IRmaEndpoint.InsertPeer"/>). Valid for that endpoint only.</summary>
+/// <summary>A peer that was inserted at an endpoint (<see cref="IRmaEndpoint.InsertPeer"/>). It is valid only for that endpoint.</summary>
 public readonly record struct RmaPeer
 {
     internal RmaPeer(IRmaEndpoint owner, RmaDriverPeer entry)
@@ -15,10 +15,10 @@ public readonly record struct RmaPeer
     /// <summary>The endpoint that inserted it.</summary>
     public IRmaEndpoint Owner { get; }
 
-    /// <summary>The endpoint's own number for it (fi_addr_t), which another may have once it was removed.</summary>
+    /// <summary>The endpoint's own number for the peer (fi_addr_t), which another peer may get once this one has been removed.</summary>
     public ulong Handle { get; }
 
-    /// <summary>The peer itself: transports give numbers again.</summary>
+    /// <summary>The peer itself, because transports reuse numbers.</summary>
     internal RmaDriverPeer? Entry { get; }
 
     /// <summary>Its number and its endpoint's provider, and whether it was removed or lost.</summary>

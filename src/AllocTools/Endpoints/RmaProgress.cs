@@ -1,14 +1,17 @@
 namespace AllocTools.Endpoints;
 
-/// <summary>Who reads the completion queue, by which providers such as tcp and shm move data at all.</summary>
+/// <summary>Which thread reads the completion queue. Providers such as tcp and shm move data only when it is read.</summary>
 public enum RmaProgress
 {
-    /// <summary>A thread of the endpoint: it spins, then waits. Peers' operations progress while this process is busy elsewhere.</summary>
+    /// <summary>
+    /// A thread of the endpoint makes progress: it spins, then waits. Operations of peers progress even while this
+    /// process is busy elsewhere.
+    /// </summary>
     Endpoint = 0,
 
     /// <summary>
-    /// The caller, by <see cref="IRmaEndpoint.Poll"/>. No thread hop; but nothing moves, and nothing times out, while
-    /// nobody polls.
+    /// The caller makes progress, by <see cref="IRmaEndpoint.Poll"/>. There is no thread switch, but nothing moves and
+    /// nothing times out unless a thread polls.
     /// </summary>
     Caller = 1,
 }

@@ -2,7 +2,8 @@ namespace AllocTools.Endpoints;
 
 /// <summary>A message that was received.</summary>
 /// <param name="Length">Its length, in bytes.</param>
-/// <param name="Sender">Who sent it; null where the transport can't tell (<see cref="Regions.RmaProviderTraits.SendersAreKnown"/>), and for a peer that isn't inserted at this endpoint.</param>
+/// <param name="Sender">The sender; null if the transport can't identify it
+/// (<see cref="Regions.RmaProviderTraits.SendersAreKnown"/>), or if the peer isn't inserted at this endpoint.</param>
 public readonly record struct RmaReceiveResult(long Length, RmaPeer? Sender)
 {
     /// <summary>The length alone.</summary>

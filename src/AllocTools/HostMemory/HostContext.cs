@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.HostMemory;
 
-/// <summary>Registers memory by locking its pages and giving it a key in the process.</summary>
+/// <summary>Registers memory by locking its pages and giving it a key within the process.</summary>
 internal sealed class HostContext(HostProviderOptions options, ILogger logger) : RmaContext(logger)
 {
     public const string ProviderName = "host";
@@ -40,8 +40,8 @@ internal sealed class HostContext(HostProviderOptions options, ILogger logger) :
     public override void Deregister(IRmaRegistration registration)
     {
         if (registration is not HostRegistration host || !HostFabric.TryRemove(host))
-            throw new ArgumentException("The registration was not made by this provider, or was undone before.", nameof(registration));
-        // A peer that copies now is waited for; later ones find nothing.
+            throw new ArgumentException("The registration was not made by this provider, or was already undone.", nameof(registration));
+        // This waits for a peer that is copying now; later ones find nothing.
         host.Close();
         if (!host.IsLocked)
             return;

@@ -4,19 +4,19 @@ using AllocTools.Endpoints.Drivers;
 namespace AllocTools.HostMemory;
 
 /// <summary>
-/// Copies of an endpoint that take longer than a call may: one after the other, on a thread of the thread pool. What must not
-/// overtake one of them waits behind it, however short it is.
+/// Runs an endpoint's copies that take longer than a call may, one after the other, on a thread of the thread pool. An
+/// operation that must not overtake one of them waits behind it, however short it is.
 /// </summary>
-/// <param name="run">Does a copy, and reports its end.</param>
+/// <param name="run">Executes a copy, and reports its end.</param>
 internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
 {
     /// <summary>
-    /// The longest that a call copies itself, in bytes. Measured: to copy 1 MiB takes 58 µs, to hand it over to another
-    /// thread 55 µs more.
+    /// The longest copy that a call makes itself, in bytes. According to measurements, copying 1 MiB takes 58 µs, and
+    /// handing it over to another thread takes 55 µs more.
     /// </summary>
     public const long LongestInCall = 1 << 20;
 
-    // Waited on, so no Lock.
+    // It is used with Monitor.Wait, so it is not a Lock.
     private readonly object _gate = new();
     private readonly LinkedList<HostCopy> _waiting = new();
     private HostCopy? _running;
@@ -25,13 +25,13 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
     // Written under the lock.
     private volatile bool _isServed;
 
-    /// <summary>Takes a copy over.</summary>
-    /// <param name="sender">Whose write, read or message it is.</param>
+    /// <summary>Queues a copy.</summary>
+    /// <param name="sender">The driver that started the write, read or send.</param>
     /// <param name="operation">The operation.</param>
-    /// <param name="receive">The receive that takes the message; null where that isn't known yet, and for a write or read.</param>
-    /// <param name="order">Copies with the same one don't overtake each other.</param>
+    /// <param name="receive">The receive that takes the message; null if that isn't known yet, and for a write or read.</param>
+    /// <param name="order">Copies with the same value don't overtake each other.</param>
     /// <param name="length">Bytes.</param>
-    /// <returns>False: it is short, and there is nothing before it. The caller does it.</returns>
+    /// <returns>False: the copy is short and nothing is queued before it, so the caller executes it.</returns>
     public bool TryAdd(HostDriver sender, RmaDriverOperation operation, RmaDriverOperation? receive, object order, long length)
     {
         bool isLong = length > LongestInCall;
@@ -50,8 +50,8 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
         return true;
     }
 
-    /// <summary>Takes an operation back that nothing was done for yet. A copy that has begun is not interrupted.</summary>
-    /// <returns>False: it isn't here, or not any more.</returns>
+    /// <summary>Removes an operation whose copy has not begun. A copy that has begun is not interrupted.</summary>
+    /// <returns>False: it is not in the queue, or no longer.</returns>
     public bool TryCancel(RmaDriverOperation operation)
     {
         lock (_gate)
@@ -78,7 +78,7 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
             return _isCancelled && _running?.IsOf(operation) == true;
     }
 
-    /// <summary>Waits until nothing is copied from a sender's buffers any more.</summary>
+    /// <summary>Waits until no copy from a sender's buffers is running.</summary>
     public void WaitFor(HostDriver sender)
     {
         lock (_gate)
@@ -88,7 +88,7 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
         }
     }
 
-    /// <summary>Drops what has not begun, and waits for what has. Nothing is added any more.</summary>
+    /// <summary>Drops copies that have not begun, and waits for those that have. No more copies are accepted.</summary>
     /// <returns>What was dropped.</returns>
     public HostCopy[] Close()
     {
@@ -96,7 +96,7 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
         {
             HostCopy[] dropped = [.. _waiting];
             _waiting.Clear();
-            // Who waits for a dropped one need not any more.
+            // Threads that wait for a dropped copy can continue.
             Monitor.PulseAll(_gate);
             while (_running is not null)
                 Monitor.Wait(_gate);
@@ -138,14 +138,14 @@ internal sealed class HostCopies(Action<HostCopy> run) : IThreadPoolWorkItem
     }
 }
 
-/// <summary>A copy that is done later.</summary>
-/// <param name="Sender">Whose write, read or message it is.</param>
+/// <summary>A copy that is executed later.</summary>
+/// <param name="Sender">The driver that started the write, read or send.</param>
 /// <param name="Operation">The operation.</param>
-/// <param name="Use">Which use of the operation's object: it may be used again before the copy's end is noted here.</param>
-/// <param name="Receive">The receive that takes the message; null where that isn't known yet, and for a write or read.</param>
-/// <param name="Order">Copies with the same one don't overtake each other.</param>
+/// <param name="Use">The use of the operation's object, because the object may be reused before the end of the copy is noted here.</param>
+/// <param name="Receive">The receive that takes the message; null if that isn't known yet, and for a write or read.</param>
+/// <param name="Order">Copies with the same value don't overtake each other.</param>
 internal sealed record HostCopy(HostDriver Sender, RmaDriverOperation Operation, long Use, RmaDriverOperation? Receive, object Order)
 {
-    /// <summary>It does the operation itself. A message that has met its receive is none that can be taken back.</summary>
+    /// <summary>The copy executes the operation itself. A message that has matched a receive can no longer be cancelled.</summary>
     public bool IsOf(RmaDriverOperation operation) => Receive is null && Operation == operation && Use == operation.Use;
 }

@@ -7,24 +7,24 @@ namespace AllocTools.HostMemory;
 
 /// <summary>Moves memory inside the process. Short reads and writes are done when the call returns; a send waits for its receive.</summary>
 /// <remarks>
-/// A call copies up to <see cref="HostCopies.LongestInCall"/>. What is longer is copied by another thread, and what goes to the
-/// same peer after it waits for it.
-/// What a peer may do is checked as a fabric does it: by key, bounds and access of the registration, at the moment of
-/// the operation. An address is 8 bytes of a tag and 16 random ones. Each send meets the oldest receive of its peer; of the two
-/// queues at most one has entries. Short messages are copied under the receiver's lock, and long ones by the receiver's <see cref="HostCopies"/>, so that
-/// neither buffer is given up meanwhile: closing takes the lock, and waits for the copies.
-/// Numbers wait for their target to make progress; while as many wait as may, a write with one more waits, as for a full transport.
+/// A call copies up to <see cref="HostCopies.LongestInCall"/>. Another thread makes longer copies, and later operations
+/// to the same peer wait for them. Access by a peer is checked like on a fabric: by key, bounds and access of the
+/// registration, at the time of the operation. An address consists of a tag of 8 bytes and 16 random bytes. Each send
+/// matches the oldest receive of its peer; at most one of the two queues has entries. Short messages are copied under
+/// the receiver's lock, and long ones by the receiver's <see cref="HostCopies"/>, so that neither buffer is released
+/// meanwhile: closing takes the lock and waits for the copies. Notifications wait until their target makes progress; if
+/// the maximum number is waiting, a write with another notification waits, as for a full transport.
 /// </remarks>
 internal sealed class HostDriver : RmaEndpointDriver
 {
-    /// <summary>How many numbers may wait for the target to make progress before a write with one more waits.</summary>
+    /// <summary>The number of notifications that may wait for the target to make progress before a write with another one waits.</summary>
     public const int MostNotifications = 1024;
 
     private const int ConnectionReset = 104;
     private const int Canceled = 125;
     private const int IdLength = 16;
 
-    /// <summary>The index of what is no operation of this endpoint, but a peer's number.</summary>
+    /// <summary>The index that stands for a peer's notification, which is not an operation of this endpoint.</summary>
     private const int Notification = -1;
 
     private readonly Guid _id = Guid.NewGuid();
@@ -35,7 +35,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     private readonly ConcurrentQueue<Completion> _completions = new();
     private readonly ConcurrentDictionary<HostDriver, HostPeer> _peers = new();
 
-    // Wherever a send of ours may wait; peers that were removed stay in.
+    // The peers where a send of this endpoint may wait; removed peers are kept.
     private readonly ConcurrentDictionary<HostDriver, bool> _sentTo = new();
     private readonly Dictionary<HostDriver, ulong> _numbers = [];
     private readonly HostCopies _copies;
@@ -44,7 +44,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     private int _notifications;
     private bool _closed;
 
-    /// <param name="onLongCopy">Called before each copy that another thread does, by that thread; for tests.</param>
+    /// <param name="onLongCopy">Called before each copy that another thread makes, on that thread; for tests.</param>
     public HostDriver(Action? onLongCopy = null)
     {
         _onLongCopy = onLongCopy;
@@ -71,7 +71,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     public override ulong InsertPeer(RmaDriverPeer peer)
     {
         HostDriver driver = ((HostPeer)peer).Driver;
-        // Never a number that another had.
+        // Numbers are never reused.
         if (!_numbers.TryGetValue(driver, out ulong number))
             _numbers[driver] = number = ++_lastNumber;
         return number;
@@ -97,7 +97,7 @@ internal sealed class HostDriver : RmaEndpointDriver
         HostDriver target = ((HostPeer)operation.Peer!).Driver;
         if (operation.Notification is not null && Volatile.Read(ref target._notifications) >= MostNotifications && !target.IsClosed)
             return RmaPostResult.Full;
-        // A message is copied when it meets its receive.
+        // A message is copied when it matches its receive.
         long length = operation.Kind == RmaOperationKind.Send ? 0 : operation.Length;
         return _copies.TryAdd(this, operation, null, target, length) ? RmaPostResult.Posted : PostNow(operation);
     }
@@ -105,7 +105,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal)
     {
         var result = RmaReadResult.Nothing;
-        // Those that are here now: what comes meanwhile is the next turn's.
+        // Only the current entries are processed; those that arrive meanwhile are left to the next turn.
         for (int left = _completions.Count; left > 0 && _completions.TryDequeue(out Completion completion); left--)
         {
             result = RmaReadResult.Something;
@@ -125,7 +125,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     public override void Cancel(RmaDriverOperation operation)
     {
         HostDriver at = operation.Peer is HostPeer peer ? peer.Driver : this;
-        // First: a send goes from there to its peer.
+        // This must come first, because a send moves from there to its peer.
         bool isTakenBack = _copies.TryCancel(operation);
         lock (at._gate)
         {
@@ -139,7 +139,7 @@ internal sealed class HostDriver : RmaEndpointDriver
 
     public override string TextOf(int error) => error switch
     {
-        HostFabric.PermissionDenied => "the peer's memory is not registered any more, not for this access, or shorter",
+        HostFabric.PermissionDenied => "the peer's memory is no longer registered, does not grant this access, or is shorter",
         ConnectionReset => ClosedReason,
         _ => "",
     };
@@ -161,7 +161,7 @@ internal sealed class HostDriver : RmaEndpointDriver
             if (sender != this)
                 sender.Report(new Completion(operation.Index, 0, ConnectionReset, null));
         }
-        // Waits for a copy from a buffer of ours.
+        // Waits for a copy from a buffer of this endpoint.
         foreach (HostDriver at in _sentTo.Keys)
         {
             lock (at._gate)
@@ -193,7 +193,7 @@ internal sealed class HostDriver : RmaEndpointDriver
         ? Send(operation, ((HostPeer)operation.Peer!).Driver)
         : CopyAndNotify(operation);
 
-    /// <summary>Does what calls have left to another thread, by that thread.</summary>
+    /// <summary>Executes the copies that calls have left to another thread, on that thread.</summary>
     private void Run(HostCopy copy)
     {
         _onLongCopy?.Invoke();
@@ -217,7 +217,7 @@ internal sealed class HostDriver : RmaEndpointDriver
         RmaPostResult result = target.IsClosed ? RmaPostResult.Refused(ConnectionReset) : HostFabric.Copy(operation);
         if (result.Status != RmaPostStatus.Done || notification is not { } value)
             return result;
-        // First: the target may read it at once.
+        // This must come first, because the target may read it immediately.
         Interlocked.Increment(ref target._notifications);
         target.Report(new Completion(Notification, (long)value, 0, target._peers.GetValueOrDefault(this)));
         return result;
@@ -274,7 +274,7 @@ internal sealed class HostDriver : RmaEndpointDriver
     }
 
     /// <summary>Copies a message to a receive of this endpoint.</summary>
-    /// <returns>False: another thread copies it, and reports both ends.</returns>
+    /// <returns>False: another thread makes the copy and completes both operations.</returns>
     private bool TryDeliver_NeedsLock(HostDriver sender, RmaDriverOperation send, RmaDriverOperation receive)
     {
         long length = send.Length <= receive.Length ? send.Length : 0;

@@ -8,11 +8,14 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.HostMemory;
 
-/// <summary>The process as a fabric: every registration by its key, every endpoint by its address.</summary>
-/// <remarks>Static because it is the process: two pools, two hosts, or two tests in it reach each other only by keys and addresses that they were given, which are random.</remarks>
+/// <summary>The process as a fabric, which finds each registration by its key and each endpoint by its address.</summary>
+/// <remarks>
+/// It is static because it stands for the process. Two pools, hosts or tests in it reach each other only by keys and
+/// addresses that they have received, which are random.
+/// </remarks>
 internal static class HostFabric
 {
-    /// <summary>EACCES: the code of an operation that a registration does not allow.</summary>
+    /// <summary>EACCES, the error code of an operation that a registration does not allow.</summary>
     public const int PermissionDenied = 13;
 
     private static readonly ConcurrentDictionary<ulong, HostRegistration> Registrations = new();
@@ -36,7 +39,7 @@ internal static class HostFabric
     private static bool TryFind(ulong key, [NotNullWhen(true)] out HostRegistration? registration) =>
         Registrations.TryGetValue(key, out registration);
 
-    /// <summary>Does a write or a read, as its registration allows.</summary>
+    /// <summary>Executes a write or a read, if its registration allows it.</summary>
     public static unsafe RmaPostResult Copy(RmaDriverOperation operation)
     {
         if (!TryFind(operation.Key, out HostRegistration? registration) || !registration.TryEnter())

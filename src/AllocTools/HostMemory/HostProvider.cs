@@ -9,15 +9,15 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace AllocTools.HostMemory;
 
 /// <summary>
-/// Page-locked memory without a fabric: for a laptop, for tests, and for code that runs where no fabric is. Its remote
-/// memory works inside the process, with keys, bounds and access checked as a good fabric does.
+/// Page-locked memory without a fabric, for laptops, tests, and other systems that have none. Its remote memory works
+/// inside the process, and keys, bounds and access are checked as by a fabric.
 /// </summary>
 public sealed class HostProvider : IRmaProvider
 {
     private readonly HostProviderOptions _options;
     private readonly ILogger _logger;
 
-    /// <summary>Makes one.</summary>
+    /// <summary>Creates the provider.</summary>
     /// <param name="options">Read when a context is opened.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
     public HostProvider(HostProviderOptions? options = null, ILoggerFactory? loggerFactory = null)

@@ -18,7 +18,7 @@ public sealed class HostProviderOptions
     [ValidateObjectMembers(typeof(RmaEndpointOptionsRanges))]
     public RmaEndpointOptions Endpoint { get; private set; } = new();
 
-    /// <summary>A copy that shares nothing with these options.</summary>
+    /// <summary>Returns a copy that shares nothing with these options.</summary>
     internal HostProviderOptions Copy()
     {
         var copy = (HostProviderOptions)MemberwiseClone();

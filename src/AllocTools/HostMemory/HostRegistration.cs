@@ -27,7 +27,7 @@ internal sealed class HostRegistration(TransportDescription transport, nint addr
         return new RemoteMemory((ulong)offset, partLength, key, granted).Of(transport);
     }
 
-    /// <summary>Keeps the memory registered while it is copied. False: it is not registered any more.</summary>
+    /// <summary>Keeps the memory registered while it is copied. Returns false if it is no longer registered.</summary>
     public bool TryEnter()
     {
         lock (_gate)
@@ -48,7 +48,7 @@ internal sealed class HostRegistration(TransportDescription transport, nint addr
         }
     }
 
-    /// <summary>Ends it once nobody copies any more.</summary>
+    /// <summary>Ends the registration once no copy is running.</summary>
     public void Close()
     {
         lock (_gate)

@@ -6,9 +6,9 @@ namespace AllocTools.HostMemory;
 /// <remarks>
 /// mlock(2) does not nest: one munlock undoes any number of locks. So pages are counted, as segments of equal count, and
 /// the system is asked only when a count leaves or reaches 0. The system is called outside the lock; meanwhile the
-/// segment is marked busy and others who need its pages wait for it.
+/// segment is marked busy and other threads that need its pages wait for it.
 /// Invariant: segments are sorted, do not overlap, and have a count of 1 or more or are busy.
-/// Static because page locks belong to the process, whoever makes them.
+/// It is static because page locks belong to the process, whichever code takes them.
 /// </remarks>
 internal static class PageLockTable
 {
@@ -55,13 +55,13 @@ internal static class PageLockTable
             error = Ask(toAsk[done], step);
         if (error != 0 && step > 0)
         {
-            // The one that failed, too: mlock goes as far as it can, and leaves locked what it has.
+            // This includes the segment that failed: mlock proceeds as far as it can, and leaves those pages locked.
             for (int i = 0; i < done; i++)
                 _ = Ask(toAsk[i], -1);
         }
         lock (Gate)
         {
-            // By the segments there are now: others may have split them meanwhile.
+            // The current segments are used, because other threads may have split them meanwhile.
             if (error != 0 && step > 0)
                 Cover_NeedsLock(start, end).ForEach(s => s.Count -= step);
             toAsk.ForEach(s => s.IsBusy = false);

@@ -26,7 +26,7 @@ internal static unsafe partial class Futex
             _ = syscall(Number, address, WaitOperation, value, &time);
     }
 
-    /// <summary>Wakes whoever waits for the word to change, which is changed before.</summary>
+    /// <summary>Wakes all threads that wait for the word to change, which is changed before.</summary>
     public static void Wake(ref int word)
     {
         fixed (int* address = &word)

@@ -47,7 +47,7 @@ internal static unsafe partial class MemoryLockLimit
         string kubernetes = "in Kubernetes, which has no setting for it, add the capability IPC_LOCK to a container that runs as root, or set LimitMEMLOCK=infinity for the node's container runtime";
         if (rights is not null && rights.HasEffective(IpcLock))
         {
-            why = "The process has CAP_IPC_LOCK, but in a user namespace, where it has no effect: the limit must be raised for the one who starts the namespace. ";
+            why = "The process has CAP_IPC_LOCK, but in a user namespace, where it has no effect: the limit must be raised for the process that creates the namespace. ";
             kubernetes = "in Kubernetes set LimitMEMLOCK=infinity for the node's container runtime";
         }
         else if (rights is not null && rights.HasBounding(IpcLock) && !rights.HasBounding(SysAdmin))
@@ -74,6 +74,6 @@ internal static unsafe partial class MemoryLockLimit
     public static string Explain(int error)
     {
         bool likely = error is SystemErrors.NoMemory or SystemErrors.NotPermitted or SystemErrors.Again;
-        return likely && Bytes is not null && !IsExempt ? $"{Describe()}: the likely cause. {HowToRaise()}." : "";
+        return likely && Bytes is not null && !IsExempt ? $"{Describe()}, which is the likely cause. {HowToRaise()}." : "";
     }
 }

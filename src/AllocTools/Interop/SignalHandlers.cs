@@ -61,7 +61,7 @@ internal static unsafe partial class SignalHandlers
         return name is "libSystem.Native.so" or "libcoreclr.so" || name == Path.GetFileName(Environment.ProcessPath);
     }
 
-    /// <summary>The file that code is of; null for 0 and 1, which are no handlers. dladdr(3).</summary>
+    /// <summary>The file that code is of; null for 0 and 1, which are not handlers. dladdr(3).</summary>
     private static string? FindFile(nint code)
     {
         Symbol symbol;

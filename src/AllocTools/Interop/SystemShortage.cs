@@ -22,8 +22,8 @@ internal static class SystemShortage
     {
         SystemErrors.NoMemory when Mappings() is { } mappings => mappings,
         SystemErrors.NoMemory or SystemErrors.NotPermitted or SystemErrors.Again => MemoryLockLimit.Explain(error),
-        TooManyFiles when OpenFiles() is { } files => $"{files.Text}: the likely cause. {RaiseOpenFiles}.",
-        TooManyInSystem when ReadNumber("/proc/sys/fs/file-max") is { } most => $"fs.file-max is {most}, for all processes together: the likely cause. Raise it: sysctl fs.file-max.",
+        TooManyFiles when OpenFiles() is { } files => $"{files.Text}, which is the likely cause. {RaiseOpenFiles}.",
+        TooManyInSystem when ReadNumber("/proc/sys/fs/file-max") is { } most => $"fs.file-max is {most}, for all processes together, which is the likely cause. Raise it: sysctl fs.file-max.",
         _ => "",
     };
 

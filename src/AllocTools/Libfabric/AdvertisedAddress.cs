@@ -5,18 +5,19 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>The address that peers are given, where an endpoint is addressed by IP.</summary>
+/// <summary>Determines the address that peers receive, if an endpoint is addressed by IP.</summary>
 /// <remarks>
-/// libfabric says the address that an endpoint is bound to. A wildcard (0.0.0.0, ::) names no machine: a peer that is
-/// given it reaches itself. So the address of the interface that routes takes its place, or what AdvertisedNode says.
+/// libfabric reports the address that an endpoint is bound to. A wildcard (0.0.0.0, ::) does not identify a machine: a
+/// peer that uses it reaches itself. Therefore it is replaced by AdvertisedNode, or by the address of the interface
+/// with the default route.
 /// </remarks>
 internal static class AdvertisedAddress
 {
     /// <summary>The address to give to peers.</summary>
-    /// <param name="bound">What libfabric says.</param>
+    /// <param name="bound">The address from libfabric.</param>
     /// <param name="format">Its format.</param>
-    /// <param name="options">Where AdvertisedNode is.</param>
-    /// <exception cref="RmaProviderException">There is none, or more than one and nothing says which.</exception>
+    /// <param name="options">The options with AdvertisedNode.</param>
+    /// <exception cref="RmaProviderException">There is no address, or several of which none can be chosen.</exception>
     public static byte[] Of(byte[] bound, fi_addr_format format, LibfabricOptions options)
     {
         if (!SocketAddressBytes.TryRead(format, bound, out IPEndPoint? endpoint))
@@ -26,8 +27,8 @@ internal static class AdvertisedAddress
         return SocketAddressBytes.IsWildcard(endpoint.Address) ? SocketAddressBytes.WithHost(bound, FindReachable(endpoint.Address)) : bound;
     }
 
-    /// <summary>The address of an interface; null where no interface has the name, or it has no address of the wildcard's kind.</summary>
-    /// <exception cref="RmaProviderException">It has more than one and none routes.</exception>
+    /// <summary>The address of an interface; null if no interface has the name, or if it has no address of the wildcard's family.</summary>
+    /// <exception cref="RmaProviderException">It has several addresses, and none has the default route.</exception>
     public static IPAddress? OfInterface(string? name, IPAddress wildcard)
     {
         IPAddress[] own = string.IsNullOrEmpty(name) ? [] : [.. OwnAddresses(wildcard.AddressFamily, i => i.Name == name)];
@@ -52,17 +53,17 @@ internal static class AdvertisedAddress
             ?? throw new RmaProviderException($"AdvertisedNode is '{node}', which has no {Name(family)} address, but the endpoint is bound to one. Both must be of one kind; see Node.");
         return !SocketAddressBytes.IsWildcard(address)
             ? address
-            : throw new RmaProviderException($"AdvertisedNode is '{node}', which names no machine: a peer that is given it reaches itself. It must be an address at which peers reach this machine.");
+            : throw new RmaProviderException($"AdvertisedNode is '{node}', which does not identify a machine: a peer that uses it reaches itself. It must be an address at which peers reach this machine.");
     }
 
     private static IPAddress FindReachable(IPAddress wildcard)
     {
         IPAddress[] own = [.. OwnAddresses(wildcard.AddressFamily, static _ => true).Where(static a => !IPAddress.IsLoopback(a))];
-        // A machine without a network is reached from itself alone.
+        // A machine without a network can be reached only from itself.
         if (own.Length == 0)
             return wildcard.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Loopback : IPAddress.IPv6Loopback;
         return Choose(own) ?? throw new RmaProviderException(
-            $"The endpoint is bound to {wildcard}, which names no machine to peers, and it is not clear which of this machine's addresses they reach: {string.Join(", ", own.AsEnumerable())}. "
+            $"The endpoint is bound to {wildcard}, which does not identify this machine to peers, and it is not clear which of its addresses they reach: {string.Join(", ", own.AsEnumerable())}. "
             + "Set AdvertisedNode to that one, or Node instead of the wildcard.");
     }
 
@@ -73,11 +74,11 @@ internal static class AdvertisedAddress
             .Select(static a => a.Address)
             .Where(a => a.AddressFamily == family && !a.IsIPv6LinkLocal);
 
-    /// <summary>The only one, or the one that routes; null where it is not clear.</summary>
+    /// <summary>The only address, or the one with the default route; null if it is not clear.</summary>
     private static IPAddress? Choose(IPAddress[] own) =>
         own.Length == 1 ? own[0] : FindRouting(own[0].AddressFamily) is { } routing && own.Contains(routing) ? routing : null;
 
-    /// <summary>The address that packets to elsewhere leave with; null where there is no route. Sends nothing.</summary>
+    /// <summary>The source address of packets to other networks; null if there is no route. Nothing is sent.</summary>
     private static IPAddress? FindRouting(AddressFamily family)
     {
         try
@@ -89,7 +90,7 @@ internal static class AdvertisedAddress
         }
         catch (SocketException)
         {
-            // No route, or no such family here.
+            // There is no route, or no such address family here.
             return null;
         }
     }

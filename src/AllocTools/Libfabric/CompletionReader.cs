@@ -10,10 +10,13 @@ internal sealed unsafe class CompletionReader(
 {
     private const int BatchSize = 64;
 
-    /// <summary>So that a turn ends under any load: one that does not looks stuck, and keeps what is overdue from being ended.</summary>
+    /// <summary>
+    /// The limit makes a turn end under any load: a turn that does not end looks stuck, and prevents overdue operations
+    /// from being ended.
+    /// </summary>
     private const int MostBatches = 16;
 
-    /// <summary>The shortest time that fi_cq_sread(3) can be given, in milliseconds.</summary>
+    /// <summary>The shortest time-out of fi_cq_sread(3), in milliseconds.</summary>
     private const int ShortestRead = 1;
 
     private readonly fi_context2* _contexts = contexts;
@@ -21,22 +24,21 @@ internal sealed unsafe class CompletionReader(
     private readonly bool _confirmsSends = context.Traits.SendsAreConfirmed;
     private readonly bool _sendersAreKnown = context.Traits.SendersAreKnown;
 
-    /// <summary>ofi_rxm does not say whose a write was, and leaves in the queue's entry what an earlier message, or nothing, has put there.</summary>
+    /// <summary>ofi_rxm does not report the source of a write, and leaves the value of an earlier message, or none, in the queue's entry.</summary>
     private readonly bool _writersAreKnown = context.Traits.SendersAreKnown && !context.Traits.ProviderName.EndsWith(";ofi_rxm", StringComparison.Ordinal);
 
     /// <summary>
-    /// net of libfabric 1.17, and tcp of 1.18.0: fi_trywait leaves the signal of a completion that was read; fi_cq_sread takes
-    /// it away.
+    /// net of libfabric 1.17, and tcp of 1.18.0: fi_trywait leaves the signal of a completion that was already read; fi_cq_sread clears it.
     /// </summary>
     private readonly bool _signalMayStay = context.Traits.ProviderName is "net" or "tcp";
 
-    /// <summary>The last read went on until nothing was there any more.</summary>
+    /// <summary>Whether the last read emptied the queue.</summary>
     public bool WasEmptied { get; private set; }
 
-    /// <summary>Reads what is there, up to 1,024 completions.</summary>
+    /// <summary>Reads the available completions, up to 1,024.</summary>
     /// <param name="completions">Takes it.</param>
-    /// <param name="clearSignal">The queue's descriptor was ready for nothing.</param>
-    /// <returns>True where anything was.</returns>
+    /// <param name="clearSignal">Whether the queue's descriptor was readable without a completion.</param>
+    /// <returns>True if there were completions.</returns>
     [SkipLocalsInit]
     public bool Read(RmaDriverCompletions completions, bool clearSignal)
     {
@@ -79,7 +81,7 @@ internal sealed unsafe class CompletionReader(
 
     private void OnCompletion(RmaDriverCompletions completions, in fi_cq_tagged_entry entry, ulong sender)
     {
-        // A peer's write that brings a number. It has no operation here, and transports leave anything for its context.
+        // This is a peer's write with a notification. It has no operation here, and its context is undefined.
         if ((entry.flags & FiFlags.FI_REMOTE_CQ_DATA) != 0 && (entry.flags & FiCaps.FI_RECV) == 0)
         {
             completions.Notify(entry.data, _writersAreKnown ? FindPeer(sender) : null);
@@ -90,7 +92,7 @@ internal sealed unsafe class CompletionReader(
             completions.Notify(entry.tag, FindPeer(sender));
             return;
         }
-        // A completion may come twice.
+        // A completion may be reported twice.
         int index = IndexOf(entry.op_context);
         if (index < 0 || !End(ref posted[index], index))
             return;
@@ -134,7 +136,7 @@ internal sealed unsafe class CompletionReader(
 
     private LibfabricPeer? FindPeer(ulong number) => number == FiConstants.FI_ADDR_NOTAVAIL ? null : driver.FindPeer(number);
 
-    /// <summary>The fabric is done with what was posted. False: it had nothing.</summary>
+    /// <summary>The fabric no longer uses the posted operation. Returns false if there was none.</summary>
     private bool End(ref PostedOperation operation, int index)
     {
         if (!operation.IsOutstanding)
@@ -146,8 +148,8 @@ internal sealed unsafe class CompletionReader(
         return true;
     }
 
-    /// <summary>Takes a send to its next stage.</summary>
-    /// <returns>False where there is none: it has ended.</returns>
+    /// <summary>Moves a send to its next stage.</summary>
+    /// <returns>False if there is none, because it has ended.</returns>
     private bool GoOn(RmaDriverCompletions completions, ref PostedOperation operation, int index)
     {
         PeerFlow flow = operation.Flow!;
@@ -157,7 +159,7 @@ internal sealed unsafe class CompletionReader(
                 long waiting = *gauge!.AnswerOf(index);
                 bool isAdmitted = waiting > 0;
                 operation.Stage = isAdmitted ? SendStage.Admitted : SendStage.Send;
-                // The message first, before the window opens for others, which must not overtake it.
+                // The message is posted before the window opens for others, which must not overtake it.
                 if (!isAdmitted)
                     flow.OnAnswer(waiting);
                 if (!completions.TryContinue(index, isNext: isAdmitted))
@@ -184,7 +186,7 @@ internal sealed unsafe class CompletionReader(
             return;
         if (read < 0)
             throw LibfabricErrors.Provider(context.Library, _provider, "fi_cq_readerr", (int)read);
-        // A receive of a number that has failed, such as of one with bytes by a program in C: post it again.
+        // A receive of a notification has failed, for example because a program in C sent bytes with it; it is posted again.
         if (tags is not null && tags.TryTake(new fi_cq_tagged_entry { op_context = entry.op_context }))
             return;
         int index = IndexOf(entry.op_context);
@@ -192,7 +194,7 @@ internal sealed unsafe class CompletionReader(
             return;
         if (posted[index].IsRead)
             ReadMark.TryTakeBack(completions[index], posted[index].Mark, posted[index].Covered);
-        // shm of 1.17 gives negative codes; an error entry without a code is one all the same.
+        // shm of 1.17 returns negative codes; an error entry without a code is still an error.
         int error = entry.err == 0 ? FiErrno.FI_EIO : Math.Abs(entry.err);
         // Transports report the excess, or nothing.
         if (error == FiErrno.FI_ETRUNC && posted[index].IsReceive)

@@ -7,15 +7,15 @@ using AllocTools.Regions;
 namespace AllocTools.Libfabric;
 
 /// <summary>
-/// What an endpoint shows to those that send to it: how many receives of the application wait for a message. Also the
-/// room for what peers answer.
+/// The number of the application's receives that wait for a message, which an endpoint publishes to its senders; and
+/// the memory for answers of peers.
 /// </summary>
 /// <remarks>
-/// For transports that end a send before its bytes are with the peer (tcp;ofi_rxm), or keep what nobody receives without
-/// limit (sockets, too). The word is registered for remote
-/// reading, and the endpoint's address says where it is. Whoever reads it after a send, over the same connection, knows
-/// two things: the peer has taken the message from the wire, since it serves both in order; and, where receives wait, that
-/// no message waits for a receive, since one that did would have met it.
+/// This is for transports that complete a send before its bytes have reached the peer (tcp;ofi_rxm), or that keep
+/// unreceived messages without limit (also sockets). The word is registered for remote reading, and the endpoint's
+/// address contains its location. A sender that reads it after a send, over the same connection, knows two things: the
+/// peer has taken the message from the wire, because it serves both in order; and, if receives wait, that no message
+/// waits for a receive, because such a message would have matched one.
 /// </remarks>
 internal sealed unsafe class DeliveryGauge
 {
@@ -45,7 +45,7 @@ internal sealed unsafe class DeliveryGauge
         _answers = (long*)NativeMemory.AllocZeroed((nuint)maxOutstanding, sizeof(long));
     }
 
-    /// <summary>Where peers read; null where the provider's Access does not let them.</summary>
+    /// <summary>The memory that peers read; null if the provider's Access does not allow that.</summary>
     public (ulong Address, ulong Key)? Remote
     {
         get
@@ -57,17 +57,17 @@ internal sealed unsafe class DeliveryGauge
         }
     }
 
-    /// <summary>Opens it where the transport needs it; null elsewhere.</summary>
+    /// <summary>Opens the gauge if the transport needs it; otherwise null.</summary>
     public static DeliveryGauge? TryOpen(LibfabricContext context, int maxOutstanding) =>
         context.Traits.SendsAreConfirmed || context.Traits.UnreceivedMessagesPileUp ? new DeliveryGauge(context, maxOutstanding) : null;
 
-    /// <summary>Where the answer to an operation goes.</summary>
+    /// <summary>The memory for the answer to an operation.</summary>
     public long* AnswerOf(int index) => &_answers[index];
 
-    /// <summary>A receive is being posted.</summary>
+    /// <summary>Called when a receive is being posted.</summary>
     public void OnReceivePosted() => Add(1);
 
-    /// <summary>A receive has ended, or was not taken.</summary>
+    /// <summary>Called when a receive has ended, or was not accepted.</summary>
     public void OnReceiveEnded() => Add(-1);
 
     private void Add(long change)
@@ -76,8 +76,8 @@ internal sealed unsafe class DeliveryGauge
             Interlocked.Add(ref *(long*)_page, change);
     }
 
-    /// <summary>Peers can't read it any more. Where that fails the page stays; it never throws.</summary>
-    /// <param name="fabricIsDone">No answer can come any more.</param>
+    /// <summary>Ends the access of peers. If that fails, the page stays registered; this never throws.</summary>
+    /// <param name="fabricIsDone">Whether no more answers can arrive.</param>
     public void Close(bool fabricIsDone)
     {
         if (fabricIsDone)
@@ -93,7 +93,7 @@ internal sealed unsafe class DeliveryGauge
             Log.CloseFailed(_context.Health.Logger, "fi_close (registration of an endpoint's own)", e.ErrorName);
             return;
         }
-        // Receives that are still counted end after this where a call of the transport has not returned.
+        // If a call of the transport has not returned, receives that are still counted end after this.
         if (fabricIsDone)
             _ = SystemPages.Unmap(_page, (nuint)Environment.SystemPageSize);
     }

@@ -5,22 +5,22 @@ using Microsoft.Win32.SafeHandles;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>A word behind an endpoint's file of shm, by which its peers wake its thread.</summary>
+/// <summary>A word at the end of an endpoint's shm file, by which its peers wake its thread.</summary>
 /// <remarks>
-/// shm has no descriptor to wait on, so a thread that rests would see what a peer posts only at its next look, up to
-/// 100 ms later; and a peer's writes complete nothing here, so that a thread which serves nothing else would take longer
-/// and longer rests. So a peer of this library rings once it has posted. The word is in a page of its own behind what
-/// libfabric uses of the file, and libfabric does not map it. A program in C and versions before this one neither have
-/// nor ring one; they are looked for in pauses as before. Nothing depends on a ring but how soon the thread looks.
-/// The thread writes the word, passes a fence and looks at its queue; a peer posts, passes a fence and reads the word. So
-/// one of them sees the other. A view is unmapped when it is collected: a ring may come late.
+/// shm has no descriptor to wait on, so an idle thread would notice a peer's operation only at its next poll, up to 100
+/// ms later; and a peer's writes cause no completion here, so a thread that serves nothing else would poll more and
+/// more rarely. Therefore a peer of this library rings after it has posted. The word is in its own page after the part
+/// of the file that libfabric uses, and libfabric does not map it. Programs in C and earlier versions of this library
+/// neither have a doorbell nor ring one; their operations are found by polling as before. A ring only affects how soon
+/// the thread polls. The thread writes the word, passes a fence and polls its queue; a peer posts, passes a fence and
+/// reads the word. So one of them sees the other. A view is unmapped when it is collected: a ring may come late.
 /// </remarks>
 internal sealed unsafe class Doorbell
 {
-    /// <summary>Nobody needs to ring, or somebody has.</summary>
+    /// <summary>No ring is needed, or one has arrived.</summary>
     private const int Quiet = 0;
 
-    /// <summary>The thread looks at its queue again and again, and wants to know whether that is of use.</summary>
+    /// <summary>The thread keeps polling its queue, and wants to know whether that is useful.</summary>
     private const int Listening = 1;
 
     /// <summary>The thread sleeps, or is about to.</summary>
@@ -43,10 +43,10 @@ internal sealed unsafe class Doorbell
     /// <summary>The owner's thread sleeps, or is about to.</summary>
     public bool IsAsleep => Volatile.Read(ref *_word) == Asleep;
 
-    /// <summary>Somebody has rung since <see cref="Listen"/> or <see cref="BeginSleep"/>.</summary>
+    /// <summary>Whether a peer has rung since <see cref="Listen"/> or <see cref="BeginSleep"/>.</summary>
     public bool HasRung => Volatile.Read(ref *_word) == Quiet;
 
-    /// <summary>Lengthens a file by one. Null where the system has no room or no way to wait for it.</summary>
+    /// <summary>Extends a file by a doorbell. Null if the system has no space or no way to wait for it.</summary>
     public static Doorbell? Append(SafeFileHandle file)
     {
         if (!Futex.IsSupported)
@@ -66,7 +66,7 @@ internal sealed unsafe class Doorbell
         }
     }
 
-    /// <summary>That of a peer's file; null where the file has none.</summary>
+    /// <summary>Opens the doorbell of a peer's file; null if the file has none.</summary>
     /// <param name="file">Opened for reading and writing.</param>
     public static Doorbell? Find(SafeFileHandle file)
     {
@@ -77,7 +77,7 @@ internal sealed unsafe class Doorbell
             : null;
     }
 
-    /// <summary>Something was posted to the owner. Any thread of any process may call this.</summary>
+    /// <summary>Rings after an operation was posted to the owner. Any thread of any process may call this.</summary>
     public void Ring()
     {
         Fence.Full();
@@ -86,18 +86,18 @@ internal sealed unsafe class Doorbell
         GC.KeepAlive(_view);
     }
 
-    /// <summary>Has the next one ring. Only the owner's thread calls this, and what follows.</summary>
+    /// <summary>Requests a ring for the next operation. Only the owner's thread calls this and the following members.</summary>
     public void Listen() => Volatile.Write(ref *_word, Listening);
 
-    /// <summary>Has the next one ring, and wake. The caller looks at its queue once more before it sleeps.</summary>
+    /// <summary>Requests a ring that wakes the thread. The caller polls its queue once more before it sleeps.</summary>
     public void BeginSleep()
     {
         Volatile.Write(ref *_word, Asleep);
         Fence.Full();
     }
 
-    /// <summary>Sleeps until somebody rings.</summary>
-    /// <returns>False: the time was over, a signal came, or a ring came late that was for the sleep before.</returns>
+    /// <summary>Sleeps until a peer rings.</summary>
+    /// <returns>False: the time is up, a signal arrived, or a late ring of the previous sleep arrived.</returns>
     public bool Sleep(TimeSpan longest)
     {
         if (!HasRung)
@@ -114,7 +114,7 @@ internal sealed unsafe class Doorbell
     }
 }
 
-/// <summary>Waits for a peer to ring, where there is no descriptor.</summary>
+/// <summary>Waits for a peer to ring, if there is no descriptor.</summary>
 internal sealed class BellWaker(Doorbell bell) : IWaker
 {
     private int _isWoken;

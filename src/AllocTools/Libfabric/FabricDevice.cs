@@ -9,12 +9,12 @@ internal static unsafe class FabricDevice
 {
     public const string SystemRoot = "/sys";
 
-    /// <summary>The device's NUMA node; null where sysfs has no device or no node for it.</summary>
+    /// <summary>The device's NUMA node; null if sysfs has no device or no node for it.</summary>
     /// <param name="info">The interface.</param>
     /// <param name="root">Where sysfs is mounted.</param>
     public static int? NumaNodeOf(fi_info* info, string root = SystemRoot)
     {
-        // Providers of network cards tell the bus address; tcp's domain is named after its network interface.
+        // Providers of network cards report the bus address; tcp's domain is named after its network interface.
         if (info->nic is not null && info->nic->bus_attr is not null && info->nic->bus_attr->bus_type == fi_bus_type.FI_BUS_PCI)
             return Read(root, "bus/pci/devices", AddressOf(info->nic->bus_attr->attr));
         string name = Marshal.PtrToStringUTF8((nint)info->domain_attr->name) ?? "";
@@ -30,7 +30,7 @@ internal static unsafe class FabricDevice
     private static int? Read(params string[] device)
     {
         string file = Path.Combine([.. device, "numa_node"]);
-        // -1: the firmware did not say.
+        // -1 means that the firmware did not report it.
         return File.Exists(file) && int.TryParse(File.ReadAllText(file), CultureInfo.InvariantCulture, out int node) && node >= 0 ? node : null;
     }
 }

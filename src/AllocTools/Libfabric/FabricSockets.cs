@@ -8,19 +8,21 @@ namespace AllocTools.Libfabric;
 
 /// <summary>Ends the TCP connections of an endpoint of tcp;ofi_rxm before it is closed.</summary>
 /// <remarks>
-/// libfabric 1.17 ends the process by SIGSEGV where such an endpoint is closed while a write that brings a number has come in part: tcp reports that write as cancelled, without a context, and ofi_rxm reads
-/// the context. A connection that breaks in that moment does no harm. So the sockets are shut down, and progress is made until libfabric has closed them. They are those that the queue's
-/// descriptor waits for: epoll(7), and what proc(5) says of it in fdinfo. A queue without one (<see cref="RmaProgress.Caller"/>) does not tell which they are.
+/// libfabric 1.17 crashes with SIGSEGV if such an endpoint is closed while a write with a notification has arrived in
+/// part: tcp reports that write as cancelled, without a context, and ofi_rxm reads the context. A connection that
+/// breaks at that moment does no harm. Therefore the sockets are shut down, and progress is made until libfabric has
+/// closed them. They are found by the queue's descriptor, which waits for them: see epoll(7), and fdinfo in proc(5).
+/// Without a descriptor (<see cref="RmaProgress.Caller"/>) they can't be found.
 /// </remarks>
 internal static unsafe class FabricSockets
 {
     private const int EventQueueDepth = 4;
 
-    /// <summary>Many times what libfabric takes to find that its connections have ended.</summary>
+    /// <summary>Many times the time that libfabric needs to detect that its connections have ended.</summary>
     private static readonly TimeSpan MostTime = TimeSpan.FromSeconds(1);
 
-    /// <summary>Ends them. What completes meanwhile is dropped, as closing would do.</summary>
-    /// <param name="waitDescriptor">The queue's; negative for none.</param>
+    /// <summary>Ends the connections. Operations that complete meanwhile are dropped, as closing would do.</summary>
+    /// <param name="waitDescriptor">The descriptor of the queue; negative for none.</param>
     /// <param name="queue">The queue, which the caller keeps open.</param>
     public static void End(int waitDescriptor, CqHandle queue)
     {
@@ -28,7 +30,7 @@ internal static unsafe class FabricSockets
             return;
         List<(int Descriptor, string Name)> sockets = [];
         Find(waitDescriptor, EventQueueDepth, sockets);
-        // Of what is left, some are libfabric's own signals, pairs of Unix sockets, and some are not connected.
+        // The remaining descriptors are libfabric's own signals, pairs of Unix sockets, and unconnected sockets.
         sockets.RemoveAll(static s => !SocketDescriptors.TryShutDown(s.Descriptor, s.Name));
         long start = Stopwatch.GetTimestamp();
         while (sockets.Exists(static s => SocketDescriptors.NameOf(s.Descriptor) == s.Name) && Stopwatch.GetElapsedTime(start) < MostTime)

@@ -1,13 +1,14 @@
 namespace AllocTools.Libfabric;
 
-/// <summary>An endpoint of shm among the others of this process: it is closed after those that use its memory.</summary>
+/// <summary>Closes an shm endpoint only after all other endpoints of this process that use its memory.</summary>
 /// <remarks>
-/// libfabric maps the memory of an endpoint of shm once in its own process: the process's other endpoints use that
-/// mapping, and fi_close takes it away under them. One that then posts to the closed endpoint, or reads what that has
-/// posted before, ends the process by SIGSEGV (libfabric 1.17; another process has a mapping of its own). So an
-/// endpoint is closed with libfabric once none that it has met is in use any more. Until then it is closed for all
-/// others: nobody makes progress for it, and its file has neither name nor lock. Two have met when one has inserted the
-/// other: by its first operation the other comes to know it, too. libfabric's list is the process's, and so is this.
+/// libfabric maps the memory of an shm endpoint once in its own process: the process's other endpoints use that
+/// mapping, and fi_close removes it while they use it. If one of them then posts to the closed endpoint, or reads an
+/// operation that the endpoint had posted, the process crashes with SIGSEGV (libfabric 1.17; other processes have their
+/// own mappings). Therefore libfabric closes an endpoint only when no endpoint that it has met is in use any more.
+/// Until then it is closed for all others: no thread makes progress for it, and its file has neither name nor lock. Two
+/// endpoints have met when one has inserted the other, because the first operation makes the other one known, too.
+/// libfabric's list belongs to the process, and so does this one.
 /// </remarks>
 internal sealed class InProcessPeers
 {
@@ -21,7 +22,7 @@ internal sealed class InProcessPeers
 
     private InProcessPeers(string path) => _path = path;
 
-    /// <summary>One that it has met is in use.</summary>
+    /// <summary>Whether an endpoint that it has met is in use.</summary>
     public bool AreInUse
     {
         get
@@ -33,7 +34,7 @@ internal sealed class InProcessPeers
 
     private bool AreInUse_NeedsLock => _met.Any(static m => m._isInUse);
 
-    /// <summary>An endpoint has been opened, whose address nobody knows yet.</summary>
+    /// <summary>Called when an endpoint has been opened, before its address is known to others.</summary>
     /// <param name="path">Its file.</param>
     public static InProcessPeers Enter(string path)
     {
@@ -43,9 +44,10 @@ internal sealed class InProcessPeers
         return entered;
     }
 
-    /// <summary>A peer is about to be inserted.</summary>
+    /// <summary>Called when a peer is about to be inserted.</summary>
     /// <param name="path">Its file.</param>
-    /// <returns>False: it is none of this process's that is in use. Where the file has no name now, it was one.</returns>
+    /// <returns>False: it does not belong to an endpoint of this process that is in use. If the file has no name now,
+    /// it belonged to one.</returns>
     public bool TryMeet(string path)
     {
         lock (Gate)
@@ -61,8 +63,9 @@ internal sealed class InProcessPeers
         }
     }
 
-    /// <summary>No call for the endpoint runs or comes any more, and its file has no name.</summary>
-    /// <param name="close">Closes it with libfabric, at once or when the last that it has met leaves. Must not throw.</param>
+    /// <summary>Called when no call for the endpoint runs or will come, and its file has no name.</summary>
+    /// <param name="close">Closes it in libfabric, immediately or when the last endpoint that it has met is closed. It
+    /// must not throw.</param>
     public void Leave(Action close)
     {
         List<Action> due = [];

@@ -3,12 +3,12 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Owns one fi_info (fi_getinfo(3)): the interface that was chosen, or hints.</summary>
+/// <summary>Owns one fi_info (fi_getinfo(3)): the chosen interface, or hints.</summary>
 internal sealed unsafe class InfoHandle : SafeHandle
 {
     private readonly LibfabricLibrary _library;
 
-    /// <summary>Takes an info over.</summary>
+    /// <summary>Takes ownership of an info.</summary>
     public InfoHandle(LibfabricLibrary library, fi_info* info)
         : base(0, ownsHandle: true)
     {
@@ -42,7 +42,7 @@ internal sealed unsafe class InfoHandle : SafeHandle
             : throw new RmaProviderException("libfabric has no memory for fi_dupinfo.", FiErrno.FI_ENOMEM, nameof(FiErrno.FI_ENOMEM));
     }
 
-    /// <summary>A string that fi_freeinfo frees, hence from malloc. Null for an empty one.</summary>
+    /// <summary>A string that fi_freeinfo frees, so it is allocated by malloc. Null for an empty string.</summary>
     public static byte* AllocateText(string? text)
     {
         if (string.IsNullOrEmpty(text))

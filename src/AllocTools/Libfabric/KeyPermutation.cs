@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 namespace AllocTools.Libfabric;
 
 /// <summary>
-/// Numbers of a given width in an order of their own: each comes once, and who has seen some can't tell the others.
+/// Numbers of a given width in a pseudorandom order: each occurs once, and an observer who has seen some can't predict the others.
 /// </summary>
 /// <remarks>
 /// A Feistel network with SipHash under a random secret as its round function. Four rounds make a pseudorandom
@@ -28,7 +28,7 @@ internal sealed class KeyPermutation
         _halfMask = uint.MaxValue >> (32 - _halfBits);
     }
 
-    /// <summary>Where a number of the width stands in the order. Safe to call from any thread.</summary>
+    /// <summary>Returns the number at a position of the order. It is safe to call from any thread.</summary>
     public ulong Permute(ulong number)
     {
         uint left = (uint)(number >> _halfBits) & _halfMask;

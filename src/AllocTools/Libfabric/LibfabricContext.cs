@@ -9,7 +9,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>A fabric and a domain. Where registrations are bound to an endpoint (FI_MR_ENDPOINT), that endpoint, too.</summary>
+/// <summary>A fabric and a domain; if registrations are bound to an endpoint (FI_MR_ENDPOINT), also that endpoint.</summary>
 internal sealed unsafe class LibfabricContext : RmaContext
 {
     private const int KeyTries = 16;
@@ -54,14 +54,14 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     public ILogger Logger { get; }
 
-    /// <summary>A write's number follows it by a message of its own.</summary>
+    /// <summary>Whether a write's notification is a separate message that follows the write.</summary>
     public bool NotifiesByTags => Traits.NotificationSize != 0 && TaggedNotifications.AreNeeded(Info.Info, Traits.ProviderName);
 
     public FabricHandle Fabric => _fabric;
 
     public DomainHandle Domain => _domain;
 
-    /// <summary>The most that its registrations may grant.</summary>
+    /// <summary>The most access that its registrations may grant.</summary>
     public RmaAccess GrantedAccess => _mostAccess;
 
     public override RmaProviderTraits Traits { get; }
@@ -102,7 +102,10 @@ internal sealed unsafe class LibfabricContext : RmaContext
     public override IRmaRegistration Register(nint address, long length, RmaAccess access) =>
         Register(address, length, access, FiCaps.FI_SEND | FiCaps.FI_RECV | FiCaps.FI_READ | FiCaps.FI_WRITE);
 
-    /// <summary>Nothing of what writes to it: verbs would pin the pages for writing, which the kernel refuses.</summary>
+    /// <summary>
+    /// No access that writes to the memory is requested: verbs would pin the pages for writing, which the kernel
+    /// refuses.
+    /// </summary>
     public override IRmaRegistration RegisterReadOnly(nint address, long length, RmaAccess access) =>
         Register(address, length, access & ~RmaAccess.RemoteWrite, FiCaps.FI_SEND | FiCaps.FI_WRITE);
 
@@ -154,13 +157,13 @@ internal sealed unsafe class LibfabricContext : RmaContext
         if (_options.Endpoint.CompletionLevel == LibfabricCompletionLevel.Delivery && !Traits.DeliveryComplete)
         {
             throw new RmaProviderException(
-                $"The provider '{Traits.ProviderName}' can't tell when bytes have arrived (FI_DELIVERY_COMPLETE). "
+                $"The provider '{Traits.ProviderName}' can't report when bytes have arrived (FI_DELIVERY_COMPLETE). "
                 + "Set Provider:Endpoint:CompletionLevel to Transmit, and tell peers by a message where the traits say that its order is kept.");
         }
         if (_boundEndpoint is not null && Interlocked.Exchange(ref _boundEndpointTaken, 1) != 0)
         {
             throw new InvalidOperationException(
-                $"The provider '{Traits.ProviderName}' binds registrations to one endpoint (FI_MR_ENDPOINT), and this context's endpoint was handed out before. Use that one, or open another context.");
+                $"The provider '{Traits.ProviderName}' binds registrations to one endpoint (FI_MR_ENDPOINT), and this context's endpoint has already been opened. Use that one, or open another context.");
         }
         LibfabricEndpointResources? own = null;
         LibfabricDriver? driver = null;
@@ -215,7 +218,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
 
     protected override void Close()
     {
-        // Registrations and endpoints are closed by now, or keep what they need open by themselves.
+        // Registrations and endpoints are closed by now, or keep the objects that they need open themselves.
         _boundEndpoint?.Dispose();
         _domain.CloseLogged(Logger, CloseDomain);
         _fabric.CloseLogged(Logger, CloseFabric);
@@ -227,7 +230,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
     {
         ownKey = null;
         int status = -FiErrno.FI_ENOKEY;
-        // Another user of the domain may have a key that this context thinks free.
+        // Another user of the domain may have a key that this context considers free.
         for (int tries = 0; tries < KeyTries && status == -FiErrno.FI_ENOKEY; tries++)
         {
             if (_keys is not null)
@@ -276,7 +279,7 @@ internal sealed unsafe class LibfabricContext : RmaContext
     private static int Close(MrHandle handle)
     {
         handle.Dispose();
-        // Not closed yet: something still uses it, so its memory is still reachable.
+        // It is not closed, because something still uses it, so its memory can still be accessed.
         return handle.IsReleased ? handle.CloseStatus : -FiErrno.FI_EBUSY;
     }
 

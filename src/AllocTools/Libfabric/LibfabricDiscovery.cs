@@ -6,9 +6,9 @@ namespace AllocTools.Libfabric;
 
 /// <summary>Finds the fabric interface that the options ask for (fi_getinfo(3)).</summary>
 /// <remarks>
-/// The hints say what this library can do; what counts is what comes back. fi_getinfo can take more than a second, so
-/// it is asked once where the answer is yes: for delivery-complete where that is wanted, and without it only if there
-/// is no such interface.
+/// The hints state what this library supports; the result decides. fi_getinfo can take more than a second, so it is
+/// called only once if it succeeds: with delivery-complete if that is requested, and without it only if there is no
+/// such interface.
 /// </remarks>
 internal static unsafe class LibfabricDiscovery
 {
@@ -26,7 +26,7 @@ internal static unsafe class LibfabricDiscovery
         int status = 0;
         foreach (ulong level in wantsDelivery ? [FiFlags.FI_DELIVERY_COMPLETE, 0UL] : (ReadOnlySpan<ulong>)[0])
         {
-            // That a receive says who has sent is not worth a level.
+            // Delivery-complete is more important than receives that report their sender.
             foreach (ulong caps in (ReadOnlySpan<ulong>)[FiCaps.FI_SOURCE, 0])
             {
                 if (TryFind(library, options, byAddress, level, caps, out status) is { } found)
@@ -40,7 +40,7 @@ internal static unsafe class LibfabricDiscovery
                     return tagged ?? found;
                 }
 
-                // Any other error is not about what was asked for.
+                // Any other error is unrelated to the request.
                 if (status != -FiErrno.FI_ENODATA)
                     throw NothingFound(library, options, status);
             }
@@ -55,8 +55,8 @@ internal static unsafe class LibfabricDiscovery
     {
         using InfoHandle hints = MakeHints(library, options, operationFlags);
         hints.Info->caps |= caps;
-        // The name that shm makes itself is the process number, under which a killed process has left a file that a later
-        // one of that number can't open (FI_EBUSY).
+        // The name that shm chooses itself contains the process number; if a killed process has left a file of that
+        // name, a later process with the same number can't open it (FI_EBUSY).
         string? node = IsSharedMemory(options.Provider) ? SharedMemoryFile.NewName() : byAddress ? NodeOf(options) : null;
         status = library.GetInfo(
             FiVersion.Api,
@@ -88,16 +88,16 @@ internal static unsafe class LibfabricDiscovery
         }
     }
 
-    /// <summary>Where to bind: with a wildcard and an interface's name the address of that interface.</summary>
-    /// <remarks>At a wildcard the providers of libfabric 1.17 have no interface's domain, or only the loopback's.</remarks>
+    /// <summary>The address to bind to: with a wildcard and an interface's name, the address of that interface.</summary>
+    /// <remarks>With a wildcard, the providers of libfabric 1.17 offer no interface's domain, or only the loopback's.</remarks>
     private static string? NodeOf(LibfabricOptions options) =>
         IPAddress.TryParse(options.Node, out IPAddress? node) && SocketAddressBytes.IsWildcard(node) && AdvertisedAddress.OfInterface(options.Domain, node) is { } address
             ? address.ToString()
             : options.Node;
 
     /// <summary>
-    /// Binds to the wildcard that was asked for where libfabric puts the loopback address in its place, at which no other
-    /// machine reaches the endpoint: the layer ofi_rxm of 1.17 does where a port is given, and not without one.
+    /// Binds to the requested wildcard if libfabric replaces it by the loopback address, at which no other machine can
+    /// reach the endpoint: the layer ofi_rxm of 1.17 does that if a port is given, but not otherwise.
     /// </summary>
     private static void KeepWildcard(fi_info* info, string? node)
     {
@@ -129,19 +129,19 @@ internal static unsafe class LibfabricDiscovery
         return hints;
     }
 
-    /// <summary>What this library can't do for an interface; null where it can.</summary>
+    /// <summary>The reason why this library can't use an interface; null if it can.</summary>
     private static string? FindReasonAgainst(fi_info* entry, LibfabricOptions options, bool byAddress)
     {
-        // tcp;ofi_rxm of 1.17 returns other domains than the one it was asked for.
+        // tcp;ofi_rxm of 1.17 returns other domains than the requested one.
         string domain = InfoHandle.Text(entry->domain_attr->name);
         if (!string.IsNullOrEmpty(options.Domain) && domain != options.Domain)
             return $"it has the domain '{domain}' {(byAddress ? $"at Node '{options.Node}'" : "here")}, but Domain is '{options.Domain}'";
         int unknownMrMode = entry->domain_attr->mr_mode & ~KnownMrMode;
         if (unknownMrMode != 0)
-            return $"it insists on the registration mode bits 0x{unknownMrMode:X} (FI_MR_HMEM, FI_MR_RMA_EVENT and the like), which are not supported";
+            return $"it requires the registration mode bits 0x{unknownMrMode:X} (FI_MR_HMEM, FI_MR_RMA_EVENT and the like), which are not supported";
         ulong unknownMode = entry->mode & ~KnownMode;
         if (unknownMode != 0)
-            return $"it insists on the mode bits 0x{unknownMode:X}, which are not supported";
+            return $"it requires the mode bits 0x{unknownMode:X}, which are not supported";
         if (byAddress && entry->addr_format == fi_addr_format.FI_ADDR_STR)
             return $"it has no IP addresses, but Node is '{options.Node}'";
         return null;
@@ -158,15 +158,15 @@ internal static unsafe class LibfabricDiscovery
                 .Where(o => !string.IsNullOrEmpty(o.Item2))
                 .Select(o => $"{o.Item1} '{o.Item2}'"));
         string memoryLock = options.Provider?.Contains("verbs", StringComparison.Ordinal) == true && !MemoryLockLimit.IsExempt && MemoryLockLimit.Bytes is not null
-            ? $" {MemoryLockLimit.Describe()}; a low limit makes verbs vanish. {MemoryLockLimit.HowToRaise()}."
+            ? $" {MemoryLockLimit.Describe()}; with a low limit, libfabric does not offer verbs. {MemoryLockLimit.HowToRaise()}."
             : "";
         string sharedMemory = OperatingSystem.IsLinux() && IsSharedMemory(options.Provider) ? SharedMemoryFile.ExplainAbsence() : "";
-        // Versions differ in whether they return other domains than the one that was asked for, or nothing.
+        // Some versions return other domains than the requested one, others return nothing.
         if (status == -FiErrno.FI_ENODATA && !string.IsNullOrEmpty(options.Domain) && ListDomains(library, options) is { Count: > 0 } domains)
         {
             return new RmaProviderException(
-                $"libfabric {library.Version} offers nothing for {wanted}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
-                + $"It has that provider, but {(domains.Contains(options.Domain) ? "not like that with that domain" : "not that domain")}: Domain is '{options.Domain}', and there are {string.Join(", ", domains)}.",
+                $"libfabric {library.Version} offers nothing for {wanted}: fi_getinfo returned {FiErrno.NameOf(status)} ({library.StrError(status)}). "
+                + $"It has that provider, but {(domains.Contains(options.Domain) ? "that domain does not fit the other options" : "not that domain")}: Domain is '{options.Domain}', and the domains are {string.Join(", ", domains)}.",
                 Math.Abs(status),
                 FiErrno.NameOf(status));
         }
@@ -174,19 +174,19 @@ internal static unsafe class LibfabricDiscovery
         {
             string service = string.IsNullOrEmpty(options.Service) ? "" : ", and Service the number or name of a port";
             return new RmaProviderException(
-                $"libfabric {library.Version} offers nothing for {wanted}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
+                $"libfabric {library.Version} offers nothing for {wanted}: fi_getinfo returned {FiErrno.NameOf(status)} ({library.StrError(status)}). "
                 + $"It has that provider, but not there: Node must be an address of this machine or a host name that resolves to one{service}.",
                 Math.Abs(status),
                 FiErrno.NameOf(status));
         }
         return new RmaProviderException(
-            $"libfabric {library.Version} offers nothing for {(wanted.Length == 0 ? "any provider" : wanted)}: fi_getinfo gave {FiErrno.NameOf(status)} ({library.StrError(status)}). "
+            $"libfabric {library.Version} offers nothing for {(wanted.Length == 0 ? "any provider" : wanted)}: fi_getinfo returned {FiErrno.NameOf(status)} ({library.StrError(status)}). "
             + $"It has these providers for reliable datagrams with RMA: {string.Join(", ", ListProviders(library))}.{Filter()}{memoryLock}{sharedMemory}",
             Math.Abs(status),
             FiErrno.NameOf(status));
     }
 
-    /// <summary>What the environment leaves of libfabric's providers.</summary>
+    /// <summary>Describes a restriction of libfabric's providers by the environment.</summary>
     private static string Filter()
     {
         const string Name = "FI_PROVIDER";
@@ -205,7 +205,7 @@ internal static unsafe class LibfabricDiscovery
         }
         catch (RmaProviderException)
         {
-            // There is one, which can't be used for a reason of its own.
+            // There is one, which can't be used for another reason.
             return false;
         }
     }
@@ -218,7 +218,7 @@ internal static unsafe class LibfabricDiscovery
         return names;
     }
 
-    /// <summary>The domains of a provider, whatever else is asked for.</summary>
+    /// <summary>The domains of a provider, regardless of the other options.</summary>
     private static SortedSet<string> ListDomains(LibfabricLibrary library, LibfabricOptions options) =>
         List(library, new LibfabricOptions { Provider = options.Provider }, ofDomains: true);
 

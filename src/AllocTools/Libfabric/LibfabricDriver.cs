@@ -10,10 +10,10 @@ using AllocTools.Libfabric.Interop;
 namespace AllocTools.Libfabric;
 
 /// <summary>libfabric's part of an endpoint: a reliable-datagram endpoint (FI_EP_RDM), its completion queue and address vector.</summary>
-/// <remarks>Every operation has a native context of its own (FI_CONTEXT2), by whose place its completion is known.</remarks>
+/// <remarks>Every operation has a native context of its own (FI_CONTEXT2), whose address identifies its completion.</remarks>
 internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
 {
-    /// <summary>How many looks in a row an endpoint that waits for no peer leaves out.</summary>
+    /// <summary>The number of consecutive checks that an endpoint skips if it does not wait for a peer.</summary>
     private const int MostLooksLeftOut = 3;
 
     private readonly LibfabricContext _context;
@@ -39,7 +39,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     private bool _wasRefusalLogged;
     private bool _isDone;
 
-    /// <summary>With <paramref name="ownsResources"/> it takes over the resources; not where it throws.</summary>
+    /// <summary>With <paramref name="ownsResources"/> it takes ownership of the resources, unless it throws.</summary>
     public LibfabricDriver(LibfabricContext context, LibfabricEndpointResources resources, bool ownsResources, LibfabricOptions provider)
     {
         LibfabricEndpointOptions options = provider.Endpoint;
@@ -52,7 +52,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         byte[] advertised = AdvertisedAddress.Of(resources.Address, format, provider);
         Address = advertised;
         Description = context.Description.Copy();
-        // Where an address of another's choice is reached from is not known here.
+        // It is not known from where an externally chosen address can be reached.
         if (string.IsNullOrEmpty(provider.AdvertisedNode) || Description.IsSharedMemory)
             Description.Place = PeerPlace.FindOwn();
         _format = new PeerAddressFormat(format, resources.Address);
@@ -79,7 +79,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         }
         catch
         {
-            // libfabric has got none of it yet.
+            // libfabric has not received any of it yet.
             _tags?.Free();
             if (acquired > 1)
                 resources.Queue.DangerousRelease();
@@ -92,22 +92,25 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
         }
     }
 
-    /// <summary>What the endpoint's address says of the transport.</summary>
+    /// <summary>The description of the transport in the endpoint's address.</summary>
     public TransportDescription Description { get; }
 
     public override ReadOnlyMemory<byte> Address { get; }
 
     /// <summary>
     /// shm of libfabric 1.x looks for a receive and queues an unexpected message in two steps: a receive that is posted
-    /// between them, while another thread makes progress, never meets its message. And a turn may close the native
-    /// endpoint (<see cref="TransmitLanes"/>) that another operation is just posted to.
+    /// between them, while another thread makes progress, never matches its message. A turn may also close the native
+    /// endpoint (<see cref="TransmitLanes"/>) to which another operation is just being posted.
     /// </summary>
     public override bool PostsBesideProgress => !_isShared;
 
-    /// <summary>shm's processes lock each other's memory. One that is killed there leaves the lock behind, and whoever posts to it spins for ever.</summary>
+    /// <summary>
+    /// shm's processes lock each other's memory. A process that is killed at that moment leaves the lock behind, and
+    /// every thread that posts to it spins forever.
+    /// </summary>
     public override bool MayHangOnDeadPeers => _isShared;
 
-    /// <summary>Queues of efa below libfabric 2.5 take nothing more when they are full of operations with FI_MORE, and send none of them.</summary>
+    /// <summary>Queues of efa before libfabric 2.5 accept nothing when they are full of operations with FI_MORE, and send none of them.</summary>
     public override int MaxFollowed => 15;
 
     public override int WaitDescriptor => _resources.WaitDescriptor;
@@ -117,10 +120,10 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     /// <summary>Registrations, or others of this process, may keep the native endpoint open, and then closing drops nothing.</summary>
     public override bool MustRecallBeforeClosing => !_ownsResources || _resources.InProcess is { AreInUse: true };
 
-    /// <summary>Those that are in and not lost.</summary>
+    /// <summary>The inserted peers that are not lost.</summary>
     public IEnumerable<LibfabricPeer> PresentPeers => _peers.Values.Where(static p => p.IsPresent);
 
-    /// <summary>The peer with a number; null where none is in.</summary>
+    /// <summary>The peer with a number; null if none is inserted.</summary>
     public LibfabricPeer? FindPeer(ulong number) => _peers.GetValueOrDefault(number);
 
     /// <summary>Whether the bytes of sends to a peer can be known to have arrived.</summary>
@@ -161,7 +164,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
             _context.Traits.ProviderName,
             $"fi_av_insert of a peer's address of {address.Length} bytes",
             status,
-            status == -FiErrno.FI_EINVAL ? $" It is no address of this provider (pass the peer endpoint's Address as it is), or there are as many peers as the transport takes; {_peers.Count} are in{(_isShared ? ", and those that were removed count until this endpoint is closed" : "")}." : "");
+            status == -FiErrno.FI_EINVAL ? $" It is not an address of this provider (pass the peer endpoint's Address as it is), or the transport has reached its limit of peers; {_peers.Count} are inserted{(_isShared ? ", and those that were removed count until this endpoint is closed" : "")}." : "");
     }
 
     protected internal override void OnPeerInserted(RmaDriverPeer peer) => _peers[peer.Number] = (LibfabricPeer)peer;
@@ -169,10 +172,11 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     protected internal override void OnPeerRemoved(RmaDriverPeer peer) => _peers.TryRemove(new KeyValuePair<ulong, LibfabricPeer>(peer.Number, (LibfabricPeer)peer));
 
     /// <remarks>
-    /// Versions differ in what they refuse: sockets of libfabric 2.x is said to give FI_EINVAL for a peer that is in and was
-    /// never connected to (see libfabric's pull request 11689; not run here). For this side a peer is removed in any case, so that is no error of the caller's.
-    /// shm keeps a peer until the endpoint is closed: libfabric 1.17 gives its place to the next one with all that it knew of
-    /// the connection, and what either then posts goes astray: it never completes, or ends the other's process by SIGSEGV.
+    /// Versions differ in what they refuse: sockets of libfabric 2.x reportedly returns FI_EINVAL for an inserted peer
+    /// that was never connected (see libfabric's pull request 11689; not tested here). For this side a peer is removed
+    /// in any case, so that is not an error of the caller. shm keeps a peer until the endpoint is closed: libfabric
+    /// 1.17 would reuse its entry, including the connection's state, for the next peer, and later operations would
+    /// never complete, or crash the other process with SIGSEGV.
     /// </remarks>
     public override bool TryRemovePeer(ulong number)
     {
@@ -186,7 +190,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
             _wasRefusalLogged = true;
             Log.PeerNotForgotten(_context.Health.Logger, _context.Traits.ProviderName, FiErrno.NameOf(status));
         }
-        // It is not there, whatever it was.
+        // It does not exist, for whatever reason.
         return status == 0 || status == -FiErrno.FI_EINVAL;
     }
 
@@ -210,7 +214,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     {
         bool happened = _reader.Read(completions, clearSignal);
         _tags?.PostReceives();
-        // A completion that has not been read yet may be of what the look would give up.
+        // An unread completion may belong to an operation that the check would abandon.
         if (_reader.WasEmptied)
             _lanes.LookIfDue(completions);
         return happened ? RmaReadResult.Something : RmaReadResult.Nothing;
@@ -228,7 +232,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     public override bool LookAfterPeers()
     {
         bool needsLook = _lanes.NeedsLook();
-        // Each peer's file costs some system calls.
+        // Checking a peer's file costs some system calls.
         if (needsLook || _looksLeftOut++ == MostLooksLeftOut)
         {
             _looksLeftOut = 0;
@@ -296,7 +300,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
             NativeMemory.AlignedFree(_contexts);
             _overflow?.Unmap();
         }
-        // Its receives come back by closing only.
+        // Its receives end only when it is closed.
         if (lanesAreClosed && _resources.IsEndpointClosed)
             _tags?.Free();
         _gauge?.Close(isDone);

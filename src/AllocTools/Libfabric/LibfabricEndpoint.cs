@@ -20,9 +20,10 @@ public sealed class LibfabricEndpoint : RmaEndpoint
     }
 
     /// <summary>
-    /// What a completed send to a peer means: the endpoint's level, or <see cref="LibfabricCompletionLevel.Transmit"/> where
-    /// neither the transport nor the peer can tell that the bytes are there (<see cref="Regions.RmaProviderTraits.SendsAreConfirmed"/>,
-    /// and a peer that is no endpoint of this library, or grants no remote reading). An empty message counts as sent.
+    /// The meaning of a completed send to a peer: the endpoint's level, or
+    /// <see cref="LibfabricCompletionLevel.Transmit"/> if neither the transport nor the peer can report that the bytes
+    /// have arrived (<see cref="Regions.RmaProviderTraits.SendsAreConfirmed"/>,
+    /// and a peer that is not an endpoint of this library, or does not grant remote reads). An empty message counts as sent.
     /// </summary>
     /// <param name="peer">A peer of this endpoint.</param>
     public LibfabricCompletionLevel GetSendLevel(RmaPeer peer) =>

@@ -36,16 +36,19 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
 
     public byte[] Address { get; }
 
-    /// <summary>The other endpoints of this process, where peers reach it, and are reached, through files (<see cref="SharedMemoryFile"/>); else null.</summary>
+    /// <summary>The other endpoints of this process, if peers reach each other through files (<see cref="SharedMemoryFile"/>); otherwise null.</summary>
     public InProcessPeers? InProcess => _inProcess;
 
-    /// <summary>By which peers wake the endpoint's thread; null where they can't.</summary>
+    /// <summary>The doorbell by which peers wake the endpoint's thread; null if they can't.</summary>
     public Doorbell? Bell => _file?.Bell;
 
     /// <summary>The completion queue's file descriptor to wait on; -1 where the provider has none.</summary>
     public int WaitDescriptor { get; }
 
-    /// <summary>The native endpoint is closed: it drops what was outstanding and touches no memory any more.</summary>
+    /// <summary>
+    /// Whether the native endpoint is closed, so that it has dropped outstanding operations and no longer accesses
+    /// memory.
+    /// </summary>
     public bool IsEndpointClosed => Endpoint.IsReleased && Endpoint.CloseStatus == 0;
 
     public static LibfabricEndpointResources Open(
@@ -75,7 +78,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
 
         TransmitLane OpenLane(LibfabricEndpointResources with)
         {
-            // The turn's holder must not wait; it tries again at its next look.
+            // The holder of the turn must not wait; it tries again at its next check.
             EndpointHandle lane = OpenEndpoint(with.Queue, with.Vector, mayWait: false, out SharedMemoryFile? file);
             lane.Acquire();
             return new TransmitLane(lane, file);
@@ -119,7 +122,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
         }
     }
 
-    /// <summary>What the endpoint was to bind to, for errors such as an address that is not this machine's.</summary>
+    /// <summary>The address to bind to, for errors such as an address of another machine.</summary>
     private static string WhereTo(LibfabricOptions options, int status) => string.IsNullOrEmpty(options.Node) || LibfabricDiscovery.IsSharedMemory(options.Provider)
         ? ""
         : $" Node is '{options.Node}'{(string.IsNullOrEmpty(options.Service) ? "" : $", Service '{options.Service}'")}.{(status == -FiErrno.FI_EADDRNOTAVAIL ? " It must be an address of this machine." : "")}";
@@ -127,7 +130,10 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     private static string PortAdvice(LibfabricOptions options, int status) =>
         status == -FiErrno.FI_EADDRINUSE && string.IsNullOrEmpty(options.Service) && SystemShortage.ExplainPort(-status) is { Length: > 0 } advice ? " " + advice : "";
 
-    /// <summary>ofi_rxm asks the device for a queue with room for all peers; Soft-RoCE has none as long as for the default.</summary>
+    /// <summary>
+    /// ofi_rxm requests a queue with room for all peers from the device; Soft-RoCE does not support one that is long
+    /// enough for the default.
+    /// </summary>
     private static string QueueAdvice(string provider, string operation, int status) =>
         operation == "fi_enable" && status == -FiErrno.FI_EINVAL && provider.StartsWith("verbs", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal)
             ? " The likely cause: the device has no queue for as many peers as FI_UNIVERSE_SIZE says (256 where it is not set). Set it to the number of peers, in the environment or by Settings:FI_UNIVERSE_SIZE."
@@ -136,8 +142,9 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
     /// <summary>Opens one more native endpoint with the same address vector and completion queue.</summary>
     public TransmitLane OpenLane() => _openLane(this);
 
-    /// <summary>Peers are to know that it is closed, and no call of it runs or comes any more.</summary>
-    /// <param name="close">Closes it, at once or when no other of this process uses its memory any more. Must not throw.</param>
+    /// <summary>Called when peers must know that it is closed, and no call for it runs or will come.</summary>
+    /// <param name="close">Closes it, immediately or when no other endpoint of this process uses its memory any more.
+    /// It must not throw.</param>
     public void Leave(Action close)
     {
         _file?.Dispose();
@@ -147,10 +154,10 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             _inProcess.Leave(close);
     }
 
-    /// <summary>Closes the endpoint, then what it used. Those that something still needs are closed later.</summary>
+    /// <summary>Closes the endpoint, then the objects that it used. Objects that are still needed are closed later.</summary>
     public void Close() => CloseAll(_logger, Endpoint, Queue, Vector, _file);
 
-    /// <summary>Closes what no driver has taken over.</summary>
+    /// <summary>Closes objects that no driver has taken over.</summary>
     public void Dispose() => Leave(Close);
 
     private static void CloseAll(ILogger logger, EndpointHandle? endpoint, CqHandle? queue, AvHandle? vector, SharedMemoryFile? file)
@@ -180,7 +187,7 @@ internal sealed unsafe class LibfabricEndpointResources : IDisposable
             }
             queue.CloseLogged(logger, CloseQueue);
         }
-        // shm refuses a descriptor; it is read in turns with growing pauses.
+        // shm does not support a descriptor; it is polled with growing pauses.
         attributes.wait_obj = fi_wait_obj.FI_WAIT_NONE;
         status = domain.OpenCq(&attributes, out queue);
         return -1;

@@ -5,12 +5,15 @@ using Microsoft.Extensions.Logging;
 namespace AllocTools.Libfabric;
 
 /// <summary>libfabric's own settings, which it reads from the environment at the first fi_getinfo of a process.</summary>
-/// <remarks>Static because the environment and libfabric's reading of it belong to the process. What the operator has set stays.</remarks>
+/// <remarks>
+/// This is static because the environment, and libfabric's reading of it, belong to the process. Variables that the
+/// operator has set are kept.
+/// </remarks>
 internal static class LibfabricEnvironment
 {
     /// <summary>
-    /// ofi_rxm posts 4,096 buffers of 16 KiB for each endpoint over tcp, which take 68 MiB and 0.4 s; with so many it
-    /// takes 18 MiB, as its pool of buffers grows by 1,024 at a time. Those that are in use are replaced.
+    /// ofi_rxm posts 4,096 buffers of 16 KiB for each endpoint over tcp, which take 68 MiB and 0.4 s; with this number
+    /// it takes 18 MiB, because its pool of buffers grows by 1,024 at a time. Buffers in use are replaced.
     /// </summary>
     private static readonly (string Name, string Value) RxmReceives = ("FI_OFI_RXM_MSG_RX_SIZE", "256");
 
@@ -26,7 +29,7 @@ internal static class LibfabricEnvironment
                 Set_NeedsLock("FI_MR_CACHE_MAX_COUNT", "0", logger);
             foreach ((string name, string value) in options.Settings)
                 Set_NeedsLock(name, value, logger);
-            // verbs has receives for each connection, and fewer.
+            // verbs has separate receives for each connection, and fewer of them.
             if (!_applied && options.Provider?.Contains("verbs", StringComparison.Ordinal) != true)
                 NativeEnvironment.TrySet(RxmReceives.Name, RxmReceives.Value);
             _applied = true;

@@ -4,7 +4,7 @@ using AllocTools.Validation;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>What failures of libfabric say.</summary>
+/// <summary>Creates the errors of libfabric's failures.</summary>
 internal static class LibfabricErrors
 {
     public static RmaProviderException Provider(LibfabricLibrary library, string provider, string operation, int status, string detail = "")
@@ -19,7 +19,7 @@ internal static class LibfabricErrors
     public static RmaRegistrationException Registration(LibfabricLibrary library, string provider, string operation, long length, int status)
     {
         int error = Math.Abs(status);
-        string advice = error == FiErrno.FI_EFAULT ? "The memory is not mapped, or is read-only; before Linux 6.2 a device pins no file that is mapped shared and read-only."
+        string advice = error == FiErrno.FI_EFAULT ? "The memory is not mapped, or is read-only; before Linux 6.2 a device can't pin a file that is mapped shared and read-only."
             : error == FiErrno.FI_ENOSPC ? "The device has no room for more registrations."
             : SystemShortage.Explain(error);
         return new RmaRegistrationException(
@@ -37,7 +37,7 @@ internal static class LibfabricErrors
         var known = failure as RmaRegistrationException;
         int error = Math.Abs(status);
         return new RmaRegistrationException(
-            $"{failure.Message} Undoing it failed, too: fi_close (registration) with {FiErrno.NameOf(error)} ({library.StrError(error)}). The memory stays mapped, and counts against the cap, permanently.",
+            $"{failure.Message} Undoing it failed, too: fi_close (registration) failed with {FiErrno.NameOf(error)} ({library.StrError(error)}). The memory stays mapped, and counts against the cap, permanently.",
             known?.Operation ?? "fi_mr_regattr",
             length,
             provider,
@@ -49,7 +49,7 @@ internal static class LibfabricErrors
         };
     }
 
-    /// <summary>A transport says so of a peer whose connection is broken, or with whom there can be none.</summary>
+    /// <summary>Whether the error means that the connection to a peer is broken, or can't be made.</summary>
     public static bool IsLoss(int status)
     {
         int error = Math.Abs(status);

@@ -2,11 +2,11 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Picks the keys where the application does (without FI_MR_PROV_KEY).</summary>
+/// <summary>Chooses the keys if the application must do so (without FI_MR_PROV_KEY).</summary>
 /// <remarks>
-/// A peer that has seen some keys can't guess another's (<see cref="KeyPermutation"/>), as far as their width allows, and
-/// a key is not taken again before all others were. The first hundred, which are special on cxi, are left out where there
-/// is room.
+/// A peer that has seen some keys can't guess another's (<see cref="KeyPermutation"/>), as far as their width allows,
+/// and a key is reused only after all others. The first hundred keys, which are special on cxi, are not used if there
+/// are enough others.
 /// </remarks>
 internal sealed class LibfabricKeys
 {
@@ -19,7 +19,7 @@ internal sealed class LibfabricKeys
     private readonly ulong _first;
     private ulong _next;
 
-    /// <param name="keySize">The keys' width in bytes; of more than 8, 8 are used.</param>
+    /// <param name="keySize">The width of keys in bytes; at most 8 are used.</param>
     public LibfabricKeys(int keySize)
     {
         int size = Math.Clamp(keySize, 1, sizeof(ulong));
@@ -30,8 +30,8 @@ internal sealed class LibfabricKeys
         _first = _last > SpecialKeys * 10 ? SpecialKeys : 0;
     }
 
-    /// <summary>A key that this context has not in use. Give it back with <see cref="Release"/>.</summary>
-    /// <returns>False where all are in use.</returns>
+    /// <summary>Takes a key that this context does not use. Return it with <see cref="Release"/>.</summary>
+    /// <returns>False if all are in use.</returns>
     public bool TryTake(out ulong key)
     {
         lock (_gate)

@@ -8,24 +8,28 @@ public sealed class LibfabricOptions
 {
     /// <summary>
     /// libfabric's name of the fabric provider, such as <c>tcp;ofi_rxm</c>, <c>shm</c>, <c>verbs;ofi_rxm</c>, <c>efa</c>
-    /// (<c>fi_info -l</c> lists them). Default: none, the best one that libfabric finds.
+    /// (<c>fi_info -l</c> lists them). Default: none, the best provider that libfabric finds.
     /// </summary>
     public string? Provider { get; set; }
 
-    /// <summary>The domain, which is a device or network interface such as <c>mlx5_0</c>, <c>eth0</c>, <c>lo</c>. Default: none, any.</summary>
+    /// <summary>
+    /// The domain, which is a device or network interface such as <c>mlx5_0</c>, <c>eth0</c>, <c>lo</c>. Default: none,
+    /// any domain.
+    /// </summary>
     public string? Domain { get; set; }
 
     /// <summary>
     /// The local IP address or host name that the endpoint binds to. Providers that don't address by IP, such as
-    /// <c>shm</c>, ignore it. Default: none, libfabric picks one.
+    /// <c>shm</c>, ignore it. Default: none, libfabric chooses one.
     /// </summary>
     public string? Node { get; set; }
 
     /// <summary>
-    /// The IP address or host name that peers are given in the endpoint's address, where they reach this machine by
-    /// another one than the endpoint binds to, as behind a forwarded port. Providers that don't address by IP, such as
-    /// <c>shm</c>, ignore it. Default: none, the address that the endpoint binds to; where that is a wildcard, the address
-    /// of the interface that <see cref="Domain"/> names, or that routes.
+    /// The IP address or host name that the endpoint's address gives to peers. Set it if they reach this machine by
+    /// another address than the one that the endpoint binds to, for example through a forwarded port. Providers that
+    /// don't address by IP, such as
+    /// <c>shm</c>, ignore it. Default: none, the address that the endpoint binds to; if that is a wildcard, the address
+    /// of the interface that <see cref="Domain"/> names, or of the default route.
     /// </summary>
     public string? AdvertisedNode { get; set; }
 
@@ -33,7 +37,7 @@ public sealed class LibfabricOptions
     public string? Service { get; set; }
 
     /// <summary>
-    /// The most that a pool on this provider may grant, whatever the pool's own option <c>Access</c> says.
+    /// The most access that a pool on this provider may grant, whatever the pool's own option <c>Access</c> says.
     /// Default: Local, RemoteRead and RemoteWrite.
     /// </summary>
     [OptionChoice(typeof(RmaAccess))]
@@ -56,8 +60,9 @@ public sealed class LibfabricOptions
     public string? LibraryPath { get; set; }
 
     /// <summary>
-    /// libfabric's own settings (<c>fi_info -e</c> lists them), by name, such as <c>FI_UNIVERSE_SIZE</c>. Set in the
-    /// process's environment before libfabric is first used; what the environment sets already is kept.
+    /// libfabric's own settings (<c>fi_info -e</c> lists them), by name, such as <c>FI_UNIVERSE_SIZE</c>. They are set
+    /// in the process's environment before libfabric is first used; variables that are already set there keep their
+    /// values.
     /// </summary>
     public IDictionary<string, string> Settings { get; private set; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
@@ -65,7 +70,7 @@ public sealed class LibfabricOptions
     [ValidateObjectMembers(typeof(LibfabricEndpointOptionsRanges))]
     public LibfabricEndpointOptions Endpoint { get; private set; } = new();
 
-    /// <summary>A copy that shares nothing with these options.</summary>
+    /// <summary>Returns a copy that shares nothing with these options.</summary>
     internal LibfabricOptions Copy()
     {
         var copy = (LibfabricOptions)MemberwiseClone();

@@ -17,8 +17,8 @@ public sealed class LibfabricOptionsValidator : IValidateOptions<LibfabricOption
                 failures.Add($"Settings has '{setting}'; the names of libfabric's settings must start with FI_ and must not contain '='.");
         }
         if (options.Service is { Length: > 0 } && string.IsNullOrEmpty(options.Node))
-            failures.Add($"Service is '{options.Service}', but Node is not set. Set Node, too: a port is bound at an address.");
-        // libfabric takes it modulo 65536.
+            failures.Add($"Service is '{options.Service}', but Node is not set; it must be set, too, because a port is bound at an address.");
+        // libfabric would use the value modulo 65536.
         if (long.TryParse(options.Service, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long port) && port is < 0 or > ushort.MaxValue)
             failures.Add($"Service is '{options.Service}'; it must be a port between 0 and 65,535, or the name of a service.");
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);

@@ -2,10 +2,10 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>A peer that libfabric knows.</summary>
-/// <param name="address">Its address, as the transport has it.</param>
-/// <param name="file">Its file, by which it is known whether it is there; null where peers have none.</param>
-/// <param name="flow">How it takes messages; null where its address does not say how to find out.</param>
+/// <summary>A peer in libfabric.</summary>
+/// <param name="address">Its address in the transport's form.</param>
+/// <param name="file">Its file, which shows whether it is still there; null if peers have none.</param>
+/// <param name="flow">The state of its receives; null if its address does not contain the location of its gauge.</param>
 internal sealed class LibfabricPeer(byte[] address, SharedMemoryFile.PeerFile? file, PeerFlow? flow) : RmaDriverPeer(address)
 {
     private TransmitLane? _lane;
@@ -16,30 +16,30 @@ internal sealed class LibfabricPeer(byte[] address, SharedMemoryFile.PeerFile? f
 
     public SharedMemoryFile.PeerFile? File => file;
 
-    /// <summary>How it takes messages; null where its address does not say how to find out.</summary>
+    /// <summary>The state of its receives; null if its address does not contain the location of its gauge.</summary>
     public PeerFlow? Flow => Volatile.Read(ref _flow);
 
-    /// <summary>The lane that it keeps for itself, because it does not answer; null where it has the same as others.</summary>
+    /// <summary>The lane that it occupies alone, because it does not answer; null if it shares the common lane.</summary>
     public TransmitLane? Lane
     {
         get => Volatile.Read(ref _lane);
         set => Volatile.Write(ref _lane, value);
     }
 
-    /// <summary>It is in and not lost.</summary>
+    /// <summary>Whether it is inserted and not lost.</summary>
     public bool IsPresent => !IsRemoved && !IsLost;
 
-    /// <summary>It is lost, and it is certain that nothing of it reaches this process any more.</summary>
+    /// <summary>Whether it is lost, and certainly no longer affects this process.</summary>
     public bool IsGone => !IsRemoved && IsLost && file is { IsLetGo: true };
 
-    /// <summary>The system may be asked about the peer now; not again before the period is over.</summary>
+    /// <summary>Whether the system may be queried about the peer now; after that, not again before the period is over.</summary>
     public bool TryProbe(long now, TimeSpan period, TimeProvider time)
     {
         long last = Volatile.Read(ref _probed);
         return !IsLost && (last == 0 || time.GetElapsedTime(last, now) >= period) && Interlocked.CompareExchange(ref _probed, now, last) == last;
     }
 
-    /// <summary>The transport has just taken nothing for it, and so it has been, time after time, for that long.</summary>
+    /// <summary>Notes that the transport did not accept an operation for it, as it has repeatedly for that long.</summary>
     public bool IsRefusedFor(long now, TimeSpan limit, TimeProvider time)
     {
         long last = Interlocked.Exchange(ref _refused, now);
@@ -50,7 +50,7 @@ internal sealed class LibfabricPeer(byte[] address, SharedMemoryFile.PeerFile? f
 
     protected internal override void OnInsertedAgain(RmaDriverPeer latest)
     {
-        // One that has started again at the same address shows another word.
+        // A peer that was restarted at the same address publishes a different word.
         PeerFlow? now = ((LibfabricPeer)latest).Flow;
         if (now?.Gauge != Flow?.Gauge)
             Volatile.Write(ref _flow, now);

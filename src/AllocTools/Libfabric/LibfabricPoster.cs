@@ -5,10 +5,10 @@ using AllocTools.Regions;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Turns an operation into libfabric's calls (fi_rma(3), fi_msg(3)).</summary>
+/// <summary>Executes operations by libfabric's calls (fi_rma(3), fi_msg(3)).</summary>
 /// <remarks>
 /// Writes and sends pass the completion level as a flag of the call: net of libfabric 1.17 forgets the level that its
-/// endpoint was opened with, and then completes before the bytes are there.
+/// endpoint was opened with, and then completes operations before the bytes have arrived.
 /// </remarks>
 internal sealed unsafe class LibfabricPoster(
     TransmitLanes lanes, RmaProviderTraits traits, PostedOperation[] posted, fi_context2* contexts, ReceiveOverflow? overflow, DeliveryGauge? gauge, TaggedNotifications? tags)
@@ -17,7 +17,7 @@ internal sealed unsafe class LibfabricPoster(
     private readonly ulong _levelFlags = FiFlags.FI_COMPLETION | (traits.DeliveryComplete ? FiFlags.FI_DELIVERY_COMPLETE : 0);
 
     /// <summary>Posts an operation.</summary>
-    /// <returns>libfabric's status; -FI_EAGAIN where the transport took nothing.</returns>
+    /// <returns>libfabric's status; -FI_EAGAIN if the transport did not accept the operation.</returns>
     public nint Post(RmaDriverOperation operation)
     {
         int index = operation.Index;
@@ -34,11 +34,11 @@ internal sealed unsafe class LibfabricPoster(
             state.Flow = operation.Kind == RmaOperationKind.Send ? state.Peer!.Flow : null;
         }
         EndpointHandle endpoint = lanes.For(ref state);
-        // Before the call, too.
+        // This is also done before the call.
         Doorbell? bell = state.IsReceive ? null : state.Peer!.File?.Bell;
         if (state.IsRead)
             state.Covered = ReadMark.Put(operation, state.Mark);
-        // First: its completion may be read before the call returns.
+        // This comes first, because the completion may be read before the call returns.
         state.IsOutstanding = true;
         void* context = &_contexts[index];
         nint status = operation.Kind switch
@@ -61,7 +61,7 @@ internal sealed unsafe class LibfabricPoster(
         return status;
     }
 
-    /// <summary>It is a send that waits for its peer to receive. A look from outside, which may be a moment late.</summary>
+    /// <summary>Whether it is a send that waits for its peer to receive. The answer may be slightly out of date.</summary>
     public bool HoldsBack(RmaDriverOperation operation, bool isQueued)
     {
         if (operation.Peer is not LibfabricPeer { Flow.IsFull: true })
@@ -71,9 +71,9 @@ internal sealed unsafe class LibfabricPoster(
         return stage == SendStage.Ask || (isQueued && stage == SendStage.Send);
     }
 
-    /// <summary>Why a send was not started in time; null where nothing is known.</summary>
+    /// <summary>Why a send was not started in time; null if unknown.</summary>
     public static string? ExplainTimeout(RmaDriverOperation operation) => operation.Kind == RmaOperationKind.Send && operation.Peer is LibfabricPeer { Flow: { IsFull: true } flow }
-        ? $"the message was not sent, because the peer has had no receive posted since the last {flow.Window} messages, which is as many as Provider:Endpoint:MaxUnreceivedMessages lets pile up in its memory. Its application must receive sooner, or post more receives. "
+        ? $"the message was not sent, because the peer has had no receive posted since the last {flow.Window} messages, the most that Provider:Endpoint:MaxUnreceivedMessages allows to accumulate in its memory. Its application must receive sooner, or post more receives. "
         : null;
 
     private nint Write(EndpointHandle endpoint, RmaDriverOperation operation, void* context)
@@ -113,7 +113,10 @@ internal sealed unsafe class LibfabricPoster(
 
     private ulong FlagsOf(RmaDriverOperation operation) => _levelFlags | (operation.HasMore ? FiFlags.FI_MORE : 0);
 
-    /// <summary>Sends what the peer's window allows, or asks the peer. Once the transport took either, the operation is not touched any more.</summary>
+    /// <summary>
+    /// Sends the message if the peer's window allows it, or queries the peer. Once the transport has accepted either,
+    /// the operation is not accessed any more.
+    /// </summary>
     private nint SendWithin(EndpointHandle endpoint, PeerFlow flow, ref PostedOperation state, RmaDriverOperation operation, void* context)
     {
         if (state.Stage == SendStage.Confirm)
@@ -144,7 +147,7 @@ internal sealed unsafe class LibfabricPoster(
 
     private nint CountReceive(EndpointHandle endpoint, RmaDriverOperation operation, void* context)
     {
-        // First: its completion may be read before the call returns.
+        // This comes first, because the completion may be read before the call returns.
         gauge?.OnReceivePosted();
         nint status = Receive(endpoint, operation, context);
         if (status != 0)
@@ -175,39 +178,39 @@ internal sealed unsafe class LibfabricPoster(
     }
 }
 
-/// <summary>What libfabric knows of an operation that was given to it.</summary>
+/// <summary>The libfabric state of a posted operation.</summary>
 internal struct PostedOperation
 {
-    /// <summary>Its completion has not been read.</summary>
+    /// <summary>Whether its completion has not been read.</summary>
     public bool IsOutstanding;
 
     public bool IsReceive;
 
     public bool IsRead;
 
-    /// <summary>How many reads of this part have left their mark.</summary>
+    /// <summary>The number of reads of this part that left their mark unchanged.</summary>
     public int ReadsInVain;
 
-    /// <summary>What the end of a read's buffer holds until the read brings the peer's bytes (<see cref="ReadMark"/>).</summary>
+    /// <summary>The mark at the end of a read's buffer until the peer's bytes arrive (<see cref="ReadMark"/>).</summary>
     public ulong Mark;
 
-    /// <summary>What the buffer held there.</summary>
+    /// <summary>The bytes that the mark replaced.</summary>
     public ulong Covered;
 
     public LibfabricPeer? Peer;
 
-    /// <summary>Which use of the operation's object the rest is of (<see cref="RmaDriverOperation.Use"/>).</summary>
+    /// <summary>The use of the operation's object that the other fields belong to (<see cref="RmaDriverOperation.Use"/>).</summary>
     public long Use;
 
-    /// <summary>What is known of how a send's peer takes messages; null where nothing is, and for other operations.</summary>
+    /// <summary>The state of the receives of a send's peer; null if it is unknown, and for other operations.</summary>
     public PeerFlow? Flow;
 
-    /// <summary>Where a send with a <see cref="Flow"/> is.</summary>
+    /// <summary>The stage of a send with a <see cref="Flow"/>.</summary>
     public SendStage Stage;
 
-    /// <summary>Through which native endpoint it was posted; null where there is only one.</summary>
+    /// <summary>The native endpoint through which it was posted; null if there is only one.</summary>
     public TransmitLane? Lane;
 
-    /// <summary>Which of all that were posted it was.</summary>
+    /// <summary>Its sequence number among all posted operations.</summary>
     public long Order;
 }

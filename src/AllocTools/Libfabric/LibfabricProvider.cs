@@ -16,7 +16,7 @@ public sealed class LibfabricProvider : IRmaProvider
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
 
-    /// <summary>Makes one.</summary>
+    /// <summary>Creates the provider.</summary>
     /// <param name="options">Copied when a context is opened.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
     /// <param name="timeProvider">The clock of time-outs; null: the system's.</param>
@@ -38,10 +38,10 @@ public sealed class LibfabricProvider : IRmaProvider
         EndpointType = typeof(LibfabricEndpoint),
     };
 
-    /// <summary>libfabric is on this machine, and new enough.</summary>
+    /// <summary>Whether libfabric is installed on this machine, and is new enough.</summary>
     public static bool IsSupported => LibfabricLibrary.IsSupported;
 
-    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null where it is true.</summary>
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null if it is true.</summary>
     public static string? NotSupportedReason => LibfabricLibrary.NotSupportedReason;
 
     /// <inheritdoc/>
@@ -89,7 +89,7 @@ public sealed class LibfabricProvider : IRmaProvider
         }
     }
 
-    /// <summary>What an endpoint could not give to peers is refused at the start.</summary>
+    /// <summary>Options that would prevent an endpoint from publishing an address are refused at startup.</summary>
     private static unsafe void ThrowIfNotAdvertisable(InfoHandle info, LibfabricOptions options) =>
         _ = AdvertisedAddress.Of(new ReadOnlySpan<byte>(info.Info->src_addr, (int)info.Info->src_addrlen).ToArray(), info.Info->addr_format, options);
 

@@ -35,7 +35,7 @@ internal sealed unsafe class LibfabricRegistration : IRmaRegistration
 
     public long Length => _length;
 
-    /// <summary>The key that the context picked; null where the provider did.</summary>
+    /// <summary>The key that the context chose; null if the provider chose it.</summary>
     public ulong? OwnKey { get; }
 
     public nint LocalDescriptor { get; }
@@ -47,7 +47,7 @@ internal sealed unsafe class LibfabricRegistration : IRmaRegistration
         if (_rawKey is not null)
             return new RemoteMemory(address, length, _rawKey, _rawBase, access).Of(_transport);
         if (_key == FiConstants.FI_KEY_NOTAVAIL)
-            throw new NotSupportedException($"The provider '{_traits.ProviderName}' has no key for this registration that could be given to a peer.");
+            throw new NotSupportedException($"The provider '{_traits.ProviderName}' has no key for this registration that can be given to a peer.");
         return new RemoteMemory(address, length, _key, access).Of(_transport);
     }
 }

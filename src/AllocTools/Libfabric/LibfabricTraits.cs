@@ -4,7 +4,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Reads what a provider demands and promises from the interface it returned.</summary>
+/// <summary>Determines a provider's requirements and guarantees from the interface that it returned.</summary>
 internal static unsafe class LibfabricTraits
 {
     private const long RxmOverVerbsPinnedBytes = 16L << 20;
@@ -31,16 +31,16 @@ internal static unsafe class LibfabricTraits
             RemoteAccessEnforced = !LibfabricDiscovery.IsSharedMemory(provider),
             RegistrationsBoundToEndpoint = (domain->mr_mode & FiMrMode.FI_MR_ENDPOINT) != 0,
             DeliveryComplete = (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
-            // A verbs device has put the bytes into the peer's memory when it reports them as sent.
+            // When a verbs device reports bytes as sent, they are in the peer's memory.
             SendsAreConfirmed = IsRxmOverSockets(provider) && (info->tx_attr->op_flags & FiFlags.FI_DELIVERY_COMPLETE) != 0,
             UnreceivedMessagesPileUp = IsRxmOverSockets(provider) || provider == "sockets",
             SendAfterWriteOrdered = (info->tx_attr->msg_order & FiOrder.FI_ORDER_SAW) != 0,
-            // shm and ofi_rxd of 1.17 give peers that aren't inserted the number of one that is.
+            // shm and ofi_rxd of 1.17 report peers that aren't inserted with the number of one that is.
             SendersAreKnown = (info->caps & FiCaps.FI_SOURCE) != 0 && !isShm && !provider.EndsWith(";ofi_rxd", StringComparison.Ordinal),
             NotificationSize = NotificationSizeOf(info, provider),
             MaxMessageSize = (long)Math.Min(info->ep_attr->max_msg_size, long.MaxValue),
             NumaNode = FabricDevice.NumaNodeOf(info),
-            // What must be there before it is registered is pinned there.
+            // Memory that must be backed before it is registered is pinned by the registration.
             LocksPages = (domain->mr_mode & FiMrMode.FI_MR_ALLOCATED) != 0,
             LibraryVersion = library,
             TransportPinnedBytes = provider.StartsWith("verbs", StringComparison.Ordinal) && provider.Contains("ofi_rxm", StringComparison.Ordinal)

@@ -4,12 +4,15 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Closing native objects where nobody could be told of a failure but by the log.</summary>
+/// <summary>Closes native objects in places where a failure can only be logged.</summary>
 internal static class LoggedClosing
 {
-    /// <summary>Closes it, now or when what needs it is closed. A failure is logged: what it depends on stays open permanently.</summary>
-    /// <param name="handle">The object; null where there is none.</param>
-    /// <param name="logger">Where a failure is told.</param>
+    /// <summary>
+    /// Closes an object, now or when the objects that need it are closed. A failure is logged: the objects that it
+    /// depends on stay open permanently.
+    /// </summary>
+    /// <param name="handle">The object; may be null.</param>
+    /// <param name="logger">The log for failures.</param>
     /// <param name="what">The call, such as <c>fi_close (domain)</c>.</param>
     public static void CloseLogged(this FidHandle? handle, ILogger logger, string what)
     {

@@ -3,17 +3,18 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>What the addresses of an endpoint's peers look like: as its own, in the format that fi_info tells.</summary>
+/// <summary>The format of peers' addresses, which is that of the endpoint's own address (fi_info).</summary>
 /// <remarks>
-/// libfabric reads as many bytes as it expects, whatever it was given; shm takes any text for a name; and a socket address
-/// of an unknown family, though it is refused, keeps the address vectors of libfabric 1.17 from taking any other.
+/// libfabric reads as many bytes as it expects, whatever the length of the address; shm accepts any text as a name; and
+/// a socket address of an unknown family, although it is refused, prevents the address vectors of libfabric 1.17 from
+/// accepting any other.
 /// </remarks>
 internal sealed class PeerAddressFormat(fi_addr_format format, byte[] own)
 {
     private const int FamilyLength = sizeof(ushort);
     private static readonly byte[] SchemeEnd = "://"u8.ToArray();
 
-    /// <summary>Why an address can't be a peer's; null where it may be one.</summary>
+    /// <summary>Why an address can't belong to a peer; null if it can.</summary>
     public string? FindReasonAgainst(ReadOnlySpan<byte> address) => format switch
     {
         fi_addr_format.FI_ADDR_STR => IsText(address) ? null : $"an endpoint's Address begins with a text as '{Encoding.ASCII.GetString(own).TrimEnd('\0')}' and a zero byte",
@@ -23,7 +24,7 @@ internal sealed class PeerAddressFormat(fi_addr_format format, byte[] own)
                 : $"an endpoint's Address begins with a socket address of {own.Length} bytes and family {BitConverter.ToUInt16(own)} ({format})",
         fi_addr_format.FI_ADDR_IB_UD or fi_addr_format.FI_ADDR_EFA or fi_addr_format.FI_ADDR_PSMX3 or fi_addr_format.FI_ADDR_OPX or fi_addr_format.FI_ADDR_CXI =>
             address.Length == own.Length ? null : $"an endpoint's Address begins with {own.Length} bytes ({format})",
-        // Those of ucx and lnx have any length.
+        // Addresses of ucx and lnx may have any length.
         _ => address.IsEmpty ? "it is empty" : null,
     };
 

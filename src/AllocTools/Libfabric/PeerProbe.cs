@@ -6,46 +6,46 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Finds out which peers of an endpoint are lost.</summary>
+/// <summary>Detects which peers of an endpoint are lost.</summary>
 /// <remarks>
-/// Some transports say so by an error. tcp and net of libfabric 1.17 don't where the peer was idle when it died: each
-/// operation gets -FI_EAGAIN from then on, just as with a peer that is busy or stopped. There the system is asked, by a
-/// connection to the peer's address that is closed at once: refused means that nothing listens there any more; a process
-/// that is busy or stopped still has its port. Any thread may call this.
+/// Some transports report a lost peer by an error. tcp and net of libfabric 1.17 don't if the peer was idle when it
+/// died: from then on each operation gets -FI_EAGAIN, just as with a busy or stopped peer. In that case the system is
+/// queried by a connection to the peer's address, which is closed immediately: if it is refused, nothing listens there
+/// any more, while a busy or stopped process still has its port. Any thread may call this.
 /// </remarks>
 internal sealed class PeerProbe(LibfabricDriver driver, LibfabricContext context)
 {
-    /// <summary>How long the transport takes nothing for a peer before the system is asked.</summary>
+    /// <summary>How long the transport must accept nothing for a peer before the system is queried.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>How often, at most, the system is asked about one peer, and how long its answer may take.</summary>
+    /// <summary>The shortest time between two queries of the system about one peer, and the longest time for its answer.</summary>
     private static readonly TimeSpan ProbePeriod = TimeSpan.FromSeconds(1);
 
     private readonly string _provider = context.Traits.ProviderName;
     private readonly bool _isTcp = IsTcp(context.Traits.ProviderName);
     private readonly TimeProvider _time = context.Health.Time;
 
-    /// <summary>Why an error means that the peer is lost; null where it does not, or nothing tells yet.</summary>
+    /// <summary>Why an error means that the peer is lost; null if it does not, or if it is not clear yet.</summary>
     public string? FindLoss(LibfabricPeer peer, int error)
     {
-        // sockets keeps no connection to a peer that is gone, and finds none for the next operation.
+        // sockets drops the connection to a peer that is gone, and finds none for the next operation.
         if (LibfabricErrors.IsLoss(error) || (error == FiErrno.FI_ENOENT && _provider == "sockets"))
-            return $"the transport says {FiErrno.NameOf(error)} ({context.Library.StrError(error)})";
+            return $"the transport reports {FiErrno.NameOf(error)} ({context.Library.StrError(error)})";
         if (error == FiErrno.FI_ECANCELED)
             Probe(peer);
         return null;
     }
 
-    /// <summary>The transport takes nothing of an operation.</summary>
+    /// <summary>Called when the transport does not accept an operation.</summary>
     /// <param name="peer">The operation's peer.</param>
-    /// <param name="elapsed">For how long; null where the caller has to try it again.</param>
+    /// <param name="elapsed">For how long; null if the caller has to try again.</param>
     public void OnFull(LibfabricPeer peer, TimeSpan? elapsed)
     {
         if (_isTcp && (elapsed is { } time ? time >= Patience : peer.IsRefusedFor(_time.GetTimestamp(), Patience, _time)))
             Probe(peer);
     }
 
-    /// <summary>Looks at the files of peers, where they have files.</summary>
+    /// <summary>Checks the files of peers, if they have files.</summary>
     public void LookAtFiles(IEnumerable<LibfabricPeer> peers)
     {
         foreach (LibfabricPeer peer in peers)
@@ -76,7 +76,8 @@ internal sealed class PeerProbe(LibfabricDriver driver, LibfabricContext context
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
         {
-            // It says nothing of the peer: no route, no answer, or no descriptor left here. Operations time out as ever.
+            // The result says nothing about the peer: there is no route, no answer, or no free descriptor here.
+            // Operations time out as usual.
         }
     }
 

@@ -5,22 +5,25 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Whether a peer's IP address can be reached from where an endpoint is bound, and is the peer's at all.</summary>
+/// <summary>
+/// Whether a peer's IP address can be reached from the address that an endpoint is bound to, and really belongs to the
+/// peer.
+/// </summary>
 /// <remarks>
-/// Each machine has the loopback addresses, and each container its own: an address of one that is given to another
-/// reaches whoever has it there, often the sender itself. libfabric says FI_EINVAL at most.
+/// Each machine and each container has its own loopback addresses: on another machine, such an address reaches a
+/// different process, often the sender itself. At best, libfabric reports FI_EINVAL.
 /// </remarks>
 internal sealed class PeerReach(fi_addr_format format, byte[] bound, byte[] advertised, PeerPlace? place)
 {
-    /// <summary>Why the peer can't be reached; null where nothing is known against it.</summary>
-    /// <param name="address">The peer's socket address; others are not looked at.</param>
-    /// <param name="peerPlace">Where the peer says it is; null where it doesn't.</param>
+    /// <summary>Why the peer can't be reached; null if no reason is known.</summary>
+    /// <param name="address">The peer's socket address; other addresses are not checked.</param>
+    /// <param name="peerPlace">The location that the peer reports; null if it doesn't.</param>
     public string? FindReasonAgainst(ReadOnlySpan<byte> address, PeerPlace? peerPlace)
     {
         if (!SocketAddressBytes.TryRead(format, address, out IPEndPoint? peer) || !SocketAddressBytes.TryRead(format, bound, out IPEndPoint? own))
             return null;
         if (SocketAddressBytes.IsWildcard(peer.Address))
-            return $"{peer.Address} names no machine: whoever is given it reaches itself. The peer must give an address of its own; see its Node and AdvertisedNode";
+            return $"{peer.Address} does not identify a machine: a process that uses it reaches itself. The peer must give an address of its own; see its Node and AdvertisedNode";
         bool isElsewhere = place is { } here && peerPlace is { } there && !here.SharesNetworkWith(there);
         if (IPAddress.IsLoopback(peer.Address) && isElsewhere)
             return $"{peer.Address} is the loopback address of another machine or container, which can be reached only there. Set the peer's Node to an address of its machine";

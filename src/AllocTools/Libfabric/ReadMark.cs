@@ -4,19 +4,23 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Tells a read that has brought its bytes from one that was refused and completed as if it had.</summary>
+/// <summary>Distinguishes a read that has transferred its bytes from one that was refused but completed.</summary>
 /// <remarks>
-/// shm of libfabric 2.6 and later completes a read that its target refuses, and moves nothing; then what the buffer held before
-/// would pass for the peer's bytes. So the last bytes of the buffer get a mark before each read. Where the mark is still there
-/// afterwards, either nothing was moved or the peer's bytes are the same, and the read is posted again with each bit of the mark turned over.
+/// shm of libfabric 2.6 and later completes a read that its target refuses, without moving any bytes; the old contents
+/// of the buffer would then look like the peer's bytes. Therefore the last bytes of the buffer get a mark before each
+/// read. If the mark is unchanged afterwards, either nothing was moved or the peer's bytes are the same, and the read
+/// is posted again with each bit of the mark inverted.
 /// </remarks>
 internal static unsafe class ReadMark
 {
-    /// <summary>How many reads find their mark untouched before nothing was moved. A peer's bytes may change between two of them.</summary>
+    /// <summary>
+    /// The number of reads with an unchanged mark after which it is certain that nothing was moved. A peer's bytes may
+    /// change between two of them.
+    /// </summary>
     public const int MostReads = 4;
 
-    /// <summary>What is said of a read that moved nothing.</summary>
-    public const string Reason = "the read completed, and moved nothing";
+    /// <summary>The reason for the failure of a read that moved nothing.</summary>
+    public const string Reason = "the read completed without moving any bytes";
 
     private const ulong GoldenRatio = 0x9E3779B97F4A7C15;
 
@@ -26,7 +30,7 @@ internal static unsafe class ReadMark
     public static ulong Of(RmaDriverOperation operation) => BinaryPrimitives.ReverseEndianness(Seed + ((ulong)operation.Use * GoldenRatio));
 
     /// <summary>Marks the end of the buffer.</summary>
-    /// <returns>What was there.</returns>
+    /// <returns>The previous bytes.</returns>
     public static ulong Put(RmaDriverOperation read, ulong mark)
     {
         ulong covered = Get(read);
@@ -34,8 +38,8 @@ internal static unsafe class ReadMark
         return covered;
     }
 
-    /// <summary>Puts back what the mark covers, where it is still there: nothing was moved.</summary>
-    /// <returns>True where it was.</returns>
+    /// <summary>Restores the bytes under the mark, if it is unchanged because nothing was moved.</summary>
+    /// <returns>True if it was unchanged.</returns>
     public static bool TryTakeBack(RmaDriverOperation read, ulong mark, ulong covered)
     {
         if (read.Length == 0 || (Get(read) ^ mark) << UnusedBits(read) != 0)

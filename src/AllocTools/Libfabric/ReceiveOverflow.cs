@@ -7,18 +7,19 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Memory behind each posted receive, for what of a message is longer than its buffer.</summary>
+/// <summary>Memory behind each posted receive, for the part of a message that exceeds its buffer.</summary>
 /// <remarks>
-/// libfabric may break on a message that is longer than its receive (measured with 1.17): shm never completes the
-/// receive, and from 8 KiB on both processes hang; tcp;ofi_rxm fails the sender's later messages with the connection;
-/// udp;ofi_rxd cuts the message and reports success. So each receive is posted with two ranges, the caller's buffer and
-/// this memory. No message that a peer may send is too long for both, and its length tells that it was too long for the
-/// buffer. All receives share the memory, as nobody reads it; pages exist once a message was written there. Where local
-/// descriptors are required it would have to be registered, and pinned: there the transport's own FI_ETRUNC has to do.
+/// libfabric may fail on a message that is longer than its receive (measured with 1.17): shm never completes the
+/// receive, and from 8 KiB on both processes hang; tcp;ofi_rxm breaks the connection, so the sender's later messages
+/// fail; udp;ofi_rxd truncates the message and reports success. Therefore each receive is posted with two ranges, the
+/// caller's buffer and this memory. No message that a peer may send is too long for both, and its length shows that it
+/// was too long for the buffer. All receives share the memory, because it is never read; its pages are allocated only
+/// when a message is written there. If local descriptors are required, it would have to be registered and pinned, so
+/// the transport's own FI_ETRUNC is used instead.
 /// </remarks>
 internal sealed class ReceiveOverflow
 {
-    /// <summary>What may stay resident: less is not worth a system call.</summary>
+    /// <summary>The amount that may stay resident, because less is not worth a system call.</summary>
     private const long KeptBytes = 64 << 10;
 
     private readonly nint _address;
@@ -34,11 +35,11 @@ internal sealed class ReceiveOverflow
 
     public nint Address => _address;
 
-    /// <summary>Maps the memory; null where it can't be used, or the system has no address space for it.</summary>
+    /// <summary>Maps the memory; null if it can't be used, or if the system has no address space for it.</summary>
     /// <param name="info">The interface in force.</param>
-    /// <param name="traits">What it demands.</param>
-    /// <param name="longestMessage">What a peer may send, in bytes.</param>
-    /// <param name="logger">Takes the reason where the system has none.</param>
+    /// <param name="traits">Its requirements.</param>
+    /// <param name="longestMessage">The longest message that a peer may send, in bytes.</param>
+    /// <param name="logger">The log for the reason if the system has none.</param>
     public static unsafe ReceiveOverflow? TryMap(InfoHandle info, RmaProviderTraits traits, long longestMessage, ILogger logger)
     {
         if (traits.LocalDescriptorRequired || info.Info->rx_attr->iov_limit < 2)
@@ -52,7 +53,7 @@ internal sealed class ReceiveOverflow
         return null;
     }
 
-    /// <summary>A message of that length did not fit into its buffer. Gives the pages back that it has filled.</summary>
+    /// <summary>Called when a message of that length did not fit into its buffer; releases the pages that it has filled.</summary>
     public void OnUsed(long bytes)
     {
         if (bytes > KeptBytes)

@@ -11,13 +11,13 @@ namespace AllocTools.Libfabric;
 
 /// <summary>The file in /dev/shm of an endpoint of shm, through which its peers reach it.</summary>
 /// <remarks>
-/// The file loses its name when the endpoint is closed; a process that is killed leaves it. Whose file is still in use
-/// is told by a lock (flock(2)) that its process holds while the endpoint is open and that the kernel takes away when the
-/// process ends: unlike a process id it is never somebody else's, and means the same in every container that shares
-/// /dev/shm. Only files with <see cref="Prefix"/> and <see cref="LockedMark"/> in their names are locked; of others nothing
-/// is concluded. Opening, locking and removing hold a lock on /dev/shm itself, so that a file that is not locked yet is
-/// never taken for one that is not any more. Anybody may hold that lock for as long as they like: without it an endpoint
-/// opens all the same, and nothing is removed.
+/// The file loses its name when the endpoint is closed; a process that is killed leaves it. Whether a file is still in
+/// use is shown by a lock (flock(2)) that its process holds while the endpoint is open, and that the kernel releases
+/// when the process ends: unlike a process id, it never belongs to another process, and has the same meaning in every
+/// container that shares /dev/shm. Only files with <see cref="Prefix"/> and <see cref="LockedMark"/> in their names are
+/// locked; for other files no conclusion is drawn. Opening, locking and removing hold a lock on /dev/shm itself, so
+/// that a file that is not locked yet is never mistaken for one that is no longer locked. Any process may hold that
+/// lock for any time: without it an endpoint still opens, but no files are removed.
 /// </remarks>
 internal sealed class SharedMemoryFile : IDisposable
 {
@@ -26,7 +26,10 @@ internal sealed class SharedMemoryFile : IDisposable
     private const char LockedMark = 'l';
     private const string AddressScheme = "fi_shm://";
 
-    /// <summary>What an endpoint takes, with the default sizes of its queues (libfabric 1.17): a file of 16 MiB, of which 3.75 are written to at once.</summary>
+    /// <summary>
+    /// The memory of an endpoint with queues of the default sizes (libfabric 1.17): a file of 16 MiB, of which 3.75 MiB
+    /// are written immediately.
+    /// </summary>
     private const long Length = 16L << 20;
 
     private static readonly TimeSpan FolderLockTime = TimeSpan.FromSeconds(5);
@@ -43,19 +46,19 @@ internal sealed class SharedMemoryFile : IDisposable
     /// <summary>Its path.</summary>
     public string FullName { get; }
 
-    /// <summary>By which peers wake the endpoint's thread; null where they can't.</summary>
+    /// <summary>The doorbell by which peers wake the endpoint's thread; null if they can't.</summary>
     public Doorbell? Bell { get; }
 
-    /// <summary>A name for a context's endpoints that no process has had before.</summary>
+    /// <summary>A name for a context's endpoints that no process has used before.</summary>
     public static string NewName() => $"{Prefix}{Environment.ProcessId}-{LockedMark}{Guid.NewGuid():N}";
 
-    /// <summary>Opens an endpoint, where there is room for its file, and keeps the file locked.</summary>
-    /// <param name="enable">Enables it, which makes the file; throws where it can't.</param>
+    /// <summary>Opens an endpoint, if there is space for its file, and keeps the file locked.</summary>
+    /// <param name="enable">Enables the endpoint, which creates the file; it throws on failure.</param>
     /// <param name="address">The endpoint's address.</param>
-    /// <param name="mayWait">Waits for the lock on the folder; else that is refused while another process holds it.</param>
-    /// <param name="logger">Where to say what was removed.</param>
-    /// <returns>The locked file; null where this libfabric keeps no such file.</returns>
-    /// <exception cref="RmaProviderException">There is no room, the file can't be locked, or the folder's lock is held.</exception>
+    /// <param name="mayWait">Whether to wait for the lock on the folder; otherwise the call fails while another process holds it.</param>
+    /// <param name="logger">The log for removed files.</param>
+    /// <returns>The locked file; null if this version of libfabric keeps no such file.</returns>
+    /// <exception cref="RmaProviderException">There is no space, the file can't be locked, or the folder's lock is held.</exception>
     public static SharedMemoryFile? Make(Action enable, ReadOnlySpan<byte> address, bool mayWait, ILogger logger)
     {
         using SafeFileHandle? folder = LockFolder(mayWait ? FolderLockTime : TimeSpan.Zero);
@@ -73,13 +76,13 @@ internal sealed class SharedMemoryFile : IDisposable
         bool isDone = false;
         try
         {
-            // Where peers' copies don't go through the kernel they go through this file, and pages that /dev/shm has no room
-            // for are a SIGBUS.
+            // Unless peers copy through the kernel, they copy through this file, and access to pages for which /dev/shm
+            // has no space causes SIGBUS.
             if (!KernelCopies.ArePermitted && FileLocks.Allocate(file, RandomAccess.GetLength(file)) == FileLocks.NoSpace)
                 throw NoRoom();
-            // Who removes files without the folder's lock, as versions before this one do, has it locked, or has removed it.
+            // A process that removes files without the folder's lock, like earlier versions, has it locked or has already removed it.
             if (!FileLocks.TryLock(file) || FileLocks.OwnerOf(path) is null)
-                throw new RmaProviderException($"The endpoint's file {path} can't be locked: another process took it for one of a process that has ended.", FiErrno.FI_EAGAIN, nameof(FiErrno.FI_EAGAIN)) { IsTransient = true };
+                throw new RmaProviderException($"The endpoint's file {path} can't be locked: another process mistook it for the file of a process that has ended.", FiErrno.FI_EAGAIN, nameof(FiErrno.FI_EAGAIN)) { IsTransient = true };
             isDone = true;
             return new SharedMemoryFile(file, path, Doorbell.Append(file));
         }
@@ -90,7 +93,7 @@ internal sealed class SharedMemoryFile : IDisposable
         }
     }
 
-    /// <summary>Removes the files of processes that are gone; none where the folder can't be locked.</summary>
+    /// <summary>Removes the files of processes that have ended; none if the folder can't be locked.</summary>
     public static void RemoveDead(ILogger logger)
     {
         if (!Directory.Exists(Folder))
@@ -100,30 +103,30 @@ internal sealed class SharedMemoryFile : IDisposable
             RemoveDead_NeedsLock(logger);
     }
 
-    /// <summary>Why libfabric may offer no shm though it has it; empty where /dev/shm has room enough.</summary>
+    /// <summary>Why libfabric may not offer shm although it supports it; empty if /dev/shm has enough space.</summary>
     public static string ExplainAbsence()
     {
-        // libfabric looks for as much as an endpoint for each processor would take.
+        // libfabric requires as much space as one endpoint for each processor would take.
         long needed = Length * ConfiguredProcessors;
         return !Directory.Exists(Folder) ? $" There is no {Folder}, which shm needs."
             : Free < needed ? $" {Describe()}; libfabric 1.17 offers shm only while {InWords.About(needed)} are free, {InWords.About(Length)} for each of the machine's {ConfiguredProcessors} processors. {HowToEnlarge}{DescribeOthers()}"
             : "";
     }
 
-    /// <summary>Opens a peer's file, and refuses a peer that is not there, or is another user's.</summary>
+    /// <summary>Opens a peer's file, and refuses a peer that does not exist, or belongs to another user.</summary>
     /// <param name="address">The peer's address.</param>
-    /// <param name="own">The endpoint that is to reach it, among those of this process.</param>
+    /// <param name="own">The endpoint that will use it, among those of this process.</param>
     /// <exception cref="RmaProviderException">It can't be reached from here.</exception>
     public static PeerFile OpenPeer(ReadOnlySpan<byte> address, InProcessPeers own)
     {
         string path = PathOf(address);
         if (Path.GetDirectoryName(path) != Folder)
-            throw new RmaProviderException($"The peer's address is none of shm's: '{path}' is no file of {Folder}. Pass the peer endpoint's Address as it is.", FiErrno.FI_EINVAL, nameof(FiErrno.FI_EINVAL));
-        // One of this process that is closed meanwhile must not reach libfabric, which takes it to be there.
+            throw new RmaProviderException($"The peer's address is not an address of shm: '{path}' is not a file in {Folder}. Pass the peer endpoint's Address as it is.", FiErrno.FI_EINVAL, nameof(FiErrno.FI_EINVAL));
+        // An endpoint of this process that is closed meanwhile must not be passed to libfabric, which assumes that it exists.
         if (FileLocks.OwnerOf(path) is not { } owner || (!own.TryMeet(path) && FileLocks.OwnerOf(path) is null))
-            throw new RmaProviderException($"The peer can't be reached: its file {path} is not there. Its endpoint is closed, or it sees another {Folder} than this process; containers must share it.", FileLocks.NotThere, nameof(FiErrno.FI_ENOENT)) { IsTransient = true };
+            throw new RmaProviderException($"The peer can't be reached: its file {path} does not exist. Its endpoint is closed, or it sees another {Folder} than this process; containers must share it.", FileLocks.NotThere, nameof(FiErrno.FI_ENOENT)) { IsTransient = true };
         uint user = FileLocks.CurrentUser;
-        // libfabric 1.17 opens this process's file in the peer when it is first written to; a peer that may not ends by SIGSEGV.
+        // libfabric 1.17 opens this process's file in the peer at the first write; a peer that has no permission crashes with SIGSEGV.
         if (owner != user)
             throw new RmaProviderException($"The peer can't be reached: its file {path} belongs to user {owner}, and this process runs as user {user}. Processes reach each other by shm only as the same user; that includes root.", FiErrno.FI_EACCES, nameof(FiErrno.FI_EACCES));
         return new PeerFile(
@@ -132,12 +135,12 @@ internal sealed class SharedMemoryFile : IDisposable
             IsMarked(Path.GetFileName(path)));
     }
 
-    /// <summary>Peers see from now on that the endpoint is closed, though libfabric may have it a while longer. Must not throw.</summary>
+    /// <summary>Shows peers that the endpoint is closed, although libfabric may keep it open for a while. It must not throw.</summary>
     public void Dispose()
     {
         if (_locked.IsClosed)
             return;
-        // The name goes first: a file with a name and without a lock is one of a process that has ended.
+        // The name is removed first: a file with a name but without a lock belongs to a process that has ended.
         FileLocks.Remove(FullName);
         FileLocks.Release(_locked);
         _locked.Dispose();
@@ -166,7 +169,7 @@ internal sealed class SharedMemoryFile : IDisposable
     private static string DescribeOthers()
     {
         string[] others = [.. Directory.EnumerateFiles(Folder, $"{Prefix}*").Where(static f => FileLocks.OwnerOf(f) is { } owner && owner != FileLocks.CurrentUser)];
-        return others.Length == 0 ? "" : $" {others.Length} files of other users are there, such as {others[0]}; those whose process is gone are for them or root to remove.";
+        return others.Length == 0 ? "" : $" {others.Length} files of other users are there, such as {others[0]}; those users or root can remove the files of processes that have ended.";
     }
 
     private static bool IsMarked(string name)
@@ -183,18 +186,18 @@ internal sealed class SharedMemoryFile : IDisposable
 
     /// <summary>The file of a peer, open from when it is inserted until it is removed.</summary>
     /// <remarks>
-    /// So the lock is looked at and not the name, which anybody may remove while the process lives: `rm`, or systemd at the
-    /// end of its user's session (RemoveIPC). Of files that are not locked only the name says anything, and never that the
-    /// process has ended. Any thread may call this.
+    /// This allows checking the lock instead of the name, which any program may remove while the process lives: `rm`,
+    /// or systemd at the end of its user's session (RemoveIPC). For files that are not locked only the name can be
+    /// checked, and it never shows that the process has ended. Any thread may call this.
     /// </remarks>
     internal sealed class PeerFile(SafeFileHandle file, string path, bool isMarked) : IDisposable
     {
         private readonly Lock _gate = new();
 
-        /// <summary>By which the peer's thread is woken; null where it has none.</summary>
+        /// <summary>The doorbell that wakes the peer's thread; null if it has none.</summary>
         public Doorbell? Bell { get; } = isMarked ? Doorbell.Find(file) : null;
 
-        /// <summary>Nothing of the peer reaches this process any more: its process has ended, or has closed its endpoint.</summary>
+        /// <summary>Whether the peer can no longer affect this process, because its process has ended or has closed its endpoint.</summary>
         public bool IsLetGo
         {
             get
@@ -204,7 +207,7 @@ internal sealed class SharedMemoryFile : IDisposable
             }
         }
 
-        /// <summary>Why the peer is lost, in words; null where it is there, or nothing tells.</summary>
+        /// <summary>Why the peer is lost, in words; null if it exists, or if that is unknown.</summary>
         public string? FindLoss()
         {
             if (isMarked && !IsLetGo)
@@ -221,7 +224,10 @@ internal sealed class SharedMemoryFile : IDisposable
         }
     }
 
-    /// <summary>Null where it can't be had: another process holds it for longer than that, or the folder may not be opened. Then the look at the room is a guess.</summary>
+    /// <summary>
+    /// Null if the lock can't be taken, because another process holds it for longer than that, or the folder can't be
+    /// opened. Then the check of the space is only an estimate.
+    /// </summary>
     private static SafeFileHandle? LockFolder(TimeSpan wait)
     {
         SafeFileHandle? folder = FileLocks.Open(Folder, out _);

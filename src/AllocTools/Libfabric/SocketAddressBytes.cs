@@ -6,7 +6,7 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Socket addresses as libfabric has them: sockaddr_in (16 bytes), sockaddr_in6 (28). ip(7), ipv6(7).</summary>
+/// <summary>Socket addresses in libfabric's form: sockaddr_in (16 bytes), sockaddr_in6 (28). ip(7), ipv6(7).</summary>
 internal static class SocketAddressBytes
 {
     private const int PortOffset = 2;
@@ -18,13 +18,13 @@ internal static class SocketAddressBytes
     private const ushort Inet4 = 2;
     private const ushort Inet6 = 10;
 
-    /// <summary>Reads one; false where the format is another, or the bytes are none.</summary>
+    /// <summary>Reads an address; false if the format is different, or the bytes are not an address.</summary>
     public static bool TryRead(fi_addr_format format, ReadOnlySpan<byte> address, [NotNullWhen(true)] out IPEndPoint? endpoint)
     {
         endpoint = null;
         if (format is not (fi_addr_format.FI_SOCKADDR or fi_addr_format.FI_SOCKADDR_IN or fi_addr_format.FI_SOCKADDR_IN6) || address.Length < sizeof(ushort))
             return false;
-        // The family is in the machine's order, the port in the network's.
+        // The family is in the machine's byte order, the port in network byte order.
         endpoint = (BitConverter.ToUInt16(address), address.Length) switch
         {
             (Inet4, Length4) => new IPEndPoint(new IPAddress(address.Slice(Offset4, 4)), Port(address)),
@@ -34,7 +34,7 @@ internal static class SocketAddressBytes
         return endpoint is not null;
     }
 
-    /// <summary>The same with another host, which must be of the same family.</summary>
+    /// <summary>Returns the address with another host, which must be of the same family.</summary>
     public static byte[] WithHost(ReadOnlySpan<byte> address, IPAddress host)
     {
         byte[] changed = address.ToArray();
@@ -43,7 +43,7 @@ internal static class SocketAddressBytes
         return changed;
     }
 
-    /// <summary>It stands for every address of a machine, and names none.</summary>
+    /// <summary>Whether it stands for all addresses of a machine, and does not identify one.</summary>
     public static bool IsWildcard(IPAddress address) => address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any);
 
     private static int Port(ReadOnlySpan<byte> address) => BinaryPrimitives.ReadUInt16BigEndian(address[PortOffset..]);

@@ -3,15 +3,19 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>Notifications where writes can't bring their target a number: once the bytes are there, a message without bytes follows, whose tag is the number.</summary>
+/// <summary>
+/// Notifications for transports whose writes don't support them: once the bytes have arrived, an empty message follows,
+/// whose tag is the notification.
+/// </summary>
 /// <remarks>
-/// For providers without remote CQ data of 4 bytes, and for sockets of libfabric 1.17, which has it and stalls: after 128 such
-/// writes to an endpoint nothing more completes there (measured by NotificationTests, which has sockets among its fabrics and writes 10,000). Messages with a tag meet
-/// receives with a tag only, so they never take one of the application's.
+/// They are used for providers without remote CQ data of 4 bytes, and for sockets of libfabric 1.17, which supports
+/// such data but stalls: after 128 such writes to an endpoint nothing more completes there (NotificationTests, which
+/// includes sockets and makes 10,000 writes, measures this). Tagged messages match only tagged receives, so they never
+/// use a receive of the application.
 /// </remarks>
 internal sealed unsafe class TaggedNotifications
 {
-    /// <summary>How many receives wait; what comes meanwhile waits in the transport.</summary>
+    /// <summary>The number of posted receives; further messages wait in the transport.</summary>
     public const int Receives = 64;
 
     private readonly EndpointHandle _endpoint;
@@ -29,10 +33,10 @@ internal sealed unsafe class TaggedNotifications
         _anyDue = true;
     }
 
-    /// <summary>The provider needs this.</summary>
+    /// <summary>Whether the provider needs this.</summary>
     public static bool AreNeeded(fi_info* info, string provider) => info->domain_attr->cq_data_size < sizeof(uint) || provider == "sockets";
 
-    /// <summary>A completion is of one of the receives, which is to be posted again.</summary>
+    /// <summary>Whether a completion belongs to one of the receives, which must be posted again.</summary>
     public bool TryTake(in fi_cq_tagged_entry entry)
     {
         nint offset = (nint)entry.op_context - (nint)_contexts;
@@ -50,7 +54,7 @@ internal sealed unsafe class TaggedNotifications
         _anyDue = false;
         for (int i = 0; i < Receives; i++)
         {
-            // One that the transport takes nothing of is tried again by the next turn.
+            // A receive that the transport does not accept is tried again by the next turn.
             if (_isDue[i] && (_isDue[i] = _endpoint.ReceiveTag(&_contexts[i]) != 0))
                 _anyDue = true;
         }

@@ -4,20 +4,23 @@ using AllocTools.Libfabric.Interop;
 
 namespace AllocTools.Libfabric;
 
-/// <summary>The native endpoints through which an endpoint of shm reaches its peers: one, until a peer holds it up.</summary>
+/// <summary>The native endpoints through which an shm endpoint reaches its peers: a single one, until a peer holds it up.</summary>
 /// <remarks>
-/// shm before libfabric 2.x reads the answers to what an endpoint has posted strictly in order, so one peer that is stopped
-/// or dead holds up the completions of all others for as long as it lasts. So the oldest operation of each lane is looked
-/// at: one that has not completed for <see cref="Looks"/> looks in a row makes its peer keep that lane for itself, and
-/// the others go on by another, which has the same address vector and the same completion queue. Where that peer is lost
-/// and gone (<see cref="LibfabricPeer.IsGone"/>) the lane is dead: no completion comes from it any more, so its operations are given up and the lane is closed. The first lane
-/// is the endpoint that peers know; it goes on receiving. Buffers of operations that were behind the lost peer's stay in
-/// quarantine until the endpoint is closed: their own peers may still read them.
-/// All but <see cref="For"/> and <see cref="NeedsLook"/> is called by the turn's holder.
+/// shm before libfabric 2.x reads the answers to an endpoint's operations strictly in order, so one stopped or dead
+/// peer holds up the completions of all others. Therefore the oldest operation of each lane is checked: if it has not
+/// completed for <see cref="Looks"/> checks in a row, its peer occupies that lane alone, and the others continue on
+/// another lane, which has the same address vector and the same completion queue. If that peer is lost and gone
+/// (<see cref="LibfabricPeer.IsGone"/>), the lane is dead: no more completions arrive on it, so its operations are
+/// abandoned and the lane is closed. The first lane is the endpoint that peers know; it continues to receive. Buffers
+/// of operations behind those of the lost peer stay quarantined until the endpoint is closed, because their own peers
+/// may still read them. The holder of the turn calls all members except <see cref="For"/> and <see cref="NeedsLook"/>.
 /// </remarks>
 internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext context, LibfabricEndpointResources resources, PostedOperation[] posted)
 {
-    /// <summary>How many looks in a row, a quarter of a second apart, see the same operation before its peer is isolated.</summary>
+    /// <summary>
+    /// The number of consecutive checks, a quarter of a second apart, that see the same operation before its peer is
+    /// isolated.
+    /// </summary>
     private const int Looks = 3;
 
     /// <summary>How many lanes there may be at a time; each takes a file in /dev/shm.</summary>
@@ -32,7 +35,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
     private bool _saidFull;
     private volatile bool _isHeldUp;
 
-    /// <summary>The native endpoint that an operation is posted to.</summary>
+    /// <summary>The native endpoint to which an operation is posted.</summary>
     public EndpointHandle For(ref PostedOperation operation)
     {
         if (!_isUsed || operation.IsReceive)
@@ -44,7 +47,10 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
         return lane.Endpoint;
     }
 
-    /// <summary>Something is outstanding or was held up at the last look, so that another one is of use. Any thread may call this.</summary>
+    /// <summary>
+    /// Whether operations were outstanding or held up at the last check, so that another check is useful. Any thread
+    /// may call this.
+    /// </summary>
     public bool NeedsLook()
     {
         if (_isHeldUp)
@@ -57,17 +63,17 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
         return false;
     }
 
-    /// <summary>What held an operation up that did not complete in time; null where nothing is known.</summary>
+    /// <summary>The cause that held up an operation that did not complete in time; null if it is unknown.</summary>
     public string? ExplainTimeout(RmaDriverOperation operation) =>
         _isUsed && posted[operation.Index].Lane?.Blocker is { } blocker && blocker != operation.Peer?.Number
             ? $"it was held up behind an operation to peer {blocker}, which does not answer; its process is stopped or hangs. "
             : null;
 
-    /// <summary>Asks for a look by the next turn. Any thread may call this.</summary>
+    /// <summary>Requests a check by the next turn. Any thread may call this.</summary>
     public void NoteLook() => Volatile.Write(ref _lookDue, 1);
 
-    /// <summary>Looks whether a peer holds up the others, where that was asked for.</summary>
-    /// <param name="completions">Ends what will never complete.</param>
+    /// <summary>Checks whether a peer holds up the others, if a check was requested.</summary>
+    /// <param name="completions">Ends operations that will never complete.</param>
     public void LookIfDue(RmaDriverCompletions completions)
     {
         if (Volatile.Read(ref _lookDue) == 0)
@@ -91,11 +97,11 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
             : null);
     }
 
-    /// <summary>Nothing is posted any more, so nothing is held up.</summary>
+    /// <summary>Called when no more operations are posted, so that none are held up.</summary>
     public void EndHindrance() => context.Health.ReportHindrance(this, null);
 
-    /// <summary>Closes all but the first lane. Nothing is posted any more.</summary>
-    /// <returns>False: one can't be closed.</returns>
+    /// <summary>Closes all lanes except the first. No more operations are posted.</summary>
+    /// <returns>False: a lane can't be closed.</returns>
     public bool Close()
     {
         bool isDone = true;
@@ -121,7 +127,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
         ref PostedOperation head = ref posted[lane.Head];
         LibfabricPeer? culprit = head.Peer is { IsRemoved: false } ? head.Peer : null;
         bool isLost = culprit is { IsGone: true };
-        // A lost peer's last answer may have come since the completions were read; not any more by the next look.
+        // A lost peer's last answer may have arrived since the completions were read; at the next check that is no longer possible.
         if (!lane.Saw(head.Order, isLost, Looks))
             return;
         foreach (LibfabricPeer other in driver.PresentPeers.Where(p => p.Lane == lane && p != culprit))
@@ -176,7 +182,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
         Log.NoLane(context.Health.Logger, context.Traits.ProviderName, lane.Blocker, _lanes.Count, cause);
     }
 
-    /// <summary>Nothing of a dead lane completes any more: ends all it has.</summary>
+    /// <summary>Ends all operations of a dead lane, because none of them will complete.</summary>
     private void EndDead(RmaDriverCompletions completions, TransmitLane lane)
     {
         bool isEmpty = true;
@@ -185,19 +191,19 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
             ref PostedOperation operation = ref posted[i];
             if (operation is not { IsOutstanding: true, IsReceive: false } || operation.Lane != lane)
                 continue;
-            // Where the peer is there it may still read the buffer.
+            // If the peer still exists, it may still read the buffer.
             if (completions.TryGiveUp(i, $"peer {lane.Blocker}", keepBuffer: operation.Peer is not { IsGone: true }))
                 operation.IsOutstanding = false;
             else
                 isEmpty = false;
         }
-        // Others of this process may have come to know it.
+        // Other endpoints of this process may know it by now.
         if (isEmpty && lane != _first && lane != _current && resources.InProcess is not { AreInUse: true } && lane.Close(context.Health.Logger))
             _lanes.Remove(lane);
     }
 }
 
-/// <summary>One of them.</summary>
+/// <summary>One lane.</summary>
 internal sealed class TransmitLane(EndpointHandle endpoint, SharedMemoryFile? file)
 {
     private long _seen;
@@ -206,17 +212,17 @@ internal sealed class TransmitLane(EndpointHandle endpoint, SharedMemoryFile? fi
 
     public EndpointHandle Endpoint { get; } = endpoint;
 
-    /// <summary>The index of the oldest operation that is outstanding, at the last look; -1 for none.</summary>
+    /// <summary>The index of the oldest outstanding operation at the last check; -1 for none.</summary>
     public int Head { get; set; } = -1;
 
-    /// <summary>The number of the peer that holds it up; null where none does.</summary>
+    /// <summary>The number of the peer that holds it up; null if none does.</summary>
     public ulong? Blocker { get; set; }
 
-    /// <summary>A lost peer holds it up, for ever.</summary>
+    /// <summary>Whether a lost peer holds it up permanently.</summary>
     public bool IsDead { get; set; }
 
-    /// <summary>Notes what a look has seen.</summary>
-    /// <returns>True where the same operation was seen often enough, or twice that its peer is lost.</returns>
+    /// <summary>Notes the result of a check.</summary>
+    /// <returns>True if the same operation was seen often enough, or if its peer was seen as lost twice.</returns>
     public bool Saw(long order, bool isLost, int looks)
     {
         if (_seen != order)
@@ -231,7 +237,7 @@ internal sealed class TransmitLane(EndpointHandle endpoint, SharedMemoryFile? fi
         return ++_looks >= looks && !isLost || isLost && sawLost;
     }
 
-    /// <summary>It has nothing outstanding.</summary>
+    /// <summary>Whether it has no outstanding operations.</summary>
     public void Forget()
     {
         _seen = 0;

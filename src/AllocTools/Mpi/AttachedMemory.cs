@@ -159,7 +159,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         int code = MpiErrors.FirstCode + job.Library.Constants.MPI_ERR_RMA_ATTACH;
         string provider = MpiContext.NameOf(job.Library.Implementation);
         return new RmaRegistrationException(
-            $"{InWords.Size(length)} of memory can't be attached on provider '{provider}': a part of them is attached already, within {InWords.Size(attached.Length)}, and MPI forbids to attach memory twice. Register the whole, or parts that don't overlap.",
+            $"{InWords.Size(length)} of memory can't be attached on provider '{provider}': a part is already attached, within {InWords.Size(attached.Length)}, and MPI does not allow memory to be attached twice. Register the whole, or parts that don't overlap.",
             "MPI_Win_attach",
             length,
             provider,

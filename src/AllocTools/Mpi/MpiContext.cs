@@ -52,7 +52,7 @@ internal sealed class MpiContext : RmaContext
     public override void Deregister(IRmaRegistration registration)
     {
         if (registration is not MpiRegistration own || own.Context != this || !own.TryEnd())
-            throw new ArgumentException("The registration was not made by this context, or was undone before.", nameof(registration));
+            throw new ArgumentException("The registration was not made by this context, or was already undone.", nameof(registration));
         _job.Memory.Detach(own.Range);
     }
 

@@ -173,7 +173,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
 
     public override string ExplainStuckCall() => _library.IsOpenMpi
         ? "a flush waits for a rank that is stopped, or whose network does not answer"
-        : "a flush waits for a rank that is stopped, or that has been in no call into MPI for so long";
+        : "a flush waits for a rank that is stopped, or that has not called into MPI for that long";
 
     public override bool Close(bool isRecalled)
     {
@@ -260,7 +260,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         return false;
     }
 
-    /// <summary>Those who wait for calls to come back see what this one has done.</summary>
+    /// <summary>Threads that wait for calls to return see what this one has done.</summary>
     private void LeaveTurn() => Volatile.Write(ref _depth, _depth - 1);
 
     /// <summary>What has arrived and was not received.</summary>

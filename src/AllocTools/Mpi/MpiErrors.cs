@@ -4,7 +4,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Mpi;
 
-/// <summary>What failures of MPI say. Their codes are MPI's error classes, from <see cref="FirstCode"/> on, so that they are no errno values.</summary>
+/// <summary>
+/// What failures of MPI say. Their codes are MPI's error classes, from <see cref="FirstCode"/> on, so that they are not
+/// confused with errno values.
+/// </summary>
 internal static class MpiErrors
 {
     /// <summary>The code of class 0.</summary>

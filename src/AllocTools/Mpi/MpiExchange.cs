@@ -58,7 +58,7 @@ internal static class MpiExchange
         byte[] sent = GC.AllocateUninitializedArray<byte>(Math.Max(own.Length, 1), pinned: true);
         long total = lengths.Sum(static l => (long)l);
         if (total > Array.MaxLength)
-            throw new RmaProviderException($"The ranks have given {total} bytes to exchange, and {Array.MaxLength} are the most. Give each other less, or send the bytes as messages.");
+            throw new RmaProviderException($"The ranks passed {total} bytes to an exchange; it must have at most {Array.MaxLength}. Exchange fewer bytes, or send them as messages.");
         byte[] all = GC.AllocateUninitializedArray<byte>(Math.Max((int)total, 1), pinned: true);
         int[] counts = GC.AllocateUninitializedArray<int>(lengths.Length, pinned: true);
         int[] starts = GC.AllocateUninitializedArray<int>(lengths.Length, pinned: true);

@@ -14,7 +14,7 @@ internal sealed unsafe partial class MpiJob
         Fence.Full();
         if (!Router.WaitUntilLeft(LeaveTime))
         {
-            Log.MpiNotFinalized(_logger, "a call into MPI has not come back");
+            Log.MpiNotFinalized(_logger, "a call into MPI has not returned");
             return;
         }
         if (FindStartFailure() is { } failedStart)
@@ -24,7 +24,7 @@ internal sealed unsafe partial class MpiJob
         }
         if (Volatile.Read(ref _exchanges) > 0)
         {
-            Log.MpiNotFinalized(_logger, "not all ranks have come to an exchange");
+            Log.MpiNotFinalized(_logger, "not all ranks have joined an exchange");
             return;
         }
         Task ended = _thread.RunAsync(EndMpi);
@@ -33,7 +33,7 @@ internal sealed unsafe partial class MpiJob
             _hasGivenUp = true;
             // No thread is in MPI while the process runs what its libraries do at exit.
             Task.WaitAny([ended], LeaveTime);
-            Log.MpiNotFinalized(_logger, $"not all ranks have come to their end within {_endTimeout.TotalSeconds:0.###} s (EndTimeout)");
+            Log.MpiNotFinalized(_logger, $"not all ranks have ended within {_endTimeout.TotalSeconds:0.###} s (EndTimeout)");
         }
         else if (ended.Exception is { } failure)
         {
@@ -66,7 +66,7 @@ internal sealed unsafe partial class MpiJob
             }
             bool canFree = hasLeft && Volatile.Read(ref _exchanges) == 0;
             if (!canFree)
-                Log.MpiFailedAside(_logger, "the application finalizes MPI while a call into MPI, or an exchange, has not come back.");
+                Log.MpiFailedAside(_logger, "the application finalizes MPI while a call into MPI, or an exchange, has not returned.");
             // What frees is collective: it is done by all ranks, or by none.
             if (DoAllAgree(canFree))
                 FreeAll();
@@ -83,8 +83,8 @@ internal sealed unsafe partial class MpiJob
     {
         Task.WaitAny([_started], LeaveTime);
         return _started.IsCompletedSuccessfully ? null
-            : _started.Exception is { } failure ? $"its start has failed: {failure.InnerException!.Message.TrimEnd('.')}"
-            : "its start has not come back";
+            : _started.Exception is { } failure ? $"its start failed: {failure.InnerException!.Message.TrimEnd('.')}"
+            : "its start has not returned";
     }
 
     /// <summary>Each rank says whether it can go on; waits for all, as MPI_Finalize does.</summary>

@@ -31,9 +31,9 @@ internal sealed unsafe partial class MpiJob
     private void ThrowIfUnfit(MpiOptions options)
     {
         if (options.Implementation != MpiImplementation.Any && options.Implementation != Library.Implementation)
-            throw new RmaProviderException($"Implementation is {options.Implementation}, but this process uses {MpiResolver.NameOf(Library.Implementation)} already, and a process uses one MPI. Set the same for all its pools.");
+            throw new RmaProviderException($"Implementation is {options.Implementation}, but this process uses {MpiResolver.NameOf(Library.Implementation)} already, and a process can use only one MPI. Set the same value for all pools.");
         if (!string.IsNullOrEmpty(options.LibraryPath) && !Library.IsNamed(options.LibraryPath))
-            throw new RmaProviderException($"LibraryPath is '{options.LibraryPath}', but this process uses {Library} already, and a process uses one MPI. Set the same for all its pools.");
+            throw new RmaProviderException($"LibraryPath is '{options.LibraryPath}', but this process uses {Library} already, and a process can use only one MPI. Set the same value for all pools.");
     }
 
     private void WaitUntilStarted(TimeSpan limit)
@@ -47,8 +47,8 @@ internal sealed unsafe partial class MpiJob
         catch (TimeoutException)
         {
             throw new RmaProviderException(
-                $"Not all ranks of the MPI job have opened the provider within {limit.TotalSeconds:0.###} s: every one must, for the window that memory is attached to is made by all ranks together. "
-                + "See that each rank opens a pool or a context on MpiProvider, or raise Provider:StartTimeout.");
+                $"Not all ranks of the MPI job have opened the provider within {limit.TotalSeconds:0.###} s: every rank must, because all ranks together create the window that memory is attached to. "
+                + "Make sure that each rank opens a pool or a context on MpiProvider, or raise Provider:StartTimeout.");
         }
     }
 
@@ -133,7 +133,7 @@ internal sealed unsafe partial class MpiJob
 
     /// <summary>Open MPI finds itself in a job of one rank.</summary>
     private string HowToStart() => _starter is { Implementation: MpiImplementation.Mpich } starter
-        ? $"{starter.Mark} is set, as by the mpirun of MPICH, with which each process of Open MPI is a job of its own. Start the process with the mpirun of Open MPI, with two ranks at least (mpirun.openmpi -n 2, where both are installed)"
+        ? $"{starter.Mark} is set, which the mpirun of MPICH does; it makes each process of Open MPI a job of its own. Start the process with the mpirun of Open MPI, with two ranks at least (mpirun.openmpi -n 2, where both are installed)"
         : "start the process with mpirun, with two ranks at least (mpirun -n 2)";
 
     /// <summary>Waits until each rank has come so far.</summary>
@@ -145,7 +145,7 @@ internal sealed unsafe partial class MpiJob
         nint request;
         Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");
         if (!TryWaitFor(request, "MPI_Comm_idup", () => _isEnding))
-            throw new RmaProviderException("MPI_Comm_idup was given up: MPI is about to be finalized, or the process to end, and not all ranks have come to it.");
+            throw new RmaProviderException("MPI_Comm_idup was abandoned: MPI is about to be finalized, or the process is about to end, and not all ranks have called it.");
         communicator = *duplicate;
         NativeMemory.Free(duplicate);
         Check(Library.Calls.MPI_Comm_set_errhandler(communicator, Library.ErrorsReturn), "MPI_Comm_set_errhandler");
@@ -167,7 +167,7 @@ internal sealed unsafe partial class MpiJob
 
     private void CreateWindow()
     {
-        const string Advice = "Open MPI 4 has dynamic windows where the ranks share a machine, or an RDMA network such as InfiniBand joins them, and none over TCP; MPICH has them everywhere.";
+        const string Advice = "Open MPI 4 has dynamic windows if the ranks share a machine or an RDMA network such as InfiniBand, but not over TCP; MPICH always has them.";
         nint window;
         Check(
             Library.Calls.MPI_Win_create_dynamic(Library.NoInfo, _duplicate, &window),
@@ -178,7 +178,7 @@ internal sealed unsafe partial class MpiJob
         int found;
         Check(Library.Calls.MPI_Win_get_attr(window, Library.Constants.MPI_WIN_MODEL, &model, &found), "MPI_Win_get_attr");
         if (found == 0 || model == null || *model != Library.Constants.MPI_WIN_UNIFIED)
-            throw new RmaProviderException("MPI can't be used: its windows are of the model MPI_WIN_SEPARATE on this system, where written bytes are not seen before a call of the target. MPI_WIN_UNIFIED is needed.");
+            throw new RmaProviderException("MPI can't be used: its windows are of the model MPI_WIN_SEPARATE on this system, where written bytes become visible only after a call by the target. MPI_WIN_UNIFIED is needed.");
         Check(Library.Calls.MPI_Win_lock_all(0, window), "MPI_Win_lock_all");
         _window = window;
     }

@@ -89,7 +89,8 @@ internal sealed unsafe partial class MpiJob
     public bool HasCallers => Volatile.Read(ref _callers) > 0;
 
     /// <summary>The job of this process; starts it where that has not been done.</summary>
-    /// <exception cref="RmaProviderException">MPI is missing, or the process is no rank that can work; the message says what to do.</exception>
+    /// <exception cref="RmaProviderException">MPI is missing, or the process is not a working rank; the message
+    /// explains what to do.</exception>
     public static MpiJob Open(MpiOptions options, ILogger logger)
     {
         MpiJob job;

@@ -4,11 +4,14 @@ using Microsoft.Extensions.Options;
 
 namespace AllocTools.Mpi;
 
-/// <summary>Options of the <see cref="MpiProvider"/>. MPI is initialized once a process, so all its pools must have the same but for <see cref="Endpoint"/>.</summary>
+/// <summary>
+/// Options of the <see cref="MpiProvider"/>. MPI is initialized once per process, so all pools of a process must have
+/// the same values, except for <see cref="Endpoint"/>.
+/// </summary>
 public sealed class MpiOptions
 {
     /// <summary>
-    /// Which implementation of MPI is used. A process that was started by mpirun must use that mpirun's.
+    /// Which implementation of MPI is used. A process that was started by mpirun must use the implementation of that mpirun.
     /// Default: <see cref="MpiImplementation.Any"/>.
     /// </summary>
     [OptionChoice(typeof(MpiImplementation))]
@@ -25,17 +28,18 @@ public sealed class MpiOptions
     public TimeSpan StartTimeout { get; set; } = TimeSpan.FromSeconds(60);
 
     /// <summary>
-    /// How long the end of the process waits for the end of the other ranks, since MPI is finalized by all together. After it the process ends
-    /// without, and mpirun ends the ranks that still run, whatever they do. Set it where a rank that hangs must not keep the others, and all ranks
-    /// end within this time otherwise. Range: 1 ms to 24 h, or -1 ms for no limit, as is MPI's own rule. Default: no limit.
+    /// How long the end of the process waits for the end of the other ranks, because all ranks finalize MPI together.
+    /// After that time the process ends without finalizing MPI, and mpirun ends the ranks that still run, whatever they
+    /// do. Set it if a rank that hangs must not keep the others running, and all ranks otherwise end within this time.
+    /// Range: 1 ms to 24 h, or -1 ms for no limit, which is MPI's own rule. Default: no limit.
     /// </summary>
     [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]
     public TimeSpan EndTimeout { get; set; } = Timeout.InfiniteTimeSpan;
 
     /// <summary>
     /// Settings of MPI and of the libraries below it, by name, such as <c>OMPI_MCA_osc_rdma_max_attach</c> (<c>ompi_info --all</c>) or
-    /// <c>MPIR_CVAR_CH4_OFI_TAG_BITS</c> (<c>mpivars</c>). Set in the process's environment before MPI is initialized; what the environment sets
-    /// already is kept. All ranks should have the same.
+    /// <c>MPIR_CVAR_CH4_OFI_TAG_BITS</c> (<c>mpivars</c>). They are set in the process's environment before MPI is
+    /// initialized; variables that are already set there keep their values. All ranks should have the same settings.
     /// </summary>
     public IDictionary<string, string> Settings { get; private set; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
@@ -43,7 +47,7 @@ public sealed class MpiOptions
     [ValidateObjectMembers(typeof(RmaEndpointOptionsRanges))]
     public RmaEndpointOptions Endpoint { get; private set; } = new();
 
-    /// <summary>A copy that shares nothing with these options.</summary>
+    /// <summary>Returns a copy that shares nothing with these options.</summary>
     internal MpiOptions Copy()
     {
         var copy = (MpiOptions)MemberwiseClone();

@@ -19,7 +19,7 @@ public sealed class MpiProvider : IRmaProvider
     private readonly MpiOptions _options;
     private readonly ILogger _logger;
 
-    /// <summary>Makes one.</summary>
+    /// <summary>Creates the provider.</summary>
     /// <param name="options">Copied when a context is opened.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
     public MpiProvider(MpiOptions? options = null, ILoggerFactory? loggerFactory = null)
@@ -45,7 +45,7 @@ public sealed class MpiProvider : IRmaProvider
     /// </summary>
     public static bool IsSupported => Missing.Value.Length == 0;
 
-    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null where it is true.</summary>
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null if it is true.</summary>
     public static string? NotSupportedReason => IsSupported ? null : Missing.Value;
 
     private static readonly Lazy<string> Missing = new(static () => MpiResolver.FindMissing(NativeEnvironment.Get, GlobalLibrary.IsThere));

@@ -73,7 +73,7 @@ internal static class MpiResolver
         else if (string.IsNullOrEmpty(path))
             reason = ExplainMissing(candidates, variable);
         else
-            reason = $"MPI could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}. Correct it; or leave it out, and {AdviceFor(candidates)}.";
+            reason = $"MPI could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is not a library that can be loaded here" : "does not exist")}. Correct it; or leave it out, and {AdviceFor(candidates)}.";
         return null;
     }
 
@@ -93,7 +93,7 @@ internal static class MpiResolver
     private static string ExplainMissing(IReadOnlyList<MpiImplementation> candidates, Func<string, string?> variable)
     {
         string starter = FindStarter(variable) is { } found
-            ? $", since {found.Mark} is set, as by {NameOf(found.Implementation)}'s mpirun (where another one has started the process, set Implementation)"
+            ? $", because {found.Mark} is set, which {NameOf(found.Implementation)}'s mpirun does (if another one started the process, set Implementation)"
             : "";
         return $"MPI could not be loaded: looked for {string.Join(" and ", candidates.SelectMany(NamesOf))}{starter}; {AdviceFor(candidates)}.";
     }

@@ -57,7 +57,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
                     return _last;
             }
         }
-        throw new RmaProviderException($"An MPI process has {HighestNumber + 1} endpoints at the most, and as many are open. Close some.");
+        throw new RmaProviderException($"An MPI process can have at most {HighestNumber + 1} endpoints, and that many are open. Close some.");
     }
 
     /// <summary>An endpoint is closed: what has arrived for it is as what comes later.</summary>

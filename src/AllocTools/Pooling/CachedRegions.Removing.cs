@@ -264,7 +264,7 @@ internal sealed partial class CachedRegions
         gone?.SetResult();
         // Unpinning runs the caller's code, possibly on an endpoint's thread. It comes last, because that code may ask whether the
         // memory has gone, and would wait for this very thread.
-        Parts.Incidents.Guard("unpinning memory of the caller's", entry.Unpin);
+        Parts.Incidents.Guard("unpinning the caller's memory", entry.Unpin);
     }
 
     /// <summary>Marks the exception as observed, because there may be no waiter.</summary>

@@ -46,7 +46,7 @@ internal sealed class UserRegions(PoolParts parts) : SlabOwner(parts)
             if (SlabFactory.IsStillRegistered(e))
                 CallersMemory.LastingPins.Keep(pin);
             else
-                Parts.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
+                Parts.Incidents.Guard("unpinning the caller's memory", () => pin.Dispose());
             throw;
         }
     }
@@ -84,7 +84,7 @@ internal sealed class UserRegions(PoolParts parts) : SlabOwner(parts)
         // Where the registration can't be undone the transport may still reach the memory, so it stays pinned. Unpinning runs the
         // caller's code, possibly on an endpoint's thread.
         if (Parts.Slabs.TryDeregister(slab.Region.Registration, slab.Region.Length))
-            Parts.Incidents.Guard("unpinning memory of the caller's", () => pin.Dispose());
+            Parts.Incidents.Guard("unpinning the caller's memory", () => pin.Dispose());
         else
             CallersMemory.LastingPins.Keep(pin);
     }

@@ -1,8 +1,8 @@
 namespace AllocTools.Providers;
 
-/// <summary>The diagnostics that the compiler gives to code that uses what may still change.</summary>
+/// <summary>The compiler diagnostics for code that uses APIs which may still change.</summary>
 internal static class ExperimentalId
 {
-    /// <summary>What the authors of providers use: docs/providers.md.</summary>
+    /// <summary>The APIs for authors of providers; see docs/providers.md.</summary>
     public const string Providers = "ALLOCTOOLS001";
 }

@@ -5,10 +5,13 @@ using AllocTools.Ucx;
 
 namespace AllocTools.Providers;
 
-/// <summary>The keys of all providers of this library: an application may choose one when it runs, over one section.</summary>
+/// <summary>
+/// The keys of all providers of this library, so that an application may choose one of them at run time with one
+/// section.
+/// </summary>
 internal static class LibraryProviders
 {
-    /// <summary>Their names; those in subsections with their path.</summary>
+    /// <summary>The names of the keys; those in subsections with their path.</summary>
     public static IReadOnlyCollection<string> Keys { get; } =
         [.. new[] { PathsOf("", LibfabricOptionKeys.All), PathsOf("", HostProviderOptionKeys.All), PathsOf("", UcxOptionKeys.All), PathsOf("", MpiOptionKeys.All) }
             .SelectMany(static paths => paths).Distinct(StringComparer.OrdinalIgnoreCase)];

@@ -4,8 +4,8 @@ using AllocTools.Validation;
 
 namespace AllocTools.Providers;
 
-/// <summary>A key of the configuration: its name, what it holds, and how its value gets into the options.</summary>
-/// <remarks>Made by <see cref="RmaOptionKeys{TOptions}"/>. Safe to use from any thread.</remarks>
+/// <summary>A key of the configuration: its name, its kind, and the way in which its value is set in the options.</summary>
+/// <remarks>Created by <see cref="RmaOptionKeys{TOptions}"/>. Safe to use from any thread.</remarks>
 [Experimental(ExperimentalId.Providers)]
 public sealed class RmaOptionKey
 {
@@ -13,28 +13,31 @@ public sealed class RmaOptionKey
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
         if (name.Contains(':', StringComparison.Ordinal))
-            throw new ArgumentException($"'{name}' is no name of a key: a colon separates keys.", nameof(name));
+            throw new ArgumentException($"'{name}' is not a valid name of a key: it must not contain a colon, which separates keys.", nameof(name));
         Name = name;
         Kind = kind;
     }
 
-    /// <summary>The key as it stands in a file, in whatever case.</summary>
+    /// <summary>The key as written in a file, ignoring case.</summary>
     public string Name { get; }
 
-    /// <summary>What it holds.</summary>
+    /// <summary>The kind of its value.</summary>
     public RmaOptionKind Kind { get; }
 
-    /// <summary>The names of a choice; else empty.</summary>
+    /// <summary>The names of a choice; otherwise empty.</summary>
     public IReadOnlyList<string> Choices { get; internal init; } = [];
 
-    /// <summary>What is below a section, or below each entry of a list; else empty.</summary>
+    /// <summary>The keys below a section, or below each entry of a list; otherwise empty.</summary>
     public IReadOnlyList<RmaOptionKey> Keys { get; internal init; } = [];
 
-    /// <summary>Of a time: the longest that a binder suggests where it can't read one. 24 hours, unless the key says less.</summary>
+    /// <summary>
+    /// For a time: the longest value that a binder suggests if it can't read the text. It is 24 hours, unless the key
+    /// has a lower limit.
+    /// </summary>
     [EditorBrowsable(EditorBrowsableState.Never)]
     public TimeSpan LongestTime { get; internal init; } = TimeSpan.FromMilliseconds(OptionTimeRangeAttribute.Day);
 
-    /// <summary>Of a time: <c>never</c> may be suggested.</summary>
+    /// <summary>For a time: whether <c>never</c> may be suggested.</summary>
     [EditorBrowsable(EditorBrowsableState.Never)]
     public bool HasNever { get; internal init; } = true;
 
@@ -44,32 +47,32 @@ public sealed class RmaOptionKey
 
     internal Func<object, object>? Opener { get; init; }
 
-    /// <summary>Sets the option of a key that holds one value. For binders.</summary>
+    /// <summary>Sets the option of a key that has one value. Binders call this.</summary>
     /// <param name="options">The options that the key is of.</param>
     /// <param name="value">
-    /// The value in one spelling for each kind: whole numbers and sizes in digits, times as <c>c</c> formats them,
+    /// The value in the normal spelling of its kind: whole numbers and sizes in digits, times as <c>c</c> formats them,
     /// <c>true</c> or <c>false</c>, the declared names of choices with <c>", "</c> between.
     /// </param>
-    /// <exception cref="InvalidOperationException">The key holds more than one value.</exception>
-    /// <exception cref="FormatException">The value is not spelled so.</exception>
+    /// <exception cref="InvalidOperationException">The key has more than one value.</exception>
+    /// <exception cref="FormatException">The value does not have that spelling.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
     public void Set(object options, string value) => (ValueSetter ?? throw Unfit())(options, value);
 
-    /// <summary>Sets one entry of a <see cref="RmaOptionKind.Map"/>. For binders.</summary>
+    /// <summary>Sets one entry of a <see cref="RmaOptionKind.Map"/>. Binders call this.</summary>
     /// <param name="options">The options that the key is of.</param>
     /// <param name="name">The entry's name.</param>
     /// <param name="value">Its text.</param>
-    /// <exception cref="InvalidOperationException">The key is no map.</exception>
+    /// <exception cref="InvalidOperationException">The key is not a map.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
     public void Set(object options, string name, string value) => (EntrySetter ?? throw Unfit())(options, name, value);
 
     /// <summary>
-    /// Gives the options that the keys below belong to: those of a section, or those of one more entry of a list. For binders.
+    /// Returns the options that the keys below belong to: those of a section, or those of a new entry of a list. Binders call this.
     /// </summary>
     /// <param name="options">The options that the key is of.</param>
-    /// <exception cref="InvalidOperationException">The key has none below it.</exception>
+    /// <exception cref="InvalidOperationException">The key has no keys below it.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
     public object Open(object options) => (Opener ?? throw Unfit())(options);
 
-    private InvalidOperationException Unfit() => new($"The key {Name} is a {Kind}, which is set otherwise.");
+    private InvalidOperationException Unfit() => new($"The key {Name} is a {Kind}, which this method can't set.");
 }

@@ -5,12 +5,14 @@ using System.Globalization;
 namespace AllocTools.Providers;
 
 /// <summary>
-/// The keys of a section of the configuration, each with the option that it sets: what the section is bound by, without
-/// reflection, and what a misspelt key is noticed by.
-/// docs/providers.md shows such a table.
+/// The keys of a section of the configuration, each with the option that it sets. The section is bound by them without
+/// reflection, and misspelt keys are detected with them. docs/providers.md shows such a table.
 /// </summary>
 /// <typeparam name="TOptions">The options.</typeparam>
-/// <remarks>Add all keys, in the order in which they are to be listed, then only read it: then it is safe to use from any thread.</remarks>
+/// <remarks>
+/// First add all keys, in the order in which they should be listed, and then only read it: then it is safe to use from
+/// any thread.
+/// </remarks>
 [Experimental(ExperimentalId.Providers)]
 public sealed class RmaOptionKeys<TOptions> : IReadOnlyList<RmaOptionKey>
     where TOptions : class
@@ -24,10 +26,10 @@ public sealed class RmaOptionKeys<TOptions> : IReadOnlyList<RmaOptionKey>
     public RmaOptionKey this[int index] => _keys[index];
 
     /// <summary>A whole number.</summary>
-    /// <param name="name">The key, which no other one is called whatever the case: the option's name.</param>
+    /// <param name="name">The key, which must be unique ignoring case: the option's name.</param>
     /// <param name="set">Sets the option.</param>
     /// <returns>These keys.</returns>
-    /// <exception cref="ArgumentException">The name is empty, has a colon, or is another key's.</exception>
+    /// <exception cref="ArgumentException">The name is empty, has a colon, or is already used.</exception>
     public RmaOptionKeys<TOptions> Integer(string name, Action<TOptions, int> set) =>
         Value(name, RmaOptionKind.Integer, set, static text => int.Parse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture));
 
@@ -41,12 +43,12 @@ public sealed class RmaOptionKeys<TOptions> : IReadOnlyList<RmaOptionKey>
     public RmaOptionKeys<TOptions> Duration(string name, Action<TOptions, TimeSpan> set) =>
         Value(name, RmaOptionKind.Duration, set, static text => TimeSpan.ParseExact(text, "c", CultureInfo.InvariantCulture));
 
-    /// <summary>A time without <c>never</c> and with a limit, so that no other is suggested where a text can't be read.</summary>
-    /// <param name="name">The key, which no other one is called whatever the case: the option's name.</param>
-    /// <param name="longest">The longest time that is right. The options' validator checks it.</param>
+    /// <summary>A time without <c>never</c> and with a limit, so that no invalid value is suggested if a text can't be read.</summary>
+    /// <param name="name">The key, which must be unique ignoring case: the option's name.</param>
+    /// <param name="longest">The longest valid time. The options' validator checks it.</param>
     /// <param name="set">Sets the option.</param>
     /// <returns>These keys.</returns>
-    /// <exception cref="ArgumentException">The name is empty, has a colon, or is another key's.</exception>
+    /// <exception cref="ArgumentException">The name is empty, has a colon, or is already used.</exception>
     public RmaOptionKeys<TOptions> LimitedDuration(string name, TimeSpan longest, Action<TOptions, TimeSpan> set)
     {
         ArgumentNullException.ThrowIfNull(set);
@@ -66,7 +68,7 @@ public sealed class RmaOptionKeys<TOptions> : IReadOnlyList<RmaOptionKey>
     /// <inheritdoc cref="Integer"/>
     public RmaOptionKeys<TOptions> Text(string name, Action<TOptions, string> set) => Value(name, RmaOptionKind.Text, set, static text => text);
 
-    /// <summary>One name of an enumeration; or some with commas between, where it has <see cref="FlagsAttribute"/>.</summary>
+    /// <summary>One name of an enumeration, or several separated by commas if it has the <see cref="FlagsAttribute"/>.</summary>
     /// <typeparam name="TEnum">The enumeration.</typeparam>
     /// <inheritdoc cref="Integer"/>
     public RmaOptionKeys<TOptions> Choice<TEnum>(string name, Action<TOptions, TEnum> set)
@@ -82,12 +84,12 @@ public sealed class RmaOptionKeys<TOptions> : IReadOnlyList<RmaOptionKey>
     }
 
     /// <summary>Keys below this one.</summary>
-    /// <typeparam name="TSection">What they set the options of.</typeparam>
+    /// <typeparam name="TSection">The options that the keys set.</typeparam>
     /// <param name="name">The key.</param>
-    /// <param name="open">Gives the options below; makes them where there are none.</param>
+    /// <param name="open">Returns the options below; creates them if there are none.</param>
     /// <param name="keys">The keys below.</param>
     /// <returns>These keys.</returns>
-    /// <exception cref="ArgumentException">The name is empty, has a colon, or is another key's.</exception>
+    /// <exception cref="ArgumentException">The name is empty, has a colon, or is already used.</exception>
     public RmaOptionKeys<TOptions> Section<TSection>(string name, Func<TOptions, TSection> open, RmaOptionKeys<TSection> keys)
         where TSection : class => AddWithKeys(name, RmaOptionKind.Section, open, keys);
 
@@ -97,15 +99,15 @@ public sealed class RmaOptionKeys<TOptions> : IReadOnlyList<RmaOptionKey>
     /// <param name="add">Adds an entry to the options' list, and returns it.</param>
     /// <param name="keys">The keys of each entry.</param>
     /// <returns>These keys.</returns>
-    /// <exception cref="ArgumentException">The name is empty, has a colon, or is another key's.</exception>
+    /// <exception cref="ArgumentException">The name is empty, has a colon, or is already used.</exception>
     public RmaOptionKeys<TOptions> List<TEntry>(string name, Func<TOptions, TEntry> add, RmaOptionKeys<TEntry> keys)
         where TEntry : class => AddWithKeys(name, RmaOptionKind.List, add, keys);
 
-    /// <summary>An object of names and texts.</summary>
+    /// <summary>An object of names and strings.</summary>
     /// <param name="name">The key.</param>
     /// <param name="set">Sets one entry: the options, its name, its text.</param>
     /// <returns>These keys.</returns>
-    /// <exception cref="ArgumentException">The name is empty, has a colon, or is another key's.</exception>
+    /// <exception cref="ArgumentException">The name is empty, has a colon, or is already used.</exception>
     public RmaOptionKeys<TOptions> Map(string name, Action<TOptions, string, string> set)
     {
         ArgumentNullException.ThrowIfNull(set);

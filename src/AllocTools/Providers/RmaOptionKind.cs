@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace AllocTools.Providers;
 
-/// <summary>What a key of the configuration holds.</summary>
+/// <summary>The kinds of values of a key of the configuration.</summary>
 [Experimental(ExperimentalId.Providers)]
 public enum RmaOptionKind
 {
@@ -21,7 +21,7 @@ public enum RmaOptionKind
     /// <summary>One of some names; see <see cref="RmaOptionKey.Choices"/>.</summary>
     Choice = 4,
 
-    /// <summary>Some of some names, with commas between.</summary>
+    /// <summary>One or more of some names, separated by commas.</summary>
     Choices = 5,
 
     /// <summary>Any text.</summary>
@@ -33,6 +33,6 @@ public enum RmaOptionKind
     /// <summary>A list of sections.</summary>
     List = 8,
 
-    /// <summary>Texts by names that are not known here.</summary>
+    /// <summary>Strings by arbitrary names.</summary>
     Map = 9,
 }

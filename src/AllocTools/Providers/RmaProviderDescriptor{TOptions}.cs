@@ -6,16 +6,15 @@ using Microsoft.Extensions.Options;
 namespace AllocTools.Providers;
 
 /// <summary>
-/// What <c>AddRmaMemoryPool</c> must know of a provider that has options. The provider gives it as
+/// The information that <c>AddRmaMemoryPool</c> needs about a provider with options. The provider returns it as
 /// <see cref="IRmaProvider.Descriptor"/>; it is the same for all its pools.
 /// </summary>
 /// <typeparam name="TOptions">
-/// The options. A pool's have the pool's name; the application may set more of them by the builder's
-/// <c>ConfigureProvider</c>.
+/// The options. Those of a pool have the pool's name; the application may set more of them with the builder's <c>ConfigureProvider</c>.
 /// </typeparam>
 /// <param name="keys">The keys of the provider's section, each with the option that it sets.</param>
-/// <param name="create">Makes the provider of a pool from its options, which are valid, and of what else the container has.</param>
-/// <exception cref="ArgumentNullException">One of them is null.</exception>
+/// <param name="create">Creates the provider of a pool from its options, which are valid, and from other services of the container.</param>
+/// <exception cref="ArgumentNullException">An argument is null.</exception>
 [Experimental(ExperimentalId.Providers)]
 public sealed class RmaProviderDescriptor<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] TOptions>(
     RmaOptionKeys<TOptions> keys,
@@ -28,8 +27,8 @@ public sealed class RmaProviderDescriptor<[DynamicallyAccessedMembers(Dynamicall
     public override Type OptionsType => typeof(TOptions);
 
     /// <summary>
-    /// The rules of the options; null: there are none. A failure starts with the option's name, such as
-    /// <c>Endpoint:SpinTime is …</c>; the path of the section, or the pool's name, is put before it.
+    /// The rules of the options; may be null. A failure starts with the option's name, such as <c>Endpoint:SpinTime is
+    /// …</c>; the path of the section, or the pool's name, is added before it.
     /// </summary>
     public IValidateOptions<TOptions>? Validator { get; init; }
 

@@ -4,21 +4,22 @@ using AllocTools.Providers;
 namespace AllocTools.Regions;
 
 /// <summary>
-/// What somebody who has another transport writes. A provider that has options describes them by <see cref="Descriptor"/>;
-/// one that has none is made by the container, so its constructor may ask for any service, and for a
-/// <see cref="RmaProviderActivation"/> that tells which pool it is for.
+/// The interface to implement for a new transport. A provider with options describes them by <see cref="Descriptor"/>;
+/// one without options is created by the container, so its constructor may request any service, and a
+/// <see cref="RmaProviderActivation"/>, which names its pool.
 /// </summary>
 public interface IRmaProvider
 {
     /// <summary>
-    /// The provider's options, how they are bound and checked, and how the provider is made of them; the same object at each
-    /// call. Null, unless the provider says otherwise: there are none, and the container makes it.
+    /// Describes the provider's options, how they are bound and validated, and how the provider is created from them.
+    /// It must return the same object at each call. By default it is null: there are no options, and the container
+    /// creates the provider.
     /// </summary>
     [Experimental(ExperimentalId.Providers)]
     static virtual RmaProviderDescriptor? Descriptor => null;
 
     /// <summary>Opens the transport.</summary>
-    /// <returns>A context that the caller owns one reference of.</returns>
-    /// <exception cref="RmaProviderException">It can't be opened; the message says what to do.</exception>
+    /// <returns>A context, of which the caller owns one reference.</returns>
+    /// <exception cref="RmaProviderException">It can't be opened; the message explains what to do.</exception>
     IRmaContext Open();
 }

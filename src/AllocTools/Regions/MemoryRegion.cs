@@ -18,12 +18,11 @@ public sealed class MemoryRegion
     /// <summary>Bytes.</summary>
     public long Length { get; }
 
-    /// <summary>What it is registered for.</summary>
+    /// <summary>The access for which it is registered.</summary>
     public RmaAccess Access { get; }
 
     /// <summary>
-    /// False for memory of the caller's that could only be read when it was registered: nothing is received or read into
-    /// it, and no peer may write to it.
+    /// False for memory of the caller that was read-only when it was registered: no operation may write to it, and no peer either.
     /// </summary>
     public bool IsWritable { get; }
 

@@ -1,6 +1,6 @@
 namespace AllocTools.Regions;
 
-/// <summary>How a peer names a byte of a registration.</summary>
+/// <summary>How a peer addresses a byte of a registration.</summary>
 public enum RmaAddressing
 {
     /// <summary>By the distance from the start of the registration.</summary>

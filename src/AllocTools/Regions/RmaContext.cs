@@ -7,8 +7,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AllocTools.Regions;
 
-/// <summary>A base for contexts that counts references and closes once, with the last.</summary>
-/// <param name="logger">Takes what endpoints have to report; null for nowhere.</param>
+/// <summary>A base class for contexts that counts references and closes once, with the last reference.</summary>
+/// <param name="logger">The log for reports of endpoints; may be null.</param>
 /// <param name="time">The clock of endpoints; null for the system's.</param>
 public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = null) : IRmaContext
 {
@@ -60,12 +60,12 @@ public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = nu
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>What the endpoints report, and what looks after them.</summary>
+    /// <summary>The state that the endpoints report, and their monitoring.</summary>
     internal EndpointHealth Health => Volatile.Read(ref _health)
         ?? Interlocked.CompareExchange(ref _health, new EndpointHealth(Traits.ProviderName, logger ?? NullLogger.Instance, time ?? TimeProvider.System), null)
         ?? _health;
 
-    /// <summary>What exposed memory and addresses say of the transport; addresses say more.</summary>
+    /// <summary>The description of the transport in exposed memory and in addresses; addresses contain more.</summary>
     internal TransportDescription Description => Volatile.Read(ref _description)
         ?? Interlocked.CompareExchange(ref _description, Describe(), null)
         ?? _description;
@@ -88,7 +88,10 @@ public abstract class RmaContext(ILogger? logger = null, TimeProvider? time = nu
     /// <summary>True once the last reference was released.</summary>
     protected bool IsClosed => Volatile.Read(ref _references) <= 0;
 
-    /// <summary>Closes what was opened: by then its registrations are undone and its endpoints closed. Called once; must not throw.</summary>
+    /// <summary>
+    /// Closes the transport. By then its registrations are undone and its endpoints closed. It is called once, and must
+    /// not throw.
+    /// </summary>
     protected virtual void Close()
     {
     }

@@ -1,5 +1,6 @@
 namespace AllocTools.Regions;
 
-/// <summary>What the container tells a provider that it makes.</summary>
-/// <param name="PoolName">The name its pool was added under, which is also the name of its options; empty for the unnamed pool.</param>
+/// <summary>The information that the container gives to a provider that it creates.</summary>
+/// <param name="PoolName">The name under which its pool was added, which is also the name of its options; empty for the
+/// unnamed pool.</param>
 public sealed record RmaProviderActivation(string PoolName);

@@ -2,86 +2,95 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Regions;
 
-/// <summary>What an opened provider demands and promises, so that the pool needs to know no provider by name.</summary>
+/// <summary>The requirements and guarantees of an open provider, so that the pool does not need to know any provider by name.</summary>
 public sealed record RmaProviderTraits
 {
     /// <summary>The transport in force, such as <c>tcp;ofi_rxm</c>, <c>shm</c> or <c>host</c>: the value of the tag <c>rma.provider</c>.</summary>
     public required string ProviderName { get; init; }
 
-    /// <summary>How a peer names a byte.</summary>
+    /// <summary>How a peer addresses a byte.</summary>
     public RmaAddressing Addressing { get; init; }
 
-    /// <summary>The provider picks the keys (FI_MR_PROV_KEY); otherwise the context does.</summary>
+    /// <summary>Whether the provider chooses the keys (FI_MR_PROV_KEY); otherwise the context does.</summary>
     public bool ProviderSelectsKey { get; init; }
 
-    /// <summary>How wide a key is: 1 to 8 bytes, up to 1,024 where <see cref="RawKeys"/> holds, 0 where nothing can be exported.</summary>
+    /// <summary>The length of a key: 1 to 8 bytes, up to 1,024 if <see cref="RawKeys"/> is true, or 0 if nothing can be exported.</summary>
     public int KeySize { get; init; } = 8;
 
-    /// <summary>Keys are raw bytes that the initiator must map before use (FI_MR_RAW, UCX).</summary>
+    /// <summary>Whether keys are raw bytes that the initiator must map before use (FI_MR_RAW, UCX).</summary>
     public bool RawKeys { get; init; }
 
-    /// <summary>Operations need the local descriptor (FI_MR_LOCAL).</summary>
+    /// <summary>Whether operations need the local descriptor (FI_MR_LOCAL).</summary>
     public bool LocalDescriptorRequired { get; init; }
 
-    /// <summary>Pages must be backed by memory before they are registered (FI_MR_ALLOCATED).</summary>
+    /// <summary>Whether pages must be backed by memory before they are registered (FI_MR_ALLOCATED).</summary>
     public bool PagesBackedBeforeRegistering { get; init; }
 
-    /// <summary>What the start of a registration must be aligned to, in bytes; a power of two.</summary>
+    /// <summary>The required alignment of a registration's start, in bytes; a power of two.</summary>
     public int Alignment { get; init; } = 1;
 
-    /// <summary>How many registrations the transport serves best; 0 where it doesn't say. Advice, not a limit (mr_cnt).</summary>
+    /// <summary>
+    /// The optimal number of registrations for the transport; 0 if it is not known. It is a recommendation, not a limit
+    /// (mr_cnt).
+    /// </summary>
     public long OptimalRegistrations { get; init; }
 
-    /// <summary>Peers can reach registered memory.</summary>
+    /// <summary>Whether peers can access registered memory.</summary>
     public bool RemoteAccess { get; init; }
 
     /// <summary>
-    /// The transport refuses a peer that has no right, a wrong key, or goes past the end. Where this is false, any peer
-    /// that can reach this process can read and write its memory.
+    /// Whether the transport refuses access by a peer without permission, with a wrong key, or beyond the end. If this
+    /// is false, any peer that can reach this process can read and write its memory.
     /// </summary>
     public bool RemoteAccessEnforced { get; init; }
 
-    /// <summary>Registrations belong to one endpoint (FI_MR_ENDPOINT), so the context has a single one.</summary>
+    /// <summary>Whether registrations belong to one endpoint (FI_MR_ENDPOINT), so that the context has a single one.</summary>
     public bool RegistrationsBoundToEndpoint { get; init; }
 
-    /// <summary>A completed write means that its bytes are in the peer's memory (FI_DELIVERY_COMPLETE), as the options asked.</summary>
+    /// <summary>
+    /// Whether a completed write means that its bytes are in the peer's memory (FI_DELIVERY_COMPLETE), as requested by
+    /// the options.
+    /// </summary>
     public bool DeliveryComplete { get; init; }
 
     /// <summary>
-    /// The transport ends a send before its bytes are in the peer's memory, whatever <see cref="DeliveryComplete"/> says
-    /// (tcp;ofi_rxm). Where delivery is asked for, the endpoint reads the peer after each send, and ends the send when the
-    /// peer has answered. That needs a peer whose address offers it, as those of this library do; a send to any other says
-    /// only that its buffer may be used again.
+    /// Whether the transport completes a send before its bytes are in the peer's memory, whatever the value of
+    /// <see cref="DeliveryComplete"/> (tcp;ofi_rxm). If delivery is requested, the endpoint reads from the peer after
+    /// each send, and completes the send when the peer has answered. That needs a peer whose address supports it, as
+    /// those of this library do; a completed send to any other peer only means that its buffer may be reused.
     /// </summary>
     public bool SendsAreConfirmed { get; init; }
 
     /// <summary>
-    /// Messages that nobody receives pile up in the peer's memory, without a limit of the transport's (tcp;ofi_rxm,
-    /// sockets). The endpoint's option MaxUnreceivedMessages limits them with peers whose address offers it.
+    /// Whether unreceived messages accumulate in the peer's memory without a limit of the transport (tcp;ofi_rxm,
+    /// sockets). The endpoint's option MaxUnreceivedMessages limits them for peers whose address supports it.
     /// </summary>
     public bool UnreceivedMessagesPileUp { get; init; }
 
-    /// <summary>A message that is sent after a write arrives after the write's bytes (FI_ORDER_SAW).</summary>
+    /// <summary>Whether a message that is sent after a write arrives after the write's bytes (FI_ORDER_SAW).</summary>
     public bool SendAfterWriteOrdered { get; init; }
 
-    /// <summary>A receive says which peer has sent its message (FI_SOURCE).</summary>
+    /// <summary>Whether a receive reports which peer has sent its message (FI_SOURCE).</summary>
     public bool SendersAreKnown { get; init; }
 
-    /// <summary>How many bytes of a number a write can bring its target (<see cref="IRmaEndpoint.ReadNotificationsAsync"/>): 8 or 4; 0 where it can't.</summary>
+    /// <summary>
+    /// The number of bytes in the notification of a write (<see cref="IRmaEndpoint.ReadNotificationsAsync"/>): 8 or 4,
+    /// or 0 if writes don't support notifications.
+    /// </summary>
     public int NotificationSize { get; init; }
 
     /// <summary>The longest single message or RMA operation, in bytes. Endpoints split longer RMA operations.</summary>
     public long MaxMessageSize { get; init; } = long.MaxValue;
 
-    /// <summary>The NUMA node of the device, where the system tells it: memory of that node is nearest to it. Null: unknown.</summary>
+    /// <summary>The NUMA node of the device, if the system reports it: memory of that node is nearest to it. Null: unknown.</summary>
     public int? NumaNode { get; init; }
 
-    /// <summary>What is registered is locked, and counts against RLIMIT_MEMLOCK where that binds the process.</summary>
+    /// <summary>Whether registered memory is locked, and counts against RLIMIT_MEMLOCK if that limit applies to the process.</summary>
     public bool LocksPages { get; init; }
 
-    /// <summary>The version of the library that the transport comes with; null where it comes with none.</summary>
+    /// <summary>The version of the transport's library; null if it has none.</summary>
     public Version? LibraryVersion { get; init; }
 
-    /// <summary>What the transport pins for itself besides what is registered, in bytes.</summary>
+    /// <summary>The memory that the transport pins for itself in addition to registered memory, in bytes.</summary>
     public long TransportPinnedBytes { get; init; }
 }

@@ -4,7 +4,10 @@ using AllocTools.Endpoints.Addressing;
 
 namespace AllocTools.Ucx;
 
-/// <summary>The form of an endpoint's own address: a mark (8 bytes), the endpoint's number (8), its error handling (1), zeros (3), the length of the worker's address (4), that address, CRC-32C of all before (4).</summary>
+/// <summary>
+/// The form of an endpoint's own address: a mark (8 bytes), the endpoint's number (8), its error handling (1), zeros
+/// (3), the length of the worker's address (4), that address, CRC-32C of all preceding bytes (4).
+/// </summary>
 /// <remarks>UCX reads a worker's address without being told its length, and takes what it says for granted: one that was cut or damaged must not reach it.</remarks>
 internal static class UcxAddress
 {
@@ -25,16 +28,16 @@ internal static class UcxAddress
         return address;
     }
 
-    /// <summary>Takes an address apart.</summary>
+    /// <summary>Splits an address into its parts.</summary>
     /// <returns>What is wrong with it; null where it can be used.</returns>
     public static string? FindReasonAgainst(ReadOnlySpan<byte> address, UcxErrorHandling errorHandling)
     {
         if (address.Length < HeaderLength + ChecksumLength || !address.StartsWith(Mark))
             return "it is not an address of this provider";
         if (BinaryPrimitives.ReadInt32LittleEndian(address[20..]) != address.Length - HeaderLength - ChecksumLength)
-            return "it was cut, or something was appended to it";
+            return "it was truncated, or something was appended to it";
         if (Crc32C.Of(address[..^ChecksumLength]) != BinaryPrimitives.ReadUInt32LittleEndian(address[^ChecksumLength..]))
-            return "its checksum does not fit: it was damaged or changed on the way";
+            return "its checksum does not match: it was damaged or changed on the way";
         return address[16] != (byte)errorHandling
             ? $"its ErrorHandling is {(UcxErrorHandling)address[16]}, and this endpoint's is {errorHandling}: give both the same"
             : null;

@@ -121,7 +121,7 @@ internal sealed unsafe class UcxContext : RmaContext
     public override void Deregister(IRmaRegistration registration)
     {
         if (registration is not UcxRegistration own || own.Context != this || !own.TryEnd())
-            throw new ArgumentException("The registration was not made by this context, or was undone before.", nameof(registration));
+            throw new ArgumentException("The registration was not made by this context, or was already undone.", nameof(registration));
         sbyte status;
         using (new UcxCall(Calls))
             status = Library.Exports.ucp_mem_unmap(_context, (void*)own.LocalDescriptor);

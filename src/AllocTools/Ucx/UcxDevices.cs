@@ -35,7 +35,7 @@ internal static unsafe class UcxDevices
         Log.UcxDevicesMissing(logger, UcxEnvironment.DescribeDevices(options), string.Join(", ", missing), all);
     }
 
-    /// <summary>Those of a list that no transport has opened; none where the list is no list of names.</summary>
+    /// <summary>Those of a list that no transport has opened; none if the list does not consist of names.</summary>
     public static string[] Missing(string? list, IReadOnlyList<string> transports)
     {
         string[] names = Named(list);
@@ -47,7 +47,7 @@ internal static unsafe class UcxDevices
 
     private static string[] Named(string? list) => (list ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
 
-    /// <summary>The devices of some transports that others have not.</summary>
+    /// <summary>The devices of some transports that others don't have.</summary>
     private static string[] Without(IReadOnlyList<string> transports, IReadOnlyList<string> others) =>
         [.. transports.Select(DeviceOf).Except(others.Select(DeviceOf))];
 

@@ -79,7 +79,7 @@ internal sealed unsafe partial class UcxDriver
 
     protected internal override void OnPeerRemoved(RmaDriverPeer peer) => _senders.TryRemove(new KeyValuePair<ulong, UcxPeer>(((UcxPeer)peer).Sender, (UcxPeer)peer));
 
-    /// <summary>Who has sent a message; null where that is no peer that is in.</summary>
+    /// <summary>The sender of a message; null if it is not an inserted peer.</summary>
     public UcxPeer? FindSender(UcxRequest* request) => _senders.GetValueOrDefault(request->Info.sender_tag & UcxTag.SenderMask);
 
     private const string GoneReason = "its process has ended, its endpoint was closed, or it can't be reached";
@@ -108,7 +108,7 @@ internal sealed unsafe partial class UcxDriver
             _context.Library,
             "ucp_ep_create",
             status,
-            $" No transport that both sides have reaches the peer. {_context.DescribeTransports()} They must leave one that both have; shared memory is one with ErrorHandling None, or where both ask for it by name (shm); UCX_SYSV_ERROR_HANDLING and UCX_POSIX_ERROR_HANDLING must not be n then.");
+            $" No transport that both sides have reaches the peer. {_context.DescribeTransports()} Both sides must allow a common transport. Shared memory counts only if ErrorHandling is None or both sides name it (shm); UCX_SYSV_ERROR_HANDLING and UCX_POSIX_ERROR_HANDLING must not be n then.");
     }
 
     /// <summary>The connection of a peer; a new one where a peer has come back whose operations had not ended when it was lost.</summary>

@@ -313,7 +313,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         }
         return copy.Length <= MostWorkerAddress
             ? copy
-            : throw new RmaProviderException($"An endpoint of provider '{UcxContext.ProviderName}' has an address of {copy.Length} bytes, and {MostWorkerAddress} is the most that peers take. Name fewer Devices.");
+            : throw new RmaProviderException($"An endpoint of provider '{UcxContext.ProviderName}' has an address of {copy.Length} bytes; peers accept at most {MostWorkerAddress}. Name fewer Devices.");
     }
 
     /// <summary>What is left of an address with the rest that goes into it.</summary>

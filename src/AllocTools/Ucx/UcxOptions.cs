@@ -8,25 +8,28 @@ namespace AllocTools.Ucx;
 public sealed class UcxOptions
 {
     /// <summary>
-    /// The transports that UCX may use, with commas between, as in UCX_TLS: <c>tcp</c>, <c>shm,tcp</c>, <c>rc</c>
-    /// (<c>ucx_info -d</c> lists them). The environment's UCX_TLS is kept where it is set. Default: none, whatever UCX finds.
+    /// The transports that UCX may use, separated by commas, as in UCX_TLS: <c>tcp</c>, <c>shm,tcp</c>, <c>rc</c>
+    /// (<c>ucx_info -d</c> lists them). If the environment sets UCX_TLS, that value is used. Default: none, whatever UCX finds.
     /// </summary>
     public string? Transports { get; set; }
 
     /// <summary>
-    /// The network devices that UCX may use, with commas between, as in UCX_NET_DEVICES: <c>eth0</c>, <c>mlx5_0:1</c>. TCP listens
-    /// at the addresses of all of them. The environment's UCX_NET_DEVICES is kept where it is set. Default: none, all devices.
+    /// The network devices that UCX may use, separated by commas, as in UCX_NET_DEVICES: <c>eth0</c>, <c>mlx5_0:1</c>. TCP listens
+    /// at the addresses of all of them. If the environment sets UCX_NET_DEVICES, that value is used. Default: none, all devices.
     /// </summary>
     public string? Devices { get; set; }
 
-    /// <summary>What becomes of operations whose peer is gone; the same at all peers. Default: <see cref="UcxErrorHandling.Peer"/>.</summary>
+    /// <summary>
+    /// What happens to operations whose peer is gone; it must be the same for all peers. Default:
+    /// <see cref="UcxErrorHandling.Peer"/>.
+    /// </summary>
     [OptionChoice(typeof(UcxErrorHandling))]
     public UcxErrorHandling ErrorHandling { get; set; } = UcxErrorHandling.Peer;
 
     /// <summary>
-    /// How often UCX makes sure that a peer is there with which nothing is going on, where
-    /// <see cref="ErrorHandling"/> is <see cref="UcxErrorHandling.Peer"/>: UCX_KEEPALIVE_INTERVAL, which is kept where it is set. A
-    /// host that has gone is noticed so; a process that hangs is not, and operations with it time out.
+    /// How often UCX checks that an idle peer is still there, if <see cref="ErrorHandling"/> is
+    /// <see cref="UcxErrorHandling.Peer"/>. If the environment sets UCX_KEEPALIVE_INTERVAL, that value is used. The
+    /// check detects a host that is gone, but not a process that hangs; operations with such a process time out.
     /// Range: 1 ms to 24 h, or -1 ms for never. Default: 20 s.
     /// </summary>
     [OptionTimeRange(1, OptionTimeRangeAttribute.Day, InfiniteMeans = "never")]
@@ -36,9 +39,10 @@ public sealed class UcxOptions
     public string? LibraryPath { get; set; }
 
     /// <summary>
-    /// UCX's own settings (<c>ucx_info -c</c> lists them), by name, such as <c>UCX_TCP_TX_SEG_SIZE</c>. Set in the process's
-    /// environment before a context is opened, for all contexts of the process; what the environment sets already is kept. Those that
-    /// are read while the library is loaded, such as <c>UCX_LOG_LEVEL</c>, come too late once it is, which a warning says.
+    /// UCX's own settings (<c>ucx_info -c</c> lists them), by name, such as <c>UCX_TCP_TX_SEG_SIZE</c>. They are set in
+    /// the process's environment before a context is opened, for all contexts of the process; variables that are
+    /// already set there keep their values. Settings that UCX reads while it is loaded, such as <c>UCX_LOG_LEVEL</c>,
+    /// have no effect after that, and a warning is logged.
     /// </summary>
     public IDictionary<string, string> Settings { get; private set; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
@@ -46,7 +50,7 @@ public sealed class UcxOptions
     [ValidateObjectMembers(typeof(RmaEndpointOptionsRanges))]
     public RmaEndpointOptions Endpoint { get; private set; } = new();
 
-    /// <summary>A copy that shares nothing with these options.</summary>
+    /// <summary>Returns a copy that shares nothing with these options.</summary>
     internal UcxOptions Copy()
     {
         var copy = (UcxOptions)MemberwiseClone();

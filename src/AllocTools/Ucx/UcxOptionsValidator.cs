@@ -23,7 +23,7 @@ public sealed class UcxOptionsValidator : IValidateOptions<UcxOptions>
             if (!setting.StartsWith("UCX_", StringComparison.Ordinal) || setting.Contains('=', StringComparison.Ordinal))
                 failures.Add($"Settings has '{setting}'; the names of UCX's settings must start with UCX_ and must not contain '='.");
             else if (OwnOptions.TryGetValue(setting, out string? option))
-                failures.Add($"Settings has '{setting}'; set {option} instead.");
+                failures.Add($"Settings has '{setting}'; it must be set by the option {option} instead.");
         }
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }

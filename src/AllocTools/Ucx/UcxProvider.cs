@@ -16,7 +16,7 @@ public sealed class UcxProvider : IRmaProvider
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
 
-    /// <summary>Makes one.</summary>
+    /// <summary>Creates the provider.</summary>
     /// <param name="options">Copied when a context is opened.</param>
     /// <param name="loggerFactory">Where to log; null: nowhere.</param>
     /// <param name="timeProvider">The clock of time-outs; null: the system's.</param>
@@ -43,10 +43,13 @@ public sealed class UcxProvider : IRmaProvider
     /// </summary>
     public static bool IsSupported => UcxLibrary.IsThere;
 
-    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null where it is true.</summary>
+    /// <summary>Why <see cref="IsSupported"/> is false, and the command that installs it; null if it is true.</summary>
     public static string? NotSupportedReason => UcxLibrary.NotSupportedReason;
 
-    /// <summary>How UCX is told that it will be called. A test may ask for less than any thread at any time, which not all builds of UCX give.</summary>
+    /// <summary>
+    /// The thread mode that is requested from UCX. A test may request less than calls by any thread at any time, which
+    /// not all builds of UCX support.
+    /// </summary>
     internal int ThreadMode { get; init; } = UcpMode.UCS_THREAD_MODE_MULTI;
 
     /// <inheritdoc/>

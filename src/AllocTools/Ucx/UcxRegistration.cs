@@ -32,7 +32,7 @@ internal sealed unsafe class UcxRegistration(UcxContext context, nint memory, ni
         lock (_gate)
         {
             if (_hasEnded)
-                throw new InvalidOperationException("The memory is not registered any more.");
+                throw new InvalidOperationException("The memory is no longer registered.");
             key = _key ??= Pack();
         }
         return new RemoteMemory((ulong)(address + offset), partLength, key, (ulong)address, access).Of(context.Description);
@@ -56,6 +56,6 @@ internal sealed unsafe class UcxRegistration(UcxContext context, nint memory, ni
         }
         if (status != UcsStatus.UCS_OK)
             throw UcxErrors.Provider(context.Library, "ucp_rkey_pack", status);
-        return key ?? throw new NotSupportedException($"The key of memory on provider '{UcxContext.ProviderName}' has {size} bytes, and {RemoteMemory.MaxKeyLength} is the most. Name fewer Devices.");
+        return key ?? throw new NotSupportedException($"The key of memory on provider '{UcxContext.ProviderName}' has {size} bytes; it must have at most {RemoteMemory.MaxKeyLength}. Name fewer Devices.");
     }
 }

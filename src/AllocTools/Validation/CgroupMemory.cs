@@ -2,21 +2,27 @@ using System.Globalization;
 
 namespace AllocTools.Validation;
 
-/// <summary>What the memory limits of this process's control group, and of those above it, leave (cgroups(7), versions 2 and 1).</summary>
-/// <param name="Limit">The limit that leaves least, in bytes.</param>
-/// <param name="Available">What it leaves, in bytes, with the file cache that the kernel can drop counted as free.</param>
+/// <summary>The memory that the limits of this process's control group and its parents leave (cgroups(7), versions 2 and 1).</summary>
+/// <param name="Limit">The most restrictive limit, in bytes.</param>
+/// <param name="Available">The memory that it leaves, in bytes; file cache that the kernel can drop counts as free.</param>
 /// <param name="File">Its file.</param>
 internal sealed record CgroupMemory(long Limit, long Available, string File)
 {
-    /// <summary>The lowest limit of them, in bytes, and its file: another one where a group above is fuller.</summary>
+    /// <summary>
+    /// The lowest of all limits, in bytes, and its file. It differs from the most restrictive one if a parent group is
+    /// fuller.
+    /// </summary>
     public (long Bytes, string File) Lowest { get; init; } = (Limit, File);
 
     private const string Mount = "/sys/fs/cgroup";
 
-    /// <summary>Version 1 says the largest number of whole pages for no limit; version 2 says <c>max</c>, which is no number.</summary>
+    /// <summary>
+    /// Without a limit, version 1 has the largest number of whole pages, and version 2 has <c>max</c>, which is not a
+    /// number.
+    /// </summary>
     private const long NoLimit = 1L << 62;
 
-    /// <summary>Reads it; null where there is none, or none can be read.</summary>
+    /// <summary>Reads the limits; null if there is none, or if none can be read.</summary>
     public static CgroupMemory? Read() => Read("/proc/self/cgroup", Mount);
 
     /// <inheritdoc cref="Read()"/>
@@ -45,7 +51,7 @@ internal sealed record CgroupMemory(long Limit, long Available, string File)
 
     private static CgroupMemory? TightestOf(CgroupMemory? tightest, string root, string group, FileNames names)
     {
-        // Within a container the path may be the host's, which is not mounted: the root is the container's own group then.
+        // Within a container the path may be that of the host, which is not mounted; then the root is the container's own group.
         for (string? path = group.Trim('/'); path is not null; path = path.Length == 0 ? null : Path.GetDirectoryName(path) ?? "")
         {
             string folder = Path.Combine(root, path);

@@ -1,14 +1,17 @@
 namespace AllocTools.Validation;
 
-/// <summary>What the control group leaves for pools to grow; one for all of a process, which take from the same.</summary>
+/// <summary>
+/// The memory that the control group leaves for pools to grow. One instance serves all pools of the process, because
+/// they share that memory.
+/// </summary>
 /// <remarks>
-/// The kernel ends a process that goes over the limit of its group, at the first write to a page and without an error to
-/// catch. So where there is a limit memory is backed when it is allocated, which has the group's usage say what is really
-/// taken, and each growth looks before at what is left. What has looked and is not all backed yet is not all in the usage:
-/// until it is, later growths find so much less. That counts some of it twice, and never too little. A limit that is set
-/// after a pool was made is not seen by it.
+/// The kernel ends a process that exceeds the limit of its group, at the first write to a page and without an error
+/// that could be caught. Therefore, if there is a limit, memory is backed when it is allocated, so that the group's
+/// usage includes it, and each growth first checks the remaining memory. Until a growth has been backed completely, the
+/// usage does not include all of it, so its whole size is subtracted for later growths. That may count some memory
+/// twice, but never too little. A pool does not see a limit that is set after the pool was created.
 /// </remarks>
-/// <param name="read">Asks for the group.</param>
+/// <param name="read">Reads the group.</param>
 internal sealed class MemoryRoom(Func<CgroupMemory?> read)
 {
     private const long OneMebibyte = 1 << 20;
@@ -16,19 +19,19 @@ internal sealed class MemoryRoom(Func<CgroupMemory?> read)
     private readonly Lock _gate = new();
     private long _growing;
 
-    /// <summary>Of this process's group.</summary>
+    /// <summary>The instance for this process's group.</summary>
     public static MemoryRoom OfProcess { get; } = new(CgroupMemory.Read);
 
-    /// <summary>Reads the group; null where it has no limit.</summary>
+    /// <summary>Reads the group; null if it has no limit.</summary>
     public CgroupMemory? ReadGroup() => read();
 
-    /// <summary>Takes bytes that are to be backed now. They are taken until the growth is disposed.</summary>
-    /// <exception cref="InsufficientMemoryException">The group does not leave so many.</exception>
+    /// <summary>Reserves bytes that are to be backed now, until the growth is disposed.</summary>
+    /// <exception cref="InsufficientMemoryException">The group does not leave that many bytes.</exception>
     public Growth Begin(long bytes)
     {
         lock (_gate)
         {
-            // Read under the lock: a usage from before another growth has ended would have that one in neither.
+            // This is read under the lock. Otherwise a growth that ends in between would be counted neither in the usage nor as growing.
             if (read() is { } group && FindShortage(group, bytes) is { } shortage)
                 throw new InsufficientMemoryException(shortage);
             _growing += bytes;
@@ -42,13 +45,13 @@ internal sealed class MemoryRoom(Func<CgroupMemory?> read)
         return bytes > group.Available - spare - _growing
             ? $"The pool can't grow by {InWords.Bytes(bytes)}: the control group's memory limit is {InWords.Bytes(group.Limit)}, and {InWords.About(group.Available)} are left ({group.File}), "
                 + $"of which {InWords.About(spare)} are kept for the rest of the process{(_growing == 0 ? "" : $" and {InWords.About(_growing)} are being taken by other threads")}. "
-                + "The kernel ends a process that goes over it. Return buffers sooner, lower MaxRegisteredBytes, or raise the container's limit."
+                + "The kernel ends a process that exceeds the limit. Return buffers sooner, lower MaxRegisteredBytes, or raise the container's limit."
             : null;
     }
 
     /// <summary>
-    /// The cap of a pool that sets none: what the group leaves, less a quarter of the limit (64 MiB at the least) for the
-    /// transport and the managed heap, which grow later; the usual default where that is less.
+    /// The cap of a pool that does not set one: the memory that the group leaves, minus a quarter of the limit (at
+    /// least 64 MiB) for the transport and the managed heap, which grow later, but at most the usual default.
     /// </summary>
     public static long DefaultCap(CgroupMemory group, long usual)
     {
@@ -62,7 +65,7 @@ internal sealed class MemoryRoom(Func<CgroupMemory?> read)
     /// <summary>Bytes that are being backed.</summary>
     public readonly struct Growth(MemoryRoom room, long bytes) : IDisposable
     {
-        /// <summary>They are in the group's usage, or were not to be had.</summary>
+        /// <summary>The bytes are now in the group's usage, or could not be allocated.</summary>
         public void Dispose()
         {
             lock (room._gate)

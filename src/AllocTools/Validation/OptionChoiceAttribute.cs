@@ -1,18 +1,18 @@
 namespace AllocTools.Validation;
 
-/// <summary>One of the names of an enumeration; where it is one of flags, any of them together.</summary>
-/// <param name="type">The enumeration, with <see cref="int"/> below it.</param>
+/// <summary>One of the names of an enumeration, or any combination of them if it is an enumeration of flags.</summary>
+/// <param name="type">The enumeration, whose underlying type is <see cref="int"/>.</param>
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class OptionChoiceAttribute(Type type) : OptionAttribute
 {
     /// <summary>The names.</summary>
     public IReadOnlyList<string> Names => Enum.GetNames(type);
 
-    /// <summary>Some of the names together are right, too.</summary>
+    /// <summary>Whether combinations of the names are valid, too.</summary>
     public bool IsFlags => type.IsDefined(typeof(FlagsAttribute), inherit: false);
 
     /// <inheritdoc/>
-    public override string Range => $"{(IsFlags ? "some" : "one")} of {string.Join(", ", Names)}";
+    public override string Range => $"{(IsFlags ? "one or more" : "one")} of {string.Join(", ", Names)}";
 
     /// <inheritdoc/>
     protected override string Rule => Range;

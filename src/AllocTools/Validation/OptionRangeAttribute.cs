@@ -3,28 +3,28 @@ using System.Globalization;
 namespace AllocTools.Validation;
 
 /// <summary>The range of a whole number.</summary>
-/// <param name="least">The least that is right.</param>
-/// <param name="most">The most that is right.</param>
-/// <param name="unit">What it counts.</param>
+/// <param name="least">The lowest valid value.</param>
+/// <param name="most">The highest valid value.</param>
+/// <param name="unit">The unit.</param>
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class OptionRangeAttribute(long least, long most, string unit) : OptionAttribute
 {
     /// <summary>The unit of sizes.</summary>
     public const string Bytes = "bytes";
 
-    /// <summary>The least that is right.</summary>
+    /// <summary>The lowest valid value.</summary>
     public long Least { get; } = least;
 
-    /// <summary>The most that is right.</summary>
+    /// <summary>The highest valid value.</summary>
     public long Most { get; } = most;
 
-    /// <summary>What it counts; may be empty.</summary>
+    /// <summary>The unit; may be empty.</summary>
     public string Unit { get; } = unit;
 
-    /// <summary>It is a multiple of this.</summary>
+    /// <summary>The value must be a multiple of this.</summary>
     public long Multiple { get; init; } = 1;
 
-    /// <summary>What the least stands for, where it is no number of units.</summary>
+    /// <summary>The meaning of the lowest value, if it does not stand for a number of units.</summary>
     public string? LeastMeans { get; init; }
 
     /// <inheritdoc/>

@@ -1,21 +1,21 @@
 namespace AllocTools.Validation;
 
 /// <summary>The range of a time.</summary>
-/// <param name="leastMilliseconds">The shortest that is right.</param>
-/// <param name="mostMilliseconds">The longest that is right.</param>
+/// <param name="leastMilliseconds">The shortest valid time.</param>
+/// <param name="mostMilliseconds">The longest valid time.</param>
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class OptionTimeRangeAttribute(int leastMilliseconds, int mostMilliseconds) : OptionAttribute
 {
     /// <summary>The longest time-out and interval of all: 24 hours.</summary>
     public const int Day = 24 * 60 * 60 * 1000;
 
-    /// <summary>The shortest that is right.</summary>
+    /// <summary>The shortest valid time.</summary>
     public TimeSpan Least { get; } = TimeSpan.FromMilliseconds(leastMilliseconds);
 
-    /// <summary>The longest that is right.</summary>
+    /// <summary>The longest valid time.</summary>
     public TimeSpan Most { get; } = TimeSpan.FromMilliseconds(mostMilliseconds);
 
-    /// <summary>What -1 ms (<see cref="Timeout.InfiniteTimeSpan"/>) stands for, where it is right.</summary>
+    /// <summary>The meaning of -1 ms (<see cref="Timeout.InfiniteTimeSpan"/>), if it is valid.</summary>
     public string? InfiniteMeans { get; init; }
 
     /// <inheritdoc/>

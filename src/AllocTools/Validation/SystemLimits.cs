@@ -4,25 +4,25 @@ using AllocTools.Interop;
 
 namespace AllocTools.Validation;
 
-/// <summary>What the system lets a pool have.</summary>
+/// <summary>The system's limits for a pool.</summary>
 internal sealed record SystemLimits
 {
-    /// <summary>RLIMIT_MEMLOCK in bytes; null where it doesn't bind this process.</summary>
+    /// <summary>RLIMIT_MEMLOCK in bytes; null if it does not apply to this process.</summary>
     public long? MemoryLock { get; init; }
 
-    /// <summary>The memory of the machine in bytes; null where the system doesn't say.</summary>
+    /// <summary>The memory of the machine in bytes; null if the system does not report it.</summary>
     public long? MachineMemory { get; init; }
 
-    /// <summary>What the control group's memory limit leaves.</summary>
+    /// <summary>The memory that the control group's limit leaves.</summary>
     public CgroupMemory? Cgroup { get; init; }
 
     /// <summary>The bytes of all huge pages that are reserved, used or not.</summary>
     public long HugePageBytes { get; init; }
 
-    /// <summary>Whether a NUMA node is there.</summary>
+    /// <summary>Whether a NUMA node exists.</summary>
     public Func<int, bool> HasNumaNode { get; init; } = NumaNodes.Exists;
 
-    /// <summary>Asks the system.</summary>
+    /// <summary>Reads the limits from the system.</summary>
     public static SystemLimits Read() => new()
     {
         MemoryLock = MemoryLockLimit.IsExempt ? null : MemoryLockLimit.Bytes,

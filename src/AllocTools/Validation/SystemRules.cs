@@ -4,10 +4,10 @@ using AllocTools.Regions;
 
 namespace AllocTools.Validation;
 
-/// <summary>What must hold between a pool's options and the system it runs on.</summary>
+/// <summary>The rules between a pool's options and the system on which it runs.</summary>
 internal static class SystemRules
 {
-    /// <summary>What can't work.</summary>
+    /// <summary>The failures: options that can't work on this system.</summary>
     public static IEnumerable<string> Failures(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits)
     {
         if (options.NumaNode is >= 0 and < NumaNodes.MostNodes and int node && !limits.HasNumaNode(node))
@@ -22,8 +22,8 @@ internal static class SystemRules
     }
 
     /// <summary>
-    /// Why the cap may not be reached, if so, where that is no mistake: a cap that nobody set, or one that is over what
-    /// the machine has, or the control group has left, at present.
+    /// Why the pool may not reach its cap, in cases that are not errors: the cap was not set, or it exceeds the memory
+    /// that the machine has or that the control group has left at present.
     /// </summary>
     public static string? Warning(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits)
     {
@@ -45,7 +45,7 @@ internal static class SystemRules
             return $"{found}, but the control group's memory limit is {InWords.Bytes(group.Lowest.Bytes)} ({group.Lowest.File}). Lower MaxRegisteredBytes, or raise the container's limit.";
         if (traits is { LocksPages: true } && limits.MemoryLock is { } locked && cap > locked - traits.TransportPinnedBytes)
         {
-            string besides = traits.TransportPinnedBytes == 0 ? "" : $" and provider '{traits.ProviderName}' pins about {InWords.Bytes(traits.TransportPinnedBytes)} besides";
+            string besides = traits.TransportPinnedBytes == 0 ? "" : $" and provider '{traits.ProviderName}' pins about {InWords.Bytes(traits.TransportPinnedBytes)} in addition";
             string lower = locked > traits.TransportPinnedBytes ? $" Or lower MaxRegisteredBytes to {InWords.Size(locked - traits.TransportPinnedBytes)}." : "";
             return $"{found}{besides}, but RLIMIT_MEMLOCK is {InWords.Size(locked)}. {MemoryLockLimit.HowToRaise()}.{lower}";
         }

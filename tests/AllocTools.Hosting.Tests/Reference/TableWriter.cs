@@ -24,11 +24,11 @@ internal static class TableWriter
         RmaOptionKind.Duration => $"time: {((OptionTimeRangeAttribute)key.Rule!).Range}",
         RmaOptionKind.Flag => "`true`, `false`",
         RmaOptionKind.Choice => string.Join(", ", key.Key.Choices.Select(c => $"`{c}`")),
-        RmaOptionKind.Choices => $"some of {string.Join(", ", key.Key.Choices.Select(c => $"`{c}`"))}, with commas between",
+        RmaOptionKind.Choices => $"one or more of {string.Join(", ", key.Key.Choices.Select(c => $"`{c}`"))}, separated by commas",
         RmaOptionKind.Text => "text",
         RmaOptionKind.Section => "object",
         RmaOptionKind.List => "list of objects",
-        RmaOptionKind.Map => "object of names and texts",
+        RmaOptionKind.Map => "object of names and strings",
         _ => throw new InvalidOperationException($"The kind {key.Key.Kind} of {key.Path} has no text here."),
     };
 

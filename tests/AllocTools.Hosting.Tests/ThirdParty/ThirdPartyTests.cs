@@ -157,7 +157,7 @@ public sealed class ThirdPartyTests
         await host.StartAsync(Cancelled);
 
         file.Write(SettingsOf("65536", rentTimeout: 6));
-        Assert.Equal("Pool 'default' took over changed options: RentTimeout from 00:00:05 to 00:00:06.", await log.Logged(LogRecorder.Reloaded));
+        Assert.Equal("Pool 'default' applied changed options: RentTimeout from 00:00:05 to 00:00:06.", await log.Logged(LogRecorder.Reloaded));
         file.Write(SettingsOf("128 KiB", rentTimeout: 6));
         Assert.Contains("Pool:Card:Window from '65536' to '131072'", await log.Logged(LogRecorder.RestartNeeded), StringComparison.Ordinal);
         Assert.Single(log.MessagesOf(LogRecorder.RestartNeeded));

@@ -121,7 +121,7 @@ public sealed class HalfRegisteredTests
             RmaRegistrationException error = Assert.Throws<RmaRegistrationException>(register);
             Assert.True(error.IsStillRegistered);
             Assert.Contains(call, error.Message, StringComparison.Ordinal);
-            Assert.Contains("fi_close (registration) with FI_EBUSY", error.Message, StringComparison.Ordinal);
+            Assert.Contains("fi_close (registration) failed with FI_EBUSY", error.Message, StringComparison.Ordinal);
             RmaPoolStatistics after = Pool.GetStatistics();
             Assert.Equal(failures + 1, after.DeregistrationFailures);
             Assert.Equal(World.RegisteredBytes, after.RegisteredBytes);

@@ -26,7 +26,7 @@ public sealed unsafe class LibfabricLibraryTests
         try
         {
             Assert.Null(LibfabricLibrary.TryLoad(path, out string reason));
-            Assert.Contains("is no library that can be loaded here", reason, StringComparison.Ordinal);
+            Assert.Contains("is not a library that can be loaded here", reason, StringComparison.Ordinal);
         }
         finally
         {

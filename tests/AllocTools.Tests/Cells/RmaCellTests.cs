@@ -124,19 +124,19 @@ public sealed class RmaCellTests : IAsyncDisposable
     {
         RmaCellReader<long> reader = new(_endpoint, _test.Pool, _region);
         RmaCellException error = await Assert.ThrowsAsync<RmaCellException>(() => reader.ReadAsync(cancellationToken: Token).AsTask());
-        Assert.Contains("its memory begins with the bytes 00 00 instead of A7 43, so no RmaCell was made there", error.Message, StringComparison.Ordinal);
+        Assert.Contains("its memory begins with the bytes 00 00 instead of A7 43, so no RmaCell was created there", error.Message, StringComparison.Ordinal);
         Assert.False(error.IsTransient);
         RmaCell<long> cell = new(_buffer, 1);
         _buffer.Span[24] ^= 1;
         error = await Assert.ThrowsAsync<RmaCellException>(() => reader.ReadAsync(TimeSpan.Zero, Token).AsTask());
-        Assert.Contains("could not be read in 0, by 1 read: its sequence stayed 2, at rest, but its check value is not that of its value", error.Message, StringComparison.Ordinal);
+        Assert.Contains("could not be read in 0, by 1 read: its sequence stayed 2, with no write in progress, but its check value does not match its value", error.Message, StringComparison.Ordinal);
         cell.Write(2);
         Assert.Equal(2, (await reader.ReadAsync(TimeSpan.Zero, Token)).Value);
         error = await Assert.ThrowsAsync<RmaCellException>(() => new RmaCellReader<int>(_endpoint, _test.Pool, _region).ReadAsync(cancellationToken: Token).AsTask());
         Assert.Contains("its value has 8 bytes, and 4 are expected: writer and reader must use the same type", error.Message, StringComparison.Ordinal);
         _buffer.Span[2] = 9;
         error = await Assert.ThrowsAsync<RmaCellException>(() => reader.ReadAsync(cancellationToken: Token).AsTask());
-        Assert.Contains("it has version 9 of the form, and this library reads version 1", error.Message, StringComparison.Ordinal);
+        Assert.Contains("it has version 9 of the format, and this library reads version 1", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -89,12 +89,12 @@ public sealed class RmaArrayTests : IAsyncDisposable
     public void WhatIsOutOfItIsSaidInElements()
     {
         using RmaArray<long> array = _test.Pool.RentArray<long>(10);
-        Assert.StartsWith("Index 10 is out of the 10 elements that there are.", Assert.Throws<ArgumentOutOfRangeException>("index", () => array[10]).Message, StringComparison.Ordinal);
+        Assert.StartsWith("Index 10 is out of range: there are 10 elements.", Assert.Throws<ArgumentOutOfRangeException>("index", () => array[10]).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>("index", () => array[-1]);
         Assert.Throws<ArgumentOutOfRangeException>("index", () => array[^11]);
         Assert.Throws<ArgumentOutOfRangeException>("index", () => array[long.MaxValue]);
         Assert.StartsWith(
-            "3 elements from 8 on exceed the 10 elements that there are.",
+            "3 elements from 8 on are out of range: there are 10 elements.",
             Assert.Throws<ArgumentOutOfRangeException>("count", () => array.Slice(8, 3)).Message,
             StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>("count", () => array.GetSpan(0, -1).Length);
@@ -206,7 +206,7 @@ public sealed class RmaArrayTests : IAsyncDisposable
         {
             File.WriteAllBytes(path, new byte[4096]);
             using RmaBuffer file = _test.Pool.RegisterFile(path);
-            Assert.Contains("may only be read", Assert.Throws<ArgumentException>("buffer", () => new RmaArray<float>(file)).Message, StringComparison.Ordinal);
+            Assert.Contains("is read-only", Assert.Throws<ArgumentException>("buffer", () => new RmaArray<float>(file)).Message, StringComparison.Ordinal);
             Assert.True(file.IsRented);
         }
         finally

@@ -92,7 +92,7 @@ public sealed class ThrowingDriverTests
 
     private static void AssertSays(RmaException error)
     {
-        Assert.Contains("makes no progress any more", error.Message, StringComparison.Ordinal);
+        Assert.Contains("can no longer make progress", error.Message, StringComparison.Ordinal);
         Assert.Contains(Cause.Message, error.Message, StringComparison.Ordinal);
         Exception? cause = error;
         while (cause is not null && cause != Cause)

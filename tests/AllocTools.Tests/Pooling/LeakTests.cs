@@ -45,7 +45,7 @@ public sealed class LeakTests
         Task<bool> drained = test.Pool.DrainAsync(cancellationToken: TestContext.Current.CancellationToken).AsTask();
         Assert.False(drained.IsCompleted);
         Assert.Equal(
-            "Pool 'test' waits for the buffers that are still out, without a limit: 56, rented by "
+            "Pool 'test' waits for buffers that are still rented, without a limit: 56, rented by "
             + "part 9 (10), part 8 (9), part 7 (8), part 6 (7), part 5 (6), part 4 (5), part 3 (4), part 2 (3), other owners (2), an unknown owner (1; LeakDetection and RmaOwner.Begin name owners).",
             Assert.Single(log.GetSnapshot(), r => r.Id.Id == 19).Message);
         rented.ForEach(b => b.Return());

@@ -30,8 +30,8 @@ public sealed class PoolOptionsTests
         OptionsValidationException error = Assert.Throws<OptionsValidationException>(() => new RmaMemoryPool<HostProvider>(context, options));
         Assert.Equal(
             [
-                "Access is 64; it must be some of None, Local, RemoteRead, RemoteWrite.",
-                "ClearOnReturn and PoisonOnReturn are both true; at most one of them may be.",
+                "Access is 64; it must be one or more of None, Local, RemoteRead, RemoteWrite.",
+                "ClearOnReturn and PoisonOnReturn are both true; they must not both be.",
                 "DrainTimeout is never; it must be between 0 and 24 hours.",
                 "MaxRegisteredBytes is 12; it must be between 4,096 and 1,152,921,504,606,846,976 bytes (4 KiB and 1 EiB).",
                 "MaxSlabBytes is 1; it must be between 65,536 and 17,179,869,184 bytes (64 KiB and 16 GiB).",
@@ -73,7 +73,7 @@ public sealed class PoolOptionsTests
         var options = new RmaMemoryPoolOptions();
         options.SizeClasses.Add(null!);
         ValidateOptionsResult result = new RmaMemoryPoolOptionsValidator().Validate(null, options);
-        Assert.Contains("SizeClasses has an entry that is null.", result.Failures!);
+        Assert.Contains("SizeClasses has an entry that is null; each entry must be set.", result.Failures!);
     }
 
     [Fact]
@@ -101,7 +101,7 @@ public sealed class PoolOptionsTests
         ValidateOptionsResult result = Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = (48 << 20) + 1 }, limits, verbs);
         Assert.Equal(
             [
-                $"MaxRegisteredBytes is 50,331,649 bytes and provider 'verbs;ofi_rxm' pins about 16 MiB besides, but RLIMIT_MEMLOCK is 64 MiB (67,108,864 bytes). {MemoryLockLimit.HowToRaise()}. Or lower MaxRegisteredBytes to 48 MiB (50,331,648 bytes).",
+                $"MaxRegisteredBytes is 50,331,649 bytes and provider 'verbs;ofi_rxm' pins about 16 MiB in addition, but RLIMIT_MEMLOCK is 64 MiB (67,108,864 bytes). {MemoryLockLimit.HowToRaise()}. Or lower MaxRegisteredBytes to 48 MiB (50,331,648 bytes).",
             ],
             result.Failures);
         Assert.True(Validate(new RmaMemoryPoolOptions { MaxRegisteredBytes = 48 << 20 }, limits, verbs).Succeeded);

@@ -152,7 +152,7 @@ public sealed class PoolTests
         using RmaBuffer buffer = test.Pool.Rent(1 << 20);
         RmaSizeClassStatistics big = test.Statistics.SizeClasses[1];
         string line = test.Statistics.ToString();
-        Assert.StartsWith(FormattableString.Invariant($"{big.RegisteredBytes:N0} of 1,073,741,824 bytes registered, 1 buffer out, 0 quarantined"), line, StringComparison.Ordinal);
+        Assert.StartsWith(FormattableString.Invariant($"{big.RegisteredBytes:N0} of 1,073,741,824 bytes registered, 1 buffer rented, 0 quarantined"), line, StringComparison.Ordinal);
         Assert.Contains("0 hits, 1 miss, 0 rejections; 1 registration, 0 refused", line, StringComparison.Ordinal);
         Assert.Contains(FormattableString.Invariant($"1048576: {big.IdleBuffers} of {big.TotalBuffers} idle, direct: "), line, StringComparison.Ordinal);
     }

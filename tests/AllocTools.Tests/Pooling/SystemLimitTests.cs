@@ -55,7 +55,7 @@ public sealed class SystemLimitTests
         var error = Assert.Throws<RmaRegistrationException>(() => pool.Rent(5 * MiB));
         Assert.Equal(
             ("ENOMEM", "The pool can't grow by 5 MiB: the control group's memory limit is 256 MiB, and 20 MiB are left (/group/memory.max), of which 16 MiB are kept for the rest of the process. "
-                + "The kernel ends a process that goes over it. Return buffers sooner, lower MaxRegisteredBytes, or raise the container's limit."),
+                + "The kernel ends a process that exceeds the limit. Return buffers sooner, lower MaxRegisteredBytes, or raise the container's limit."),
             (error.ErrorName, error.Message));
         Assert.Equal(2 * MiB, pool.GetStatistics().RegisteredBytes);
         pool.Rent(4 * MiB).Dispose();

@@ -92,7 +92,7 @@ public abstract class CellConformance<TTransport> : EndpointConformance<TTranspo
         buffer.Span[8] = 3;
         buffer.GetSpan(24, 200).Fill(9);
         RmaCellException dead = await Assert.ThrowsAsync<RmaCellException>(() => reader.ReadAsync(TimeSpan.Zero, Token).AsTask());
-        Assert.Contains("its sequence stayed 3, which says that a write is under way: its writer has ended, or was stopped, in the middle of one.", dead.Message, StringComparison.Ordinal);
+        Assert.Contains("its sequence stayed 3, which means that a write is in progress: its writer ended, or was stopped, in the middle of a write.", dead.Message, StringComparison.Ordinal);
         Assert.True(dead.IsTransient);
 
         // The next writer goes on behind the write that was not finished.

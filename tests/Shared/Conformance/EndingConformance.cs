@@ -38,7 +38,7 @@ public abstract class EndingConformance<TTransport> : EndpointConformance<TTrans
             RmaTimeoutException error = await Assert.ThrowsAsync<RmaTimeoutException>(
                 () => pair.Right.Endpoint.ReceiveAsync(buffer, timeout, Token).AsTask());
             Assert.Equal(TimedOut, error.ErrorCode);
-            Assert.Contains("no message has come for it", error.Message, StringComparison.Ordinal);
+            Assert.Contains("no message has arrived for it", error.Message, StringComparison.Ordinal);
             Assert.Contains("its buffer is free", error.Message, StringComparison.Ordinal);
         }
         using RmaBuffer message = pair.Left.Pool.Rent(64);

@@ -141,9 +141,9 @@ public sealed class EndpointMistakes : IAsyncDisposable
         AssertSays("The remote memory was imported by another endpoint, from peer ", () => _here.Endpoint.WriteAsync(_buffer, _importedThere));
         AssertSays($" ({provider}), and can't be used at this one ({provider}). Insert the peer here (InsertPeer), and import its memory here (Import).", () => _here.Endpoint.WriteAsync(_buffer, _importedThere));
         AssertSays($"Peer {_there.Peer.Handle} was inserted at another endpoint ({provider}), and can't be used at this one ({provider}).", () => _here.Endpoint.SendAsync(_buffer, _there.Peer));
-        AssertSays($"is on another context than this endpoint of {provider}.", () => _here.Endpoint.SendAsync(_foreign, _here.Peer));
+        AssertSays($"belongs to a different context than this endpoint of {provider}.", () => _here.Endpoint.SendAsync(_foreign, _here.Peer));
         AssertSays($"The RemoteRegion is disposed: 1,000 bytes of {_here.Peer}.", () => _here.Endpoint.WriteAsync(_buffer, _released));
-        AssertSays($"peer {_ofRemoved.Peer.Handle} of {provider}, is not at the endpoint", () => _here.Endpoint.WriteAsync(_buffer, _ofRemoved));
+        AssertSays($"peer {_ofRemoved.Peer.Handle} of {provider}, is not known to the endpoint", () => _here.Endpoint.WriteAsync(_buffer, _ofRemoved));
         _there.Endpoint.Dispose();
         AssertSays($" (closed, {provider}), and", () => _here.Endpoint.WriteAsync(_buffer, _importedThere));
     }

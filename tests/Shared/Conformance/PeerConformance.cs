@@ -100,7 +100,7 @@ public abstract class PeerConformance<TTransport> : EndpointConformance<TTranspo
         await using var other = new ConformingPair<TTransport>(mode);
         using RmaBuffer buffer = other.Right.Pool.Rent(64);
         using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
-        Assert.Contains("another endpoint", Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote)).Message, StringComparison.Ordinal);
+        Assert.Contains("a different endpoint", Assert.Throws<RmaProviderException>(() => pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote)).Message, StringComparison.Ordinal);
         RmaPeer owner = pair.Left.Endpoint.InsertPeer(other.Right.Endpoint.Address.Span);
         using RemoteRegion fits = pair.Left.Endpoint.Import(owner, exposure.Remote);
     }

@@ -2,13 +2,16 @@ using System.Buffers.Binary;
 
 namespace AllocTools.Endpoints.Addressing;
 
-/// <summary>The form of an endpoint's address: the transport's own address, unchanged, then a trailer that says which transport it is of.</summary>
+/// <summary>
+/// The form of an endpoint's address: the transport's own address, unchanged, followed by a trailer that describes the
+/// transport.
+/// </summary>
 /// <remarks>
-/// A transport that is given the whole reads its own part and stops there. The trailer is recognised from the end:
+/// A transport that receives the whole address reads its own part and stops there. The trailer is recognised from the end:
 /// start mark (4 bytes), <see cref="TransportDescription"/>, CRC-32C of the trailer up to there (4), length of the
-/// trailer from mark to mark (2), version (2), end mark (4). docs/wire-forms.md has it byte by byte. The checksum leaves
-/// the transport's part out: where a machine has another address from outside, whoever passes the address on may change
-/// the host or the port in it.
+/// trailer from mark to mark (2), version (2), end mark (4). docs/wire-forms.md describes it byte by byte. The checksum
+/// does not cover the transport's part: if a machine has a different address from outside, the code that passes the
+/// address on may change the host or the port in it.
 /// </remarks>
 internal static class EndpointAddress
 {
@@ -23,9 +26,9 @@ internal static class EndpointAddress
 
     private static ReadOnlySpan<byte> EndMark => [(byte)'R', (byte)'M', (byte)'A', 0xA7];
 
-    /// <summary>An address with its trailer.</summary>
+    /// <summary>Builds an address with its trailer.</summary>
     /// <param name="transportAddress">The transport's own address.</param>
-    /// <param name="description">What the trailer says.</param>
+    /// <param name="description">The contents of the trailer.</param>
     public static byte[] Compose(ReadOnlySpan<byte> transportAddress, TransportDescription description)
     {
         byte[] fields = description.Encoded;
@@ -42,11 +45,11 @@ internal static class EndpointAddress
         return address;
     }
 
-    /// <summary>Takes an address apart.</summary>
-    /// <param name="address">With a trailer; or a transport's own address, as a program in C has it.</param>
-    /// <param name="description">What the trailer says; null without one.</param>
-    /// <param name="error">What is wrong with it, whatever the transport; null where it can be used.</param>
-    /// <returns>The transport's own address, as far as it can be told.</returns>
+    /// <summary>Splits an address into its parts.</summary>
+    /// <param name="address">An address with a trailer, or a transport's own address, as from a program in C.</param>
+    /// <param name="description">The contents of the trailer; null without one.</param>
+    /// <param name="error">The error in the address, whatever the transport; null if the address can be used.</param>
+    /// <returns>The transport's own address, as far as it can be recognised.</returns>
     public static ReadOnlySpan<byte> Parse(ReadOnlySpan<byte> address, out TransportDescription? description, out string? error)
     {
         description = null;
@@ -59,12 +62,12 @@ internal static class EndpointAddress
         int start = address.LastIndexOf(StartMark);
         if (!address.EndsWith(EndMark))
         {
-            error = start < 0 ? null : "its trailer does not end as it should: it was cut, or something was appended to it";
+            error = start < 0 ? null : "its trailer does not end as it should: it was truncated, or something was appended to it";
             return start < 0 ? address : address[..start];
         }
         if (address.Length < MarkLength + FooterLength)
         {
-            error = "it is too short for its trailer: it was cut";
+            error = "it is too short for its trailer: it was truncated";
             return default;
         }
         ReadOnlySpan<byte> footer = address[^FooterLength..];
@@ -77,12 +80,12 @@ internal static class EndpointAddress
         }
         if (trailer < MarkLength + FooterLength || trailer > address.Length || !address[^trailer..].StartsWith(StartMark))
         {
-            error = "its trailer does not start where it says: it was cut or damaged";
+            error = "its trailer does not start where it says: it was truncated or damaged";
             return default;
         }
         ReadOnlySpan<byte> transportAddress = address[..^trailer];
         if (Crc32C.Of(address[^trailer..^FooterLength]) != BinaryPrimitives.ReadUInt32LittleEndian(footer))
-            error = "its checksum does not fit: it was damaged or changed on the way";
+            error = "its checksum does not match: it was damaged or changed on the way";
         else
             description = TransportDescription.Decode(address[^trailer..][MarkLength..^FooterLength], out error);
         return transportAddress;

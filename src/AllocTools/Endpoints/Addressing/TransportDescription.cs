@@ -5,13 +5,13 @@ using AllocTools.Regions;
 namespace AllocTools.Endpoints.Addressing;
 
 /// <summary>
-/// What an endpoint's address and a <see cref="RemoteMemory"/> say of the transport that they belong to, so that a peer
-/// on another one is refused before a byte moves. What is null was not stated, and is not compared.
+/// The description of the transport in an endpoint's address and in a <see cref="RemoteMemory"/>, so that a peer on
+/// another transport is refused before a byte moves. Properties that are null were not stated, and are not compared.
 /// </summary>
 /// <remarks>
-/// Binary form, little-endian: fields one after another, each a tag (2 bytes), the value's length (2), the value. A tag
-/// with <see cref="Mandatory"/> must be understood by whoever reads it; others that are unknown are skipped. A new field is a
-/// property, a line in <see cref="Fields"/>, where it must fit a line in <see cref="FindReasonAgainst"/>, and a row in
+/// Binary form, little-endian: fields one after another, each consisting of a tag (2 bytes), the value's length (2) and the value. A tag
+/// with <see cref="Mandatory"/> must be understood by the reader; other unknown tags are skipped. A new field needs a
+/// property, a line in <see cref="Fields"/>, a line in <see cref="FindReasonAgainst"/>, and a row in
 /// docs/wire-forms.md.
 /// </remarks>
 internal sealed class TransportDescription
@@ -19,14 +19,14 @@ internal sealed class TransportDescription
     /// <summary>The longest binary form, in bytes.</summary>
     public const int MaxEncodedLength = 512;
 
-    /// <summary>The bit of a tag that says: whoever does not know this field must refuse.</summary>
+    /// <summary>The bit of a tag that marks a field which readers must refuse if they don't know it.</summary>
     public const ushort Mandatory = 0x8000;
 
     private const int MaxProviderLength = 64;
     private const int FieldHeader = 2 * sizeof(ushort);
     private const string HookPrefix = "ofi_hook_";
 
-    /// <summary>Both sides of these work on one memory whose layout each version of the library has its own.</summary>
+    /// <summary>Both sides of these protocols work on shared memory, whose layout depends on the version of the library.</summary>
     private static readonly string[] SharedMemoryLayers = ["shm", "sm2"];
 
     private static readonly Field[] Fields =
@@ -85,13 +85,13 @@ internal sealed class TransportDescription
 
     private delegate bool FieldReader(TransportDescription description, ReadOnlySpan<byte> value);
 
-    /// <summary>How a processor lays out a number in memory.</summary>
+    /// <summary>The byte order of a processor.</summary>
     public enum ByteOrder : byte
     {
-        /// <summary>As x86-64 and ARM64.</summary>
+        /// <summary>The least significant byte comes first, as on x86-64 and ARM64.</summary>
         LittleEndian = 1,
 
-        /// <summary>As s390x.</summary>
+        /// <summary>The most significant byte comes first, as on s390x.</summary>
         BigEndian = 2,
     }
 
@@ -110,28 +110,31 @@ internal sealed class TransportDescription
     /// <summary>The processor's byte order, and the size of its addresses in bytes.</summary>
     public (ByteOrder Order, byte Size)? Words { get; set; }
 
-    /// <summary>How memory is named, whether keys are raw, and how wide they are in bytes.</summary>
+    /// <summary>How memory is addressed, whether keys are raw, and their size in bytes.</summary>
     public (RmaAddressing Addressing, bool IsRaw, ushort Size)? Keys { get; set; }
 
-    /// <summary>A random number of the context: memory and endpoints of one belong together.</summary>
+    /// <summary>A random number of the context: memory and endpoints of the same context belong together.</summary>
     public ulong? Context { get; set; }
 
-    /// <summary>Where the process is. An address says it, so that one that can't be reached is refused; memory does not.</summary>
+    /// <summary>The location of the process. It is in addresses, so that unreachable ones are refused, but not in memory.</summary>
     public PeerPlace? Place { get; set; }
 
-    /// <summary>The longest message that the endpoint takes, in bytes. An endpoint's, not its context's.</summary>
+    /// <summary>The longest message that the endpoint accepts, in bytes. This belongs to the endpoint, not to its context.</summary>
     public long? MaxMessageLength { get; set; }
 
-    /// <summary>Where the endpoint shows how many receives wait, and the key to read it by. An endpoint's, not its context's.</summary>
+    /// <summary>
+    /// Where the endpoint publishes the number of its waiting receives, and the key for reading it. This belongs to the
+    /// endpoint, not to its context.
+    /// </summary>
     public (ulong Address, ulong Key)? Gauge { get; set; }
 
     /// <summary>This process's byte order and word size.</summary>
     public static (ByteOrder Order, byte Size) OwnWords => (BitConverter.IsLittleEndian ? ByteOrder.LittleEndian : ByteOrder.BigEndian, (byte)nint.Size);
 
-    /// <summary>The provider works by memory that both sides share.</summary>
+    /// <summary>Whether the provider uses memory that both sides share.</summary>
     public bool IsSharedMemory => Provider?.Split(';').Any(layer => SharedMemoryLayers.Contains(layer)) == true;
 
-    /// <summary>A copy, to set more in.</summary>
+    /// <summary>Returns a copy, in which more properties can be set.</summary>
     public TransportDescription Copy()
     {
         var copy = (TransportDescription)MemberwiseClone();
@@ -139,7 +142,10 @@ internal sealed class TransportDescription
         return copy;
     }
 
-    /// <summary>The binary form. What was read from one has what it was read from. Nothing may be set after this.</summary>
+    /// <summary>
+    /// The binary form. A description that was read from a binary form returns those bytes. No property may be set
+    /// after this.
+    /// </summary>
     public byte[] Encoded => _encoded ??= Encode();
 
     private byte[] Encode()
@@ -156,8 +162,8 @@ internal sealed class TransportDescription
     }
 
     /// <summary>Reads a binary form.</summary>
-    /// <param name="source">All of it, nothing more.</param>
-    /// <param name="error">What is wrong, where null is returned.</param>
+    /// <param name="source">The whole binary form, and nothing more.</param>
+    /// <param name="error">The error, if null is returned.</param>
     public static TransportDescription? Decode(ReadOnlySpan<byte> source, out string? error)
     {
         var description = new TransportDescription { _encoded = source.ToArray() };
@@ -176,7 +182,7 @@ internal sealed class TransportDescription
             source = source[(FieldHeader + length)..];
             int index = Array.FindIndex(Fields, field => field.Tag == tag);
             if (index < 0)
-                error = (tag & Mandatory) == 0 ? null : $"it demands what this version of AllocTools does not know (field {tag & ~Mandatory}); a later version wrote it";
+                error = (tag & Mandatory) == 0 ? null : $"it requires a feature that this version of AllocTools does not know (field {tag & ~Mandatory}); a later version wrote it";
             else if ((seen & (1UL << index)) != 0)
                 error = $"its {Fields[index].Name} is stated twice";
             else if (!Fields[index].Read(description, value))
@@ -186,12 +192,12 @@ internal sealed class TransportDescription
         return error is null ? description : null;
     }
 
-    /// <summary>Why this side and the other can't work with each other, in words that name both; null where nothing is known against it.</summary>
+    /// <summary>Why the two sides can't work together, in words that name both; null if there is no known reason.</summary>
     public string? FindReasonAgainst(TransportDescription other) => FindDifference(other) is { } difference
         ? $"it is of {other}, and this endpoint of {this}: {difference}"
         : null;
 
-    /// <summary>The transport, without what is nobody's business.</summary>
+    /// <summary>The transport, without confidential details.</summary>
     public override string ToString()
     {
         StringBuilder text = new($"provider '{Provider ?? "unknown"}'");
@@ -214,7 +220,7 @@ internal sealed class TransportDescription
         if (IsSharedMemory && Place is { } place && other.Place is { } otherPlace && place.FindReasonAgainstSharedMemory(otherPlace) is { } elsewhere)
             return elsewhere;
         if (Differ(AddressFormat, other.AddressFormat))
-            return $"their addresses have other formats ({other.AddressFormat} and {AddressFormat}; one is IPv4 and the other IPv6, say)";
+            return $"their address formats differ ({other.AddressFormat} and {AddressFormat}; for example, one is IPv4 and the other IPv6)";
         if (Differ(Words, other.Words))
             return $"the other machine's words are {Describe(other.Words)}, this one's {Describe(Words)}";
         if (Keys is var (addressing, isRaw, size) && other.Keys is var (otherAddressing, otherIsRaw, otherSize))
@@ -223,7 +229,7 @@ internal sealed class TransportDescription
                 return $"the other side has {(otherIsRaw ? "a raw key" : "an integer key")}, this one works with {(isRaw ? "raw" : "integer")} keys";
             if (size != otherSize)
                 return $"the other side's keys have {otherSize} bytes, this one's {size}";
-            // Elsewhere each side looks its own memory up; here the initiator does it.
+            // With other protocols each side resolves its own memory; here the initiator does it.
             if (IsSharedMemory && addressing != otherAddressing)
                 return $"the other side names memory by {Describe(otherAddressing)}, this one by {Describe(addressing)}; give both the same VirtualAddressing";
         }
@@ -240,7 +246,7 @@ internal sealed class TransportDescription
 
     private static bool Differ<T>(T? one, T? other) => one is not null && other is not null && !EqualityComparer<T>.Default.Equals(one, other);
 
-    /// <summary>Layers that look on (fi_hook(7)) change nothing of what is sent.</summary>
+    /// <summary>Layers that only observe (fi_hook(7)) don't change the data that is sent.</summary>
     private static string? WithoutHooks(string? provider) => provider?.Contains(HookPrefix, StringComparison.Ordinal) == true
         ? string.Join(';', provider.Split(';').Where(layer => !layer.StartsWith(HookPrefix, StringComparison.Ordinal)))
         : provider;

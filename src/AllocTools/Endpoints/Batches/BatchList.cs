@@ -3,7 +3,7 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Endpoints.Batches;
 
-/// <summary>The operations of a batch, and what all of them use: buffers, peers' memory, peers, each once.</summary>
+/// <summary>The operations of a batch, and everything that they use: buffers, peers' memory and peers, each listed once.</summary>
 internal sealed class BatchList
 {
     private readonly List<BatchEntry> _entries;
@@ -24,7 +24,7 @@ internal sealed class BatchList
 
     public ReadOnlySpan<BatchEntry> Entries => CollectionsMarshal.AsSpan(_entries);
 
-    /// <summary>Whom it has operations with.</summary>
+    /// <summary>The peers of its operations.</summary>
     public ReadOnlySpan<RmaDriverPeer> Peers => CollectionsMarshal.AsSpan(_peers);
 
     /// <returns>The operation's index.</returns>
@@ -83,7 +83,7 @@ internal sealed class BatchList
         }
     }
 
-    /// <summary>Why a batch can't be started that has operations with a peer that was removed.</summary>
+    /// <summary>The error of starting a batch that has operations with a removed peer.</summary>
     /// <param name="peer">The peer, as the transport knows it.</param>
     /// <param name="name">The peer, as users know it.</param>
     public InvalidOperationException Removed(RmaDriverPeer peer, RmaPeer? name) =>
@@ -91,10 +91,10 @@ internal sealed class BatchList
 
     public void LetGo() => LetGo(_holds.Count, _regions.Count);
 
-    /// <summary>Gives one operation a hold of its own, while <see cref="Hold"/> is in force: it may end after the batch.</summary>
+    /// <summary>Gives one operation its own hold, while <see cref="Hold"/> is in force, because it may end after the batch.</summary>
     public RmaHold HoldAgain(int index) => CollectionsMarshal.AsSpan(_holds)[_entries[index].Buffer].Again();
 
-    /// <summary>An operation as a single one, which keeps its buffer and its key by itself; while <see cref="Hold"/> is in force.</summary>
+    /// <summary>Returns an operation as a single one, which keeps its own buffer and key, while <see cref="Hold"/> is in force.</summary>
     public RmaOperation TakeOut(int index, RmaPeer peer, out RmaHold hold)
     {
         BatchEntry entry = _entries[index];
@@ -122,12 +122,12 @@ internal sealed class BatchList
         }
     }
 
-    // The errors are made by methods of their own, since a closure is allocated where its method begins.
+    // Separate methods create the errors, because a closure is allocated at the beginning of its method.
     private InvalidOperationException Returned(int buffer, InvalidOperationException error) => new(NameFirst(e => e.Buffer == buffer) + error.Message, error);
 
     private ObjectDisposedException Disposed(RemoteRegion region) => region.Disposed(NameFirst(e => e.Region == region));
 
-    /// <summary>The first operation with a property, as an error's message begins with it.</summary>
+    /// <summary>The beginning of an error's message, which names the first operation with a property.</summary>
     private string NameFirst(Predicate<BatchEntry> match) => $"Operation {_entries.FindIndex(match)} of a batch of {Count} can't be started: ";
 
     private void LetGo(int held, int used)
@@ -139,7 +139,10 @@ internal sealed class BatchList
     }
 }
 
-/// <summary>An operation of a batch, as a slot takes it: where its memory is doesn't change while its buffer is rented.</summary>
+/// <summary>
+/// An operation of a batch in the form that a slot needs: the address of its memory doesn't change while its buffer is
+/// rented.
+/// </summary>
 internal readonly struct BatchEntry
 {
     public BatchEntry(in RmaOperation operation, int buffer)
@@ -177,6 +180,9 @@ internal readonly struct BatchEntry
 
     public RemoteSlice Remote => new(Region!, (long)(RemoteAddress - Region!.Memory.Address), Length);
 
-    /// <summary>Nothing is to be moved, and the transport is not asked: shm (libfabric 1.17) never completes that.</summary>
+    /// <summary>
+    /// Whether the operation is empty, so that the transport is not used: shm (libfabric 1.17) never completes empty
+    /// operations.
+    /// </summary>
     public bool IsEmptyTransfer => Length == 0 && Kind != RmaOperationKind.Send;
 }

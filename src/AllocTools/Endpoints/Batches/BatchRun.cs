@@ -4,27 +4,29 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.Endpoints.Batches;
 
-/// <summary>One run of a batch after the other: posts its operations, and ends when all that were posted have ended.</summary>
+/// <summary>Runs a batch, one run at a time: posts its operations, and ends when all posted operations have ended.</summary>
 /// <remarks>
-/// Whoever starts the run, and whoever ends one of its operations, posts what comes next, one thread at a time: a word counts
-/// what is left of the run and who has asked for more to be posted. The first to ask posts for all; it has finished when
-/// nobody has asked meanwhile. If nothing is left then, it ends the run. So an operation's end is one addition, and whoever was
-/// not the first touches the run no more.
-/// The next operation waits at one of two places, and the run with it: in the queue, where the transport takes nothing, or
-/// for a slot, where others have all of them. Then it is <see cref="_heldUp"/>, which counts among what is left, too, and is
-/// taken away by whoever finds it gone from there. Where a slot is missing and others of the run are outstanding, their ends ask.
-/// FI_MORE is a promise: a provider may send nothing before something without it is posted. So it is given only where the
-/// next operation has its slot and goes to the same queue, and is then kept, also where one has failed meanwhile. Where the
-/// transport refuses that one, fi_msg(3) has the provider send what waits, since libfabric 2.5; for others one more is posted.
+/// The thread that starts the run, and the threads that end its operations, post the next operations, one thread at a
+/// time. One word counts both the remaining operations and the requests to post more. The first thread to request posts
+/// for all, and stops when there are no new requests. If no operations are left then, it ends the run. So the end of an
+/// operation costs one addition, and threads that were not the first don't touch the run afterwards.
+/// The next operation, and with it the run, may have to wait in one of two places: in the queue, if the transport
+/// accepts nothing, or for a slot, if all are in use by others. Then it is <see cref="_heldUp"/>, which also counts as
+/// remaining, and is cleared by the thread that finds it gone from there. If a slot is missing while other operations
+/// of the run are outstanding, their ends request posting.
+/// FI_MORE is a promise: a provider may send nothing until an operation without the flag is posted. Therefore it is set
+/// only if the next operation has its slot and uses the same queue, and then that operation is posted even if another
+/// one has failed meanwhile. If the transport refuses that operation, the provider sends the waiting ones (fi_msg(3),
+/// since libfabric 2.5); for older versions one more operation is posted.
 /// </remarks>
 internal sealed class BatchRun : IValueTaskSource, IAwaited
 {
-    /// <summary>One who asks for more to be posted. Below it: what is left.</summary>
+    /// <summary>One request to post more operations. The lower bits count the remaining operations.</summary>
     private const long Ask = 1L << 32;
 
     private const long None = -1;
 
-    /// <summary>So that a turn ends under any load, as with completions.</summary>
+    /// <summary>The limit makes a turn end under any load, as with completions.</summary>
     private const int MostPostsPerTurn = 1024;
 
     private static readonly Action<object?> CancelCallback = static run => ((BatchRun)run!).RequestCancel();
@@ -38,11 +40,11 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     private int _isRunning;
     private int _runs;
 
-    // What is left, and who asks.
+    // The remaining operations and the requests to post.
     private long _word;
     private long _heldUp = None;
 
-    // Of whoever posts.
+    // Used only by the posting thread.
     private int _next;
     private int _followed;
     private int _left;
@@ -73,10 +75,10 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
 
     public bool IsCancelRequested => _cancelRequested;
 
-    /// <summary>Which of the batch's operations a ticket is; it has the number of the run, too.</summary>
+    /// <summary>The index of the operation of a ticket, which also contains the number of the run.</summary>
     public static int IndexOf(long ticket) => (int)ticket;
 
-    /// <exception cref="InvalidOperationException">It runs, or its last run was not awaited.</exception>
+    /// <exception cref="InvalidOperationException">The batch is running, or its last run was not awaited.</exception>
     public void ThrowIfRunning()
     {
         if (Volatile.Read(ref _isRunning) != 0)
@@ -84,7 +86,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
     }
 
     /// <summary>Starts a run, by a caller of the endpoint.</summary>
-    /// <exception cref="InvalidOperationException">It runs already, or a buffer was returned.</exception>
+    /// <exception cref="InvalidOperationException">The batch is already running, or a buffer was returned.</exception>
     public void Start(long started, long deadline, CancellationToken cancellationToken)
     {
         if (Interlocked.Exchange(ref _isRunning, 1) != 0)
@@ -114,7 +116,10 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         Serve(Ask + List.Count, inTurn: false);
     }
 
-    /// <summary>One of its operations has succeeded, and its slot is free. By whoever holds the turn, or posts for this run.</summary>
+    /// <summary>
+    /// One of its operations has succeeded, and its slot is free. The caller must hold the progress turn, or post for
+    /// this run.
+    /// </summary>
     public void OnSucceeded() => Serve(Ask - 1, inTurn: true);
 
     /// <summary>One of its operations has failed. Any thread may call this.</summary>
@@ -132,7 +137,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
             Serve(Ask - 1, inTurn: true);
     }
 
-    /// <summary>What an operation needs that may end after the run. The run must have a part of it left.</summary>
+    /// <summary>The resources of an operation that may end after the run. The run must have an operation left.</summary>
     public RmaHold HoldAgain(long ticket, out RemoteRegion? region)
     {
         int index = IndexOf(ticket);
@@ -159,7 +164,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
 
     public void GetResult(short token)
     {
-        // Throws for a token of an earlier run, before the next one may begin; so does this for a result that isn't there.
+        // This throws for a token of an earlier run, before the next one may begin, and for a result that is not available yet.
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The batch has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
         if (!_awaiting.TryEnd(token))
@@ -250,13 +255,13 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
                     _starter.FreeSlot(following);
                 return;
             }
-            // Of one that was refused nothing is promised; what was before it stays so, for one more.
+            // After a refused operation nothing is promised; the promise before it still holds for one more operation.
             isOwed = status == RmaPostStatus.Refused ? isOwed && !mustStop && SharesQueue(entries, _next) : following is not null;
             slot = following;
         }
     }
 
-    /// <summary>Whether an operation can be promised to follow at once, to the same queue of the transport.</summary>
+    /// <summary>Whether the next operation is certain to follow immediately, to the same queue of the transport.</summary>
     private bool MayFollow(ReadOnlySpan<BatchEntry> entries, int index)
     {
         if (index >= entries.Length || _followed >= _starter.MaxFollowed || MustStop() || _starter.IsClosed)
@@ -265,7 +270,10 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         return SharesQueue(entries, index) && !entries[index].IsEmptyTransfer && one.Notification is null && one.Length <= _starter.LongestPart;
     }
 
-    /// <summary>An operation goes to the same queue of the transport as the one before it, which its posting flushes.</summary>
+    /// <summary>
+    /// Whether an operation uses the same queue of the transport as the one before it, so that posting it flushes that
+    /// one.
+    /// </summary>
     private static bool SharesQueue(ReadOnlySpan<BatchEntry> entries, int index) =>
         index < entries.Length && entries[index - 1].Kind == entries[index].Kind && entries[index - 1].Peer == entries[index].Peer;
 
@@ -276,7 +284,7 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         slot.Prepare(entry, this, ticket, hasMore, _starter.StartOfBatched(_started));
         if (!_starter.TryAdmit(slot, entry, isPromised, out Exception? reason))
         {
-            // Else it has ended by itself, and says so.
+            // Otherwise it has already ended, and reports that itself.
             if (reason is not null)
             {
                 NoteFailure(_next - 1, reason);
@@ -288,16 +296,19 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
         RmaPostStatus status = isLate ? RmaPostStatus.Full : _starter.Progress.Dispatch.PostOfBatch(slot, inTurn);
         if (status == RmaPostStatus.Full)
         {
-            // First: a turn may post it at once.
+            // This must come first, because a turn may post it immediately.
             HoldUp(ticket);
-            // It may have ended meanwhile, before it was known to be held up.
+            // It may already have ended, before it was marked as held up.
             if (!_starter.Progress.Dispatch.Queue(slot, use) && TryTakeHeldUp(ticket))
                 Interlocked.Decrement(ref _word);
         }
         return status;
     }
 
-    /// <summary>No slot is free. Where the run has some, their ends ask; else it waits in line, as single operations do.</summary>
+    /// <summary>
+    /// Handles the case that no slot is free. If operations of the run are outstanding, their ends request posting;
+    /// otherwise the run waits in line like a single operation.
+    /// </summary>
     private void WaitForSlot(int count)
     {
         if ((uint)Volatile.Read(ref _word) > count - _next)
@@ -348,9 +359,9 @@ internal sealed class BatchRun : IValueTaskSource, IAwaited
 
     private void End()
     {
-        // Waits for a callback that runs: it must not reach the next run.
+        // This waits for a running callback, which must not affect the next run.
         _cancellation.Dispose();
-        // Before whoever awaits goes on, who may return the buffers at once.
+        // This must happen before the awaiting code continues, because that code may return the buffers immediately.
         List.LetGo();
         if (_error is null)
             _task.SetResult(true);

@@ -4,16 +4,17 @@ using AllocTools.Providers;
 
 namespace AllocTools.Endpoints.Drivers;
 
-/// <summary>Takes what a driver reads: the ends of operations, and notifications of peers. Valid during <see cref="RmaEndpointDriver.ReadCompletions"/> only.</summary>
+/// <summary>Receives the completions and peers' notifications that a driver reads. It is valid only during <see cref="RmaEndpointDriver.ReadCompletions"/>.</summary>
 /// <remarks>
 /// <para>
-/// Each operation that was posted is reported exactly once, also where it has ended for its caller; a completion may be
-/// reported before the call that posted its operation has returned. Operations are used again: one that is reported twice
-/// ends another operation while the transport still has its buffer.
+/// Each posted operation must be reported exactly once, even if it has already ended for its caller; a completion may
+/// be reported before the call that posted its operation has returned. Operation objects are reused: reporting one
+/// twice would end another operation while the transport still uses its buffer.
 /// </para>
 /// <para>
-/// A report may post before it returns: the next part of the operation, its next stage, or the next operation of a batch. So a
-/// driver must not hold a lock that <see cref="RmaEndpointDriver.Post"/> takes, nor go on with a list that posting changes.
+/// A report may post before it returns: the next part of the operation, its next stage, or the next operation of a
+/// batch. So a driver must not hold a lock that <see cref="RmaEndpointDriver.Post"/> takes, nor continue to enumerate a
+/// list that posting changes.
 /// </para>
 /// </remarks>
 [Experimental(ExperimentalId.Providers)]
@@ -39,10 +40,10 @@ public sealed class RmaDriverCompletions
     /// <param name="index"><see cref="RmaDriverOperation.Index"/>.</param>
     public RmaDriverOperation this[int index] => _slots[index];
 
-    /// <summary>An operation, or the part of it that was posted, is done.</summary>
+    /// <summary>Reports that an operation, or the posted part of it, has completed.</summary>
     /// <param name="index">The operation.</param>
-    /// <param name="length">Of a receive: the message's length in bytes, also where it is more than the receive's; else not looked at.</param>
-    /// <param name="sender">Of a receive: who sent the message; null where that isn't known.</param>
+    /// <param name="length">For a receive: the message's length in bytes, even if it exceeds the receive's length; otherwise ignored.</param>
+    /// <param name="sender">For a receive: the sender of the message; null if it isn't known.</param>
     public void Complete(int index, long length, RmaDriverPeer? sender = null)
     {
         OperationSlot slot = _slots[index];
@@ -74,12 +75,11 @@ public sealed class RmaDriverCompletions
     }
 
     /// <summary>
-    /// An operation has come to the end of a stage that only the driver knows of, such as a question to the peer, and is to
-    /// be posted once more.
+    /// Reports that an operation has completed a stage that only the driver knows, such as a query to the peer, and must be posted again.
     /// </summary>
     /// <param name="index">The operation.</param>
-    /// <param name="isNext">Post it now, before anything else; else in its turn, before all that wait.</param>
-    /// <returns>False: it is being cancelled, or has ended for its caller. Report its end.</returns>
+    /// <param name="isNext">Whether to post it now, before anything else; otherwise in its turn, before all waiting operations.</param>
+    /// <returns>False: it is being cancelled, or has ended for its caller; report its end.</returns>
     public bool TryContinue(int index, bool isNext)
     {
         OperationSlot slot = _slots[index];
@@ -93,23 +93,23 @@ public sealed class RmaDriverCompletions
         return true;
     }
 
-    /// <summary>The transport has given an operation up, as it was asked to.</summary>
+    /// <summary>Reports that the transport has cancelled an operation on request.</summary>
     /// <param name="index">The operation.</param>
     public void Cancelled(int index) => Fail(index, EndpointErrors.Canceled, "");
 
-    /// <summary>A message was longer than its receive, and is lost.</summary>
+    /// <summary>Reports that a message was longer than its receive, and is lost.</summary>
     /// <param name="index">The receive.</param>
-    /// <param name="messageLength">The message's length in bytes; null where the transport does not report it.</param>
+    /// <param name="messageLength">The message's length in bytes; null if the transport does not report it.</param>
     public void FailTruncated(int index, long? messageLength)
     {
         OperationSlot slot = _slots[index];
         End(slot, slot.Word, _errors.Truncated(slot.WholeLength, messageLength));
     }
 
-    /// <summary>An operation has failed.</summary>
+    /// <summary>Reports that an operation has failed.</summary>
     /// <param name="index">The operation.</param>
     /// <param name="error">The transport's code, positive.</param>
-    /// <param name="detail">What the transport says besides, without a full stop; empty for nothing.</param>
+    /// <param name="detail">Further details from the transport, without a full stop; may be empty.</param>
     public void Fail(int index, int error, string detail)
     {
         OperationSlot slot = _slots[index];
@@ -127,16 +127,17 @@ public sealed class RmaDriverCompletions
         }
     }
 
-    /// <summary>A peer's write has brought a number: its bytes are there.</summary>
+    /// <summary>Reports the notification of a peer's write, whose bytes are in memory.</summary>
     /// <param name="value">The number.</param>
-    /// <param name="sender">Whose write it was; null where that isn't known.</param>
+    /// <param name="sender">The writer; null if it isn't known.</param>
     public void Notify(ulong value, RmaDriverPeer? sender) => _notifications.Add(value, _errors.PeerOf(sender));
 
-    /// <summary>No completion of an operation will come, because another peer is lost: it ends.</summary>
+    /// <summary>Ends an operation that will never complete, because another peer is lost.</summary>
     /// <param name="index">The operation.</param>
     /// <param name="heldUpBy">The peer that is lost, such as "peer 3".</param>
-    /// <param name="keepBuffer">The operation's own peer may still touch the buffer: it stays in quarantine until the endpoint is closed.</param>
-    /// <returns>False: its caller is just being notified; ask again later.</returns>
+    /// <param name="keepBuffer">Whether the operation's own peer may still access the buffer, which then stays
+    /// quarantined until the endpoint is closed.</param>
+    /// <returns>False: its caller is just being notified; try again later.</returns>
     public bool TryGiveUp(int index, string heldUpBy, bool keepBuffer)
     {
         OperationSlot slot = _slots[index];
@@ -151,7 +152,7 @@ public sealed class RmaDriverCompletions
         return true;
     }
 
-    /// <summary>Gives back what was kept for peers that might still touch it.</summary>
+    /// <summary>Releases the buffers that were kept for peers that might still access them.</summary>
     internal void ReleaseKept()
     {
         foreach (RmaHold kept in _kept)

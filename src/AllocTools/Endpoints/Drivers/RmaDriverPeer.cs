@@ -5,7 +5,7 @@ using AllocTools.Providers;
 
 namespace AllocTools.Endpoints.Drivers;
 
-/// <summary>A peer, as a driver knows it. Drivers derive from it what they need.</summary>
+/// <summary>A peer, as a driver sees it. Drivers derive their own classes from it.</summary>
 /// <param name="address">Its address, without trailer.</param>
 [Experimental(ExperimentalId.Providers)]
 public class RmaDriverPeer(ReadOnlyMemory<byte> address)
@@ -22,56 +22,60 @@ public class RmaDriverPeer(ReadOnlyMemory<byte> address)
     /// <summary>Its number, from <see cref="RmaEndpointDriver.InsertPeer"/>.</summary>
     public ulong Number { get; internal set; }
 
-    /// <summary>Nothing reaches it any more.</summary>
+    /// <summary>Whether it can no longer be reached.</summary>
     public bool IsLost => Volatile.Read(ref _loss) is not null;
 
-    /// <summary>It was removed: no operation with it is started any more. Some may still run.</summary>
+    /// <summary>Whether it was removed: no more operations with it are started, but some may still run.</summary>
     public bool IsRemoved => _isRemoved;
 
-    /// <summary>It was inserted once more while it was in; what the address said may have changed.</summary>
-    /// <param name="latest">What <see cref="RmaEndpointDriver.OpenPeer(ReadOnlySpan{byte})"/> made of the address, which is closed after this.</param>
+    /// <summary>Called when the peer is inserted again; the contents of its address may have changed.</summary>
+    /// <param name="latest">The peer that <see cref="RmaEndpointDriver.OpenPeer(ReadOnlySpan{byte})"/> created from the
+    /// address; it is closed after this call.</param>
     protected internal virtual void OnInsertedAgain(RmaDriverPeer latest)
     {
     }
 
-    /// <summary>Gives back what it holds, once no operation uses it any more: it was removed, or the endpoint is closed, after the driver. Must not throw.</summary>
+    /// <summary>
+    /// Releases its resources once no operation uses it any more: after it was removed, or after the driver of a closed
+    /// endpoint. It must not throw.
+    /// </summary>
     protected internal virtual void Close()
     {
     }
 
-    /// <summary>Which of the peers that have had its number it is.</summary>
+    /// <summary>The generation of the peer's number, which other peers may have had before.</summary>
     internal long Generation { get; set; }
 
-    /// <summary>How often it was inserted and not yet removed. Written under the table's lock.</summary>
+    /// <summary>The number of insertions without a removal. It is written under the table's lock.</summary>
     internal int Insertions
     {
         get => Volatile.Read(ref _insertions);
         set => Volatile.Write(ref _insertions, value);
     }
 
-    /// <summary>All of those that have inserted it start nothing more with it.</summary>
+    /// <summary>Whether all callers that inserted it have declared that they start no more operations with it.</summary>
     internal bool IsFinished => Volatile.Read(ref _finished) >= Insertions;
 
-    /// <summary>What its address said of its transport, when it was inserted last; null where it said nothing.</summary>
+    /// <summary>The transport described by its address at the last insertion; null if the address did not describe it.</summary>
     internal TransportDescription? Transport { get; set; }
 
-    /// <summary>Why it is lost; null where it is not.</summary>
+    /// <summary>Why it is lost; null if it is not.</summary>
     internal PeerLoss? Loss => Volatile.Read(ref _loss);
 
-    /// <returns>False: it was lost before.</returns>
+    /// <returns>False: it was already lost.</returns>
     internal bool TryLose(PeerLoss loss) => Interlocked.CompareExchange(ref _loss, loss, null) is null;
 
-    /// <summary>How many of its operations wait to be posted. Written under the retry queue's lock.</summary>
+    /// <summary>The number of its operations that wait to be posted. It is written under the retry queue's lock.</summary>
     internal int Queued
     {
         get => Volatile.Read(ref _queued);
         set => Volatile.Write(ref _queued, value);
     }
 
-    /// <summary>One of those that have inserted it starts nothing more with it. Any thread may call this, under whichever lock.</summary>
+    /// <summary>One caller that inserted it starts no more operations with it. Any thread may call this, under any lock.</summary>
     internal void Finish() => Interlocked.Increment(ref _finished);
 
-    /// <summary>One that has called <see cref="Finish"/> removes it.</summary>
+    /// <summary>A caller of <see cref="Finish"/> removes it.</summary>
     internal void ForgetFinished() => Interlocked.Decrement(ref _finished);
 
     internal void Remove() => _isRemoved = true;

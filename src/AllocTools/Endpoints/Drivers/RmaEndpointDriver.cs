@@ -7,21 +7,22 @@ using AllocTools.Providers;
 namespace AllocTools.Endpoints.Drivers;
 
 /// <summary>
-/// What an endpoint's transport does: posts operations, reads their completions, knows peers. <see cref="RmaEndpoint"/> does
-/// the rest: time-outs, cancellation, order, waiting for room, awaiting, quarantine, statistics, spans. docs/providers.md
-/// shows one in a page.
+/// The transport of an endpoint: it posts operations, reads their completions, and manages peers.
+/// <see cref="RmaEndpoint"/> does everything else: time-outs, cancellation, order, waiting for room, awaiting,
+/// quarantine, statistics, spans. docs/providers.md shows a complete one on a page.
 /// </summary>
 /// <remarks>
 /// <para>
-/// Calls: <see cref="Post"/> comes from any thread, also while completions are read, unless <see cref="PostsBesideProgress"/> is
-/// false; <see cref="ReadCompletions"/> and <see cref="Cancel"/> come from one thread at a time, which holds the progress
-/// turn; peers are inserted and removed by one thread at a time, and opened by several; the rest as each member says.
+/// Calls: <see cref="Post"/> is called by any thread, even while completions are read, unless
+/// <see cref="PostsBesideProgress"/> is false; <see cref="ReadCompletions"/> and <see cref="Cancel"/> are called by one
+/// thread at a time, which holds the progress turn; peers are inserted and removed by one thread at a time, and opened
+/// by several; all other members document their callers.
 /// </para>
 /// <para>
-/// An operation that was posted is the transport's until its completion was reported. Once <see cref="Post"/> has handed it to
-/// the transport it may complete, and its object be used for another one, before the call returns: read nothing of it after that.
+/// A posted operation belongs to the transport until its completion is reported. Once <see cref="Post"/> has passed it
+/// to the transport, it may complete and its object may be reused before the call returns, so don't read it after that.
 /// </para>
-/// <para>Members throw <see cref="RmaException"/> where the transport fails; the endpoint then ends what is outstanding.</para>
+/// <para>Members throw <see cref="RmaException"/> if the transport fails; the endpoint then ends all outstanding operations.</para>
 /// </remarks>
 [Experimental(ExperimentalId.Providers)]
 public abstract class RmaEndpointDriver
@@ -35,54 +36,60 @@ public abstract class RmaEndpointDriver
     public virtual long MaxMessageLength => long.MaxValue;
 
     /// <summary>
-    /// <see cref="Post"/> may be called while another thread reads completions. Where false the thread that holds the turn
-    /// posts, for all others.
+    /// Whether <see cref="Post"/> may be called while another thread reads completions. If false, the thread that holds
+    /// the turn posts for all others.
     /// </summary>
     public virtual bool PostsBesideProgress => true;
 
     /// <summary>
-    /// A thread that was killed in another process may keep a call into the transport from ever returning (a lock in shared
-    /// memory). Then only the endpoint's own thread, which is watched, calls it.
+    /// Whether a thread that is killed in another process may prevent a call into the transport from ever returning (by
+    /// a lock in shared memory). If so, only the endpoint's own thread, which is watched, calls it.
     /// </summary>
     public virtual bool MayHangOnDeadPeers => false;
 
-    /// <summary>The descriptor that is readable while completions may be there; -1 where there is none.</summary>
+    /// <summary>The descriptor that is readable while there may be completions; -1 if there is none.</summary>
     public virtual int WaitDescriptor => -1;
 
     /// <summary>
-    /// The driver calls <see cref="Wake"/> whenever completions are there to be read, so nobody needs to look in pauses.
+    /// Whether the driver calls <see cref="Wake"/> whenever there are completions to read, so that polling is not needed.
     /// </summary>
     public virtual bool WakesForCompletions => false;
 
-    /// <summary>The driver wants <see cref="LookAfterPeers"/> to be called now and then.</summary>
+    /// <summary>Whether <see cref="LookAfterPeers"/> must be called periodically.</summary>
     public virtual bool WatchesPeers => false;
 
-    /// <summary>Closing drops nothing of what is outstanding, so all of it must be given up first.</summary>
+    /// <summary>Whether closing does not drop outstanding operations, so that all must be cancelled first.</summary>
     public virtual bool MustRecallBeforeClosing => false;
 
-    /// <summary>The most operations in a row that are posted with <see cref="RmaDriverOperation.HasMore"/>: fewer than fit into a queue of the transport that sends none of them before the last.</summary>
+    /// <summary>
+    /// The most operations in a row that are posted with <see cref="RmaDriverOperation.HasMore"/>: fewer than fit into
+    /// a queue of the transport, because it may send none of them before the last.
+    /// </summary>
     public virtual int MaxFollowed => int.MaxValue;
 
-    /// <summary>Makes what a peer is to the transport, from its address; nothing is sent.</summary>
-    /// <param name="address">The peer's <see cref="Address"/>, without trailer. It comes from elsewhere: check all of it.</param>
-    /// <exception cref="RmaProviderException">It is no address of this transport, or can't be reached; the message says why.</exception>
+    /// <summary>Creates the transport's peer from an address; nothing is sent.</summary>
+    /// <param name="address">The peer's <see cref="Address"/>, without trailer. It comes from an untrusted source, so
+    /// check all of it.</param>
+    /// <exception cref="RmaProviderException">It is not an address of this transport, or can't be reached; the message
+    /// gives the reason.</exception>
     public abstract RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address);
 
     /// <summary>Makes a peer known to the transport.</summary>
-    /// <param name="peer">What <see cref="OpenPeer(ReadOnlySpan{byte})"/> made.</param>
-    /// <returns>Its number. The transport may give the number of a peer that is in where it is the same one.</returns>
+    /// <param name="peer">The result of <see cref="OpenPeer(ReadOnlySpan{byte})"/>.</param>
+    /// <returns>Its number. For a peer that is already inserted, the transport may return the same number.</returns>
     /// <exception cref="RmaProviderException">The transport refused.</exception>
     public abstract ulong InsertPeer(RmaDriverPeer peer);
 
-    /// <summary>Has the transport forget a peer, with whom nothing is outstanding.</summary>
+    /// <summary>Removes a peer without outstanding operations from the transport.</summary>
     /// <param name="number">Its number.</param>
     /// <returns>False: the transport still has it; the endpoint tries again later.</returns>
     public virtual bool TryRemovePeer(ulong number) => true;
 
-    /// <summary>Makes a peer's raw key usable. Called where <see cref="Regions.RmaProviderTraits.RawKeys"/> says so.</summary>
+    /// <summary>Maps a peer's raw key. It is called if <see cref="Regions.RmaProviderTraits.RawKeys"/> is true.</summary>
     /// <param name="peer">The peer, which is in.</param>
     /// <param name="memory">What the peer said of its memory.</param>
-    /// <param name="unmap">Ends it; called once, from any thread, maybe after the endpoint was closed; must not throw.</param>
+    /// <param name="unmap">Unmaps the key. It is called once, from any thread, possibly after the endpoint was closed,
+    /// and must not throw.</param>
     /// <returns>The key that operations pass.</returns>
     /// <exception cref="RmaProviderException">The transport refused.</exception>
     public virtual ulong MapKey(RmaDriverPeer peer, in RemoteMemory memory, out Action? unmap)
@@ -91,18 +98,19 @@ public abstract class RmaEndpointDriver
         return memory.Key;
     }
 
-    /// <summary>Gives an operation to the transport. Its memory stays valid until its completion was reported.</summary>
+    /// <summary>Passes an operation to the transport. Its memory stays valid until its completion is reported.</summary>
     /// <param name="operation">The operation.</param>
     public abstract RmaPostResult Post(RmaDriverOperation operation);
 
-    /// <summary>Reports the completions that are there, a bounded number, and moves what only moves when somebody calls.</summary>
+    /// <summary>Reports available completions, up to a bounded number, and makes progress on transports that need calls for it.</summary>
     /// <param name="completions">Takes them.</param>
-    /// <param name="clearSignal">The wait descriptor was readable again and again though nothing was there: a transport whose signal may stay takes it away.</param>
+    /// <param name="clearSignal">Whether the wait descriptor was readable repeatedly although there was no completion:
+    /// a transport whose signal may stay set must clear it.</param>
     public abstract RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal);
 
     /// <summary>
-    /// Asks the transport to give an operation up. Advice: its completion is reported all the same, by
-    /// <see cref="RmaDriverCompletions.Cancelled"/> where it was given up.
+    /// Asks the transport to cancel an operation. Its completion must still be reported, by
+    /// <see cref="RmaDriverCompletions.Cancelled"/> if it was cancelled.
     /// </summary>
     /// <param name="operation">One that was posted, or is being posted right now.</param>
     public virtual void Cancel(RmaDriverOperation operation)
@@ -110,93 +118,106 @@ public abstract class RmaEndpointDriver
     }
 
     /// <summary>
-    /// Asks whether the wait descriptor can be waited for. Called by the endpoint's thread before each wait, outside of a turn:
-    /// awaits of callers may call <see cref="ReadCompletions"/> at the same time.
+    /// Checks whether the wait descriptor can be waited for. The endpoint's thread calls this before each wait, outside
+    /// a turn, so awaits of callers may call <see cref="ReadCompletions"/> at the same time.
     /// </summary>
-    /// <param name="reason">Why it can't be any more, for <see cref="RmaWaitState.Broken"/>.</param>
+    /// <param name="reason">Why it can no longer be waited for, for <see cref="RmaWaitState.Broken"/>.</param>
     public virtual RmaWaitState PrepareToWait(out string? reason)
     {
         reason = null;
         return RmaWaitState.Ready;
     }
 
-    /// <summary>Looks after peers, about four times a second, from a timer's thread, where <see cref="WatchesPeers"/> says so.</summary>
-    /// <returns>Completions are to be read soon.</returns>
+    /// <summary>Checks peers about four times a second, on a timer's thread, if <see cref="WatchesPeers"/> is true.</summary>
+    /// <returns>Whether completions should be read soon.</returns>
     public virtual bool LookAfterPeers() => false;
 
     /// <summary>Whether an error means that the operation's peer is lost, so that later operations to it fail at once. Any thread may call this.</summary>
     /// <param name="operation">The operation.</param>
     /// <param name="error">The transport's code.</param>
-    /// <returns>The reason, without a full stop; null where it isn't lost.</returns>
+    /// <returns>The reason, without a full stop; null if the peer isn't lost.</returns>
     public virtual string? FindLoss(RmaDriverOperation operation, int error) => null;
 
-    /// <summary>The transport was asked to take an operation, and takes nothing for the moment. Any thread may call this.</summary>
+    /// <summary>Called when the transport was offered an operation, but currently accepts none. Any thread may call this.</summary>
     /// <param name="operation">The operation.</param>
-    /// <param name="elapsed">Since when it was started; null where the caller has to try it again.</param>
+    /// <param name="elapsed">The time since it was started; null if the caller has to try again.</param>
     public virtual void OnFull(RmaDriverOperation operation, TimeSpan? elapsed)
     {
     }
 
-    /// <summary>The driver holds a send back, because its peer does not receive. A look from outside, which may be a moment late.</summary>
+    /// <summary>Whether the driver holds back a send because its peer does not receive. The answer may be slightly out of date.</summary>
     /// <param name="operation">The send.</param>
-    /// <param name="isQueued">It waits to be posted.</param>
+    /// <param name="isQueued">Whether it waits to be posted.</param>
     public virtual bool HoldsBack(RmaDriverOperation operation, bool isQueued) => false;
 
-    /// <summary>The name of an error code, such as ECONNRESET. Any thread may call this, also after the endpoint was closed; so it is with <see cref="TextOf"/> and <see cref="HoldsBack"/>.</summary>
+    /// <summary>
+    /// The name of an error code, such as ECONNRESET. Any thread may call this, even after the endpoint was closed; the
+    /// same applies to <see cref="TextOf"/> and <see cref="HoldsBack"/>.
+    /// </summary>
     /// <param name="error">The transport's code.</param>
     public virtual string NameOf(int error) => SystemErrors.NameOf(error);
 
-    /// <summary>What an error code means, in words; empty where the transport has none.</summary>
+    /// <summary>The meaning of an error code in words; empty if the transport has none.</summary>
     /// <param name="error">The transport's code.</param>
     public virtual string TextOf(int error) => "";
 
-    /// <summary>What the transport knows of why an operation did not complete in time; null where it knows nothing.</summary>
+    /// <summary>The transport's explanation of why an operation did not complete in time; null if it has none.</summary>
     /// <param name="operation">The operation.</param>
-    /// <param name="wasPosted">The transport still has it.</param>
+    /// <param name="wasPosted">Whether the transport still has it.</param>
     /// <returns>A sentence, such as "the peer has no receive posted. "; or null.</returns>
     public virtual string? ExplainTimeout(RmaDriverOperation operation, bool wasPosted) => null;
 
-    /// <summary>What a call into the transport that does not return may wait for, for the log: a clause such as "it waits for a peer that is stopped". Any thread may call this, while such a call runs.</summary>
+    /// <summary>
+    /// A possible cause of a call into the transport that does not return, for the log: a clause such as "it waits for
+    /// a peer that is stopped". Any thread may call this, while such a call runs.
+    /// </summary>
     public virtual string ExplainStuckCall() => "it is opening a connection";
 
-    /// <summary>Closes the transport's endpoint, after the last of all other calls. Must not throw.</summary>
-    /// <param name="isRecalled">All operations have come back.</param>
-    /// <returns>True where the transport touches no memory of any operation any more; else their buffers stay held.</returns>
+    /// <summary>Closes the transport's endpoint, after all other calls. It must not throw.</summary>
+    /// <param name="isRecalled">Whether all operations have completed.</param>
+    /// <returns>True if the transport no longer accesses the memory of any operation; otherwise their buffers stay held.</returns>
     public abstract bool Close(bool isRecalled);
 
-    /// <summary>Calls back once the transport touches no memory of any operation any more, where <see cref="Close"/> has returned false. Maybe never.</summary>
+    /// <summary>
+    /// Calls back once the transport no longer accesses the memory of any operation, if <see cref="Close"/> returned
+    /// false. The callback may never come.
+    /// </summary>
     internal virtual void WhenDone(Action done)
     {
     }
 
-    /// <summary>As <see cref="OpenPeer(ReadOnlySpan{byte})"/>, with what the address said of the peer's transport.</summary>
+    /// <summary>As <see cref="OpenPeer(ReadOnlySpan{byte})"/>, with the description of the peer's transport in the address.</summary>
     internal virtual RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address, TransportDescription? transport) => OpenPeer(address);
 
-    /// <summary>What the endpoint's thread waits on, instead of the wait descriptor; null for that.</summary>
+    /// <summary>The object on which the endpoint's thread waits instead of the wait descriptor; null for the descriptor.</summary>
     internal virtual IWaker? CreateWaker() => null;
 
     /// <summary>
-    /// A peer is in, with its number: the one to report as the sender of its messages. Called under a lock, also for one
-    /// that comes back before its last operations have ended, which is not inserted once more.
+    /// Called when a peer has its number, with which it is reported as the sender of messages. It is called under a
+    /// lock, also for a peer that comes back before its last operations have ended, and is therefore not inserted
+    /// again.
     /// </summary>
     /// <param name="peer">The peer.</param>
     protected internal virtual void OnPeerInserted(RmaDriverPeer peer)
     {
     }
 
-    /// <summary>A peer is not in any more; its operations may still run. Called under a lock.</summary>
+    /// <summary>Called under a lock when a peer has been removed; its operations may still run.</summary>
     /// <param name="peer">The peer.</param>
     protected internal virtual void OnPeerRemoved(RmaDriverPeer peer)
     {
     }
 
-    /// <summary>Nothing reaches a peer any more: operations to it fail from now on. Any thread may call this.</summary>
+    /// <summary>Reports that a peer can no longer be reached: operations to it fail from now on. Any thread may call this.</summary>
     /// <param name="peer">The peer.</param>
     /// <param name="reason">Why, without a full stop.</param>
     /// <param name="error">The code of the operations' errors.</param>
     protected internal void ReportLost(RmaDriverPeer peer, string reason, int error) => _endpoint?.Lose(peer, new PeerLoss(reason, error));
 
-    /// <summary>Has completions read soon. Any thread may call this, also before the endpoint is ready and after it was closed.</summary>
+    /// <summary>
+    /// Causes completions to be read soon. Any thread may call this, even before the endpoint is ready and after it was
+    /// closed.
+    /// </summary>
     protected internal void Wake() => _endpoint?.WakeForCompletions();
 
     internal void Attach(RmaEndpoint endpoint) => _endpoint = endpoint;

@@ -3,7 +3,7 @@ using AllocTools.Providers;
 
 namespace AllocTools.Endpoints.Drivers;
 
-/// <summary>What became of an operation that was to be posted.</summary>
+/// <summary>The result of posting an operation.</summary>
 [Experimental(ExperimentalId.Providers)]
 public readonly record struct RmaPostResult
 {
@@ -17,10 +17,10 @@ public readonly record struct RmaPostResult
     /// <summary>The transport has it; its completion will be reported.</summary>
     public static RmaPostResult Posted => default;
 
-    /// <summary>The transport takes nothing now; the endpoint tries again, in the order of the calls.</summary>
+    /// <summary>The transport accepts nothing now; the endpoint tries again, in the order of the calls.</summary>
     public static RmaPostResult Full => new(RmaPostStatus.Full, 0, 0);
 
-    /// <summary>What became of it.</summary>
+    /// <summary>The status.</summary>
     public RmaPostStatus Status { get; }
 
     /// <summary>The transport's code, for <see cref="RmaPostStatus.Refused"/>.</summary>
@@ -29,7 +29,10 @@ public readonly record struct RmaPostResult
     /// <summary>Bytes, for <see cref="RmaPostStatus.Done"/>.</summary>
     public long Length { get; }
 
-    /// <summary>It is done already; no completion will be reported. Not for a receive, whose completion says who has sent.</summary>
+    /// <summary>
+    /// The operation has already completed; no completion will be reported. This is not allowed for a receive, whose
+    /// completion names the sender.
+    /// </summary>
     /// <param name="length">The bytes that were moved.</param>
     public static RmaPostResult Done(long length) => new(RmaPostStatus.Done, 0, length);
 
@@ -38,31 +41,31 @@ public readonly record struct RmaPostResult
     public static RmaPostResult Refused(int error) => new(RmaPostStatus.Refused, error, 0);
 }
 
-/// <summary>What became of an operation that was to be posted.</summary>
+/// <summary>The result of posting an operation.</summary>
 [Experimental(ExperimentalId.Providers)]
 public enum RmaPostStatus
 {
     /// <summary>The transport has it.</summary>
     Posted = 0,
 
-    /// <summary>The transport takes nothing now.</summary>
+    /// <summary>The transport accepts nothing now.</summary>
     Full = 1,
 
-    /// <summary>It is done.</summary>
+    /// <summary>The operation has completed.</summary>
     Done = 2,
 
     /// <summary>The transport refused it.</summary>
     Refused = 3,
 }
 
-/// <summary>What a read of completions found.</summary>
+/// <summary>The result of reading completions.</summary>
 [Experimental(ExperimentalId.Providers)]
 public enum RmaReadResult
 {
-    /// <summary>Nothing was there.</summary>
+    /// <summary>There were no completions.</summary>
     Nothing = 0,
 
-    /// <summary>Something was there.</summary>
+    /// <summary>There were completions.</summary>
     Something = 1,
 }
 
@@ -73,9 +76,9 @@ public enum RmaWaitState
     /// <summary>It may.</summary>
     Ready = 0,
 
-    /// <summary>Completions may be there already: read them first.</summary>
+    /// <summary>There may be completions already: read them first.</summary>
     ReadFirst = 1,
 
-    /// <summary>It can't be waited for any more.</summary>
+    /// <summary>It can no longer be waited for.</summary>
     Broken = 2,
 }

@@ -4,60 +4,64 @@ using System.Runtime.CompilerServices;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>What is awaited: an operation, a run of a batch, or the next notification.</summary>
+/// <summary>An awaitable of the endpoint: an operation, a run of a batch, or the next notification.</summary>
 internal interface IAwaited
 {
-    /// <summary>Its await would not suspend.</summary>
+    /// <summary>Whether an await of it would not suspend.</summary>
     bool HasEnded(short token);
 }
 
-/// <summary>Progress that is made by those who await, before they suspend.</summary>
+/// <summary>Lets awaiting threads make progress before they suspend.</summary>
 /// <remarks>
-/// An await that finds its operation pending takes progress turns until the operation has ended: then it goes on without a hop to
-/// another thread. Where nothing happens for <see cref="SpinTimes"/> times <see cref="RmaEndpointOptions.SpinTime"/> it suspends, and
-/// the endpoint's thread goes on. Only the first question for each operation makes progress. An await makes one turn only
+/// An await that finds its operation pending takes progress turns until the operation has ended: then it continues
+/// without a switch to another thread. If nothing happens for <see cref="SpinTimes"/> times
+/// <see cref="RmaEndpointOptions.SpinTime"/>, it suspends, and the endpoint's thread continues. Only the first question
+/// for each operation makes progress. An await makes one turn only
 /// <list type="bullet">
-/// <item>where others queue for this thread of the pool, or half the processors spin already in this process,</item>
-/// <item>mostly where the last ones of its kind have spun in vain: one that is long, or waits for what its caller has yet to send,</item>
-/// <item>where callers have other work. <see cref="ValueTask.AsTask"/> asks as an await does, and a window of such tasks would become
-/// one operation after the other. So one await in <see cref="SampleEach"/> suspends at once: where its thread starts another operation
-/// before that one has ended it was no await, and the next ones do not spin either.</item>
+/// <item>if other work is queued for this thread of the pool, or half of the processors already spin in this process,</item>
+/// <item>usually if the last awaits of its kind have spun in vain, because they are long, or depend on data that the
+/// caller has yet to send,</item>
+/// <item>if callers have other work. <see cref="ValueTask.AsTask"/> looks like an await, and a window of such tasks
+/// would be reduced to one operation after the other. Therefore one await in <see cref="SampleEach"/> suspends
+/// immediately: if its thread starts another operation before that one has ended, it was not an await, and the next
+/// ones do not spin either.</item>
 /// </list>
 /// </remarks>
 internal sealed class AwaitHelp
 {
-    /// <summary>How many kinds there are: those of operations, batches, notifications.</summary>
+    /// <summary>The number of kinds: those of operations, batches and notifications.</summary>
     public static readonly int Kinds = Enum.GetValues<RmaOperationKind>().Length + 2;
 
     public static readonly int BatchKind = Kinds - 2;
 
     public static readonly int NotificationKind = Kinds - 1;
 
-    /// <summary>After that many in vain so many await without spinning to each one that spins.</summary>
+    /// <summary>After this many awaits have spun in vain, this many awaits don't spin for each one that does.</summary>
     private const int ProbeEach = 32;
 
-    /// <summary>How many awaits there are to one that suspends at once, to see what its thread does next.</summary>
+    /// <summary>One in this many awaits suspends immediately, to observe what its thread does next.</summary>
     private const int SampleEach = 256;
 
-    /// <summary>How many samples have to say otherwise, at the most, before awaits spin again.</summary>
+    /// <summary>The maximum number of samples with the opposite result before awaits spin again.</summary>
     private const int MostOtherWork = 8;
 
     /// <summary>
-    /// How many times <see cref="RmaEndpointOptions.SpinTime"/> an await spins: longer than two wake-ups take, which are what it
-    /// saves, and which the peer needs that has suspended as well. Each of two would else be too late for the other, and both would stay slow.
+    /// How many times <see cref="RmaEndpointOptions.SpinTime"/> an await spins: longer than two wake-ups take: one that
+    /// spinning saves, and one that a suspended peer needs. Otherwise each of the two would be too late for the other,
+    /// and both would stay slow.
     /// </summary>
     private const int SpinTimes = 10;
 
-    /// <summary>How long it spins at the most where nothing happens, whatever <see cref="RmaEndpointOptions.SpinTime"/> is: the caller's thread has other work.</summary>
+    /// <summary>The longest spinning without any event, whatever <see cref="RmaEndpointOptions.SpinTime"/> is, because the caller's thread has other work.</summary>
     private static readonly TimeSpan LongestSpin = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>How long where something does, such as ends of a batch's operations.</summary>
+    /// <summary>The longest spinning with events, such as ends of a batch's operations.</summary>
     private static readonly TimeSpan LongestBusySpin = TimeSpan.FromMilliseconds(2);
 
-    /// <summary>How many awaits of the process spin.</summary>
+    /// <summary>The number of awaits in this process that spin.</summary>
     private static int s_spinning;
 
-    /// <summary>How many turns there are to one look at the queue of the thread pool.</summary>
+    /// <summary>The queue of the thread pool is checked once in this many turns.</summary>
     private const int TurnsPerLook = 16;
 
     private readonly Func<bool> _run;
@@ -69,7 +73,7 @@ internal sealed class AwaitHelp
     private int _suspended;
     private int _count;
 
-    // Guesses: where two threads write them at the same time, one is lost.
+    // These are estimates: if two threads write them at the same time, one value is lost.
     private OperationSlot? _latest;
     private OperationSlot? _sample;
     private long _sampleUse;
@@ -77,8 +81,8 @@ internal sealed class AwaitHelp
     private int _untilSample;
     private int _otherWork;
 
-    /// <param name="run">Makes progress, where nobody else does; true when anything happened.</param>
-    /// <param name="gate">Keeps the endpoint from being closed meanwhile.</param>
+    /// <param name="run">Makes progress, unless another thread does; true when anything happened.</param>
+    /// <param name="gate">Prevents the endpoint from being closed meanwhile.</param>
     /// <param name="spinTime">How long an await spins.</param>
     public AwaitHelp(Func<bool> run, CallGate gate, TimeSpan spinTime)
     {
@@ -90,13 +94,13 @@ internal sealed class AwaitHelp
         _mostSpinning = Math.Max(1, Environment.ProcessorCount / 2);
     }
 
-    /// <summary>Some await makes progress, so that the endpoint's thread need not.</summary>
+    /// <summary>Whether an await makes progress, so that the endpoint's thread need not.</summary>
     public bool IsRunning => Volatile.Read(ref _spinning) > 0;
 
-    /// <summary>How often an await has made progress. Some may be missing where two count at the same time.</summary>
+    /// <summary>How often an await has made progress. The count may be too low if two threads count at the same time.</summary>
     public int Count => Volatile.Read(ref _count);
 
-    /// <summary>Some await has suspended.</summary>
+    /// <summary>Whether an await has suspended.</summary>
     public bool HasSuspended => Volatile.Read(ref _suspended) > 0;
 
     /// <summary>An operation with a task is about to start.</summary>
@@ -116,7 +120,7 @@ internal sealed class AwaitHelp
     /// <returns>True where it has ended.</returns>
     public bool TryEnd(OperationSlot slot, short token)
     {
-        // What was started before others, and is awaited after them, has a caller who has nothing else to do.
+        // If an operation was started before others but is awaited after them, its caller has nothing else to do.
         bool samples = _latest == slot && (_otherWork > 0 || --_untilSample <= 0);
         if (TryEnd(slot, token, (int)slot.Kind, maySpin: !samples))
             return true;
@@ -130,11 +134,11 @@ internal sealed class AwaitHelp
         return false;
     }
 
-    /// <summary>Makes progress for what is about to be awaited.</summary>
-    /// <param name="awaited">What.</param>
+    /// <summary>Makes progress for an awaitable that is about to be awaited.</summary>
+    /// <param name="awaited">The awaitable.</param>
     /// <param name="token">The version of its task.</param>
     /// <param name="kind">Awaits of one kind take about as long.</param>
-    /// <param name="maySpin">It is worth more than one turn.</param>
+    /// <param name="maySpin">Whether it is worth more than one turn.</param>
     /// <returns>True where it has ended.</returns>
     public bool TryEnd(IAwaited awaited, short token, int kind, bool maySpin = true)
     {
@@ -159,10 +163,10 @@ internal sealed class AwaitHelp
         }
     }
 
-    /// <summary>An await suspends. Said before the endpoint's thread is woken, with a fence between.</summary>
+    /// <summary>Notes that an await suspends. It is called before the endpoint's thread is woken, with a fence in between.</summary>
     public void Suspend() => Interlocked.Increment(ref _suspended);
 
-    /// <summary>The result of one that had suspended was taken.</summary>
+    /// <summary>Notes that the result of an await that had suspended was taken.</summary>
     public void Resume() => Interlocked.Decrement(ref _suspended);
 
     private static bool IsWorthIt(int inVain) => inVain == 0 || (inVain < ProbeEach ? BitOperations.IsPow2(inVain) : inVain % ProbeEach == 0);
@@ -183,7 +187,7 @@ internal sealed class AwaitHelp
 
     private bool Spin(IAwaited awaited, short token)
     {
-        // Real time: who would move another clock on may be this very thread.
+        // Real time is used, because this thread may be the one that would advance another clock.
         long start = Stopwatch.GetTimestamp();
         long last = start;
         for (int turns = 1; !_gate.IsClosed; turns++)
@@ -200,7 +204,7 @@ internal sealed class AwaitHelp
         return false;
     }
 
-    /// <summary>This thread is the pool's, and there is other work for it.</summary>
+    /// <summary>Whether this is a pool thread with other work queued for it.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool OthersQueue() => Thread.CurrentThread.IsThreadPoolThread && ThreadPool.PendingWorkItemCount > 0;
 }

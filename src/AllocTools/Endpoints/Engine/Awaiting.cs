@@ -2,7 +2,10 @@ using System.Threading.Tasks.Sources;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>What a task of the endpoint does when it is awaited: it makes progress first (<see cref="AwaitHelp"/>), then it suspends.</summary>
+/// <summary>
+/// The behaviour of an endpoint's task when it is awaited: it first makes progress (<see cref="AwaitHelp"/>), then it
+/// suspends.
+/// </summary>
 internal struct Awaiting
 {
     private readonly OperationStarter _starter;
@@ -20,7 +23,7 @@ internal struct Awaiting
     /// <summary>The source of the task.</summary>
     public readonly ManualResetValueTaskSourceCore<T> CreateTask<T>() => new() { RunContinuationsAsynchronously = _inline is null };
 
-    /// <summary>Its task is used anew.</summary>
+    /// <summary>Starts a new use of its task.</summary>
     /// <param name="version">The task's.</param>
     public void Begin(short version)
     {
@@ -28,8 +31,8 @@ internal struct Awaiting
         Volatile.Write(ref _owner, OwnerOf(version));
     }
 
-    /// <summary>It is pending and about to be awaited.</summary>
-    /// <returns>True: progress was not made for it yet, and the caller does that now.</returns>
+    /// <summary>Called when it is pending and about to be awaited.</summary>
+    /// <returns>True: no progress was made for it yet, and the caller must make it now.</returns>
     public bool TryBeginHelp() => !_hasHelped && (_hasHelped = true);
 
     /// <summary>Its await suspends.</summary>
@@ -57,7 +60,7 @@ internal struct Awaiting
     }
 
     /// <summary>Its result is taken.</summary>
-    /// <returns>False: it was taken before, maybe at the same time; the task may serve another use by now.</returns>
+    /// <returns>False: it was already taken, possibly at the same time; the task may have a new use by now.</returns>
     public bool TryEnd(short token)
     {
         if (Interlocked.CompareExchange(ref _owner, 0, OwnerOf(token)) != OwnerOf(token))
@@ -67,6 +70,6 @@ internal struct Awaiting
         return true;
     }
 
-    /// <summary>Who may take the result: whoever has this version; 0 for nobody.</summary>
+    /// <summary>The version that may take the result; 0 for none.</summary>
     private static int OwnerOf(short version) => (1 << 16) | (ushort)version;
 }

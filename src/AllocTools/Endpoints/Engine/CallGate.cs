@@ -1,6 +1,6 @@
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Keeps an object from being closed under calls that run in it.</summary>
+/// <summary>Prevents an object from being closed while calls run in it.</summary>
 internal sealed class CallGate
 {
     private const int ClosedBit = 1 << 30;
@@ -19,18 +19,18 @@ internal sealed class CallGate
 
     public void Exit()
     {
-        // More than once: a call that is refused counts itself out again, too.
+        // This may happen more than once, because a call that is refused also decrements the count.
         if (Interlocked.Decrement(ref _calls) == ClosedBit)
             _empty.TrySetResult();
     }
 
-    /// <summary>No call is let in any more.</summary>
+    /// <summary>Whether calls are refused.</summary>
     public bool IsClosed => (Volatile.Read(ref _calls) & ClosedBit) != 0;
 
     /// <summary>Completes when it is closed and the last call has ended.</summary>
     public Task Empty => _empty.Task;
 
-    /// <summary>Lets no call in any more. False: somebody else has closed it.</summary>
+    /// <summary>Refuses further calls. Returns false if another thread has already closed the gate.</summary>
     public bool TryClose()
     {
         int before = Interlocked.Or(ref _calls, ClosedBit);

@@ -1,7 +1,7 @@
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Ends of operations without a task, until <see cref="IRmaEndpoint.Poll"/> takes them.</summary>
-/// <remarks>The lock spins: it is held for a copy, and hardly ever by two.</remarks>
+/// <summary>The completions of operations without a task, until <see cref="IRmaEndpoint.Poll"/> takes them.</summary>
+/// <remarks>The lock spins, because it is held only for a copy and is hardly ever contended.</remarks>
 internal sealed class CompletionRing(int capacity)
 {
     private readonly RmaCompletion[] _ring = new RmaCompletion[capacity];
@@ -13,7 +13,7 @@ internal sealed class CompletionRing(int capacity)
     {
         bool isTaken = false;
         _gate.Enter(ref isTaken);
-        // There is room: each has counted itself in when it was posted.
+        // There is always room, because each operation was counted when it was posted.
         int at = _head + _count;
         _ring[at < _ring.Length ? at : at - _ring.Length] = completion;
         _count++;

@@ -5,22 +5,23 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>What every endpoint checks of an operation.</summary>
+/// <summary>The checks of operations that all endpoints make.</summary>
 internal static class EndpointChecks
 {
     private static readonly TimeSpan Longest = TimeSpan.FromHours(24);
 
     /// <summary>
-    /// Finds what is wrong with an operation before anything is done for it: each mistake is the same exception whatever the
-    /// transport, and names the parameter of the method that takes the operation with a task. <see cref="AsPosted"/>
-    /// makes it that of <see cref="IRmaEndpoint.TryPost"/>.
+    /// Checks an operation before it is started: each mistake causes the same exception whatever the transport, and
+    /// names the parameter of the method that starts the operation with a task. <see cref="AsPosted"/> changes that to
+    /// the parameter of <see cref="IRmaEndpoint.TryPost"/>.
     /// </summary>
     /// <param name="endpoint">The endpoint.</param>
     /// <param name="context">Its context.</param>
     /// <param name="operation">The operation.</param>
-    /// <exception cref="ArgumentException">The memory, or the peer, is not one that the endpoint can use, or too short.</exception>
-    /// <exception cref="InvalidOperationException">The buffer was returned, or the peer did not expose its memory for that.</exception>
-    /// <exception cref="RmaOperationException">It would write to memory that the process may only read.</exception>
+    /// <exception cref="ArgumentException">The endpoint can't use the memory or the peer, or the memory is too short.</exception>
+    /// <exception cref="InvalidOperationException">The buffer was returned, or the peer did not expose its memory for
+    /// this operation.</exception>
+    /// <exception cref="RmaOperationException">The operation would write to memory that the process may only read.</exception>
     public static void ThrowIfInvalid(IRmaEndpoint endpoint, IRmaContext context, in RmaOperation operation)
     {
         RmaOperationKind kind = operation.Kind;
@@ -50,7 +51,7 @@ internal static class EndpointChecks
         if (!ReferenceEquals(operation.Local.Buffer.Context, context))
         {
             throw new ArgumentException(
-                $"The {operation.Local.Buffer} is on another context{(OtherProvider(operation.Local.Buffer.Context, context) is { } other ? $", of provider '{other}'," : "")} than this endpoint of provider '{context.Traits.ProviderName}'. Rent from a pool on the endpoint's own context (IRmaEndpoint.Context), or open the endpoint on the pool's.",
+                $"The {operation.Local.Buffer} belongs to a different context{(OtherProvider(operation.Local.Buffer.Context, context) is { } other ? $", of provider '{other}'," : "")} than this endpoint of provider '{context.Traits.ProviderName}'. Rent from a pool on the endpoint's own context (IRmaEndpoint.Context), or open the endpoint on the pool's.",
                 LocalNameOf(kind));
         }
     }
@@ -58,7 +59,7 @@ internal static class EndpointChecks
     private static string? OtherProvider(IRmaContext context, IRmaContext own) =>
         context.Traits.ProviderName == own.Traits.ProviderName ? null : context.Traits.ProviderName;
 
-    /// <summary>The parameter that an operation's own memory is.</summary>
+    /// <summary>The name of the parameter with an operation's own memory.</summary>
     public static string LocalNameOf(RmaOperationKind kind) => kind switch
     {
         RmaOperationKind.Write => "source",
@@ -67,7 +68,7 @@ internal static class EndpointChecks
         _ => "buffer",
     };
 
-    /// <summary>The parameter that an operation's peer, or the peer's memory, is.</summary>
+    /// <summary>The name of the parameter with an operation's peer, or the peer's memory.</summary>
     public static string RemoteNameOf(RmaOperationKind kind) => kind switch
     {
         RmaOperationKind.Write => "destination",
@@ -75,8 +76,8 @@ internal static class EndpointChecks
         _ => "peer",
     };
 
-    /// <summary>The same mistake in a posted operation, which is one parameter.</summary>
-    /// <param name="error">The error, by the name of another parameter.</param>
+    /// <summary>Converts the error to that of a posted operation, which is a single parameter.</summary>
+    /// <param name="error">The error, which names another parameter.</param>
     /// <param name="parameter">The parameter.</param>
     public static ArgumentException AsPosted(ArgumentException error, string parameter)
     {
@@ -85,14 +86,14 @@ internal static class EndpointChecks
         return new ArgumentException(message, parameter, error);
     }
 
-    /// <exception cref="ArgumentException">The peer is another endpoint's, or the default value.</exception>
+    /// <exception cref="ArgumentException">The peer belongs to another endpoint, or is the default value.</exception>
     public static void ThrowIfNotInsertedAt(IRmaEndpoint endpoint, RmaPeer peer, string parameter)
     {
         if (peer.Entry is null)
             throw new ArgumentException("The peer is the default value; insert it at this endpoint (InsertPeer).", parameter);
         if (ReferenceEquals(peer.Owner, endpoint))
             return;
-        // What is used is named: a write or read names memory that the other endpoint has imported.
+        // The message names the argument: for a write or read, it is memory that the other endpoint has imported.
         string what = parameter is "source" or "destination" ? $"The remote memory was imported by another endpoint, from peer {peer.Handle}" : $"Peer {peer.Handle} was inserted at another endpoint";
         throw new ArgumentException(
             $"{what} ({Describe(peer.Owner)}), and can't be used at this one ({Describe(endpoint)}). Insert the peer here (InsertPeer), and import its memory here (Import).",
@@ -102,15 +103,15 @@ internal static class EndpointChecks
     private static string Describe(IRmaEndpoint endpoint) =>
         $"{(endpoint.GetStatistics().State == RmaEndpointState.Closed ? "closed, " : "")}provider '{endpoint.Context.Traits.ProviderName}'";
 
-    /// <exception cref="ArgumentException">Nothing can be done with the memory.</exception>
+    /// <exception cref="ArgumentException">The memory grants no access.</exception>
     public static void ThrowIfGrantsNothing(in RemoteMemory memory)
     {
         if ((memory.Access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite)) == 0)
-            throw new ArgumentException($"The remote memory grants {memory.Access}, neither RemoteRead nor RemoteWrite: it is the default value, or no exposure's. Pass what the peer's exposure says.", nameof(memory));
+            throw new ArgumentException($"The remote memory must grant RemoteRead or RemoteWrite; it grants {memory.Access}. It is the default value, or not from an exposure. Pass the RemoteMemory of the peer's exposure.", nameof(memory));
     }
 
-    /// <summary>Checks a peer's memory against this side's transport, and against what the peer's address said.</summary>
-    /// <exception cref="RmaProviderException">The memory can't be reached from here, or is not that peer's.</exception>
+    /// <summary>Checks a peer's memory against this side's transport, and against the contents of the peer's address.</summary>
+    /// <exception cref="RmaProviderException">The memory can't be reached from here, or does not belong to that peer.</exception>
     public static void ThrowIfNotOfTransport(in RemoteMemory memory, TransportDescription own, TransportDescription? peer)
     {
         (_, bool takesRaw, ushort keySize) = own.Keys!.Value;
@@ -122,31 +123,31 @@ internal static class EndpointChecks
         if (reason is not null)
             throw new RmaProviderException($"The peer's memory can't be used with provider '{own.Provider}': {reason}. Both sides need the same provider.");
         if (memory.Transport?.Context is { } context && peer?.Context is { } peerContext && context != peerContext)
-            throw new RmaProviderException("The memory belongs to another endpoint than the one whose address was inserted: to another peer, or to the same after a restart. Insert the address that came with the memory.");
+            throw new RmaProviderException("The memory belongs to a different endpoint than the one whose address was inserted: to another peer, or to the same peer after a restart. Insert the address that came with the memory.");
     }
 
-    /// <exception cref="InvalidOperationException">The peer did not expose its memory for that.</exception>
+    /// <exception cref="InvalidOperationException">The peer did not expose its memory for this operation.</exception>
     private static void ThrowIfNotExposedFor(RmaOperationKind kind, in RemoteMemory memory)
     {
         RmaAccess needed = kind == RmaOperationKind.Write ? RmaAccess.RemoteWrite : RmaAccess.RemoteRead;
         if ((memory.Access & needed) == 0)
-            throw new InvalidOperationException($"The peer exposed this memory for {memory.Access}, not for {needed}. Its owner must call Expose with RmaAccess.{needed}, and send what that gives.");
+            throw new InvalidOperationException($"The peer exposed this memory for {memory.Access}, not for {needed}. Its owner must call Expose with RmaAccess.{needed}, and send the new RemoteMemory.");
     }
 
-    /// <exception cref="RmaOperationException">It would write to memory that the process may only read.</exception>
+    /// <exception cref="RmaOperationException">The operation would write to memory that the process may only read.</exception>
     private static void ThrowIfReadOnly(in RmaOperation operation)
     {
         if (operation.Kind is RmaOperationKind.Read or RmaOperationKind.Receive && operation.Local.Buffer.IsReadOnly)
         {
             throw new RmaOperationException(
-                $"{operation.Kind} of {InWords.Size(operation.Local.Length)} would write to memory that was registered as memory that is only read, or was read-only then. Register writable memory, and not by RegisterReadOnly.",
+                $"{operation.Kind} of {InWords.Size(operation.Local.Length)} would write to memory that was registered as read-only. Register writable memory, and don't use RegisterReadOnly.",
                 operation.Kind,
                 SystemErrors.AccessDenied,
                 SystemErrors.NameOf(SystemErrors.AccessDenied));
         }
     }
 
-    /// <exception cref="ArgumentOutOfRangeException">The time-out is none that can be kept.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The time-out is out of range.</exception>
     public static void ThrowIfInvalidTimeout(TimeSpan timeout)
     {
         if (timeout != Timeout.InfiniteTimeSpan && (timeout < TimeSpan.Zero || timeout > Longest))

@@ -5,10 +5,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>What failures of an endpoint's operations say, whatever the transport.</summary>
+/// <summary>Creates the errors of an endpoint's operations, for all transports.</summary>
 internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver driver, string provider, bool runsInline)
 {
-    /// <summary>EIO. These codes are the same with all transports.</summary>
+    /// <summary>EIO. These codes are the same for all transports.</summary>
     public const int IoError = 5;
 
     /// <summary>ECANCELED.</summary>
@@ -17,22 +17,22 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
     private const int ConnectionAborted = 103;
     private const int TimedOut = 110;
 
-    /// <summary>FI_ETRUNC, which the system has not.</summary>
+    /// <summary>FI_ETRUNC, which the system does not define.</summary>
     private const int TruncatedMessage = 265;
 
     private const string TruncatedName = "FI_ETRUNC";
 
-    /// <summary>What the transport says of an operation that failed; with that its peer is lost, where it is.</summary>
+    /// <summary>The error of an operation that the transport reports as failed, or the loss of its peer.</summary>
     /// <param name="slot">The operation.</param>
     /// <param name="error">The transport's code.</param>
-    /// <param name="detail">What the transport says besides; null where it took nothing of the operation.</param>
+    /// <param name="detail">Further details from the transport; null if it accepted nothing of the operation.</param>
     public RmaOperationException Failed(OperationSlot slot, int error, string? detail)
     {
         if (slot.Peer is { IsRemoved: false } peer && driver.FindLoss(slot, error) is { } reason)
             endpoint.Lose(peer, new PeerLoss(reason, error));
         if (FindLoss(slot) is { } lost)
             return lost;
-        // Transports have many codes for a key that is refused.
+        // Transports use many codes for a refused key.
         string cause = detail is not null && slot.Kind is RmaOperationKind.Write or RmaOperationKind.Read
             ? " Likely causes: the peer's exposure has ended, does not cover these bytes, or does not grant this; or the peer is gone."
             : "";
@@ -46,7 +46,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
 
     /// <summary>A message was longer than its receive.</summary>
     /// <param name="room">The receive's length in bytes.</param>
-    /// <param name="messageLength">The message's length in bytes; null where the transport does not report it.</param>
+    /// <param name="messageLength">The message's length in bytes; null if the transport does not report it.</param>
     public RmaMessageTruncatedException Truncated(long room, long? messageLength) => new(
         $"Receive of {InWords.Size(room)} failed with {TruncatedName}: a peer has sent a longer message{(messageLength is null ? "" : $", {InWords.Size(messageLength.Value)}")}, on provider '{provider}'. "
         + "The message is lost; post the next receive. Post buffers as long as the longest message that peers send, and set Provider:Endpoint:MaxMessageLength to that on all sides.",
@@ -58,36 +58,39 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
     public RmaTimeoutException Timeout(OperationSlot slot, TimeSpan elapsed, bool wasPosted) => new(
         $"{slot.Kind} of {InWords.Size(slot.WholeLength)} did not complete within {elapsed.TotalSeconds:0.###} s on provider '{provider}': "
         + (driver.ExplainTimeout(slot, wasPosted)
-            ?? (slot.Kind == RmaOperationKind.Receive ? "no message has come for it. " : "the peer is gone, hangs, or makes no progress. "))
-        + (runsInline ? "With Continuations = Inline that is also so where code after an await blocks this endpoint's thread. " : "")
+            ?? (slot.Kind == RmaOperationKind.Receive ? "no message has arrived for it. " : "the peer is gone, hangs, or makes no progress. "))
+        + (runsInline ? "With Continuations = Inline, this also happens when code after an await blocks the endpoint's thread. " : "")
         + (wasPosted ? "The buffer is quarantined until the completion arrives or the endpoint is closed."
-            : "The transport has given the operation up, and its buffer is free."),
+            : "The transport has abandoned the operation, and its buffer is free."),
         slot.Kind,
         TimedOut,
         driver.NameOf(TimedOut));
 
     public RmaTimeoutException NoSlot(RmaOperationKind kind, long length, TimeSpan elapsed, int maxOutstanding, int abandoned) => new(
         $"{kind} of {InWords.Size(length)} was not started within {elapsed.TotalSeconds:0.###} s on provider '{provider}': all {maxOutstanding} operations that "
-        + $"Provider:Endpoint:MaxOutstanding allows are outstanding, {abandoned} of them timed out before. Raise it, await operations sooner, or open the endpoint anew.",
+        + $"Provider:Endpoint:MaxOutstanding allows are outstanding, of which {abandoned} have timed out. Raise MaxOutstanding, await operations sooner, or reopen the endpoint.",
         kind,
         TimedOut,
         driver.NameOf(TimedOut));
 
-    /// <summary>The endpoint's completions can't be read any more.</summary>
+    /// <summary>The endpoint's completions can no longer be read.</summary>
     public RmaOperationException NoProgress(RmaOperationKind kind, long length, RmaException failure) => new(
-        $"{kind} of {InWords.Size(length)} was ended or refused: its endpoint makes no progress any more on provider '{provider}'. {failure.Message} Close the endpoint and open another.",
+        $"{kind} of {InWords.Size(length)} was ended or refused: its endpoint on provider '{provider}' can no longer make progress. {failure.Message} Close the endpoint and open another.",
         kind,
         failure.ErrorCode == 0 ? IoError : failure.ErrorCode,
         failure.ErrorCode == 0 ? driver.NameOf(IoError) : failure.ErrorName,
         failure);
 
-    /// <summary>A call of an endpoint that is closed. An operation that was accepted before ends with <see cref="EndpointClosed"/>.</summary>
+    /// <summary>
+    /// The error of a call on a closed endpoint. An operation that was accepted before ends with
+    /// <see cref="EndpointClosed"/>.
+    /// </summary>
     public ObjectDisposedException Disposed() => new(
-        nameof(IRmaEndpoint), $"The endpoint of provider '{provider}' is disposed. Stop what uses it before, or open another one (IRmaContext.OpenEndpoint), insert its peers there, and import their memory there.");
+        nameof(IRmaEndpoint), $"The endpoint of provider '{provider}' is disposed. Stop the code that uses it first, or open another one (IRmaContext.OpenEndpoint), insert its peers there, and import their memory there.");
 
     /// <inheritdoc cref="NoProgress"/>
     public RmaException NoNotifications(RmaException failure) => new(
-        $"No notification comes any more: the endpoint makes no progress any more on provider '{provider}'. {failure.Message} Close the endpoint and open another.",
+        $"No more notifications will arrive: the endpoint on provider '{provider}' can no longer make progress. {failure.Message} Close the endpoint and open another.",
         failure.ErrorCode,
         failure.ErrorName,
         failure);
@@ -98,7 +101,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         Canceled,
         driver.NameOf(Canceled));
 
-    /// <summary>An operation that will never be known to have completed, because another peer was lost before.</summary>
+    /// <summary>The error of an operation whose completion will never be known, because another peer was lost.</summary>
     public RmaOperationException HeldUp(OperationSlot slot, string by) => new(
         $"{slot.Kind} of {InWords.Size(slot.WholeLength)} was ended on provider '{provider}': its completion was held up behind an operation to {by}, which is lost. It may have been done. "
         + "Its own peer is not lost, and later operations to it go on; the buffer is quarantined until the endpoint is closed.",
@@ -109,11 +112,11 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         IsTransient = true,
     };
 
-    /// <summary>The error of an operation whose peer is lost; null where it is not, or was removed.</summary>
+    /// <summary>The error of an operation whose peer is lost; null if it is not lost, or was removed.</summary>
     public RmaPeerLostException? FindLoss(OperationSlot slot) =>
         slot.Peer is { IsRemoved: false, Loss: { } loss } peer ? PeerLost(slot.Kind, slot.WholeLength, PeerOf(peer)!.Value, loss) : null;
 
-    /// <summary>Why an operation can't go to its peer: the peer was removed, or is lost. Null where it can.</summary>
+    /// <summary>Why an operation can't be sent to its peer: the peer was removed, or is lost. Null if it can.</summary>
     public Exception? FindReasonAgainst(in RmaOperation operation)
     {
         if (operation.Kind == RmaOperationKind.Receive)
@@ -131,7 +134,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
         : null;
 
     public static ArgumentException Removed(ulong peer, string provider, string parameter) => new(
-        $"This RmaPeer, peer {peer} of provider '{provider}', is not at the endpoint: it was removed, or is from before the peer was inserted again. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.",
+        $"This RmaPeer, peer {peer} of provider '{provider}', is not known to the endpoint: it was removed, or the peer has been inserted again since. Use the RmaPeer that InsertPeer returned last, and import the peer's memory with it.",
         parameter);
 
     /// <summary>A peer, as users have it.</summary>

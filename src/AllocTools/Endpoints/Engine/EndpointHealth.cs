@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>What a context's endpoints report of themselves, for health checks, and the timers that look after them.</summary>
+/// <summary>The state that a context's endpoints report for health checks, and the timers that monitor them.</summary>
 internal sealed class EndpointHealth
 {
     private readonly ConcurrentDictionary<object, string> _hindrances = new();
@@ -28,19 +28,19 @@ internal sealed class EndpointHealth
 
     public TimeProvider Time { get; }
 
-    /// <summary>Looks after the threads of the endpoints.</summary>
+    /// <summary>Monitors the threads of the endpoints.</summary>
     public StuckTurnWatch.Rounds StuckTurns { get; }
 
-    /// <summary>Looks after the peers of endpoints whose transport says nothing of lost ones.</summary>
+    /// <summary>Monitors the peers of endpoints whose transport does not report lost peers.</summary>
     public PeerWatch PeerWatch { get; }
 
-    /// <summary>The first failure of an endpoint's progress, permanently; or that of one which is stuck, while it is.</summary>
+    /// <summary>The first failure of an endpoint's progress, which stays; or the error of a stuck endpoint, while it is stuck.</summary>
     public RmaException? Failure => Volatile.Read(ref _failure)
         ?? (Volatile.Read(ref _stuckEndpoints) == 0 ? null : new RmaException($"A call into provider '{Provider}' does not return: {_stuckReasons}, or the machine is busy."));
 
     public IReadOnlyCollection<string> Hindrances => [.. _hindrances.Values];
 
-    /// <summary>Reports what hinders an endpoint now; null where nothing does.</summary>
+    /// <summary>Reports the present problem of an endpoint; null if there is none.</summary>
     public void ReportHindrance(object endpoint, string? hindrance)
     {
         if (hindrance is null)
@@ -49,18 +49,18 @@ internal sealed class EndpointHealth
             _hindrances[endpoint] = hindrance;
     }
 
-    /// <summary>An endpoint can make no progress any more.</summary>
+    /// <summary>Reports that an endpoint can no longer make progress.</summary>
     public void ReportFailure(RmaException failure) => Interlocked.CompareExchange(ref _failure, failure, null);
 
-    /// <summary>What an endpoint does on a timer or a thread of its own has failed as nothing should: health checks and the log say so, and the process goes on.</summary>
+    /// <summary>Reports an unexpected failure on a timer or a thread of an endpoint: health checks and the log report it, and the process continues.</summary>
     public void ReportUnexpected(string what, Exception e)
     {
         Log.UnexpectedEndpointError(Logger, Provider, what, e);
         ReportFailure(e as RmaException ?? new RmaException($"An endpoint of provider '{Provider}' failed at {what}: {e.Message}", innerException: e));
     }
 
-    /// <summary>A call of an endpoint into the transport does not return.</summary>
-    /// <param name="reasons">What it may wait for.</param>
+    /// <summary>Reports that a call of an endpoint into the transport does not return.</summary>
+    /// <param name="reasons">The possible causes.</param>
     public void ReportStuck(string reasons)
     {
         _stuckReasons = reasons;

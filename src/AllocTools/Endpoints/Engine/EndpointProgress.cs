@@ -4,10 +4,13 @@ using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>One turn after the other: reads completions, posts what waits, ends what is overdue or cancelled.</summary>
+/// <summary>
+/// Runs one progress turn after the other: reads completions, posts waiting operations, and ends overdue or cancelled
+/// ones.
+/// </summary>
 /// <remarks>
-/// Posting is anybody's; the rest is done by whoever has the turn. What timed out stays in its slot, its buffer
-/// quarantined, until its completion comes or the endpoint is closed.
+/// Any thread may post; only the thread that has the turn does the rest. An operation that timed out stays in its slot,
+/// with its buffer quarantined, until its completion arrives or the endpoint is closed.
 /// </remarks>
 internal sealed class EndpointProgress
 {
@@ -48,36 +51,36 @@ internal sealed class EndpointProgress
 
     public OperationDispatch Dispatch { get; }
 
-    /// <summary>Where the driver reports completions.</summary>
+    /// <summary>The object to which the driver reports completions.</summary>
     public RmaDriverCompletions Completions { get; }
 
-    /// <summary>From here on what is due after a turn is run there.</summary>
+    /// <summary>From now on, continuations that are due after a turn run there.</summary>
     public void RunInline() => _runsInline = true;
 
     public void NoteLoss() => _overdue.NoteLoss();
 
-    /// <summary>Why progress is impossible; null where it isn't.</summary>
+    /// <summary>Why progress is impossible; null if it is possible.</summary>
     public RmaException? Failure => Volatile.Read(ref _failure);
 
     /// <summary>The earliest time at which something may be overdue, as a timestamp.</summary>
     public long NextDeadline => _earliest.Value;
 
-    /// <summary>When an operation with that time-out starts, as a timestamp.</summary>
+    /// <summary>The start of an operation with that time-out, as a timestamp.</summary>
     public long StartOf(TimeSpan timeout) => _clock is null || _counters.IsTimed ? _time.GetTimestamp() : _clock.Start(timeout);
 
     public void NoteDeadline(long deadline) => _earliest.Note(deadline);
 
     public void NoteCancel() => _overdue.NoteCancel();
 
-    /// <summary>An operation was ended while it was prepared, and is not posted: a turn frees its slot.</summary>
+    /// <summary>Called when an operation was ended while it was prepared, and is not posted: a turn frees its slot.</summary>
     public void LeaveToTurn(OperationSlot slot) => _ending.LeaveToTurn(slot, slot.Use);
 
-    /// <summary>Makes progress, where nobody else does.</summary>
-    /// <param name="clearSignal">Have the driver take a signal away that stays.</param>
+    /// <summary>Makes progress, unless another thread does.</summary>
+    /// <param name="clearSignal">Whether the driver must clear a signal that stays set.</param>
     /// <returns>True when anything happened.</returns>
     public bool TryRun(bool clearSignal = false)
     {
-        // Since when it has the turn is of use to who watches the endpoint's own thread.
+        // The start of the turn is needed only for monitoring the endpoint's own thread.
         if (!_turn.TryTake(_clock is null ? _time.GetTimestamp() : 0))
             return false;
         if (!_runsInline)
@@ -100,7 +103,7 @@ internal sealed class EndpointProgress
         }
         catch
         {
-            // Not on a thread that is about to break the endpoint.
+            // This is skipped on a thread that is about to mark the endpoint as failed.
             InlineContinuation.HandOverDue();
             throw;
         }
@@ -115,8 +118,9 @@ internal sealed class EndpointProgress
     }
 
     /// <summary>
-    /// On the endpoint's own thread: code of the application, which is watched as a turn is, for operations time out without it.
-    /// Callers who make progress run theirs once they have left the endpoint, which the code may close.
+    /// On the endpoint's own thread this runs code of the application, which is monitored like a turn, so that
+    /// operations still time out meanwhile. Callers that make progress run it after they have left the endpoint,
+    /// because the code may close the endpoint.
     /// </summary>
     private void RunContinuations()
     {
@@ -130,29 +134,30 @@ internal sealed class EndpointProgress
         bool happened = _driver.ReadCompletions(Completions, clearSignal) != RmaReadResult.Nothing;
         if (Dispatch.HasRetries)
             happened |= Dispatch.PostRetries();
-        // Read again: a long turn must not take from the grace of what it cancels.
+        // The time is read again, because a long turn must not shorten the grace period of operations that it cancels.
         _overdue.End(_clock is null ? _time.GetTimestamp() : _clock.Now());
         return happened;
     }
 
     /// <summary>
-    /// Since when there is a turn, or what goes on inline runs on the endpoint's thread, as a timestamp; <see cref="ProgressTurn.Nobody"/> for neither.
+    /// The start of the present turn, or of an inline continuation on the endpoint's thread, as a timestamp;
+    /// <see cref="ProgressTurn.Nobody"/> for neither.
     /// </summary>
     public long TurnStart => Math.Min(_turn.Start, Volatile.Read(ref _continuing));
 
-    /// <summary>What goes on inline runs on the endpoint's thread.</summary>
+    /// <summary>Whether an inline continuation runs on the endpoint's thread.</summary>
     public bool IsContinuing => Volatile.Read(ref _continuing) != ProgressTurn.Nobody;
 
-    /// <summary>Ends what is overdue or cancelled while the turn is stuck.</summary>
+    /// <summary>Ends overdue or cancelled operations while the turn is stuck.</summary>
     public void EndOverdueWithoutTurn() => _overdue.EndWithoutTurn(_time.GetTimestamp());
 
-    /// <summary>Progress is impossible from now on: ends what is outstanding, and refuses what comes.</summary>
-    /// <returns>False where that was known already.</returns>
+    /// <summary>Marks progress as impossible: ends outstanding operations, and refuses new ones.</summary>
+    /// <returns>False if that was already known.</returns>
     public bool TryBreak(RmaException failure)
     {
         if (Interlocked.CompareExchange(ref _failure, failure, null) is not null)
             return false;
-        // What is not seen in its slot here sees the failure.
+        // An operation that is not seen in its slot here will itself see the failure.
         Fence.AfterInterlocked();
         foreach (OperationSlot slot in _slots)
         {
@@ -167,10 +172,10 @@ internal sealed class EndpointProgress
     }
 
     /// <summary>
-    /// Asks the transport to give up what it has, of which the owners were told already, and waits for that. What does not
-    /// come back in time stays held.
+    /// Asks the transport to cancel its operations, whose owners have already been notified, and waits for that. The
+    /// buffers of operations that don't complete in time stay held.
     /// </summary>
-    /// <returns>True where all has come back.</returns>
+    /// <returns>True if all operations have completed.</returns>
     public bool TryRecall(TimeSpan limit)
     {
         _earliest.NoteNow();
@@ -178,7 +183,7 @@ internal sealed class EndpointProgress
         SpinWait spin = default;
         try
         {
-            // Also where the queue could not be read before: it is tried once more.
+            // Even if the queue could not be read before, it is tried once more.
             for (int turns = 0; HasOutstanding(); turns++)
             {
                 // One turn may have been stuck for all that time.
@@ -192,15 +197,16 @@ internal sealed class EndpointProgress
         }
         catch (Exception e)
         {
-            // Of whatever kind: the endpoint's objects are closed all the same.
+            // All exceptions are caught, because the endpoint's objects must be closed nevertheless.
             Log.ProgressFailed(_health.Logger, _health.Provider, e);
             return false;
         }
     }
 
     /// <summary>
-    /// Posts what waits, as far as some turns get: an operation that was posted with FI_MORE may not start without the next one, and where
-    /// closing drops nothing it would never come back. The endpoint has no thread any more, and no caller.
+    /// Posts waiting operations for some turns: an operation that was posted with FI_MORE may not start without the
+    /// next one, and if closing does not drop it, it would never complete. The endpoint has no thread and no callers at
+    /// this point.
     /// </summary>
     public void PostWaiting()
     {
@@ -222,22 +228,23 @@ internal sealed class EndpointProgress
     {
         foreach (OperationSlot slot in _slots)
         {
-            // Also what somebody else is just telling its owner: the fabric may still have it.
+            // This includes operations whose owner another thread is just notifying, because the fabric may still have them.
             if (slot.State is not (OperationState.Free or OperationState.Ended))
                 return true;
         }
         return false;
     }
 
-    /// <summary>Ends everything that is outstanding, after the last call of the endpoint. Nobody polls for completions any more.</summary>
-    /// <param name="fabricIsDone">The native endpoint is closed, so the fabric touches no memory any more. Else what was posted stays held.</param>
+    /// <summary>Ends all outstanding operations, after the last call on the endpoint. No thread polls for completions any more.</summary>
+    /// <param name="fabricIsDone">Whether the native endpoint is closed, so that the fabric no longer accesses memory.
+    /// Otherwise the buffers of posted operations stay held.</param>
     public void FailAll(bool fabricIsDone)
     {
-        // What is not seen in its slot here sees that the endpoint is closed.
+        // An operation that is not seen in its slot here will itself see that the endpoint is closed.
         Fence.Full();
         foreach (OperationSlot slot in _slots)
         {
-            // Again where it was changed meanwhile: a turn that was stuck may have come back.
+            // This is repeated if the state was changed meanwhile, because a stuck turn may have returned.
             while (!TryEnd(slot))
             {
             }
@@ -246,7 +253,7 @@ internal sealed class EndpointProgress
         }
     }
 
-    /// <summary>False: it was changed at the same time.</summary>
+    /// <summary>Returns false if it was changed at the same time.</summary>
     private bool TryEnd(OperationSlot slot)
     {
         long word = slot.Word;

@@ -2,41 +2,41 @@ using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>What the progress loop waits on.</summary>
+/// <summary>The object on which the progress loop waits.</summary>
 internal interface IWaker : IDisposable
 {
     /// <summary>Ends a wait, or the next one.</summary>
     void Wake();
 
-    /// <summary>Before a wait: what happens from here on ends it.</summary>
+    /// <summary>Called before a wait: any event from now on ends it.</summary>
     void Prepare()
     {
     }
 
-    /// <summary>Notes what peers do from here on, for <see cref="HasRung"/>.</summary>
+    /// <summary>Starts to note activity of peers, for <see cref="HasRung"/>.</summary>
     void Listen()
     {
     }
 
-    /// <summary>A peer has posted something since; false where that can't be known.</summary>
+    /// <summary>Whether a peer has posted an operation since; false if that can't be known.</summary>
     bool HasRung => false;
 
     /// <summary>Waits until woken or until the time is over.</summary>
-    /// <param name="longest">How long at the most.</param>
-    /// <param name="forCompletions">Until the completion queue's descriptor says that there is one, too.</param>
+    /// <param name="longest">The longest wait.</param>
+    /// <param name="forCompletions">Whether a readable descriptor of the completion queue ends the wait, too.</param>
     WaitEnd Wait(TimeSpan longest, bool forCompletions);
 }
 
-/// <summary>What ended a wait.</summary>
+/// <summary>The reason why a wait ended.</summary>
 internal enum WaitEnd
 {
-    /// <summary>The time was over, or a signal came.</summary>
+    /// <summary>The time is up, or a signal arrived.</summary>
     TimedOut = 0,
 
-    /// <summary>Somebody woke the loop.</summary>
+    /// <summary>The loop was woken.</summary>
     Woken = 1,
 
-    /// <summary>The completion queue's descriptor says that there is something.</summary>
+    /// <summary>The completion queue's descriptor is readable.</summary>
     Ready = 2,
 
     /// <summary>The completion queue's descriptor can't be waited on.</summary>
@@ -59,7 +59,7 @@ internal sealed class DescriptorWaker(int queueDescriptor) : IWaker
     public void Dispose() => DescriptorWait.Close(_event);
 }
 
-/// <summary>Waits on an event only, where descriptors can't be waited on.</summary>
+/// <summary>Waits only on an event, if descriptors can't be waited on.</summary>
 internal sealed class EventWaker : IWaker
 {
     private readonly AutoResetEvent _event = new(initialState: false);

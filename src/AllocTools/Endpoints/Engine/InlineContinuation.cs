@@ -3,11 +3,17 @@ using System.Threading.Tasks.Sources;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>What goes on after an await, on the thread that has made the progress: after its turn, and never inside another one.</summary>
-/// <remarks>Ends that no turn has found, such as those of closing, are continued by the thread pool.</remarks>
+/// <summary>
+/// Runs the code after an await on the thread that made the progress: after its turn, and never inside another
+/// continuation.
+/// </summary>
+/// <remarks>
+/// Continuations of operations whose end was not found by a turn, such as those that closing ended, run on the thread
+/// pool.
+/// </remarks>
 internal sealed class InlineContinuation : IThreadPoolWorkItem
 {
-    /// <summary>Called with the continuation where its task ends.</summary>
+    /// <summary>Called with the continuation when its task ends.</summary>
     public static readonly Action<object?> Due = static continuation => ((InlineContinuation)continuation!).Schedule();
 
     [ThreadStatic]
@@ -23,26 +29,27 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
     private object? _state;
     private ExecutionContext? _context;
 
-    /// <summary>This thread is inside a turn.</summary>
+    /// <summary>Whether this thread is inside a turn.</summary>
     public static bool IsInTurn => t_turns > 0;
 
-    /// <summary>This thread begins a turn: what is due in it waits for its end.</summary>
+    /// <summary>Begins a turn on this thread: continuations that become due wait for its end.</summary>
     public static void BeginTurn() => t_turns++;
 
     /// <summary>This thread has ended its turn.</summary>
-    /// <returns>True: something is due, and the caller calls <see cref="RunDue"/>. Where such a continuation has made the turn, it has to end first.</returns>
+    /// <returns>True: continuations are due, and the caller must call <see cref="RunDue"/>. If the turn was made by
+    /// such a continuation, that one has to end first.</returns>
     public static bool EndTurn()
     {
         t_turns--;
         return !t_isRunning && t_due is { Count: > 0 };
     }
 
-    /// <summary>Runs what is due, one after the other.</summary>
+    /// <summary>Runs due continuations, one after the other.</summary>
     public static void RunDue()
     {
         if (t_isRunning || t_due is not { Count: > 0 } due)
             return;
-        // Theirs is none: what is to go on in a context is not here.
+        // These continuations have no context: those with a context are not queued here.
         SynchronizationContext? context = SynchronizationContext.Current;
         if (context is not null)
             SynchronizationContext.SetSynchronizationContext(null);
@@ -54,15 +61,15 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
             SynchronizationContext.SetSynchronizationContext(context);
     }
 
-    /// <summary>Leaves what is due to the thread pool.</summary>
+    /// <summary>Queues due continuations to the thread pool.</summary>
     public static void HandOverDue()
     {
         while (t_due is { } due && due.TryDequeue(out IThreadPoolWorkItem? continuation))
             ThreadPool.UnsafeQueueUserWorkItem(continuation, preferLocal: false);
     }
 
-    /// <summary>Takes what is to go on.</summary>
-    /// <returns>False where the caller's context runs it.</returns>
+    /// <summary>Stores the continuation.</summary>
+    /// <returns>False if the caller's context runs it.</returns>
     /// <exception cref="InvalidOperationException">The task is awaited already.</exception>
     public bool TrySet(Action<object?> continuation, object? state, ValueTaskSourceOnCompletedFlags flags)
     {
@@ -75,7 +82,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
         return true;
     }
 
-    /// <summary>Takes it back: the task has refused it.</summary>
+    /// <summary>Removes the continuation, because the task has refused it.</summary>
     public void Clear() => Volatile.Write(ref _continuation, null);
 
     /// <inheritdoc/>
@@ -86,7 +93,7 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
         ExecutionContext? context = _context;
         _state = null;
         _context = null;
-        // Last: from here on the task may be awaited anew.
+        // This comes last, because from here on the task may be awaited again.
         Volatile.Write(ref _continuation, null);
         try
         {
@@ -97,18 +104,24 @@ internal sealed class InlineContinuation : IThreadPoolWorkItem
         }
         catch (Exception e)
         {
-            // Of whatever kind: it is the application's, not the endpoint's, and ends the process as it does on the thread pool.
+            // All exceptions are caught: they belong to the application, not to the endpoint, and end the process as on the thread pool.
             ThrowOnPool(e);
         }
     }
 
-    /// <summary>As ManualResetValueTaskSourceCore looks for one: what it finds none for it would run at once, inside the turn.</summary>
+    /// <summary>
+    /// This finds the context like ManualResetValueTaskSourceCore, which would run a continuation without one
+    /// immediately, inside the turn.
+    /// </summary>
     private static bool HasSchedulingContext() =>
         (SynchronizationContext.Current is { } context && context.GetType() != typeof(SynchronizationContext)) || TaskScheduler.Current != TaskScheduler.Default;
 
     private void Schedule() => Schedule(this);
 
-    /// <summary>Has something run after the turn that this thread is in; on the thread pool where it is in none. It must not throw.</summary>
+    /// <summary>
+    /// Runs a work item after the present turn of this thread, or on the thread pool if it is not in a turn. The item
+    /// must not throw.
+    /// </summary>
     public static void Schedule(IThreadPoolWorkItem item)
     {
         if (t_turns > 0)

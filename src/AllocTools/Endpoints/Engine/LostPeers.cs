@@ -3,7 +3,7 @@ using System.Threading.Channels;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Reports lost peers to whoever reads them. Readers run on threads of their own, and a slow one loses the oldest.</summary>
+/// <summary>Reports lost peers to readers. Readers run on their own threads, and a slow reader loses the oldest reports.</summary>
 internal sealed class LostPeers
 {
     private const int Room = 1024;
@@ -21,7 +21,7 @@ internal sealed class LostPeers
         }
     }
 
-    /// <summary>Those that are lost from this call on, until the endpoint is closed.</summary>
+    /// <summary>The peers that are lost from this call on, until the endpoint is closed.</summary>
     public IAsyncEnumerable<RmaPeerLost> ReadAsync(CancellationToken cancellationToken)
     {
         var reader = Channel.CreateBounded<RmaPeerLost>(new BoundedChannelOptions(Room) { FullMode = BoundedChannelFullMode.DropOldest, SingleReader = true });
@@ -35,7 +35,7 @@ internal sealed class LostPeers
         return ReadAsync(reader, cancellationToken);
     }
 
-    /// <summary>Ends all readers, after what was reported.</summary>
+    /// <summary>Ends all readers after the reports so far.</summary>
     public void Close()
     {
         lock (_gate)

@@ -4,11 +4,12 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>The notifications that peers' writes have brought, until the application reads them.</summary>
+/// <summary>The notifications of peers' writes, until the application reads them.</summary>
 /// <remarks>
-/// It is bounded. A transport has no way to refuse a write because of its number, so what finds no room is lost, counted, and
-/// reported to the next reader, who does not go on as if nothing were missing. Where the endpoint can make no progress any
-/// more, readers get that error once they have read what is there: what they wait for would never come.
+/// The queue is bounded. A transport can't refuse a write because of its notification, so notifications without room
+/// are lost, counted, and reported to the next reader, so that it does not continue as if nothing were missing. If the
+/// endpoint can no longer make progress, readers get that error after they have read the remaining notifications,
+/// because no more would arrive.
 /// </remarks>
 internal sealed class NotificationQueue : IAwaited
 {
@@ -20,9 +21,9 @@ internal sealed class NotificationQueue : IAwaited
     private long _lost;
     private RmaException? _failure;
 
-    /// <param name="room">How many are kept.</param>
-    /// <param name="counters">Where lost ones are counted.</param>
-    /// <param name="onLost">Called when one is lost while none was before, or since the last report.</param>
+    /// <param name="room">The number that is kept.</param>
+    /// <param name="counters">Counts lost notifications.</param>
+    /// <param name="onLost">Called when a notification is lost for the first time, or for the first time since the last report.</param>
     public NotificationQueue(int room, EndpointCounters counters, Action onLost)
     {
         _room = room;
@@ -31,10 +32,10 @@ internal sealed class NotificationQueue : IAwaited
         _queue = Channel.CreateBounded<RmaNotification>(new BoundedChannelOptions(room) { FullMode = BoundedChannelFullMode.Wait, SingleWriter = true });
     }
 
-    /// <summary>How many wait to be read.</summary>
+    /// <summary>The number of unread notifications.</summary>
     public int Count => _queue.Reader.Count;
 
-    /// <summary>Takes all that comes from here on, in place of the queue.</summary>
+    /// <summary>Receives all notifications from now on, instead of the queue.</summary>
     public INotificationSink? Sink { set => Volatile.Write(ref _sink, value); }
 
     /// <summary>The caller must hold the progress turn.</summary>
@@ -60,7 +61,7 @@ internal sealed class NotificationQueue : IAwaited
         return taken;
     }
 
-    /// <summary>Something is there to be read or reported, or nothing comes any more.</summary>
+    /// <summary>Whether there is something to read or report, or no more notifications will arrive.</summary>
     bool IAwaited.HasEnded(short token) => Count > 0 || Volatile.Read(ref _lost) != 0 || _queue.Reader.Completion.IsCompleted;
 
     /// <summary>Reads until the endpoint is closed.</summary>
@@ -96,10 +97,10 @@ internal sealed class NotificationQueue : IAwaited
         }
     }
 
-    /// <summary>Nothing comes any more; what is there can still be read.</summary>
+    /// <summary>Ends the queue; notifications that are in it can still be read.</summary>
     public void Close() => _queue.Writer.TryComplete();
 
-    /// <summary>As <see cref="Close"/>, because the endpoint can make no progress any more.</summary>
+    /// <summary>Like <see cref="Close"/>, because the endpoint can no longer make progress.</summary>
     public void Fail(RmaException failure)
     {
         Volatile.Write(ref _failure, failure);
@@ -107,14 +108,14 @@ internal sealed class NotificationQueue : IAwaited
         Volatile.Read(ref _sink)?.OnFailed(failure);
     }
 
-    /// <exception cref="RmaException">Nothing is there, and nothing will come: the endpoint has failed.</exception>
+    /// <exception cref="RmaException">There are no notifications, and none will arrive, because the endpoint has failed.</exception>
     public void ThrowIfFailed()
     {
         if (Volatile.Read(ref _failure) is { } failure && Count == 0)
             throw failure;
     }
 
-    /// <exception cref="RmaNotificationsLostException">Some were lost since the last report.</exception>
+    /// <exception cref="RmaNotificationsLostException">Notifications were lost since the last report.</exception>
     public void ThrowIfLost()
     {
         if (Volatile.Read(ref _lost) != 0 && Interlocked.Exchange(ref _lost, 0) is > 0 and long lost)
@@ -122,12 +123,15 @@ internal sealed class NotificationQueue : IAwaited
     }
 }
 
-/// <summary>Takes the notifications of an endpoint where they are found, in place of the queue that the application reads.</summary>
+/// <summary>Receives the notifications of an endpoint as they are found, instead of the queue that the application reads.</summary>
 internal interface INotificationSink
 {
-    /// <summary>A peer's write is done. Called inside a progress turn, in the order of arrival; as <see cref="IOperationOwner.OnEnded"/>.</summary>
+    /// <summary>
+    /// Called when a peer's write has completed, inside a progress turn and in the order of arrival, under the rules of
+    /// <see cref="IOperationOwner.OnEnded"/>.
+    /// </summary>
     void OnNotification(ulong value, RmaPeer? sender);
 
-    /// <summary>The endpoint can make no progress any more: none will come.</summary>
+    /// <summary>Called when the endpoint can no longer make progress, so that no more notifications will arrive.</summary>
     void OnFailed(RmaException failure);
 }

@@ -3,8 +3,11 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Posts operations, at once or by a later turn, and keeps the order of those to one peer.</summary>
-/// <remarks>Once the transport took an operation, its slot may be freed before the call returns: it is not touched any more.</remarks>
+/// <summary>Posts operations, immediately or in a later turn, and keeps the order of those to one peer.</summary>
+/// <remarks>
+/// Once the transport has accepted an operation, its slot may be freed before the call returns, so it is not accessed
+/// any more.
+/// </remarks>
 internal sealed class OperationDispatch
 {
     private readonly RmaEndpointDriver _driver;
@@ -24,13 +27,13 @@ internal sealed class OperationDispatch
     private bool _receivesAreFull;
 
     /// <param name="driver">Makes the transport's calls.</param>
-    /// <param name="errors">What failures say.</param>
-    /// <param name="longestPart">The bytes that the transport moves at once, for a read or a write.</param>
-    /// <param name="retries">Where those wait that are posted later.</param>
-    /// <param name="ending">Ends those that the transport refuses.</param>
-    /// <param name="overdue">Ends those whose time is over, maybe while they are posted.</param>
-    /// <param name="turn">Who makes progress.</param>
-    /// <param name="hasOwnThread">A thread of the endpoint makes progress.</param>
+    /// <param name="errors">Creates the errors.</param>
+    /// <param name="longestPart">The most bytes of a read or write that the transport moves in one part.</param>
+    /// <param name="retries">The queue of operations that are posted later.</param>
+    /// <param name="ending">Ends operations that the transport refuses.</param>
+    /// <param name="overdue">Ends overdue operations, possibly while they are posted.</param>
+    /// <param name="turn">The progress turn.</param>
+    /// <param name="hasOwnThread">Whether a thread of the endpoint makes progress.</param>
     /// <param name="time">The clock.</param>
     public OperationDispatch(
         RmaEndpointDriver driver, EndpointErrors errors, long longestPart, RetryQueue retries, OperationEnding ending, OverdueOperations overdue, ProgressTurn turn, bool hasOwnThread, TimeProvider time)
@@ -43,21 +46,21 @@ internal sealed class OperationDispatch
         _overdue = overdue;
         _turn = turn;
         _time = time;
-        // A call that does not return may only be the endpoint's own thread's, which is watched, and never a caller's.
+        // Only the endpoint's own thread, which is monitored, may make a call that might not return, and never a caller.
         _turnPostsAll = hasOwnThread && (driver.MayHangOnDeadPeers || !driver.PostsBesideProgress);
         _callersTakeTurn = !hasOwnThread && !driver.PostsBesideProgress;
     }
 
-    /// <summary>Called with what a driver has thrown: the endpoint can't go on.</summary>
+    /// <summary>Called with an exception of the driver, after which the endpoint can't continue.</summary>
     public Action<Exception> OnDriverFailed { private get; set; } = static _ => { };
 
-    /// <summary>Only the endpoint's own thread may enter the transport.</summary>
+    /// <summary>Whether only the endpoint's own thread may call the transport.</summary>
     public bool TurnPostsAll => _turnPostsAll;
 
-    /// <summary>Something waits to be posted, and needs turns to get on.</summary>
+    /// <summary>Whether operations wait to be posted, and need turns.</summary>
     public bool HasRetries => !_retries.IsEmpty;
 
-    /// <summary>Posts an operation with a task; whatever becomes of it, the task says.</summary>
+    /// <summary>Posts an operation with a task, which reports any result.</summary>
     public void Post(OperationSlot slot)
     {
         long use = slot.Use;
@@ -69,7 +72,7 @@ internal sealed class OperationDispatch
     }
 
     /// <summary>Posts an operation without a task.</summary>
-    /// <returns>False where the transport would not take it; the slot is free again.</returns>
+    /// <returns>False if the transport did not accept it; the slot is free again.</returns>
     public bool TryPost(OperationSlot slot)
     {
         long use = slot.Use;
@@ -78,7 +81,7 @@ internal sealed class OperationDispatch
             Queue(slot, use, first: false);
             return true;
         }
-        // What waits before it has been reported as refused by itself; of this one the transport knows nothing.
+        // An earlier waiting operation reports its own refusal; the transport has not received this one.
         bool isHeldUp = _retries.HoldsUp(slot.Peer);
         RmaPostResult result = isHeldUp ? RmaPostResult.Full : PostUnqueued(slot);
         if (result.Status == RmaPostStatus.Posted)
@@ -104,7 +107,7 @@ internal sealed class OperationDispatch
 
     /// <summary>Posts an operation of a batch.</summary>
     /// <param name="slot">The operation.</param>
-    /// <param name="inTurn">The caller holds the progress turn.</param>
+    /// <param name="inTurn">Whether the caller holds the progress turn.</param>
     /// <returns>What became of it. <see cref="RmaPostStatus.Full"/> where it must wait for others, too: queue it.</returns>
     public RmaPostStatus PostOfBatch(OperationSlot slot, bool inTurn)
     {
@@ -115,18 +118,18 @@ internal sealed class OperationDispatch
         return result.Status;
     }
 
-    /// <summary>Leaves an operation to a later turn, behind those that wait already.</summary>
-    /// <returns>False: it has ended meanwhile.</returns>
+    /// <summary>Leaves an operation to a later turn, after those that already wait.</summary>
+    /// <returns>False: it has already ended.</returns>
     public bool Queue(OperationSlot slot, long use) => Queue(slot, use, first: false);
 
-    /// <summary>Posts what waits, as far as the transport takes it. The caller must hold the progress turn.</summary>
+    /// <summary>Posts waiting operations, as far as the transport accepts them. The caller must hold the progress turn.</summary>
     public bool PostRetries()
     {
         bool happened = false;
         _retries.CopyTo(_round);
         foreach ((OperationSlot slot, long use) in _round)
         {
-            // One whose poster has not said yet that it is here is next turn's; it must not be overtaken either.
+            // An operation that its poster has not yet marked as queued is left to the next turn; it must not be overtaken either.
             if (IsFull(slot.Peer))
                 continue;
             if (!slot.TryRepost(use))
@@ -140,13 +143,13 @@ internal sealed class OperationDispatch
             bool isFull = result.Status == RmaPostStatus.Full;
             if (isFull && slot.TryQueue(use))
             {
-                // The peer's later ones must not overtake it; other peers may have room.
+                // The peer's later operations must not overtake it; other peers may have room.
                 NoteFull(slot.Peer);
                 _driver.OnFull(slot, _time.GetElapsedTime(slot.Started));
                 continue;
             }
             happened = true;
-            // Its place is given up only now; only the turn's holder frees a slot that was posted.
+            // Its place is released only now; only the holder of the turn frees a slot that was posted.
             _retries.Remove(slot);
             if (isFull)
                 _ending.LeaveToTurn(slot, use);
@@ -160,7 +163,10 @@ internal sealed class OperationDispatch
         return happened;
     }
 
-    /// <summary>Goes on with one that is longer than the transport's messages. The caller must hold the progress turn.</summary>
+    /// <summary>
+    /// Posts the next part of an operation that is longer than the transport's messages. The caller must hold the
+    /// progress turn.
+    /// </summary>
     public void PostNextPart(OperationSlot slot, long use)
     {
         slot.EndMore();
@@ -171,10 +177,10 @@ internal sealed class OperationDispatch
             OnPosted(slot, use, result);
     }
 
-    /// <summary>Leaves an operation to a later turn, before those that wait already.</summary>
+    /// <summary>Leaves an operation to a later turn, before those that already wait.</summary>
     public void QueueFirst(OperationSlot slot, long use) => Queue(slot, use, first: true);
 
-    /// <summary>Ends one that is done already, or refused.</summary>
+    /// <summary>Ends an operation that has already completed, or was refused.</summary>
     private void OnPosted(OperationSlot slot, long use, RmaPostResult result)
     {
         while (result.Status == RmaPostStatus.Done)
@@ -230,7 +236,8 @@ internal sealed class OperationDispatch
         }
         catch (Exception e)
         {
-            // Of whatever kind: what the transport has got is unknown. What is outstanding ends, and this operation with it.
+            // All exceptions are caught, because it is unknown what the transport has received. All outstanding
+            // operations end, including this one.
             OnDriverFailed(e);
             return RmaPostResult.Refused(EndpointErrors.IoError);
         }
@@ -257,11 +264,11 @@ internal sealed class OperationDispatch
     private RmaPostResult PostBesideTurn(OperationSlot slot)
     {
         int requests = _overdue.Requests;
-        // Cancelled or overdue at once: the transport could not be asked to give up what it has not got.
+        // The operation was cancelled or overdue immediately: the transport can't be asked to cancel an operation that it has not received.
         if (slot.State != OperationState.Posted)
             return RmaPostResult.Refused(EndpointErrors.Canceled);
         RmaPostResult result = PostPart(slot);
-        // Nor while it was being posted: net's lock may be waited for longer than an operation has time.
+        // The same applies while it is being posted: a call may wait for a lock of the net provider for longer than an operation may take.
         if (requests != _overdue.Requests)
             _overdue.NotePost();
         return result;

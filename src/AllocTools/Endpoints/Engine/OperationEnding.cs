@@ -2,10 +2,10 @@ using AllocTools.Diagnostics;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Ends operations: notifies their owners, and gives back what they held. Any thread may call this, at any time.</summary>
+/// <summary>Ends operations: notifies their owners, and releases their resources. Any thread may call this at any time.</summary>
 internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries, CompletionRing completions, EarliestDeadline earliest, EndpointCounters counters, TimeProvider time)
 {
-    /// <summary>Its last completion was read.</summary>
+    /// <summary>Ends an operation whose last completion was read.</summary>
     /// <param name="slot">The operation, <see cref="OperationState.Ended"/>.</param>
     public void Succeed(OperationSlot slot)
     {
@@ -15,7 +15,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             counters.Instruments?.Record(slot.Kind, time.GetElapsedTime(slot.Started), null);
         if (slot.Batch is { } batch)
         {
-            // The slot first: the batch goes on with it.
+            // The slot comes first, because the batch continues with it.
             slot.ReleaseByFabric();
             batch.OnSucceeded();
             return;
@@ -34,15 +34,15 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             completions.Add(completion);
             return;
         }
-        // The hold first: its owner may return the buffer at once.
+        // The hold comes first, because the owner may return the buffer immediately.
         slot.EndHold();
         slot.SetResult(new RmaReceiveResult(transferred, errors.PeerOf(slot.Sender)));
         slot.ReleaseByFabric();
     }
 
-    /// <summary>It failed, and the fabric is done with it.</summary>
+    /// <summary>Ends an operation that has failed, and that the fabric no longer uses.</summary>
     /// <param name="slot">The operation, <see cref="OperationState.Ended"/>.</param>
-    /// <param name="error">What its owner gets.</param>
+    /// <param name="error">The error for its owner.</param>
     public void Fail(OperationSlot slot, Exception error)
     {
         slot.EndHold();
@@ -66,7 +66,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
         slot.ReleaseByFabric();
     }
 
-    /// <summary>The transport refused it, as its poster reports.</summary>
+    /// <summary>Ends an operation that the transport refused, as its poster reports.</summary>
     public void FailUnposted(OperationSlot slot, long use, Exception error)
     {
         if (slot.TryEndUnposted(use))
@@ -75,7 +75,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
             LeaveToTurn(slot, use);
     }
 
-    /// <summary>Ends one that is queued, where it still is.</summary>
+    /// <summary>Ends a queued operation, if it is still in the queue.</summary>
     public void TryFailQueued(OperationSlot slot, long word, Exception error)
     {
         if (!slot.TryEndQueued(word))
@@ -85,21 +85,24 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     }
 
     /// <summary>
-    /// Notifies the owner of one that was posted that it is over, where no other thread has. Its buffer is quarantined until
-    /// the completion comes or the endpoint is closed.
+    /// Notifies the owner of a posted operation that it has ended, unless another thread has. Its buffer is quarantined
+    /// until the completion arrives or the endpoint is closed.
     /// </summary>
     public void TryAbandon(OperationSlot slot, long word, Exception error)
     {
         if (!slot.TryBeginEnding(word))
             return;
-        // First: once notified, its owner may return the buffer.
+        // This comes first, because the owner may return the buffer once it is notified.
         slot.Quarantine();
         Notify(slot, error, isAbandoned: true);
         if (!slot.TryAbandon(OperationSlot.UseOf(word)))
             slot.ReleaseByFabric();
     }
 
-    /// <summary>The fabric is done with one that somebody else has ended, or is about to. The caller must hold the progress turn.</summary>
+    /// <summary>
+    /// Called when the fabric no longer uses an operation that another thread has ended or is about to end. The caller
+    /// must hold the progress turn.
+    /// </summary>
     public static void LetGo(OperationSlot slot, long use)
     {
         if (slot.TryLetGo(use))
@@ -107,8 +110,8 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
     }
 
     /// <summary>
-    /// The transport took nothing of one that somebody else has ended, or is about to. Only a turn frees it: one may be
-    /// asking the transport to give it up right now.
+    /// Called when the transport did not accept an operation that another thread has ended or is about to end. Only a
+    /// turn frees it, because a turn may be asking the transport to cancel it at this moment.
     /// </summary>
     public void LeaveToTurn(OperationSlot slot, long use)
     {
@@ -121,7 +124,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
         earliest.NoteNow();
     }
 
-    /// <summary>Notifies the owner of one that the transport did not take, and leaves the slot to a turn.</summary>
+    /// <summary>Notifies the owner of an operation that the transport did not accept, and leaves the slot to a turn.</summary>
     public void TryNotifyUnposted(OperationSlot slot, long word, Exception error)
     {
         if (!slot.TryBeginEnding(word))
@@ -136,7 +139,7 @@ internal sealed class OperationEnding(EndpointErrors errors, RetryQueue retries,
 
     /// <summary>The error of an operation that is cancelled or overdue, or whose peer is lost.</summary>
     /// <param name="slot">The operation.</param>
-    /// <param name="isHeld">The fabric may still touch its buffer.</param>
+    /// <param name="isHeld">Whether the fabric may still access its buffer.</param>
     public Exception OverdueError(OperationSlot slot, bool isHeld) => slot.CancelRequested
         ? new OperationCanceledException(slot.CancellationToken)
         : errors.FindLoss(slot) as Exception

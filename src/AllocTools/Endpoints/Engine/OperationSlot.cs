@@ -7,13 +7,12 @@ using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>One outstanding operation. Slots are made once and used again, so that an operation allocates nothing.</summary>
+/// <summary>One outstanding operation. Slots are created once and reused, so that an operation allocates nothing.</summary>
 /// <remarks>
-/// A slot has two users: the fabric, until the completion was read or is known never to come, and whoever awaits the
-/// task, until the result was taken. The second to let go frees it. An operation without a task, and one of a batch, has the
-/// first only.
-/// Its state is changed by the named transitions in OperationState.cs only. Who acts on a slot has changed its state first;
-/// all else it holds is written before it is posted.
+/// A slot has two users: the fabric, until the completion was read or is known never to arrive, and the code that
+/// awaits the task, until it has taken the result. The last user frees the slot. An operation without a task, and one
+/// of a batch, has only the first user. Only the named transitions in OperationState.cs change the state. A thread must
+/// change the state before it acts on a slot; everything else is written before the operation is posted.
 /// </remarks>
 internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSource, IValueTaskSource<RmaReceiveResult>, IAwaited
 {
@@ -42,7 +41,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
 
     /// <param name="starter">Frees it.</param>
     /// <param name="index">Its number.</param>
-    /// <param name="runsInline">What awaits it goes on by the thread that makes progress.</param>
+    /// <param name="runsInline">Whether code that awaits it continues on the thread that makes progress.</param>
     public OperationSlot(OperationStarter starter, int index, bool runsInline)
         : base(index)
     {
@@ -51,28 +50,28 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _task = _awaiting.CreateTask<RmaReceiveResult>();
     }
 
-    /// <summary>The bytes of the whole operation, of which the driver may be given a part at a time.</summary>
+    /// <summary>The bytes of the whole operation, which the driver may receive in parts.</summary>
     public long WholeLength { get; private set; }
 
-    /// <summary>Who sent the message that was received; null where that isn't known.</summary>
+    /// <summary>The sender of a received message; null if it isn't known.</summary>
     public RmaDriverPeer? Sender { get; set; }
 
     /// <summary>The caller's own number.</summary>
     public ulong Context { get; private set; }
 
-    /// <summary>Somebody awaits it; else its end goes to the completions.</summary>
+    /// <summary>Whether it is awaited; otherwise its end is added to the completions.</summary>
     public bool HasTask { get; private set; }
 
-    /// <summary>Who is notified of its end, at once; null for others. Set before the slot is filled.</summary>
+    /// <summary>The owner that is notified of its end immediately; null for none. It is set before the slot is filled.</summary>
     public IOperationOwner? Owner { get; set; }
 
-    /// <summary>The run of the batch that it is of, which its end is reported to; null for others.</summary>
+    /// <summary>The run of its batch, to which its end is reported; null if it is not in a batch.</summary>
     public BatchRun? Batch { get; private set; }
 
-    /// <summary>Which operation of the batch it is (<see cref="BatchRun.IndexOf"/>).</summary>
+    /// <summary>Its ticket in the batch (<see cref="BatchRun.IndexOf"/>).</summary>
     public long Ticket { get; private set; }
 
-    /// <summary>Bytes whose completion was read; RMA that is longer than the transport's messages goes in parts.</summary>
+    /// <summary>The bytes whose completion was read; RMA that is longer than the transport's messages is split into parts.</summary>
     public long Transferred { get; set; }
 
     public long Started { get; private set; }
@@ -80,13 +79,13 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
     /// <summary>The timestamp at which it times out; <see cref="long.MaxValue"/> for never.</summary>
     public long Deadline { get; private set; }
 
-    /// <summary>Until when the transport may give it up (<see cref="OperationState.Cancelling"/>). The caller must hold the progress turn.</summary>
+    /// <summary>Until when the transport may cancel it (<see cref="OperationState.Cancelling"/>). The caller must hold the progress turn.</summary>
     public long GraceEnds { get; set; }
 
-    /// <summary>How often the transport was asked to give it up. The caller must hold the progress turn.</summary>
+    /// <summary>How often the transport was asked to cancel it. The caller must hold the progress turn.</summary>
     public int CancelRequests { get; set; }
 
-    /// <summary>Its neighbours in the retry queue, which it writes under its lock.</summary>
+    /// <summary>Its neighbours in the retry queue, which the queue writes under its lock.</summary>
     public OperationSlot? PreviousRetry { get; set; }
 
     /// <inheritdoc cref="PreviousRetry"/>
@@ -98,20 +97,20 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
 
     public CancellationToken CancellationToken => Batch is { } batch ? batch.CancellationToken : _cancellationToken;
 
-    /// <summary>The fabric is done with it, and nobody has taken the result.</summary>
+    /// <summary>Whether the fabric no longer uses it, but its result has not been taken.</summary>
     public bool IsUnclaimed => State == OperationState.Free && Volatile.Read(ref _users) > 0;
 
-    /// <summary>Fills the slot. The holds are taken over.</summary>
+    /// <summary>Fills the slot, which takes over the holds.</summary>
     public void Prepare(
         in RmaOperation operation, RmaHold hold, bool hasTask, long started, long deadline, CancellationToken cancellationToken, TaskCompletionSource<RmaReceiveResult>? waiter = null)
     {
         _hold = hold;
         _waiter = waiter;
-        // One that waited for its slot has a task of its own; nobody takes the result from here.
+        // An operation that waited for its slot has its own task; the result is not taken from this slot.
         _users = hasTask && waiter is null ? FabricUses | OwnerUses : FabricUses;
         _awaiting.Begin(_task.Version);
         Kind = operation.Kind;
-        // The hold's, which keeps it: the buffer may have been disposed while the operation waited for its slot.
+        // This is the hold's registration, which the hold keeps: the buffer may have been disposed while the operation waited for its slot.
         _address = hold.Address + (nint)operation.Local.Offset;
         LocalDescriptor = hold.LocalDescriptor;
         WholeLength = operation.Local.Length;
@@ -124,16 +123,16 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _notification = operation.Notification;
         _cancellationToken = cancellationToken;
         _cancelRequested = false;
-        // Before the state: whoever ends the operation disposes the registration.
+        // This comes before the state, because the thread that ends the operation disposes the registration.
         _cancellation = cancellationToken.CanBeCanceled ? cancellationToken.UnsafeRegister(CancelCallback, this) : default;
         SetPosted(started, deadline);
     }
 
-    /// <summary>Fills the slot with an operation of a batch, which keeps what the operation uses.</summary>
+    /// <summary>Fills the slot with an operation of a batch, which keeps the resources of the operation.</summary>
     /// <param name="entry">The operation.</param>
     /// <param name="batch">The batch.</param>
-    /// <param name="ticket">Which of the batch's operations it is.</param>
-    /// <param name="hasMore">The next one follows at once.</param>
+    /// <param name="ticket">The ticket of the operation in the batch.</param>
+    /// <param name="hasMore">Whether the next one follows immediately.</param>
     /// <param name="started">When it starts.</param>
     public void Prepare(in BatchEntry entry, BatchRun batch, long ticket, bool hasMore, long started)
     {
@@ -148,14 +147,17 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Key = entry.Region is null ? 0 : entry.Region.Key;
         _notification = entry.Notification;
         HasMore = hasMore;
-        // The use before may have been cancelled; the batch says itself whether it is.
+        // The previous use may have been cancelled; the batch itself knows whether it is cancelled.
         _cancelRequested = false;
         Batch = batch;
         Ticket = ticket;
         SetPosted(started, batch.Deadline);
     }
 
-    /// <summary>As <see cref="Prepare(in BatchEntry, BatchRun, long, bool, long)"/>, for one that has waited for its slot and keeps what it uses.</summary>
+    /// <summary>
+    /// As <see cref="Prepare(in BatchEntry, BatchRun, long, bool, long)"/>, for an operation that has waited for its
+    /// slot and keeps its own resources.
+    /// </summary>
     public void Prepare(in RmaOperation operation, RmaHold hold, BatchRun batch, long ticket, long started)
     {
         Batch = batch;
@@ -172,30 +174,31 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Started = started;
         Deadline = deadline;
         Begin();
-        // Whoever does not see this has not done yet what is looked at from here on: noted a cancellation, begun a round of
-        // the deadlines, closed or broken the endpoint, removed the peer.
+        // A thread that does not see this state has not yet performed the actions that are checked from here on: noted
+        // a cancellation, begun a round of the deadlines, closed the endpoint or marked it as failed, or removed the
+        // peer.
         Fence.AfterInterlocked();
-        // A callback that ran before was seen by no turn.
+        // A callback that ran earlier was not seen by any turn.
         if (CancelRequested)
             _starter.OnCancelRequested();
     }
 
-    /// <summary>What was to follow does not, or not at once: a later call of the driver posts it.</summary>
+    /// <summary>Notes that the announced operation does not follow, or not immediately: a later call of the driver posts it.</summary>
     public void EndMore() => HasMore = false;
 
-    /// <summary>Makes the next part of it what the driver is to post.</summary>
-    /// <param name="longest">The bytes that the transport moves at once, for a read or a write.</param>
+    /// <summary>Prepares its next part for the driver to post.</summary>
+    /// <param name="longest">The most bytes of a read or write that the transport moves in one part.</param>
     public void SelectPart(long longest)
     {
         long rest = WholeLength - Transferred;
         Address = _address + (nint)Transferred;
         RemoteAddress = _remoteAddress + (ulong)Transferred;
         Length = Kind is RmaOperationKind.Write or RmaOperationKind.Read ? Math.Min(rest, longest) : rest;
-        // With the last part: the others are there before it is posted.
+        // The notification is sent with the last part: the others have arrived before it is posted.
         Notification = Length == rest ? _notification : null;
     }
 
-    /// <summary>Takes a preparation back that nobody else has ended, before anything was posted. The holds are the caller's again.</summary>
+    /// <summary>Undoes a preparation that no other thread has ended, before anything was posted. The caller owns the holds again.</summary>
     public bool TryUnprepare()
     {
         if (!TryEndUnposted(Use))
@@ -212,10 +215,10 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         return true;
     }
 
-    /// <summary>Tells whoever awaits it that it succeeded.</summary>
+    /// <summary>Completes its task with success.</summary>
     public void SetResult(RmaReceiveResult result)
     {
-        // Waits for a callback that runs: none may reach the slot when it is somebody else's.
+        // This waits for a running callback: none may reach the slot during its next use.
         _cancellation.Dispose();
         if (_waiter is null)
             _task.SetResult(result);
@@ -223,7 +226,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
             _waiter.TrySetResult(result);
     }
 
-    /// <summary>Tells whoever awaits it that it failed.</summary>
+    /// <summary>Completes its task with an error.</summary>
     public void SetException(Exception error)
     {
         _cancellation.Dispose();
@@ -233,7 +236,10 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
             _waiter.TrySetException(error);
     }
 
-    /// <summary>The fabric may still touch the buffer, though the caller has been told. Said before that: until then a batch keeps all of its buffers.</summary>
+    /// <summary>
+    /// Notes that the fabric may still access the buffer although the caller is notified. It is called before the
+    /// notification: until then a batch keeps all of its buffers.
+    /// </summary>
     public void Quarantine()
     {
         if (Batch is { } batch && !_hold.IsActive)
@@ -241,7 +247,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         _hold.Quarantine();
     }
 
-    /// <summary>Takes its hold over, for a buffer that has to be held longer than the slot.</summary>
+    /// <summary>Takes over its hold, for a buffer that must be held longer than the slot.</summary>
     public RmaHold TakeHold()
     {
         RmaHold hold = _hold;
@@ -249,10 +255,16 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         return hold;
     }
 
-    /// <summary>The fabric touches the buffer no more. Said before the owner is told, who may return the buffer at once.</summary>
+    /// <summary>
+    /// Notes that the fabric no longer accesses the buffer. It is called before the owner is notified, because the
+    /// owner may return the buffer immediately.
+    /// </summary>
     public void EndHold() => _hold.Release();
 
-    /// <summary>The fabric is done with it, and the owner was told: after <see cref="OperationState.Ended"/> or <see cref="OperationState.Late"/>.</summary>
+    /// <summary>
+    /// Called when the fabric no longer uses it and the owner was notified: after <see cref="OperationState.Ended"/> or
+    /// <see cref="OperationState.Late"/>.
+    /// </summary>
     public void ReleaseByFabric()
     {
         _hold.Release();
@@ -265,7 +277,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         Release(FabricUses);
     }
 
-    /// <summary>Whoever is about to suspend asks this first, and makes progress instead for a while.</summary>
+    /// <summary>A thread that is about to suspend asks this first, and makes progress for a while instead.</summary>
     public ValueTaskSourceStatus GetStatus(short token)
     {
         CheckToken(token);
@@ -287,7 +299,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
 
     private RmaReceiveResult GetResult(short token)
     {
-        // Before anything is let go; so is this for a result that isn't there.
+        // This check comes before anything is released; it also throws for a result that is not available yet.
         CheckToken(token);
         if (_task.GetStatus(token) == ValueTaskSourceStatus.Pending)
             throw new InvalidOperationException("The operation has not completed. Await its ValueTask, once; turn it into a Task with AsTask() to block on it.");
@@ -303,7 +315,7 @@ internal sealed partial class OperationSlot : RmaDriverOperation, IValueTaskSour
         }
     }
 
-    /// <exception cref="InvalidOperationException">The token is of an earlier use.</exception>
+    /// <exception cref="InvalidOperationException">The token belongs to an earlier use.</exception>
     private void CheckToken(short token)
     {
         if (token != _task.Version)

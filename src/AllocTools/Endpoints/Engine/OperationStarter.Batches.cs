@@ -4,17 +4,17 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <content>What batches need: slots for operations without tasks of their own.</content>
+/// <content>Support for batches: slots for operations without their own tasks.</content>
 internal sealed partial class OperationStarter
 {
     /// <inheritdoc cref="RmaEndpointDriver.MaxFollowed"/>
     public int MaxFollowed { get; }
 
-    /// <summary>The bytes that the transport moves at once, for a read or a write.</summary>
+    /// <summary>The most bytes of a read or write that the transport moves in one part.</summary>
     public long LongestPart => _context.Traits.MaxMessageSize;
 
     /// <summary>Starts a run of a batch.</summary>
-    /// <exception cref="InvalidOperationException">It runs already, a buffer was returned, or a peer removed.</exception>
+    /// <exception cref="InvalidOperationException">The batch is already running, a buffer was returned, or a peer removed.</exception>
     public void Start(BatchRun run, TimeSpan timeout, CancellationToken cancellationToken)
     {
         run.ThrowIfRunning();
@@ -29,25 +29,25 @@ internal sealed partial class OperationStarter
         WakeForNext(deadline);
     }
 
-    /// <summary>Nothing is started any more.</summary>
+    /// <summary>Whether no more operations are started.</summary>
     public bool IsClosed => _closed;
 
     public bool TryTakeSlot([NotNullWhen(true)] out OperationSlot? slot) => _free.TryTake(out slot);
 
-    /// <summary>When an operation of a batch starts, as a timestamp: with its batch, where nobody times operations.</summary>
+    /// <summary>The start of an operation of a batch, as a timestamp: that of its batch, if operations are not timed.</summary>
     public long StartOfBatched(long startOfBatch) => _counters.IsTimed ? _time.GetTimestamp() : startOfBatch;
 
-    /// <summary>A read or write of nothing is done at once.</summary>
+    /// <summary>An empty read or write completes immediately.</summary>
     public void CountEmpty(RmaOperationKind kind) => _counters.Succeeded(kind, 0);
 
-    /// <summary>Whether an operation of a batch may be posted, whose slot is filled.</summary>
-    /// <param name="slot">Its slot, which is free again where this gives a reason.</param>
+    /// <summary>Whether an operation of a batch, whose slot is filled, may be posted.</summary>
+    /// <param name="slot">Its slot, which is free again if a reason is returned.</param>
     /// <param name="entry">The operation.</param>
     /// <param name="isPromised">
-    /// The one before it was posted with FI_MORE, and may not start without this one: closing does not come between them, for it waits
-    /// for whoever posts.
+    /// Whether the operation before it was posted with FI_MORE, and may not start without this one: closing does not
+    /// come between them, because it waits for the posting thread.
     /// </param>
-    /// <param name="reason">Why it may not; null also where it was cancelled or its time was over, and it ends by itself.</param>
+    /// <param name="reason">Why it may not; also null if it was cancelled or overdue, and so ends by itself.</param>
     public bool TryAdmit(OperationSlot slot, in BatchEntry entry, bool isPromised, out Exception? reason)
     {
         _progress.NoteDeadline(slot.Deadline);
@@ -67,7 +67,7 @@ internal sealed partial class OperationStarter
         return false;
     }
 
-    /// <summary>All slots are taken by others: an operation of a batch waits in line. Its batch is notified where it fails, and when it has left the queue.</summary>
+    /// <summary>Queues an operation of a batch, because all slots are in use. Its batch is notified if it fails, and when it has left the queue.</summary>
     public void StartLater(BatchRun run, long ticket, long started)
     {
         int index = BatchRun.IndexOf(ticket);
@@ -79,7 +79,7 @@ internal sealed partial class OperationStarter
             run.OnFailed(ticket, _errors.EndpointClosed(operation.Kind, operation.Local.Length));
             return;
         }
-        // It may have come after those that wait were ended.
+        // It may have been added after all waiting operations were ended.
         if (_progress.Failure is { } failure && _free.TryRemove(node))
             EndWaiting(waiting, NoProgress(operation, failure));
         _ = AwaitAsync(run, ticket, AwaitAsync(node, RestUntil(run.Deadline)));
@@ -93,7 +93,7 @@ internal sealed partial class OperationStarter
         }
         catch (Exception e)
         {
-            // Whatever it is: the batch reports it.
+            // All exceptions are caught, because the batch reports them.
             run.OnFailed(ticket, e);
         }
     }

@@ -5,7 +5,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Gives operations their slots, now or when one comes free, and has them posted.</summary>
+/// <summary>Gives operations their slots, immediately or when one becomes free, and posts them.</summary>
 internal sealed partial class OperationStarter : IDisposable
 {
     private readonly RmaContext _context;
@@ -27,10 +27,10 @@ internal sealed partial class OperationStarter : IDisposable
 
     /// <param name="context">The endpoint's context.</param>
     /// <param name="driver">The transport.</param>
-    /// <param name="errors">What failures say.</param>
+    /// <param name="errors">Creates the errors.</param>
     /// <param name="gate">Keeps the endpoint from being closed while it is used.</param>
-    /// <param name="completions">Takes the ends of operations without a task.</param>
-    /// <param name="notifications">Takes what peers' writes bring.</param>
+    /// <param name="completions">Receives the completions of operations without a task.</param>
+    /// <param name="notifications">Receives the notifications of peers' writes.</param>
     /// <param name="counters">The endpoint's counters.</param>
     /// <param name="options">The endpoint's options.</param>
     public OperationStarter(RmaContext context, RmaEndpointDriver driver, EndpointErrors errors, CallGate gate, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, RmaEndpointOptions options)
@@ -55,7 +55,8 @@ internal sealed partial class OperationStarter : IDisposable
         _progress.Dispatch.OnDriverFailed = Break;
         if (hasOwnThread)
         {
-            // A caller must not enter a transport that may not come back; where continuations run on the endpoint's thread that is not of use.
+            // A caller must not call a transport that may not return; and if continuations run on the endpoint's
+            // thread, spinning is of no use.
             if (!_progress.Dispatch.TurnPostsAll && !RunsInline)
                 _help = new AwaitHelp(TryRunOrBreak, gate, options.SpinTime);
             _loop = new ProgressLoop(_progress, _help, Break, _health, driver, options);
@@ -64,19 +65,22 @@ internal sealed partial class OperationStarter : IDisposable
             _health.PeerWatch.Add(_look = LookAfterPeers);
     }
 
-    /// <summary>Makes progress; of use where the endpoint has no thread of its own.</summary>
+    /// <summary>Makes progress; used if the endpoint has no thread of its own.</summary>
     public EndpointProgress Progress => _progress;
 
-    /// <summary>The endpoint's own thread; null where the caller makes progress.</summary>
+    /// <summary>The endpoint's own thread; null if the caller makes progress.</summary>
     public ProgressLoop? Loop => _loop;
 
-    /// <summary>What is awaited goes on by the thread that makes progress.</summary>
+    /// <summary>Whether continuations run on the thread that makes progress.</summary>
     public bool RunsInline { get; }
 
     /// <summary>A slot for each operation that may be outstanding.</summary>
     public ReadOnlySpan<OperationSlot> Slots => _slots;
 
-    /// <summary>The endpoint's statistics, but for whether it is closed: each slot is looked at, so that no operation pays for being counted.</summary>
+    /// <summary>
+    /// The endpoint's statistics, except whether it is closed. They are computed by inspecting each slot, so that
+    /// counting costs nothing per operation.
+    /// </summary>
     public RmaEndpointStatistics Snapshot()
     {
         int running = 0, abandoned = 0, unclaimed = 0, heldBack = 0;
@@ -116,10 +120,10 @@ internal sealed partial class OperationStarter : IDisposable
         _loop?.Wake();
     }
 
-    /// <summary>Completions may be there to be read.</summary>
+    /// <summary>Called when there may be completions to read.</summary>
     public void WakeForCompletions() => _loop?.WakeIfWaiting();
 
-    /// <summary>An operation is about to be awaited: makes progress for it, for a while.</summary>
+    /// <summary>Makes progress for a while for an operation that is about to be awaited.</summary>
     /// <returns>True where it has ended.</returns>
     public bool TryEnd(OperationSlot slot, short token) => _help is not null && EndHelp(_help.TryEnd(slot, token));
 
@@ -129,17 +133,17 @@ internal sealed partial class OperationStarter : IDisposable
     /// <inheritdoc cref="TryEnd(OperationSlot, short)"/>
     public bool TryEnd(NotificationQueue notifications) => _help is not null && EndHelp(_help.TryEnd(notifications, 0, AwaitHelp.NotificationKind));
 
-    /// <summary>An await suspends: from here on the endpoint's thread makes progress for it.</summary>
+    /// <summary>Called when an await suspends: from now on the endpoint's thread makes progress for it.</summary>
     public void OnSuspending()
     {
         _help?.Suspend();
         _loop?.WakeIfPaused();
     }
 
-    /// <summary>The result of an await that had suspended was taken.</summary>
+    /// <summary>Called when the result of an await that had suspended was taken.</summary>
     public void OnResumed() => _help?.Resume();
 
-    /// <summary>A peer is lost: a turn ends what is outstanding with it.</summary>
+    /// <summary>Called when a peer is lost: a turn ends its outstanding operations.</summary>
     public void OnPeerLost()
     {
         _progress.NoteLoss();
@@ -153,7 +157,7 @@ internal sealed partial class OperationStarter : IDisposable
     }
 
     /// <summary>Starts an operation with a task.</summary>
-    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is it.</returns>
+    /// <returns>True: the slot carries the task. False: <paramref name="later"/> is the task.</returns>
     public bool Start(
         in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken, out OperationSlot? slot, out ValueTask<RmaReceiveResult> later)
     {
@@ -173,7 +177,7 @@ internal sealed partial class OperationStarter : IDisposable
         }
         catch (RmaOperationException e)
         {
-            // The peer is lost, or the endpoint failed or was closed since the call began: by the task.
+            // If the peer is lost, or the endpoint has failed or was closed since the call began, the task reports it.
             later = Refuse(operation, e);
             return false;
         }
@@ -181,14 +185,14 @@ internal sealed partial class OperationStarter : IDisposable
         return true;
     }
 
-    /// <summary>What a turn has left for later is the thread's.</summary>
+    /// <summary>The thread handles operations that a turn has left for later.</summary>
     private bool EndHelp(bool hasEnded)
     {
         WakeForNext(_progress.NextDeadline);
         return hasEnded;
     }
 
-    /// <summary>Wakes the thread where it has to make progress: no await does, something waits to be posted, or it would come too late for a deadline.</summary>
+    /// <summary>Wakes the thread if it must make progress: no await does, operations wait to be posted, or the thread would miss a deadline.</summary>
     private void WakeForNext(long deadline)
     {
         if (_help is null || _progress.Dispatch.HasRetries)
@@ -198,7 +202,7 @@ internal sealed partial class OperationStarter : IDisposable
     }
 
     /// <summary>Starts an operation without a task.</summary>
-    /// <returns>False where no slot is free, or the transport would not take it.</returns>
+    /// <returns>False if no slot is free, or the transport did not accept it.</returns>
     public bool TryPost(in RmaOperation operation, TimeSpan timeout)
     {
         if (!_free.TryTake(out OperationSlot? slot))
@@ -209,9 +213,13 @@ internal sealed partial class OperationStarter : IDisposable
         return posted;
     }
 
-    /// <summary>Starts an operation whose end an owner is notified of. Where the transport is full it waits in order.</summary>
-    /// <returns>False where no slot is free.</returns>
-    /// <exception cref="RmaOperationException">It can't be started: its peer is lost, or the endpoint failed or was closed.</exception>
+    /// <summary>
+    /// Starts an operation with an owner, which is notified of its end. If the transport is full, the operation waits
+    /// in order.
+    /// </summary>
+    /// <returns>False if no slot is free.</returns>
+    /// <exception cref="RmaOperationException">It can't be started, because its peer is lost, or the endpoint has
+    /// failed or was closed.</exception>
     public bool TryStart(in RmaOperation operation, IOperationOwner owner)
     {
         if (!_free.TryTake(out OperationSlot? slot))
@@ -223,7 +231,7 @@ internal sealed partial class OperationStarter : IDisposable
         return true;
     }
 
-    /// <summary>Refuses what comes, and ends what waits for a slot.</summary>
+    /// <summary>Refuses new operations, and ends those that wait for a slot.</summary>
     public void EndWaiting()
     {
         _closed = true;
@@ -233,7 +241,7 @@ internal sealed partial class OperationStarter : IDisposable
             EndWaiting(waiting, _errors.EndpointClosed(waiting.Operation.Kind, waiting.Operation.Local.Length));
     }
 
-    /// <summary>Makes progress for a caller; where that is impossible, fails what is outstanding and says so, as the endpoint's thread does.</summary>
+    /// <summary>Makes progress for a caller; if that is impossible, fails outstanding operations and reports it, like the endpoint's thread.</summary>
     /// <returns>True when anything happened.</returns>
     public bool TryRunOrBreak()
     {
@@ -245,13 +253,16 @@ internal sealed partial class OperationStarter : IDisposable
         }
         catch (Exception e)
         {
-            // Of whatever kind, from a driver: the caller's operations get it.
+            // All exceptions of a driver are caught, because the caller's operations report them.
             Break(e);
             return true;
         }
     }
 
-    /// <summary>Progress is impossible: says so, and fails what is outstanding and what waits. Of several that find that out the first does.</summary>
+    /// <summary>
+    /// Reports that progress is impossible, and fails all outstanding and waiting operations. If several threads detect
+    /// it, only the first does so.
+    /// </summary>
     private void Break(Exception e)
     {
         RmaException failure = e as RmaException ?? new RmaException($"An endpoint of provider '{_health.Provider}' failed: {e.Message}", innerException: e);
@@ -268,9 +279,9 @@ internal sealed partial class OperationStarter : IDisposable
         _errors.NoProgress(operation.Kind, operation.Local.Length, failure);
 
     /// <summary>
-    /// Why an operation may not go on that has a slot now; null where it may. Whoever closes the endpoint, breaks it or
-    /// removes a peer says so first, and then looks at the slots; here it is the other way round, so that one of the two
-    /// sees the other.
+    /// Why an operation that now has a slot may not continue; null if it may. A thread that closes the endpoint, marks
+    /// it as failed or removes a peer first publishes that, and then looks at the slots; here the order is reversed, so
+    /// that one of the two sees the other.
     /// </summary>
     private Exception? FindReasonAgainst(in RmaOperation operation) =>
         _closed ? _errors.EndpointClosed(operation.Kind, operation.Local.Length)
@@ -283,10 +294,10 @@ internal sealed partial class OperationStarter : IDisposable
         return ValueTask.FromException<RmaReceiveResult>(error);
     }
 
-    /// <summary>Gives the thread's means back, after it was stopped and the last operation was ended.</summary>
+    /// <summary>Releases the thread's resources, after it was stopped and the last operation has ended.</summary>
     public void Dispose() => _loop?.Dispose();
 
-    /// <summary>All slots are taken: the operation waits its turn, with its buffer held and its time running.</summary>
+    /// <summary>Queues an operation because all slots are in use. It waits with its buffer held and its time running.</summary>
     private ValueTask<RmaReceiveResult> StartLater(in RmaOperation operation, TimeSpan timeout, CancellationToken cancellationToken)
     {
         if (_errors.FindReasonAgainst(operation) is RmaPeerLostException lost)
@@ -299,7 +310,7 @@ internal sealed partial class OperationStarter : IDisposable
             LetGo(operation, hold);
             return Refuse(operation, _errors.EndpointClosed(operation.Kind, operation.Local.Length));
         }
-        // It may have come after those that wait were ended.
+        // It may have been added after all waiting operations were ended.
         if (_progress.Failure is { } failure && _free.TryRemove(node))
             EndWaiting(waiting, NoProgress(operation, failure));
         return AwaitAsync(node, timeout);
@@ -315,7 +326,7 @@ internal sealed partial class OperationStarter : IDisposable
         }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException)
         {
-            // Where it has its slot it ends by itself: at its deadline, or soon after it was cancelled.
+            // If it already has its slot, it ends by itself: at its deadline, or soon after it was cancelled.
             if (!_free.TryRemove(node))
                 return await waiting.Task.ConfigureAwait(false);
             LetGo(waiting.Operation, waiting.Hold);
@@ -339,7 +350,10 @@ internal sealed partial class OperationStarter : IDisposable
         }
     }
 
-    /// <summary>Gives a slot to an operation that waited for one. False: it has failed, such as when its peer was removed meanwhile.</summary>
+    /// <summary>
+    /// Gives a slot to an operation that waited for one. Returns false if it has failed, for example because its peer
+    /// was removed meanwhile.
+    /// </summary>
     private bool TryGive(WaitingOperation waiting, OperationSlot slot)
     {
         if (waiting.Batch is { } batch)
@@ -353,7 +367,7 @@ internal sealed partial class OperationStarter : IDisposable
         }
         _progress.NoteDeadline(waiting.Deadline);
         long use = slot.Use;
-        // The end of the wait is all that a batch takes from here.
+        // A batch only needs to know that the wait has ended.
         if (waiting.Batch is not null)
             waiting.TrySetResult(default);
         _progress.Dispatch.Queue(slot, use);
@@ -369,7 +383,7 @@ internal sealed partial class OperationStarter : IDisposable
     }
 
     /// <summary>Fills a slot.</summary>
-    /// <returns>False: it was cancelled or its time was over at once, and it ends by itself.</returns>
+    /// <returns>False: it was immediately cancelled or overdue, and ends by itself.</returns>
     private bool Prepare(in RmaOperation operation, OperationSlot slot, bool hasTask, TimeSpan timeout, CancellationToken cancellationToken, out long deadline)
     {
         RmaHold hold;
@@ -399,7 +413,7 @@ internal sealed partial class OperationStarter : IDisposable
         throw reason;
     }
 
-    /// <summary>Holds what the operation uses: the buffer, and a mapped key.</summary>
+    /// <summary>Holds the resources of the operation: the buffer, and a mapped key.</summary>
     private static RmaHold Hold(in RmaOperation operation)
     {
         RmaHold hold = operation.Local.Hold();
@@ -424,6 +438,6 @@ internal sealed partial class OperationStarter : IDisposable
     private long DeadlineOf(long now, TimeSpan timeout) =>
         timeout == Timeout.InfiniteTimeSpan ? long.MaxValue : now + (timeout == _usualTimeout ? _usualTime : Time(timeout));
 
-    /// <summary>A time as a difference of timestamps.</summary>
+    /// <summary>Converts a time to a difference of timestamps.</summary>
     private long Time(TimeSpan time) => (long)(time.TotalSeconds * _time.TimestampFrequency);
 }

@@ -2,7 +2,10 @@ using System.Diagnostics;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Where an operation is, seen from the fabric. Each change is one compare-and-swap, so each has one winner.</summary>
+/// <summary>
+/// The state of an operation from the fabric's point of view. Each change is one compare-and-swap, so each has one
+/// winner.
+/// </summary>
 /// <remarks>
 /// <code>
 ///                    Begin                                      TryEnd (its completion was read)
@@ -26,34 +29,37 @@ namespace AllocTools.Endpoints.Engine;
 /// </remarks>
 internal enum OperationState
 {
-    /// <summary>The slot is in no use.</summary>
+    /// <summary>The slot is free.</summary>
     Free = 0,
 
-    /// <summary>It is being posted, or was: its completion will come.</summary>
+    /// <summary>The operation is being posted, or was posted: its completion will arrive.</summary>
     Posted = 1,
 
-    /// <summary>The transport was asked to give it up; its completion may still come.</summary>
+    /// <summary>The transport was asked to cancel it; its completion may still arrive.</summary>
     Cancelling = 2,
 
-    /// <summary>The transport took nothing; it waits in the retry queue.</summary>
+    /// <summary>The transport did not accept it; it waits in the retry queue.</summary>
     Queued = 3,
 
-    /// <summary>The transport took nothing, and the turn had begun to cancel it meanwhile: the next turn ends it.</summary>
+    /// <summary>The transport did not accept it, and the turn had begun to cancel it meanwhile: the next turn ends it.</summary>
     Unposted = 4,
 
-    /// <summary>Its owner is being notified that it is over, and its completion has not come.</summary>
+    /// <summary>Its owner is being notified of its end, and its completion has not arrived.</summary>
     Ending = 5,
 
-    /// <summary>As <see cref="Ending"/>, and its completion came meanwhile: the thread that notifies the owner frees the slot, too.</summary>
+    /// <summary>
+    /// Like <see cref="Ending"/>, but its completion has arrived meanwhile: the thread that notifies the owner also
+    /// frees the slot.
+    /// </summary>
     Late = 6,
 
-    /// <summary>Its owner was notified that it is over; its completion has not come.</summary>
+    /// <summary>Its owner was notified of its end; its completion has not arrived.</summary>
     Abandoned = 7,
 
-    /// <summary>The fabric is done with it. The thread that brought it here notifies the owner and frees the slot.</summary>
+    /// <summary>The fabric no longer uses it. The thread that set this state notifies the owner and frees the slot.</summary>
     Ended = 8,
 
-    /// <summary>The transport took nothing, and its owner was notified already: the next turn frees the slot.</summary>
+    /// <summary>The transport did not accept it, and its owner was already notified: the next turn frees the slot.</summary>
     Refused = 9,
 }
 
@@ -63,10 +69,10 @@ internal sealed partial class OperationSlot
     private const int StateBits = 4;
     private const long StateMask = (1 << StateBits) - 1;
 
-    // The state and the number of the use in one word, so that no thread changes a later use by what it saw of an earlier one.
+    // The state and the number of the use in one word, so that a thread that saw an earlier use can't change a later one.
     private long _word;
 
-    /// <summary>The state and the number of the use, as it is now: what a transition is tried from.</summary>
+    /// <summary>The current state and number of the use, from which a transition is tried.</summary>
     public long Word => Volatile.Read(ref _word);
 
     /// <summary>How many times the slot was filled.</summary>
@@ -78,10 +84,10 @@ internal sealed partial class OperationSlot
 
     public static long UseOf(long word) => word >> StateBits;
 
-    /// <summary>The transport did not take it, or it ended before it was posted. The caller ends it.</summary>
+    /// <summary>The transport did not accept it, or it ended before it was posted. The caller ends it.</summary>
     public bool TryEndUnposted(long use) => TryMove(use, OperationState.Posted, OperationState.Ended);
 
-    /// <summary>The fabric is done with it, and no other thread has ended it for its owner. The caller does.</summary>
+    /// <summary>The fabric no longer uses it, and no other thread has ended it for its owner. The caller must do so.</summary>
     public bool TryEnd(long word) => TryChange(word, OperationState.Ended, OperationState.Posted, OperationState.Cancelling);
 
     /// <summary>It waits to be posted: the caller has put it into the retry queue.</summary>
@@ -90,23 +96,23 @@ internal sealed partial class OperationSlot
     /// <summary>It is being posted from the retry queue.</summary>
     public bool TryRepost(long use) => TryMove(use, OperationState.Queued, OperationState.Posted);
 
-    /// <summary>It is over while it waits to be posted. The caller ends it.</summary>
+    /// <summary>It ends while it waits to be posted. The caller ends it.</summary>
     public bool TryEndQueued(long word) => TryChange(word, OperationState.Ended, OperationState.Queued, OperationState.Unposted);
 
-    /// <summary>The transport is asked to give it up, by the turn's holder.</summary>
+    /// <summary>The holder of the turn asks the transport to cancel it.</summary>
     public bool TryCancel(long word) => TryChange(word, OperationState.Cancelling, OperationState.Posted);
 
-    /// <summary>It is over for its owner, whom the caller notifies, while the fabric may have it.</summary>
+    /// <summary>It ends for its owner, which the caller notifies, while the fabric may still use it.</summary>
     public bool TryBeginEnding(long word) => TryChange(word, OperationState.Ending, OperationState.Posted, OperationState.Cancelling, OperationState.Unposted);
 
-    /// <summary>Its owner was notified. False: the fabric has let go meanwhile, and the caller frees it.</summary>
+    /// <summary>Its owner was notified. Returns false if the fabric has released it meanwhile, so that the caller must free it.</summary>
     public bool TryAbandon(long use) => TryMove(use, OperationState.Ending, OperationState.Abandoned);
 
-    /// <summary>As <see cref="TryAbandon"/>, of one that the transport did not take.</summary>
+    /// <summary>Like <see cref="TryAbandon"/>, for an operation that the transport did not accept.</summary>
     public bool TryRefuse(long use) => TryMove(use, OperationState.Ending, OperationState.Refused);
 
-    /// <summary>The fabric has let go of one whose owner is notified, or was.</summary>
-    /// <returns>True: the caller frees it. False: the thread that notifies the owner does, or it was no such one.</returns>
+    /// <summary>The fabric has released an operation whose owner is being notified, or was notified.</summary>
+    /// <returns>True: the caller must free it. False: the thread that notifies the owner does, or the state does not apply.</returns>
     public bool TryLetGo(long use)
     {
         if (TryMove(use, OperationState.Ending, OperationState.Late))
@@ -114,7 +120,7 @@ internal sealed partial class OperationSlot
         return TryMove(use, OperationState.Abandoned, OperationState.Ended) || TryMove(use, OperationState.Refused, OperationState.Ended);
     }
 
-    /// <summary>The transport took nothing of one that is being cancelled, or is over for its owner. A turn frees it.</summary>
+    /// <summary>The transport did not accept an operation that is being cancelled, or has ended for its owner. A turn frees it.</summary>
     /// <returns>False: its owner is being notified; try again.</returns>
     public bool TryLeaveUnposted(long use) =>
         TryMove(use, OperationState.Cancelling, OperationState.Unposted) || TryMove(use, OperationState.Abandoned, OperationState.Refused);
@@ -125,14 +131,14 @@ internal sealed partial class OperationSlot
     /// <summary>After <see cref="OperationState.Ended"/> or <see cref="OperationState.Late"/>: only the caller changes it.</summary>
     private void SetFree() => Volatile.Write(ref _word, Word & ~StateMask);
 
-    /// <summary>Changes what was seen, in one of some states.</summary>
+    /// <summary>Changes a state that was read, if it is one of several.</summary>
     private bool TryChange(long word, OperationState to, params ReadOnlySpan<OperationState> from)
     {
         Debug.Assert(from.Contains(StateOf(word)), $"there is no way from {StateOf(word)} to {to}");
         return Interlocked.CompareExchange(ref _word, (word & ~StateMask) | (long)to, word) == word;
     }
 
-    /// <summary>Changes a use that is in one state, and may be in another by now.</summary>
+    /// <summary>Changes a use that was in one state, and may be in another by now.</summary>
     private bool TryMove(long use, OperationState from, OperationState to)
     {
         long word = (use << StateBits) | (long)from;

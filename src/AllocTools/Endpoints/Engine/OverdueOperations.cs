@@ -3,16 +3,20 @@ using AllocTools.Interop;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Finds the operations whose time is over or that were cancelled, and ends them.</summary>
+/// <summary>Finds overdue and cancelled operations, and ends them.</summary>
 /// <remarks>
-/// The turn first asks the transport to give a posted one up, and abandons it after the grace: a receive that stayed
-/// posted would swallow a later message. Where the turn is stuck in the transport, it is not asked. A request may come
-/// before the call that posts, which then says so: the transport is asked once more.
+/// The turn first asks the transport to cancel a posted operation, and abandons it after the grace period, because a
+/// receive that stayed posted would take a later message. If the turn is stuck in the transport, the transport is not
+/// asked. A request may come before the call that posts; in that case the poster notices it, and the transport is asked
+/// again.
 /// </remarks>
 internal sealed class OverdueOperations(
     OperationSlot[] slots, RmaEndpointDriver driver, EndpointErrors errors, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
 {
-    /// <summary>How long an await goes on after cancelling, for the transport to say whether it gave up.</summary>
+    /// <summary>
+    /// How long an await continues after its cancellation, so that the transport can report whether it cancelled the
+    /// operation.
+    /// </summary>
     public static readonly TimeSpan CancelGrace = TimeSpan.FromMilliseconds(100);
 
     private readonly long _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
@@ -21,24 +25,27 @@ internal sealed class OverdueOperations(
     private int _postNoted;
     private int _requests;
 
-    /// <summary>How often the transport was asked to give an operation up. Any thread may call this.</summary>
+    /// <summary>How often the transport was asked to cancel an operation. Any thread may call this.</summary>
     public int Requests => Volatile.Read(ref _requests);
 
-    /// <summary>Somebody's operation is to be cancelled.</summary>
+    /// <summary>Requests the cancellation of an operation.</summary>
     public void NoteCancel() => Interlocked.Exchange(ref _cancelNoted, 1);
 
-    /// <summary>A peer is lost: a turn ends what is outstanding with it.</summary>
+    /// <summary>Called when a peer is lost: a turn ends its outstanding operations.</summary>
     public void NoteLoss() => Interlocked.Exchange(ref _lossNoted, 1);
 
-    /// <summary>An operation was posted, and <see cref="Requests"/> has changed meanwhile: that request may have been for it, and too early.</summary>
+    /// <summary>
+    /// An operation was posted, and <see cref="Requests"/> has changed meanwhile: that request may have been for this
+    /// operation, but too early.
+    /// </summary>
     public void NotePost()
     {
         Interlocked.Exchange(ref _postNoted, 1);
-        // A turn soon: nobody else wakes the endpoint's thread for it.
+        // A turn must come soon, because nothing else wakes the endpoint's thread for it.
         earliest.NoteNow();
     }
 
-    /// <summary>Ends what is due. The caller must hold the progress turn.</summary>
+    /// <summary>Ends overdue operations. The caller must hold the progress turn.</summary>
     public void End(long now)
     {
         if (Volatile.Read(ref _cancelNoted) != 0)
@@ -76,7 +83,7 @@ internal sealed class OverdueOperations(
         }
     }
 
-    /// <summary>Ends what is due while the turn is stuck. Any thread may call this.</summary>
+    /// <summary>Ends overdue operations while the turn is stuck. Any thread may call this.</summary>
     public void EndWithoutTurn(long now)
     {
         foreach (OperationSlot slot in slots)
@@ -85,7 +92,7 @@ internal sealed class OverdueOperations(
             OperationState state = OperationSlot.StateOf(word);
             bool isPosted = state is OperationState.Posted or OperationState.Cancelling;
             bool isDue = slot.Deadline <= now || slot.CancelRequested || (isPosted || state is OperationState.Queued) && errors.FindLoss(slot) is not null;
-            // A word that is still the same: what was read is of this use.
+            // If the word is unchanged, the values that were read belong to this use.
             if (!isDue || slot.Word != word)
                 continue;
             if (isPosted)
@@ -95,7 +102,7 @@ internal sealed class OverdueOperations(
             else if (state is OperationState.Unposted)
                 ending.TryNotifyUnposted(slot, word, ending.OverdueError(slot, isHeld: false));
         }
-        // When the turn comes back it asks the transport to give up what was abandoned here.
+        // When the turn returns, it asks the transport to cancel operations that were abandoned here.
         earliest.NoteNow();
     }
 
@@ -143,7 +150,7 @@ internal sealed class OverdueOperations(
         foreach (OperationSlot slot in slots)
         {
             OperationState state = slot.State;
-            // Not a grace for each: the request may have been for others.
+            // There is no separate grace period, because the request may have been for other operations.
             if (state == OperationState.Cancelling && slot.CancelRequests == 1)
                 AskWithGrace(slot, now);
             else if (state is OperationState.Cancelling or OperationState.Abandoned)
@@ -155,7 +162,7 @@ internal sealed class OverdueOperations(
     {
         if (!slot.TryCancel(word))
         {
-            // Its poster is about to queue it, or it was ended; if it is there next time it is dealt with then.
+            // Its poster is about to queue it, or it has ended; if it is still there, the next round handles it.
             NoteCancel();
             earliest.NoteNow();
             return;
@@ -170,17 +177,17 @@ internal sealed class OverdueOperations(
         AskToGiveUp(slot);
     }
 
-    /// <summary>A receive that stayed posted would swallow a later message. No other thread frees the slot meanwhile: see <see cref="OperationEnding.LeaveToTurn"/>.</summary>
+    /// <summary>A receive that stayed posted would take a later message. No other thread frees the slot meanwhile: see <see cref="OperationEnding.LeaveToTurn"/>.</summary>
     private void AskToGiveUp(OperationSlot slot)
     {
         slot.CancelRequests++;
-        // Before the call, and written by the turn's holder only: a poster that comes after it sees the number changed.
+        // This comes before the call, and only the holder of the turn writes it: a later poster sees the changed number.
         Volatile.Write(ref _requests, _requests + 1);
         driver.Cancel(slot);
     }
 }
 
-/// <summary>The earliest timestamp at which an operation may be overdue. Never later than it should be.</summary>
+/// <summary>The earliest timestamp at which an operation may be overdue. It may be too early, but never too late.</summary>
 internal sealed class EarliestDeadline
 {
     private long _value = long.MaxValue;
@@ -199,7 +206,10 @@ internal sealed class EarliestDeadline
         }
     }
 
-    /// <summary>As soon as possible: something waits for a turn to end it, and its state says so already.</summary>
+    /// <summary>
+    /// Schedules a turn as soon as possible, because an operation whose state already says so waits for a turn to end
+    /// it.
+    /// </summary>
     public void NoteNow()
     {
         Fence.AfterInterlocked();
@@ -207,7 +217,7 @@ internal sealed class EarliestDeadline
     }
 
     /// <summary>
-    /// Begins a round over all operations, which notes again what it leaves. An operation that the round does not see
+    /// Begins a round over all operations, which notes the deadlines of those that it leaves. An operation that the round does not see
     /// notes its deadline after this.
     /// </summary>
     public void Reset()
@@ -219,15 +229,15 @@ internal sealed class EarliestDeadline
 
 /// <summary>The clock of deadlines, for an endpoint whose callers make progress: read once in a tick of the system.</summary>
 /// <remarks>
-/// A turn would read the time twice, and each operation once more; the system's tick count tells for a sixth of that
-/// price that hardly any time has passed (performance.md). Where another clock than the system's was given, and for
-/// time-outs of less than <see cref="ShortestTimeout"/>, the time is read each time.
+/// A turn would read the time twice, and each operation once more; for a sixth of that cost the system's tick count
+/// shows that hardly any time has passed (performance.md). With a clock other than the system's, and for time-outs of
+/// less than <see cref="ShortestTimeout"/>, the time is read each time.
 /// </remarks>
 internal sealed class CoarseClock(TimeProvider time)
 {
     /// <summary>
-    /// At least as long as a tick: 1 to 10 ms with Linux, 15.6 ms with Windows. Where a virtual machine's ticks stand still
-    /// for longer, an operation may time out early by the rest.
+    /// At least as long as a tick: 1 to 10 ms with Linux, 15.6 ms with Windows. If a virtual machine's ticks stop for
+    /// longer, an operation may time out early by the difference.
     /// </summary>
     private static readonly TimeSpan Resolution = TimeSpan.FromMilliseconds(16);
 
@@ -244,14 +254,17 @@ internal sealed class CoarseClock(TimeProvider time)
         long tick = Environment.TickCount64;
         if (tick != _tick || !_hasTicks)
         {
-            // The tick last: whoever sees it sees the timestamp.
+            // The tick is written last, so that a thread that sees it also sees the timestamp.
             Volatile.Write(ref _timestamp, time.GetTimestamp());
             Volatile.Write(ref _tick, tick);
         }
         return _timestamp;
     }
 
-    /// <summary>When an operation with that time-out starts: now or up to <see cref="Resolution"/> later, so that none ends early. Any thread may call this.</summary>
+    /// <summary>
+    /// The start of an operation with that time-out: now or up to <see cref="Resolution"/> later, so that it does not
+    /// end early. Any thread may call this.
+    /// </summary>
     public long Start(TimeSpan timeout) =>
         _hasTicks && timeout >= ShortestTimeout && Volatile.Read(ref _tick) == Environment.TickCount64
             ? Volatile.Read(ref _timestamp) + _resolution

@@ -8,11 +8,12 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The peers that an endpoint may work with.</summary>
 /// <remarks>
-/// Transports give a number that is free again to the next peer, so a peer is an object, and its number is the
-/// transport's; and most of them give an address that is there already the number it has, so it is inserted with them once,
-/// and counted here. A peer that is removed under an operation stays with the transport until a later insertion or removal
-/// finds that operation ended, or the address comes back. One that is lost stays in until it is removed or inserted again,
-/// which removes and inserts it with the transport, too, so that nothing of its connection is left.
+/// Transports reuse the numbers of peers, so a peer is an object that has the transport's number. Most transports
+/// return the existing number for an address that is already inserted, so a peer is inserted there once, and insertions
+/// are counted here. A peer that is removed while an operation uses it stays in the transport until a later insertion
+/// or removal finds that the operation has ended, or until the address is inserted again. A lost peer stays in the
+/// table until it is removed or inserted again; the latter also removes and inserts it in the transport, so that
+/// nothing of its connection remains.
 /// </remarks>
 internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription own, ILogger logger)
 {
@@ -23,10 +24,10 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     private readonly Dictionary<string, RmaDriverPeer> _byAddress = [];
     private readonly Dictionary<string, ulong> _left = [];
 
-    // Those that were removed and that an operation may still use.
+    // Removed peers that an operation may still use.
     private readonly List<RmaDriverPeer> _closing = [];
 
-    /// <summary>Inserts a peer, or counts once more one that is there.</summary>
+    /// <summary>Inserts a peer, or increments the count of an existing one.</summary>
     public RmaDriverPeer Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots)
     {
         ReadOnlySpan<byte> whole = address;
@@ -59,7 +60,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
                 if (!_left.Remove(text, out number))
                     number = driver.InsertPeer(opened);
             }
-            // Some transports give one peer's number to addresses that are spelt differently, too.
+            // Some transports return the same number for addresses that are spelt differently.
             if (_peers.TryGetValue(number, out there) && there.IsLost)
             {
                 Forget_NeedsLock(Convert.ToHexString(there.Address.Span), there, slots);
@@ -91,7 +92,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     /// <param name="peer">The peer.</param>
     /// <param name="isFinished">Whether <see cref="RmaDriverPeer.Finish"/> was called for this insertion.</param>
     /// <param name="slots">The endpoint's operations.</param>
-    /// <exception cref="ArgumentException">It was removed as often as inserted.</exception>
+    /// <exception cref="ArgumentException">It was already removed as often as it was inserted.</exception>
     public void Remove(RmaDriverPeer peer, bool isFinished, ReadOnlySpan<OperationSlot> slots)
     {
         lock (_gate)
@@ -106,10 +107,13 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         }
     }
 
-    /// <summary>Nothing is outstanding with a peer, and nothing will be: that it goes is no fault. Any thread may call this, under whichever lock.</summary>
+    /// <summary>
+    /// Whether no operations with a peer are or will be outstanding, so that its end is not a fault. Any thread may
+    /// call this, under any lock.
+    /// </summary>
     public static bool MayGo(RmaDriverPeer peer, ReadOnlySpan<OperationSlot> slots) => peer.IsFinished && !IsUsed(peer, slots);
 
-    /// <summary>Lets peers give back what they hold. Nothing is inserted any more.</summary>
+    /// <summary>Releases the resources of the peers. No more peers are inserted.</summary>
     public void Close()
     {
         lock (_gate)
@@ -122,7 +126,10 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     /// <summary>Reports lost peers.</summary>
     public LostPeers Lost { get; } = new();
 
-    /// <summary>Something runs, or has timed out and may still run. What has ended is the fabric's no more, though its slot may not be free yet.</summary>
+    /// <summary>
+    /// Whether an operation runs, or has timed out and may still run. The fabric no longer uses an operation that has
+    /// ended, although its slot may not be free yet.
+    /// </summary>
     private static bool IsUsed(ulong number, ReadOnlySpan<OperationSlot> slots)
     {
         foreach (OperationSlot slot in slots)
@@ -145,13 +152,13 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
 
     private static bool MayRun(OperationSlot slot) => slot.State is not (OperationState.Free or OperationState.Ended);
 
-    /// <summary>Takes one out. Where something of it still runs the transport keeps it.</summary>
+    /// <summary>Removes a peer. If one of its operations still runs, the transport keeps it.</summary>
     private void Forget_NeedsLock(string text, RmaDriverPeer peer, ReadOnlySpan<OperationSlot> slots)
     {
         _byAddress.Remove(text);
         _peers.Remove(peer.Number);
-        // Transports crash on operations with a peer that they have forgotten. First nothing new is let in, then what
-        // runs is looked for; an operation does it the other way round, with a fence between.
+        // Transports crash on operations with a peer that was removed. First new operations are refused, then running
+        // ones are searched; an operation does it in the reverse order, with a fence in between.
         peer.Remove();
         _closing.Add(peer);
         driver.OnPeerRemoved(peer);
@@ -161,7 +168,10 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
             _left[text] = peer.Number;
     }
 
-    /// <summary>Has the transport forget those whose operations have ended, and closes them. One that it won't forget is tried again later.</summary>
+    /// <summary>
+    /// Removes peers whose operations have ended from the transport, and closes them. If the transport refuses, it is
+    /// tried again later.
+    /// </summary>
     private void LetGoOfLeft_NeedsLock(ReadOnlySpan<OperationSlot> slots)
     {
         for (int i = _closing.Count - 1; i >= 0; i--)
@@ -178,7 +188,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         }
     }
 
-    /// <summary>Has the transport forget a peer; false where it still has it, or threw.</summary>
+    /// <summary>Removes a peer from the transport; false if the transport still has it, or threw.</summary>
     private bool TryForget(ulong number)
     {
         try

@@ -1,8 +1,8 @@
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Looks after the peers of a context's endpoints now and then, by one timer for all of them.</summary>
+/// <summary>Checks the peers of a context's endpoints periodically, with one timer for all of them.</summary>
 /// <param name="time">The clock.</param>
-/// <param name="onFailure">Reports what a look throws: the others' looks go on, and so does its own at the next round.</param>
+/// <param name="onFailure">Reports an exception of a check: other checks continue, and so does this one in the next round.</param>
 internal sealed class PeerWatch(TimeProvider time, Action<Exception> onFailure)
 {
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);
@@ -12,7 +12,7 @@ internal sealed class PeerWatch(TimeProvider time, Action<Exception> onFailure)
     private Action[] _looks = [];
     private ITimer? _timer;
 
-    /// <summary>From now on it is called once a period, until it is removed.</summary>
+    /// <summary>Adds a check that is called once per period, until it is removed.</summary>
     public void Add(Action look)
     {
         lock (_gate)
@@ -22,7 +22,7 @@ internal sealed class PeerWatch(TimeProvider time, Action<Exception> onFailure)
         }
     }
 
-    /// <summary>It is not called any more once this returns.</summary>
+    /// <summary>Removes a check; it is not called any more once this returns.</summary>
     public void Remove(Action look)
     {
         lock (_gate)
@@ -34,7 +34,7 @@ internal sealed class PeerWatch(TimeProvider time, Action<Exception> onFailure)
                 _timer = null;
             }
         }
-        // A round that runs may have it still.
+        // A running round may still have it.
         lock (_looking)
         {
         }
@@ -42,7 +42,7 @@ internal sealed class PeerWatch(TimeProvider time, Action<Exception> onFailure)
 
     private void Look()
     {
-        // Where a round is late another may begin beside it.
+        // If a round is late, the next one may begin at the same time.
         if (!_looking.TryEnter())
             return;
         try
@@ -64,7 +64,7 @@ internal sealed class PeerWatch(TimeProvider time, Action<Exception> onFailure)
         }
         catch (Exception e)
         {
-            // Of whatever kind: on a timer's thread it would end the process.
+            // All exceptions are caught, because on a timer's thread they would end the process.
             onFailure(e);
         }
     }

@@ -6,42 +6,51 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The endpoint's own thread: makes progress, spins for a while, then waits.</summary>
 /// <remarks>
-/// It waits on the completion queue's descriptor where the provider has one, and else in pauses: of a sixteenth of the time
-/// that nothing has happened, up to 1 ms, and of a hundredth of it later, up to <see cref="RmaEndpointOptions.LongestPause"/>.
-/// So the first message after an hour comes late by that option, one after a second by 10 ms at the most, and an
-/// endpoint that is idle costs next to nothing.
-/// While somebody who awaits makes progress (<see cref="AwaitHelp"/>) it keeps out of the way: it stands by, in pauses, and looks
-/// whether that is still so. So an operation that is started wakes it only where it would come too late otherwise: where the
-/// operation waits to be posted, where its deadline comes first, or where the thread has gone to sleep for long. Whoever
-/// suspends wakes it where it does not look at the queue. No wake-up is lost: the thread says that it waits, passes a fence, and
-/// looks once more before it does.
+/// It waits on the completion queue's descriptor if the provider has one, and otherwise polls with pauses: a sixteenth
+/// of the idle time, up to 1 ms, and later a hundredth of it, up to <see cref="RmaEndpointOptions.LongestPause"/>. So
+/// the first message after an hour is late by at most that option, one after a second by at most 10 ms, and an idle
+/// endpoint costs next to nothing.
+/// While an await makes progress (<see cref="AwaitHelp"/>), the thread stands by, and checks periodically whether that
+/// is still so. So starting an operation wakes the thread only if it would be too late otherwise: if the operation
+/// waits to be posted, if its deadline comes first, or if the thread sleeps for long. An await that suspends wakes the
+/// thread if it does not watch the queue. No wake-up is lost: the thread announces that it waits, passes a fence, and
+/// checks once more before it waits.
 /// </remarks>
 internal sealed class ProgressLoop : IDisposable
 {
     private static readonly TimeSpan ShortestPause = TimeSpan.FromMicroseconds(20);
 
-    /// <summary>The longest of the pauses that grow as a sixteenth of the time that nothing has happened.</summary>
+    /// <summary>The longest pause that is a sixteenth of the idle time.</summary>
     private static readonly TimeSpan EarlyPause = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>How long it stands by, at the most, while somebody else makes progress. So late are operations served that nobody awaits.</summary>
+    /// <summary>
+    /// The longest stand-by while another thread makes progress. Operations that are not awaited are served late by up
+    /// to this time.
+    /// </summary>
     private static readonly TimeSpan StandByTime = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>The same where somebody has suspended: he is served so late at the most once the other one is gone.</summary>
+    /// <summary>
+    /// The longest stand-by if an await has suspended: it is served late by at most this time once the other await has
+    /// ended.
+    /// </summary>
     private static readonly TimeSpan ShortStandByTime = TimeSpan.FromMicroseconds(100);
 
-    /// <summary>What <see cref="_waitsUntil"/> says while the thread is awake.</summary>
+    /// <summary>The value of <see cref="_waitsUntil"/> while the thread is awake.</summary>
     private const long Awake = long.MinValue;
 
-    /// <summary>What <see cref="_waitsUntil"/> says while the thread sleeps for so long that any operation wakes it.</summary>
+    /// <summary>The value of <see cref="_waitsUntil"/> while the thread sleeps for so long that any operation wakes it.</summary>
     private const long Asleep = long.MaxValue;
 
-    /// <summary>How long it waits for the descriptor at first, and at the most: a quarter of the time that nothing has happened.</summary>
+    /// <summary>The first and the longest wait for the descriptor, which is a quarter of the idle time.</summary>
     private static readonly TimeSpan FirstWait = TimeSpan.FromMilliseconds(100);
 
     /// <inheritdoc cref="FirstWait"/>
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(5);
 
-    /// <summary>How often in a row the descriptor may be ready for nothing before the queue's signal is taken for one that stays.</summary>
+    /// <summary>
+    /// How many times in a row the descriptor may be readable without a completion before the queue's signal counts as
+    /// permanently set.
+    /// </summary>
     private const int MostEmptyWakes = 2;
 
     private readonly EndpointProgress _progress;
@@ -85,16 +94,19 @@ internal sealed class ProgressLoop : IDisposable
         _thread.UnsafeStart();
     }
 
-    /// <summary>From here on what has ended goes on on this thread, which need not make room for others.</summary>
+    /// <summary>From now on continuations run on this thread, which need not yield to others.</summary>
     public void RunInline() => _runsInline = true;
 
-    /// <summary>A call of the thread into the transport does not return.</summary>
+    /// <summary>Whether a call of the thread into the transport does not return.</summary>
     public bool IsStuck => _watch.IsStuck;
 
-    /// <summary>Wakes the thread, now or when it would wait next. After <see cref="Dispose"/> it does nothing: a cancellation may come as late as that.</summary>
+    /// <summary>
+    /// Wakes the thread, now or when it would wait next. After <see cref="Dispose"/> it does nothing, because a
+    /// cancellation may come that late.
+    /// </summary>
     public void Wake()
     {
-        // The waker's descriptor must not be written to once it is closed: the number may be another file's by then.
+        // The waker's descriptor must not be written to once it is closed, because its number may belong to another file by then.
         lock (_wakeGate)
         {
             if (!_disposed)
@@ -102,7 +114,7 @@ internal sealed class ProgressLoop : IDisposable
         }
     }
 
-    /// <summary>Wakes the thread where it waits: there is work for it.</summary>
+    /// <summary>Wakes the thread if it waits, because there is work for it.</summary>
     public void WakeIfWaiting()
     {
         Volatile.Write(ref _isNeeded, 1);
@@ -111,7 +123,7 @@ internal sealed class ProgressLoop : IDisposable
             Wake();
     }
 
-    /// <summary>Wakes the thread where it sleeps for long, or past a deadline that has been noted.</summary>
+    /// <summary>Wakes the thread if it sleeps for long, or past a deadline that has been noted.</summary>
     public void WakeIfWaitingPast(long deadline)
     {
         Fence.Full();
@@ -119,7 +131,7 @@ internal sealed class ProgressLoop : IDisposable
             Wake();
     }
 
-    /// <summary>Wakes the thread where it waits and does not look at the queue meanwhile, or sleeps for long.</summary>
+    /// <summary>Wakes the thread if it waits without watching the queue, or sleeps for long.</summary>
     public void WakeIfPaused()
     {
         Fence.Full();
@@ -128,16 +140,16 @@ internal sealed class ProgressLoop : IDisposable
             Wake();
     }
 
-    /// <summary>The thread has ended: it makes no call into the transport any more.</summary>
+    /// <summary>Whether the thread has ended, and makes no more calls into the transport.</summary>
     public Task Ended => _ended.Task;
 
     /// <summary>
-    /// The endpoint is disposed by what goes on after an await on this very thread (<see cref="RmaContinuations.Inline"/>), outside of a
-    /// turn: nothing waits for the thread, which makes no call any more.
+    /// Whether a continuation on this thread (<see cref="RmaContinuations.Inline"/>) disposes the endpoint, outside a
+    /// turn: then nothing waits for the thread, which makes no more calls.
     /// </summary>
     public void LeaveIfCurrent()
     {
-        // Inside a turn it is in the driver, which has to come back first.
+        // Inside a turn the thread is in the driver, which has to return first.
         if (Thread.CurrentThread != _thread || InlineContinuation.IsInTurn)
             return;
         _stopping = true;
@@ -146,7 +158,7 @@ internal sealed class ProgressLoop : IDisposable
 
     /// <summary>Ends the thread, after its current turn.</summary>
     /// <param name="limit">How long to wait for that.</param>
-    /// <returns>False where that turn is stuck in the transport; see <see cref="Ended"/>.</returns>
+    /// <returns>False if that turn is stuck in the transport; see <see cref="Ended"/>.</returns>
     public bool TryStop(TimeSpan limit)
     {
         _stopping = true;
@@ -173,7 +185,7 @@ internal sealed class ProgressLoop : IDisposable
         {
             long last = _time.GetTimestamp();
             bool spins = true;
-            // Somebody else may have found that progress is impossible.
+            // Another thread may have found that progress is impossible.
             while (!_stopping && _progress.Failure is null)
             {
                 if (spins && Spin())
@@ -187,7 +199,7 @@ internal sealed class ProgressLoop : IDisposable
         }
         catch (Exception e)
         {
-            // Whatever it is: the operations' owners get it, and a thread's exception would end the process.
+            // All exceptions are caught: the operations' owners get them, and otherwise they would end the process.
             _fail(e);
         }
         finally
@@ -203,7 +215,7 @@ internal sealed class ProgressLoop : IDisposable
         _waker.Listen();
         do
         {
-            // Beside an await that makes progress it would take the turn and a processor from it.
+            // Otherwise the thread would take the turn and a processor from an await that makes progress.
             if (_stopping || _help is { IsRunning: true })
                 return any;
             if (_progress.TryRun())
@@ -212,7 +224,8 @@ internal sealed class ProgressLoop : IDisposable
                 last = _time.GetTimestamp();
                 continue;
             }
-            // What has ended goes on on another thread, which may wait for this very processor. Not in the midst of many: they would take 2 to 4 times as long.
+            // Continuations run on another thread, which may wait for this processor. The thread does not yield between
+            // many completions, because they would take 2 to 4 times as long.
             if (!_runsInline)
                 Thread.Yield();
         }
@@ -220,7 +233,7 @@ internal sealed class ProgressLoop : IDisposable
         return any;
     }
 
-    /// <summary>What peers write makes no completion here; whether spinning was of use, the bell says.</summary>
+    /// <summary>Writes of peers cause no completion here; the bell shows whether spinning was useful.</summary>
     private bool HasRung(ref long last)
     {
         if (!_waker.HasRung)
@@ -230,12 +243,12 @@ internal sealed class ProgressLoop : IDisposable
         return true;
     }
 
-    /// <param name="last">When something has happened, or the thread was woken, last.</param>
-    /// <returns>True where something has happened, or is expected right now.</returns>
+    /// <param name="last">The time of the last event or wake-up.</param>
+    /// <returns>True if an event has happened, or is expected right now.</returns>
     private bool Wait(ref long last)
     {
         Volatile.Write(ref _isPaused, true);
-        // Whoever needs the thread from here on wakes it.
+        // A thread that needs this one from here on wakes it.
         Volatile.Write(ref _waitsUntil, Asleep);
         Volatile.Write(ref _isNeeded, 0);
         _waker.Prepare();
@@ -256,7 +269,7 @@ internal sealed class ProgressLoop : IDisposable
         }
     }
 
-    /// <summary>Leaves progress to those who await for as long as they go on. Then it makes a turn: one may have been without a processor.</summary>
+    /// <summary>Leaves progress to awaits as long as they make it. Then it makes a turn, because an await may have lost its processor.</summary>
     private bool StandBy(AwaitHelp help, ref long last)
     {
         WaitEnd end;
@@ -275,7 +288,7 @@ internal sealed class ProgressLoop : IDisposable
 
     private bool WaitForSomething(ref long last)
     {
-        // What waits to be posted needs turns, whatever the queue says.
+        // Operations that wait to be posted need turns, whatever the state of the queue.
         bool hasRetries = _progress.Dispatch.HasRetries;
         bool forCompletions = _canWaitForCompletions && !hasRetries;
         if (forCompletions && _emptyWakes >= MostEmptyWakes)
@@ -301,15 +314,16 @@ internal sealed class ProgressLoop : IDisposable
         if (end != WaitEnd.Woken)
             return end != WaitEnd.TimedOut;
         last = _time.GetTimestamp();
-        // Whoever has suspended has spun before: the thread does not once more.
+        // An await that has suspended has already spun, so the thread does not spin again.
         return Volatile.Read(ref _isNeeded) != 0;
     }
 
     private static TimeSpan Pause(TimeSpan idle) => Max(ShortestPause, Max(Min(idle / 16, EarlyPause), idle / 100));
 
     /// <summary>
-    /// A wait, and in place of the longest one until the next multiple of it: there the threads of all idle endpoints end theirs, so that one
-    /// interrupt of the processor's timer wakes them all. Each at a time of its own costs several times as much.
+    /// Returns the length of a wait. The longest wait ends at the next multiple of its length, when the threads of all
+    /// idle endpoints end theirs, so that one interrupt of the processor's timer wakes them all. Separate times cost
+    /// several times as much.
     /// </summary>
     private TimeSpan WithOthers(TimeSpan wait, TimeSpan longest, long now)
     {
@@ -319,20 +333,20 @@ internal sealed class ProgressLoop : IDisposable
         return Max(ShortestPause, _time.GetElapsedTime(now, (now / period + 1) * period));
     }
 
-    /// <summary>Waits, and says until when and for what: an operation that can't wait for that wakes the thread.</summary>
+    /// <summary>Waits, and publishes until when and for what, so that an operation that can't wait for that wakes the thread.</summary>
     private WaitEnd Wait(long now, TimeSpan longest, bool forCompletions)
     {
         if (longest <= (forCompletions ? FirstWait : EarlyPause))
         {
             Volatile.Write(ref _isPaused, !forCompletions);
             Volatile.Write(ref _waitsUntil, now + (long)(longest.TotalSeconds * _time.TimestampFrequency));
-            // Whoever suspends, and whoever notes a deadline, has read what was said before, and woken the thread, or is seen here.
+            // A thread that suspends or notes a deadline has either read the published time and woken this thread, or is seen here.
             Fence.Full();
         }
         return _waker.Wait(Min(longest, UntilDeadline()), forCompletions);
     }
 
-    /// <summary>From here on the queue is read in pauses.</summary>
+    /// <summary>From now on the queue is polled with pauses.</summary>
     private bool StopWaitingForCompletions(string why)
     {
         Log.WaitingFailed(_health.Logger, _health.Provider, why, _longestPause.TotalMilliseconds);

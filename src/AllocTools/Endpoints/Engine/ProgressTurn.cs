@@ -1,19 +1,19 @@
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>The right to make progress; one has it at a time.</summary>
+/// <summary>The right to make progress, which one thread has at a time.</summary>
 internal sealed class ProgressTurn
 {
-    /// <summary>The start of a turn that nobody has.</summary>
+    /// <summary>The start of the turn while no thread has it.</summary>
     public const long Nobody = long.MaxValue;
 
     private int _taken;
     private long _start = Nobody;
 
-    /// <summary>When whoever has the turn took it, as a timestamp; <see cref="Nobody"/> where nobody has it.</summary>
+    /// <summary>When the present holder took the turn, as a timestamp; <see cref="Nobody"/> if no thread has it.</summary>
     public long Start => Volatile.Read(ref _start);
 
-    /// <summary>Takes the turn where nobody has it.</summary>
-    /// <param name="now">The present timestamp; 0 where nobody watches the turn.</param>
+    /// <summary>Takes the turn, unless another thread has it.</summary>
+    /// <param name="now">The present timestamp; 0 if the turn is not monitored.</param>
     public bool TryTake(long now)
     {
         if (Interlocked.CompareExchange(ref _taken, 1, 0) != 0)
@@ -22,7 +22,7 @@ internal sealed class ProgressTurn
         return true;
     }
 
-    /// <summary>Takes the turn where nobody watches it, spinning until it is free.</summary>
+    /// <summary>Takes a turn that is not monitored, spinning until it is free.</summary>
     public void Take()
     {
         SpinWait spin = default;

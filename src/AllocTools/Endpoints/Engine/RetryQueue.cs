@@ -2,11 +2,15 @@ using AllocTools.Endpoints.Drivers;
 
 namespace AllocTools.Endpoints.Engine;
 
-/// <summary>Operations that are not posted yet, in order: the transport took nothing (<see cref="RmaPostStatus.Full"/>), or slots had run out.</summary>
+/// <summary>
+/// Operations that are not posted yet, in order, because the transport did not accept them
+/// (<see cref="RmaPostStatus.Full"/>) or slots had run out.
+/// </summary>
 /// <remarks>
-/// While one of a peer is here, later operations to that peer queue behind it, so that the order of the calls is kept;
-/// other peers are not held up. Receives count as one peer of their own. An operation is added before its state says so,
-/// and its place is given up only after it was posted or ended. The slots are the links of the list, so that it
+/// While an operation of a peer is here, later operations to that peer queue behind it, so that the order of the calls
+/// is kept; other peers are not held up. Receives count as one peer of their own. An operation is added before its
+/// state changes, and its place is released only after it was posted or ended. The slots are the links of the list, so
+/// that it
 /// allocates nothing.
 /// </remarks>
 internal sealed class RetryQueue
@@ -19,7 +23,7 @@ internal sealed class RetryQueue
 
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
 
-    /// <summary>An operation to that peer would overtake one that is here; null for receives.</summary>
+    /// <summary>Whether an operation to that peer would overtake one that is here; null stands for receives.</summary>
     public bool HoldsUp(RmaDriverPeer? peer) => !IsEmpty && (peer is null ? Volatile.Read(ref _receives) : peer.Queued) != 0;
 
     public void Add(OperationSlot slot)
@@ -40,7 +44,7 @@ internal sealed class RetryQueue
         }
     }
 
-    /// <summary>Those that are here now, in order, each with the number of its use.</summary>
+    /// <summary>The operations that are here now, in order, each with the number of its use.</summary>
     public void CopyTo(List<(OperationSlot Slot, long Use)> slots)
     {
         lock (_gate)
@@ -50,7 +54,7 @@ internal sealed class RetryQueue
         }
     }
 
-    /// <summary>Takes one out, where it is here.</summary>
+    /// <summary>Removes an operation, if it is here.</summary>
     public void Remove(OperationSlot slot)
     {
         lock (_gate)

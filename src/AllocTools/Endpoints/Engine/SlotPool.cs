@@ -6,11 +6,11 @@ namespace AllocTools.Endpoints.Engine;
 
 /// <summary>The free slots of an endpoint, and the operations that wait for one, in the order they came.</summary>
 /// <remarks>
-/// Free slots are a stack without a lock (Treiber's), whose head counts its changes, so that one that was taken and
-/// came back is not taken for unchanged. While operations wait no other takes a slot: one that comes free is given to
-/// the oldest, under the lock, by way of the callback, which queues it or says that it can't be served any more; so
-/// they are posted in the order of the calls. No slot is forgotten: a waiter says so first and then looks at the stack,
-/// who returns one does it the other way round, each with a fence between.
+/// Free slots form a lock-free stack (Treiber's), whose head counts its changes, so that a slot that was taken and
+/// returned does not look unchanged. While operations wait, no other operation takes a slot: a slot that becomes free
+/// is given to the oldest waiter, under the lock, through the callback, which queues it or reports that it can no
+/// longer be served; so operations are posted in the order of the calls. No slot is forgotten: a waiter first announces
+/// itself and then checks the stack, a thread that returns a slot does the reverse, each with a fence in between.
 /// </remarks>
 internal sealed class SlotPool
 {
@@ -28,7 +28,7 @@ internal sealed class SlotPool
     private bool _closed;
 
     /// <param name="slots">All slots, each with its index.</param>
-    /// <param name="give">Gives a slot to an operation that waited.</param>
+    /// <param name="give">Gives a slot to a waiting operation.</param>
     public SlotPool(OperationSlot[] slots, Func<WaitingOperation, OperationSlot, bool> give)
     {
         _slots = slots;
@@ -46,8 +46,8 @@ internal sealed class SlotPool
         return Volatile.Read(ref _waitingCount) == 0 && TryPop(out slot);
     }
 
-    /// <summary>Lets an operation wait for a slot; where one has come free meanwhile it has it at once.</summary>
-    /// <returns>Its place; null where nothing may wait any more, because the endpoint is closed.</returns>
+    /// <summary>Lets an operation wait for a slot; if one has become free meanwhile, the operation gets it immediately.</summary>
+    /// <returns>Its place in the queue; null if the endpoint is closed, so that operations may no longer wait.</returns>
     public LinkedListNode<WaitingOperation>? TryWait(WaitingOperation operation)
     {
         lock (_gate)
@@ -62,7 +62,7 @@ internal sealed class SlotPool
         }
     }
 
-    /// <summary>Takes one out that gives up. False: it has its slot, or was failed.</summary>
+    /// <summary>Removes a waiter that gives up. Returns false if it already has its slot, or has failed.</summary>
     public bool TryRemove(LinkedListNode<WaitingOperation> node)
     {
         lock (_gate)
@@ -85,8 +85,8 @@ internal sealed class SlotPool
             Give_NeedsLock();
     }
 
-    /// <summary>Lets nothing wait any more.</summary>
-    /// <returns>Those that waited.</returns>
+    /// <summary>Ends all waits.</summary>
+    /// <returns>The operations that waited.</returns>
     public WaitingOperation[] Close()
     {
         lock (_gate)
@@ -96,7 +96,7 @@ internal sealed class SlotPool
         }
     }
 
-    /// <summary>Takes out all that wait.</summary>
+    /// <summary>Removes all waiters.</summary>
     public WaitingOperation[] TakeWaiting()
     {
         lock (_gate)
@@ -115,7 +115,8 @@ internal sealed class SlotPool
             _waiting.Remove(first);
             if (!_give(first.Value, slot))
                 Push(slot);
-            // Only now: while it is counted no other takes a slot, and from here on a later operation finds it queued.
+            // It is uncounted only now: while it is counted, no other operation takes a slot, and from here on a later
+            // operation finds it queued.
             Interlocked.Decrement(ref _waitingCount);
         }
     }
@@ -126,7 +127,7 @@ internal sealed class SlotPool
         while ((int)head != None)
         {
             int first = (int)head;
-            // Another thread may have taken it and changed this since: then the head has changed, too.
+            // Another thread may have taken the slot and changed this meanwhile; then the head has changed, too.
             ulong before = Interlocked.CompareExchange(ref _head, After(head, Volatile.Read(ref _next[first])), head);
             if (before == head)
             {
@@ -155,13 +156,13 @@ internal sealed class SlotPool
     private static ulong After(ulong head, int first) => (((head >> 32) + 1) << 32) | (uint)first;
 }
 
-/// <summary>An operation that waits for a slot. It holds its buffer already, and its time runs.</summary>
+/// <summary>An operation that waits for a slot. It already holds its buffer, and its time runs.</summary>
 internal sealed class WaitingOperation(in RmaOperation operation, RmaHold hold, long started, long deadline, CancellationToken cancellationToken)
     : TaskCompletionSource<RmaReceiveResult>(TaskCreationOptions.RunContinuationsAsynchronously)
 {
     public RmaOperation Operation { get; } = operation;
 
-    /// <summary>The run of the batch that it is of; null for others.</summary>
+    /// <summary>The run of its batch; null if it is not in a batch.</summary>
     public BatchRun? Batch { get; init; }
 
     /// <inheritdoc cref="OperationSlot.Ticket"/>

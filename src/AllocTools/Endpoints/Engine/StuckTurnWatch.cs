@@ -3,24 +3,29 @@ using AllocTools.Diagnostics;
 namespace AllocTools.Endpoints.Engine;
 
 /// <summary>
-/// Looks after an endpoint's thread: where a call of it into the transport does not return, operations time out and are
-/// cancelled all the same.
+/// Monitors an endpoint's thread: if a call of it into the transport does not return, operations still time out and can be cancelled.
 /// </summary>
-/// <remarks>shm's processes lock each other's memory by spinning; one that is killed at the wrong moment leaves a lock behind.</remarks>
+/// <remarks>
+/// Processes that use shm lock each other's memory by spinning; one that is killed at the wrong moment leaves a lock
+/// behind.
+/// </remarks>
 internal sealed class StuckTurnWatch : IDisposable
 {
-    /// <summary>How many looks in a row see a turn before what is overdue ends without it.</summary>
+    /// <summary>The number of consecutive checks that see the same turn before overdue operations are ended without it.</summary>
     private const int Looks = 3;
 
-    /// <summary>How many see it before it is reported as stuck: a busy machine may leave a thread without a processor for longer than the looks above.</summary>
+    /// <summary>
+    /// The number of checks before the turn is reported as stuck: on a busy machine a thread may lack a processor for
+    /// longer than the checks above.
+    /// </summary>
     private const int LooksToReport = 9;
 
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>While no endpoint has a turn.</summary>
+    /// <summary>The period while no endpoint has a turn.</summary>
     private static readonly TimeSpan RestingPeriod = TimeSpan.FromSeconds(1);
 
-    /// <summary>How long a turn takes, at least, that is reported as stuck.</summary>
+    /// <summary>The shortest duration of a turn that is reported as stuck.</summary>
     private static readonly TimeSpan Limit = (LooksToReport - 1) * Period;
 
     private readonly EndpointProgress _progress;
@@ -34,8 +39,8 @@ internal sealed class StuckTurnWatch : IDisposable
     private int _said;
 
     /// <param name="progress">The endpoint's progress.</param>
-    /// <param name="health">Where it is reported.</param>
-    /// <param name="explain">Says what a call that does not return may wait for.</param>
+    /// <param name="health">Receives the reports.</param>
+    /// <param name="explain">Explains what a call that does not return may wait for.</param>
     public StuckTurnWatch(EndpointProgress progress, EndpointHealth health, Func<string> explain)
     {
         _explain = explain;
@@ -44,10 +49,10 @@ internal sealed class StuckTurnWatch : IDisposable
         health.StuckTurns.Add(this);
     }
 
-    /// <summary>A call into the transport has not returned.</summary>
+    /// <summary>Whether a call into the transport has not returned.</summary>
     public bool IsStuck => Volatile.Read(ref _said) == 1;
 
-    /// <summary>Ends it, and waits for a look that runs: such a look is short.</summary>
+    /// <summary>Ends the monitoring, and waits for a running check, which is short.</summary>
     public void Dispose()
     {
         _health.StuckTurns.Remove(this);
@@ -55,17 +60,17 @@ internal sealed class StuckTurnWatch : IDisposable
             _ended = true;
     }
 
-    /// <summary>Whatever was stuck has returned.</summary>
+    /// <summary>Called when the stuck call has returned.</summary>
     public void Settle()
     {
         if (Interlocked.Exchange(ref _said, 0) == 1)
             _health.ReportReturned();
     }
 
-    /// <returns>Somebody has the turn, which may be stuck.</returns>
+    /// <returns>Whether a thread has the turn, which may be stuck.</returns>
     private bool Look()
     {
-        // Where a look is late another may begin beside it.
+        // If a check is late, the next one may begin at the same time.
         if (!_gate.TryEnter())
             return true;
         try
@@ -88,7 +93,7 @@ internal sealed class StuckTurnWatch : IDisposable
         }
         catch (Exception e)
         {
-            // Of whatever kind: on a timer's thread it would end the process.
+            // All exceptions are caught, because on a timer's thread they would end the process.
             _health.ReportUnexpected("looking after its thread", e);
             return true;
         }
@@ -99,8 +104,8 @@ internal sealed class StuckTurnWatch : IDisposable
     }
 
     /// <summary>
-    /// Looks are counted, not the time a turn takes: a process or machine that was suspended has no turn that is stuck.
-    /// The look that it missed then comes with the next one, and both count as one.
+    /// Checks are counted, not the time of a turn, so that a turn is not reported as stuck because the process or
+    /// machine was suspended. The missed check then comes with the next one, and both count as one.
     /// </summary>
     private bool HasStuckTurn()
     {
@@ -123,8 +128,9 @@ internal sealed class StuckTurnWatch : IDisposable
     }
 
     /// <summary>
-    /// Has the watches of a context's endpoints look, by one timer: a hundred would wake the process 400 times a second.
-    /// It rests where no endpoint has a turn, as all are idle; a turn that is stuck is then seen by the next look, and looked at every <see cref="Period"/>.
+    /// Runs the checks of a context's endpoints with one timer, because a hundred timers would wake the process 400
+    /// times a second. It runs rarely while all endpoints are idle and none has a turn; the next check then detects a
+    /// stuck turn, and checks it every <see cref="Period"/>.
     /// </summary>
     internal sealed class Rounds(TimeProvider time)
     {

@@ -58,7 +58,7 @@ internal sealed unsafe class LibfabricLibrary
 
         reason = string.IsNullOrEmpty(path)
             ? $"libfabric could not be loaded: looked for {string.Join(" and ", names)}; {InstallAdvice}."
-            : $"libfabric could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is no library that can be loaded here" : "is not there")}. Correct it; or leave it out, and {InstallAdvice}.";
+            : $"libfabric could not be loaded: LibraryPath is '{path}', which {(File.Exists(path) ? "is not a library that can be loaded here" : "does not exist")}. Correct it; or leave it out, and {InstallAdvice}.";
         return null;
     }
 
@@ -102,7 +102,7 @@ internal sealed unsafe class LibfabricLibrary
     }
 
     /// <summary>Copies one entry; given null, makes an empty one with all its parts (fi_allocinfo). fi_getinfo(3).</summary>
-    /// <returns>Null where memory is out.</returns>
+    /// <returns>Null if there is no memory.</returns>
     public fi_info* DupInfo(fi_info* info) => _exports.fi_dupinfo(info);
 
     /// <summary>fi_fabric(3).</summary>
@@ -144,7 +144,7 @@ internal sealed unsafe class LibfabricLibrary
     {
         if (!TryFindExports(module, out LibfabricExports exports, out string missing))
         {
-            reason = $"{name} is not a libfabric of {MinimumVersion} or later: it has no function {missing}; {InstallAdvice}.";
+            reason = $"{name} is not libfabric {MinimumVersion} or later: it has no function {missing}; {InstallAdvice}.";
             return null;
         }
 

@@ -80,7 +80,7 @@ internal sealed unsafe class MpiLibrary
         {
             if (loaded.IsNamed(name))
                 return loaded;
-            reason = $"{loaded} was loaded in this process before, and a process has one MPI: correct Implementation and LibraryPath, and start it anew";
+            reason = $"{loaded} was already loaded in this process, and a process can use only one MPI: correct Implementation and LibraryPath, and restart the process";
             return null;
         }
         using SignalHandlers.Scope handlers = SignalHandlers.Keep();
@@ -89,7 +89,7 @@ internal sealed unsafe class MpiLibrary
             return null;
         if (!TryFindExports(module, out MpiExports exports, out reason))
         {
-            reason = $"{name} is no library of MPI 3.0 or later: it has no function {reason}";
+            reason = $"{name} is not a library of MPI 3.0 or later: it has no function {reason}";
             NativeLibrary.Free(module);
             return null;
         }

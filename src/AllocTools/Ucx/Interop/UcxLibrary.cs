@@ -76,12 +76,12 @@ internal sealed unsafe partial class UcxLibrary
         using SignalHandlers.Scope handlers = SignalHandlers.Keep();
         if (!NativeLibrary.TryLoad(name, out nint module))
         {
-            reason = name == DefaultName ? NotThere : $"UCX could not be loaded: LibraryPath is '{name}', which {(File.Exists(name) ? "is no library that can be loaded here" : "is not there")}. {Correction}";
+            reason = name == DefaultName ? NotThere : $"UCX could not be loaded: LibraryPath is '{name}', which {(File.Exists(name) ? "is not a library that can be loaded here" : "does not exist")}. {Correction}";
             return null;
         }
         if (!UcxExports.TryFind(module, out UcxExports exports, out string missing))
         {
-            reason = $"{name} is not UCX of {MinimumVersion} or later: it has no function {missing}; {InstallAdvice}.";
+            reason = $"{name} is not UCX {MinimumVersion} or later: it has no function {missing}; {InstallAdvice}.";
             NativeLibrary.Free(module);
             return null;
         }
@@ -138,14 +138,14 @@ internal sealed unsafe partial class UcxLibrary
     {
         bool isFile = name.Contains('/', StringComparison.Ordinal);
         if (isFile && !File.Exists(name))
-            return $"UCX could not be loaded: LibraryPath is '{name}', which is not there. {Correction}";
+            return $"UCX could not be loaded: LibraryPath is '{name}', which does not exist. {Correction}";
         if (s_loaded is { } loaded)
             return name == loaded._name || GlobalLibrary.IsLoadedAs(name, loaded._module) ? null : Contradiction(loaded._name);
         // A name is that of the library that is loaded; a file may be another one than what MPI, or the application, has loaded.
         return isFile && FindMapped() is { } mapped && !GlobalLibrary.IsLoaded(name) && !GlobalLibrary.IsLoaded(LibucsBeside(name)) ? Contradiction(mapped) : null;
 
         string Contradiction(string other) =>
-            $"UCX could not be loaded: LibraryPath is '{name}', but {other} was loaded in this process before, and a process has one UCX. Correct LibraryPath, and start the process anew.";
+            $"UCX could not be loaded: LibraryPath is '{name}', but {other} was already loaded in this process, and a process can use only one UCX. Correct LibraryPath, and restart the process.";
 
         static string LibucsBeside(string file) =>
             Path.Combine(Path.GetDirectoryName(File.ResolveLinkTarget(file, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(file))!, "libucs.so.0");
