@@ -5,7 +5,7 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Runs a command as root: as it is, or by sudo.
+# Runs a command as root, directly or with sudo.
 as_root() {
     if [[ $(id -u) -eq 0 ]]; then
         "$@"
@@ -30,7 +30,7 @@ install_packages() {
         return 1
     fi
     say "Installing ${missing[*]}"
-    # Also where the caller goes on without them, so that errexit is off.
+    # The status is checked because errexit is off if the caller continues without the packages.
     as_root apt-get update -qq || return
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
@@ -49,6 +49,6 @@ require_dotnet() {
         say "The .NET 10 SDK is missing. Install it (dotnet-sdk-10.0) and see that 'dotnet' is on the PATH."
         return 1
     fi
-    # SDKs below the one that global.json asks for make dotnet itself fail with its own words.
+    # With an SDK older than the one in global.json, dotnet itself fails with its own message.
     (cd "$root" && dotnet --version >/dev/null)
 }

@@ -100,7 +100,7 @@ public sealed class RmaMemoryPoolOptions
     public int? NumaNode { get; set; }
 
     /// <summary>
-    /// What the pool's memory is registered for. Remote access must be asked for.
+    /// What the pool's memory is registered for. Remote access must be requested explicitly.
     /// Default: <see cref="RmaAccess.Local"/>, which is always included.
     /// </summary>
     [OptionChoice(typeof(RmaAccess))]

@@ -191,7 +191,7 @@ public static class RmaKestrelExtensions
         {
             if (!pool.Key.OptionsNames.Contains(name))
                 return ValidateOptionsResult.Skip;
-            const string Why = "because UseRmaMemory makes the pool's memory of arrays for the server. To keep the option, give the server a pool of its own that shares the provider.";
+            const string Why = "because UseRmaMemory gives the pool's memory to the server as arrays. To keep the option, give the server a pool of its own that shares the provider.";
             List<string> failures = [];
             if (options.HugePages == RmaHugePages.Explicit)
                 failures.Add($"{pool.Origin}HugePages is Explicit; it must be Off or Transparent, {Why}");

@@ -11,7 +11,7 @@ public sealed class RmaRegistrationCacheOptions
 {
     /// <summary>
     /// How many bytes it keeps registered, within the pool's <see cref="RmaMemoryPoolOptions.MaxRegisteredBytes"/>,
-    /// which limits all caches together. A longer range is served, and deregistered when its last lease ends. Unit:
+    /// which limits the whole pool. A longer range is served, and deregistered when its last lease ends. Unit:
     /// bytes. Range: 0 (nothing is kept) to 1 EiB. Default: 256 MiB.
     /// </summary>
     [OptionRange(0, 1L << 60, "bytes")]

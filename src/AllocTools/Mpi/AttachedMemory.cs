@@ -6,9 +6,9 @@ namespace AllocTools.Mpi;
 
 /// <summary>The memory of the process that is attached to the window.</summary>
 /// <remarks>
-/// MPI wants what is attached not to overlap, and Open MPI refuses what lies inside of what is attached. So a range that is
-/// covered by an attached one shares it, which stays attached until the last of them is undone. MPI is called outside of the lock:
-/// a range has a <see cref="Range.Change"/> meanwhile, which others that overlap wait for.
+/// MPI requires that attached ranges don't overlap, and Open MPI refuses a range inside an attached one. So a range
+/// within an attached one shares it, and that one stays attached until the last of them is detached. MPI is called
+/// outside the lock: meanwhile a range has a <see cref="Range.Change"/>, for which overlapping ones wait.
 /// </remarks>
 internal sealed unsafe class AttachedMemory(MpiJob job)
 {
@@ -19,7 +19,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
     private readonly Lock _gate = new();
     private readonly List<Range> _ranges = [];
 
-    /// <summary>How many ranges Open MPI attaches; 0 where MPI has no limit.</summary>
+    /// <summary>How many ranges Open MPI can attach; 0 if MPI has no limit.</summary>
     public long Limit =>
         job.Library.Implementation != MpiImplementation.OpenMpi ? 0
         : int.TryParse(NativeEnvironment.Get(MaxAttachVariable), out int limit) ? limit
@@ -65,7 +65,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
             }
             range.BeginChange();
         }
-        // At the end of the process the window may be gone, and all that was attached with it.
+        // At the end of the process the window may be gone, with all attached memory.
         int error = CallDetach(range.Address);
         if (error == MpiConstants.MPI_SUCCESS)
         {
@@ -77,7 +77,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
             throw MpiErrors.Registration(job.Library, "MPI_Win_detach", range.Length, error);
     }
 
-    /// <summary>Finds a range that overlaps; adds the own one where there is none.</summary>
+    /// <summary>Finds an overlapping range; adds a new one if there is none.</summary>
     private Range? Find(Range own)
     {
         lock (_gate)
@@ -89,7 +89,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         }
     }
 
-    /// <returns>False: it is just being detached, or was.</returns>
+    /// <returns>False: it is being detached, or was detached.</returns>
     private bool TryShare(Range attached, Range own)
     {
         lock (_gate)
@@ -105,7 +105,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         throw Overlapping(attached, own.Length);
     }
 
-    /// <returns>What a peer passes as the address of the first byte.</returns>
+    /// <returns>The value that a peer passes as the address of the first byte.</returns>
     private nint CallAttach(nint address, long length)
     {
         job.Enter();
@@ -138,7 +138,7 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
         }
     }
 
-    /// <summary>How many ranges are attached, with those that are about to be.</summary>
+    /// <summary>The number of attached ranges, including those that are about to be attached.</summary>
     private int Count
     {
         get
@@ -178,13 +178,13 @@ internal sealed unsafe class AttachedMemory(MpiJob job)
 
         public long Length => length;
 
-        /// <summary>What a peer passes as the address of the first byte.</summary>
+        /// <summary>The value that a peer passes as the address of the first byte.</summary>
         public nint RemoteAddress { get; set; }
 
         /// <summary>How many registrations share it.</summary>
         public int Users { get; set; } = 1;
 
-        /// <summary>Until when a thread attaches or detaches it; null while none does.</summary>
+        /// <summary>Completes when a thread has attached or detached it; null while none does so.</summary>
         public Task? Change => _change?.Task;
 
         public void BeginChange() => _change = new TaskCompletionSource();

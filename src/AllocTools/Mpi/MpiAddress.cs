@@ -24,7 +24,7 @@ internal sealed class MpiAddress(MpiJob job, string provider)
     /// <summary>The endpoint's random number: an endpoint that is opened later may get the same <see cref="MpiPlace"/>.</summary>
     public static ulong IdentityOf(ReadOnlySpan<byte> address) => BinaryPrimitives.ReadUInt64LittleEndian(address[24..]);
 
-    /// <exception cref="RmaProviderException">The address is of another job, or of another provider.</exception>
+    /// <exception cref="RmaProviderException">The address belongs to another job, or to another provider.</exception>
     public MpiPlace Parse(ReadOnlySpan<byte> address)
     {
         if (address.Length != Length || !address.StartsWith(Tag))

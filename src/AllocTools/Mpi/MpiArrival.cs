@@ -1,28 +1,28 @@
 namespace AllocTools.Mpi;
 
-/// <summary>What a message between endpoints of a job is; two bits of its tag.</summary>
+/// <summary>The kind of a message between endpoints of a job; two bits of its tag.</summary>
 internal enum MpiKind
 {
     /// <summary>A message of the application.</summary>
     Message = 0,
 
-    /// <summary>The number of a write whose bytes are there: 8 bytes.</summary>
+    /// <summary>The notification of a write whose bytes have arrived: 8 bytes.</summary>
     Notification = 1,
 
-    /// <summary>What drivers say to each other: a <see cref="MpiWord"/>.</summary>
+    /// <summary>A control message between drivers: a <see cref="MpiWord"/>.</summary>
     Word = 2,
 }
 
-/// <summary>What drivers say to each other.</summary>
+/// <summary>The control messages between drivers.</summary>
 internal enum MpiWord
 {
-    /// <summary>Messages of this sender are counted from here on, and are for the endpoint whose random number this has.</summary>
+    /// <summary>The sender's messages are counted from now on, and are for the endpoint with this random number.</summary>
     Hello = 0,
 
-    /// <summary>The sender takes a message back, by its number, where no receive has taken it.</summary>
+    /// <summary>The sender recalls a message, by its number, if no receive has taken it.</summary>
     Recall = 1,
 
-    /// <summary>The answer: the message was taken back, and is dropped.</summary>
+    /// <summary>The answer: the message was recalled, and is dropped.</summary>
     Recalled = 2,
 
     /// <summary>The answer: a receive has taken it, or will.</summary>
@@ -42,16 +42,16 @@ internal struct MpiWordBytes
     public ulong Number;
 }
 
-/// <summary>What has arrived at an endpoint, and from whom.</summary>
-/// <param name="Kind">What it is.</param>
-/// <param name="From">Who has sent it.</param>
+/// <summary>An arrived message and its sender.</summary>
+/// <param name="Kind">The kind.</param>
+/// <param name="From">The sender.</param>
 /// <param name="Message">MPI's handle of it, by which it is received; 0 for a word, which has been read.</param>
 /// <param name="Length">Bytes.</param>
 /// <param name="Word">The word.</param>
 /// <param name="Number">The word's number; or a message's number among those of its sender.</param>
 internal readonly record struct MpiArrival(MpiKind Kind, MpiPlace From, nint Message, int Length, MpiWord Word = default, ulong Number = 0);
 
-/// <summary>Where an endpoint is.</summary>
+/// <summary>The location of an endpoint.</summary>
 /// <param name="Rank">Its process's rank.</param>
 /// <param name="Endpoint">Its number in the process.</param>
 internal readonly record struct MpiPlace(int Rank, int Endpoint);

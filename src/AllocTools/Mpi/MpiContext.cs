@@ -8,7 +8,7 @@ namespace AllocTools.Mpi;
 /// <summary>Attaches memory to the process's window, and opens endpoints.</summary>
 internal sealed class MpiContext : RmaContext
 {
-    /// <summary>The longest read, write or message at once: MPI counts in 32-bit integers with a sign.</summary>
+    /// <summary>The longest read, write or message in one call, because MPI counts in signed 32-bit integers.</summary>
     public const long LongestPart = 1L << 30;
 
     private readonly MpiJob _job;
@@ -25,7 +25,7 @@ internal sealed class MpiContext : RmaContext
             Addressing = RmaAddressing.VirtualAddress,
             ProviderSelectsKey = true,
             RemoteAccess = true,
-            // A window has no keys. Open MPI refuses what is not attached; MPICH does not look.
+            // A window has no keys. Open MPI refuses memory that is not attached; MPICH does not check.
             RemoteAccessEnforced = false,
             DeliveryComplete = true,
             SendersAreKnown = true,
@@ -82,10 +82,10 @@ internal sealed class MpiContext : RmaContext
 
         public AttachedMemory.Range Range => range;
 
-        /// <returns>False: it was ended before.</returns>
+        /// <returns>False: it has already ended.</returns>
         public bool TryEnd() => Interlocked.Exchange(ref _hasEnded, 1) == 0;
 
-        // There are no keys; which memory it is, the address says.
+        // There are no keys; the address identifies the memory.
         public RemoteMemory Describe(long offset, long partLength, RmaAccess access)
         {
             ObjectDisposedException.ThrowIf(Volatile.Read(ref _hasEnded) != 0, this);

@@ -4,7 +4,7 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <content>What operations are for MPI.</content>
+/// <content>Posting operations to MPI.</content>
 internal sealed unsafe partial class MpiDriver
 {
     public override RmaPostResult Post(RmaDriverOperation operation)
@@ -45,7 +45,7 @@ internal sealed unsafe partial class MpiDriver
         return error;
     }
 
-    /// <summary>Says once for which endpoint messages are, before the first one.</summary>
+    /// <summary>Announces once, before the first message, for which endpoint messages are.</summary>
     private int Greet(MpiPeer peer)
     {
         if (peer.Flow.HasGreeted)

@@ -4,7 +4,7 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <content>What a turn finds: ends, messages that have arrived, writes that are to be flushed.</content>
+/// <content>Progress turns: completions, arrived messages, and writes to flush.</content>
 internal sealed unsafe partial class MpiDriver
 {
     /// <summary>Ends one by the next turn.</summary>
@@ -18,7 +18,7 @@ internal sealed unsafe partial class MpiDriver
     {
         if (_ended.Count == 0)
             return false;
-        // A report may post, and that may end others, which the next turn reports.
+        // A report may post operations, which may end others; the next turn reports those.
         for (int left = _ended.Count; left > 0 && _ended.TryDequeue(out (int Index, int Error) ended); left--)
             Fail(completions, ended.Index, ended.Error);
         return true;
@@ -45,7 +45,7 @@ internal sealed unsafe partial class MpiDriver
     {
         ulong number;
         nint message = arrival.Message;
-        // It has 8 bytes, and they are there: MPI_Mrecv does not wait.
+        // The message has 8 bytes, which have arrived, so MPI_Mrecv does not wait.
         _job.Check(_library.Calls.MPI_Mrecv(&number, sizeof(ulong), _library.Byte, &message, (void*)_library.Constants.MPI_STATUS_IGNORE), "MPI_Mrecv");
         completions.Notify(number, _peers.GetValueOrDefault(arrival.From));
     }
@@ -73,7 +73,7 @@ internal sealed unsafe partial class MpiDriver
         }
     }
 
-    /// <summary>The peer has said whether a message that it was asked to drop is dropped.</summary>
+    /// <summary>Called when the peer has answered whether it dropped a recalled message.</summary>
     private void EndRecall(RmaDriverCompletions completions, in MpiArrival arrival)
     {
         for (int index = 0; index < _operations.Length; index++)
@@ -93,14 +93,14 @@ internal sealed unsafe partial class MpiDriver
     {
         if (_peers.TryGetValue(place, out MpiPeer? peer))
             ReportLost(peer, ClosedReason, MpiErrors.ConnectionReset);
-        // Only now its messages are dropped, and done.
+        // Its messages are dropped, and completed, only now.
         int error = _job.Router.Say(MpiWord.GoneSeen, 0, _number, place);
         for (int index = 0; index < _operations.Length; index++)
         {
             ref MpiOperation operation = ref _operations[index];
             if (operation.Stage is not (MpiStage.Send or MpiStage.Notification) || operation.Peer!.Place != place)
                 continue;
-            // Of the operation and not of the peer, which may be inserted again before MPI is done with this.
+            // The value is taken from the operation, because the peer may be inserted again before MPI has completed this.
             operation.IsLost = true;
             if (operation.Recall == MpiRecall.AskedAndDone)
                 EndSend(completions, index, MpiConstants.MPI_SUCCESS);
@@ -117,7 +117,7 @@ internal sealed unsafe partial class MpiDriver
             nint request;
             receive.Stage = MpiStage.Receiving;
             receive.Peer = _peers.GetValueOrDefault(arrival.From);
-            // One that is too long is received elsewhere: to cut it off is an error, which MPI may end the job for.
+            // A message that is too long is received elsewhere, because truncation is an error for which MPI may end the job.
             if (arrival.Length > receive.Length)
                 receive.Address = receive.Room = (nint)NativeMemory.Alloc((nuint)arrival.Length);
             receive.Length = arrival.Length;
@@ -169,7 +169,7 @@ internal sealed unsafe partial class MpiDriver
             Complete(completions, index);
     }
 
-    /// <summary>Waits until the writes that have left their buffers are in their targets' memory, and reports them.</summary>
+    /// <summary>Waits until writes that have left their buffers are in the targets' memory, and reports them.</summary>
     private bool Flush(RmaDriverCompletions completions)
     {
         if (_written.Count == 0 && _flushing.Count == 0)
@@ -207,7 +207,7 @@ internal sealed unsafe partial class MpiDriver
         return error != MpiConstants.MPI_SUCCESS ? error : Send(index, &_numbers[index], sizeof(ulong), MpiKind.Notification, operation.Peer!);
     }
 
-    /// <summary>Reports one; its object may be another operation's when this returns.</summary>
+    /// <summary>Reports an operation; its object may already have a new use when this returns.</summary>
     private void Complete(RmaDriverCompletions completions, int index)
     {
         ref MpiOperation operation = ref _operations[index];

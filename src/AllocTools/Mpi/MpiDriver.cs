@@ -8,25 +8,27 @@ using AllocTools.Regions;
 
 namespace AllocTools.Mpi;
 
-/// <summary>MPI's part of an endpoint.</summary>
+/// <summary>The MPI part of an endpoint.</summary>
 /// <remarks>
 /// <para>
-/// A write is MPI_Put, or MPI_Rput where it is long: either has left its buffer when it is done, and says nothing of the target. So
-/// the turn that finds writes done calls MPI_Win_flush, once for each rank however many writes went there, and only then reports them. The flush
-/// waits for the target, so only the endpoint's own thread enters MPI, which is watched.
+/// A write is MPI_Put, or MPI_Rput if it is long: when either completes, the data has left its buffer, but may not have
+/// reached the target. So the turn that finds completed writes calls MPI_Win_flush, once for each rank however many
+/// writes went there, and only then reports them. The flush waits for the target, so only the endpoint's own thread,
+/// which is monitored, calls MPI.
 /// </para>
 /// <para>
-/// A send is MPI_Issend, which is done once a receive has taken the message: what is not received stays with its sender, and
-/// never piles up at the target. MPI can't take a send back, so the target is asked to drop the message (<see cref="MpiWord.Recall"/>). Receives are not MPI's before their message is there, so they
-/// are given up at once. A write's number follows its flush as a message of its own.
+/// A send is MPI_Issend, which completes once a receive has taken the message: unreceived messages stay with their
+/// sender, and never accumulate at the target. MPI can't cancel a send, so the target is asked to drop the message
+/// (<see cref="MpiWord.Recall"/>). Receives are not passed to MPI before their message has arrived, so they can be
+/// cancelled immediately. A write's notification follows its flush as a separate message.
 /// </para>
 /// </remarks>
 internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
 {
-    /// <summary>Longer writes have a request, so that the flush need not wait while they move.</summary>
+    /// <summary>Longer writes have a request, so that the flush need not wait while they are transferred.</summary>
     private const long LongestWithoutRequest = 16 << 10;
 
-    /// <summary>After as many turns in a row that found something the next one looks for what has arrived.</summary>
+    /// <summary>After this many successful turns in a row, the next one checks for arrived messages.</summary>
     private const int MostTurnsWithoutLook = 16;
 
     private const string ClosedReason = "its endpoint was closed";
@@ -48,9 +50,9 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     private readonly ConcurrentDictionary<MpiPlace, MpiPeer> _peers = new();
     private readonly ConcurrentDictionary<MpiPlace, MpiFlow> _flows = new();
     private readonly ConcurrentQueue<MpiArrival> _arrived = new();
-    // Who has greeted this endpoint, and no earlier one of its number. Used inside the router.
+    // The peers that have greeted this endpoint, and not an earlier one with its number. It is used inside the router.
     private readonly HashSet<MpiPlace> _senders = [];
-    // A report may throw, or post: what is taken out of these was reported.
+    // A report may throw or post, so entries are removed only after they were reported.
     private readonly Queue<int> _written = new();
     private readonly Queue<int> _flushing = new();
     private readonly Queue<(int Index, int Error)> _ended = new();
@@ -86,17 +88,17 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
 
     public override bool MayHangOnDeadPeers => true;
 
-    /// <summary>What MPI has can't be dropped by closing anything.</summary>
+    /// <summary>Closing does not make MPI drop its operations.</summary>
     public override bool MustRecallBeforeClosing => true;
 
-    /// <summary>A thread is in a call into MPI.</summary>
+    /// <summary>Whether a thread is in a call into MPI.</summary>
     public bool IsInCall => Volatile.Read(ref _depth) > 0;
 
     public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address)
     {
         MpiPlace place = _address.Parse(address);
         byte[] own = address.ToArray();
-        // Another address is that of another endpoint, which has the number of one that was closed.
+        // A different address belongs to a different endpoint, which has the number of a closed one.
         MpiFlow flow = _flows.AddOrUpdate(
             place,
             static (_, to) => new MpiFlow(to),
@@ -124,7 +126,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
             bool happened = ReportEnded(completions);
             happened |= ReadRequests(completions);
             happened |= Flush(completions);
-            // A look for arrivals costs as much as a short write; one of a turn that has found something can wait for some turns.
+            // Checking for arrivals costs as much as a short write; after a successful turn it can wait for some turns.
             if (!happened || ++_turnsWithoutLook == MostTurnsWithoutLook)
             {
                 _turnsWithoutLook = 0;
@@ -178,7 +180,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     public override bool Close(bool isRecalled)
     {
         MpiLeftover? leftover = null;
-        // Writes that MPI has called done, and that no turn has come to, are not flushed either.
+        // Writes that MPI has completed, but no turn has processed, are not flushed either.
         int[] read = [.. _done.Take(_read.._found).Where(i => _operations[i].Stage == MpiStage.Write)];
         if (!isRecalled && (_requests.Count > 0 || _written.Count > 0 || _flushing.Count > 0 || read.Length > 0))
         {
@@ -205,7 +207,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         done();
     }
 
-    /// <summary>Something has arrived. The caller is inside the router.</summary>
+    /// <summary>Called inside the router when a message has arrived.</summary>
     /// <returns>False: it is a message for another endpoint, which had this number before and is closed.</returns>
     public bool TryTake(in MpiArrival arrival)
     {
@@ -242,8 +244,8 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     }
 
     /// <summary>
-    /// The process may be about to finalize MPI, while endpoints are still open: no call begins then, and those that run are waited
-    /// for. The caller has the turn.
+    /// The process may be about to finalize MPI while endpoints are still open: then no call begins, and running ones
+    /// are awaited. The caller has the turn.
     /// </summary>
     private bool TryEnter()
     {
@@ -263,7 +265,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
     /// <summary>Threads that wait for calls to return see what this one has done.</summary>
     private void LeaveTurn() => Volatile.Write(ref _depth, _depth - 1);
 
-    /// <summary>What has arrived and was not received.</summary>
+    /// <summary>The messages that have arrived but were not received.</summary>
     private List<MpiArrival> TakeLeft()
     {
         List<MpiArrival> left = _receives.TakeArrived();

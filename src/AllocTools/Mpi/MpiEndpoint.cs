@@ -3,7 +3,7 @@ using AllocTools.Endpoints;
 namespace AllocTools.Mpi;
 
 /// <summary>
-/// An endpoint of a rank of an MPI job: RMA by MPI's window, and messages. Opened by
+/// An endpoint of a rank of an MPI job: RMA through MPI's window, and messages. It is opened by
 /// <see cref="Regions.IRmaContext.OpenEndpoint"/>.
 /// </summary>
 /// <remarks>All members are safe to call from any thread.</remarks>
@@ -17,19 +17,19 @@ public sealed class MpiEndpoint : RmaEndpoint
         _job = job;
     }
 
-    /// <summary>Which rank of the job this process is: 0 to <see cref="RankCount"/> - 1.</summary>
+    /// <summary>The rank of this process in the job: 0 to <see cref="RankCount"/> - 1.</summary>
     public int Rank => _job.Rank;
 
-    /// <summary>How many ranks the job has.</summary>
+    /// <summary>The number of ranks in the job.</summary>
     public int RankCount => _job.Size;
 
     /// <summary>
-    /// Gives every rank something of each rank, such as <see cref="RmaEndpoint.Address"/>, through MPI. Every rank must call it, and
-    /// where it is called more than once, in the same order.
+    /// Exchanges bytes of each rank, such as <see cref="RmaEndpoint.Address"/>, with all ranks through MPI. Every rank
+    /// must call it; several calls must be made in the same order by all ranks.
     /// </summary>
-    /// <param name="own">What the others get of this rank; its length may differ from theirs.</param>
-    /// <param name="cancellationToken">Ends the wait, and not the exchange, which goes on until every rank has called this.</param>
-    /// <returns>What each rank has given, by rank.</returns>
+    /// <param name="own">The bytes of this rank, which the others receive; the lengths may differ.</param>
+    /// <param name="cancellationToken">Ends the wait, but not the exchange, which continues until every rank has called this.</param>
+    /// <returns>The bytes of each rank, by rank.</returns>
     /// <exception cref="RmaProviderException">MPI has failed.</exception>
     public Task<IReadOnlyList<ReadOnlyMemory<byte>>> ExchangeAsync(ReadOnlyMemory<byte> own, CancellationToken cancellationToken = default) =>
         MpiExchange.RunAsync(_job, own).WaitAsync(cancellationToken);

@@ -4,8 +4,8 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Mpi;
 
-/// <summary>What MPI, and the libraries that it is built on, read from the environment when they are loaded and initialized.</summary>
-/// <remarks>Static because the environment and MPI belong to the process. What the operator has set stays.</remarks>
+/// <summary>The environment variables that MPI and its underlying libraries read when they are loaded and initialized.</summary>
+/// <remarks>It is static because the environment and MPI belong to the process. Variables that the operator has set are kept.</remarks>
 internal static class MpiEnvironment
 {
     /// <summary>
@@ -26,7 +26,7 @@ internal static class MpiEnvironment
     private static readonly Dictionary<string, string> SetByUs = new(StringComparer.Ordinal);
     private static bool s_wasRead;
 
-    /// <summary>Sets what handlers of signals depend on. Before the library is loaded.</summary>
+    /// <summary>Sets the variables for signal handlers. It must be called before the library is loaded.</summary>
     public static void ApplyDefaults()
     {
         if (!OperatingSystem.IsLinux())
@@ -40,7 +40,7 @@ internal static class MpiEnvironment
         }
     }
 
-    /// <summary>Sets what the options say. Before MPI is initialized.</summary>
+    /// <summary>Sets the variables from the options. It must be called before MPI is initialized.</summary>
     public static void Apply(MpiOptions options, ILogger logger)
     {
         lock (Gate)
@@ -50,7 +50,7 @@ internal static class MpiEnvironment
         }
     }
 
-    /// <summary>MPI was initialized: what is set from now on comes too late.</summary>
+    /// <summary>Called when MPI was initialized: later settings have no effect.</summary>
     public static void NoteRead()
     {
         lock (Gate)

@@ -5,7 +5,7 @@ using AllocTools.Validation;
 namespace AllocTools.Mpi;
 
 /// <summary>
-/// What failures of MPI say. Their codes are MPI's error classes, from <see cref="FirstCode"/> on, so that they are not
+/// Creates the errors of MPI's failures. Their codes are MPI's error classes, from <see cref="FirstCode"/> on, so that they are not
 /// confused with errno values.
 /// </summary>
 internal static class MpiErrors

@@ -8,7 +8,7 @@ internal static class MpiExchange
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(1);
 
-    // Collective calls come in the same order in all ranks: one exchange of this process after the other.
+    // Collective calls must come in the same order in all ranks, so this process runs one exchange after the other.
     private static readonly SemaphoreSlim Order = new(1);
 
     public static async Task<IReadOnlyList<ReadOnlyMemory<byte>>> RunAsync(MpiJob job, ReadOnlyMemory<byte> own)
@@ -35,7 +35,7 @@ internal static class MpiExchange
 
     private static async Task<int[]> GatherLengthsAsync(MpiJob job, int length)
     {
-        // Pinned until MPI is done with them, which it is here.
+        // They are pinned until MPI no longer uses them, which is the case here.
         byte[] own = GC.AllocateUninitializedArray<byte>(sizeof(int), pinned: true);
         byte[] all = GC.AllocateUninitializedArray<byte>(sizeof(int) * job.Size, pinned: true);
         BitConverter.TryWriteBytes(own, length);
@@ -97,7 +97,7 @@ internal static class MpiExchange
         nint request = WithinMpi(job, () =>
         {
             nint started = start();
-            // Where it never ends the process can't finalize MPI.
+            // If it never ends, the process can't finalize MPI.
             job.BeginExchange();
             return started;
         });

@@ -7,7 +7,7 @@ namespace AllocTools.Mpi;
 /// <content>The end of MPI: with the process, or by the application.</content>
 internal sealed unsafe partial class MpiJob
 {
-    /// <summary>At the end of the process: lets the calls that run come back, and finalizes MPI, where the application does not.</summary>
+    /// <summary>Called at the end of the process: waits for running calls, and finalizes MPI, unless the application does so.</summary>
     private void End()
     {
         _isEnding = true;
@@ -67,18 +67,18 @@ internal sealed unsafe partial class MpiJob
             bool canFree = hasLeft && Volatile.Read(ref _exchanges) == 0;
             if (!canFree)
                 Log.MpiFailedAside(_logger, "the application finalizes MPI while a call into MPI, or an exchange, has not returned.");
-            // What frees is collective: it is done by all ranks, or by none.
+            // Freeing is collective: either all ranks do it, or none.
             if (DoAllAgree(canFree))
                 FreeAll();
         }
         catch (Exception e)
         {
-            // Of whatever kind: the frames above are MPI's.
+            // All exceptions are caught, because the frames above belong to MPI.
             Log.MpiFailedAside(_logger, e.Message);
         }
     }
 
-    /// <summary>Why MPI was not started as far as this library needs it; null where it was. No call into MPI is running.</summary>
+    /// <summary>Why MPI was not started completely; null if it was. No call into MPI is running.</summary>
     private string? FindStartFailure()
     {
         Task.WaitAny([_started], LeaveTime);
@@ -87,7 +87,7 @@ internal sealed unsafe partial class MpiJob
             : "its start has not returned";
     }
 
-    /// <summary>Each rank says whether it can go on; waits for all, as MPI_Finalize does.</summary>
+    /// <summary>Each rank reports whether it can continue; the call waits for all ranks, like MPI_Finalize.</summary>
     private bool DoAllAgree(bool canGoOn)
     {
         byte own = canGoOn ? (byte)1 : (byte)0;
@@ -98,7 +98,7 @@ internal sealed unsafe partial class MpiJob
         return !new ReadOnlySpan<byte>(all, Size).Contains((byte)0);
     }
 
-    /// <summary>What this library has of MPI. All ranks do so together.</summary>
+    /// <summary>Frees the MPI objects of this library. All ranks do so together.</summary>
     private void FreeAll()
     {
         Check(Library.Calls.MPI_Win_unlock_all(_window), "MPI_Win_unlock_all");

@@ -6,7 +6,7 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <content>From the library to the window.</content>
+/// <content>Starting MPI, from loading the library to creating the window.</content>
 internal sealed unsafe partial class MpiJob
 {
     private void Load(MpiOptions options)
@@ -52,7 +52,7 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
-    /// <summary>The start is a call into MPI as any other: the end waits for it.</summary>
+    /// <summary>The start is a call into MPI like any other, so the end waits for it.</summary>
     private void Start()
     {
         Enter();
@@ -121,7 +121,7 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
-    /// <summary>MPI_Init_thread of Open MPI would start a daemon of its own for the process, and end in a job of one rank.</summary>
+    /// <summary>Whether MPI_Init_thread of Open MPI would start its own daemon for the process, and result in a job of one rank.</summary>
     private void ThrowIfAlone()
     {
         if (Library.Implementation == MpiImplementation.OpenMpi && MpiResolver.FindStarter(NativeEnvironment.Get) is null)
@@ -131,16 +131,16 @@ internal sealed unsafe partial class MpiJob
         }
     }
 
-    /// <summary>Open MPI finds itself in a job of one rank.</summary>
+    /// <summary>Whether Open MPI runs in a job of one rank.</summary>
     private string HowToStart() => _starter is { Implementation: MpiImplementation.Mpich } starter
         ? $"{starter.Mark} is set, which the mpirun of MPICH does; it makes each process of Open MPI a job of its own. Start the process with the mpirun of Open MPI, with two ranks at least (mpirun.openmpi -n 2, where both are installed)"
         : "start the process with mpirun, with two ranks at least (mpirun -n 2)";
 
-    /// <summary>Waits until each rank has come so far.</summary>
+    /// <summary>Waits until each rank has reached this point.</summary>
     private void Duplicate(ref nint communicator)
     {
-        // MPI writes to it when the request is done, so it is no field of an object, which may move. It is
-        // kept where the wait is given up, for MPI may write to it later.
+        // MPI writes to it when the request completes, so it must not be a field of an object, which may move. It is
+        // kept if the wait is abandoned, because MPI may write to it later.
         var duplicate = (nint*)NativeMemory.AllocZeroed((nuint)sizeof(nint));
         nint request;
         Check(Library.Calls.MPI_Comm_idup(Library.World, duplicate, &request), "MPI_Comm_idup");

@@ -8,15 +8,18 @@ namespace AllocTools.Mpi;
 /// <summary>The process as a rank of a job: MPI, initialized once, with one communicator and one dynamic window for all contexts.</summary>
 /// <remarks>
 /// <para>
-/// Static because MPI is: it is initialized once a process, can't be started again after MPI_Finalize, and a process is one rank
-/// however many pools it has. What is collective, which means that every rank must call it, and in the same order, is called
-/// when the first context of a process is opened, and at the end of the process: a communicator of this library's own, and the window, to which
-/// contexts attach their memory. All ranks of the job must open a context then; until the last one has, the others wait, for
-/// <see cref="MpiOptions.StartTimeout"/> at the most. Contexts that are opened later call nothing that is collective, so their order is each rank's own.
+/// It is static because MPI is: it is initialized once per process, can't be started again after MPI_Finalize, and a
+/// process is one rank however many pools it has. Collective calls, which every rank must make in the same order, are
+/// made when the first context of a process is opened, and at the end of the process: a communicator of this library's
+/// own, and the window, to which
+/// contexts attach their memory. All ranks of the job must open a context then; until the last one has, the others
+/// wait, for at most <see cref="MpiOptions.StartTimeout"/>. Contexts that are opened later make no collective calls, so
+/// each rank may open them in any order.
 /// </para>
 /// <para>
-/// Where the application has initialized MPI itself it finalizes it, too, and this library frees what it has within that call. Else MPI is finalized when the process ends, by the
-/// thread that has initialized it. MPI waits there until all ranks end.
+/// If the application has initialized MPI itself, it also finalizes it, and this library frees its objects within that
+/// call. Otherwise MPI is finalized when the process ends, by the thread that has initialized it. MPI waits there until
+/// all ranks end.
 /// </para>
 /// </remarks>
 internal sealed unsafe partial class MpiJob
@@ -71,24 +74,24 @@ internal sealed unsafe partial class MpiJob
 
     public int Rank { get; private set; }
 
-    /// <summary>How many ranks the job has.</summary>
+    /// <summary>The number of ranks in the job.</summary>
     public int Size { get; private set; }
 
-    /// <summary>A random number that all ranks of the job have, and none of another job.</summary>
+    /// <summary>A random number that identifies the job.</summary>
     public ulong Number { get; private set; }
 
-    /// <summary>Distributes what arrives.</summary>
+    /// <summary>Distributes arriving messages.</summary>
     public MpiRouter Router { get; }
 
     public AttachedMemory Memory { get; }
 
-    /// <summary>The process ends, or the application finalizes MPI: no call into MPI may begin any more.</summary>
+    /// <summary>Whether the process ends or the application finalizes MPI, so that no more calls into MPI may begin.</summary>
     public bool IsEnding => _isEnding;
 
-    /// <summary>Threads that are in MPI, and in no endpoint's turn.</summary>
+    /// <summary>The number of threads in MPI outside the turns of endpoints.</summary>
     public bool HasCallers => Volatile.Read(ref _callers) > 0;
 
-    /// <summary>The job of this process; starts it where that has not been done.</summary>
+    /// <summary>The job of this process, which is started if necessary.</summary>
     /// <exception cref="RmaProviderException">MPI is missing, or the process is not a working rank; the message
     /// explains what to do.</exception>
     public static MpiJob Open(MpiOptions options, ILogger logger)
@@ -110,7 +113,7 @@ internal sealed unsafe partial class MpiJob
             InheritanceGuard.End();
             throw;
         }
-        // MPI opens sockets also after the last context is closed, until the process ends: one guard stays.
+        // MPI opens sockets even after the last context is closed, until the process ends, so one guard stays.
         if (Interlocked.Exchange(ref job._isGuarded, 1) != 0)
             InheritanceGuard.End();
         Interlocked.Increment(ref job._contexts);
@@ -118,13 +121,13 @@ internal sealed unsafe partial class MpiJob
         return job;
     }
 
-    /// <summary>A context is closed.</summary>
+    /// <summary>Called when a context is closed.</summary>
     public void Close()
     {
         Interlocked.Decrement(ref _contexts);
     }
 
-    /// <summary>A thread is about to call MPI that is in no endpoint's turn. <see cref="Leave"/> follows.</summary>
+    /// <summary>Called when a thread is about to call MPI outside the turn of an endpoint. <see cref="Leave"/> follows.</summary>
     /// <returns>False: no call may begin any more, and nothing follows.</returns>
     public bool TryEnter()
     {
@@ -136,7 +139,7 @@ internal sealed unsafe partial class MpiJob
         return false;
     }
 
-    /// <summary><see cref="TryEnter"/>, where there is no way on without MPI.</summary>
+    /// <summary><see cref="TryEnter"/>, if the caller can't continue without MPI.</summary>
     /// <exception cref="RmaProviderException">No call may begin any more.</exception>
     public void Enter()
     {
@@ -144,18 +147,18 @@ internal sealed unsafe partial class MpiJob
             throw new RmaProviderException("MPI can't be used: it is finalized, or about to be.");
     }
 
-    /// <summary>The thread is out of MPI.</summary>
+    /// <summary>Called when the thread has left MPI.</summary>
     public void Leave() => Interlocked.Decrement(ref _callers);
 
-    /// <summary>An exchange with all ranks is under way; until <see cref="EndExchange"/> the job can't end in order.</summary>
+    /// <summary>Called when an exchange with all ranks begins; until <see cref="EndExchange"/> the job can't end in order.</summary>
     public void BeginExchange() => Interlocked.Increment(ref _exchanges);
 
     public void EndExchange() => Interlocked.Decrement(ref _exchanges);
 
-    /// <summary>What belongs to no open endpoint has failed.</summary>
+    /// <summary>Reports a failure that does not belong to an open endpoint.</summary>
     public void NoteFailure(string operation, int error) => Log.MpiFailedAside(_logger, MpiErrors.Provider(Library, operation, error).Message);
 
-    /// <summary>There may be work for the job's thread.</summary>
+    /// <summary>Called when there may be work for the job's thread.</summary>
     public void WakeThread() => _thread.Wake();
 
     /// <summary>Throws where a call has failed.</summary>
@@ -165,8 +168,8 @@ internal sealed unsafe partial class MpiJob
             throw MpiErrors.Provider(Library, operation, error, advice);
     }
 
-    /// <summary>Waits for what all ranks do together, which may take long: it is looked at in pauses, while MPI itself would spin.</summary>
-    /// <returns>False: it was given up.</returns>
+    /// <summary>Waits for a collective operation, which may take long: it is polled with pauses, while MPI itself would spin.</summary>
+    /// <returns>False: it was abandoned.</returns>
     private bool TryWaitFor(nint request, string operation, Func<bool> mustGiveUp)
     {
         while (!IsDone(ref request, operation))
@@ -178,7 +181,7 @@ internal sealed unsafe partial class MpiJob
         return true;
     }
 
-    /// <summary>A request is done. MPI_Test.</summary>
+    /// <summary>Whether a request has completed (MPI_Test).</summary>
     public bool IsDone(ref nint request, string operation)
     {
         int done;

@@ -2,11 +2,12 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <summary>What MPI still has of an endpoint that is closed.</summary>
+/// <summary>The unfinished MPI operations of a closed endpoint.</summary>
 /// <param name="job">The job.</param>
 /// <param name="requests">The requests.</param>
-/// <param name="ranks">Where writes went that are not flushed.</param>
-/// <param name="onEnd">Called once MPI has nothing any more. After an error it is not: what MPI touches is not known then.</param>
+/// <param name="ranks">The ranks with unflushed writes.</param>
+/// <param name="onEnd">Called once MPI has no more operations. It is not called after an error, because then it is not
+/// known which memory MPI may access.</param>
 internal sealed unsafe class MpiLeftover(MpiJob job, MpiRequests requests, IReadOnlyCollection<int> ranks, Action onEnd)
 {
     private readonly int[] _owners = new int[requests.Count];
@@ -14,14 +15,14 @@ internal sealed unsafe class MpiLeftover(MpiJob job, MpiRequests requests, IRead
     private volatile bool _isFlushed = ranks.Count == 0;
     private volatile bool _hasFailed;
 
-    /// <summary>Flushes the writes, on a thread of its own: that waits for the target, which may hang.</summary>
+    /// <summary>Flushes the writes on a separate thread, because this waits for the target, which may hang.</summary>
     public void BeginFlush()
     {
         if (!_isFlushed)
             new Thread(Flush) { IsBackground = true, Name = "AllocTools MPI flush" }.UnsafeStart();
     }
 
-    /// <summary>True once there is nothing to look after any more.</summary>
+    /// <summary>True once nothing is left to process.</summary>
     public bool TryEnd()
     {
         int error = requests.Test(_owners, _errors, out _);
@@ -32,7 +33,7 @@ internal sealed unsafe class MpiLeftover(MpiJob job, MpiRequests requests, IRead
         return requests.Count == 0 && _isFlushed;
     }
 
-    /// <summary>After <see cref="TryEnd"/> was true. The caller is not inside the router.</summary>
+    /// <summary>Called after <see cref="TryEnd"/> has returned true. The caller is not inside the router.</summary>
     public void ReportEnd()
     {
         if (!_hasFailed)

@@ -10,15 +10,15 @@ internal sealed class MpiPeer(byte[] address, MpiPlace place, MpiFlow flow) : Rm
     public MpiFlow Flow => flow;
 }
 
-/// <summary>What was sent to an endpoint, also before it was inserted last.</summary>
+/// <summary>The messages sent to an endpoint, including those before its last insertion.</summary>
 /// <param name="to">Its address.</param>
 internal sealed class MpiFlow(byte[] to)
 {
     public byte[] To => to;
 
-    /// <summary>It knows that its messages are counted.</summary>
+    /// <summary>Whether it knows that its messages are counted.</summary>
     public bool HasGreeted { get; set; }
 
-    /// <summary>How many messages were sent to it.</summary>
+    /// <summary>The number of messages sent to it.</summary>
     public ulong Sent { get; set; }
 }

@@ -40,8 +40,9 @@ public sealed class MpiProvider : IRmaProvider
     };
 
     /// <summary>
-    /// MPI is on this machine: the implementation whose mpirun has started the process, or either where none has. Its library is looked for, and not
-    /// loaded, since a process has one, which the options may choose.
+    /// Whether MPI is installed on this machine: the implementation whose mpirun has started the process, or either if
+    /// none has. Its library is searched for but not loaded, because a process can load only one, which the options may
+    /// choose.
     /// </summary>
     public static bool IsSupported => Missing.Value.Length == 0;
 

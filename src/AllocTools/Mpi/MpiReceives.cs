@@ -1,12 +1,15 @@
 namespace AllocTools.Mpi;
 
-/// <summary>Receives without a message, and messages without a receive. Of the two one is empty. One thread at a time.</summary>
-/// <param name="capacity">How many receives there may be.</param>
+/// <summary>
+/// Receives without a message, and messages without a receive. One of the two lists is always empty. It must be used by
+/// one thread at a time.
+/// </summary>
+/// <param name="capacity">The maximum number of receives.</param>
 internal sealed class MpiReceives(int capacity)
 {
     private const int None = -1;
 
-    // A list of receives by their indexes, so that one is taken out without a search.
+    // The receives form a list by their indexes, so that one can be removed without a search.
     private readonly int[] _next = new int[capacity];
     private readonly int[] _previous = new int[capacity];
     private readonly bool[] _isIn = new bool[capacity];
@@ -27,8 +30,8 @@ internal sealed class MpiReceives(int capacity)
         _last = receive;
     }
 
-    /// <summary>Takes a receive out.</summary>
-    /// <returns>False: its message is there already.</returns>
+    /// <summary>Removes a receive.</summary>
+    /// <returns>False: its message has already arrived.</returns>
     public bool TryRemove(int receive)
     {
         if (!_isIn[receive])
@@ -55,10 +58,10 @@ internal sealed class MpiReceives(int capacity)
         _messages.Enqueue(message with { Number = number });
     }
 
-    /// <summary>A sender's messages are counted from here on.</summary>
+    /// <summary>Starts to count a sender's messages.</summary>
     public void CountAnew(MpiPlace sender) => _counts[sender] = 0;
 
-    /// <summary>The oldest message meets the oldest receive.</summary>
+    /// <summary>Matches the oldest message with the oldest receive.</summary>
     public bool TryMatch(out int receive, out MpiArrival message)
     {
         receive = _first;
@@ -69,7 +72,7 @@ internal sealed class MpiReceives(int capacity)
         return true;
     }
 
-    /// <summary>Takes a message out that no receive has met.</summary>
+    /// <summary>Removes a message that no receive has matched.</summary>
     public bool TryTakeBack(MpiPlace sender, ulong number, out MpiArrival message)
     {
         message = default;
@@ -85,7 +88,7 @@ internal sealed class MpiReceives(int capacity)
         return isFound;
     }
 
-    /// <summary>Takes all messages out.</summary>
+    /// <summary>Removes all messages.</summary>
     public List<MpiArrival> TakeArrived()
     {
         List<MpiArrival> all = [.. _messages];

@@ -3,7 +3,10 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <summary>What an endpoint has outstanding with MPI, each with the index of its operation. One thread at a time.</summary>
+/// <summary>
+/// The outstanding MPI requests of an endpoint, each with the index of its operation. It must be used by one thread at
+/// a time.
+/// </summary>
 internal sealed unsafe class MpiRequests
 {
     private readonly MpiLibrary _library;
@@ -14,7 +17,7 @@ internal sealed unsafe class MpiRequests
     private readonly int* _completed;
 
     /// <param name="library">MPI.</param>
-    /// <param name="capacity">How many there may be.</param>
+    /// <param name="capacity">The maximum number of requests.</param>
     public MpiRequests(MpiLibrary library, int capacity)
     {
         _library = library;
@@ -33,10 +36,10 @@ internal sealed unsafe class MpiRequests
         Set(Count++, request);
     }
 
-    /// <summary>Finds those that are done, and forgets them. MPI_Testsome, which also moves whatever MPI has to move.</summary>
-    /// <param name="owners">Takes the indexes of their operations.</param>
-    /// <param name="errors">Takes their results.</param>
-    /// <param name="found">How many there are.</param>
+    /// <summary>Finds and removes completed requests by MPI_Testsome, which also makes progress in MPI.</summary>
+    /// <param name="owners">Receives the indexes of their operations.</param>
+    /// <param name="errors">Receives their results.</param>
+    /// <param name="found">The number of completed requests.</param>
     /// <returns>The call's own result.</returns>
     public int Test(Span<int> owners, Span<int> errors, out int found)
     {

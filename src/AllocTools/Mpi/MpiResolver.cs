@@ -2,11 +2,15 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <summary>Which library of MPI a process takes: the one whose mpirun has started it, or the one that is there, or the one that the options name.</summary>
+/// <summary>
+/// Determines the MPI library of a process: the one whose mpirun has started it, the one that is installed, or the one
+/// that the options name.
+/// </summary>
 internal static class MpiResolver
 {
-    // What mpirun, prterun, or srun with PMIx sets for a process of Open MPI, and Hydra or srun with PMI for one of MPICH. Either
-    // can be built for the other's: they say what is likely, and the options have the last word.
+    // The variables that mpirun, prterun, or srun with PMIx set for a process of Open MPI, and Hydra or srun with PMI
+    // for one of MPICH. Each implementation can be built for the other's launcher, so they only show what is likely,
+    // and the options override them.
     private static readonly string[] OpenMpiMarks = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK"];
     private static readonly string[] MpichMarks = ["PMI_RANK", "PMI_FD", "PMI_PORT"];
 
@@ -16,9 +20,9 @@ internal static class MpiResolver
         public MpiImplementation Implementation => library.IsOpenMpi ? MpiImplementation.OpenMpi : MpiImplementation.Mpich;
     }
 
-    /// <summary>How it was started, as far as the environment says.</summary>
+    /// <summary>Determines from the environment how the process was started.</summary>
     /// <param name="variable">Reads the environment.</param>
-    /// <returns>The implementation whose mpirun sets the variable, and the variable; null where no mpirun has started the process.</returns>
+    /// <returns>The implementation whose mpirun sets the variable, and the variable; null if mpirun has not started the process.</returns>
     public static (MpiImplementation Implementation, string Mark)? FindStarter(Func<string, string?> variable)
     {
         foreach (string mark in OpenMpiMarks)
@@ -38,7 +42,7 @@ internal static class MpiResolver
     public static IReadOnlyList<MpiImplementation> Candidates(MpiImplementation asked, Func<string, string?> variable) =>
         asked != MpiImplementation.Any ? [asked]
         : FindStarter(variable) is { } starter ? [starter.Implementation]
-        // Alone, without mpirun, only MPICH has windows.
+        // Without mpirun, only MPICH has windows.
         : [MpiImplementation.Mpich, MpiImplementation.OpenMpi];
 
     /// <summary>The names of an implementation's library.</summary>
@@ -49,7 +53,7 @@ internal static class MpiResolver
     /// <param name="asked">The option.</param>
     /// <param name="path">The library's file; null for the usual names.</param>
     /// <param name="variable">Reads the environment.</param>
-    /// <param name="load">Loads a library; null with a reason, or without one where it isn't there.</param>
+    /// <param name="load">Loads a library; null with a reason, or without one if it does not exist.</param>
     /// <param name="reason">Why there is none, and what to install; empty on success.</param>
     public static MpiLibrary? TryLoad(MpiImplementation asked, string? path, Func<string, string?> variable, MpiLoader load, out string reason)
     {
@@ -77,10 +81,10 @@ internal static class MpiResolver
         return null;
     }
 
-    /// <summary>Looks for the library without loading it.</summary>
+    /// <summary>Searches for the library without loading it.</summary>
     /// <param name="variable">Reads the environment.</param>
-    /// <param name="isThere">Says whether the system would find a library of a name.</param>
-    /// <returns>Why there is none, and what to install; empty where one is there.</returns>
+    /// <param name="isThere">Whether the system would find a library of a name.</param>
+    /// <returns>Why there is none, and what to install; empty if there is one.</returns>
     public static string FindMissing(Func<string, string?> variable, Func<string, bool> isThere)
     {
         IReadOnlyList<MpiImplementation> candidates = Candidates(MpiImplementation.Any, variable);
@@ -109,5 +113,5 @@ internal static class MpiResolver
 
 /// <summary>Loads a library of MPI.</summary>
 /// <param name="name">Its name or file.</param>
-/// <param name="reason">Why it can't be used; null where it isn't there.</param>
+/// <param name="reason">Why it can't be used; null if it does not exist.</param>
 internal delegate MpiLibrary? MpiLoader(string name, out string? reason);

@@ -6,13 +6,13 @@ using AllocTools.Mpi.Interop;
 
 namespace AllocTools.Mpi;
 
-/// <summary>Distributes what arrives at the process to its endpoints. Whichever endpoint makes a turn does it for all.</summary>
+/// <summary>Distributes messages that arrive at the process to its endpoints. Any endpoint that makes a turn does so for all.</summary>
 /// <remarks>
-/// A process is one rank, and has many endpoints; so a tag has the numbers of both endpoints beside the kind of the message, and messages are
-/// taken by MPI_Improbe, whatever their tag is, in the order in which they were sent. Numbers are given in turn, so that one
-/// comes again only after all others.
-/// A message to an endpoint that is closed is kept: its sender hears of that, and only once the sender has answered it is dropped, for
-/// MPI then tells the sender that it was received.
+/// A process is one rank, and has many endpoints; so a tag contains the numbers of both endpoints and the kind of the
+/// message, and messages are taken by MPI_Improbe with any tag, in the order in which they were sent. Numbers are
+/// assigned in turn, so that one is reused only after all others. A message to a closed endpoint is kept: its sender is
+/// notified, and only when the sender has answered it is dropped, because MPI then reports it to the sender as
+/// received.
 /// </remarks>
 internal sealed unsafe class MpiRouter(MpiJob job)
 {
@@ -20,14 +20,14 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     private const int KindMask = (1 << KindBits) - 1;
     private const int MostBits = 14;
 
-    /// <summary>How many messages a turn takes at the most.</summary>
+    /// <summary>The maximum number of messages that a turn takes.</summary>
     private const int MostAtOnce = 64;
 
     private readonly ConcurrentDictionary<int, MpiDriver> _drivers = new();
     private readonly Lock _numbers = new();
     private readonly ConcurrentQueue<Pending> _started = new();
 
-    // Used by the thread that is inside.
+    // Used only by the thread that is inside.
     private readonly List<Pending> _pending = [];
     private readonly List<(int To, MpiArrival Arrival)> _strays = [];
     private readonly List<MpiLeftover> _leftovers = [];
@@ -42,7 +42,10 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     /// <param name="largestTag">MPI_TAG_UB.</param>
     public void Configure(int largestTag) => _bits = Math.Min((BitOperations.Log2((uint)largestTag + 1) - KindBits) / 2, MostBits);
 
-    /// <summary>Something is left of closed endpoints, which open ones may not look after, where callers make progress; or there are none, and messages may arrive.</summary>
+    /// <summary>
+    /// Whether closed endpoints have unfinished work, which open ones may not process if callers make progress; or
+    /// whether there are no endpoints, and messages may arrive.
+    /// </summary>
     public bool NeedsThread(int contexts) => Volatile.Read(ref _unsettled) > 0 || (_drivers.IsEmpty && (contexts > 0 || !_started.IsEmpty));
 
     /// <summary>Gives an endpoint its number.</summary>
@@ -60,10 +63,10 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         throw new RmaProviderException($"An MPI process can have at most {HighestNumber + 1} endpoints, and that many are open. Close some.");
     }
 
-    /// <summary>An endpoint is closed: what has arrived for it is as what comes later.</summary>
+    /// <summary>Called when an endpoint is closed: its arrived messages are handled like later ones.</summary>
     /// <param name="number">Its number.</param>
-    /// <param name="left">What it has not received.</param>
-    /// <param name="leftover">What MPI still has of it; null for nothing. At the end of the process nothing looks after it any more.</param>
+    /// <param name="left">Its unreceived messages.</param>
+    /// <param name="leftover">Its unfinished MPI operations; may be null. They are not processed any more at the end of the process.</param>
     public void Remove(int number, Func<IReadOnlyList<MpiArrival>> left, MpiLeftover? leftover)
     {
         if (!job.TryEnter())
@@ -95,7 +98,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
     /// <summary>The tag of a message.</summary>
     public int TagOf(MpiKind kind, int from, int to) => (int)kind | (to << KindBits) | (from << (KindBits + _bits));
 
-    /// <summary>Says something to another endpoint.</summary>
+    /// <summary>Sends a control message to another endpoint.</summary>
     /// <returns>MPI's result.</returns>
     public int Say(MpiWord word, ulong number, int from, MpiPlace to)
     {
@@ -112,7 +115,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         return error;
     }
 
-    /// <summary>Says something for an endpoint that is closed.</summary>
+    /// <summary>Sends a control message for a closed endpoint.</summary>
     private void SayForClosed(MpiWord word, int from, MpiPlace to)
     {
         int error = Say(word, 0, from, to);
@@ -120,8 +123,8 @@ internal sealed unsafe class MpiRouter(MpiJob job)
             job.NoteFailure("MPI_Isend", error);
     }
 
-    /// <summary>Takes what has arrived, unless another thread is just doing so.</summary>
-    /// <returns>True where something had.</returns>
+    /// <summary>Takes arrived messages, unless another thread is doing so.</summary>
+    /// <returns>True if there were any.</returns>
     public bool Poll()
     {
         if (Interlocked.Exchange(ref _isInside, 1) != 0)
@@ -137,13 +140,13 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         finally
         {
             Leave();
-            // The lock is given back before, since what they call may close endpoints.
+            // The lock is released first, because the callbacks may close endpoints.
             ended?.ForEach(static l => l.ReportEnd());
         }
     }
 
-    /// <summary>At the end of the process: waits until no thread is in a call into MPI, and none begins one.</summary>
-    /// <returns>False where one has not come back in time.</returns>
+    /// <summary>Called at the end of the process: waits until no thread is in a call into MPI, and prevents new calls.</summary>
+    /// <returns>False if one has not returned in time.</returns>
     public bool WaitUntilLeft(TimeSpan limit)
     {
         long start = Stopwatch.GetTimestamp();
@@ -199,7 +202,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         return arrival with { Message = 0, Word = (MpiWord)bytes.Word, Number = bytes.Number };
     }
 
-    /// <summary>Its endpoint is closed.</summary>
+    /// <summary>Whether its endpoint is closed.</summary>
     private void TakeForClosed(int to, in MpiArrival arrival)
     {
         if (arrival.Kind != MpiKind.Word)
@@ -217,7 +220,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         }
     }
 
-    /// <summary>Drops what a sender knows to have gone to a closed endpoint.</summary>
+    /// <summary>Drops messages to a closed endpoint, after the sender has confirmed that it knows.</summary>
     private void Drop(int to, MpiPlace from)
     {
         for (int i = 0; i < _strays.Count; i++)
@@ -230,7 +233,10 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         CountUnsettled();
     }
 
-    /// <summary>Receives a message that no receive takes, so that its sender is done with it. All of it: to cut it off is an error, which MPI may end the job for.</summary>
+    /// <summary>
+    /// Receives a message without a receive, so that its send completes. It is received completely, because truncation
+    /// is an error for which MPI may end the job.
+    /// </summary>
     public void Drop(nint message, int length)
     {
         void* room = NativeMemory.Alloc((nuint)length);
@@ -239,7 +245,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         _started.Enqueue(new Pending(request, (nint)room));
     }
 
-    /// <summary>Forgets what is done of what was sent and dropped.</summary>
+    /// <summary>Removes completed sends of control messages, and completed drops.</summary>
     private bool Settle(ref List<MpiLeftover>? ended)
     {
         while (_started.TryDequeue(out Pending? pending))
@@ -267,7 +273,7 @@ internal sealed unsafe class MpiRouter(MpiJob job)
         pending.Request = request;
         if (error != MpiConstants.MPI_SUCCESS)
         {
-            // What MPI still does with the bytes is not known: they are not freed.
+            // It is not known what MPI still does with the bytes, so they are not freed.
             job.NoteFailure("MPI_Test", error);
             return true;
         }

@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace AllocTools.Mpi;
 
 /// <summary>
-/// The thread that initializes MPI and, at the end of the process, finalizes it: the standard wants one thread for both. In
-/// between it looks after what no endpoint does.
+/// The thread that initializes MPI and, at the end of the process, finalizes it: the standard requires the same thread
+/// for both. In between it does the work that no endpoint does.
 /// </summary>
 internal sealed class MpiThread
 {
@@ -17,9 +17,9 @@ internal sealed class MpiThread
     private readonly Func<bool> _look;
     private readonly Action<RmaException> _onFailure;
 
-    /// <param name="hasWork">There is something to look after; any thread asks.</param>
-    /// <param name="look">Looks after it; true where something has happened.</param>
-    /// <param name="onFailure">That has failed, and is tried again after a while.</param>
+    /// <param name="hasWork">Whether there is work; any thread may call this.</param>
+    /// <param name="look">Does the work; true if something has happened.</param>
+    /// <param name="onFailure">Called if that has failed; it is tried again after a while.</param>
     public MpiThread(Func<bool> hasWork, Func<bool> look, Action<RmaException> onFailure)
     {
         _hasWork = hasWork;
@@ -28,7 +28,7 @@ internal sealed class MpiThread
         new Thread(Run) { IsBackground = true, Name = "AllocTools MPI" }.UnsafeStart();
     }
 
-    /// <summary>Has the thread do something.</summary>
+    /// <summary>Runs an action on the thread.</summary>
     public Task RunAsync(Action action)
     {
         TaskCompletionSource done = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -41,17 +41,17 @@ internal sealed class MpiThread
             }
             catch (Exception e)
             {
-                // The caller's, whatever it is.
+                // All exceptions are passed to the caller.
                 done.SetException(e);
             }
         });
         return done.Task;
     }
 
-    /// <summary>There may be something to look after.</summary>
+    /// <summary>Called when there may be work.</summary>
     public void Wake() => _work.Add(static () => { });
 
-    /// <summary>Nothing comes any more.</summary>
+    /// <summary>Called when there will be no more work.</summary>
     public void End() => _work.CompleteAdding();
 
     private void Run()
@@ -71,7 +71,7 @@ internal sealed class MpiThread
         }
     }
 
-    /// <returns>When to look again.</returns>
+    /// <returns>When to check again.</returns>
     private TimeSpan LookAfter(TimeSpan pause)
     {
         try

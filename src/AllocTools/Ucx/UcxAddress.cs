@@ -8,7 +8,7 @@ namespace AllocTools.Ucx;
 /// The form of an endpoint's own address: a mark (8 bytes), the endpoint's number (8), its error handling (1), zeros
 /// (3), the length of the worker's address (4), that address, CRC-32C of all preceding bytes (4).
 /// </summary>
-/// <remarks>UCX reads a worker's address without being told its length, and takes what it says for granted: one that was cut or damaged must not reach it.</remarks>
+/// <remarks>UCX reads a worker's address without knowing its length, and trusts its contents: a truncated or damaged one must not be passed to it.</remarks>
 internal static class UcxAddress
 {
     private const int HeaderLength = 24;
@@ -29,7 +29,7 @@ internal static class UcxAddress
     }
 
     /// <summary>Splits an address into its parts.</summary>
-    /// <returns>What is wrong with it; null where it can be used.</returns>
+    /// <returns>The error in it; null if it can be used.</returns>
     public static string? FindReasonAgainst(ReadOnlySpan<byte> address, UcxErrorHandling errorHandling)
     {
         if (address.Length < HeaderLength + ChecksumLength || !address.StartsWith(Mark))
@@ -48,7 +48,7 @@ internal static class UcxAddress
     public static ReadOnlySpan<byte> WorkerOf(ReadOnlySpan<byte> address) => address[HeaderLength..^ChecksumLength];
 }
 
-/// <summary>The tags of messages: what a message is, and the number of the endpoint that sends it.</summary>
+/// <summary>The tags of messages: the kind of message, and the number of the sending endpoint.</summary>
 internal static class UcxTag
 {
     public const ulong SenderMask = ulong.MaxValue >> 2;
@@ -56,6 +56,6 @@ internal static class UcxTag
     public const ulong Message = 1UL << 62;
     public const ulong Notification = 2UL << 62;
 
-    /// <summary>A number of an endpoint that no other has.</summary>
+    /// <summary>A unique number of an endpoint.</summary>
     public static ulong NewNumber() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))) & SenderMask;
 }

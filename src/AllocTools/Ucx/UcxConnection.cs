@@ -4,12 +4,12 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>A peer that UCX may know.</summary>
+/// <summary>A peer in UCX.</summary>
 internal sealed class UcxPeer(byte[] address) : RmaDriverPeer(address)
 {
     private UcxConnection? _connection;
 
-    /// <summary>The number that its messages bring.</summary>
+    /// <summary>The number in the tags of its messages.</summary>
     public ulong Sender { get; } = UcxAddress.NumberOf(address);
 
     /// <summary>Set before any operation is started with it.</summary>
@@ -20,18 +20,18 @@ internal sealed class UcxPeer(byte[] address) : RmaDriverPeer(address)
     }
 }
 
-/// <summary>UCX's side of a peer (ucp_ep_h): the keys that were unpacked for it, and the writes that no flush covers yet.</summary>
+/// <summary>The UCX side of a peer (ucp_ep_h): its unpacked keys, and the writes that no flush covers yet.</summary>
 /// <remarks>
-/// A put ends when its source may be used again, which says nothing of the target: the bytes are there once a flush that was started
-/// after it has ended. So each write waits for a flush. One that is alone is flushed at once; those that are posted with more to come,
-/// or while a flush is under way, are flushed together by the next turn.
+/// A put ends when its source may be reused, which does not mean that the bytes have reached the target: they have when
+/// a later flush has ended. So each write waits for a flush. A single write is flushed immediately; writes that are
+/// followed by others, or posted during a flush, are flushed together by the next turn.
 /// </remarks>
 internal sealed unsafe class UcxConnection
 {
     private readonly UcxContext _context;
-    // Of the writes: never held while UCX is called.
+    // Protects the writes; it is never held while UCX is called.
     private readonly Lock _gate = new();
-    // Of the keys: held while UCX is called, for the worker must not be destroyed meanwhile.
+    // Protects the keys; it is held while UCX is called, because the worker must not be destroyed meanwhile.
     private readonly Lock _keysGate = new();
     private readonly HashSet<nint> _keys = [];
     private readonly UcxRequests _failure;
@@ -51,7 +51,7 @@ internal sealed unsafe class UcxConnection
     public UcxConnection(UcxContext context, UcxMailbox* mailbox, int maxOutstanding)
     {
         _context = context;
-        // Lists go round between connections and flushes, and never grow.
+        // Lists are passed between connections and flushes, and are reused.
         _unflushed = new List<int>(maxOutstanding);
         _handle = GCHandle.Alloc(this);
         _failure = new UcxRequests(1, 0, UcxRequestKind.Failure, mailbox, GCHandle.ToIntPtr(_handle));
@@ -61,26 +61,26 @@ internal sealed unsafe class UcxConnection
     /// <summary>ucp_ep_h.</summary>
     public void* Endpoint => _endpoint;
 
-    /// <summary>Who it is to, for reports; null before it is in.</summary>
+    /// <summary>The peer, for reports; null before it is inserted.</summary>
     public UcxPeer? Peer { get; set; }
 
-    /// <summary>UCX has said that the peer is gone.</summary>
+    /// <summary>Whether UCX has reported that the peer is gone.</summary>
     public bool HasFailed
     {
         get => _hasFailed;
         set => _hasFailed = value;
     }
 
-    /// <summary>Another one has taken its place: nothing is started with it any more.</summary>
+    /// <summary>Whether another connection has replaced it, so that no more operations are started with it.</summary>
     public bool IsRetired => _isRetired;
 
-    /// <summary>Has nothing started with it from here on. What has been said before may go on.</summary>
+    /// <summary>Prevents new operations on it. Operations that were announced before may continue.</summary>
     public void Retire()
     {
         lock (_keysGate)
             _areKeysGone = true;
         _isRetired = true;
-        // The other side is UcxPoster.Post, which has none of its own.
+        // The matching fence is in UcxPoster.Post, which has none of its own.
         Interlocked.MemoryBarrierProcessWide();
     }
 
@@ -89,7 +89,7 @@ internal sealed unsafe class UcxConnection
     /// <param name="address">The address of the peer's worker.</param>
     public sbyte Open(void* worker, ReadOnlySpan<byte> address)
     {
-        // More than UCX reads where an address says that there is more to it than there is.
+        // This is more than UCX reads if an address claims to be longer than it is.
         const int Room = 8192;
         byte* copy = (byte*)NativeMemory.AllocZeroed((nuint)(address.Length + Room));
         address.CopyTo(new Span<byte>(copy, address.Length));
@@ -132,7 +132,7 @@ internal sealed unsafe class UcxConnection
         return status == UcsStatus.UCS_OK ? (nint)key : throw UcxErrors.Provider(_context.Library, $"ucp_ep_rkey_unpack of a key of {packed.Length} bytes", status);
     }
 
-    /// <summary>Gives a key back, unless all were. Any thread may call this, at any time.</summary>
+    /// <summary>Releases a key, unless all keys were released. Any thread may call this at any time.</summary>
     public void Destroy(nint key, Lock? calls)
     {
         lock (_keysGate)
@@ -144,9 +144,12 @@ internal sealed unsafe class UcxConnection
         }
     }
 
-    /// <summary>Gives all keys back, permanently: after the operations that use them, and before the connection, as ucp_rkey_destroy asks.</summary>
+    /// <summary>
+    /// Releases all keys permanently: after the operations that use them, and before the connection, as
+    /// ucp_rkey_destroy requires.
+    /// </summary>
     /// <param name="calls">Taken for each call.</param>
-    /// <param name="areInUse">Operations use them: they stay.</param>
+    /// <param name="areInUse">Whether operations use them, so that they stay.</param>
     public void EndKeys(Lock? calls, bool areInUse)
     {
         lock (_keysGate)
@@ -165,10 +168,10 @@ internal sealed unsafe class UcxConnection
     }
 
     /// <summary>Notes a write whose put was posted.</summary>
-    /// <param name="index">The write. Once another's flush covers it, it may be another operation.</param>
-    /// <param name="hasMore">Others follow at once.</param>
-    /// <param name="due">Is given this connection where a turn is to flush it.</param>
-    /// <param name="flushes">Where a flush comes from.</param>
+    /// <param name="index">The write. Once another write's flush covers it, its index may belong to another operation.</param>
+    /// <param name="hasMore">Whether others follow immediately.</param>
+    /// <param name="due">Receives this connection if a turn must flush it.</param>
+    /// <param name="flushes">The source of flushes.</param>
     /// <returns>A flush to start now, with the write and others; null for none.</returns>
     public UcxFlush? AddWrite(int index, bool hasMore, UcxDueConnections due, UcxFlushes flushes)
     {
@@ -185,8 +188,8 @@ internal sealed unsafe class UcxConnection
         }
     }
 
-    /// <summary>Takes what a turn is to flush.</summary>
-    /// <returns>A flush to start; null where there is nothing, or UCX frees its side of the connection.</returns>
+    /// <summary>Takes the writes that a turn must flush.</summary>
+    /// <returns>A flush to start; null if there is nothing to flush, or if UCX frees its side of the connection.</returns>
     public UcxFlush? TakeDue(UcxFlushes flushes)
     {
         lock (_gate)
@@ -196,14 +199,14 @@ internal sealed unsafe class UcxConnection
         }
     }
 
-    /// <summary>Takes whatever no flush covers yet, for the last flush of a connection that is to be closed.</summary>
+    /// <summary>Takes all writes that no flush covers yet, for the last flush of a connection before it is closed.</summary>
     public UcxFlush TakeLast(UcxFlushes flushes)
     {
         lock (_gate)
             return Take_NeedsLock(flushes);
     }
 
-    /// <summary>A flush is under way.</summary>
+    /// <summary>Whether a flush is in progress.</summary>
     public bool IsFlushing
     {
         get
@@ -220,15 +223,15 @@ internal sealed unsafe class UcxConnection
             _flushes--;
     }
 
-    /// <summary>Starts to close it. The mailbox gets the end of it.</summary>
-    /// <param name="isForced">Without a word to the peer.</param>
+    /// <summary>Starts to close it. The mailbox receives the end of the close.</summary>
+    /// <param name="isForced">Whether to close it without notifying the peer.</param>
     /// <remarks>
-    /// The request is UCX's own: ucp_worker_destroy of UCX 1.13 aborts the process over one of ours that has not ended, which can't be
-    /// given back before.
+    /// The request is allocated by UCX: ucp_worker_destroy of UCX 1.13 aborts the process if one allocated by this
+    /// library has not ended, and it can't be released before.
     /// </remarks>
     public void BeginClose(bool isForced)
     {
-        // A forced close may free it at once.
+        // A forced close may free it immediately.
         lock (_gate)
             _isClosing = true;
         UcxRequest* end = _close[0];
@@ -246,14 +249,14 @@ internal sealed unsafe class UcxConnection
             _closeRequest = request;
     }
 
-    /// <summary>Gives the request of a close back that has not ended, before the worker is destroyed.</summary>
+    /// <summary>Releases the request of an unfinished close before the worker is destroyed.</summary>
     public void GiveUpClose()
     {
         if (_closeRequest != null)
             _context.Library.Exports.ucp_request_free(_closeRequest);
     }
 
-    /// <summary>Frees what UCX does not use any more.</summary>
+    /// <summary>Frees memory that UCX no longer uses.</summary>
     public void Free()
     {
         if (_isFreed)

@@ -34,7 +34,7 @@ internal sealed unsafe class UcxContext : RmaContext
             ProviderName = ProviderName,
             Addressing = RmaAddressing.VirtualAddress,
             ProviderSelectsKey = true,
-            // How long a key is depends on the devices that its owner has, so the traits give the longest.
+            // The length of a key depends on the devices of its owner, so the traits state the maximum.
             RawKeys = true,
             KeySize = RemoteMemory.MaxKeyLength,
             RemoteAccess = true,
@@ -56,10 +56,10 @@ internal sealed unsafe class UcxContext : RmaContext
     /// <summary>The size of UCX's part of a request.</summary>
     public nuint RequestSize { get; }
 
-    /// <summary>Taken for each call, where UCX was built without support of threads, or was asked for less; null where any thread may call at any time.</summary>
+    /// <summary>The lock for each call, if UCX was built without thread support, or if less was requested; null if any thread may call at any time.</summary>
     public Lock? Calls { get; }
 
-    /// <summary>What workers are asked for.</summary>
+    /// <summary>The thread mode that is requested for workers.</summary>
     public int ThreadMode => _threadMode;
 
     public UcxErrorHandling ErrorHandling => _options.ErrorHandling;
@@ -177,7 +177,7 @@ internal sealed unsafe class UcxContext : RmaContext
     }
 }
 
-/// <summary>A call of UCX, or some that belong together, where calls must come one after the other.</summary>
+/// <summary>The scope of a UCX call, or of several related calls, if calls must be made one after the other.</summary>
 internal readonly ref struct UcxCall
 {
     private readonly Lock? _calls;

@@ -6,16 +6,19 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AllocTools.Ucx;
 
-/// <summary>The network devices that a context was asked to use. UCX goes on without one that it does not find, and says so on standard error only.</summary>
+/// <summary>
+/// The network devices that a context should use. UCX continues without a device that it does not find, and reports
+/// that only on standard error.
+/// </summary>
 internal static unsafe class UcxDevices
 {
-    /// <summary>Looks whether those that were named are there, and logs which are not.</summary>
+    /// <summary>Checks whether the named devices exist, and logs missing ones.</summary>
     /// <param name="library">UCX.</param>
-    /// <param name="options">What was asked for.</param>
+    /// <param name="options">The options.</param>
     /// <param name="parameters">Those of the context.</param>
     /// <param name="transports">The transports that the context has opened.</param>
     /// <param name="logger">Where to log.</param>
-    /// <exception cref="RmaProviderException">None of them is.</exception>
+    /// <exception cref="RmaProviderException">None of them exists.</exception>
     public static void Check(UcxLibrary library, UcxOptions options, ucp_params* parameters, IReadOnlyList<string> transports, ILogger logger)
     {
         string[] missing = Missing(UcxEnvironment.DevicesInForce(options), transports);
@@ -23,7 +26,7 @@ internal static unsafe class UcxDevices
             return;
         string[] there = Without(All(library, options, parameters), transports);
         string[] used = Named(UcxEnvironment.DevicesInForce(options)).Except(missing).ToArray();
-        // Transports that use no network leave no device, whichever are named.
+        // Transports without a network have no device, whichever devices are named.
         if (used.Length + there.Length == 0)
             return;
         string all = string.Join(", ", used.Concat(there));
@@ -35,7 +38,7 @@ internal static unsafe class UcxDevices
         Log.UcxDevicesMissing(logger, UcxEnvironment.DescribeDevices(options), string.Join(", ", missing), all);
     }
 
-    /// <summary>Those of a list that no transport has opened; none if the list does not consist of names.</summary>
+    /// <summary>The devices of a list that no transport has opened; none if the list does not consist of names.</summary>
     public static string[] Missing(string? list, IReadOnlyList<string> transports)
     {
         string[] names = Named(list);

@@ -31,7 +31,7 @@ internal sealed unsafe partial class UcxDriver
             if (!_connections.Remove(number, out connection))
                 return true;
         }
-        // The endpoint makes sure that nothing is under way with it. What was taken for sent may not have left.
+        // The endpoint ensures that no operation with it is running. Messages that count as sent may not have left yet.
         if (_context.ErrorHandling != UcxErrorHandling.Peer || connection.HasFailed)
         {
             BeginClose(connection, connection.HasFailed, isBusy: false);
@@ -47,7 +47,10 @@ internal sealed unsafe partial class UcxDriver
         return true;
     }
 
-    /// <summary>UCX closes by force only what it is not closing already, so what is sent to peers that were removed is flushed first, for a time.</summary>
+    /// <summary>
+    /// UCX can force the close only of a connection that it is not already closing, so messages to removed peers are
+    /// first flushed for a limited time.
+    /// </summary>
     public override bool WatchesPeers => _context.ErrorHandling == UcxErrorHandling.Peer;
 
     public override bool LookAfterPeers()
@@ -111,7 +114,7 @@ internal sealed unsafe partial class UcxDriver
             $" No transport that both sides have reaches the peer. {_context.DescribeTransports()} Both sides must allow a common transport. Shared memory counts only if ErrorHandling is None or both sides name it (shm); UCX_SYSV_ERROR_HANDLING and UCX_POSIX_ERROR_HANDLING must not be n then.");
     }
 
-    /// <summary>The connection of a peer; a new one where a peer has come back whose operations had not ended when it was lost.</summary>
+    /// <summary>The connection of a peer; a new one if a lost peer was inserted again before its operations had ended.</summary>
     private UcxConnection Renewed(RmaDriverPeer peer)
     {
         UcxConnection connection;
@@ -126,7 +129,7 @@ internal sealed unsafe partial class UcxDriver
         }
         catch (RmaProviderException)
         {
-            // Operations with the one that has failed say so.
+            // Operations on the failed connection report the failure.
             return connection;
         }
         connection.Retire();
@@ -140,7 +143,7 @@ internal sealed unsafe partial class UcxDriver
         return next;
     }
 
-    /// <summary>Closes the connections of peers that were removed which are flushed, or have had the time for it.</summary>
+    /// <summary>Closes the connections of removed peers that are flushed, or whose time for it is up.</summary>
     private void CloseLeaving()
     {
         (UcxConnection Connection, long)[] due;
@@ -157,7 +160,7 @@ internal sealed unsafe partial class UcxDriver
     private static bool MayClose((UcxConnection Connection, long Since) leaving) =>
         leaving.Connection.HasFailed || !leaving.Connection.IsFlushing || Stopwatch.GetElapsedTime(leaving.Since) >= CloseTime;
 
-    /// <summary>Closes the connections that others have replaced and that no operation uses any more. The caller must hold the progress turn.</summary>
+    /// <summary>Closes replaced connections that no operation uses any more. The caller must hold the progress turn.</summary>
     private void CloseRetired()
     {
         UcxConnection[] unused;
@@ -173,8 +176,8 @@ internal sealed unsafe partial class UcxDriver
     }
 
     /// <param name="connection">The connection.</param>
-    /// <param name="isForced">What is under way with it ends with it.</param>
-    /// <param name="isBusy">Operations with it are under way, and use its keys.</param>
+    /// <param name="isForced">Whether its running operations end with it.</param>
+    /// <param name="isBusy">Whether operations on it are running, and use its keys.</param>
     private void BeginClose(UcxConnection connection, bool isForced, bool isBusy)
     {
         Interlocked.Increment(ref _closing);
@@ -188,7 +191,7 @@ internal sealed unsafe partial class UcxDriver
     private void EndClose(UcxRequest* request)
     {
         var connection = (UcxConnection)GCHandle.FromIntPtr(request->Owner).Target!;
-        // Of a forced close: what was under way has ended with the connection, with no moment between for the keys.
+        // After a forced close: running operations have ended together with the connection, so the keys could not be released in between.
         connection.EndKeys(_calls, areInUse: false);
         if (request->Native != null)
         {

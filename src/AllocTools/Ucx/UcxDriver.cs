@@ -8,18 +8,18 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>UCX's part of an endpoint: a worker, and a connection for each peer.</summary>
+/// <summary>The UCX part of an endpoint: a worker, and a connection for each peer.</summary>
 /// <remarks>
-/// Where UCX is built for threads any thread calls it; else a lock is taken for each call. Callbacks put requests into a mailbox,
-/// which the turn empties: reports may post, and must not do so inside a call of UCX. See <see cref="UcxConnection"/> for how a write
-/// gets to be done.
+/// If UCX is built with thread support, any thread calls it; otherwise a lock is taken for each call. Callbacks put
+/// requests into a mailbox, which the turn empties, because reports may post, which is not allowed inside a call of
+/// UCX. See <see cref="UcxConnection"/> for the completion of writes.
 /// </remarks>
 internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
 {
-    /// <summary>How many calls of progress a turn makes at the most, and how many requests it looks at between them.</summary>
+    /// <summary>The maximum number of progress calls in a turn, and of requests that are processed between them.</summary>
     private const int MostProgress = 64;
 
-    /// <summary>How long closing, and removing a peer, wait for peers to take what was sent to them.</summary>
+    /// <summary>How long closing, and removing a peer, wait until peers have received their messages.</summary>
     private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(2);
 
     private readonly UcxContext _context;
@@ -32,13 +32,13 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     private readonly int _maxOutstanding;
     private readonly Lock _connectionsGate = new();
     private readonly Dictionary<ulong, UcxConnection> _connections = [];
-    // With those that are being closed.
+    // This includes those that are being closed.
     private readonly HashSet<UcxConnection> _allConnections = [];
     private readonly ConcurrentDictionary<ulong, UcxPeer> _senders = new();
-    // Those that others have replaced, until their operations have ended.
+    // Replaced connections, until their operations have ended.
     private readonly List<UcxConnection> _retired = [];
     private volatile bool _hasRetired;
-    // Those of peers that were removed, with the timestamp of that, until what was sent to them has left.
+    // Connections of removed peers, with the timestamp of the removal, until their messages have left.
     private readonly List<(UcxConnection Connection, long Since)> _leaving = [];
     private volatile bool _hasLeaving;
     private ulong _lastNumber;
@@ -92,7 +92,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
 
     public override ReadOnlyMemory<byte> Address { get; }
 
-    /// <summary>How many connections there are, with those that are being closed.</summary>
+    /// <summary>The number of connections, including those that are being closed.</summary>
     public int Connections
     {
         get
@@ -107,13 +107,13 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     /// <inheritdoc cref="UcxPoster.StartedFlushes"/>
     public long StartedFlushes => _poster.StartedFlushes;
 
-    /// <summary>The worker goes on with what is outstanding until it is destroyed, and peers may still be sent what was taken for sent.</summary>
+    /// <summary>The worker continues outstanding operations until it is destroyed, and may still transmit messages that count as sent.</summary>
     public override bool MustRecallBeforeClosing => true;
 
     public override RmaPostResult Post(RmaDriverOperation operation)
     {
         RmaPostResult result = _poster.Post(operation);
-        // Something has ended inside the call: no event comes for it.
+        // An operation has ended inside the call, so no event will be raised for it.
         if (!_mailbox->IsEmpty)
             Wake();
         return result;
@@ -140,7 +140,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
 
     public override void Cancel(RmaDriverOperation operation)
     {
-        // UCX gives up nothing else.
+        // UCX can't cancel anything else.
         if (operation.Kind == RmaOperationKind.Receive)
             _poster.Cancel(operation.Index);
     }
@@ -170,7 +170,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             _retired.Clear();
         }
         bool mayForce = _context.ErrorHandling == UcxErrorHandling.Peer;
-        // Before any are forgotten: what a forced close ends here may go on at the peer.
+        // This comes before any are dropped, because an operation that a forced close ends here may continue at the peer.
         bool isDone = isRecalled || !_context.LetsPeersCopy || !_poster.HasMessages;
         List<UcxConnection> busy = [];
         foreach (UcxConnection connection in connections)
@@ -214,7 +214,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             connections = [.. _allConnections];
         foreach (UcxConnection connection in connections)
         {
-            // UCX may use the keys of what has not ended until the worker is destroyed, and frees them with it.
+            // UCX may use the keys of unfinished operations until the worker is destroyed, and frees them with it.
             connection.EndKeys(_calls, areInUse: _poster.IsOutstanding(connection));
             using (new UcxCall(_calls))
                 connection.GiveUpClose();
@@ -230,8 +230,9 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     }
 
     /// <summary>
-    /// Waits, while there is time, for what UCX itself has to send. A peer that connects makes a connection of which no one here knows, and
-    /// UCX 1.13.1 aborts the process where the answer to it is still queued when the worker is destroyed (ucp_request.c:684, "got REP message").
+    /// Waits for a limited time for UCX's own messages. A connecting peer creates a connection that is unknown here,
+    /// and UCX 1.13.1 aborts the process if the answer to it is still queued when the worker is destroyed
+    /// (ucp_request.c:684, "got REP message").
     /// </summary>
     private void FlushWorker(long start)
     {
@@ -257,7 +258,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             return _context.Library.Exports.ucp_request_check_status(request) == UcsStatus.UCS_INPROGRESS;
     }
 
-    /// <summary>Writes are to be flushed by a turn, which no event brings about.</summary>
+    /// <summary>Whether writes must be flushed by a turn, which no event triggers.</summary>
     public void WakeForDue() => Wake();
 
     private uint Progress()
@@ -272,7 +273,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         bool happened = request != null;
         while (request != null)
         {
-            // It may be another operation's once it is reported.
+            // The index may belong to another operation once this one is reported.
             UcxRequest* next = request->Next;
             switch (request->Kind)
             {
@@ -316,6 +317,6 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
             : throw new RmaProviderException($"An endpoint of provider '{UcxContext.ProviderName}' has an address of {copy.Length} bytes; peers accept at most {MostWorkerAddress}. Name fewer Devices.");
     }
 
-    /// <summary>What is left of an address with the rest that goes into it.</summary>
+    /// <summary>The remaining address, padded to its full size.</summary>
     private const int MostWorkerAddress = EndpointAddress.MaxLength - 256;
 }

@@ -7,10 +7,16 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Ucx;
 
-/// <summary>UCX's own settings: those of the process, in its environment, and those of a context. What the operator has set stays.</summary>
+/// <summary>
+/// UCX's own settings: those of the process, in its environment, and those of a context. Variables that the operator
+/// has set are kept.
+/// </summary>
 internal static unsafe class UcxEnvironment
 {
-    /// <summary>How the names begin of what UCX reads once, while it is loaded (<c>ucs/config/global_opts.h</c>, <c>ucm/api/ucm.h</c>).</summary>
+    /// <summary>
+    /// The prefixes of settings that UCX reads once, while it is loaded (<c>ucs/config/global_opts.h</c>,
+    /// <c>ucm/api/ucm.h</c>).
+    /// </summary>
     private static readonly string[] ReadAtLoading =
     [
         "ASYNC_", "BUILTIN_MEMCPY_", "DEBUG_SIGNO", "ERROR_", "GDB_COMMAND", "HANDLE_ERRORS", "LOG_", "MEMTRACK_", "MEMTYPE_CACHE", "MEM_", "MODULE", "PROFILE_",
@@ -19,11 +25,12 @@ internal static unsafe class UcxEnvironment
 
     private static readonly Lock Gate = new();
 
-    // Of what this process has set, under the gate: options' settings, and what lets shared memory notice peers that are gone.
+    // The variables that this process has set, protected by the gate: settings from options, and those that let shared
+    // memory detect lost peers.
     private static readonly SortedDictionary<string, string> Given = new(StringComparer.Ordinal);
     private static readonly HashSet<string> OwnErrorHandling = new(StringComparer.Ordinal);
 
-    /// <summary>Sets <see cref="UcxOptions.Settings"/>, and what the options need besides, for all contexts from here on.</summary>
+    /// <summary>Sets <see cref="UcxOptions.Settings"/>, and the other variables that the options need, for all later contexts.</summary>
     public static void Apply(UcxOptions options, ILogger logger)
     {
         lock (Gate)
@@ -44,7 +51,7 @@ internal static unsafe class UcxEnvironment
                     Given[name] = value;
                 }
             }
-            // UCX's default keeps shared memory from connections that are to notice a peer that is gone; where it is asked for by name it is wanted.
+            // By default UCX does not use shared memory for connections that must detect lost peers; if it is requested by name, it should be used.
             if (options.ErrorHandling == UcxErrorHandling.Peer)
             {
                 foreach (string transport in UcxTransports.SharedMemoryIn(TransportsInForce(options)))
@@ -56,13 +63,13 @@ internal static unsafe class UcxEnvironment
         }
     }
 
-    /// <summary>The list of transports that decides; null or empty for all.</summary>
+    /// <summary>The effective list of transports; null or empty for all.</summary>
     public static string? TransportsInForce(UcxOptions options) => NativeEnvironment.Get(Prefix + Transports) ?? options.Transports;
 
-    /// <summary>The list of devices that decides; null or empty for all.</summary>
+    /// <summary>The effective list of devices; null or empty for all.</summary>
     public static string? DevicesInForce(UcxOptions options) => NativeEnvironment.Get(Prefix + Devices) ?? options.Devices;
 
-    /// <summary>What may be used, and what says so: the options or the environment. A sentence.</summary>
+    /// <summary>A sentence with the allowed transports and devices, and their source: the options or the environment.</summary>
     public static string Describe(UcxOptions options) => $"{DescribeTransports(options)}, and {DescribeDevices(options)}.";
 
     /// <inheritdoc cref="Describe"/>
@@ -70,7 +77,7 @@ internal static unsafe class UcxEnvironment
 
     private static string DescribeTransports(UcxOptions options) => DescribeOne(Transports, nameof(UcxOptions.Transports), options.Transports);
 
-    /// <summary>The settings that options have given, any of which may be what UCX refuses. A sentence; empty where there are none.</summary>
+    /// <summary>A sentence with the settings from options, any of which UCX may have refused; empty if there are none.</summary>
     public static string DescribeSettings()
     {
         lock (Gate)
@@ -81,12 +88,12 @@ internal static unsafe class UcxEnvironment
         }
     }
 
-    /// <summary>UCX reads a setting while it is loaded, and never again.</summary>
+    /// <summary>Whether UCX reads a setting only while it is loaded.</summary>
     public static bool IsReadAtLoading(string name) =>
         name.StartsWith(Prefix, StringComparison.Ordinal) && ReadAtLoading.Any(n => name.AsSpan(Prefix.Length).StartsWith(n, StringComparison.Ordinal));
 
-    /// <summary>Reads the environment, and sets what the options say of one context. ucp_config_release releases it.</summary>
-    /// <exception cref="RmaProviderException">A value is wrong.</exception>
+    /// <summary>Reads the environment, and applies the options of one context. ucp_config_release releases the result.</summary>
+    /// <exception cref="RmaProviderException">A value is not valid.</exception>
     public static void* ReadConfig(UcxLibrary library, UcxOptions options, ILogger logger)
     {
         void* config;
@@ -124,8 +131,8 @@ internal static unsafe class UcxEnvironment
     }
 
     /// <summary>
-    /// Has a context that is to notice peers that are gone, and does not ask for shared memory by name, leave it out, as it does by UCX's default: another
-    /// context may change that for the process.
+    /// Excludes shared memory for a context that must detect lost peers and does not request it by name. This is UCX's
+    /// default, but another context may change it for the process.
     /// </summary>
     private static void LeaveOutSharedMemory(UcxLibrary library, void* config, UcxOptions options)
     {
@@ -140,7 +147,7 @@ internal static unsafe class UcxEnvironment
             Modify(library, config, Transports, $"{(leavesOut ? list + "," : "^")}{string.Join(',', others)}");
     }
 
-    /// <summary>Sets one of a context, whatever the environment has.</summary>
+    /// <summary>Sets a setting of a context, whatever the environment has.</summary>
     public static void Modify(UcxLibrary library, void* config, string name, string value)
     {
         byte* nameText = Utf8StringMarshaller.ConvertToUnmanaged(name);

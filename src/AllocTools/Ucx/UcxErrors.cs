@@ -4,7 +4,10 @@ using AllocTools.Validation;
 
 namespace AllocTools.Ucx;
 
-/// <summary>What failures of UCX say. Its statuses are reported by the system's error numbers, which mean the same with every provider.</summary>
+/// <summary>
+/// Creates the errors of UCX's failures. Its statuses are reported as the system's error numbers, which have the same
+/// meaning for every provider.
+/// </summary>
 internal static class UcxErrors
 {
     private const int IoError = 5, Busy = 16, NoDevice = 19, InvalidArgument = 22, NoSpace = 28, NotSupported = 95;
@@ -28,7 +31,7 @@ internal static class UcxErrors
         _ => IoError,
     };
 
-    /// <summary>An error number that comes of a connection that is broken.</summary>
+    /// <summary>Whether an error number means that the connection is broken.</summary>
     public static bool IsLoss(int error) => error is ConnectionReset or NotConnected or TimedOut or ConnectionRefused or HostUnreachable;
 
     public static RmaProviderException Provider(UcxLibrary library, string operation, sbyte status, string detail = "")
@@ -43,7 +46,7 @@ internal static class UcxErrors
     public static RmaRegistrationException Registration(UcxLibrary library, string operation, long length, sbyte status)
     {
         int error = NumberOf(status);
-        // A device that may lock no more says that its call has failed, and no more than that.
+        // A device that may not lock more memory only reports that its call has failed.
         string advice = SystemShortage.Explain(status == UcsStatus.UCS_ERR_IO_ERROR ? SystemErrors.NoMemory : error);
         return new RmaRegistrationException(
             $"{operation} of {InWords.Size(length)} failed with {SystemErrors.NameOf(error)} ({library.TextOf(status)}) on provider '{UcxContext.ProviderName}'. {advice}".TrimEnd(),

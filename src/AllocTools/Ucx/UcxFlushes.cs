@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace AllocTools.Ucx;
 
-/// <summary>A flush (ucp_ep_flush_nbx), and the writes that are done with it.</summary>
+/// <summary>A flush (ucp_ep_flush_nbx), and the writes that complete with it.</summary>
 internal sealed unsafe class UcxFlush
 {
     private readonly UcxRequests _request;
@@ -17,13 +17,13 @@ internal sealed unsafe class UcxFlush
 
     public UcxRequest* Request => _request[0];
 
-    /// <summary>Whose writes they are.</summary>
+    /// <summary>The connection of the writes.</summary>
     public UcxConnection Connection { get; set; } = null!;
 
     /// <summary>The writes, by their index.</summary>
     public List<int> Writes { get; set; }
 
-    /// <summary>Frees it, once UCX does not use it any more.</summary>
+    /// <summary>Frees it, once UCX no longer uses it.</summary>
     public void Free()
     {
         _request.Free();
@@ -31,7 +31,7 @@ internal sealed unsafe class UcxFlush
     }
 }
 
-/// <summary>The flushes of an endpoint; as many as there were under way at the same time.</summary>
+/// <summary>The flushes of an endpoint; as many as were in progress at the same time.</summary>
 internal sealed unsafe class UcxFlushes(UcxContext context, UcxMailbox* mailbox, int maxOutstanding)
 {
     private readonly UcxMailbox* _mailbox = mailbox;
@@ -39,7 +39,7 @@ internal sealed unsafe class UcxFlushes(UcxContext context, UcxMailbox* mailbox,
     private readonly Stack<UcxFlush> _free = new();
     private readonly List<UcxFlush> _all = [];
 
-    /// <summary>How many were taken so far.</summary>
+    /// <summary>The number of flushes taken so far.</summary>
     public long Taken
     {
         get
@@ -70,11 +70,11 @@ internal sealed unsafe class UcxFlushes(UcxContext context, UcxMailbox* mailbox,
             _free.Push(flush);
     }
 
-    /// <summary>Frees all, once UCX does not use them any more.</summary>
+    /// <summary>Frees all, once UCX no longer uses them.</summary>
     public void Free() => _all.ForEach(static f => f.Free());
 }
 
-/// <summary>The connections with writes that a turn is to flush.</summary>
+/// <summary>The connections with writes that a turn must flush.</summary>
 internal sealed class UcxDueConnections
 {
     private readonly Lock _gate = new();

@@ -2,10 +2,13 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>The receives for the numbers that peers' writes bring: each is a message of its own, which is sent once the bytes are there.</summary>
+/// <summary>
+/// The receives for notifications of peers' writes: each notification is a separate message, which is sent once the
+/// bytes have arrived.
+/// </summary>
 internal sealed unsafe class UcxNotifications
 {
-    /// <summary>How many receives wait; what comes meanwhile waits in UCX.</summary>
+    /// <summary>The number of posted receives; further messages wait in UCX.</summary>
     public const int Receives = 64;
 
     private readonly UcxContext _context;
@@ -34,7 +37,7 @@ internal sealed unsafe class UcxNotifications
     }
 
     /// <summary>A receive has ended. The caller must hold the progress turn.</summary>
-    /// <returns>False: it has received no number.</returns>
+    /// <returns>False: it has received no notification.</returns>
     public bool TryTake(UcxRequest* request, out ulong number)
     {
         _isPosted[request->Index] = false;
@@ -43,7 +46,7 @@ internal sealed unsafe class UcxNotifications
         return request->Status == UcsStatus.UCS_OK && request->Info.length == sizeof(ulong);
     }
 
-    /// <summary>Gives the receives up.</summary>
+    /// <summary>Cancels the receives.</summary>
     public void Cancel()
     {
         for (int i = 0; i < Receives; i++)
@@ -68,7 +71,7 @@ internal sealed unsafe class UcxNotifications
             cb = UcxRequest.Received,
         };
         void* result;
-        // Before the call: it may put the request into the mailbox.
+        // This comes before the call, which may put the request into the mailbox.
         _isPosted[index] = true;
         _posted++;
         using (new UcxCall(_calls))

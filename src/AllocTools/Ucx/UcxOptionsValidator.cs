@@ -5,7 +5,7 @@ namespace AllocTools.Ucx;
 /// <summary>The rules of <see cref="UcxOptions"/>. All failures at once.</summary>
 public sealed class UcxOptionsValidator : IValidateOptions<UcxOptions>
 {
-    /// <summary>The settings that options of their own are for.</summary>
+    /// <summary>The settings that have separate options.</summary>
     private static readonly Dictionary<string, string> OwnOptions = new(StringComparer.Ordinal)
     {
         ["UCX_TLS"] = nameof(UcxOptions.Transports),

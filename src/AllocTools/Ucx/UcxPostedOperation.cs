@@ -3,32 +3,32 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>What is known of an operation that UCX has.</summary>
+/// <summary>The UCX state of a posted operation.</summary>
 internal struct UcxPostedOperation
 {
-    /// <summary>Which use of the operation's object the rest is of.</summary>
+    /// <summary>The use of the operation's object that the other fields belong to.</summary>
     public long Use;
 
     public RmaOperationKind Kind;
     public UcxConnection? Connection;
     public bool IsOutstanding;
 
-    /// <summary>Of a write: it brings a number, which is sent once its bytes are there.</summary>
+    /// <summary>For a write: whether it has a notification, which is sent once its bytes have arrived.</summary>
     public bool Notifies;
 
-    /// <summary>The number is being sent.</summary>
+    /// <summary>Whether the notification is being sent.</summary>
     public bool IsNotifying;
 
-    /// <summary>Of a write: UCX has read its source.</summary>
+    /// <summary>For a write: whether UCX has read its source.</summary>
     public bool HasPutEnded;
 
-    /// <summary>Of a write: the flush that covers it has ended.</summary>
+    /// <summary>For a write: whether the flush that covers it has ended.</summary>
     public bool HasFlushEnded;
 
-    /// <summary>Of a write: the first error of the two.</summary>
+    /// <summary>For a write: the first error of the put and the flush.</summary>
     public sbyte Error;
 
-    /// <summary>Of a write: UCX has read its source without an error. Any thread may ask.</summary>
+    /// <summary>For a write: whether UCX has read its source without an error. Any thread may call this.</summary>
     public readonly bool HasPutSucceeded => Volatile.Read(in HasPutEnded) && Error == UcsStatus.UCS_OK;
 
     /// <summary>The put has ended.</summary>

@@ -2,10 +2,10 @@ using AllocTools.Endpoints;
 
 namespace AllocTools.Ucx;
 
-/// <content>What ends while the endpoint is closed, when nothing is reported any more.</content>
+/// <content>Operations that end while the endpoint is being closed, when nothing is reported any more.</content>
 internal sealed unsafe partial class UcxPoster
 {
-    /// <summary>An operation's request has ended while the endpoint is closed.</summary>
+    /// <summary>Called when an operation's request has ended while the endpoint is being closed.</summary>
     public void Forget(UcxRequest* request)
     {
         ref UcxPostedOperation posted = ref _posted[request->Index];
@@ -14,7 +14,7 @@ internal sealed unsafe partial class UcxPoster
         posted.IsOutstanding = isPut && !posted.HasFlushEnded;
     }
 
-    /// <summary>A flush has ended while the endpoint is closed.</summary>
+    /// <summary>Called when a flush has ended while the endpoint is being closed.</summary>
     public void ForgetFlush(UcxFlush flush)
     {
         flush.Connection.EndFlush();

@@ -4,7 +4,7 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>Turns operations into calls of UCX, and the ends of requests into their completions.</summary>
+/// <summary>Executes operations by calls of UCX, and converts the ends of requests into completions.</summary>
 internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext context, void* worker, Lock? calls, UcxMailbox* mailbox, int maxOutstanding, ulong number)
 {
     private readonly void* _worker = worker;
@@ -15,13 +15,13 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
     private readonly List<UcxConnection> _round = [];
     private readonly UcxFlushes _flushes = new(context, mailbox, maxOutstanding);
 
-    /// <summary>Writes wait for a turn to flush them.</summary>
+    /// <summary>Whether writes wait for a turn to flush them.</summary>
     public bool HasDue => _due.Any;
 
-    /// <summary>How many flushes were started.</summary>
+    /// <summary>The number of started flushes.</summary>
     public long StartedFlushes => _flushes.Taken;
 
-    /// <summary>A message is outstanding, there or here.</summary>
+    /// <summary>Whether a message is outstanding, on either side.</summary>
     public bool HasMessages => Array.Exists(_posted, static p => p.IsOutstanding && p.Kind is RmaOperationKind.Send or RmaOperationKind.Receive);
 
     public RmaPostResult Post(RmaDriverOperation operation)
@@ -35,7 +35,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
             posted.Notifies = operation.Notification is not null;
             posted.IsNotifying = false;
         }
-        // Before the call: it may end, and be another one, before that returns.
+        // This comes before the call: the operation may end, and its object be reused, before the call returns.
         Volatile.Write(ref posted.IsOutstanding, true);
         if (posted.Connection is { IsRetired: true })
         {
@@ -52,7 +52,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         };
     }
 
-    /// <summary>Flushes what is due. The caller must hold the progress turn.</summary>
+    /// <summary>Starts all flushes that are due. The caller must hold the progress turn.</summary>
     public bool FlushDue()
     {
         if (!_due.Any)
@@ -67,14 +67,14 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         return true;
     }
 
-    /// <summary>Asks UCX to give a receive up. The caller must hold the progress turn.</summary>
+    /// <summary>Asks UCX to cancel a receive. The caller must hold the progress turn.</summary>
     public void Cancel(int index)
     {
         using (new UcxCall(calls))
             context.Library.Exports.ucp_request_cancel(_worker, _requests[index]);
     }
 
-    /// <summary>Flushes a connection on which nothing is started any more. Any thread may call this.</summary>
+    /// <summary>Flushes a connection on which no more operations are started. Any thread may call this.</summary>
     public void FlushLast(UcxConnection connection) => Start(connection.TakeLast(_flushes));
 
     /// <summary>An operation's request has ended. The caller must hold the progress turn.</summary>
@@ -103,7 +103,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
     public void EndFlush(RmaDriverCompletions completions, UcxFlush flush)
     {
         sbyte status = flush.Request->Status;
-        // Before anything is reported: what a report posts may be flushed at once.
+        // This comes before any report, because writes that a report posts may be flushed immediately.
         flush.Connection.EndFlush();
         foreach (int index in flush.Writes)
         {
@@ -116,7 +116,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         _flushes.GiveBack(flush);
     }
 
-    /// <summary>Something with a peer is outstanding. Nothing may be posted to it meanwhile.</summary>
+    /// <summary>Whether operations with a peer are outstanding. No operation may be posted to it meanwhile.</summary>
     public bool IsOutstanding(UcxConnection connection) => Array.Exists(_posted, p => p.IsOutstanding && p.Connection == connection);
 
     /// <summary>Frees all, once the worker is destroyed.</summary>
@@ -145,7 +145,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         // The operation stays this one until a flush covers it, whatever its request does.
         if (result == null)
             posted.HasPutEnded = true;
-        // From there on another's flush may cover it, and the operation be another one.
+        // From there on another write's flush may cover it, and its index may belong to another operation.
         if (posted.Connection.AddWrite(index, hasMore, _due, _flushes) is not { } flush || !Start(flush, index))
             return RmaPostResult.Posted;
         if (posted.Notifies)
@@ -200,7 +200,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
     private RmaPostResult Receive(RmaDriverOperation operation, ref UcxPostedOperation posted)
     {
         ucp_request_param parameters = Parameters(operation, UcxRequest.Received);
-        // One that is done at once would say nothing of the length of a message that did not fit.
+        // A receive that completes immediately would not report the length of a message that did not fit.
         parameters.op_attr_mask |= UcpOp.UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
         void* result;
         using (new UcxCall(calls))
@@ -217,7 +217,10 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         memh = (void*)operation.LocalDescriptor,
     };
 
-    /// <summary>What has become of an operation that ends with its request. Where UCX has it, it may be another one by now.</summary>
+    /// <summary>
+    /// The result of an operation that ends with its request. If UCX has accepted it, its index may already belong to
+    /// another operation.
+    /// </summary>
     private static RmaPostResult Result(ref UcxPostedOperation posted, void* result, long length)
     {
         if (result != null)
@@ -232,10 +235,10 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         return RmaPostResult.Refused(UcxErrors.NumberOf(UcxLibrary.StatusOf(result)));
     }
 
-    /// <summary>Starts a flush. Where it has ended at once the mailbox gets it, unless that is said.</summary>
+    /// <summary>Starts a flush. If it ends immediately, the mailbox receives it, unless the result is true.</summary>
     /// <param name="flush">The flush.</param>
-    /// <param name="alone">The write that has asked for it; -1 for none.</param>
-    /// <returns>True: it has ended, covers this write alone, and the write is done.</returns>
+    /// <param name="alone">The write that requested it; -1 for none.</param>
+    /// <returns>True: it has ended, covers only this write, and the write has completed.</returns>
     private bool Start(UcxFlush flush, int alone = -1)
     {
         UcxConnection connection = flush.Connection;
@@ -257,7 +260,7 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
         }
         connection.EndFlush();
         _flushes.GiveBack(flush);
-        // Those that were left to a turn meanwhile have counted on an event at the end of this flush.
+        // Writes that were left to a turn meanwhile rely on an event at the end of this flush.
         if (_due.Any)
             driver.WakeForDue();
         return true;

@@ -38,8 +38,8 @@ public sealed class UcxProvider : IRmaProvider
     };
 
     /// <summary>
-    /// UCX is on this machine. Its library is looked for, and not loaded, since a process has one, which the options may choose; opening a context
-    /// says where it is too old.
+    /// Whether UCX is installed on this machine. Its library is searched for but not loaded, because a process can load
+    /// only one, which the options may choose; opening a context fails if it is too old.
     /// </summary>
     public static bool IsSupported => UcxLibrary.IsThere;
 

@@ -4,7 +4,7 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>Memory that UCX has mapped (ucp_mem_map). Its key is packed when a peer is to be given it first.</summary>
+/// <summary>Memory that UCX has mapped (ucp_mem_map). Its key is packed when it is first needed for a peer.</summary>
 internal sealed unsafe class UcxRegistration(UcxContext context, nint memory, nint address, long length) : IRmaRegistration
 {
     private readonly Lock _gate = new();
@@ -18,7 +18,7 @@ internal sealed unsafe class UcxRegistration(UcxContext context, nint memory, ni
     /// <summary>The memory handle (ucp_mem_h).</summary>
     public nint LocalDescriptor => memory;
 
-    /// <returns>False: it was ended before.</returns>
+    /// <returns>False: it has already ended.</returns>
     public bool TryEnd()
     {
         lock (_gate)

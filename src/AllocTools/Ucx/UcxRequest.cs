@@ -4,7 +4,7 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>What a <see cref="UcxRequest"/> is for.</summary>
+/// <summary>The purpose of a <see cref="UcxRequest"/>.</summary>
 internal enum UcxRequestKind
 {
     Operation,
@@ -14,26 +14,26 @@ internal enum UcxRequestKind
     Failure,
 }
 
-/// <summary>A request of UCX in memory of ours: UCX's part lies right before it. UCP_OP_ATTR_FIELD_REQUEST.</summary>
-/// <remarks>A callback runs inside a call of UCX, under its lock, so all that it does is to put the request into the mailbox.</remarks>
+/// <summary>A request of UCX in memory of this library: UCX's part is located right before it. UCP_OP_ATTR_FIELD_REQUEST.</summary>
+/// <remarks>A callback runs inside a call of UCX, under its lock, so it only puts the request into the mailbox.</remarks>
 internal unsafe struct UcxRequest
 {
-    /// <summary>What a message says of itself.</summary>
+    /// <summary>The tag and length of a message.</summary>
     public ucp_tag_recv_info Info;
 
-    /// <summary>The number that a notification brings.</summary>
+    /// <summary>The number in a notification.</summary>
     public ulong Number;
 
     public UcxMailbox* Mailbox;
     public UcxRequest* Next;
 
-    /// <summary>Of a close: UCX's own request, which is to be given back; null where there was none.</summary>
+    /// <summary>For a close: UCX's own request, which must be released; null if there was none.</summary>
     public void* Native;
 
-    /// <summary>A handle of the object that it belongs to; 0 for an operation's.</summary>
+    /// <summary>A handle of the object that it belongs to; 0 for an operation.</summary>
     public nint Owner;
 
-    /// <summary>Which of its kind it is.</summary>
+    /// <summary>Its index among the requests of its kind.</summary>
     public int Index;
 
     public UcxRequestKind Kind;
@@ -45,7 +45,7 @@ internal unsafe struct UcxRequest
     /// <summary>For ucp_tag_recv_nbx_callback_t.</summary>
     public static void* Received => (delegate* unmanaged[Cdecl]<void*, sbyte, ucp_tag_recv_info*, void*, void>)&OnReceived;
 
-    /// <summary>For ucp_send_nbx_callback_t of a request of UCX's own, with one of ours as its data.</summary>
+    /// <summary>For ucp_send_nbx_callback_t of a request that UCX allocated, with one of this library as its data.</summary>
     public static void* Closed => (delegate* unmanaged[Cdecl]<void*, sbyte, void*, void>)&OnClosed;
 
     /// <summary>For ucp_err_handler_cb_t.</summary>
@@ -72,14 +72,14 @@ internal unsafe struct UcxRequest
     private static void OnFailed(void* request, void* endpoint, sbyte status) => UcxMailbox.Put((UcxRequest*)request, status);
 }
 
-/// <summary>The requests that have ended, for the holder of the progress turn. Callbacks come from whichever thread has called UCX.</summary>
+/// <summary>The requests that have ended, for the holder of the progress turn. Callbacks run on any thread that has called UCX.</summary>
 internal unsafe struct UcxMailbox
 {
     private nint _newest;
 
     public bool IsEmpty => Volatile.Read(ref _newest) == 0;
 
-    /// <summary>Puts a request in, which is in no mailbox.</summary>
+    /// <summary>Adds a request, which must not be in a mailbox.</summary>
     public static void Put(UcxRequest* request, sbyte status)
     {
         request->Status = status;
@@ -95,7 +95,7 @@ internal unsafe struct UcxMailbox
         }
     }
 
-    /// <summary>Takes all out, the oldest first, linked by <see cref="UcxRequest.Next"/>.</summary>
+    /// <summary>Removes all requests, the oldest first, linked by <see cref="UcxRequest.Next"/>.</summary>
     public UcxRequest* TakeAll()
     {
         if (IsEmpty)
@@ -125,7 +125,7 @@ internal sealed unsafe class UcxRequests
     /// <param name="count">How many.</param>
     /// <param name="size">The size of UCX's part, from ucp_context_query.</param>
     /// <param name="kind">What they are for.</param>
-    /// <param name="mailbox">Where they go when they have ended.</param>
+    /// <param name="mailbox">The mailbox for ended requests.</param>
     /// <param name="owner">A handle of the object that they belong to.</param>
     public UcxRequests(int count, nuint size, UcxRequestKind kind, UcxMailbox* mailbox, nint owner = 0)
     {
@@ -142,6 +142,6 @@ internal sealed unsafe class UcxRequests
 
     public UcxRequest* this[int index] => (UcxRequest*)(_memory + ((nuint)index * _stride) + _before);
 
-    /// <summary>Frees them, once UCX is done with all.</summary>
+    /// <summary>Frees them, once UCX no longer uses any.</summary>
     public void Free() => NativeMemory.AlignedFree(_memory);
 }

@@ -2,11 +2,17 @@ using AllocTools.Ucx.Interop;
 
 namespace AllocTools.Ucx;
 
-/// <summary>The transports that a context has opened, each with its device, such as <c>tcp/lo</c>, from what UCX prints of it.</summary>
-/// <remarks>No call of UCX returns them: ucp_ep_query tells those of one connection, from 1.14 on, and those only once it is there.</remarks>
+/// <summary>
+/// The transports that a context has opened, each with its device, such as <c>tcp/lo</c>, from UCX's printed
+/// description.
+/// </summary>
+/// <remarks>
+/// No call of UCX returns them: from 1.14 on, ucp_ep_query returns those of one connection, but only after it is
+/// established.
+/// </remarks>
 internal static unsafe class UcxTransports
 {
-    /// <summary>Those of a context; empty where UCX prints them in another form.</summary>
+    /// <summary>The transports of a context; empty if UCX prints them in a different form.</summary>
     public static IReadOnlyList<string> Of(UcxLibrary library, void* context) => Parse(library.PrintInfo(context));
 
     /// <summary>Finds them in lines such as <c>#      resource 0  :  md 0  dev 0  flags -- tcp/lo</c>.</summary>
@@ -18,7 +24,7 @@ internal static unsafe class UcxTransports
             .Select(static words => words[^1]),
     ];
 
-    /// <summary>The shared memory that a list as in UCX_TLS asks for by name: <c>SYSV</c>, <c>POSIX</c>.</summary>
+    /// <summary>The shared-memory transports that a list as in UCX_TLS names: <c>SYSV</c>, <c>POSIX</c>.</summary>
     public static IEnumerable<string> SharedMemoryIn(string? list)
     {
         string[] names = [.. (list ?? "").Split(',').Select(static n => n.Trim().TrimStart('\\'))];
@@ -27,8 +33,8 @@ internal static unsafe class UcxTransports
     }
 
     /// <summary>
-    /// A peer may copy a long message by itself, from or to the memory of this process, though no endpoint of it is open any more: by the
-    /// kernel (cma, knem), or by a mapping of its own (xpmem).
+    /// Whether a peer may copy a long message itself, from or to the memory of this process, even if this process has
+    /// no open endpoint any more: through the kernel (cma, knem), or its own mapping (xpmem).
     /// </summary>
     /// <param name="transports">Those of the context.</param>
     /// <param name="errorHandling">Its error handling. With it UCX leaves these transports out, unless a setting declares them fit.</param>
@@ -43,12 +49,12 @@ internal static unsafe class UcxTransports
         static bool IsOn(string? value) => value is not (null or "" or "n" or "N" or "no" or "off" or "0");
     }
 
-    /// <summary>The shared memory that may notice peers that are gone.</summary>
+    /// <summary>The shared-memory transports that may detect lost peers.</summary>
     public static IReadOnlyList<string> SharedMemory { get; } = ["SYSV", "POSIX"];
 
     private static readonly string[] Copying = ["CMA", "KNEM", "XPMEM"];
 
-    /// <summary>Registered memory is locked for them: those of RDMA devices.</summary>
+    /// <summary>Whether registered memory is locked for them, as for RDMA devices.</summary>
     public static bool LockPages(IEnumerable<string> transports) =>
         transports.Any(static t => t.StartsWith("rc_", StringComparison.Ordinal) || t.StartsWith("dc_", StringComparison.Ordinal) || t.StartsWith("ud_", StringComparison.Ordinal));
 }

@@ -72,7 +72,7 @@ internal sealed unsafe class MpiLibrary
 
     /// <summary>Loads a library, after the environment that it reads was set; once one is loaded, it is that or none. One thread at a time.</summary>
     /// <param name="name">A file, or a name that the system searches for.</param>
-    /// <param name="reason">Why it can't be used; null where it isn't there. Not set on success.</param>
+    /// <param name="reason">Why it can't be used; null if it does not exist. Not set on success.</param>
     public static MpiLibrary? TryLoad(string name, out string? reason)
     {
         reason = null;
