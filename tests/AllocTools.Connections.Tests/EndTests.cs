@@ -74,7 +74,7 @@ public sealed class EndTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task TheMemoryOfAStreamThatNobodyDisposesIsGivenBackWithTheConnections(bool isReading)
+    public async Task TheMemoryOfAnUndisposedStreamIsReleasedWithTheConnections(bool isReading)
     {
         await using var left = new ConnectionSide(ConnectionSide.Host);
         await using var right = new ConnectionSide(ConnectionSide.Host);
@@ -211,7 +211,7 @@ public sealed class EndTests
     }
 
     [Fact]
-    public async Task AfterAWriteThatWasGivenUpThePeerIsNotToldThatNothingComesAnyMore()
+    public async Task AfterAnAbandonedWriteThePeerIsNotNotifiedOfTheEnd()
     {
         await using var side = new ConnectionSide(ConnectionSide.Host);
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
@@ -270,7 +270,7 @@ public sealed class EndTests
     }
 
     [Fact]
-    public async Task AConnectingSideIsToldWhyItsBlockIsRefused()
+    public async Task AConnectingSideLearnsWhyItsBlockIsRefused()
     {
         await using var side = new ConnectionSide(ConnectionSide.Host);
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));

@@ -100,7 +100,7 @@ public sealed class HostilePeerTests
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
-    public async Task RandomChangesOfASetUpHarmNobody(int seed)
+    public async Task RandomChangesOfASetUpDoNoHarm(int seed)
     {
         await using var side = new ConnectionSide(ConnectionSide.Host);
         await using RmaConnectionListener listener = side.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
@@ -147,7 +147,7 @@ public sealed class HostilePeerTests
     }
 
     [Fact]
-    public async Task WhoSaysNothingIsLeftAfterTheTimeOfTheSetUpAndHoldsUpNobody()
+    public async Task ASilentPeerIsDroppedAfterTheSetUpTimeoutAndHoldsUpNoOthers()
     {
         var log = new LogRecorder();
         await using var side = new ConnectionSide(ConnectionSide.Host, o => o.SetUpTimeout = TestTime.Seconds(1), log.Factory);
@@ -339,7 +339,7 @@ public sealed class HostilePeerTests
         Gen.Byte[5, 9].Array[1, 30].Select(static kinds => (byte[])[.. kinds.SelectMany(static k => new byte[] { k, 0, 0 })]));
 
     [Fact]
-    public async Task AnyBytesOnTheControlConnectionHarmNobody()
+    public async Task ArbitraryBytesOnTheControlConnectionDoNoHarm()
     {
         var log = new LogRecorder();
         await using var side = new ConnectionSide(ConnectionSide.Host, static o => (o.HeartbeatInterval, o.LateWrites) = (TimeSpan.FromMilliseconds(20), TimeSpan.FromMilliseconds(5)), log.Factory);

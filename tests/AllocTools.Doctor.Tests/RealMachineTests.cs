@@ -105,7 +105,7 @@ public sealed class RealMachineTests
 
     [Theory]
     [InlineData("--jsn", "Unknown option '--jsn'. Did you mean --json?")]
-    [InlineData("--settings=/nowhere.json", "--settings is '/nowhere.json', which does not exist.")]
+    [InlineData("--settings=/nowhere.json", "--settings is '/nowhere.json', which is not there.")]
     [InlineData("--lock=4k", "--lock is '4k'; it must be a number of bytes")]
     public async Task WrongUsageIsOneLine(string argument, string line)
     {

@@ -56,7 +56,7 @@ public sealed class DoorbellTests : IDisposable
     }
 
     [Fact]
-    public void SleepEndsByItselfWhereNobodyRings()
+    public void SleepEndsByItselfWithoutARing()
     {
         Doorbell own = Doorbell.Append(_file)!;
         own.BeginSleep();

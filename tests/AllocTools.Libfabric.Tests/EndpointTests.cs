@@ -139,7 +139,7 @@ public sealed class EndpointTests
     }
 
     [Fact]
-    public async Task DisposingAContextTwiceReleasesNobodyElses()
+    public async Task DisposingAContextTwiceReleasesNoOtherReference()
     {
         IRmaContext context = Fabric.Open(Fabric.Any);
         var pool = new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions());

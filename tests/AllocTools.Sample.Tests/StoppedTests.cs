@@ -44,7 +44,7 @@ public sealed class StoppedTests : IDisposable
     [InlineData("tcp;ofi_rxm")]
     [InlineData("shm")]
     [InlineData("sockets")]
-    public async Task AKilledReceiverIsToldAtOnceAndItsPartIsRemoved(string provider)
+    public async Task AKilledReceiverIsReportedAtOnceAndItsPartIsRemoved(string provider)
     {
         await using SampleProcess sample = await StartAsync(provider, "--timeout", $"{Timeout}");
         var clock = Stopwatch.StartNew();

@@ -12,7 +12,7 @@ public sealed class PoolStressTests
     [InlineData(false, false)]
     [InlineData(true, false)]
     [InlineData(false, true)]
-    public async Task NoBlockIsHandedOutTwiceAndTheBooksAreRightWheneverThePoolIsAtRest(bool providerIsSlow, bool capChanges)
+    public async Task NoBlockIsRentedTwiceAndTheStatisticsAreRightWheneverThePoolIsAtRest(bool providerIsSlow, bool capChanges)
     {
         await using var test = new StressPool(providerIsSlow ? _ => Thread.Sleep(1) : null);
         await RunRoundsAsync(test, threads: 4, steps: 20_000, capChanges);

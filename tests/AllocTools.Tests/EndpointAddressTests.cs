@@ -60,7 +60,7 @@ public sealed class EndpointAddressTests
     [Fact]
     public void EachCutAndWhateverIsAppendedIsFound()
     {
-        // Up to four bytes after the transport's own part are no mark yet, and are told by the transport's own length.
+        // Up to four bytes after the transport's own part are not a mark yet, and are recognised by the transport's own length.
         for (int length = Transport.Length + 4; length < Address.Length; length++)
             AssertRefused(Address.AsSpan(0, length), "truncated");
         AssertRefused([.. Address, 0], "appended");
@@ -121,7 +121,7 @@ public sealed class EndpointAddressTests
             Assert.Null(error);
     }
 
-    // What was read is told on as it came, whatever a later version has put into it.
+    // A description that was read is passed on unchanged, whatever a later version has added to it.
     [Fact]
     public void UnknownFieldsStayWhereTheyWere()
     {

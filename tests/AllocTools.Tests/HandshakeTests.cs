@@ -28,7 +28,7 @@ public sealed partial class HandshakeTests
         Assert.All(Members(), member => Assert.Matches($@"\b{member.Name}(<\w+>)?\(", string.Concat(Types[member.Type])));
     }
 
-    // Whoever relies on one says so by the helper, which says what it promises.
+    // Code that relies on one uses the helper, which documents what it guarantees.
     [Fact]
     public void AllFencesButTheProcessWideAreByTheHelper() =>
         Assert.DoesNotContain(Types, t => t.Key != "Fence" && t.Any(text => text.Contains("Interlocked.MemoryBarrier(", StringComparison.Ordinal)));

@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 
 namespace AllocTools.Tests;
 
-/// <summary>A thread that does what it is told, and sleeps in between.</summary>
+/// <summary>A thread that runs given actions, and sleeps in between.</summary>
 internal sealed class WorkerThread : IDisposable
 {
     private readonly BlockingCollection<(Action Work, TaskCompletionSource Done)> _work = [];

@@ -114,7 +114,7 @@ public sealed class TwoProcessTests
     }
 
     [Fact]
-    public async Task WhatUcxIsToldBeforeItIsLoadedIsKeptWhereTheOperatorHasSetIt()
+    public async Task SettingsOfTheOperatorAreKept()
     {
         await using LocalSide side = await LocalSide.StartAsync(UcxFabric.Any, wrapper: ["env", "UCX_MEM_EVENTS=y", "UCX_LOG_FILE=stdout"]);
         Assert.Equal("y", await side.Process.AskAsync("variable UCX_MEM_EVENTS"));

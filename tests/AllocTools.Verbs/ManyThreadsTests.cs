@@ -17,7 +17,7 @@ public sealed class ManyThreadsTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
-    public async Task WheneverAllRestTheBooksAreWhatIsPinned()
+    public async Task WhenAllThreadsRestTheStatisticsMatchThePinnedMemory()
     {
         using IRmaContext context = Fabric.Open(Verbs.Fabric);
         await using var pool = new RmaMemoryPool<LibfabricProvider>(

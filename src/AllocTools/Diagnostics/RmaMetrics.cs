@@ -265,7 +265,7 @@ public sealed class RmaMetrics
 
     private ReloadCounts ReloadsOf(IRmaMemoryPool pool, RmaPoolStatistics now) => _reloads.GetOrCreateValue(pool);
 
-    /// <summary>A pool that is closed is shown as long as something of it is out.</summary>
+    /// <summary>A closed pool is shown as long as it still has registered memory.</summary>
     private IEnumerable<Observed<T>> LivePools<T>(Func<IRmaMemoryPool, RmaPoolStatistics, T> look) =>
         from live in _pools.All()
         let now = live.Object.GetStatistics()

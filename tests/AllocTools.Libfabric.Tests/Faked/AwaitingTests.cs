@@ -58,7 +58,7 @@ public sealed class AwaitingTests
 
     // Also while somebody else awaits at the same endpoint all the time, so that its thread keeps out of the way.
     [Fact]
-    public async Task AnOperationThatIsNotAwaitedEndsInTimeThoughSomebodyElseAwaits()
+    public async Task AnOperationThatIsNotAwaitedEndsInTimeWhileAnotherIsAwaited()
     {
         using var world = new FakeWorld(FakeMode.Tcp);
         await using var pair = new EndpointPair(world.Name);

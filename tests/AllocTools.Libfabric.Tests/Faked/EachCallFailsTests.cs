@@ -152,7 +152,7 @@ public sealed class EachCallFailsTests
 
     [Theory]
     [MemberData(nameof(Passing))]
-    public async Task WhatIsNoFailureIsNotTold(string mode, RmaProgress progress, string call)
+    public async Task WhatIsNotAFailureIsNotReported(string mode, RmaProgress progress, string call)
     {
         // A provider that picks its keys itself never has one in use.
         if (call == "fi_mr_regattr" && FakeMode.Parse(mode).Is(FiMrMode.FI_MR_PROV_KEY))

@@ -141,7 +141,7 @@ public sealed class EndingsTests
     }
 
     [Fact]
-    public async Task ARegistrationThatIsSlowHoldsUpNobodyWhoNeedsNone()
+    public async Task ASlowRegistrationHoldsUpNoRentsThatNeedNone()
     {
         using var world = new FakeWorld(FakeMode.Tcp);
         await using var pair = new EndpointPair(world.Name);

@@ -31,7 +31,7 @@ public sealed class EndpointStatisticsTests
     }
 
     [Fact]
-    public async Task AResultThatNobodyTakesAndAnOperationThatTheTransportKeepsAreSeen()
+    public async Task AnUnclaimedResultAndAnAbandonedOperationAreCounted()
     {
         using var world = new FakeWorld(FakeMode.Tcp);
         using IRmaContext context = world.Open();

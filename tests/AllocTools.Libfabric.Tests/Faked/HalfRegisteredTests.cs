@@ -18,7 +18,7 @@ public sealed class HalfRegisteredTests
 
     [Theory]
     [MemberData(nameof(Calls))]
-    public void ASlabStaysMappedAndOnTheBooks(string call)
+    public void ASlabStaysMappedAndInTheStatistics(string call)
     {
         using Life life = new();
         // One block is a slab, so that no smaller one is tried.

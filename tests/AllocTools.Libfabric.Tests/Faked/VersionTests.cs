@@ -24,7 +24,7 @@ public sealed class VersionTests
 
     [Theory]
     [MemberData(nameof(Versions))]
-    public async Task EachIsToldAndWorks(string version, bool hasSmallTables)
+    public async Task EachVersionIsReportedAndWorks(string version, bool hasSmallTables)
     {
         FakeLibrary library = FakeLibrary.OfVersion(Version.Parse(version));
         foreach (FakeMode mode in new[] { FakeMode.Tcp, FakeMode.Efa, FakeMode.Cxi, FakeMode.Ucx })

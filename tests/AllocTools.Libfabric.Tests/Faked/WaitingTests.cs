@@ -31,14 +31,14 @@ public sealed class WaitingTests
     // It would be asked again and again, as fast as the thread can.
     [Theory]
     [MemberData(nameof(Refusals))]
-    public Task AWaitThatIsRefusedIsToldOnceAndNotAskedForAgain(int error) =>
+    public Task ARefusedWaitIsReportedOnceAndNotTriedAgain(int error) =>
         FallsBackAsync(w => w.Fail("fi_trywait", error), $"fi_trywait failed with {FiErrno.NameOf(error)}");
 
     [Fact]
-    public Task ADescriptorThatBreaksIsToldOnceAndNotWaitedOnAgain() => FallsBackAsync(w => w.BreakWaiting(), "ppoll finds an error");
+    public Task ABrokenDescriptorIsReportedOnceAndNotWaitedOnAgain() => FallsBackAsync(w => w.BreakWaiting(), "ppoll finds an error");
 
     [Fact]
-    public void AQueueThatIsNotOfUseAndCantBeClosedIsTold()
+    public void AnUnusableQueueThatCantBeClosedIsReported()
     {
         var world = new FakeWorld(FakeMode.Tcp);
         var logs = new FakeLogCollector();

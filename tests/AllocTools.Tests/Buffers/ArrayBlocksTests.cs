@@ -38,7 +38,7 @@ public sealed class ArrayBlocksTests : IAsyncDisposable
                 Assert.True(RmaSlice.TryGet(owner.Memory.Slice(start, length), out RmaSlice slice));
                 Assert.Equal((owner.Buffer, start, length), (slice.Buffer, slice.Offset, slice.Length));
             }
-            // An array's memory is one block's; what reaches into the next one is nobody's.
+            // An array's memory belongs to one block; memory that extends into the next block has no owner.
             Assert.False(RmaSlice.TryGet(segment.Array.AsMemory(segment.Offset, segment.Count + 1), out _));
         }
         for (int i = 0; i < owners.Length; i++)

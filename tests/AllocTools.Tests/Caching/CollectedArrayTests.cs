@@ -193,7 +193,7 @@ public sealed class CollectedArrayTests
         }
     }
 
-    /// <summary>The watch over an array has told of its end, and it lives again and is leased before anybody has looked: it is watched once more.</summary>
+    /// <summary>The watch has reported the end of an array, which is resurrected and leased before the report is read: it is watched again.</summary>
     [Fact]
     public async Task AnArrayThatIsLeasedAgainAfterItsEndWasToldOfIsWatchedOn()
     {
@@ -216,7 +216,7 @@ public sealed class CollectedArrayTests
         CollectUntil(() => reviver.Array is not null);
         LeaseUntil(cache, reviver, () =>
         {
-            // Its end was told of before that of this one.
+            // Its end was reported before the end of this one.
             RegisterAndForget(cache, 1);
             mayGo.Set();
             CollectUntil(() => context.Live == 1);
@@ -255,7 +255,7 @@ public sealed class CollectedArrayTests
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Assert.Equal((address, address), (buffer.Address, AddressOf(array)));
         buffer.Dispose();
-        // It is young, so nobody takes it for one that never moves: it is pinned while it is registered.
+        // It is young, so it may move: it is pinned while it is registered.
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         Assert.Equal(address, AddressOf(array));
     }

@@ -144,7 +144,7 @@ public sealed class RmaCellTests : IAsyncDisposable
     {
         RmaCell<long> cell = new(_buffer, 1);
         FakeTimeProvider time = new();
-        // Each time somebody asks for the time a write begins, and an hour passes.
+        // Each time the clock is read, a write begins, and an hour passes.
         byte step = 2;
         WritingClock clock = new(time, () => _buffer.Span[8] += step);
         _buffer.Span[8] = 3;

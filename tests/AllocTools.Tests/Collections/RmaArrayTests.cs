@@ -242,7 +242,7 @@ public sealed class RmaArrayTests : IAsyncDisposable
         Assert.Equal(0, test.Statistics.RentedBuffers);
     }
 
-    // Pages that nobody touches cost nothing.
+    // Untouched pages cost nothing.
     [Fact]
     public async Task MoreThanASpanOfBytesHolds()
     {

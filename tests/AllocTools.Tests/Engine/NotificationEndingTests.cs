@@ -24,7 +24,7 @@ public sealed class NotificationEndingTests
         };
         try
         {
-            // Wakes the endpoint's thread. What the turn would report is not there any more for anybody.
+            // Wakes the endpoint's thread. The reports of the turn no longer reach any reader.
             side.Driver.Report(c => c.Notify(2, sender: null));
             Assert.True(stuck.Wait(TestTime.Seconds(30), Token));
             Task<List<ulong>> reading = ReadAsync(side.Endpoint);

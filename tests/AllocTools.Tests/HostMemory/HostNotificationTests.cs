@@ -6,7 +6,7 @@ using Xunit;
 
 namespace AllocTools.Tests.HostMemory;
 
-/// <summary>What notifications cost on page-locked memory, and what becomes of those that nobody reads; the rest is held by the suite.</summary>
+/// <summary>What notifications cost on page-locked memory, and what happens to unread ones; the suite covers the rest.</summary>
 public sealed class HostNotificationTests
 {
     [Fact]

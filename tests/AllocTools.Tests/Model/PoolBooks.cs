@@ -3,7 +3,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Model;
 
-/// <summary>What must hold of a pool whenever nobody is in it: the pool's books against the model's and the provider's.</summary>
+/// <summary>
+/// The invariants of a pool whenever no thread uses it: the pool's statistics compared with those of the model and the
+/// provider.
+/// </summary>
 internal sealed class PoolBooks(PoolModel model, PoolOracle oracle)
 {
     public void Check()
@@ -25,7 +28,7 @@ internal sealed class PoolBooks(PoolModel model, PoolOracle oracle)
     {
         Assert.Equal(live.Values.Sum(), now.RegisteredBytes);
         Assert.Equal(live.Values.Sum(), model.UserBytes + model.ExposedBytes + model.Blocks.Mapped);
-        // Over a cap that was lowered there is only what is out, and the rest of its slabs.
+        // Above a lowered cap there are only rented buffers, and the rest of their slabs.
         if (now.RegisteredBytes > now.LimitBytes)
             Assert.Equal(0, oracle.IdleRegions(besides: -1));
         Assert.InRange(now.RegisteredBytes, 0, model.HighestCap);
@@ -70,7 +73,7 @@ internal sealed class PoolBooks(PoolModel model, PoolOracle oracle)
         Assert.All(model.Taken, l => Assert.True(live.ContainsKey(l.Registration), "memory that is out is not registered"));
         if (model.Life == LifeState.Closed)
         {
-            // Nothing is kept but what is out.
+            // Only rented memory is kept.
             HashSet<IRmaRegistration> inUse = [.. model.Taken.Select(l => l.Registration), .. model.Exposed];
             Assert.True(inUse.SetEquals(live.Keys), "a closed pool keeps memory of which nothing is out");
         }

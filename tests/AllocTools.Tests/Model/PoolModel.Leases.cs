@@ -119,7 +119,7 @@ internal sealed partial class PoolModel
             lease.Buffer.Dispose();
     }
 
-    /// <summary>Reads memory that is nobody's: it is mapped where it is registered and no waiter may get or give it back meanwhile.</summary>
+    /// <summary>Reads memory without an owner: it is mapped if it is registered, and no waiter may receive or release it meanwhile.</summary>
     private unsafe void CheckScrubbed(Lease lease)
     {
         if (Shape.Scrub == Scrub.None || lease.Owner == Shape.User || Waiting.Count > 0 || !Context.Live.ContainsKey(lease.Registration))

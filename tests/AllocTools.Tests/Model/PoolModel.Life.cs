@@ -55,7 +55,7 @@ internal sealed partial class PoolModel
             Assert.All(Totals(), (total, c) => Assert.InRange(total, Math.Min(before[c], Shape.Classes[c].InitialBlocks), before[c]));
             Assert.Subset(Context.Live.Keys.ToHashSet(), initial.ToHashSet());
         }
-        // Two looks find what is in magazines that nobody uses, one more what was idle since then.
+        // Two checks find the blocks in unused magazines, and one more those that were idle since then.
         if (isQuiet && Shape.RetentionSeconds is { } retention && ticks >= retention + 3)
             AssertNothingIdleIsKept();
     }
@@ -82,7 +82,7 @@ internal sealed partial class PoolModel
         Pool.Dispose();
     }
 
-    /// <summary>Stops at each time at which somebody gives up, so that nobody does while another one is served.</summary>
+    /// <summary>Stops at each time at which a waiter gives up, so that none does so while another one is served.</summary>
     private void AdvanceOneTick()
     {
         DateTimeOffset end = Time.GetUtcNow() + PoolShape.Tick;

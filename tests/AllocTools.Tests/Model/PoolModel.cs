@@ -6,7 +6,10 @@ using Xunit;
 
 namespace AllocTools.Tests.Model;
 
-/// <summary>A pool, and all that is to be known of it from outside: what is out, who waits, how often it served and refused.</summary>
+/// <summary>
+/// A pool, and everything that is known about it from outside: rented buffers, waiters, and the numbers of served and
+/// refused requests.
+/// </summary>
 /// <remarks>Steps go through the methods of the partial files; after each one <see cref="Settle"/> and <see cref="PoolBooks"/> have their turn.</remarks>
 internal sealed partial class PoolModel : IDisposable
 {
@@ -148,11 +151,11 @@ internal sealed partial class PoolModel : IDisposable
     {
         for (int thread = 1; thread < _threads.Length; thread++)
             EndThread(thread);
-        // Of a scenario that failed: what is out of it is given up.
+        // After a failed scenario, its rented buffers are abandoned.
         Pool.Dispose();
     }
 
-    /// <summary>Takes a buffer into the books, as one of the owner that its capacity tells.</summary>
+    /// <summary>Adds a buffer to the statistics, for the owner that its capacity identifies.</summary>
     private void Adopt(RmaBuffer buffer, long length, int owner)
     {
         Assert.Equal(length, buffer.Length);

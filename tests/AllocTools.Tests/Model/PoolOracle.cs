@@ -2,7 +2,7 @@ using AllocTools.Regions;
 
 namespace AllocTools.Tests.Model;
 
-/// <summary>Says what a request must come to, from what is out, what is registered, and the totals that the pool says.</summary>
+/// <summary>Predicts the result of a request from the rented and registered memory, and the pool's totals.</summary>
 /// <remarks>It knows the rules of the pool, not its magazines, shelves and order: where an idle block is, is the pool's affair.</remarks>
 internal sealed class PoolOracle(PoolModel model)
 {
@@ -50,7 +50,7 @@ internal sealed class PoolOracle(PoolModel model)
     public bool Fits(long bytes, int owner) =>
         model.Cap - model.Context.Live.Values.Sum() + IdleRegions(owner) - KeptRegions() >= bytes;
 
-    /// <summary>A direct request for which there is no room beside what is kept from the start.</summary>
+    /// <summary>A direct request for which there is no room besides the memory that is kept from the start.</summary>
     public bool NeverFits(long length) =>
         Shape.OwnerOf(length) == Shape.Direct && PoolModel.RoundToPages(length) > model.Cap - model.Pool.InitialRegions.Sum(r => r.Length);
 

@@ -146,7 +146,7 @@ public sealed class PoolTests
     }
 
     [Fact]
-    public async Task ItsBooksCanBeReadInALine()
+    public async Task ItsStatisticsCanBeReadInALine()
     {
         await using var test = new TestPool(TestPool.Classes(4096, 1 << 20));
         using RmaBuffer buffer = test.Pool.Rent(1 << 20);

@@ -13,7 +13,7 @@ public abstract class ClosedPeerConformance<TTransport> : EndpointConformance<TT
     /// </summary>
     [Theory]
     [MemberData(nameof(Modes))]
-    public async Task AClosedPeerHoldsUpNobody(string mode)
+    public async Task AClosedPeerHoldsUpNoOthers(string mode)
     {
         await using var pair = new ConformingPair<TTransport>(mode, o => o.OperationTimeout = TestTime.Seconds(2));
         await using var other = new ConformingPair<TTransport>(mode);

@@ -56,7 +56,7 @@ public sealed class ConformingPair<TTransport> : IAsyncDisposable
         Assert.True(expected.Span.SequenceEqual(target.Span), $"{expected.Length} bytes were written, and others are there");
     }
 
-    /// <summary>Asserts who has sent a message: who it was, or nobody where the transport can't tell.</summary>
+    /// <summary>Asserts the sender of a message, or that there is none if the transport can't identify it.</summary>
     public void AssertSender(ulong? expected, ulong? actual)
     {
         // net's signal is cleared, now and then, by a read that tells no senders.

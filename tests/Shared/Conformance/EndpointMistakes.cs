@@ -109,7 +109,7 @@ public sealed class EndpointMistakes : IAsyncDisposable
         Assert.Contains("AsTask()", error.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>To be cancelled is no mistake: it is what comes of the task.</summary>
+    /// <summary>A cancellation is not a mistake; the task reports it.</summary>
     public void CheckCancelled() => Assert.All(Usual(), operation =>
     {
         ValueTask task = Start(operation, null, new CancellationToken(canceled: true));

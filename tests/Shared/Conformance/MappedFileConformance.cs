@@ -31,7 +31,7 @@ public abstract class MappedFileConformance<TTransport> : IDisposable
 
     [Theory]
     [MemberData(nameof(Fabrics))]
-    public async Task AFileIsReadByAPeerAndWrittenByNobody(string fabric)
+    public async Task AFileIsReadByAPeerAndCantBeWritten(string fabric)
     {
         await using var pair = new ConformingPair<TTransport>(fabric);
         using (RmaBuffer file = pair.Right.Pool.RegisterFile(_path))

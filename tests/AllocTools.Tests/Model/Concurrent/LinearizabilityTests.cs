@@ -4,7 +4,7 @@ using Xunit;
 
 namespace AllocTools.Tests.Model.Concurrent;
 
-/// <summary>What threads do at the same time comes to the same as if they had taken turns: above all, nobody is refused while a block is idle.</summary>
+/// <summary>Concurrent threads get the same results as if they had taken turns: above all, no request is refused while a block is idle.</summary>
 public sealed class LinearizabilityTests
 {
     // Those in use are the last few: one a thread of the run's.
