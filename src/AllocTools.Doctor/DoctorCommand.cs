@@ -44,7 +44,7 @@ public static class DoctorCommand
         var only = new Option<string[]>("--only") { Description = $"run only these checks: {string.Join(", ", Check.All.Select(static c => c.Name))}", HelpName = "CHECK", AllowMultipleArgumentsPerToken = true };
         var root = new Option<DirectoryInfo?>("--root") { Description = "where /proc, /sys and /dev are (default: /)", HelpName = "DIR" };
         var json = new Option<bool>("--json") { Description = "report as JSON" };
-        only.AcceptOnlyFromAmong([.. Check.All.Select(static c => c.Name)]);
+        AllocToolsCommand.Limit(only, "--only", [.. Check.All.Select(static c => c.Name)]);
         lockBytes.Validators.Add(static result =>
         {
             string text = result.GetValueOrDefault<string?>() ?? "";

@@ -37,6 +37,7 @@ internal sealed class DoctorReport(IReadOnlyList<Finding> findings, string surro
     public void Write(IAnsiConsole? console)
     {
         int width = findings.Count == 0 ? 0 : findings.Max(static f => f.Check.Length);
+        Grid grid = new Grid().AddColumn(new GridColumn().NoWrap()).AddColumn(new GridColumn().NoWrap()).AddColumn();
         foreach (Finding finding in findings)
         {
             (string word, string colour) = finding.Status switch
@@ -46,20 +47,16 @@ internal sealed class DoctorReport(IReadOnlyList<Finding> findings, string surro
                 FindingStatus.Problem => ("problem", "red"),
                 _ => ("-", "grey"),
             };
-            Line($"{word,-7}", $"  {finding.Check.PadRight(width)}  {finding.Message}", colour);
-            if (finding.Advice is { } advice)
-                Line("", $"         {new string(' ', width)}  → {advice}", colour);
-        }
-        int problems = findings.Count(static f => f.Status == FindingStatus.Problem), warnings = findings.Count(static f => f.Status == FindingStatus.Warning);
-        Line("", $"{Validation.InWords.Count(problems, "problem", "problems")}, {Validation.InWords.Count(warnings, "warning", "warnings")}; examined as {surroundings}.", "default");
-
-        void Line(string word, string rest, string colour)
-        {
+            string advice = finding.Advice is null ? "" : "→ " + finding.Advice;
+            grid.AddRow($"[{colour}]{word}[/]", Markup.Escape(finding.Check), Markup.Escape(finding.Message));
+            if (advice.Length > 0)
+                grid.AddRow("", "", Markup.Escape(advice));
             if (console is null)
-                Console.Out.WriteLine((word + rest).TrimEnd());
-            else
-                console.MarkupLine($"[{colour}]{word}[/]{Markup.Escape(rest)}");
+                Console.Out.WriteLine($"{word,-7}  {finding.Check.PadRight(width)}  {finding.Message}{(advice.Length == 0 ? "" : $"\n{new string(' ', 11 + width)}{advice}")}");
         }
+        console?.Write(grid);
+        int problems = findings.Count(static f => f.Status == FindingStatus.Problem), warnings = findings.Count(static f => f.Status == FindingStatus.Warning);
+        Console.Out.WriteLine($"{Validation.InWords.Count(problems, "problem", "problems")}, {Validation.InWords.Count(warnings, "warning", "warnings")}; examined as {surroundings}.");
     }
 }
 

@@ -106,6 +106,7 @@ public sealed class RealMachineTests
     [Theory]
     [InlineData("--jsn", "Unknown option '--jsn'. Did you mean --json?")]
     [InlineData("--settings=/nowhere.json", "--settings is '/nowhere.json', which is not there.")]
+    [InlineData("--only=memlok", "--only is 'memlok'. Did you mean memlock?")]
     [InlineData("--lock=4k", "--lock is '4k'; it must be a number of bytes")]
     public async Task WrongUsageIsOneLine(string argument, string line)
     {

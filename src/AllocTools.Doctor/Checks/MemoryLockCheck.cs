@@ -11,7 +11,7 @@ namespace AllocTools.Doctor.Checks;
 /// </remarks>
 internal sealed class MemoryLockCheck() : Check("memlock")
 {
-    private const long FirstStep = 1 << 20;
+    private const long FirstStep = 64 << 10;
     private const long MostReallyLocked = 256L << 20;
 
     public override IEnumerable<Finding> Run(Examination examination)

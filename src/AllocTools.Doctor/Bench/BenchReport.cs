@@ -1,0 +1,66 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Spectre.Console;
+
+namespace AllocTools.Doctor.Bench;
+
+/// <summary>The rows of a measurement, as text, JSON and CSV.</summary>
+/// <param name="settings">What both sides had agreed on.</param>
+/// <param name="where">Between what it was: <c>two processes of this machine</c>, or the other side's address.</param>
+/// <param name="rows">The rows.</param>
+internal sealed class BenchReport(BenchSettings settings, string where, IReadOnlyList<Row> rows)
+{
+    private static readonly int[] Widths = [11, 6, 6, 9, 9, 7, 10, 10, 10, 9, 9, 9, 9, 9];
+
+    /// <summary>The form of the JSON; a higher number where a reader of this one could not read it.</summary>
+    public int Format { get; } = 1;
+
+    /// <summary>The settings.</summary>
+    public BenchSettings Settings => settings;
+
+    /// <summary>Between what it was measured.</summary>
+    public string Where => where;
+
+    /// <summary>The rows.</summary>
+    public IReadOnlyList<Row> Rows => rows;
+
+    /// <summary>The line above the rows.</summary>
+    public static string Head => Line(Row.Columns);
+
+    /// <summary>A row as a line.</summary>
+    public static string LineOf(Row row) => Line(row.ToTexts());
+
+    public string ToJson() => JsonSerializer.Serialize(this, BenchJson.Indented.BenchReport);
+
+    /// <summary>A line of names, and one for each row.</summary>
+    public string ToCsv() => string.Concat(new[] { Row.Columns.ToArray() }.Concat(rows.Select(static r => r.ToFields())).Select(static f => string.Join(',', f) + "\n"));
+
+    /// <summary>The bandwidth of each test as bars, by the size of a transfer.</summary>
+    public void Draw(IAnsiConsole console)
+    {
+        foreach (IGrouping<string, Row> test in rows.Where(static r => !BenchTests.IsLocal(r.Test)).GroupBy(static r => r.Test))
+        {
+            Color colour = SvgPlot.ColourOf(test.Key).Terminal;
+            var chart = new BarChart().Width(80).Label($"{test.Key}, MB/sec").LeftAlignLabel();
+            foreach (Row row in test)
+                chart.AddItem(Row.Short(row.Bytes), Math.Round(row.MegabytesPerSecond, 1), colour);
+            console.Write(chart);
+            console.WriteLine();
+        }
+    }
+
+    private static string Line(IReadOnlyList<string> texts) => texts[0].PadRight(Widths[0]) + string.Concat(texts.Skip(1).Select(static (t, i) => " " + t.PadLeft(Widths[i + 1])));
+}
+
+[JsonSerializable(typeof(BenchReport))]
+internal sealed partial class BenchJson : JsonSerializerContext
+{
+    /// <summary>For people and programs.</summary>
+    public static BenchJson Indented { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        WriteIndented = true,
+    });
+}

@@ -1,0 +1,216 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Reflection;
+using AllocTools.Libfabric;
+using AllocTools.Ucx;
+
+namespace AllocTools.Doctor.Bench;
+
+/// <summary>A measurement from either side: the words are exchanged, then the rows are measured one after the other.</summary>
+/// <param name="settings">What both sides must agree on.</param>
+/// <param name="length">How long each row is measured.</param>
+internal sealed class BenchRun(BenchSettings settings, BenchLength length)
+{
+    /// <summary>Set for a process that another one has started for the other side: it ends with its standard input.</summary>
+    public const string ChildVariable = "ALLOCTOOLS_BENCH_CHILD";
+
+    /// <summary>This process was started for the other side.</summary>
+    public static bool IsChild => Environment.GetEnvironmentVariable(ChildVariable) is { Length: > 0 };
+
+    private static readonly TimeSpan LongestRow = TimeSpan.FromMinutes(30);
+
+    private static readonly string Version = typeof(BenchRun).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "";
+
+    /// <summary>Only what needs no other side is measured.</summary>
+    public bool IsLocal => settings.Layers is [BenchTests.PoolLayer];
+
+    /// <summary>Measures, with the other side at the end of a connection; null where it has no part in it.</summary>
+    /// <param name="other">The other side.</param>
+    /// <param name="measured">Gets each row.</param>
+    public async Task<List<Row>> MeasureAsync(OtherSide? other, Action<Row> measured)
+    {
+        List<Row> rows = [];
+        await WithSideAsync(other, isTarget: false, async (side, tests) =>
+        {
+            foreach (string test in BenchTests.Of(settings.Layers))
+            {
+                foreach (int size in settings.Sizes)
+                {
+                    if (!BenchTests.IsLocal(test))
+                        await AskAsync(other!, new Word { Begin = test, Size = size }).ConfigureAwait(false);
+                    Row row = await tests.MeasureAsync(test, size).ConfigureAwait(false);
+                    if (!BenchTests.IsLocal(test))
+                        await AskAsync(other!, new Word { End = true }).ConfigureAwait(false);
+                    rows.Add(row);
+                    measured(row);
+                }
+            }
+            if (other is not null)
+                await other.SayAsync(new Word()).ConfigureAwait(false);
+        }).ConfigureAwait(false);
+        return rows;
+
+        static async Task AskAsync(OtherSide other, Word word)
+        {
+            await other.SayAsync(word).ConfigureAwait(false);
+            _ = await other.HearAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Is the other side, for one measurement.</summary>
+    /// <param name="other">The side that measures.</param>
+    /// <param name="begins">Is called with the first row: both sides have agreed, and are connected.</param>
+    public Task ServeAsync(OtherSide other, Action begins) => WithSideAsync(other, isTarget: true, async (side, tests) =>
+    {
+        bool hasBegun = false;
+        while (await other.HearAsync(LongestRow).ConfigureAwait(false) is { Begin: { } test, Size: var size })
+        {
+            if (!BenchTests.Of(settings.Layers).Contains(test) || !settings.Sizes.Contains(size))
+                throw new BenchException("The other side asks for a row that was not agreed on.");
+            if (!hasBegun)
+                begins();
+            hasBegun = true;
+            var over = new TaskCompletionSource();
+            Task serving = tests.ServeAsync(test, size, over.Task);
+            await other.SayAsync(new Word { Begin = test, Size = size }).ConfigureAwait(false);
+            Task<Word> end = other.HearAsync(LongestRow);
+            if (await Task.WhenAny(end, serving).ConfigureAwait(false) == serving)
+                await serving.ConfigureAwait(false);
+            _ = await end.ConfigureAwait(false);
+            over.SetResult();
+            await serving.ConfigureAwait(false);
+            await other.SayAsync(new Word { End = true }).ConfigureAwait(false);
+        }
+    });
+
+    /// <summary>Waits for the other side at an address.</summary>
+    public static async Task<OtherSide> AcceptAsync(IPEndPoint at, Action<IPEndPoint> listening, CancellationToken cancellationToken)
+    {
+        using Socket listener = new(at.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            listener.Bind(at);
+            listener.Listen();
+        }
+        catch (SocketException e)
+        {
+            throw new BenchException($"--listen {at} can't be used: {e.Message}.", e);
+        }
+        listening((IPEndPoint)listener.LocalEndPoint!);
+        Socket accepted = await listener.AcceptAsync(cancellationToken).ConfigureAwait(false);
+        return new OtherSide(accepted, accepted.RemoteEndPoint!.ToString()!);
+    }
+
+    /// <summary>Goes to the other side.</summary>
+    public static async Task<OtherSide> ConnectAsync(string host, int port)
+    {
+        Socket socket = new(SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            await socket.ConnectAsync(host, port).WaitAsync(TimeSpan.FromSeconds(10)).ConfigureAwait(false);
+            return new OtherSide(socket, $"{host}:{port.ToString(CultureInfo.InvariantCulture)}");
+        }
+        catch (Exception e) when (e is SocketException or TimeoutException)
+        {
+            socket.Dispose();
+            throw new BenchException($"{host}:{port.ToString(CultureInfo.InvariantCulture)} can't be reached: {e.Message}. Start `alloctools bench --listen` there first.", e);
+        }
+    }
+
+    private async Task WithSideAsync(OtherSide? other, bool isTarget, Func<Side, BenchTests, Task> run)
+    {
+        try
+        {
+            if (other is not null)
+                await AgreeAsync(other).ConfigureAwait(false);
+            Side side = Open(other?.LocalAddress ?? IPAddress.Loopback);
+            await using (side.ConfigureAwait(false))
+            {
+                if (other is not null)
+                {
+                    await other.SayAsync(side.Prepare(isTarget)).ConfigureAwait(false);
+                    await side.ConnectAsync(await other.HearAsync().ConfigureAwait(false), other.RemoteAddress, other.Gone).ConfigureAwait(false);
+                }
+                // Nothing of a fabric says so soon that the other side is gone.
+                using CancellationTokenRegistration gone = other?.Gone.Register(side.Stop) ?? default;
+                await run(side, new BenchTests(side, settings, length)).ConfigureAwait(false);
+                // From here on its end is no failure.
+                gone.Unregister();
+            }
+        }
+        catch (Exception e) when (other is not null && (e is not BenchException || !other.Gone.IsCancellationRequested))
+        {
+            // The transport may say that the peer is gone before this connection does.
+            if (e is not BenchException && await other.IsGoneAsync().ConfigureAwait(false))
+                throw await other.FindFailureAsync().ConfigureAwait(false) ?? other.GoneError;
+            await other.GiveUpAsync(e.Message).ConfigureAwait(false);
+            throw new BenchException(e.Message, e) { IsTold = true };
+        }
+    }
+
+    private async Task AgreeAsync(OtherSide other)
+    {
+        await other.SayAsync(new Word { Version = Version, Settings = settings }).ConfigureAwait(false);
+        Word word = await other.HearAsync().ConfigureAwait(false);
+        if (word.Version != Version)
+            throw new BenchException($"The other side is alloctools {OtherSide.OneLine(word.Version ?? "of an unknown version")}, and this one is {Version}. Install the same version on both.");
+        if ((word.Settings is null ? "the other one has no settings" : settings.FindDifference(word.Settings)) is { } difference)
+            throw new BenchException($"The two sides do not agree: {OtherSide.OneLine(difference)}. Give both the same options.");
+    }
+
+    private Side Open(IPAddress address)
+    {
+        try
+        {
+            return new Side(settings, address);
+        }
+        catch (RmaException e)
+        {
+            bool isThere = settings.Provider == BenchTests.Ucx ? UcxProvider.IsSupported : LibfabricProvider.IsSupported;
+            throw new BenchException(isThere ? $"{e.Message} `alloctools doctor` lists what is here." : e.Message, e);
+        }
+    }
+}
+
+/// <summary>The process of the other side, on this machine: this program with the same arguments, and --listen.</summary>
+internal sealed class ChildSide : IAsyncDisposable
+{
+    private static readonly TimeSpan LongestStart = TimeSpan.FromSeconds(60), LongestEnd = TimeSpan.FromSeconds(10);
+
+    private readonly Process _process;
+
+    public ChildSide()
+    {
+        string program = Environment.ProcessPath!;
+        string[] arguments = Environment.GetCommandLineArgs();
+        string[] first = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [arguments[0]] : [];
+        var start = new ProcessStartInfo(program, [.. first, .. arguments[1..], "--listen", "127.0.0.1:0"]) { RedirectStandardInput = true, RedirectStandardOutput = true };
+        start.Environment[BenchRun.ChildVariable] = "1";
+        _process = Process.Start(start)!;
+    }
+
+    /// <summary>Its identifier.</summary>
+    public int Id => _process.Id;
+
+    /// <summary>Where it listens.</summary>
+    public async Task<IPEndPoint> GetEndPointAsync()
+    {
+        string? line = await _process.StandardOutput.ReadLineAsync().WaitAsync(LongestStart).ConfigureAwait(false);
+        return IPEndPoint.TryParse(line ?? "", out IPEndPoint? at) ? at : throw new BenchException("The second process has ended before it listened; its own words stand above.");
+    }
+
+    /// <summary>It ends by itself; where it does not it is killed.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _process.StandardInput.Close();
+        await _process.WaitForExitAsync().WaitAsync(LongestEnd).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (!_process.HasExited)
+        {
+            _process.Kill(entireProcessTree: true);
+            await _process.WaitForExitAsync().ConfigureAwait(false);
+        }
+        _process.Dispose();
+    }
+}

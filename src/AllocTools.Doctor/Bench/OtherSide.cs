@@ -1,0 +1,155 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json;
+using System.Threading.Channels;
+
+namespace AllocTools.Doctor.Bench;
+
+/// <summary>The other side of a measurement, over a TCP connection: words, a line of JSON each. When the connection ends, so does the measurement.</summary>
+internal sealed class OtherSide : IAsyncDisposable
+{
+    private const int LongestWord = 1 << 20;
+
+    private static readonly TimeSpan LongestAnswer = TimeSpan.FromSeconds(60), LongestNews = TimeSpan.FromSeconds(2);
+
+    private readonly Socket _socket;
+    private readonly string _remote;
+    private readonly NetworkStream _stream;
+    private readonly Channel<Word> _words = Channel.CreateUnbounded<Word>();
+    private readonly CancellationTokenSource _gone = new();
+    private readonly Task _reading;
+
+    /// <param name="socket">Connected.</param>
+    /// <param name="remote">The other side's address, for people.</param>
+    public OtherSide(Socket socket, string remote)
+    {
+        _socket = socket;
+        _remote = remote;
+        _socket.NoDelay = true;
+        _stream = new NetworkStream(socket, ownsSocket: true);
+        _reading = ReadAsync();
+    }
+
+    /// <summary>Cancelled when the connection has ended, whoever has ended it.</summary>
+    public CancellationToken Gone => _gone.Token;
+
+    /// <summary>This machine's address, as the other side reaches it.</summary>
+    public IPAddress LocalAddress => Plain(_socket.LocalEndPoint);
+
+    /// <summary>The other side's.</summary>
+    public IPAddress RemoteAddress => Plain(_socket.RemoteEndPoint);
+
+    /// <summary>What is said when it has gone.</summary>
+    public BenchException GoneError => new($"The other side ({_remote}) is gone: it was ended, or the network between the two was.");
+
+    public async Task SayAsync(Word word)
+    {
+        try
+        {
+            byte[] line = [.. JsonSerializer.SerializeToUtf8Bytes(word, WordJson.Default.Word), (byte)'\n'];
+            await _stream.WriteAsync(line).ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // What it said before it went is the cause.
+            throw await FindFailureAsync().ConfigureAwait(false) ?? GoneError;
+        }
+    }
+
+    /// <summary>The next word.</summary>
+    /// <exception cref="BenchException">It is gone, has given up, or says nothing.</exception>
+    public async Task<Word> HearAsync(TimeSpan? limit = null)
+    {
+        try
+        {
+            Word word = await _words.Reader.ReadAsync().AsTask().WaitAsync(limit ?? LongestAnswer).ConfigureAwait(false);
+            return word.Failure is { } failure ? throw new BenchException($"The other side gave up: {OneLine(failure)}") : word;
+        }
+        catch (ChannelClosedException e)
+        {
+            throw e.InnerException as BenchException ?? GoneError;
+        }
+        catch (TimeoutException)
+        {
+            throw new BenchException($"The other side ({_remote}) has said nothing for {(limit ?? LongestAnswer).TotalSeconds} s.");
+        }
+    }
+
+    /// <summary>It has gone, or goes within the time in which its end is known here.</summary>
+    public async Task<bool> IsGoneAsync()
+    {
+        await _reading.WaitAsync(LongestNews).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return Gone.IsCancellationRequested;
+    }
+
+    /// <summary>Tells the other side why this one gives up, where it still listens.</summary>
+    public async Task GiveUpAsync(string failure)
+    {
+        if (!Gone.IsCancellationRequested)
+            await SayAsync(new Word { Failure = failure }).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    /// <summary>Why it has given up, where it has said so.</summary>
+    public async Task<BenchException?> FindFailureAsync()
+    {
+        await _reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        while (_words.Reader.TryRead(out Word? word))
+        {
+            if (word.Failure is { } failure)
+                return new BenchException($"The other side gave up: {OneLine(failure)}");
+        }
+        return null;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stream.DisposeAsync().ConfigureAwait(false);
+        await _reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _gone.Dispose();
+    }
+
+    /// <summary>A text that may come from elsewhere, as one line without control characters.</summary>
+    public static string OneLine(string text) => string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
+
+    /// <summary>A socket for both families has addresses of IPv4 within those of IPv6.</summary>
+    private static IPAddress Plain(EndPoint? end) => ((IPEndPoint)end!).Address is { IsIPv4MappedToIPv6: true } mapped ? mapped.MapToIPv4() : ((IPEndPoint)end).Address;
+
+    private static Word Parse(ReadOnlySequence<byte> line)
+    {
+        var reader = new Utf8JsonReader(line);
+        return JsonSerializer.Deserialize(ref reader, WordJson.Default.Word) ?? throw new JsonException();
+    }
+
+    private async Task ReadAsync()
+    {
+        Exception? failure = null;
+        try
+        {
+            // Whoever connects may say anything, so a line has a longest length.
+            PipeReader input = PipeReader.Create(_stream, new StreamPipeReaderOptions(leaveOpen: true));
+            while (true)
+            {
+                ReadResult read = await input.ReadAsync().ConfigureAwait(false);
+                ReadOnlySequence<byte> bytes = read.Buffer;
+                while (bytes.PositionOf((byte)'\n') is { } end)
+                {
+                    await _words.Writer.WriteAsync(Parse(bytes.Slice(0, end))).ConfigureAwait(false);
+                    bytes = bytes.Slice(bytes.GetPosition(1, end));
+                }
+                if (bytes.Length > LongestWord)
+                    throw new JsonException();
+                input.AdvanceTo(bytes.Start, read.Buffer.End);
+                if (read.IsCompleted)
+                    break;
+            }
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException or JsonException)
+        {
+            failure = e is JsonException ? new BenchException("The other side is no alloctools: it says what can't be read.") : null;
+        }
+        _words.Writer.Complete(failure);
+        await _gone.CancelAsync().ConfigureAwait(false);
+    }
+}

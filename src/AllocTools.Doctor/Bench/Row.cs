@@ -1,0 +1,103 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace AllocTools.Doctor.Bench;
+
+/// <summary>How long each iteration of a row took.</summary>
+internal sealed class IterationTimes
+{
+    private long[] _ticks = new long[1024];
+
+    public int Count { get; private set; }
+
+    public void Add(long ticks)
+    {
+        if (Count == _ticks.Length)
+            Array.Resize(ref _ticks, 2 * Count);
+        _ticks[Count++] = ticks;
+    }
+
+    /// <summary>Their percentiles and mean, in microseconds of a part of an iteration.</summary>
+    /// <param name="parts">How many transfers an iteration has.</param>
+    public LatencyColumns ToColumns(double parts)
+    {
+        Span<long> sorted = _ticks.AsSpan(0, Count);
+        sorted.Sort();
+        double sum = 0;
+        foreach (long ticks in sorted)
+            sum += ticks;
+        double scale = 1e6 / Stopwatch.Frequency / parts;
+        return new LatencyColumns(At(sorted, 0.5) * scale, At(sorted, 0.9) * scale, At(sorted, 0.99) * scale, At(sorted, 0.999) * scale, sum / Math.Max(1, Count) * scale);
+
+        // The smallest that as many are not longer than.
+        static long At(ReadOnlySpan<long> sorted, double part) => sorted.IsEmpty ? 0 : sorted[Math.Clamp((int)Math.Ceiling(part * sorted.Length) - 1, 0, sorted.Length - 1)];
+    }
+}
+
+/// <summary>Times of a transfer, in microseconds: those of ucx_perftest, with more percentiles.</summary>
+/// <param name="P50">Half of them took no longer: its "typical".</param>
+/// <param name="P90">The 90th percentile.</param>
+/// <param name="P99">The 99th percentile.</param>
+/// <param name="P999">The 99.9th percentile.</param>
+/// <param name="Average">The mean.</param>
+internal sealed record LatencyColumns(double P50, double P90, double P99, double P999, double Average);
+
+/// <summary>A row of the report: the columns of fabtests, and those of ucx_perftest.</summary>
+/// <param name="Test">What was done, such as <c>write</c>.</param>
+/// <param name="Bytes">The length of a transfer.</param>
+/// <param name="Window">How many were outstanding at most.</param>
+/// <param name="Iterations">How many iterations were measured.</param>
+/// <param name="TransfersPerIteration">2 for there and back.</param>
+/// <param name="Seconds">How long they took together.</param>
+/// <param name="Latency">Times of a transfer.</param>
+internal sealed record Row(string Test, int Bytes, int Window, int Iterations, int TransfersPerIteration, double Seconds, LatencyColumns Latency)
+{
+    private double Transfers => (double)Iterations * TransfersPerIteration;
+
+    /// <summary>The bytes that were transferred.</summary>
+    public long TotalBytes => (long)Bytes * Iterations * TransfersPerIteration;
+
+    /// <summary>MB/sec, of 10^6 bytes.</summary>
+    public double MegabytesPerSecond => TotalBytes / Seconds / 1e6;
+
+    /// <summary>usec/xfer: the whole time by the number of transfers; ucx_perftest's "overall" latency.</summary>
+    public double MicrosecondsPerTransfer => Seconds * 1e6 / Transfers;
+
+    /// <summary>Mxfers/sec; times 10^6 it is ucx_perftest's message rate.</summary>
+    public double MegatransfersPerSecond => Transfers / Seconds / 1e6;
+
+    /// <summary>The names of the columns.</summary>
+    public static IReadOnlyList<string> Columns { get; } =
+        ["test", "bytes", "window", "iters", "total", "time", "MB/sec", "usec/xfer", "Mxfers/sec", "p50", "p90", "p99", "p99.9", "average"];
+
+    /// <summary>The columns as people read them; how fast a rent is says nothing in bytes.</summary>
+    public string[] ToTexts() =>
+    [
+        Test, Short(Bytes), Number(Window), Short(Iterations), Short(TotalBytes), $"{Text(Seconds, "0.00")}s", BenchTests.IsLocal(Test) ? "-" : Text(MegabytesPerSecond, "0.00"), Microseconds(MicrosecondsPerTransfer),
+        Text(MegatransfersPerSecond, "0.000"), Microseconds(Latency.P50), Microseconds(Latency.P90), Microseconds(Latency.P99), Microseconds(Latency.P999), Microseconds(Latency.Average),
+    ];
+
+    /// <summary>The columns as programs read them.</summary>
+    public string[] ToFields() =>
+    [
+        Test, Number(Bytes), Number(Window), Number(Iterations), Number(TotalBytes), Full(Seconds), Full(MegabytesPerSecond), Full(MicrosecondsPerTransfer),
+        Full(MegatransfersPerSecond), Full(Latency.P50), Full(Latency.P90), Full(Latency.P99), Full(Latency.P999), Full(Latency.Average),
+    ];
+
+    /// <summary>As fabtests writes sizes: 64, 4k, 1m.</summary>
+    public static string Short(long number) =>
+        number != 0 && number % (1 << 30) == 0 ? Number(number >> 30) + "g"
+        : number != 0 && number % (1 << 20) == 0 ? Number(number >> 20) + "m"
+        : number != 0 && number % (1 << 10) == 0 ? Number(number >> 10) + "k"
+        : number >= 10_000_000_000 ? Text(number / 1e9, "0.0") + "G"
+        : number >= 10_000_000 ? Text(number / 1e6, "0.0") + "M"
+        : Number(number);
+
+    private static string Number(long number) => number.ToString(CultureInfo.InvariantCulture);
+
+    private static string Text(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
+
+    private static string Microseconds(double value) => Text(value, value < 10 ? "0.000" : "0.00");
+
+    private static string Full(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+}
