@@ -139,11 +139,7 @@ public sealed partial class GuideTests
             Assert.Contains(members, m => m.Contains($" {first}", StringComparison.Ordinal) || m.EndsWith($" {first}", StringComparison.Ordinal));
 
         using TemporaryFolder folder = new();
-        string readme = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "README.md"), Token);
-        await File.WriteAllTextAsync(
-            Path.Combine(folder.Path, "Examples.csproj"),
-            ProjectBlock().Match(readme).Groups["code"].Value.Replace("../AllocTools/", Repository.Root + "/", StringComparison.Ordinal).Replace("<TargetFramework>", "<OutputType>Library</OutputType><TargetFramework>", StringComparison.Ordinal),
-            Token);
+        await File.WriteAllTextAsync(Path.Combine(folder.Path, "Examples.csproj"), ProgramProject.Text(Repository.Root, "Library"), Token);
         await File.WriteAllTextAsync(Path.Combine(folder.Path, "Examples.cs"), code.ToString(), Token);
         await Dotnet.BuildAsync(folder.Path, "built");
     }
@@ -172,9 +168,6 @@ public sealed partial class GuideTests
     /// <summary>A block of C# that belongs to no file.</summary>
     [GeneratedRegex(@"(?<!^`[\w/.]+`[^\n]*)\n\n```csharp\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex UnnamedBlock();
-
-    [GeneratedRegex(@"^```xml\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
-    private static partial Regex ProjectBlock();
 
     /// <summary>The lines of a documentation comment, and the first line of what it is of.</summary>
     [GeneratedRegex(@"(?<comment>(?:^ *///[^\n]*\n)+)(?<member>[^\n]*)", RegexOptions.Multiline)]

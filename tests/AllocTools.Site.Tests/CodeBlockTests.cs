@@ -15,7 +15,6 @@ public sealed class CodeBlockTests
     // The tests that compile or run the blocks of a document, of these languages.
     private static readonly (string Document, string Test, string[] Languages)[] TestedElsewhere =
     [
-        ("README.md", "tests/AllocTools.Sample.Tests/ReadmeTests.cs", ["xml"]),
         ("docs/connections.md", "tests/AllocTools.Frameworks.Tests/SnippetTests.cs", ["csharp", "xml"]),
         ("docs/getting-started.md", "tests/AllocTools.Site.Tests/GettingStartedTests.cs", ["csharp", "xml"]),
         ("docs/guide.md", "tests/AllocTools.Sample.Tests/GuideTests.cs", ["xml"]),

@@ -1,4 +1,5 @@
 using AllocTools;
+using AllocTools.Endpoints;
 using Microsoft.Extensions.Options;
 
 namespace AllocToolsWorker1;

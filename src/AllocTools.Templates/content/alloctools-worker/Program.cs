@@ -49,7 +49,7 @@ if (isPeer)
     builder.Services.AddSingleton<Inbox>();
     builder.Services.AddHostedService(services => services.GetRequiredService<Inbox>());
     // The peer listens where its workers look for it.
-    builder.WebHost.UseUrls(builder.Configuration[$"{TransferOptions.Section}:{nameof(TransferOptions.Peer)}"]!);
+    builder.WebHost.UseUrls(builder.Configuration[$"{TransferOptions.Section}:{nameof(TransferOptions.Peer)}"] ?? "");
 }
 else
 {

@@ -1,7 +1,5 @@
-#if (!isHost)
-using System.Net.Http.Json;
-#endif
 using AllocTools;
+using AllocTools.Endpoints;
 using Microsoft.Extensions.Options;
 
 namespace AllocToolsWorker1;
@@ -15,6 +13,20 @@ internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, IHttpCl
 #endif
 {
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        try
+        {
+            await WriteBlocksAsync(stoppingToken);
+        }
+        catch (Exception) when (!stoppingToken.IsCancellationRequested)
+        {
+            // The host logs the exception and ends, but its exit code would be 0.
+            Environment.ExitCode = 1;
+            throw;
+        }
+    }
+
+    private async Task WriteBlocksAsync(CancellationToken stoppingToken)
     {
 #if (isHost)
         Invitation invitation = inbox.Invitation;

@@ -1,0 +1,145 @@
+using System.Diagnostics;
+using System.IO.Compression;
+using AllocTools.Packages.Tests;
+using AllocTools.Testing;
+using Xunit;
+
+[assembly: AssemblyFixture(typeof(Packed))]
+
+namespace AllocTools.Packages.Tests;
+
+/// <summary>The packages that eng/pack makes of this repository, once for all tests, and a folder in which projects can use them.</summary>
+/// <remarks>
+/// They are made in a clone that seems to have come from <see cref="Address"/>, wherever the repository has come from. What is restored from the packages goes to a folder of the tests, because
+/// the version of a package is that of the commit, and the user's own folder would keep what was packed before an edit.
+/// </remarks>
+public sealed class Packed : IAsyncLifetime
+{
+    public const string Address = "https://github.com/example/alloctools";
+
+    private readonly TemporaryFolder _folder = new();
+    private string? _restored;
+
+    /// <summary>Where the packages are.</summary>
+    public string Packages => PackagesOf(Path.Combine(_folder.Path, "clone"));
+
+    /// <summary>What eng/pack printed last.</summary>
+    public string LastLine { get; private set; } = "";
+
+    /// <summary>The version that all packages have.</summary>
+    public string Version { get; private set; } = "";
+
+    public async ValueTask InitializeAsync()
+    {
+        string clone = await CloneAsync(_folder.Path);
+        string[] lines = (await PackAsync(clone)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        LastLine = lines[^1];
+        Version = Path.GetFileName(Directory.GetFiles(Packages, "AllocTools.Hosting.*.nupkg").Single())["AllocTools.Hosting.".Length..^".nupkg".Length];
+
+        string users = (await SuccessAsync(_folder.Path, "dotnet nuget locals global-packages --list")).Split(' ', 2)[1].Trim();
+        // "  1.  nuget.org [Enabled]"
+        IEnumerable<string> sources = (await SuccessAsync(_folder.Path, "dotnet nuget list source")).Split('\n')
+            .Where(line => line.EndsWith(" [Enabled]", StringComparison.Ordinal))
+            .Select(line => line[(line.IndexOf('.', StringComparison.Ordinal) + 1)..^" [Enabled]".Length].Trim());
+        await File.WriteAllTextAsync(Path.Combine(_folder.Path, "nuget.config"), $"""
+            <configuration>
+              <packageSources>
+                <add key="packed" value="{Packages}" />
+              </packageSources>
+              <packageSourceMapping>
+                <packageSource key="packed"><package pattern="AllocTools*" /></packageSource>
+                {string.Concat(sources.Select(source => $"""<packageSource key="{source}"><package pattern="*" /></packageSource>"""))}
+              </packageSourceMapping>
+              <fallbackPackageFolders>
+                <add key="users" value="{users}" />
+              </fallbackPackageFolders>
+            </configuration>
+            """);
+        _restored = Path.Combine(_folder.Path, "restored");
+    }
+
+    /// <summary>Clones the repository, with all files as they are now, also those that are not committed.</summary>
+    /// <returns>The clone, which seems to have come from <see cref="Address"/>.</returns>
+    public async Task<string> CloneAsync(string folder)
+    {
+        await SuccessAsync(folder, $"""
+            git clone --quiet --no-checkout '{Repository.Root}' clone
+            git -C '{Repository.Root}' ls-files -z --cached --others --exclude-standard | tar --create --null --ignore-failed-read --directory='{Repository.Root}' --files-from=- 2>/dev/null | tar --extract --directory=clone
+            git -C clone reset --quiet
+            git -C clone remote set-url origin '{Address}'
+            """);
+        return Path.Combine(folder, "clone");
+    }
+
+    /// <summary>Runs eng/pack in a clone.</summary>
+    /// <returns>What it printed. It warned of nothing.</returns>
+    public async Task<string> PackAsync(string clone, string projects = "")
+    {
+        (int status, string output, string errors) = await RunAsync(clone, $"eng/pack {projects}");
+        Assert.True(status == 0, output + errors);
+        Assert.DoesNotContain("warning", output + errors, StringComparison.Ordinal);
+        return output;
+    }
+
+    /// <summary>Where eng/pack puts packages.</summary>
+    public static string PackagesOf(string clone) => Path.Combine(clone, "artifacts", "packages");
+
+    /// <summary>A new folder, for a project that takes the packages.</summary>
+    public string NewFolder(string name) => Directory.CreateDirectory(Path.Combine(_folder.Path, "projects", name)).FullName;
+
+    /// <summary>The package of a name.</summary>
+    public string PathOf(string package, string extension = "nupkg") => Path.Combine(Packages, $"{package}.{Version}.{extension}");
+
+    /// <summary>Opens the package of a name.</summary>
+    public ZipArchive Open(string package, string extension = "nupkg") => ZipFile.OpenRead(PathOf(package, extension));
+
+    /// <summary>Runs lines of a shell.</summary>
+    /// <returns>What they printed.</returns>
+    public async Task<string> SuccessAsync(string folder, string lines)
+    {
+        (int status, string output, string errors) = await RunAsync(folder, lines);
+        Assert.True(status == 0, output + errors);
+        return output;
+    }
+
+    /// <summary>Runs lines of a shell, which ends at the first that fails.</summary>
+    public async Task<(int Status, string Output, string Errors)> RunAsync(string folder, string lines)
+    {
+        using Process process = Start(folder, "bash", "-e", "-o", "pipefail", "-c", lines);
+        try
+        {
+            Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+            Task<string> errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+            return (process.ExitCode, await output, await errors);
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+    }
+
+    /// <summary>Starts a program. No build server is left behind by it.</summary>
+    public Process Start(string folder, params string[] command)
+    {
+        ProcessStartInfo start = new(command[0], command[1..])
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
+        start.Environment["UseSharedCompilation"] = "false";
+        start.Environment["DOTNET_NOLOGO"] = "1";
+        if (_restored is not null)
+            start.Environment["NUGET_PACKAGES"] = _restored;
+        return Process.Start(start)!;
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        _folder.Dispose();
+        return ValueTask.CompletedTask;
+    }
+}
