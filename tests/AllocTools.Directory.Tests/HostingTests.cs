@@ -72,7 +72,7 @@ public sealed class HostingTests
             "AllocTools:Directory:RequestTimeout (1 second) must be shorter than half of Lease (2 seconds).",
             "AllocTools:Directory:MaxEntryBytes is 1; it must be between 256 and",
             "Unknown option AllocTools:Directory:WatchIntervall. Did you mean WatchInterval?",
-            "AllocTools:Directory:Redis:Configuration is not valid: 'secret' is no option there, or has a wrong value",
+            "AllocTools:Directory:Redis:Configuration is not valid: 'secret' is an unknown option, or has an invalid value",
             "AllocTools:Directory:Redis:KeyPrefix is 'a{b}'",
             "Unknown option AllocTools:Directory:Redis:Host.",
         })
