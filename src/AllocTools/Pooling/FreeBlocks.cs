@@ -2,7 +2,7 @@ namespace AllocTools.Pooling;
 
 /// <summary>A free block of a size class, and the lease that its next rent gets.</summary>
 /// <remarks>
-/// Whoever returns a block knows its next lease, and notes it beside the number: a rent touches no state word, so that the
+/// The thread that returns a block knows its next lease, and notes it beside the number: a rent touches no state word, so that the
 /// word's cache line stays with the threads that use and return the block.
 /// Invariant: while a block is free, its state word = Lease, whose hold count is 0.
 /// </remarks>

@@ -61,10 +61,12 @@ internal sealed class IdleEntries
     }
 
     /// <summary>The entries whose views have been disposed.</summary>
-    public List<CacheEntry> FindClosed()
+    public IReadOnlyList<CacheEntry> FindClosed()
     {
+        if (_views == 0)
+            return [];
         List<CacheEntry> closed = [];
-        for (CacheEntry? entry = _views == 0 ? null : Newest; entry is not null; entry = entry.Older)
+        for (CacheEntry? entry = Newest; entry is not null; entry = entry.Older)
         {
             if (entry.IsOwnerClosed)
                 closed.Add(entry);

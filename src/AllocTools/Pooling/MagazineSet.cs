@@ -6,7 +6,7 @@ namespace AllocTools.Pooling;
 /// magazine's capacity is taken from it, an eighth of what is left at the most, so that later threads find some.
 /// Where blocks are scarce all of the class's magazines hold less than they may: see <see cref="MagazinesToCollect.AllAndShrink"/>.
 /// They are emptied in two steps, <see cref="Revoke"/> and <see cref="Collect"/>, with the process-wide barrier between,
-/// so that one barrier does for all classes. Whoever takes the steps holds <see cref="PoolMemory.Gathering"/>.
+/// so that one barrier does for all classes. The thread that takes the steps holds <see cref="PoolMemory.Gathering"/>.
 /// </remarks>
 internal sealed class MagazineSet(SizeClass sizeClass, Action<Magazine?[]> publish)
 {

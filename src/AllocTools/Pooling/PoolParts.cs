@@ -1,6 +1,11 @@
 namespace AllocTools.Pooling;
 
 /// <summary>What the owners of a pool's slabs, and the buffers in them, work with.</summary>
+/// <remarks>
+/// The size classes, the regions and the caches derive from <see cref="SlabOwner"/>, whose work (growing, returning, scrubbing,
+/// exposing, watching for leaks) takes nearly all of these, so they get them as one. The parts outside of that family take
+/// in their constructors what they use and nothing else.
+/// </remarks>
 internal sealed class PoolParts
 {
     /// <summary>The pool as callers know it.</summary>
@@ -33,10 +38,10 @@ internal sealed class PoolParts
     public HoldLedger Ledger { get; } = new();
 }
 
-/// <summary>What the parts of a pool report to the whole: the engine, which knows who waits.</summary>
+/// <summary>What the parts of a pool report to the whole: the engine, which knows the waiters.</summary>
 internal interface IPoolSignals
 {
-    /// <summary>A block or bytes came free. Whoever waits gets them.</summary>
+    /// <summary>A block or bytes came free. The waiters get them.</summary>
     void AfterRelease();
 
     /// <summary>There may be room. Unlike <see cref="AfterRelease"/> this gives nothing back itself, so that giving back may call it.</summary>

@@ -29,7 +29,7 @@ internal sealed class PoolShutdown(
         // The state must be visible before what is rented is read; see PoolEngine.AfterRelease.
         Fence.Full();
         lifetime.NoteDrained();
-        // Whoever closes the pool has given up on what is rented; where it is closed meanwhile, that ends the wait.
+        // A caller that closes the pool gives up the rented buffers; where it is closed meanwhile, that ends the wait.
         if (!wasClosed && !lifetime.Drained.IsCompleted)
         {
             if (timeout != TimeSpan.Zero && owners.Rented is > 0 and long rented)

@@ -4,7 +4,7 @@ namespace AllocTools.Pooling;
 internal sealed class PoolTrimmer : IDisposable
 {
     private readonly WeakReference<SlabOwners> _owners;
-    private readonly PoolIncidents _incidents;
+    private readonly WeakReference<PoolIncidents> _incidents;
     private readonly TimeProvider _time;
     private readonly ITimer _timer;
     private long _retentionTicks;
@@ -15,7 +15,7 @@ internal sealed class PoolTrimmer : IDisposable
     public PoolTrimmer(SlabOwners owners, PoolIncidents incidents, TimeSpan interval, TimeSpan retention, TimeProvider time)
     {
         _owners = new WeakReference<SlabOwners>(owners);
-        _incidents = incidents;
+        _incidents = new WeakReference<PoolIncidents>(incidents);
         _time = time;
         _timer = time.CreateTimer(static trimmer => ((PoolTrimmer)trimmer!).Run(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         Change(interval, retention);
@@ -41,7 +41,7 @@ internal sealed class PoolTrimmer : IDisposable
 
     private void Run()
     {
-        if (!_owners.TryGetTarget(out SlabOwners? owners))
+        if (!_owners.TryGetTarget(out SlabOwners? owners) || !_incidents.TryGetTarget(out PoolIncidents? incidents))
         {
             Dispose();
             return;
@@ -52,7 +52,7 @@ internal sealed class PoolTrimmer : IDisposable
         try
         {
             long idleSince = _time.GetTimestamp() - (long)(TimeSpan.FromTicks(Volatile.Read(ref _retentionTicks)).TotalSeconds * _time.TimestampFrequency);
-            _incidents.Guard("trimming", () => owners.Trim(idleSince));
+            incidents.Guard("trimming", () => owners.Trim(idleSince));
         }
         finally
         {

@@ -28,7 +28,7 @@ internal abstract class SlabOwner(PoolParts parts)
 
     private long _quarantined;
 
-    /// <summary>Whoever sets <see cref="SlowMode"/> then has the magazines gathered; see <see cref="PoolMemory.GatherForSlowMode"/>.</summary>
+    /// <summary>The thread that sets <see cref="SlowMode"/> then has the magazines gathered; see <see cref="PoolMemory.GatherForSlowMode"/>.</summary>
     public void SetMode(int mode)
     {
         Volatile.Write(ref Slow, mode & SlowMode);

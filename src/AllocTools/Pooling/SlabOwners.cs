@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using AllocTools.Regions;
 
 namespace AllocTools.Pooling;
@@ -6,22 +7,24 @@ namespace AllocTools.Pooling;
 /// <remarks>It is made empty, because its owners are made of parts that know it; the pool fills it before any request comes.</remarks>
 internal sealed class SlabOwners(int classCount)
 {
-    private SlabOwner[] _permanent = [];
+    private SlabOwner[]? _permanent;
+    private DirectRegions? _direct;
+    private UserRegions? _user;
 
     /// <summary>The size classes, the smallest blocks first.</summary>
     public SizeClass[] Classes { get; } = new SizeClass[classCount];
 
-    public DirectRegions Direct { get; private set; } = null!;
+    public DirectRegions Direct => _direct ?? throw NotComplete();
 
-    public UserRegions User { get; private set; } = null!;
+    public UserRegions User => _user ?? throw NotComplete();
 
     /// <summary>Registrations of callers' memory that stay when it is returned.</summary>
     public RegistrationCaches Caches { get; } = new();
 
     /// <summary>All but the caches, which come and go.</summary>
-    public IReadOnlyList<SlabOwner> Permanent => _permanent;
+    public SlabOwner[] Permanent => _permanent ?? throw NotComplete();
 
-    public IEnumerable<SlabOwner> All => _permanent.Concat(Caches.All);
+    public IEnumerable<SlabOwner> All => Permanent.Concat(Caches.All);
 
     /// <summary>Buffers that are rented, registered by the caller, or quarantined.</summary>
     public long Outstanding => All.Sum(o => o.Outstanding);
@@ -41,8 +44,8 @@ internal sealed class SlabOwners(int classCount)
     /// <summary>Ends the making. The classes are there already.</summary>
     public void Complete(DirectRegions direct, UserRegions user)
     {
-        Direct = direct;
-        User = user;
+        _direct = direct;
+        _user = user;
         _permanent = [.. Classes, direct, user];
     }
 
@@ -62,4 +65,6 @@ internal sealed class SlabOwners(int classCount)
         foreach (SlabOwner owner in All)
             owner.Trim(idleSince);
     }
+
+    private static UnreachableException NotComplete() => new("The owners of a pool are used before they are complete.");
 }

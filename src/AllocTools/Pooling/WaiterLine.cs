@@ -27,11 +27,12 @@ internal sealed class WaiterLine(int lines)
     /// <summary>The timestamp at which the oldest waiter came; null where none waits.</summary>
     public long? OldestSince => Heads() is [{ } oldest, ..] ? oldest.Since : null;
 
-    /// <summary>The waiter that is being served outside of rounds. It does not count as the first in its line meanwhile.</summary>
-    public Waiter? BeingServed
-    {
-        set => Volatile.Write(ref _beingServed, value);
-    }
+    /// <summary>
+    /// Sets the waiter that is being served outside of rounds; null: none is. It does not count as the first in its line
+    /// meanwhile. It is set between rounds, and ends being served at any time: a round that still reads it keeps from the waiter
+    /// what came free, and the next round hands that out.
+    /// </summary>
+    public void SetBeingServed(Waiter? waiter) => Volatile.Write(ref _beingServed, waiter);
 
     /// <summary>Whether requests of a class wait.</summary>
     public bool HasWaitersOf(int classIndex)

@@ -6,7 +6,7 @@ namespace AllocTools.Pooling;
 
 /// <summary>Serves the requests that wait for room, in the order of their <see cref="WaiterLine"/>.</summary>
 /// <remarks>
-/// Whoever makes room (a return, a deregistration) calls <see cref="Signal"/>, which hands idle blocks to the waiters at
+/// A thread that makes room (by a return, or a deregistration) calls <see cref="Signal"/>, which hands idle blocks to the waiters at
 /// once, the oldest first. What must be registered for them is, by a thread of the queue's own: neither a return nor the
 /// thread pool, which blocked callers may hold, is waited for. Those that take nothing of what an older one waits for pass
 /// it without a bound, see <see cref="PoolMemory.IsIndifferent"/>.
@@ -179,7 +179,10 @@ internal sealed class WaiterQueue
             HandOut();
             Waiter? waiter;
             lock (_rounds)
-                _line.BeingServed = waiter = _line.FirstNotPassed(passed);
+            {
+                waiter = _line.FirstNotPassed(passed);
+                _line.SetBeingServed(waiter);
+            }
             if (waiter is null)
                 return Timeout.InfiniteTimeSpan;
             bool hasEnded;
@@ -191,7 +194,7 @@ internal sealed class WaiterQueue
             }
             finally
             {
-                _line.BeingServed = null;
+                _line.SetBeingServed(null);
             }
             Finish(hasEnded ? [(waiter, buffer, error)] : [], unused);
             unused.Clear();
@@ -207,7 +210,7 @@ internal sealed class WaiterQueue
     /// <param name="unused">Gets what was taken in vain.</param>
     /// <param name="buffer">What it gets.</param>
     /// <param name="error">Why it fails.</param>
-    /// <returns>True where the waiter is out of its line, with a buffer or an error.</returns>
+    /// <returns>True where the waiter has left its line, with a buffer or an error.</returns>
     private bool TryTake(Waiter waiter, List<Waiter> passed, bool mayRegister, List<RmaBuffer> unused, out RmaBuffer buffer, out Exception? error)
     {
         bool mayOvertake = _line.MayOvertake(passed);
