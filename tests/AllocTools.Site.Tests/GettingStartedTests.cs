@@ -6,6 +6,7 @@ using Xunit;
 namespace AllocTools.Site.Tests;
 
 /// <summary>The program of docs/getting-started.md runs as it stands there, in two processes.</summary>
+[Collection(SiteTests.Builds)]
 public sealed partial class GettingStartedTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;

@@ -14,8 +14,12 @@ using Xunit;
 namespace AllocTools.Site.Tests;
 
 /// <summary>The site is built by <c>eng/site</c> without a warning, and its pages work in a browser that has no network.</summary>
+[Collection(SiteTests.Builds)]
 public sealed class SiteTests(BuiltSite site) : IClassFixture<BuiltSite>
 {
+    /// <summary>The collection of tests that build projects: they write to the same folders, so one goes after the other.</summary>
+    internal const string Builds = "builds";
+
     public static TheoryData<string, string, string> Pages => new()
     {
         { "docs/index.html", "The path through the documents", "A table" },
