@@ -3,6 +3,7 @@ using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json.Nodes;
 using System.Xml.Linq;
 using AllocTools.Testing;
 using Xunit;
@@ -96,6 +97,24 @@ public sealed class PackageTests(Packed packed)
             Encoding.UTF8.GetString(reader.GetBlobBytes(link.Value)));
         // Nothing tells of the machine that it was built on.
         Assert.All(reader.Documents, document => Assert.StartsWith("/_", reader.GetString(reader.GetDocument(document).Name), StringComparison.Ordinal));
+    }
+
+    /// <summary>Without one of the files, or without the analyzer, a public member could come or go unseen.</summary>
+    [Theory]
+    [MemberData(nameof(Libraries))]
+    public async Task TheBuildComparesThePublicMembersOfALibraryWithItsBaseline(string package)
+    {
+        string home = Path.Combine(Repository.Root, "src", package);
+        string[] shipped = await File.ReadAllLinesAsync(Path.Combine(home, "PublicAPI.Shipped.txt"), Token);
+        string[] unshipped = await File.ReadAllLinesAsync(Path.Combine(home, "PublicAPI.Unshipped.txt"), Token);
+        Assert.Equal("#nullable enable", shipped[0]);
+        Assert.Equal("#nullable enable", unshipped[0]);
+        Assert.InRange(shipped.Length + unshipped.Length, 3, int.MaxValue);
+        string asked = await packed.SuccessAsync(home, "dotnet msbuild -getItem:AdditionalFiles -getItem:PackageReference -getProperty:TreatWarningsAsErrors");
+        JsonNode items = JsonNode.Parse(asked)!["Items"]!;
+        Assert.Equal(["PublicAPI.Shipped.txt", "PublicAPI.Unshipped.txt"], items["AdditionalFiles"]!.AsArray().Select(file => (string?)file!["Identity"]).Order());
+        Assert.Contains(items["PackageReference"]!.AsArray(), reference => (string?)reference!["Identity"] == "Microsoft.CodeAnalysis.PublicApiAnalyzers");
+        Assert.Equal("true", (string?)JsonNode.Parse(asked)!["Properties"]!["TreatWarningsAsErrors"]);
     }
 
     [Fact]
