@@ -5,6 +5,13 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 
 say() { printf '%s\n' "$*" >&2; }
 
+# help_or_go_on ARGUMENTS...: where the first one is --help, prints the comment at the script's beginning and ends.
+help_or_go_on() {
+    [[ ${1:-} == --help || ${1:-} == -h ]] || return 0
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    exit 0
+}
+
 # Runs a command as root, directly or with sudo.
 as_root() {
     if [[ $(id -u) -eq 0 ]]; then
@@ -42,6 +49,17 @@ install_prometheus() {
     if [[ -d /run/systemd/system ]]; then
         as_root systemctl disable --quiet --now prometheus
     fi
+}
+
+# The browser by which tests look at the site. Debian has it as a package; Ubuntu's package only leads to a snap, so one that is there is taken.
+install_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        ! command -v "$name" >/dev/null || return 0
+    done
+    install_packages chromium && return 0
+    say "There is no package chromium for this system. On Ubuntu install it by 'snap install chromium', or install Google Chrome."
+    return 1
 }
 
 require_dotnet() {

@@ -88,6 +88,6 @@ public static class RmaOrleansExtensions
 
         public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) => endpoint is IPEndPoint ip
             ? ValueTask.FromResult<IConnectionListener>(Get().Listen(ip))
-            : throw new NotSupportedException($"The end point of a silo must be an IP address and port; it is {endpoint}.");
+            : throw new NotSupportedException($"The end point of a silo is {endpoint}; it must be an IP address and a port.");
     }
 }

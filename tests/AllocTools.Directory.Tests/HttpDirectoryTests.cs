@@ -365,7 +365,7 @@ public sealed class HttpDirectoryTests : DirectoryConformance
     public async Task AnswersOfAllPeersAreBoundedTogether()
     {
         await using WebApplication hostile = await StartAsync(static context => context.Response.WriteAsync("""{"entries":[]}""" + new string(' ', 40 << 10)));
-        await ErrorOfAsync(hostile, "MaxBytes: 32 KiB", o => (o.MaxBytes, o.MaxEntriesPerName) = (64 << 10, 256), UrlOf(hostile).Replace("127.0.0.1", "localhost", StringComparison.Ordinal));
+        await ErrorOfAsync(hostile, "must be at most 32 KiB", o => (o.MaxBytes, o.MaxEntriesPerName) = (64 << 10, 256), UrlOf(hostile).Replace("127.0.0.1", "localhost", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -113,7 +113,7 @@ public sealed class BenchTests : IDisposable
         await client.GetStream().WriteAsync("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), TestContext.Current.CancellationToken);
         (int exitCode, string errors) = await target.EndAsync();
         Assert.Equal(1, exitCode);
-        Assert.Equal("The other side is no alloctools: it says what can't be read.", errors.TrimEnd());
+        Assert.Equal("The other side is not alloctools bench: its answer can't be read.", errors.TrimEnd());
     }
 
     [Fact]

@@ -41,7 +41,7 @@ public sealed partial class ReadmeTests(Packed packed)
     private static string BlockOf(string section, string language) =>
         CodeBlock().Matches(section).First(m => m.Groups["language"].Value == language).Groups["code"].Value;
 
-    [GeneratedRegex(@"^```\n(?<lines>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    [GeneratedRegex(@"^```bash\n(?<lines>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex Commands();
 
     [GeneratedRegex(@"^```(?<language>\w+)\n(?<code>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]

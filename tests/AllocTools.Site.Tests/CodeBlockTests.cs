@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using AllocTools.Libfabric;
 using AllocTools.Testing;
+using AllocTools.Ucx;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.Extensions.Configuration;
@@ -77,19 +79,39 @@ public sealed class CodeBlockTests
     public void EachTestThatIsNamedHereReadsItsDocument() => Assert.All(TestedElsewhere, entry =>
     {
         string test = File.ReadAllText(Path.Combine(Repository.Root, entry.Test));
-        Assert.Contains(Path.GetFileNameWithoutExtension(entry.Document), test, StringComparison.Ordinal);
+        // By the whole path, or by its parts.
+        string[] names = [$"\"{entry.Document}\"", $"\"{entry.Document.Replace("/", "\", \"", StringComparison.Ordinal)}\""];
+        Assert.True(names.Any(name => test.Contains(name, StringComparison.Ordinal)), $"{entry.Test} does not read {entry.Document}.");
+        Assert.All(entry.Languages, language => Assert.Contains(Document.Named(entry.Document).CodeBlocks, block => block.Language == language));
     });
 
     [Fact]
     public void EachBlockOfCodeIsTested()
     {
-        // LinkTests holds the paths in a shell's lines; text is what a program prints; the others are of other programs: systemd's units, Kubernetes, C++.
-        string[] free = ["", "bash", "text", "ini", "yaml", "cpp"];
+        // LinkTests holds the paths in a shell's lines; text is what a program prints, or a drawing; the others are of other programs: systemd's units, Kubernetes, C++.
+        string[] free = ["bash", "text", "ini", "yaml", "cpp"];
         Assert.All(
             Document.All.SelectMany(document => document.CodeBlocks),
             block => Assert.True(
-                free.Contains(block.Language) || block.Language is "csharp" or "json" || IsTestedElsewhere(block) || IsReadByAnotherTestOfThisProject(block),
-                $"No test is named for the block of {block.Language} at {block}."));
+                free.Contains(block.Language) || block.Language is "csharp" or "json" || IsTestedElsewhere(block),
+                $"No test is named for the block of '{block.Language}' at {block}."));
+    }
+
+    /// <summary>The lines for a shell are of the shell's language. What they do is tested where programs are: the demo, the packages, the tool.</summary>
+    [Fact]
+    public async Task EachBlockForAShellCanBeParsedByIt()
+    {
+        CodeBlock[] blocks = [.. Document.All.SelectMany(document => document.CodeBlocks).Where(block => block.Language == "bash")];
+        Assert.NotEmpty(blocks);
+        foreach (CodeBlock block in blocks)
+        {
+            using Process shell = Process.Start(new ProcessStartInfo("bash", ["-n"]) { RedirectStandardInput = true, RedirectStandardError = true })!;
+            Task<string> errors = shell.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            await shell.StandardInput.WriteAsync(block.Code);
+            shell.StandardInput.Close();
+            await shell.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.True(shell.ExitCode == 0, $"{block}: {await errors}");
+        }
     }
 
     /// <summary>As a program of its own, after what the document takes for granted.</summary>
@@ -123,7 +145,12 @@ public sealed class CodeBlockTests
         Assert.True(section.Exists(), $"{block} has no section AllocTools.");
         ServiceCollection services = new();
         services.AddLogging();
-        services.AddRmaMemoryPool<LibfabricProvider>(section).RequireSection();
+        // A comment above the block names another provider than libfabric's.
+        _ = block.Mark switch
+        {
+            "<!-- UcxProvider -->" => services.AddRmaMemoryPool<UcxProvider>(section).RequireSection(),
+            _ => services.AddRmaMemoryPool<LibfabricProvider>(section).RequireSection(),
+        };
         services.AddRmaConnections();
         if (section.GetSection("Directory:Redis").Exists())
             services.AddRmaDirectory().UseRedis();
@@ -138,7 +165,4 @@ public sealed class CodeBlockTests
     }
 
     private static bool IsTestedElsewhere(CodeBlock block) => TestedElsewhere.Any(entry => entry.Document == block.Document && entry.Languages.Contains(block.Language.Split(' ')[0]));
-
-    private static bool IsReadByAnotherTestOfThisProject(CodeBlock block) => Directory.EnumerateFiles(Path.Combine(Repository.Root, "tests/AllocTools.Site.Tests"), "*Tests.cs")
-        .Any(path => File.ReadAllText(path) is var test && test.Contains($"\"{block.Document}\"", StringComparison.Ordinal) && test.Contains($"\"{block.Language}\"", StringComparison.Ordinal));
 }

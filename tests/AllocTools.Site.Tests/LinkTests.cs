@@ -49,6 +49,39 @@ public sealed partial class LinkTests
         Assert.All(names.Where(name => name != "index.md"), name => Assert.Contains(name, linked));
     }
 
+    /// <summary>The menu, the path and the README's table have the same groups, by the same names, with the same documents.</summary>
+    [Fact]
+    public void DocumentsAreGroupedAlikeEverywhere()
+    {
+        // By the lines that begin with a group's name and with a document's.
+        Dictionary<string, List<string>> groups = [];
+        foreach (Match line in ContentsLine().Matches(File.ReadAllText(Path.Combine(Repository.Root, "docs", "toc.yml"))))
+        {
+            if (line.Groups["group"] is { Success: true, Value: var group })
+                groups.Add(group, []);
+            else if (groups.Count > 0 && line.Groups["file"].Value is not "index.md" and var file)
+                groups.Values.Last().Add(file);
+        }
+        groups = groups.Where(group => group.Value.Count > 0).ToDictionary();
+        Assert.Equal(4, groups.Count);
+
+        string path = Document.Named("docs/index.md").Text;
+        string[][] table = [.. Document.Named("README.md").Text.Split('\n').SkipWhile(line => !line.StartsWith("| begin |", StringComparison.Ordinal)).TakeWhile(line => line.StartsWith('|')).Select(line => line.Trim('|').Split('|'))];
+        foreach ((int column, (string name, List<string> files)) in groups.Index())
+        {
+            string section = path.Split($"\n## {name}\n")[1].Split("\n## ")[0];
+            Assert.All(files, file => Assert.Contains($"]({file})", section, StringComparison.Ordinal));
+            Assert.Equal(name, table[0][column].Trim(), ignoreCase: true);
+            Assert.Equal(files.Order(StringComparer.Ordinal), DocumentLink().Matches(string.Concat(table[2..].Select(row => row[column]))).Select(link => link.Groups["file"].Value).Order(StringComparer.Ordinal));
+        }
+    }
+
+    [GeneratedRegex(@"^- name: (?<group>.+)$|^ +href: (?<file>.+)$", RegexOptions.Multiline)]
+    private static partial Regex ContentsLine();
+
+    [GeneratedRegex(@"\]\(docs/(?<file>[\w.-]+)\)")]
+    private static partial Regex DocumentLink();
+
     [GeneratedRegex(@"(?<![\w./-])(?:\./)?(?:src|tests|eng|docs|samples|benchmarks|dashboards)/[\w./-]*[\w/]")]
     private static partial Regex RepositoryPath();
 }

@@ -32,7 +32,7 @@ internal sealed class OtherSide : IAsyncDisposable
         _reading = ReadAsync();
     }
 
-    /// <summary>Cancelled when the connection has ended, whoever has ended it.</summary>
+    /// <summary>Cancelled when the connection has ended, by either side.</summary>
     public CancellationToken Gone => _gone.Token;
 
     /// <summary>This machine's address, as the other side reaches it.</summary>
@@ -147,7 +147,7 @@ internal sealed class OtherSide : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException or JsonException)
         {
-            failure = e is JsonException ? new BenchException("The other side is no alloctools: it says what can't be read.") : null;
+            failure = e is JsonException ? new BenchException("The other side is not alloctools bench: its answer can't be read.") : null;
         }
         _words.Writer.Complete(failure);
         await _gone.CancelAsync().ConfigureAwait(false);

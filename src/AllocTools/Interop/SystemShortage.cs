@@ -64,7 +64,7 @@ internal static class SystemShortage
         long count = File.ReadLines(Maps).LongCount();
         return count >= most - most / 20
             ? $"vm.max_map_count is {most} and this process has {count} mappings; a .NET process that runs out of them is aborted. "
-                + $"Raise it on the host: sysctl vm.max_map_count={Math.Max(262144, 2 * most)}; or have fewer and larger slabs (MaxSlabBytes, larger size classes)."
+                + $"Raise it on the host: sysctl vm.max_map_count={Math.Max(1048576, 2 * most)}; or have fewer and larger slabs (MaxSlabBytes, larger size classes)."
             : null;
     }
 

@@ -9,7 +9,7 @@ using Microsoft.Extensions.Logging;
 
 namespace AllocTools.Pooling;
 
-/// <summary>What is behind every pool, whatever its provider: makes its parts, routes requests to them, and what comes free to those who wait.</summary>
+/// <summary>What is behind every pool, whatever its provider: makes its parts, routes requests to them, and gives what comes free to the waiters.</summary>
 /// <remarks>
 /// A request that the thread's magazine serves ends here; the others go on in <see cref="ColdRequests"/>. The parts are made from the bottom up: each gets
 /// those that it uses, and none knows the engine but by <see cref="IPoolSignals"/>.

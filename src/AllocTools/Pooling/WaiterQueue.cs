@@ -85,7 +85,7 @@ internal sealed class WaiterQueue
         Signal();
     }
 
-    /// <summary>Draining and closing fail the waiters once: whoever adds one afterwards calls this.</summary>
+    /// <summary>Draining and closing fail the waiters once: a thread that adds one afterwards calls this.</summary>
     public void FailIfNotOpen()
     {
         if (!_lifetime.IsOpen)

@@ -1,12 +1,9 @@
-using System.Reflection;
-using System.Reflection.Metadata;
-using System.Reflection.Metadata.Ecma335;
-using System.Reflection.PortableExecutable;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
-using AllocTools.Connections;
-using AllocTools.Connections.Redis;
-using OpenTelemetry.Metrics;
+using AllocTools.Testing;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests.English;
@@ -20,7 +17,7 @@ public sealed class PlainEnglishTests
         (@"(?<![Tt]here )\b(is|was|are|it's) no (?!longer\b|more\b|less\b)[a-z]", "\"is not a …\""),
         (@"\bis none of\b|\bare none of\b", "\"is not one of …\" or \"does not belong to …\""),
         (@"\b(has|have|had) not[,.;:]", "\"does not have\""),
-        (@"\bwas meant\?", "\"Did you mean …?\""),
+        (@"\b[Ww]as (\S+ )?meant\?", "\"Did you mean …?\""),
         (@"\bis not 0\b", "\"must not be 0\""),
         (@"\bbooks?\b", "\"statistics\""),
         (@"\bwho waits\b|\bwho wait\b", "\"waiters\""),
@@ -29,7 +26,7 @@ public sealed class PlainEnglishTests
         (@"\bof late\b", "\"recently\""),
         (@"\bby and by\b", "\"gradually\""),
         (@"\bfor good\b", "\"permanently\""),
-        (@"\bwhat is out\b|\bstill out\b|\b(is|are|was|were) out[.,;]", "\"rented buffers\""),
+        (@"\bwhat is out\b|\bstill out\b|\b(is|are|was|were) out([.,;]| and\b)", "\"rented buffers\""),
         (@"\bnobody in particular\b|\bat its ease\b|\bin nobody's way\b|\bwhoever\b", "a subject that does something"),
         (@"\banybody\b|\banybody's\b", "\"any thread\" or \"any caller\""),
         (@"\breach(es)? out of\b", "\"exceeds\""),
@@ -43,18 +40,21 @@ public sealed class PlainEnglishTests
         (@"; it is \d", "\"it must be …\""),
     ];
 
-    private static readonly Type[] OfEachLibrary = [typeof(RmaMemoryPoolOptions), typeof(IRmaMemoryPoolBuilder), typeof(RmaConnectionOptions), typeof(RmaRedisDirectoryOptions), typeof(AllocToolsMeterProviderBuilderExtensions)];
-
-    public static TheoryData<string> Libraries => [.. OfEachLibrary.Select(static t => t.Assembly.GetName().Name!)];
-
-    [Theory]
-    [MemberData(nameof(Libraries))]
-    public void Messages_have_no_phrase_that_is_hard_to_understand(string library) => AssertPlain(StringsOf(PathOf(library, ".dll")));
+    public static TheoryData<string> Projects =>
+    [
+        .. Directory.EnumerateDirectories(Path.Combine(Repository.Root, "src")).Where(static folder => Directory.EnumerateFiles(folder, "*.csproj").Any()).Select(static folder => Path.GetFileName(folder)),
+    ];
 
     [Theory]
-    [MemberData(nameof(Libraries))]
-    public void Documentation_has_no_phrase_that_is_hard_to_understand(string library) =>
-        AssertPlain(DocumentationOf(PathOf(library, ".xml"), OfEachLibrary.Single(t => t.Assembly.GetName().Name == library).Assembly));
+    [MemberData(nameof(Projects))]
+    public void Messages_have_no_phrase_that_is_hard_to_understand(string project) => AssertPlain(SourcesOf(project).SelectMany(StringsOf));
+
+    [Theory]
+    [MemberData(nameof(Projects))]
+    public void Documentation_has_no_phrase_that_is_hard_to_understand(string project) => AssertPlain(SourcesOf(project).SelectMany(DocumentationOf));
+
+    [Fact]
+    public void All_projects_are_read() => Assert.All(Projects, static row => Assert.NotEmpty(SourcesOf(row.Data)));
 
     [Theory]
     [InlineData("MaxSlabBytes is 5; it is 65536 to 17179869184 bytes.")]
@@ -67,16 +67,22 @@ public sealed class PlainEnglishTests
     [InlineData("MaxSlabBytes of the application's, 5 bytes.")]
     public void The_texts_that_were_found_would_fail(string text) => Assert.NotEmpty(Mistakes([text]));
 
-    private static string PathOf(string library, string extension)
-    {
-        string path = Path.Combine(AppContext.BaseDirectory, library + extension);
-        return File.Exists(path) ? path : throw new FileNotFoundException($"{path} is missing; each library must be built with its documentation.");
-    }
+    /// <summary>They are found between, before and behind the values of an interpolated string, too, and in the texts that a value chooses.</summary>
+    [Theory]
+    [InlineData("""$"{name} is {value}; it is {least} to {most} bytes." """)]
+    [InlineData("""$"{path} can't be read. Was {other} meant?" """)]
+    [InlineData("""$"{count} {(count == 1 ? "buffer is" : "buffers are")} out and {bytes} are registered." """)]
+    [InlineData("""$"{count} buffers " + $"are out and {bytes} are registered." """)]
+    [InlineData("""$"{what switch { 1 => "The memory", _ => "nobody in particular" }} has rented it." """)]
+    [InlineData("""$"{name} of the {what}'s, which " + "this system has not." """)]
+    public void The_texts_that_were_found_would_fail_in_code(string code) => Assert.NotEmpty(Mistakes(InExpression(code)));
 
-    private static void AssertPlain(IReadOnlyCollection<string> texts)
+    [Fact]
+    public void Code_in_plain_English_passes() => Assert.Empty(Mistakes(InExpression("""$"{name} is {value}; it must be between {least} and {most} bytes." """)));
+
+    private static void AssertPlain(IEnumerable<string> texts)
     {
-        Assert.NotEmpty(texts);
-        string[] mistakes = [.. Mistakes(texts)];
+        string[] mistakes = [.. Mistakes(texts).Distinct()];
         Assert.True(mistakes.Length == 0, string.Join('\n', mistakes));
     }
 
@@ -87,33 +93,61 @@ public sealed class PlainEnglishTests
         where found.Success
         select $"'{found.Value}' in \"{text}\": write {phrase.Better}.";
 
-    /// <summary>The string literals of an assembly, the parts of interpolated ones included.</summary>
-    private static List<string> StringsOf(string path)
+    /// <summary>The code of a project, and that of the template that it packs.</summary>
+    private static List<SyntaxNode> SourcesOf(string project) =>
+    [
+        .. Directory.EnumerateFiles(Path.Combine(Repository.Root, "src", project), "*.cs", SearchOption.AllDirectories)
+            .Where(static path => !path.Contains("/obj/", StringComparison.Ordinal) && !path.Contains("/bin/", StringComparison.Ordinal))
+            .Select(static path => CSharpSyntaxTree.ParseText(File.ReadAllText(path), new CSharpParseOptions(documentationMode: DocumentationMode.Parse)).GetRoot()),
+    ];
+
+    private static IEnumerable<string> InExpression(string expression) => StringsOf(SyntaxFactory.ParseExpression(expression));
+
+    /// <summary>The texts that the code has: its literals, and the whole of what is interpolated or added up.</summary>
+    private static IEnumerable<string> StringsOf(SyntaxNode code) => code.DescendantNodesAndSelf()
+        .Where(static node => node is InterpolatedStringExpressionSyntax || node.IsKind(SyntaxKind.StringLiteralExpression) || (node.IsKind(SyntaxKind.AddExpression) && !node.Parent.IsKind(SyntaxKind.AddExpression)))
+        .SelectMany(static node => TextsOf((ExpressionSyntax)node));
+
+    /// <summary>What an expression may become. A value that is not known here is a number.</summary>
+    private static List<string> TextsOf(ExpressionSyntax expression) => expression switch
     {
-        using var file = new PEReader(File.OpenRead(path));
-        MetadataReader reader = file.GetMetadataReader();
-        List<string> texts = [];
-        for (UserStringHandle handle = reader.GetNextHandle(default(UserStringHandle)); !handle.IsNil; handle = reader.GetNextHandle(handle))
-            texts.Add(reader.GetUserString(handle));
-        return texts;
+        LiteralExpressionSyntax { Token.Value: string text } => [text],
+        InterpolatedStringExpressionSyntax text => Joined(text.Contents.Select(static part => part switch
+        {
+            InterpolatedStringTextSyntax literal => [literal.TextToken.ValueText],
+            InterpolationSyntax hole => TextsOf(hole.Expression),
+            _ => [],
+        })),
+        BinaryExpressionSyntax sum when sum.IsKind(SyntaxKind.AddExpression) => Joined([TextsOf(sum.Left), TextsOf(sum.Right)]),
+        ParenthesizedExpressionSyntax inner => TextsOf(inner.Expression),
+        ConditionalExpressionSyntax choice => [.. TextsOf(choice.WhenTrue), .. TextsOf(choice.WhenFalse)],
+        SwitchExpressionSyntax choice => [.. choice.Arms.SelectMany(static arm => TextsOf(arm.Expression))],
+        _ => ["5"],
+    };
+
+    /// <summary>Texts one after the other. Where parts have several, each of them is in one result at least.</summary>
+    private static List<string> Joined(IEnumerable<List<string>> parts)
+    {
+        List<string>[] all = [.. parts.Where(static texts => texts.Count > 0)];
+        int most = all.Select(static texts => texts.Count).DefaultIfEmpty(1).Max();
+        return [.. Enumerable.Range(0, most).Select(i => string.Concat(all.Select(texts => texts[i % texts.Count])))];
     }
 
-    /// <summary>The text of each element of the documentation of public types, without code.</summary>
-    private static List<string> DocumentationOf(string path, Assembly assembly)
-    {
-        HashSet<string> types = [.. assembly.GetExportedTypes().Select(static t => t.FullName!.Replace('+', '.'))];
-        return
-        [
-            .. from member in XDocument.Load(path).Descendants("member")
-               let name = member.Attribute("name")!.Value[2..].Split('(')[0]
-               where types.Contains(name) || types.Contains(name[..name.LastIndexOf('.')])
-               from element in member.Elements()
-               where element.Name.LocalName is not "example"
-               let text = TextOf(element)
-               where text.Length != 0
-               select text,
-        ];
-    }
+    /// <summary>The text of each element of the documentation of what is public, without code.</summary>
+    private static IEnumerable<string> DocumentationOf(SyntaxNode code) =>
+        from member in code.DescendantNodes().OfType<MemberDeclarationSyntax>()
+        where member.AncestorsAndSelf().OfType<MemberDeclarationSyntax>().All(IsPublic)
+        from comment in member.GetLeadingTrivia().Select(static trivia => trivia.GetStructure()).OfType<DocumentationCommentTriviaSyntax>()
+        from element in XElement.Parse($"<member>{Regex.Replace(comment.ToString(), @"^\s*///", "", RegexOptions.Multiline)}</member>").Elements()
+        where element.Name.LocalName is not "example"
+        let text = TextOf(element)
+        where text.Length != 0
+        select text;
+
+    private static bool IsPublic(MemberDeclarationSyntax member) =>
+        member is BaseNamespaceDeclarationSyntax or EnumMemberDeclarationSyntax
+        || member.Parent is InterfaceDeclarationSyntax
+        || member.Modifiers.Any(static modifier => modifier.IsKind(SyntaxKind.PublicKeyword) || modifier.IsKind(SyntaxKind.ProtectedKeyword));
 
     private static string TextOf(XElement element) => Regex.Replace(
         string.Concat(element.Nodes().Select(static node => node switch

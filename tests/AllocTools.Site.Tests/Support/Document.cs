@@ -37,7 +37,7 @@ internal sealed class Document
     public string Text { get; }
 
     public IEnumerable<CodeBlock> CodeBlocks =>
-        _syntax.Descendants<FencedCodeBlock>().Select(block => new CodeBlock(Name, block.Line + 1, block.Info ?? "", block.Lines.ToString() + "\n"));
+        _syntax.Descendants<FencedCodeBlock>().Select(block => new CodeBlock(Name, block.Line + 1, block.Info ?? "", block.Lines.ToString() + "\n", MarkAbove(block)));
 
     /// <summary>The targets of all links and images.</summary>
     public IEnumerable<string> Links => _syntax.Descendants<LinkInline>().Select(link => link.Url!).Where(url => url is not null);
@@ -51,13 +51,16 @@ internal sealed class Document
     public static Document Named(string name) => All.Single(document => document.Name == name);
 
     public override string ToString() => Name;
+
+    private static string MarkAbove(FencedCodeBlock block) => block.Parent!.IndexOf(block) is > 0 and var index && block.Parent[index - 1] is HtmlBlock html ? html.Lines.ToString().Trim() : "";
 }
 
 /// <param name="Document">The document's name.</param>
 /// <param name="Line">The line of the opening fence, from 1 on.</param>
 /// <param name="Language">What stands behind the fence.</param>
 /// <param name="Code">The lines of the block.</param>
-internal sealed record CodeBlock(string Document, int Line, string Language, string Code)
+/// <param name="Mark">The comment right above the block, or nothing.</param>
+internal sealed record CodeBlock(string Document, int Line, string Language, string Code, string Mark)
 {
     public override string ToString() => $"{Document}:{Line}";
 }
