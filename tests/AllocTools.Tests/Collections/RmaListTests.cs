@@ -222,7 +222,7 @@ public sealed class RmaListTests : IAsyncDisposable
         RmaExposure exposure = list.Expose(0, 3, RmaAccess.RemoteRead);
         list.Add(4);
         string message = Assert.Throws<InvalidOperationException>(() => list.Add(5)).Message;
-        Assert.StartsWith("The list can't grow from room for 4 elements to 5: an operation, an exposure or a pin holds its memory", message, StringComparison.Ordinal);
+        Assert.StartsWith("The list can't grow from room for 4 elements to 5: an operation, an exposure or a pin holds its current memory", message, StringComparison.Ordinal);
         Assert.Throws<InvalidOperationException>(() => list.AddRange([5, 6]));
         Assert.Throws<InvalidOperationException>(() => list.Insert(0, 5));
         Assert.Throws<InvalidOperationException>(() => list.EnsureCapacity(5));
