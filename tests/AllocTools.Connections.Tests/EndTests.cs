@@ -321,7 +321,7 @@ public sealed class EndTests
         // So it can't be removed by the connection.
         pair.LeftSide.Connections.Endpoint.RemovePeer(pair.Left.Peer);
         await pair.Left.DisposeAsync();
-        Assert.Contains("could not be given back", await log.SingleAsync(89), StringComparison.Ordinal);
+        Assert.Contains("could not be released", await log.SingleAsync(89), StringComparison.Ordinal);
         await pair.LeftSide.BecomesCleanAsync();
         Assert.True(pair.Left.WholeEnd.IsCompletedSuccessfully);
     }

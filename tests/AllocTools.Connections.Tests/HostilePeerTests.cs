@@ -34,8 +34,8 @@ public sealed class HostilePeerTests
             ("GET / HTTP/1.1\r\n\r\n"u8.ToArray(), "A connection from 127.0.0.1 was not set up: The peer sent a frame of unknown kind 71 on the control connection. It looks like HTTP over sockets"),
             ([0x16, 0x03, 0x01, 0x02, 0x00], "It looks like TLS"),
             ([0, 0, 0], "kind 0"),
-            ([1, 0xFF, 0xFF], "8192 are the most"),
-            (ControlConnection.Frame(ControlKind.Welcome, []), "in place of Hello"),
+            ([1, 0xFF, 0xFF], "must have at most 8192"),
+            (ControlConnection.Frame(ControlKind.Welcome, []), "instead of Hello"),
             (ControlConnection.Frame(ControlKind.Hello, []), "ends too early"),
             (Changed(hello, 3, 0xFF), "does not begin like a message of AllocTools"),
             (Changed(hello, 7, 2), "version 2"),
@@ -240,7 +240,7 @@ public sealed class HostilePeerTests
             // Before anything is read, which would give credit.
             await log.SingleAsync(83);
             var error = await Assert.ThrowsAsync<ConnectionAbortedException>(() => connection.Transport.Input.ReadToEndAsync());
-            Assert.Contains("does not keep to the protocol", error.Message, StringComparison.Ordinal);
+            Assert.Contains("violated the protocol", error.Message, StringComparison.Ordinal);
         }
         await connection.DisposeAsync();
         await log.SingleAsync(83);
@@ -300,7 +300,7 @@ public sealed class HostilePeerTests
         await using var silent = new RawPeer(listener.EndPoint);
         await ServesAsync(side, listener).WaitAsync(TestTime.Seconds(20), TestContext.Current.CancellationToken);
         await silent.EndsAsync();
-        Assert.Contains("others wait for its place", await log.SingleAsync(81), StringComparison.Ordinal);
+        Assert.Contains("others waited for its place", await log.SingleAsync(81), StringComparison.Ordinal);
     }
 
     [Fact]

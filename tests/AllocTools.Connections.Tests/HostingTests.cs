@@ -198,7 +198,7 @@ public sealed class HostingTests
         await connection.DisposeAsync();
         entry = await CheckAsync();
         Assert.Equal(HealthStatus.Degraded, entry.Status);
-        Assert.Contains("1 connection that is over keeps its memory", entry.Description, StringComparison.Ordinal);
+        Assert.Contains("1 ended connection keeps its memory", entry.Description, StringComparison.Ordinal);
         await connections.DisposeAsync();
         Assert.Equal((HealthStatus.Unhealthy, "Connections over pool 'default': they are closed."), await CheckAsync() is var closed ? (closed.Status, closed.Description) : default);
         Assert.Throws<ArgumentOutOfRangeException>(() => new ServiceCollection().AddHealthChecks().AddRmaConnections(configure: static o => o.MaxEnding = 0));

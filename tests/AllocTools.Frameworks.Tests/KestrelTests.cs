@@ -165,7 +165,7 @@ public sealed class KestrelTests
     public void ATransportThatWouldTakeTheEndPointFailsTheBuild()
     {
         var error = Assert.Throws<InvalidOperationException>(() => WebSide.Build(Fabric.Any, static builder => builder.WebHost.ConfigureKestrel(static kestrel => kestrel.ListenRma(0))));
-        Assert.Contains("by SocketTransportFactory. Call builder.WebHost.UseRma() first", error.Message, StringComparison.Ordinal);
+        Assert.Contains("with SocketTransportFactory. Call builder.WebHost.UseRma()", error.Message, StringComparison.Ordinal);
         Assert.Throws<InvalidOperationException>(() => WebSide.Build(Fabric.Any, static builder =>
         {
             builder.WebHost.UseRma();

@@ -306,8 +306,8 @@ public sealed class ServerMemoryTests
             ["AllocTools:HugePages"] = "Explicit",
             ["AllocTools:NumaNode"] = "0",
         })));
-        foreach (string option in (string[])["HugePages is Explicit", "NumaNode is 0"])
-            Assert.Single(error.Failures, f => f.StartsWith($"AllocTools:{option}, but the pool's memory is that of arrays", StringComparison.Ordinal));
+        foreach (string option in (string[])["HugePages is Explicit; it must be Off or Transparent", "NumaNode is 0; it must not be set"])
+            Assert.Single(error.Failures, f => f.StartsWith($"AllocTools:{option}, because UseRmaMemory gives the pool's memory to the server as arrays", StringComparison.Ordinal));
     }
 
     [Fact]

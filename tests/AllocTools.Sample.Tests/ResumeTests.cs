@@ -67,7 +67,7 @@ public sealed partial class ResumeTests : IDisposable
         File.SetLastWriteTimeUtc(file, File.GetLastWriteTimeUtc(file).AddSeconds(1));
         SampleResult result = await RunAsync("--file", file, "--output", _target.Path, "--resume");
         Assert.Equal(1, result.ExitCode);
-        Assert.Contains("'data.bin' has changed since a part of it came", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
+        Assert.Contains("'data.bin' has changed since a part of it was received", Assert.Single(result.ErrorLines), StringComparison.Ordinal);
         Assert.Single(_target.Files);
     }
 

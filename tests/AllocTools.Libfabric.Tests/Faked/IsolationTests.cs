@@ -85,7 +85,7 @@ public sealed class IsolationTests
             RmaOperationException error = await Assert.ThrowsAsync<RmaOperationException>(
                 () => pair.Left.Endpoint.ReadAsync(into.Slice(0, length), old.Slice(0, length), cancellationToken: Token).AsTask());
             Assert.Equal(nameof(FiErrno.FI_EACCES), error.ErrorName);
-            Assert.Contains("moved nothing", error.Message, StringComparison.Ordinal);
+            Assert.Contains("without moving any bytes", error.Message, StringComparison.Ordinal);
             Assert.False(into.Span.ContainsAnyExcept((byte)5));
         }
         RmaBatch batch = pair.Left.Endpoint.CreateBatch();
