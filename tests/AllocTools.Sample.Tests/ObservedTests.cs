@@ -81,7 +81,7 @@ public sealed class ObservedTests
     [Theory]
     [InlineData("nonsense 1", "Unknown command 'nonsense'. The commands are hit,")]
     [InlineData("hit x", "The count in 'hit x' is 'x'; it must be a whole number")]
-    [InlineData("hit -3", "not '-3'")]
+    [InlineData("hit -3", "is '-3'; it must be a whole number between 0")]
     public async Task ADrillSaysWhatItDoesNotUnderstand(string command, string error)
     {
         await using var sample = SampleProcess.PoolDrill("--drill");
