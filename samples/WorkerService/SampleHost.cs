@@ -18,7 +18,7 @@ internal static class SampleHost
         HostApplicationBuilder builder = CommandLine.CreateBuilder(arguments);
         var options = TransferOptions.From(builder.Configuration.GetSection("Transfer"));
         if (options.Doctor)
-            return DoctorCommand.Run(new DoctorOptions { Section = builder.Configuration.GetSection("AllocTools") });
+            return DoctorCommand.Run(ExaminedOptions(builder.Configuration.GetSection("AllocTools")));
         report.Configure(options, builder.Configuration["Logging:LogLevel:Default"] is "Debug" or "Trace");
         IConfigurationSection section = builder.Configuration.GetSection("AllocTools");
         string? provider = section["Provider:Provider"];
@@ -122,6 +122,13 @@ internal static class SampleHost
             }
         }
     }
+
+    /// <summary>The class of the provider is what <see cref="AddPool"/> makes of the section.</summary>
+    private static DoctorOptions ExaminedOptions(IConfigurationSection section) => new()
+    {
+        Section = section,
+        Provider = section["Provider:Provider"] switch { "ucx" => ProviderKind.Ucx, "mpi" => ProviderKind.Mpi, "host" => ProviderKind.Host, _ => ProviderKind.Libfabric },
+    };
 
     private static void AddPool(IServiceCollection services, IConfigurationSection section, string? provider)
     {

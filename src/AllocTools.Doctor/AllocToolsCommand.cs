@@ -45,6 +45,9 @@ public static class AllocToolsCommand
     internal static void Limit(Option<string[]> option, string what, string[] values) => option.Validators.Add(result => Refuse(result, what, values));
 
     /// <inheritdoc cref="Limit(Option{string[]}, string, string[])"/>
+    internal static void Limit(Option<string> option, string what, string[] values) => option.Validators.Add(result => Refuse(result, what, values));
+
+    /// <inheritdoc cref="Limit(Option{string[]}, string, string[])"/>
     internal static void Limit(Argument<string[]> argument, string what, string[] values) => argument.Validators.Add(result => Refuse(result, what, values));
 
     private static void Refuse(SymbolResult result, string what, string[] values)

@@ -37,7 +37,7 @@ public static class DoctorCommand
     {
         var settings = new Option<FileInfo?>("--settings") { Description = "an appsettings.json, whose pool is validated as a host does it", HelpName = "FILE" };
         var section = new Option<string>("--section") { Description = "the pool's section in it", HelpName = "NAME", DefaultValueFactory = static _ => "AllocTools" };
-        var provider = new Option<ProviderKind?>("--provider") { Description = "the provider that the program's AddRmaMemoryPool names (default: libfabric)", HelpName = "libfabric|ucx|mpi|host" };
+        var provider = new Option<string>("--provider") { Description = "the provider that the program's AddRmaMemoryPool names", HelpName = "libfabric|ucx|mpi|host", DefaultValueFactory = static _ => "libfabric" };
         var lockBytes = new Option<string?>("--lock") { Description = "how much memory must be lockable, such as \"4 GiB\"", HelpName = "SIZE" };
         var node = new Option<string?>("--node") { Description = "an address of this machine that must be free to listen at", HelpName = "ADDRESS" };
         var service = new Option<string?>("--service") { Description = "the port for it", HelpName = "PORT" };
@@ -45,6 +45,7 @@ public static class DoctorCommand
         var root = new Option<DirectoryInfo?>("--root") { Description = "where /proc, /sys and /dev are (default: /)", HelpName = "DIR" };
         var json = new Option<bool>("--json") { Description = "report as JSON" };
         AllocToolsCommand.Limit(only, "--only", [.. Check.All.Select(static c => c.Name)]);
+        AllocToolsCommand.Limit(provider, "--provider", ["libfabric", "ucx", "mpi", "host"]);
         lockBytes.Validators.Add(static result =>
         {
             string text = result.GetValueOrDefault<string?>() ?? "";
@@ -57,9 +58,15 @@ public static class DoctorCommand
         };
         command.SetAction(parsed =>
         {
+            if (parsed.GetValue(root) is { Exists: false } folder)
+                throw new UsageException($"--root is '{folder}'; there is no such folder.");
+            if (parsed.GetResult(section) is { Implicit: false } && parsed.GetValue(settings) is null)
+                throw new UsageException("--section needs --settings: the section is that of a file.");
+            if (parsed.GetValue(service) is not null && parsed.GetValue(node) is null)
+                throw new UsageException("--service needs --node: the port is that of an address.");
             var options = new DoctorOptions
             {
-                Provider = parsed.GetValue(provider),
+                Provider = Enum.Parse<ProviderKind>(parsed.GetValue(provider)!, ignoreCase: true),
                 LockBytes = ByteSize.TryParse(parsed.GetValue(lockBytes) ?? "", out long bytes) ? bytes : null,
                 Node = parsed.GetValue(node),
                 Service = parsed.GetValue(service),
@@ -82,14 +89,14 @@ public static class DoctorCommand
     private static IConfigurationRoot Load(FileInfo file)
     {
         if (!file.Exists)
-            throw new UsageException($"--settings is '{file}', which is not there.");
+            throw new UsageException(Directory.Exists(file.FullName) ? $"--settings is '{file}', which is a folder; it must be a file." : $"--settings is '{file}'; there is no such file.");
         try
         {
             return new ConfigurationBuilder().AddJsonFile(file.FullName, optional: false, reloadOnChange: false).Build();
         }
         catch (InvalidDataException e)
         {
-            throw new UsageException($"--settings is '{file}', which is not valid JSON: {e.InnerException?.Message ?? e.Message}");
+            throw new UsageException($"--settings is '{file}', which is not valid JSON: {(e.InnerException?.InnerException ?? e.InnerException ?? e).Message}");
         }
     }
 }

@@ -12,9 +12,9 @@ public sealed class DoctorOptions
     public string? Place { get; set; }
 
     /// <summary>
-    /// The class that <c>AddRmaMemoryPool</c> names. Default: <c>ucx</c>, <c>mpi</c> and <c>host</c> as the section's Provider:Provider say it, else libfabric.
+    /// The class that <c>AddRmaMemoryPool</c> names, which no section says. Default: <see cref="ProviderKind.Libfabric"/>.
     /// </summary>
-    public ProviderKind? Provider { get; set; }
+    public ProviderKind Provider { get; set; }
 
     /// <summary>
     /// How much memory must be lockable. Unit: bytes. Default: with an RDMA device, or a provider of the settings that locks, the pool's cap (1 GiB without settings); else nothing must be.

@@ -18,9 +18,9 @@ internal sealed class Examination : IDisposable
     public const string Variable = "ALLOCTOOLS_DOCTOR_CHECK";
 
     private const string AnswerMark = "alloctools-findings:";
-    private const long UsualCap = 1L << 30;
+    private const long UsualCap = 1L << 30, UsualHugePage = 2 << 20;
 
-    private static readonly TimeSpan LongestCheck = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan LongestCheck = TimeSpan.FromSeconds(60), LongestRest = TimeSpan.FromSeconds(10);
 
     private readonly DoctorOptions _options;
 
@@ -36,11 +36,12 @@ internal sealed class Examination : IDisposable
             MemoryLock = LockLimit,
             MachineMemory = Machine.MemoryInfo("MemTotal"),
             Cgroup = CgroupMemory.Read(Machine.PathOf("/proc/self/cgroup"), Machine.PathOf("/sys/fs/cgroup")),
+            HugePageSize = Machine.MemoryInfo("Hugepagesize") is { } size and > 0 ? size : UsualHugePage,
             HugePageBytes = (Machine.MemoryInfo("HugePages_Total") ?? 0) * (Machine.MemoryInfo("Hugepagesize") ?? 0),
             HasNumaNode = node => Machine.Exists(string.Create(CultureInfo.InvariantCulture, $"/sys/devices/system/node/node{node}")),
         };
         if (options.Section is { } section)
-            Settings = PoolSettings.Read(section, options.Place ?? $"section '{section.Path}'", options.Provider);
+            Settings = ExaminedPool.Read(section, options.Place ?? $"section '{section.Path}'", options.Provider);
     }
 
     public Machine Machine { get; }
@@ -53,19 +54,22 @@ internal sealed class Examination : IDisposable
     public SystemLimits Limits { get; }
 
     /// <summary>The pool's settings; null where none were given.</summary>
-    public PoolSettings? Settings { get; }
+    public ExaminedPool? Settings { get; }
 
     /// <summary>How much memory must be lockable, as the caller says; null: nothing was said.</summary>
     public long? BytesToLock => _options.LockBytes;
 
-    /// <summary>How much the pool may come to lock.</summary>
-    public long DefaultBytesToLock => Settings?.Pool?.MaxRegisteredBytes ?? UsualCap;
+    /// <summary>How much the pool may come to register; without settings what is usual.</summary>
+    public long DefaultCap => Settings?.Pool?.MaxRegisteredBytes ?? UsualCap;
 
     /// <summary>Something here locks registered memory: a device, HostProvider that must, or the caller's word.</summary>
-    public bool AsksToLock => _options.LockBytes is not null
-        || Settings?.LocksByItself == true
-        || (Settings is null or { Kind: ProviderKind.Ucx or ProviderKind.Mpi } or { Fabric: null or not ("tcp" or "tcp;ofi_rxm" or "net" or "sockets" or "shm" or "udp" or "udp;ofi_rxd") }
-            && (Machine.List("/sys/class/infiniband").Length > 0 || Machine.List("/dev").Any(static n => n.StartsWith("cxi", StringComparison.Ordinal))));
+    public bool AsksToLock => _options.LockBytes is not null || Settings?.LocksByItself == true || (HasDevice && (Settings is null || Settings.MayUseDevices));
+
+    /// <summary>This machine has a device of RDMA.</summary>
+    public bool HasDevice => Machine.List("/sys/class/infiniband").Length > 0 || Machine.List("/dev").Any(static n => n.StartsWith("cxi", StringComparison.Ordinal));
+
+    /// <summary>The settings name libfabric's provider, one of these.</summary>
+    public bool NamesFabric(params ReadOnlySpan<string> providers) => Settings?.Fabric is { } fabric && providers.Contains(fabric);
 
     /// <summary>Where to listen for a moment.</summary>
     public string? Node => _options.Node ?? Settings?.Node;
@@ -107,7 +111,13 @@ internal sealed class Examination : IDisposable
         start.Environment[Variable] = check.Name;
         using Process process = Process.Start(start)!;
         process.StandardInput.Close();
-        Task<string> output = process.StandardOutput.ReadToEndAsync(), errors = process.StandardError.ReadToEndAsync();
+        string? answer = null;
+        string last = "nothing on standard error";
+        // Line by line: what a library writes at its end, and a process that it leaves behind with the pipes open, are no part of the answer.
+        process.OutputDataReceived += (_, e) => answer = e.Data is { } line && line.StartsWith(AnswerMark, StringComparison.Ordinal) ? line : answer;
+        process.ErrorDataReceived += (_, e) => last = string.IsNullOrWhiteSpace(e.Data) ? last : e.Data.Trim();
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
         if (!process.WaitForExit(LongestCheck))
         {
             process.Kill(entireProcessTree: true);
@@ -117,11 +127,11 @@ internal sealed class Examination : IDisposable
                 Advice = "Look where it hangs with FI_LOG_LEVEL=info or UCX_LOG_LEVEL=info in the environment, and leave out the provider or the device that does",
             }];
         }
-        int at = output.Result.LastIndexOf(AnswerMark, StringComparison.Ordinal);
-        if (process.ExitCode == 0 && at >= 0)
-            return JsonSerializer.Deserialize(output.Result.AsSpan(at + AnswerMark.Length).Trim(), DoctorJson.Lines.FindingArray) ?? [];
+        // Not for ever: the pipes end only with the last process that has them.
+        SpinWait.SpinUntil(() => Volatile.Read(ref answer) is not null || process.ExitCode != 0, LongestRest);
+        if (process.ExitCode == 0 && Volatile.Read(ref answer) is { } found)
+            return JsonSerializer.Deserialize(found.AsSpan(AnswerMark.Length), DoctorJson.Lines.FindingArray) ?? [];
         string cause = process.ExitCode > 128 ? $"signal {process.ExitCode - 128}" : $"exit code {process.ExitCode}";
-        string last = errors.Result.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).LastOrDefault() ?? "nothing on standard error";
         return [new Finding(check.Name, FindingStatus.Problem, $"The library has ended the process that loaded it ({cause}): {last}")
         {
             Advice = "Install another version of it, or leave out the provider that does so (FI_PROVIDER=^NAME, UCX_TLS=^NAME in the environment)",

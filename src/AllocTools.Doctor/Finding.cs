@@ -5,13 +5,13 @@ namespace AllocTools.Doctor;
 
 /// <summary>How something that was examined is.</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<FindingStatus>))]
-public enum FindingStatus
+internal enum FindingStatus
 {
     /// <summary>It is as it should be.</summary>
     [JsonStringEnumMemberName("ok")]
     Ok = 0,
 
-    /// <summary>It works, and somebody should know something about it.</summary>
+    /// <summary>It works, and whoever runs the machine should know of it.</summary>
     [JsonStringEnumMemberName("warning")]
     Warning = 1,
 
@@ -28,7 +28,7 @@ public enum FindingStatus
 /// <param name="Check">The name of the check, such as <c>memlock</c>.</param>
 /// <param name="Status">How it is.</param>
 /// <param name="Message">What was found, in a sentence.</param>
-public sealed record Finding(string Check, FindingStatus Status, string Message)
+internal sealed record Finding(string Check, FindingStatus Status, string Message)
 {
     /// <summary>What to do, in one line; a problem and a warning always have it.</summary>
     public string? Advice { get; init; }

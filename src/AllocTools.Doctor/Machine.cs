@@ -17,8 +17,8 @@ internal sealed class Machine(string root = "/")
     /// <summary>Locks so many bytes of new memory, and unlocks them: 0, or the system's error number.</summary>
     public Func<long, int> TryLock { get; init; } = LockAndUnlock;
 
-    /// <summary>Whether a process may copy another one's memory (process_vm_readv(2)).</summary>
-    public Func<bool> MayCopyMemory { get; init; } = static () => KernelCopies.ArePermitted;
+    /// <summary>Whether filters of system calls let a process copy memory (process_vm_readv(2)).</summary>
+    public Func<bool> MayCopyMemory { get; init; } = KernelCopies.AllowedByFilters;
 
     /// <summary>Reads the environment.</summary>
     public Func<string, string?> Variable { get; init; } = Environment.GetEnvironmentVariable;

@@ -36,9 +36,10 @@ public sealed class RmaMemoryPoolOptionsValidator : IValidateOptions<RmaMemoryPo
             return ValidateOptionsResult.Fail([.. failures, $"{nameof(options.SizeClasses)} has an entry that is null; each entry must be set."]);
         if (options.ClearOnReturn && options.PoisonOnReturn)
             failures.Add($"{nameof(options.ClearOnReturn)} and {nameof(options.PoisonOnReturn)} are both true; they must not both be.");
-        if (CheckSizeClassRange(failures, options))
+        bool hasClasses = CheckSizeClassRange(failures, options);
+        if (hasClasses)
             CheckSizeClasses(failures, options);
-        failures.AddRange(SystemRules.Failures(options, traits, _limits()));
+        failures.AddRange(SystemRules.Failures(options, traits, _limits(), hasClasses));
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }
 

@@ -26,7 +26,7 @@ public sealed class BenchTests : IDisposable
     public async Task AllRowsAreThereAndPositive(string provider)
     {
         string plot = Path.Combine(_folder.Path, "plot.svg");
-        Tool run = await Tool.RunAsync(["bench", "--json", "--provider", provider, "--plot", plot, .. Few]);
+        Tool run = await Tool.RunAsync(["bench", "--json", "--fabric", provider, "--plot", plot, .. Few]);
         Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         JsonObject report = run.Json;
         Assert.Equal(1, (int?)report["format"]);
@@ -84,7 +84,7 @@ public sealed class BenchTests : IDisposable
         using Listening target = await Listening.StartAsync([.. Few, "--window", "8"]);
         Tool run = await Tool.RunAsync(["bench", "--connect", $"127.0.0.1:{target.Port}", .. Few]);
         Assert.Equal(1, run.ExitCode);
-        Assert.Contains("--window 8 there, and 64 here", Assert.Single(run.Errors.TrimEnd().Split('\n')), StringComparison.Ordinal);
+        Assert.Contains("--window 64 on this side, and 8 on the other one", Assert.Single(run.Errors.TrimEnd().Split('\n')), StringComparison.Ordinal);
         (int exitCode, string errors) = await target.EndAsync();
         Assert.Equal(1, exitCode);
         Assert.Contains("--window", Assert.Single(errors.TrimEnd().Split('\n')), StringComparison.Ordinal);

@@ -1,6 +1,8 @@
+using System.Text;
 using System.Text.Json.Nodes;
 using AllocTools.Doctor.Checks;
 using AllocTools.Testing;
+using Microsoft.Extensions.Configuration;
 using Xunit;
 
 namespace AllocTools.Doctor.Tests;
@@ -56,7 +58,7 @@ public sealed class FakedTreeTests : IDisposable
         Write("proc/meminfo", "MemTotal: 16000000 kB\nMemAvailable: 12000000 kB\nCommitLimit: 100000 kB\nCommitted_AS: 90000 kB\n");
         Device("mlx5_0", "1: DOWN");
         Directory.Delete(PathOf("dev/shm"));
-        using Examination examination = Examine(new DoctorOptions(), m => new Machine(m) { MemoryLockLimit = (65536, 65536), OpenFilesLimit = (256, 256), TryLock = static b => b > 65536 ? 12 : 0 });
+        using Examination examination = Examine(new DoctorOptions(), lockLimit: 65536, files: 256);
         Finding[] findings = [.. Check.All.Where(static c => !c.RunsApart).SelectMany(c => c.Run(examination))];
         string[] found = [.. findings.Where(static f => f.Status is FindingStatus.Problem or FindingStatus.Warning).Select(static f => f.Check).Distinct()];
         Assert.Equal(["devices", "links", "memlock", "shm", "ptrace", "max_map_count", "overcommit", "cgroup", "files", "ports"], found);
@@ -76,6 +78,7 @@ public sealed class FakedTreeTests : IDisposable
     [InlineData("0", "", ".dockerenv", "0 0 4294967295", "--ulimit memlock=-1:-1")]
     [InlineData("0", "", "run/.containerenv", "0 1000 1", "after the limit of the user who starts it was raised")]
     [InlineData("0", "kubepods/pod1", "kubernetes", "0 0 4294967295", "Add the capability IPC_LOCK")]
+    [InlineData("0", "kubepods/pod1", "kubernetes", "0 1000 1", "has no effect in the pod's user namespace")]
     [InlineData("1000", "kubepods/pod1", "kubernetes", "0 0 4294967295", "counts only for a container that runs as root")]
     public void TheAdviceOnLockedMemoryIsThatOfThePlace(string user, string group, string mark, string map, string advice)
     {
@@ -86,7 +89,7 @@ public sealed class FakedTreeTests : IDisposable
             Write("proc/1/cgroup", $"0::/{group}");
         else if (mark.Length > 0)
             Write(mark, "");
-        using Examination examination = Examine(new DoctorOptions { LockBytes = 1 << 20 }, static m => new Machine(m) { MemoryLockLimit = (65536, 65536), TryLock = static b => b > 65536 ? 12 : 0 });
+        using Examination examination = Examine(new DoctorOptions { LockBytes = 1 << 20 }, lockLimit: 65536);
         Finding finding = Assert.Single(new MemoryLockCheck().Run(examination));
         Assert.Equal(FindingStatus.Problem, finding.Status);
         Assert.Contains(advice, finding.Advice, StringComparison.Ordinal);
@@ -96,20 +99,20 @@ public sealed class FakedTreeTests : IDisposable
     public void ACapabilityInAUserNamespaceLiftsNoLimit()
     {
         Write("proc/self/status", "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n");
-        using (Examination examination = Examine(new DoctorOptions(), static m => new Machine(m) { MemoryLockLimit = (65536, 65536) }))
+        using (Examination examination = Examine(new DoctorOptions(), lockLimit: 65536))
             Assert.Null(examination.LockLimit);
         Write("proc/self/uid_map", "0 1000 1");
-        using (Examination examination = Examine(new DoctorOptions(), static m => new Machine(m) { MemoryLockLimit = (65536, 65536) }))
+        using (Examination examination = Examine(new DoctorOptions(), lockLimit: 65536))
             Assert.Equal(65536, examination.LockLimit);
     }
 
     [Fact]
     public void ALowLimitIsNoProblemWhereNothingLocks()
     {
-        using Examination plain = Examine(new DoctorOptions(), static m => new Machine(m) { MemoryLockLimit = (65536, 65536), TryLock = static b => b > 65536 ? 12 : 0 });
+        using Examination plain = Examine(new DoctorOptions(), lockLimit: 65536);
         Assert.Equal(FindingStatus.Ok, Assert.Single(new MemoryLockCheck().Run(plain)).Status);
         Device("mlx5_0", "4: ACTIVE");
-        using Examination withDevice = Examine(new DoctorOptions(), static m => new Machine(m) { MemoryLockLimit = (65536, 65536), TryLock = static b => b > 65536 ? 12 : 0 });
+        using Examination withDevice = Examine(new DoctorOptions(), lockLimit: 65536);
         Assert.Equal(FindingStatus.Problem, Assert.Single(new MemoryLockCheck().Run(withDevice)).Status);
     }
 
@@ -161,14 +164,14 @@ public sealed class FakedTreeTests : IDisposable
         using Examination examination = Examine(new DoctorOptions());
         Finding[] findings = [.. new SharedMemoryCheck().Run(examination)];
         Assert.Equal(2, findings.Length);
-        Assert.Contains("1 file of endpoints, such as alloctools-1-lx", findings[1].Message, StringComparison.Ordinal);
+        Assert.Contains("Endpoints have 1 file in /dev/shm, such as alloctools-1-lx", findings[1].Message, StringComparison.Ordinal);
         Assert.Equal(["alloctools-1-lx", "somebody-else"], new DirectoryInfo(PathOf("dev/shm")).GetFiles().Select(static f => f.Name).Order());
     }
 
     [Fact]
     public void ACheckThatRunsApartIsAskedOnceAndStandsInItsPlace()
     {
-        using Examination examination = new(new DoctorOptions { Only = ["cgroup", "ucx", "libfabric"] }, new Machine(_root.Path))
+        using Examination examination = new(new DoctorOptions { Only = ["cgroup", "ucx", "libfabric"] }, new Machine(_root.Path) { Variable = static _ => null })
         {
             RunApart = static c => [new Finding(c.Name, FindingStatus.Problem, "x") { Advice = "y", Facts = new JsonObject { ["n"] = 1 } }],
         };
@@ -181,6 +184,104 @@ public sealed class FakedTreeTests : IDisposable
         Assert.Equal("problem", (string?)json["findings"]![0]!["status"]);
     }
 
+    [Theory]
+    [InlineData("1000", "0000000000000000", "0 0 4294967295", 1, false)]
+    [InlineData("0", "000001ffffffffff", "0 0 4294967295", 1, true)]
+    [InlineData("0", "000001ffffffffff", "0 0 4294967295", 2, true)]
+    [InlineData("0", "000001ffffffffff", "0 0 4294967295", 3, false)]
+    [InlineData("0", "000001ffffffffff", "0 1000 1", 1, false)]
+    [InlineData("1000", "0000000000000000", "0 0 4294967295", 0, true)]
+    public void YamaDoesNotBindAProcessWithTheCapability(string user, string effective, string map, int scope, bool may)
+    {
+        Write("proc/self/status", $"Uid:\t{user}\t{user}\t{user}\t{user}\nCapEff:\t{effective}\nCapBnd:\t000001ffffffffff\n");
+        Write("proc/self/uid_map", map);
+        Write("proc/sys/kernel/yama/ptrace_scope", $"{scope}");
+        using Examination examination = Examine(new DoctorOptions());
+        Finding finding = Assert.Single(new KernelCopiesCheck().Run(examination));
+        Assert.Equal((may ? FindingStatus.Ok : FindingStatus.Warning, may), (finding.Status, (bool?)finding.Facts!["copies"]));
+    }
+
+    [Fact]
+    public void WhatNoSettingsAskForIsAWarning()
+    {
+        Device("mlx5_0", "4: ACTIVE");
+        Device("mlx5_1", "1: DOWN");
+        Write("dev/infiniband/uverbs0", "");
+        Directory.Delete(PathOf("dev/shm"));
+        Write("proc/sys/vm/overcommit_memory", "2");
+        Write("proc/meminfo", "MemTotal: 16000000 kB\nCommitLimit: 100000 kB\nCommitted_AS: 90000 kB\n");
+        using Examination plain = Examine(new DoctorOptions());
+        AssertStatus(FindingStatus.Warning, plain, new DevicesCheck(), new SharedMemoryCheck(), new OvercommitCheck());
+        Assert.Equal([FindingStatus.Ok, FindingStatus.Warning], new LinksCheck().Run(plain).Select(static f => f.Status));
+        using Examination shm = ExamineWith("""{ "Provider": { "Provider": "shm" } }""");
+        AssertStatus(FindingStatus.Problem, shm, new SharedMemoryCheck(), new OvercommitCheck());
+        using Examination verbs = ExamineWith("""{ "Provider": { "Provider": "verbs;ofi_rxm" } }""");
+        AssertStatus(FindingStatus.Problem, verbs, new DevicesCheck());
+        AssertStatus(FindingStatus.Warning, verbs, new SharedMemoryCheck());
+
+        static void AssertStatus(FindingStatus status, Examination examination, params Check[] checks) =>
+            Assert.All(checks, c => Assert.Equal(status, Assert.Single(c.Run(examination)).Status));
+    }
+
+    [Theory]
+    [InlineData("tcp;ofi_rxm", ProviderKind.Libfabric, false)]
+    [InlineData("shm", ProviderKind.Libfabric, false)]
+    [InlineData("verbs;ofi_rxm", ProviderKind.Libfabric, true)]
+    [InlineData("ucx", ProviderKind.Libfabric, true)]
+    [InlineData(null, ProviderKind.Libfabric, true)]
+    [InlineData(null, ProviderKind.Ucx, true)]
+    [InlineData(null, ProviderKind.Host, false)]
+    public void ADeviceAsksToLockWhereTheSettingsMayUseIt(string? fabric, ProviderKind kind, bool asks)
+    {
+        string json = fabric is null ? "{ \"MaxRegisteredBytes\": \"64 MiB\" }" : $$"""{ "Provider": { "Provider": "{{fabric}}" } }""";
+        using (Examination without = ExamineWith(json, kind))
+            Assert.False(without.AsksToLock);
+        Device("mlx5_0", "4: ACTIVE");
+        using Examination examination = ExamineWith(json, kind);
+        Assert.Equal(kind, examination.Settings!.Kind);
+        Assert.Equal(asks, examination.AsksToLock);
+    }
+
+    [Fact]
+    public void TheAdviceOnSharedMemoryIsEnoughForAllProcessors()
+    {
+        for (int i = 1; i < 256; i++)
+            Directory.CreateDirectory(PathOf($"sys/devices/system/cpu/cpu{i}"));
+        using Examination examination = Examine(new DoctorOptions());
+        Finding finding = new SharedMemoryCheck().Run(examination).First();
+        // What is free is that of this machine.
+        if ((long)finding.Facts!["freeBytes"]! >= 4L << 30)
+            Assert.Equal(FindingStatus.Ok, finding.Status);
+        else
+            Assert.True(long.Parse(finding.Advice!.Split("size=")[1].Split('g')[0], System.Globalization.CultureInfo.InvariantCulture) >= 4, finding.Advice);
+        Assert.Equal(4L << 30, (long?)finding.Facts!["neededBytes"]);
+    }
+
+    [Theory]
+    [InlineData(8, true, "")]
+    [InlineData(3, false, "vm.nr_hugepages=4")]
+    public void EachSlabTakesWholeHugePages(int reserved, bool isEnough, string advice)
+    {
+        Write("proc/meminfo", $"MemTotal: 16000000 kB\nHugePages_Total: {reserved}\nHugePages_Free: {reserved}\nHugepagesize: 2048 kB\n");
+        // Three slabs of 4 KiB, 128 KiB and 3 MiB: 1 + 1 + 2 pages.
+        using Examination examination = ExamineWith("""{ "HugePages": "Transparent", "SizeClasses": [ { "BlockSize": "4 KiB", "InitialBlocks": 1 }, { "BlockSize": "64 KiB", "InitialBlocks": 2 }, { "BlockSize": "1 MiB", "InitialBlocks": 3 } ] }""");
+        examination.Settings!.Pool!.HugePages = RmaHugePages.Explicit;
+        Finding finding = Assert.Single(new HugePagesCheck().Run(examination));
+        Assert.Equal(isEnough ? FindingStatus.Ok : FindingStatus.Problem, finding.Status);
+        Assert.Contains(advice, finding.Advice ?? "", StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1", "99999", "a port must be a number between 0 and 65535")]
+    [InlineData(null, "0", "can't be resolved")]
+    public void AnAddressThatCanNotBeUsedIsAProblem(string? node, string service, string message)
+    {
+        using Examination examination = Examine(new DoctorOptions { Node = node ?? new string('a', 300), Service = service });
+        Finding finding = new PortsCheck().Run(examination).Last();
+        Assert.Equal(FindingStatus.Problem, finding.Status);
+        Assert.Contains(message, finding.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void FaultsAreThoseOfTheVersion()
     {
@@ -191,8 +292,18 @@ public sealed class FakedTreeTests : IDisposable
         Assert.Empty(KnownFault.Of(KnownFault.OfUcx, new Version(1, 19, 1)));
     }
 
-    private Examination Examine(DoctorOptions options, Func<string, Machine>? machine = null) =>
-        new(options, machine?.Invoke(_root.Path) ?? new Machine(_root.Path) { MemoryLockLimit = (8 << 20, 8 << 20), TryLock = static b => b > 8 << 20 ? 12 : 0, MayCopyMemory = static () => true, Variable = static _ => null });
+    /// <summary>A machine of which nothing is real: what a test says nothing of is that of a healthy one.</summary>
+    private Examination Examine(DoctorOptions options, long lockLimit = 8 << 20, long files = 20000) => new(options, new Machine(_root.Path)
+    {
+        MemoryLockLimit = (lockLimit, lockLimit),
+        OpenFilesLimit = (files, files),
+        TryLock = b => b > lockLimit ? 12 : 0,
+        MayCopyMemory = static () => true,
+        Variable = static _ => null,
+    });
+
+    private Examination ExamineWith(string json, ProviderKind kind = ProviderKind.Libfabric) =>
+        Examine(new DoctorOptions { Provider = kind, Section = new ConfigurationBuilder().AddJsonStream(new MemoryStream(Encoding.UTF8.GetBytes($$"""{ "Pool": {{json}} }"""))).Build().GetSection("Pool") });
 
     private void Device(string name, string state) => Write($"sys/class/infiniband/{name}/ports/1/state", state);
 

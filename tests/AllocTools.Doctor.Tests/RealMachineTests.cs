@@ -18,10 +18,10 @@ public sealed class RealMachineTests
     public async Task WhatItSaysIsWhatTheMachineHas()
     {
         Tool run = await Tool.RunAsync(All);
-        Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         JsonObject report = run.Json;
-        Assert.Equal(0, (int?)report["exitCode"]);
-        Assert.All(report["findings"]!.AsArray(), static f => Assert.True((string?)f!["status"] is "ok" or "warning" or "not applicable", f.ToString()));
+        // Whether this machine has a problem of its own is no matter here.
+        Assert.Equal(report["findings"]!.AsArray().Any(static f => (string?)f!["status"] == "problem") ? 1 : 0, run.ExitCode);
+        Assert.Equal(run.ExitCode, (int?)report["exitCode"]);
 
         JsonObject library = run.Findings("libfabric")[0];
         Assert.Equal(LibfabricProvider.IsSupported, (string?)library["status"] == "ok");
@@ -30,11 +30,11 @@ public sealed class RealMachineTests
         Assert.Contains("tcp;ofi_rxm", run.Findings("providers").Select(static f => (string?)f["facts"]!["provider"]));
         Assert.Equal(UcxProvider.IsSupported, (string?)run.Findings("ucx")[0]["status"] == "ok");
         Assert.Contains("tcp/lo", run.Findings("transports")[0]["facts"]!["transports"]!.AsArray().Select(static t => (string?)t));
-        Assert.Contains("Open MPI 4", (string?)run.Findings("openmpi")[0]["message"], StringComparison.Ordinal);
+        Assert.Contains("Open MPI", (string?)run.Findings("openmpi")[0]["message"], StringComparison.Ordinal);
         Assert.Contains("MPICH", (string?)run.Findings("mpich")[0]["message"], StringComparison.Ordinal);
         Assert.Equal(new DriveInfo("/dev/shm").TotalSize, (long?)run.Findings("shm")[0]["facts"]!["sizeBytes"]);
         Assert.Equal(long.Parse(File.ReadAllText("/proc/sys/vm/max_map_count"), CultureInfo.InvariantCulture), (long?)run.Findings("max_map_count")[0]["facts"]!["maxMapCount"]);
-        Assert.DoesNotContain(new DirectoryInfo("/dev/shm").GetFiles(), static f => f.Name.StartsWith("alloctools-doctor", StringComparison.Ordinal));
+        Assert.DoesNotContain(new DirectoryInfo("/dev/shm").GetFiles(), f => f.Name.StartsWith($"alloctools-doctor-{run.ProcessId}-", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -70,9 +70,9 @@ public sealed class RealMachineTests
     public async Task ASmallSharedMemoryIsFound()
     {
         Tool run = await Tool.StartAsync("unshare", "-Urm", "sh", "-c", $"mount -t tmpfs -o size=2m tmpfs /dev/shm && exec '{Tool.Program}' doctor --json --only shm");
-        Assert.True(run.ExitCode == 1, run.Output + run.Errors);
+        Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         JsonObject finding = run.Findings("shm")[0];
-        Assert.Equal("problem", (string?)finding["status"]);
+        Assert.Equal("warning", (string?)finding["status"]);
         Assert.Equal(2 << 20, (long?)finding["facts"]!["sizeBytes"]);
     }
 
@@ -81,9 +81,9 @@ public sealed class RealMachineTests
     {
         string path = (string)(await Tool.RunAsync("doctor", "--json", "--only", "libfabric")).Findings("libfabric")[0]["facts"]!["path"]!;
         Tool run = await Tool.StartAsync("unshare", "-Urm", "sh", "-c", $"mount --bind /dev/null '{path}' && exec '{Tool.Program}' doctor --json --only libfabric");
-        Assert.True(run.ExitCode == 1, run.Output + run.Errors);
+        Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         JsonObject finding = Assert.Single(run.Findings("libfabric"));
-        Assert.Equal("problem", (string?)finding["status"]);
+        Assert.Equal("warning", (string?)finding["status"]);
         Assert.Contains("libfabric1", (string?)finding["advice"], StringComparison.Ordinal);
     }
 
@@ -105,9 +105,14 @@ public sealed class RealMachineTests
 
     [Theory]
     [InlineData("--jsn", "Unknown option '--jsn'. Did you mean --json?")]
-    [InlineData("--settings=/nowhere.json", "--settings is '/nowhere.json', which is not there.")]
+    [InlineData("--settings=/nowhere.json", "--settings is '/nowhere.json'; there is no such file.")]
     [InlineData("--only=memlok", "--only is 'memlok'. Did you mean memlock?")]
     [InlineData("--lock=4k", "--lock is '4k'; it must be a number of bytes")]
+    [InlineData("--settings=/tmp", "--settings is '/tmp', which is a folder")]
+    [InlineData("--service=99999", "--service needs --node")]
+    [InlineData("--section=Foo", "--section needs --settings")]
+    [InlineData("--root=/nonexist", "--root is '/nonexist'; there is no such folder.")]
+    [InlineData("--provider=shm", "--provider is 'shm'. It must be one of libfabric, ucx, mpi, host.")]
     public async Task WrongUsageIsOneLine(string argument, string line)
     {
         Tool run = await Tool.RunAsync("doctor", argument);

@@ -1,7 +1,9 @@
 using System.Text.Json.Nodes;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
+using AllocTools.Blocks;
 using AllocTools.Testing;
+using AllocTools.Validation;
 using Microsoft.Extensions.Configuration;
 using Xunit;
 
@@ -74,15 +76,16 @@ public sealed class SettingsTests : IDisposable
     [InlineData("""{ "AllocTools": { "MaxRegisteredBytes": "1 GiB" } }""")]
     [InlineData("""{ "AllocTools": { "SizeClasses": [ { "BlockSize": 4992, "InitialBlocks": 3 }, { "BlockSize": "100 KiB", "InitialBlocks": 700 } ] } }""")]
     [InlineData("""{ "AllocTools": { "MaxSlabBytes": "64 KiB", "SizeClasses": [ { "BlockSize": "3 KiB", "InitialBlocks": 200 } ] } }""")]
-    public async Task WhatIsForetoldIsWhatAPoolRegisters(string json)
+    [InlineData("""{ "AllocTools": { "SizeClasses": [ { "BlockSize": "4 KiB", "InitialBlocks": 3 }, { "BlockSize": "1 MiB", "InitialBlocks": 5 } ] } }""", 2 << 20)]
+    public async Task WhatIsForetoldIsWhatAPoolRegisters(string json, int page = 4096)
     {
         IConfigurationSection section = new ConfigurationBuilder().AddJsonFile(Write(json)).Build().GetSection("AllocTools");
-        using PoolSettings settings = PoolSettings.Read(section, "here", ProviderKind.Host);
+        using ExaminedPool settings = ExaminedPool.Read(section, "here", ProviderKind.Host);
         Assert.Empty(settings.Failures);
         using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
-        await using var pool = new RmaMemoryPool<HostProvider>(context, settings.Pool!);
+        await using var pool = new RmaMemoryPool<HostProvider>(context, settings.Pool!, blocks: new PagesOf(page));
         await pool.WarmUpAsync(TestContext.Current.CancellationToken);
-        Assert.Equal(pool.GetStatistics().RegisteredBytes, PoolSettings.StartBytes(settings.Pool!));
+        Assert.Equal(pool.GetStatistics().RegisteredBytes, SystemRules.StartBytes(settings.Pool!, page));
     }
 
     [Fact]
@@ -96,6 +99,40 @@ public sealed class SettingsTests : IDisposable
         Tool bad = await Tool.StartAsync(sample, "--doctor", "--AllocTools:MaxSlabBytes=5");
         Assert.Equal(1, bad.ExitCode);
         Assert.Contains("AllocTools:MaxSlabBytes is 5", bad.Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("""{ "LibraryPath": "/nowhere/libmpi.so" }""", "LibraryPath is '/nowhere/libmpi.so'")]
+    public async Task MpiIsLookedForWhereTheSettingsSay(string provider, string message)
+    {
+        Tool run = await DoctorAsync($$"""{ "AllocTools": { "Provider": {{provider}} } }""", "--provider", "mpi", "--only", "provider");
+        Assert.True(run.ExitCode == 1, run.Output + run.Errors);
+        Assert.Contains(message, (string?)Assert.Single(run.Findings("provider"))["message"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task WithoutAnyMpiThePoolThatNeedsOneIsAProblem()
+    {
+        string file = Write("""{ "AllocTools": { "MaxRegisteredBytes": "64 MiB" } }""");
+        string[] arguments = ["doctor", "--json", "--settings", file, "--provider", "mpi", "--only", "provider", "--only", "openmpi", "--only", "mpich"];
+        Tool with = await Tool.RunAsync(arguments);
+        Assert.True(with.ExitCode == 0, with.Output + with.Errors);
+        string hide = string.Concat(((string[])["openmpi", "mpich"]).Select(c => $"mount --bind /dev/null '{(string?)with.Findings(c)[0]["facts"]!["path"]}' && "));
+        Tool without = await Tool.StartAsync("unshare", ["-Urm", "sh", "-c", $"{hide}exec \"$@\"", "sh", Tool.Program, .. arguments]);
+        Assert.True(without.ExitCode == 1, without.Output + without.Errors);
+        Assert.Equal("problem", (string?)Assert.Single(without.Findings("provider"))["status"]);
+    }
+
+    /// <summary>Memory of pages of another size, as huge ones are.</summary>
+    private sealed class PagesOf(int size) : IBlockAllocator
+    {
+        private readonly PageAllocator _pages = new();
+
+        public int PageSize => size;
+
+        public nint Allocate(long length, bool populate) => _pages.Allocate(length, populate);
+
+        public void Free(nint address, long length) => _pages.Free(address, length);
     }
 
     private Task<Tool> DoctorAsync(string json, params string[] more) => Tool.RunAsync(["doctor", "--json", "--settings", Write(json), .. more]);

@@ -6,7 +6,7 @@ using Xunit;
 namespace AllocTools.Doctor.Tests;
 
 /// <summary>A run of the tool's own executable.</summary>
-internal sealed record Tool(int ExitCode, string Output, string Errors)
+internal sealed record Tool(int ExitCode, string Output, string Errors, int ProcessId)
 {
     /// <summary>The tool as it is built.</summary>
     public static string Program { get; } = Path.Combine(Repository.Root, "artifacts/bin/AllocTools.Tool/release/AllocTools.Tool");
@@ -28,7 +28,7 @@ internal sealed record Tool(int ExitCode, string Output, string Errors)
         {
             Task<string> output = process.StandardOutput.ReadToEndAsync(token), errors = process.StandardError.ReadToEndAsync(token);
             await process.WaitForExitAsync(token).WaitAsync(TestTime.Seconds(90), token);
-            return new Tool(process.ExitCode, await output, await errors);
+            return new Tool(process.ExitCode, await output, await errors, process.Id);
         }
         finally
         {

@@ -26,7 +26,7 @@ internal static class BenchCommand
     public static Command Create()
     {
         var layers = new Argument<string[]>("layer") { Description = "what to measure: pool, endpoint, connection (default: all)", Arity = ArgumentArity.ZeroOrMore };
-        var listen = new Option<string?>("--listen") { Description = $"be the other side, for one measurement (default: any address, port {DefaultPort})", HelpName = "HOST:PORT", Arity = ArgumentArity.ZeroOrOne };
+        var listen = new Option<string?>("--listen") { Description = $"be the other side, for one measurement; whoever reaches this port meanwhile can take part in it, so give an address of a network that you trust (default: any address, port {DefaultPort})", HelpName = "HOST:PORT", Arity = ArgumentArity.ZeroOrOne };
         var connect = new Option<string?>("--connect") { Description = "measure with the other side, which listens there; without either a second process is started here", HelpName = "HOST:PORT" };
         var provider = new Option<string>("--provider", "--fabric") { Description = "libfabric's provider, or ucx", HelpName = "NAME", DefaultValueFactory = static _ => "tcp;ofi_rxm" };
         var sizes = new Option<string?>("--sizes") { Description = "the lengths of a transfer, such as 64,\"4 KiB\",1MiB (default: 64 bytes to 4 MiB)", HelpName = "SIZE,…" };
@@ -43,8 +43,8 @@ internal static class BenchCommand
         Between(window, 1, MostWindow);
         duration.Validators.Add(static result =>
         {
-            if (result.GetValueOrDefault<double>() is not (> 0 and <= 3600))
-                result.AddError("--duration must be more than 0 and at most 3600 seconds.");
+            if (result.GetValueOrDefault<double>() is not > 0 || result.GetValueOrDefault<double>() > BenchLength.LongestRow.TotalSeconds)
+                result.AddError($"--duration must be more than 0 and at most {BenchLength.LongestRow.TotalSeconds} seconds.");
         });
         var command = new Command("bench", "Measure a pool, an endpoint and a connection between two processes, or two hosts: the columns of fabtests and ucx_perftest.")
         {
@@ -59,14 +59,16 @@ internal static class BenchCommand
                 parsed.GetValue(sizes) is { } list ? ReadSizes(list) : DefaultSizes,
                 parsed.GetValue(window));
             if (parsed.GetValue(json) && parsed.GetValue(csv))
-                throw new UsageException("--json and --csv are both there; only one of them may be.");
+                throw new UsageException("--json and --csv must not both be given.");
             if (parsed.GetResult(listen) is not null && parsed.GetResult(connect) is not null)
-                throw new UsageException("--listen and --connect are both there; one host listens, and the other one connects.");
+                throw new UsageException("--listen and --connect must not both be given: one host listens, and the other one connects.");
+            if (parsed.GetValue(plot) is { Directory: { Exists: false } noFolder })
+                throw new UsageException($"--plot is in the folder '{noFolder}', which does not exist.");
             var run = new BenchRun(settings, new BenchLength(parsed.GetValue(iterations), TimeSpan.FromSeconds(parsed.GetValue(duration)), parsed.GetValue(warmUp)));
             try
             {
                 if (parsed.GetResult(listen) is not null)
-                    await ServeAsync(run, ReadEndPoint("--listen", parsed.GetValue(listen) ?? $"0.0.0.0:{DefaultPort}"), cancellationToken).ConfigureAwait(false);
+                    await ServeAsync(run, settings, ReadEndPoint("--listen", parsed.GetValue(listen) ?? $"0.0.0.0:{DefaultPort}"), cancellationToken).ConfigureAwait(false);
                 else
                     await MeasureAsync(run, settings, parsed.GetValue(connect), parsed.GetValue(json), parsed.GetValue(csv), parsed.GetValue(plot)).ConfigureAwait(false);
                 return 0;
@@ -82,13 +84,13 @@ internal static class BenchCommand
         return command;
     }
 
-    private static async Task ServeAsync(BenchRun run, IPEndPoint at, CancellationToken cancellationToken)
+    private static async Task ServeAsync(BenchRun run, BenchSettings settings, IPEndPoint at, CancellationToken cancellationToken)
     {
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         // Its parent is gone, however that has ended.
         if (BenchRun.IsChild)
             _ = Task.Run(() => { while (Console.In.Read() >= 0) { } ending.Cancel(); }, CancellationToken.None);
-        OtherSide other = await BenchRun.AcceptAsync(at, end => Console.WriteLine(BenchRun.IsChild ? end.ToString() : $"Listening at {end}. On the other host: alloctools bench --connect HOST:{end.Port} with the same options."), ending.Token).ConfigureAwait(false);
+        OtherSide other = await BenchRun.AcceptAsync(at, end => Console.WriteLine(BenchRun.IsChild ? end.ToString() : $"Listening at {end}. On the other host: alloctools bench {settings.Arguments} --connect HOST:{end.Port}"), ending.Token).ConfigureAwait(false);
         await using (other.ConfigureAwait(false))
             await run.ServeAsync(other, () => Console.WriteLine($"Measuring with {other.RemoteAddress}.")).ConfigureAwait(false);
     }
@@ -96,10 +98,10 @@ internal static class BenchCommand
     private static async Task MeasureAsync(BenchRun run, BenchSettings settings, string? connect, bool json, bool csv, FileInfo? plot)
     {
         bool isText = !json && !csv;
-        string where = connect is not null ? $"this host and {connect}" : run.IsLocal ? "no one: this process alone" : "two processes of this machine";
+        string where = connect is not null ? $"between this host and {connect}" : run.IsLocal ? "this process alone" : "between two processes of this machine";
         if (isText)
         {
-            Console.WriteLine($"{settings.Provider}, between {where}; MB are 10^6 bytes, times are of a transfer in µs.");
+            Console.WriteLine($"{settings.Provider}, {where}; MB are 10^6 bytes, times are of a transfer in µs.");
             Console.WriteLine(BenchReport.Head);
         }
         List<Row> rows;
@@ -129,7 +131,7 @@ internal static class BenchCommand
         else if (!Console.IsOutputRedirected)
             report.Draw(AnsiConsole.Console);
         if (plot is not null)
-            SvgPlot.Write(plot.FullName, rows, $"{settings.Provider}, between {where}, window {settings.Window} ({RuntimeInformation.OSDescription})");
+            SvgPlot.Write(plot.FullName, rows, $"{settings.Provider}, {where}, window {settings.Window} ({RuntimeInformation.OSDescription})");
 
         async Task<List<Row>> MeasureWithAsync(string host, int port)
         {

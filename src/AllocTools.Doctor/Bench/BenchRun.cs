@@ -19,7 +19,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
     /// <summary>This process was started for the other side.</summary>
     public static bool IsChild => Environment.GetEnvironmentVariable(ChildVariable) is { Length: > 0 };
 
-    private static readonly TimeSpan LongestRow = TimeSpan.FromMinutes(30);
+    private static readonly TimeSpan LongestRow = BenchLength.LongestRow + TimeSpan.FromMinutes(5);
 
     private static readonly string Version = typeof(BenchRun).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "";
 

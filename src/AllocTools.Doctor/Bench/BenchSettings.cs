@@ -19,15 +19,19 @@ internal sealed record BenchSettings(string Provider, string[] Layers, int[] Siz
     [JsonIgnore]
     public int AreaBytes => Sizes.Max(s => s * WindowOf(s));
 
+    /// <summary>The arguments that give the other side the same settings.</summary>
+    [JsonIgnore]
+    public string Arguments => $"{string.Join(' ', Layers)} --fabric '{Provider}' --sizes {string.Join(',', Sizes)} --window {Window}";
+
     /// <summary>In what another side's settings differ; null where they agree.</summary>
     public string? FindDifference(BenchSettings other) =>
-        Provider != other.Provider ? Say("--provider", other.Provider, Provider)
+        Provider != other.Provider ? Say("--fabric", other.Provider, Provider)
         : !Layers.SequenceEqual(other.Layers) ? Say("the layers", string.Join(' ', other.Layers), string.Join(' ', Layers))
         : !Sizes.SequenceEqual(other.Sizes) ? Say("--sizes", string.Join(',', other.Sizes), string.Join(',', Sizes))
-        : Window != other.Window ? $"--window {other.Window} there, and {Window} here"
+        : Window != other.Window ? $"--window {Window} on this side, and {other.Window} on the other one"
         : null;
 
-    private static string Say(string what, string there, string here) => $"{what} '{there}' there, and '{here}' here";
+    private static string Say(string what, string there, string here) => $"{what} '{here}' on this side, and '{there}' on the other one";
 }
 
 /// <summary>How long each row is measured: this side's own business.</summary>
@@ -38,6 +42,9 @@ internal sealed record BenchLength(int? Iterations, TimeSpan Duration, int WarmU
 {
     /// <summary>More of a row are not measured: their times must be kept.</summary>
     public const int Most = 10_000_000;
+
+    /// <summary>No row is measured for longer; the other side waits a little longer than that.</summary>
+    public static readonly TimeSpan LongestRow = TimeSpan.FromMinutes(30);
 }
 
 /// <summary>One side's word to the other: a line of JSON.</summary>

@@ -32,7 +32,8 @@ internal sealed class DevicesCheck() : Check("devices")
         if (nodes.Length > 0 && !isAllEfa && !machine.Exists("/dev/infiniband/rdma_cm"))
         {
             hasFailed = true;
-            yield return Fail("/dev/infiniband/rdma_cm is not there, by which verbs;ofi_rxm connects",
+            const string Missing = "/dev/infiniband/rdma_cm is not there; verbs;ofi_rxm connects by it";
+            yield return (examination.NamesFabric("verbs", "verbs;ofi_rxm") ? Fail : (Func<string, string, JsonObject?, Finding>)Warn)(Missing,
                 examination.Surroundings.Container is null ? "Load the module: `modprobe rdma_ucm` as root" : "Give the container all of /dev/infiniband, and load the module rdma_ucm on its host", facts);
         }
         foreach (string node in (string[])[.. nodes, .. cxi])

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using AllocTools.Interop;
 using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Checks;
@@ -10,8 +11,9 @@ internal sealed class KernelCopiesCheck() : Check("ptrace")
     {
         long? scope = examination.Machine.ReadNumber("/proc/sys/kernel/yama/ptrace_scope");
         bool may = examination.Machine.MayCopyMemory();
-        var facts = new JsonObject { ["ptraceScope"] = scope, ["copies"] = may && scope is null or 0 };
-        if (scope is > 0)
+        bool isAllowed = KernelCopies.AllowedByYama(scope ?? 0, ProcessRights.Read(examination.Machine.PathOf("/proc/self")));
+        var facts = new JsonObject { ["ptraceScope"] = scope, ["copies"] = may && isAllowed };
+        if (!isAllowed)
         {
             yield return Warn(
                 $"kernel.yama.ptrace_scope is {scope}: processes may not copy each other's memory, so shm copies twice, by 16 MiB of /dev/shm for each endpoint",
@@ -23,7 +25,7 @@ internal sealed class KernelCopiesCheck() : Check("ptrace")
         }
         else
         {
-            yield return Ok($"Processes of one user may copy each other's memory{(scope is null ? " (no Yama)" : " (ptrace_scope 0)")}", facts);
+            yield return Ok($"Processes of one user may copy each other's memory ({(scope is null ? "no Yama" : scope == 0 ? "ptrace_scope 0" : $"ptrace_scope {scope}, which CAP_SYS_PTRACE lifts")})", facts);
         }
     }
 }
@@ -69,10 +71,11 @@ internal sealed class OvercommitCheck() : Check("overcommit")
             yield break;
         }
         long left = (machine.MemoryInfo("CommitLimit") ?? 0) - (machine.MemoryInfo("Committed_AS") ?? 0);
-        long cap = examination.Settings?.Pool?.MaxRegisteredBytes ?? 1L << 30;
+        long cap = examination.DefaultCap;
         facts["leftBytes"] = left;
-        yield return cap > left
-            ? Fail($"vm.overcommit_memory is 2, and {InWords.About(Math.Max(0, left))} may still be mapped: less than the pool's cap of {InWords.Bytes(cap)}", "Lower MaxRegisteredBytes, or raise vm.overcommit_ratio as root", facts)
+        yield return cap > left && examination.Settings?.Pool is null
+            ? Warn($"vm.overcommit_memory is 2, and {InWords.About(Math.Max(0, left))} may still be mapped: less than a pool of {InWords.Bytes(cap)} would need", "Set MaxRegisteredBytes of the pool accordingly, or raise vm.overcommit_ratio as root", facts)
+            : cap > left ? Fail($"vm.overcommit_memory is 2, and {InWords.About(Math.Max(0, left))} may still be mapped: less than the pool's cap of {InWords.Bytes(cap)}", "Lower MaxRegisteredBytes, or raise vm.overcommit_ratio as root", facts)
             : Ok($"vm.overcommit_memory is 2; {InWords.About(left)} may still be mapped", facts);
     }
 }
@@ -89,7 +92,7 @@ internal sealed class HugePagesCheck() : Check("hugepages")
         string transparent = enabled.Split('[', ']') is [_, var chosen, _] ? chosen : "not there";
         var facts = new JsonObject { ["reserved"] = total, ["free"] = free, ["pageBytes"] = size, ["transparent"] = transparent };
         string found = $"{InWords.Number(free)} of {InWords.Number(total)} reserved huge pages{(size == 0 ? "" : $" of {InWords.Bytes(size)}")} are free; transparent huge pages: {transparent}";
-        long needed = examination.Settings?.Pool is { HugePages: RmaHugePages.Explicit } pool ? PoolSettings.StartBytes(pool) : 0;
+        long needed = examination.Settings?.Pool is { HugePages: RmaHugePages.Explicit } pool ? SystemRules.StartBytes(pool, Math.Max(size, 1)) : 0;
         yield return needed > free * size
             ? Fail($"{found}, and the pool needs {InWords.Bytes(needed)} at its start (HugePages = Explicit)", $"Reserve them: `sysctl vm.nr_hugepages={(needed + Math.Max(size, 1) - 1) / Math.Max(size, 1) + total - free}` as root, or set HugePages to Transparent", facts)
             : Ok(found, facts);
@@ -105,7 +108,7 @@ internal sealed class NumaCheck() : Check("numa")
         string? online = machine.Read("/sys/devices/system/node/online");
         string[] devices = [.. machine.List("/sys/class/infiniband").Select(d => $"{d} on node {machine.Read($"/sys/class/infiniband/{d}/device/numa_node") ?? "unknown"}")];
         string places = devices.Length == 0 ? "" : $"; {string.Join(", ", devices)}";
-        yield return online is null ? Absent("The system names no NUMA nodes") : Ok($"NUMA nodes: {online}{places}", new JsonObject { ["online"] = online });
+        yield return online is null ? Absent("The system names no NUMA nodes") : Ok($"The NUMA nodes that are online: {online}{places}", new JsonObject { ["online"] = online });
     }
 }
 

@@ -18,9 +18,13 @@ internal sealed class LibfabricCheck() : Check("libfabric")
         {
             // "libfabric could not be loaded: looked for X; install it with Y."
             string[] parts = reason.TrimEnd('.').Split("; ", 2);
-            yield return examination.Settings is { Kind: not ProviderKind.Libfabric }
-                ? Absent(parts[0] + "; the settings ask for another library")
-                : Fail(parts[0], parts.Length == 2 ? Examination.Sentence(parts[1]) : "Correct LibraryPath in the settings");
+            string advice = parts.Length == 2 ? Examination.Sentence(parts[1]) : "Correct LibraryPath in the settings";
+            yield return examination.Settings switch
+            {
+                null => Warn(parts[0], advice),
+                { Kind: ProviderKind.Libfabric } => Fail(parts[0], advice),
+                _ => Absent(parts[0] + "; the settings ask for another library"),
+            };
             yield break;
         }
         string path = MappedLibrary.PathOf("libfabric") ?? "built in";

@@ -18,7 +18,7 @@ internal sealed class MemoryLockCheck() : Check("memlock")
     {
         Machine machine = examination.Machine;
         long? limit = examination.LockLimit;
-        long asked = examination.BytesToLock ?? examination.DefaultBytesToLock;
+        long asked = examination.BytesToLock ?? examination.DefaultCap;
         long room = Math.Max(FirstStep, Math.Min(machine.MemoryInfo("MemAvailable") ?? long.MaxValue, examination.Limits.Cgroup?.Available ?? long.MaxValue) / 4);
         long most = Math.Min(asked, Math.Min(MostReallyLocked, room));
         long locked = 0;
@@ -45,7 +45,7 @@ internal sealed class MemoryLockCheck() : Check("memlock")
             : "RLIMIT_MEMLOCK is unlimited";
         string found = $"{said}; {InWords.Bytes(locked)} were locked";
         if (error == 0 && (limit is null || asked <= limit))
-            yield return Ok(found, facts);
+            yield return Ok(asked > locked ? $"{found} as a test, of the {InWords.Bytes(asked)} that are asked for" : found, facts);
         else if (error != 0 && limit is null)
             yield return Fail($"{said}; locking more than {InWords.Bytes(locked)} failed: {SystemPages.Describe(error)}", "Free memory on this machine, or raise the container's memory limit", facts);
         else if (examination.AsksToLock)
@@ -61,9 +61,11 @@ internal sealed class MemoryLockCheck() : Check("memlock")
         (_, long? hard) = examination.Machine.MemoryLockLimit;
         if (where.Container == "kubernetes")
         {
-            return where.IsRoot
+            // Where the pod has a user namespace of its own (hostUsers: false) the capability has no effect.
+            return where.IsInUserNamespace ? "Set LimitMEMLOCK=infinity for the node's container runtime; the capability IPC_LOCK has no effect in the pod's user namespace (hostUsers: false)"
+                : where.IsRoot
                 ? "Add the capability IPC_LOCK to the container (securityContext.capabilities.add), or set LimitMEMLOCK=infinity for the node's container runtime"
-                : "Set LimitMEMLOCK=infinity for the node's container runtime; the capability IPC_LOCK counts only for a container that runs as root";
+                : "Set LimitMEMLOCK=infinity for the node's container runtime; the capability IPC_LOCK counts only for a container that runs as root, or for a program whose file has it (`setcap cap_ipc_lock+ep`)";
         }
         if (where.Container is "docker" or "podman")
             return $"Start the container with `--ulimit memlock=-1:-1`{(where.IsInUserNamespace ? ", after the limit of the user who starts it was raised (/etc/security/limits.conf, LimitMEMLOCK of user@.service)" : "")}";

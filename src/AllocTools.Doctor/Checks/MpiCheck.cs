@@ -12,7 +12,8 @@ internal sealed class MpiCheck(string name, MpiImplementation implementation) : 
     public override IEnumerable<Finding> Run(Examination examination)
     {
         string title = MpiResolver.NameOf(implementation);
-        string[] names = MpiResolver.NamesOf(implementation);
+        // Which implementation a file of the settings is only shows when it is loaded.
+        string[] names = examination.Settings?.LibraryPathOf(ProviderKind.Mpi) is { } path ? [path] : MpiResolver.NamesOf(implementation);
         MpiEnvironment.ApplyDefaults();
         List<string> reasons = [];
         foreach (string file in names)
@@ -23,16 +24,16 @@ internal sealed class MpiCheck(string name, MpiImplementation implementation) : 
                     reasons.Add(reason);
                 continue;
             }
-            string path = MappedLibrary.PathOf(file) ?? file;
+            string mapped = MappedLibrary.PathOf(Path.GetFileName(file)) ?? file;
             yield return library.Implementation == implementation
-                ? Ok($"{title} {library.Version?.ToString() ?? "of an unknown version"} ({path}){Notes(library)}", new JsonObject { ["version"] = library.Version?.ToString(), ["path"] = path })
+                ? Ok($"{title} {library.Version?.ToString() ?? "of an unknown version"} ({mapped}){Notes(library)}", new JsonObject { ["version"] = library.Version?.ToString(), ["path"] = mapped })
                 : Absent($"{title} is not there: {file} is {MpiResolver.NameOf(library.Implementation)}'s");
             yield break;
         }
-        bool isAsked = examination.Settings is { Kind: ProviderKind.Mpi } settings && settings.MpiImplementation == implementation;
         string missing = reasons.Count > 0 ? $"{title} can't be used: {string.Join("; ", reasons)}" : $"{title} is not there ({string.Join(", ", names)})";
-        yield return isAsked || reasons.Count > 0
-            ? Fail(missing, $"Install it with {(implementation == MpiImplementation.OpenMpi ? "'apt-get install openmpi-bin' (Debian, Ubuntu) or 'dnf install openmpi'" : "'apt-get install mpich' (Debian, Ubuntu) or 'dnf install mpich'")} (Fedora, RHEL)")
+        // Whether MPI is there as the settings ask for it, the check provider says.
+        yield return reasons.Count > 0
+            ? Warn(missing, $"Install it with {(implementation == MpiImplementation.OpenMpi ? "'apt-get install openmpi-bin' (Debian, Ubuntu) or 'dnf install openmpi'" : "'apt-get install mpich' (Debian, Ubuntu) or 'dnf install mpich'")} (Fedora, RHEL)")
             : Absent(missing);
     }
 

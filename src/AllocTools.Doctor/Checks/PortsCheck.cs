@@ -34,25 +34,33 @@ internal sealed class PortsCheck() : Check("ports")
     {
         var facts = new JsonObject { ["node"] = node, ["service"] = service };
         if (!int.TryParse(service ?? "0", NumberStyles.None, CultureInfo.InvariantCulture, out int port) || port > IPEndPoint.MaxPort)
-            return Absent($"Service is '{service}', a name that only the transport resolves", facts);
+        {
+            return service!.All(char.IsAsciiDigit)
+                ? Fail($"Service is '{service}'; a port must be a number between 0 and {IPEndPoint.MaxPort}", "Choose a port in that range, or leave it out: the system then gives a free port", facts)
+                : Absent($"Service is '{service}', a name that only the transport resolves", facts);
+        }
         try
         {
             IPAddress address = IPAddress.TryParse(node, out IPAddress? parsed) ? parsed : Dns.GetHostAddresses(node)[0];
             using var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
             socket.Bind(new IPEndPoint(address, port));
             socket.Listen();
-            return Ok($"{socket.LocalEndPoint} can be listened at", facts);
+            return Ok($"{socket.LocalEndPoint} can be used to listen", facts);
+        }
+        catch (ArgumentException e)
+        {
+            return Fail($"Node is a name that can't be resolved: {e.Message}", "Set Node to an address of this machine, or to a host name that resolves to one", facts);
         }
         catch (SocketException e)
         {
             string advice = e.SocketErrorCode switch
             {
-                SocketError.AddressAlreadyInUse => "Choose another Service, or leave it out: the system then gives a free port",
+                SocketError.AddressAlreadyInUse => "Stop the process that has it, which may be this service itself (`ss -ltnp` lists them); or choose another Service, or leave it out: the system then gives a free port",
                 SocketError.AddressNotAvailable => "Set Node to an address of this machine (`ip -brief address` lists them)",
                 SocketError.AccessDenied => "Choose a port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start as root",
                 _ => "Set Node to an address of this machine, or to a host name that resolves to one",
             };
-            return Fail($"{node}:{service ?? "0"} can't be listened at: {e.Message}", advice, facts);
+            return Fail($"{node}:{service ?? "0"} can't be used to listen: {e.Message}", advice, facts);
         }
     }
 }

@@ -1,4 +1,6 @@
 using System.Text.Json.Nodes;
+using AllocTools.Mpi;
+using AllocTools.Mpi.Interop;
 using AllocTools.Regions;
 using AllocTools.Validation;
 
@@ -18,7 +20,10 @@ internal sealed class ProviderCheck() : Check("provider")
         }
         if (settings.Kind == ProviderKind.Mpi)
         {
-            yield return Absent("MPI is opened by mpirun's ranks only; the checks openmpi and mpich say what is here");
+            MpiEnvironment.ApplyDefaults();
+            yield return MpiResolver.TryLoad(settings.MpiImplementation, settings.LibraryPathOf(ProviderKind.Mpi), examination.Machine.Variable, MpiLibrary.TryLoad, out string reason) is { } library
+                ? Ok($"{MpiResolver.NameOf(library.Implementation)} {library.Version} is what the settings use; it is not opened here, because only ranks of mpirun open it", new JsonObject { ["provider"] = "mpi" })
+                : Fail(reason, $"Install an implementation of MPI, or correct the section Provider in {settings.Place}");
             yield break;
         }
         yield return TryOpen(settings, out RmaProviderTraits? traits);
@@ -32,7 +37,7 @@ internal sealed class ProviderCheck() : Check("provider")
             yield return Warn(warning, "Raise RLIMIT_MEMLOCK as the check memlock advises, or lower MaxRegisteredBytes");
     }
 
-    private Finding TryOpen(PoolSettings settings, out RmaProviderTraits? traits)
+    private Finding TryOpen(ExaminedPool settings, out RmaProviderTraits? traits)
     {
         traits = null;
         try

@@ -17,7 +17,7 @@ internal sealed class SettingsCheck() : Check("settings")
             yield return Fail(failure, $"Correct it in {settings.Place}; docs/configuration.md has every option");
         if (settings.Pool is not { } pool)
             yield break;
-        long start = PoolSettings.StartBytes(pool);
+        long start = SystemRules.StartBytes(pool, pool.HugePages == RmaHugePages.Explicit ? examination.Limits.HugePageSize : Environment.SystemPageSize);
         var facts = new JsonObject { ["startBytes"] = start, ["capBytes"] = pool.MaxRegisteredBytes, ["slabsAtCap"] = settings.SlabsAt(pool.MaxRegisteredBytes) };
         yield return Ok($"{settings.Place} is valid: the pool registers {InWords.Size(start)} at its start, and up to {InWords.Bytes(pool.MaxRegisteredBytes)}", facts);
         if (SystemRules.Warning(pool, traits: null, examination.Limits) is { } warning)

@@ -17,7 +17,7 @@ internal sealed class SharedMemoryCheck() : Check("shm")
         string folder = machine.PathOf(Folder);
         if (!Directory.Exists(folder))
         {
-            yield return Fail($"There is no {Folder}, which shm needs", $"Mount it: `mount -t tmpfs -o size=1g tmpfs {Folder}` as root");
+            yield return Judge(examination, $"There is no {Folder}; the provider shm needs it", $"Mount it: `mount -t tmpfs -o size=1g tmpfs {Folder}` as root");
             yield break;
         }
         string? written = TryWrite(folder);
@@ -28,21 +28,26 @@ internal sealed class SharedMemoryCheck() : Check("shm")
         string options = MountOptions(machine);
         string[] left = [.. Directory.EnumerateFiles(folder).Select(static p => Path.GetFileName(p)).Where(static n => n.StartsWith("alloctools-", StringComparison.Ordinal) || n.StartsWith("fi_shm", StringComparison.Ordinal))];
         var facts = new JsonObject { ["sizeBytes"] = size, ["freeBytes"] = free, ["neededBytes"] = needed, ["options"] = options, ["files"] = left.Length };
+        long whole = Math.Max(1, (needed + size - free + (1L << 30) - 1) >> 30);
         string enlarge = examination.Surroundings.Container switch
         {
-            null => $"Enlarge it: `mount -o remount,size=1g {Folder}` as root",
-            "kubernetes" => $"Mount an emptyDir volume of medium Memory at {Folder}",
-            _ => "Start the container with `--shm-size=1g`",
+            null => $"Enlarge it: `mount -o remount,size={whole}g {Folder}` as root",
+            "kubernetes" => $"Mount an emptyDir volume of medium Memory at {Folder}, with a sizeLimit of {whole}Gi or more",
+            _ => $"Start the container with `--shm-size={whole}g`",
         };
         if (written is not null)
-            yield return Fail($"Nothing can be written to {Folder}: {written}", free < OfEndpoint ? enlarge : $"Let this user write there: mode 1777 (`chmod 1777 {Folder}` as root), mounted rw", facts);
+            yield return Judge(examination, $"Nothing can be written to {Folder}: {written}", free < OfEndpoint ? enlarge : $"Let this user write there: mode 1777 (`chmod 1777 {Folder}` as root), mounted rw", facts);
         else if (free < needed)
-            yield return Fail($"{Folder} has {InWords.About(free)} free of {InWords.About(size)}; libfabric offers shm only while {InWords.About(needed)} are free, {InWords.About(OfEndpoint)} for each of {processors} processors", enlarge, facts);
+            yield return Judge(examination, $"{Folder} has {InWords.About(free)} free of {InWords.About(size)}; libfabric offers shm only while {InWords.About(needed)} are free, {InWords.About(OfEndpoint)} for each of {processors} processors", enlarge, facts);
         else
             yield return Ok($"{Folder} can be written to, and has {InWords.About(free)} free of {InWords.About(size)}{(options.Length == 0 ? "" : $" ({options})")}", facts);
         if (left.Length > 0)
-            yield return Ok($"{Folder} has {InWords.Count(left.Length, "file", "files")} of endpoints, such as {left[0]}; those of processes that were killed go when the next endpoint of the same user opens");
+            yield return Ok($"Endpoints have {InWords.Count(left.Length, "file", "files")} in {Folder}, such as {left[0]}; those of processes that were killed go when the next endpoint of the same user opens");
     }
+
+    /// <summary>It is a problem only where the settings name shm.</summary>
+    private Finding Judge(Examination examination, string message, string advice, JsonObject? facts = null) =>
+        examination.NamesFabric("shm") ? Fail(message, advice, facts) : Warn(message, advice, facts);
 
     /// <summary>Writes a page of an endpoint's file, as many as one writes at once.</summary>
     /// <returns>Why it can't be done; null where it can.</returns>

@@ -25,24 +25,24 @@ internal sealed class UcxCheck() : Check("ucx")
         yield return Ok($"UCX {library.Version} ({file})", new JsonObject { ["version"] = library.Version.ToString(), ["path"] = file });
         foreach (KnownFault fault in KnownFault.Of(KnownFault.OfUcx, library.Version))
             yield return Warn($"UCX {library.Version}: {fault.What}", fault.Advice);
-        yield return Open(path);
+        yield return Open(path, examination.Settings is { Kind: ProviderKind.Ucx });
     }
 
-    private static Finding Open(string? path)
+    private static Finding Open(string? path, bool isNamed)
     {
         try
         {
             // With ErrorHandling = Peer shared memory would be left out.
             using IRmaContext context = new UcxProvider(new UcxOptions { LibraryPath = path, ErrorHandling = UcxErrorHandling.None }).Open();
             IReadOnlyList<string> transports = Transports((UcxContext)context);
-            return new Finding("transports", FindingStatus.Ok, $"UCX opens {(transports.Count == 0 ? "transports that it does not name" : string.Join(", ", transports))}")
+            return new Finding("transports", FindingStatus.Ok, $"UCX opens {(transports.Count == 0 ? "a context, whose transports this version can't list" : string.Join(", ", transports))}")
             {
                 Facts = new JsonObject { ["transports"] = new JsonArray([.. transports.Select(static t => (JsonNode?)JsonValue.Create(t))]) },
             };
         }
         catch (RmaProviderException e)
         {
-            return new Finding("transports", FindingStatus.Problem, e.Message) { Advice = "Compare UCX_TLS and UCX_NET_DEVICES in the environment with what `ucx_info -d` lists" };
+            return new Finding("transports", isNamed ? FindingStatus.Problem : FindingStatus.Warning, e.Message) { Advice = "Compare UCX_TLS and UCX_NET_DEVICES in the environment with what `ucx_info -d` lists" };
         }
     }
 

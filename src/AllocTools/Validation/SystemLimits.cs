@@ -7,6 +7,8 @@ namespace AllocTools.Validation;
 /// <summary>The system's limits for a pool.</summary>
 internal sealed record SystemLimits
 {
+    private const long UsualHugePage = 2 << 20;
+
     /// <summary>RLIMIT_MEMLOCK in bytes; null if it does not apply to this process.</summary>
     public long? MemoryLock { get; init; }
 
@@ -18,6 +20,9 @@ internal sealed record SystemLimits
 
     /// <summary>The bytes of all huge pages that are reserved, used or not.</summary>
     public long HugePageBytes { get; init; }
+
+    /// <summary>The size of a huge page in bytes.</summary>
+    public long HugePageSize { get; init; } = HugePages.DefaultSize ?? UsualHugePage;
 
     /// <summary>Whether a NUMA node exists.</summary>
     public Func<int, bool> HasNumaNode { get; init; } = NumaNodes.Exists;

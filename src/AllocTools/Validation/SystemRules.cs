@@ -8,13 +8,17 @@ namespace AllocTools.Validation;
 internal static class SystemRules
 {
     /// <summary>The failures: options that can't work on this system.</summary>
-    public static IEnumerable<string> Failures(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits)
+    /// <param name="options">The options.</param>
+    /// <param name="traits">Those of the provider; null: it is not opened yet.</param>
+    /// <param name="limits">The system's limits.</param>
+    /// <param name="hasClasses">The options give size classes, so what the pool registers at its start is known.</param>
+    public static IEnumerable<string> Failures(RmaMemoryPoolOptions options, RmaProviderTraits? traits, SystemLimits limits, bool hasClasses = true)
     {
         if (options.NumaNode is >= 0 and < NumaNodes.MostNodes and int node && !limits.HasNumaNode(node))
             yield return $"{nameof(options.NumaNode)} is {node}, but this system has no such node; it has {NumaNodes.Describe()}.";
-        if (options.HugePages == RmaHugePages.Explicit && limits.HugePageBytes < Math.Max(1, InitialBytes(options)))
+        if (options.HugePages == RmaHugePages.Explicit && hasClasses && StartBytes(options, limits.HugePageSize) is var needed && limits.HugePageBytes < Math.Max(1, needed))
         {
-            yield return $"{nameof(options.HugePages)} is Explicit, but {InWords.Bytes(limits.HugePageBytes)} of huge pages are reserved, and {InWords.Bytes(InitialBytes(options))} are needed at the start. "
+            yield return $"{nameof(options.HugePages)} is Explicit, but {InWords.Bytes(limits.HugePageBytes)} of huge pages are reserved, and {InWords.Bytes(needed)} are needed at the start. "
                 + "Reserve more (sysctl vm.nr_hugepages=COUNT), or set HugePages to Transparent.";
         }
         if (!options.IsCapDefault && Shortfall(options, traits, limits) is { } shortfall)
@@ -54,6 +58,22 @@ internal static class SystemRules
 
     private static string Found(RmaMemoryPoolOptions options) => $"{nameof(options.MaxRegisteredBytes)} is {InWords.Bytes(options.MaxRegisteredBytes)}";
 
-    private static long InitialBytes(RmaMemoryPoolOptions options) =>
-        RmaMemoryPoolDefaults.AreDefault(options) ? 0 : options.SizeClasses.Sum(c => Math.Clamp(c.BlockSize, 0, 1L << 30) * Math.Clamp(c.InitialBlocks, 0, 1 << 24));
+    /// <summary>What a pool registers at its start: a slab is rounded up to whole pages, and what exceeds the cap comes on demand.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="page">The size of a page of the memory that is registered, in bytes.</param>
+    public static long StartBytes(RmaMemoryPoolOptions options, long page)
+    {
+        long bytes = 0;
+        foreach (SizeClassOptions sizeClass in RmaMemoryPoolDefaults.SizeClassesOf(options))
+        {
+            // Values outside their ranges are reported elsewhere, and must not overflow here.
+            long block = Math.Clamp(sizeClass.BlockSize, 1, 1L << 30);
+            long most = Math.Max(1, options.MaxSlabBytes / block);
+            (long whole, long rest) = Math.DivRem(Math.Clamp(sizeClass.InitialBlocks, 0, 1 << 24), most);
+            bytes += whole * RoundUp(most * block) + RoundUp(rest * block);
+        }
+        return Math.Min(bytes, options.MaxRegisteredBytes);
+
+        long RoundUp(long length) => (length + page - 1) / page * page;
+    }
 }

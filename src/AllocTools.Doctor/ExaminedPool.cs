@@ -30,12 +30,15 @@ public enum ProviderKind
 }
 
 /// <summary>A pool's section, bound and validated as a host does it at its start, without opening anything.</summary>
-internal sealed class PoolSettings : IDisposable
+internal sealed class ExaminedPool : IDisposable
 {
+    /// <summary>libfabric's providers that need no device, and lock nothing.</summary>
+    private static readonly string[] s_withoutDevices = ["tcp", "tcp;ofi_rxm", "net", "net;ofi_rxm", "sockets", "shm", "udp", "udp;ofi_rxd"];
+
     private readonly ServiceProvider _services;
     private readonly IConfigurationSection _section;
 
-    private PoolSettings(IConfigurationSection section, string place, ProviderKind kind)
+    private ExaminedPool(IConfigurationSection section, string place, ProviderKind kind)
     {
         _section = section;
         Place = place;
@@ -90,8 +93,16 @@ internal sealed class PoolSettings : IDisposable
     /// <summary>Memory that can't be locked is refused, whatever devices there are.</summary>
     public bool LocksByItself => Kind == ProviderKind.Host && string.Equals(_section["Provider:Locking"], nameof(PageLocking.Required), StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Where the transport listens; null where nothing says it.</summary>
-    public string? Node => Kind == ProviderKind.Libfabric && Fabric != "shm" ? _section["Provider:Node"] : null;
+    /// <summary>What is named may use an RDMA device, which locks memory.</summary>
+    public bool MayUseDevices => Kind switch
+    {
+        ProviderKind.Libfabric => Fabric is null || !s_withoutDevices.Contains(Fabric),
+        ProviderKind.Ucx or ProviderKind.Mpi => true,
+        _ => false,
+    };
+
+    /// <summary>Where the transport listens by TCP; null where nothing says it, or where it listens by other means.</summary>
+    public string? Node => this is { Kind: ProviderKind.Libfabric, Fabric: null or "tcp" or "tcp;ofi_rxm" or "net" or "sockets" } ? _section["Provider:Node"] : null;
 
     /// <summary>The port that it listens at; null: any.</summary>
     public string? Service => _section["Provider:Service"];
@@ -99,30 +110,11 @@ internal sealed class PoolSettings : IDisposable
     /// <summary>Reads a section.</summary>
     /// <param name="section">The section.</param>
     /// <param name="place">Where it stands, for people.</param>
-    /// <param name="kind">The provider; null: <c>ucx</c>, <c>mpi</c> and <c>host</c> in place of libfabric's provider name it, else libfabric.</param>
-    public static PoolSettings Read(IConfigurationSection section, string place, ProviderKind? kind) => new(section, place, kind ?? section["Provider:Provider"] switch
-    {
-        "ucx" => ProviderKind.Ucx,
-        "mpi" => ProviderKind.Mpi,
-        "host" => ProviderKind.Host,
-        _ => ProviderKind.Libfabric,
-    });
+    /// <param name="kind">The class of the provider, which no section names.</param>
+    public static ExaminedPool Read(IConfigurationSection section, string place, ProviderKind kind) => new(section, place, kind);
 
     /// <summary>The library's file, where the settings name one for this kind of provider.</summary>
     public string? LibraryPathOf(ProviderKind kind) => kind == Kind && _section["Provider:LibraryPath"] is { Length: > 0 } path ? path : null;
-
-    /// <summary>What the pool registers at its start: blocks of default classes that the cap has no room for come on demand.</summary>
-    public static long StartBytes(RmaMemoryPoolOptions pool)
-    {
-        long page = Environment.SystemPageSize, bytes = 0;
-        foreach (SizeClassOptions sizeClass in RmaMemoryPoolDefaults.SizeClassesOf(pool))
-        {
-            long most = Math.Max(1, pool.MaxSlabBytes / sizeClass.BlockSize);
-            for (long missing = sizeClass.InitialBlocks; missing > 0; missing -= most)
-                bytes += (Math.Min(missing, most) * sizeClass.BlockSize + page - 1) / page * page;
-        }
-        return Math.Min(bytes, pool.MaxRegisteredBytes);
-    }
 
     /// <summary>About how many slabs the pool has when it has grown so far.</summary>
     public long SlabsAt(long bytes)
