@@ -5,18 +5,23 @@ using AllocTools.Libfabric;
 using Microsoft.Extensions.Options;
 using OpenTelemetry.Metrics;
 
-var builder = Host.CreateApplicationBuilder(args);
-builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools")).RequireSection();
-builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddAllocToolsInstrumentation());
-builder.Services.AddHostedService<Worker>();
 try
 {
+    var builder = Host.CreateApplicationBuilder(args);
+    builder.Services.AddRmaMemoryPool<LibfabricProvider>(builder.Configuration.GetSection("AllocTools")).RequireSection();
+    builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddAllocToolsInstrumentation());
+    builder.Services.AddHostedService<Worker>();
     builder.Build().Run();
 }
-catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException)
+catch (Exception e) when (e is OptionsValidationException or RmaPoolStartException or InvalidDataException)
 {
     // What can't be used, where it stands, and what to do.
-    Console.Error.WriteLine(e is OptionsValidationException invalid ? string.Join('\n', invalid.Failures) : e.Message);
+    Console.Error.WriteLine(e switch
+    {
+        OptionsValidationException invalid => string.Join('\n', invalid.Failures),
+        InvalidDataException file => $"{file.Message} {file.GetBaseException().Message}",
+        _ => e.Message,
+    });
     Environment.ExitCode = 1;
 }
 

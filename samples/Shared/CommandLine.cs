@@ -36,6 +36,8 @@ internal sealed class CommandLine(string description, Switch[] switches, params 
             throw new UsageException(error.Message);
         if (parsed.Action is not null)
         {
+            // The usage of a command that leaves other arguments alone has a line about them, with brackets that don't fit; the description has it already.
+            root.TreatUnmatchedTokensAsErrors = true;
             parsed.Invoke();
             return null;
         }

@@ -37,6 +37,18 @@ public sealed class PackageTests(Packed packed)
     }
 
     [Theory]
+    [InlineData("pack")]
+    [InlineData("bench")]
+    public async Task AScriptSaysHowItIsUsedAndDoesNothingElse(string script)
+    {
+        (int status, string output, string errors) = await packed.RunAsync(Repository.Root, $"eng/{script} --help");
+        Assert.Equal(0, status);
+        Assert.Contains($"Usage: eng/{script} ", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("source ", output, StringComparison.Ordinal);
+        Assert.Equal("", errors);
+    }
+
+    [Theory]
     [MemberData(nameof(All))]
     public async Task APackageSaysWhatItIsAndWhereItComesFrom(string package)
     {

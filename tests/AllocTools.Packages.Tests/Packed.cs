@@ -18,6 +18,7 @@ public sealed class Packed : IAsyncLifetime
     public const string Address = "https://github.com/example/alloctools";
 
     private readonly TemporaryFolder _folder = new();
+    private readonly string _compiler = $"alloctools-{Guid.NewGuid():N}";
     private string? _restored;
 
     /// <summary>Where the packages are.</summary>
@@ -120,7 +121,7 @@ public sealed class Packed : IAsyncLifetime
         }
     }
 
-    /// <summary>Starts a program. No build server is left behind by it.</summary>
+    /// <summary>Starts a program. The compiler stays for the next one, and ends with the tests; no other build server is left behind.</summary>
     public Process Start(string folder, params string[] command)
     {
         ProcessStartInfo start = new(command[0], command[1..])
@@ -130,16 +131,23 @@ public sealed class Packed : IAsyncLifetime
             RedirectStandardError = true,
         };
         start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
-        start.Environment["UseSharedCompilation"] = "false";
+        start.Environment["UseSharedCompilation"] = "true";
+        start.Environment["SharedCompilationId"] = _compiler;
+        // Builds of the repository analyze its code, and compare its packages with advisories; a test must not fail because of a new one.
+        start.Environment["RunAnalyzers"] = "false";
+        start.Environment["NuGetAudit"] = "false";
+        // What the command says is read.
+        start.Environment["DOTNET_CLI_UI_LANGUAGE"] = "en";
         start.Environment["DOTNET_NOLOGO"] = "1";
         if (_restored is not null)
             start.Environment["NUGET_PACKAGES"] = _restored;
         return Process.Start(start)!;
     }
 
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
+        string roslyn = (await SuccessAsync(Path.Combine(_folder.Path, "clone"), "dotnet msbuild src/AllocTools.Telemetry -getProperty:RoslynTargetsPath")).Trim();
+        await SuccessAsync(_folder.Path, $"dotnet '{roslyn}/bincore/VBCSCompiler.dll' '-pipename:{_compiler}' -shutdown");
         _folder.Dispose();
-        return ValueTask.CompletedTask;
     }
 }

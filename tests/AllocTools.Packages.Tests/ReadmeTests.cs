@@ -35,6 +35,11 @@ public sealed partial class ReadmeTests(Packed packed)
         Assert.Equal(2, failures.Length);
         Assert.Single(failures, line => line.Contains("AllocTools:MaxRegisteredBytes", StringComparison.Ordinal));
         Assert.Single(failures, line => line.Contains("AllocTools:Providr", StringComparison.Ordinal));
+        await File.WriteAllTextAsync(Path.Combine(project, "appsettings.json"), "{\n  \"AllocTools\": {\n", Token);
+        (status, _, errors) = await packed.RunAsync(project, "dotnet built/First.dll");
+        Assert.Equal(1, status);
+        Assert.Contains("appsettings.json", Assert.Single(errors.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+        Assert.Contains("LineNumber", errors, StringComparison.Ordinal);
         Assert.Contains($"\"AllocTools.Hosting/{packed.Version}\"", await File.ReadAllTextAsync(Path.Combine(project, "obj", "project.assets.json"), Token), StringComparison.Ordinal);
     }
 

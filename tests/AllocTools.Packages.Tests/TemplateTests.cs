@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.RegularExpressions;
 using AllocTools.Testing;
@@ -41,10 +43,12 @@ public sealed partial class TemplateTests(Packed packed)
             (int status, string output, string workerErrors) = await packed.RunAsync(home, $"dotnet built/{name}.dll --Transfer:Peer {address} --urls http://127.0.0.1:0");
             Assert.True(status == 0, output + workerErrors);
             Assert.Contains("The peer has 8388608 bytes.", output, StringComparison.Ordinal);
+            Assert.DoesNotContain("warn:", output, StringComparison.Ordinal);
             await peer.WaitForExitAsync(Token);
             log.Append(await rest);
             Assert.True(peer.ExitCode == 0, log + await errors);
             AssertAllBlocksArrived(log.ToString());
+            await AssertSaysWhatIsWrongAsync(home, name);
         }
         finally
         {
@@ -81,6 +85,25 @@ public sealed partial class TemplateTests(Packed packed)
         foreach (string file in Directory.EnumerateFiles(home).Where(path => Path.GetExtension(path) is ".cs" or ".json" or ".csproj"))
             Assert.DoesNotMatch("#if|#el|#end|FABRIC|PACKAGES", await File.ReadAllTextAsync(file, Token));
         return home;
+    }
+
+    /// <summary>A port that is in use, a role that there is not, and a file that is no JSON: one line each, and the exit code 1.</summary>
+    private async Task AssertSaysWhatIsWrongAsync(string home, string name)
+    {
+        using var other = new TcpListener(IPAddress.Loopback, 0);
+        other.Start();
+        await AssertFailsAsync($"--role peer --Transfer:Peer http://{other.LocalEndpoint}", $"http://{other.LocalEndpoint}: address already in use");
+        await AssertFailsAsync("--role pear", "'pear'");
+        await File.WriteAllTextAsync(Path.Combine(home, "appsettings.json"), "{\n  \"AllocTools\": {\n", Token);
+        await AssertFailsAsync("", "LineNumber");
+
+        async Task AssertFailsAsync(string arguments, string said)
+        {
+            (int status, string output, string errors) = await packed.RunAsync(home, $"dotnet built/{name}.dll {arguments}");
+            Assert.True(status == 1, output + errors);
+            Assert.Contains(said, Assert.Single(errors.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+            Assert.DoesNotContain("   at ", output, StringComparison.Ordinal);
+        }
     }
 
     private static void AssertAllBlocksArrived(string log)

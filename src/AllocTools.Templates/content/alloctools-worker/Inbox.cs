@@ -27,17 +27,43 @@ internal sealed class Inbox(IRmaMemoryPool pool, IRmaEndpoint endpoint, IOptions
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        int missing = options.Value.Blocks;
+        try
+        {
+            await ReceiveBlocksAsync(stoppingToken);
+            _full.TrySetResult();
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // The service ends before all blocks are here.
+            _full.TrySetCanceled(stoppingToken);
+        }
+        catch (Exception e)
+        {
+            // The host logs the exception and ends, but its exit code would be 0.
+            Environment.ExitCode = 1;
+            _full.TrySetException(e);
+            throw;
+        }
+    }
+
+    private async Task ReceiveBlocksAsync(CancellationToken stoppingToken)
+    {
+        HashSet<ulong> arrived = [];
         // Each write brings its number, which arrives when the bytes are there.
         await foreach (RmaNotification written in endpoint.ReadNotificationsAsync(stoppingToken))
         {
-            int block = (int)written.Value;
-            byte first = _buffer.Span[block * TransferOptions.BlockLength];
-            logger.LogInformation("Block {Block} has arrived; its first byte is {Byte}.", block, first);
-            if (--missing == 0)
+            // The number is what another process says.
+            if (written.Value >= (ulong)options.Value.Blocks)
+            {
+                logger.LogWarning("There is no block {Block}; the worker must have the same Transfer:Blocks.", written.Value);
+                continue;
+            }
+            byte first = _buffer.Span[(int)written.Value * TransferOptions.BlockLength];
+            logger.LogInformation("Block {Block} has arrived; its first byte is {Byte}.", written.Value, first);
+            arrived.Add(written.Value);
+            if (arrived.Count == options.Value.Blocks)
                 break;
         }
-        _full.TrySetResult();
     }
 
     /// <summary>Waits until all blocks have arrived, and ends the process. A service of yours would go on.</summary>

@@ -16,7 +16,7 @@ internal sealed class TransferOptions
     public Uri? Peer { get; set; }
 #endif
 
-    /// <summary>How many blocks the worker writes; the peer and the worker must agree.</summary>
-    [Range(1, 1024)]
+    /// <summary>How many blocks the worker writes; the peer and the worker must agree. The inbox is one buffer of all blocks: AllocTools:MaxRegisteredBytes must have room for more.</summary>
+    [Range(1, 32)]
     public int Blocks { get; set; } = 8;
 }

@@ -18,7 +18,11 @@ internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, IHttpCl
         {
             await WriteBlocksAsync(stoppingToken);
         }
-        catch (Exception) when (!stoppingToken.IsCancellationRequested)
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // The service ends before all blocks are written.
+        }
+        catch (Exception)
         {
             // The host logs the exception and ends, but its exit code would be 0.
             Environment.ExitCode = 1;
@@ -36,14 +40,9 @@ internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, IHttpCl
         Invitation invitation = await AskAsync(client, stoppingToken);
 #endif
         RmaPeer peer = endpoint.InsertPeer(invitation.Address.Span);
-        using RemoteRegion remote = endpoint.Import(peer, invitation.Memory);
-        for (int block = 0; block < options.Value.Blocks; block++)
-        {
-            using RmaBuffer buffer = await pool.RentAsync(TransferOptions.BlockLength, stoppingToken);
-            buffer.Span.Fill((byte)(block + 1));
-            RemoteSlice place = remote.Slice((long)block * TransferOptions.BlockLength, TransferOptions.BlockLength);
-            await endpoint.WriteAsync(buffer, place, notification: (ulong)block, cancellationToken: stoppingToken);
-        }
+        await WriteToAsync(peer, invitation.Memory, stoppingToken);
+        // The peer ends next, which is no loss then.
+        endpoint.RemovePeer(peer);
 #if (isHost)
         int arrived = await inbox.CloseAsync(stoppingToken);
         logger.LogInformation("The inbox has {Bytes} bytes.", arrived);
@@ -53,6 +52,18 @@ internal sealed class Worker(IRmaMemoryPool pool, IRmaEndpoint endpoint, IHttpCl
         logger.LogInformation("The peer has {Bytes} bytes.", await answer.Content.ReadAsStringAsync(stoppingToken));
         lifetime.StopApplication();
 #endif
+    }
+
+    private async Task WriteToAsync(RmaPeer peer, RemoteMemory memory, CancellationToken stoppingToken)
+    {
+        using RemoteRegion remote = endpoint.Import(peer, memory);
+        for (int block = 0; block < options.Value.Blocks; block++)
+        {
+            using RmaBuffer buffer = await pool.RentAsync(TransferOptions.BlockLength, stoppingToken);
+            buffer.Span.Fill((byte)(block + 1));
+            RemoteSlice place = remote.Slice((long)block * TransferOptions.BlockLength, TransferOptions.BlockLength);
+            await endpoint.WriteAsync(buffer, place, notification: (ulong)block, cancellationToken: stoppingToken);
+        }
     }
 #if (!isHost)
 
