@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using AllocTools.Connections;
 using AllocTools.Connections.Directories;
@@ -86,25 +87,30 @@ public sealed class HttpDirectoryTests : DirectoryConformance
     [Fact]
     public async Task AnAnswerWithoutEndIsNotReadToTheEnd()
     {
-        // Of the first request: the directory asks again for as long as it runs.
-        var ended = new TaskCompletionSource<long>(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using WebApplication hostile = await StartAsync(async context =>
+        // A socket, because a web server that has not noticed yet that its peer is gone takes any number of bytes and sends none.
+        using var hostile = new TcpListener(IPAddress.Loopback, 0);
+        hostile.Start();
+        Task<long> sending = Task.Run(async () =>
         {
-            byte[] piece = Encoding.UTF8.GetBytes(new string(' ', 65_536));
+            // Of the first request: the directory asks again for as long as it runs.
+            using Socket socket = await hostile.AcceptSocketAsync(Token);
+            await socket.SendAsync("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"u8.ToArray(), Token);
+            byte[] piece = Encoding.UTF8.GetBytes($"10000\r\n{new string(' ', 65_536)}\r\n");
             long sent = 0;
             try
             {
-                for (; !context.RequestAborted.IsCancellationRequested; sent += piece.Length)
-                    await context.Response.Body.WriteAsync(piece, context.RequestAborted);
+                while (true)
+                    sent += await socket.SendAsync(piece, Token);
             }
-            finally
+            catch (SocketException)
             {
-                ended.TrySetResult(sent);
+                // The directory has closed the connection.
+                return sent;
             }
-        });
-        await ErrorOfAsync(hostile, "MaxEntriesPerName entries of MaxEntryBytes", static o => (o.MaxEntriesPerName, o.MaxEntryBytes) = (2, 1024));
+        }, Token);
+        await ErrorOfAsync($"http://{hostile.LocalEndpoint}", "MaxEntriesPerName entries of MaxEntryBytes", static o => (o.MaxEntriesPerName, o.MaxEntryBytes) = (2, 1024));
         // The system's buffers take up to tcp_rmem's and tcp_wmem's last numbers without a reader: 36 MiB on many machines.
-        Assert.InRange(await ended.Task.WaitAsync(Testing.TestTime.Seconds(20), Token), 65_536, 256 << 20);
+        Assert.InRange(await sending.WaitAsync(Testing.TestTime.Seconds(20), Token), 1, 256 << 20);
     }
 
     [Fact]
@@ -409,7 +415,10 @@ public sealed class HttpDirectoryTests : DirectoryConformance
     private static string UrlOf(WebApplication peer) => peer.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
 
     /// <summary>A process whose directory is kept by a hostile peer, and perhaps a good one.</summary>
-    private Task<DirectoryProcess> ProcessOfAsync(WebApplication hostile, Action<RmaDirectoryOptions>? configure = null, string? good = null) => Bed.StartProcessAsync(
+    private Task<DirectoryProcess> ProcessOfAsync(WebApplication hostile, Action<RmaDirectoryOptions>? configure = null, string? good = null) =>
+        ProcessOfAsync(UrlOf(hostile), configure, good);
+
+    private Task<DirectoryProcess> ProcessOfAsync(string hostile, Action<RmaDirectoryOptions>? configure = null, string? good = null) => Bed.StartProcessAsync(
         options =>
         {
             options.Peers = "http://hostile";
@@ -418,11 +427,14 @@ public sealed class HttpDirectoryTests : DirectoryConformance
         services: services => services.AddSingleton<IConfiguration>(
             new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
             {
-                ["Services:hostile:http:0"] = UrlOf(hostile),
+                ["Services:hostile:http:0"] = hostile,
                 ["Services:hostile:http:1"] = good,
             }.Where(static p => p.Value is not null)).Build()));
 
-    private async Task<DirectoryProcess> ErrorOfAsync(WebApplication hostile, string message, Action<RmaDirectoryOptions>? configure = null, string? good = null)
+    private Task<DirectoryProcess> ErrorOfAsync(WebApplication hostile, string message, Action<RmaDirectoryOptions>? configure = null, string? good = null) =>
+        ErrorOfAsync(UrlOf(hostile), message, configure, good);
+
+    private async Task<DirectoryProcess> ErrorOfAsync(string hostile, string message, Action<RmaDirectoryOptions>? configure = null, string? good = null)
     {
         DirectoryProcess process = await ProcessOfAsync(hostile, configure, good);
         var error = await Assert.ThrowsAsync<RmaDirectoryException>(async () => await process.Directory.ResolveAsync("a", Token));

@@ -26,7 +26,7 @@ internal static class BenchCommand
     public static Command Create()
     {
         var layers = new Argument<string[]>("layer") { Description = "what to measure: pool, endpoint, connection (default: all)", Arity = ArgumentArity.ZeroOrMore };
-        var listen = new Option<string?>("--listen") { Description = $"be the other side, for one measurement; whoever reaches this port meanwhile can take part in it, so give an address of a network that you trust (default: any address, port {DefaultPort})", HelpName = "HOST:PORT", Arity = ArgumentArity.ZeroOrOne };
+        var listen = new Option<string?>("--listen") { Description = $"be the other side, for one measurement; any host that reaches this port meanwhile can take part in it, so give an address of a network that you trust (default: any address, port {DefaultPort})", HelpName = "HOST:PORT", Arity = ArgumentArity.ZeroOrOne };
         var connect = new Option<string?>("--connect") { Description = "measure with the other side, which listens there; without either a second process is started here", HelpName = "HOST:PORT" };
         var provider = new Option<string>("--provider", "--fabric") { Description = "libfabric's provider, or ucx", HelpName = "NAME", DefaultValueFactory = static _ => "tcp;ofi_rxm" };
         var sizes = new Option<string?>("--sizes") { Description = "the lengths of a transfer, such as 64,\"4 KiB\",1MiB (default: 64 bytes to 4 MiB)", HelpName = "SIZE,…" };
