@@ -42,7 +42,7 @@ public sealed partial class MemoryLockTests : IDisposable
         string refused = await peer.AskAsync($"pool {32 << 20}");
         AssertExplains(refused, 8 << 20);
         Assert.Contains("MaxRegisteredBytes is 32 MiB", refused, StringComparison.Ordinal);
-        Assert.Contains("pins about 16 MiB besides", refused, StringComparison.Ordinal);
+        Assert.Contains("pins about 16 MiB in addition", refused, StringComparison.Ordinal);
 
         // Without a cap of its own it goes as far as it can.
         Assert.StartsWith("ok", await peer.AskAsync("pool"), StringComparison.Ordinal);
