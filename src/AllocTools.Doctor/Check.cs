@@ -42,6 +42,8 @@ internal abstract class Check(string name)
         new ProviderCheck(),
     ];
 
+    protected static JsonArray ToJson(IEnumerable<string> texts) => new([.. texts.Select(static t => (JsonNode?)JsonValue.Create(t))]);
+
     protected Finding Ok(string message, JsonObject? facts = null) => new(Name, FindingStatus.Ok, message) { Facts = facts };
 
     protected Finding Absent(string message, JsonObject? facts = null) => new(Name, FindingStatus.NotApplicable, message) { Facts = facts };

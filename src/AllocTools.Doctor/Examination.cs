@@ -66,7 +66,7 @@ internal sealed class Examination : IDisposable
     public bool AsksToLock => _options.LockBytes is not null || Settings?.LocksByItself == true || (HasDevice && (Settings is null || Settings.MayUseDevices));
 
     /// <summary>This machine has a device of RDMA.</summary>
-    public bool HasDevice => Machine.List("/sys/class/infiniband").Length > 0 || Machine.List("/dev").Any(static n => n.StartsWith("cxi", StringComparison.Ordinal));
+    public bool HasDevice => Machine.List("/sys/class/infiniband").Length > 0 || Machine.CxiDevices.Length > 0;
 
     /// <summary>The settings name libfabric's provider, one of these.</summary>
     public bool NamesFabric(params ReadOnlySpan<string> providers) => Settings?.Fabric is { } fabric && providers.Contains(fabric);
@@ -103,19 +103,29 @@ internal sealed class Examination : IDisposable
 
     private static IReadOnlyList<Finding> InChild(Check check)
     {
-        // Run as `dotnet Program.dll`, the program is dotnet.
-        string program = Environment.ProcessPath!;
-        string[] arguments = Environment.GetCommandLineArgs();
-        string[] first = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [arguments[0]] : [];
-        var start = new ProcessStartInfo(program, [.. first, .. arguments[1..]]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        ProcessStartInfo start = OwnProgram.Again();
+        start.RedirectStandardError = true;
         start.Environment[Variable] = check.Name;
         using Process process = Process.Start(start)!;
         process.StandardInput.Close();
-        string? answer = null;
         string last = "nothing on standard error";
         // Line by line: what a library writes at its end, and a process that it leaves behind with the pipes open, are no part of the answer.
-        process.OutputDataReceived += (_, e) => answer = e.Data is { } line && line.StartsWith(AnswerMark, StringComparison.Ordinal) ? line : answer;
-        process.ErrorDataReceived += (_, e) => last = string.IsNullOrWhiteSpace(e.Data) ? last : e.Data.Trim();
+        TaskCompletionSource<string> answer = new();
+        TaskCompletionSource outputEnded = new(), errorEnded = new();
+        process.OutputDataReceived += (_, e) =>
+        {
+            if (e.Data is null)
+                outputEnded.TrySetResult();
+            else if (e.Data.StartsWith(AnswerMark, StringComparison.Ordinal))
+                answer.TrySetResult(e.Data[AnswerMark.Length..]);
+        };
+        process.ErrorDataReceived += (_, e) =>
+        {
+            if (e.Data is null)
+                errorEnded.TrySetResult();
+            else if (!string.IsNullOrWhiteSpace(e.Data))
+                last = e.Data.Trim();
+        };
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
         if (!process.WaitForExit(LongestCheck))
@@ -127,10 +137,11 @@ internal sealed class Examination : IDisposable
                 Advice = "Look where it hangs with FI_LOG_LEVEL=info or UCX_LOG_LEVEL=info in the environment, and leave out the provider or the device that does",
             }];
         }
-        // Not for ever: the pipes end only with the last process that has them.
-        SpinWait.SpinUntil(() => Volatile.Read(ref answer) is not null || process.ExitCode != 0, LongestRest);
-        if (process.ExitCode == 0 && Volatile.Read(ref answer) is { } found)
-            return JsonSerializer.Deserialize(found.AsSpan(AnswerMark.Length), DoctorJson.Lines.FindingArray) ?? [];
+        // The pipes end only with the last process that has them, so the wait for what they still hold is bounded.
+        Task ended = Task.WhenAll(outputEnded.Task, errorEnded.Task);
+        _ = Task.WaitAny([process.ExitCode == 0 ? answer.Task : ended, ended], LongestRest);
+        if (process.ExitCode == 0 && answer.Task.IsCompleted)
+            return JsonSerializer.Deserialize(answer.Task.Result, DoctorJson.Lines.FindingArray) ?? [];
         string cause = process.ExitCode > 128 ? $"signal {process.ExitCode - 128}" : $"exit code {process.ExitCode}";
         return [new Finding(check.Name, FindingStatus.Problem, $"The library has ended the process that loaded it ({cause}): {last}")
         {

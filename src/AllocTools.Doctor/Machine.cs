@@ -57,6 +57,9 @@ internal sealed class Machine(string root = "/")
         }
     }
 
+    /// <summary>The devices of Slingshot, such as <c>cxi0</c>, which stand in /dev.</summary>
+    public string[] CxiDevices => [.. List("/dev").Where(static n => n.StartsWith("cxi", StringComparison.Ordinal))];
+
     /// <summary>A line of /proc/meminfo: in bytes where it has a unit, else a number; null where it is not there.</summary>
     public long? MemoryInfo(string name)
     {

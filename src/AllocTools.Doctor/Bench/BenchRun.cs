@@ -183,10 +183,7 @@ internal sealed class ChildSide : IAsyncDisposable
 
     public ChildSide()
     {
-        string program = Environment.ProcessPath!;
-        string[] arguments = Environment.GetCommandLineArgs();
-        string[] first = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [arguments[0]] : [];
-        var start = new ProcessStartInfo(program, [.. first, .. arguments[1..], "--listen", "127.0.0.1:0"]) { RedirectStandardInput = true, RedirectStandardOutput = true };
+        ProcessStartInfo start = OwnProgram.Again("--listen", "127.0.0.1:0");
         start.Environment[BenchRun.ChildVariable] = "1";
         _process = Process.Start(start)!;
     }

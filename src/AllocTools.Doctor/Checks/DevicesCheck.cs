@@ -10,7 +10,7 @@ internal sealed class DevicesCheck() : Check("devices")
         Machine machine = examination.Machine;
         string[] devices = machine.List("/sys/class/infiniband");
         string[] nodes = [.. machine.List("/dev/infiniband").Where(static n => n.StartsWith("uverbs", StringComparison.Ordinal)).Select(static n => "/dev/infiniband/" + n)];
-        string[] cxi = [.. machine.List("/dev").Where(static n => n.StartsWith("cxi", StringComparison.Ordinal)).Select(static n => "/dev/" + n)];
+        string[] cxi = [.. machine.CxiDevices.Select(static n => "/dev/" + n)];
         bool isAllEfa = devices.Length > 0 && Array.TrueForAll(devices, d => LibfabricCheck.IsEfa(machine, d));
         var facts = new JsonObject { ["devices"] = ToJson(devices), ["nodes"] = ToJson([.. nodes, .. cxi]) };
         if (devices.Length + nodes.Length + cxi.Length == 0)
@@ -46,6 +46,4 @@ internal sealed class DevicesCheck() : Check("devices")
         if (!hasFailed)
             yield return Ok($"{string.Join(", ", devices.Length > 0 ? devices : cxi)} can be opened", facts);
     }
-
-    private static JsonArray ToJson(string[] texts) => new([.. texts.Select(static t => (JsonNode?)JsonValue.Create(t))]);
 }

@@ -59,8 +59,6 @@ internal sealed class LibfabricCheck() : Check("libfabric")
         };
     }
 
-    private static JsonArray ToJson(IEnumerable<string> texts) => new([.. texts.Select(static t => (JsonNode?)JsonValue.Create(t))]);
-
     /// <summary>A device is there, and no provider that uses it.</summary>
     private static Finding? FindMissing(Examination examination, Version version, IReadOnlyList<Offer> offers)
     {
@@ -68,7 +66,7 @@ internal sealed class LibfabricCheck() : Check("libfabric")
         (string Device, string[] Providers)[] wanted =
         [
             .. machine.List("/sys/class/infiniband").Select(d => (d, IsEfa(machine, d) ? (string[])["efa"] : ["verbs", "psm3", "opx", "ucx"])),
-            .. machine.List("/dev").Where(static n => n.StartsWith("cxi", StringComparison.Ordinal)).Select(static d => (d, (string[])["cxi"])),
+            .. machine.CxiDevices.Select(static d => (d, (string[])["cxi"])),
         ];
         foreach ((string device, string[] providers) in wanted)
         {

@@ -17,7 +17,7 @@ internal static class AdvertisedAddress
     /// <param name="bound">The address from libfabric.</param>
     /// <param name="format">Its format.</param>
     /// <param name="options">The options with AdvertisedNode.</param>
-    /// <exception cref="RmaProviderException">There is no address, or several of which none can be chosen.</exception>
+    /// <exception cref="RmaProviderException">There is no address, or there are several and nothing says which one to take.</exception>
     public static byte[] Of(byte[] bound, fi_addr_format format, LibfabricOptions options)
     {
         if (!SocketAddressBytes.TryRead(format, bound, out IPEndPoint? endpoint))

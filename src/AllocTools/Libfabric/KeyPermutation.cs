@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 namespace AllocTools.Libfabric;
 
 /// <summary>
-/// Numbers of a given width in a pseudorandom order: each occurs once, and an observer who has seen some can't predict the others.
+/// Gives all numbers of a given width in a pseudorandom order. Each occurs once, and an observer who has seen some can't predict the others.
 /// </summary>
 /// <remarks>
 /// A Feistel network with SipHash under a random secret as its round function. Four rounds make a pseudorandom

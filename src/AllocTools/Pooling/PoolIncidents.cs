@@ -4,8 +4,8 @@ namespace AllocTools.Pooling;
 
 /// <summary>Logs and counts what goes wrong where no caller can help it, or none is there. The pool goes on.</summary>
 /// <remarks>
-/// All of it shows in <see cref="RmaPoolStatistics"/>. There may be thousands of late and deferred returns: one whose owner
-/// is known is always logged, the others once in <see cref="LogInterval"/> with their number so far.
+/// <see cref="RmaPoolStatistics"/> has the count of each. There may be thousands of late and deferred returns: a return whose
+/// owner is known is always logged, and the others are logged once per <see cref="LogInterval"/>, with their number so far.
 /// </remarks>
 internal sealed class PoolIncidents(PoolSettings settings, PoolCounters counters)
 {
