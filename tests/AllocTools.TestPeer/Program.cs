@@ -15,6 +15,7 @@ return args switch
     ["pinning", string fabric] => RunPinning(fabric),
     ["memlock", string locking] => MemoryLockProbe.Run(Enum.Parse<AllocTools.HostMemory.PageLocking>(locking)),
     ["connections", string fabric, .. string[] rest] => await ConnectionPeer.RunAsync(fabric, rest),
+    ["host", string fabric, string places, string timeout, .. string[] rest] => await new HostPeer(c => OpenAny(fabric, rest, c), int.Parse(places, CultureInfo.InvariantCulture), double.Parse(timeout, CultureInfo.InvariantCulture)).RunAsync(),
     ["late-worker"] => LateWorker.RunHost(),
     ["ring", string fabric, .. string[] place] => await RunInRingAsync(c => OpenFabric(fabric, [], c), place),
     ["ucx-ring", string fabric, .. string[] place] => await RunInRingAsync(c => UcxFabric.Open(fabric, o => c(o.Endpoint)), place),
@@ -30,6 +31,10 @@ return args switch
     ["mappings"] => MappingProbe.Run(),
     _ => 2,
 };
+
+static IRmaContext OpenAny(string fabric, string[] words, Action<RmaEndpointOptions> configure) => fabric.Split(':') is ["ucx", var ucx]
+    ? UcxFabric.Open(ucx, o => configure(o.Endpoint))
+    : OpenFabric(fabric, words, configure);
 
 static IRmaContext OpenFabric(string fabric, string[] words, Action<RmaEndpointOptions> configure) => Fabric.Open(fabric, o =>
 {

@@ -1,0 +1,36 @@
+using AllocTools.Testing;
+
+namespace AllocTools.Hosts.Tests;
+
+/// <summary>Pools and endpoints of three hosts.</summary>
+public sealed class EndpointTests
+{
+    public static TheoryData<string> Fabrics => [.. Service.Fabrics];
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task EachHostWritesToAndReadsFromEachOther(string fabric)
+    {
+        await using HostNetwork network = await HostNetwork.StartAsync();
+        await using Services services = await Services.StartAsync(network, fabric);
+        foreach (Service service in services.All)
+        {
+            foreach (Service other in services.OthersOf(service))
+                await service.StartTrafficAsync(other);
+        }
+        foreach (Service service in services.All)
+        {
+            foreach (Service other in services.OthersOf(service))
+                await service.ReachesAsync(other, rounds: 20);
+        }
+        foreach (Service service in services.All)
+        {
+            foreach (Service other in services.OthersOf(service))
+            {
+                Assert.Equal("halted", await service.AskAsync($"halt {other.Number}"));
+                Assert.Equal("whole", await other.AskAsync($"place {service.Number}"));
+                Assert.InRange(int.Parse(await other.AskAsync($"notified {service.Number}")), 20, int.MaxValue);
+            }
+        }
+        await services.CloseAsync();
+    }
+}

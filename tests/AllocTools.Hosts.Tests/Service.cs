@@ -1,0 +1,58 @@
+using System.Globalization;
+using AllocTools.Testing;
+
+namespace AllocTools.Hosts.Tests;
+
+/// <summary>A service with an endpoint on a host, which moves bytes to and from others in the background.</summary>
+internal sealed class Service : IAsyncDisposable
+{
+    /// <summary>After how long an operation ends.</summary>
+    public static readonly TimeSpan OperationTimeout = TestTime.Seconds(4);
+
+    private readonly PeerProcess _process;
+
+    /// <param name="host">Where it runs.</param>
+    /// <param name="fabric">What it opens there.</param>
+    /// <param name="number">Its number among the services; what it writes goes to the place of this number.</param>
+    /// <param name="more">Further words for the test's peer.</param>
+    public Service(NetworkHost host, string fabric, int number, params string[] more)
+    {
+        (Host, Number) = (host, number);
+        _process = new PeerProcess(host.Inside, ["host", fabric.Replace("NODE", host.Address, StringComparison.Ordinal), "64", OperationTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture), .. more]);
+    }
+
+    /// <summary>Those that hosts reach each other by.</summary>
+    public static string[] Fabrics { get; } = ["tcp;ofi_rxm@NODE", "ucx:tcp@eth0"];
+
+    public NetworkHost Host { get; }
+
+    public int Number { get; }
+
+    public PeerProcess Process => _process;
+
+    public Task<string> AskAsync(string line) => _process.AskAsync(line);
+
+    /// <summary>Begins to move bytes to and from another one, which is inserted before.</summary>
+    public async Task StartTrafficAsync(Service other)
+    {
+        Assert.Equal("ok", await AskAsync($"meet {other.Number} {Number} {await other.AskAsync("address")}"));
+        Assert.Equal("ok", await AskAsync($"start {other.Number}"));
+    }
+
+    /// <summary>Waits until it has done further rounds with another one.</summary>
+    public async Task ReachesAsync(Service other, int rounds)
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(30));
+        int last = await RoundsAsync(other) + rounds;
+        while (await RoundsAsync(other) is var now && now < last)
+        {
+            if (limit.IsCancellationRequested)
+                Assert.Fail($"Service {Number} has done {now} rounds with service {other.Number}, not {last}: {await AskAsync($"halt {other.Number}")}");
+            await Task.Delay(20, CancellationToken.None);
+        }
+    }
+
+    public async Task<int> RoundsAsync(Service other) => int.Parse(await AskAsync($"rounds {other.Number}"), CultureInfo.InvariantCulture);
+
+    public ValueTask DisposeAsync() => _process.DisposeAsync();
+}
