@@ -157,12 +157,30 @@ public sealed class PackageTests(Packed packed)
         string[] made = Directory.GetFiles(Packed.PackagesOf(clone));
         Assert.Equal(["AllocTools.Telemetry.nupkg", "AllocTools.Telemetry.snupkg"], made.Select(path => Path.GetFileName(path).Replace("." + packed.Version, "", StringComparison.Ordinal)).Order());
         foreach (string path in made)
-            Assert.Equal(HashOf(Path.Combine(packed.Packages, Path.GetFileName(path))), HashOf(path));
+        {
+            string first = Path.Combine(packed.Packages, Path.GetFileName(path));
+            // The entries first: they say what differs.
+            Assert.Equal(await EntriesAsync(first), await EntriesAsync(path));
+            Assert.Equal(HashOf(first), HashOf(path));
+        }
         foreach (string file in new[] { "AllocTools.dll", "AllocTools.pdb", "AllocTools.xml" })
         {
             string built = Path.Combine("artifacts", "bin", "AllocTools", "release", file);
             Assert.Equal(HashOf(Path.Combine(Path.GetDirectoryName(Path.GetDirectoryName(packed.Packages))!, built)), HashOf(Path.Combine(clone, built)));
         }
+    }
+
+    /// <summary>Name, time and hash of each file in a package.</summary>
+    private static async Task<string[]> EntriesAsync(string package)
+    {
+        using ZipArchive archive = ZipFile.OpenRead(package);
+        List<string> entries = [];
+        foreach (ZipArchiveEntry entry in archive.Entries)
+        {
+            using Stream stream = entry.Open();
+            entries.Add($"{entry.FullName} {entry.LastWriteTime:s} {Convert.ToHexString(await SHA256.HashDataAsync(stream, Token))}");
+        }
+        return [.. entries];
     }
 
     private static string HashOf(string path) => Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(path)));

@@ -1,5 +1,6 @@
 using System.Globalization;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Testing;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
@@ -46,6 +47,9 @@ internal sealed record FakeMode(int MrMode, int KeySize)
         }
     }
 
+    /// <summary>Those that tests run in: all of them, or so many that each three settings are met in each of their combinations.</summary>
+    public static IReadOnlyList<FakeMode> ToTest { get; } = TestExtent.IsFull ? [.. All()] : CoverTriples();
+
     public static FakeMode Parse(string text)
     {
         string[] words = text.Split(' ');
@@ -55,4 +59,32 @@ internal sealed record FakeMode(int MrMode, int KeySize)
 
     /// <summary>The width, and the names of the bits.</summary>
     public override string ToString() => string.Join(' ', new[] { KeySize.ToString(CultureInfo.InvariantCulture) }.Concat(Names.Where(n => Is(n.Bit)).Select(n => n.Name)));
+
+    /// <summary>A covering array of strength 3: the mode that has most triples that are not met yet is taken until all are.</summary>
+    private static List<FakeMode> CoverTriples()
+    {
+        List<(FakeMode Mode, HashSet<string> Triples)> left = [.. All().Select(m => (m, m.Triples().ToHashSet()))];
+        HashSet<string> open = [.. left.SelectMany(static l => l.Triples)];
+        List<FakeMode> taken = [];
+        while (open.Count > 0)
+        {
+            (FakeMode mode, HashSet<string> triples) = left.MaxBy(l => l.Triples.Count(open.Contains));
+            taken.Add(mode);
+            open.ExceptWith(triples);
+        }
+        return taken;
+    }
+
+    private IEnumerable<string> Triples()
+    {
+        string[] settings = [$"{KeySize}", .. Names.Select(n => $"{n.Name} {Is(n.Bit)}")];
+        for (int i = 0; i < settings.Length; i++)
+        {
+            for (int j = i + 1; j < settings.Length; j++)
+            {
+                for (int k = j + 1; k < settings.Length; k++)
+                    yield return $"{settings[i]}, {settings[j]}, {settings[k]}";
+            }
+        }
+    }
 }
