@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Help;
 using System.CommandLine.Parsing;
 using AllocTools.Doctor.Bench;
 using AllocTools.Hosting.Configuration;
@@ -11,28 +12,38 @@ internal sealed class UsageException(string message) : Exception(message);
 /// <summary>The program <c>alloctools</c>: its commands, and what it says of wrong usage.</summary>
 public static class AllocToolsCommand
 {
-    private const int WrongUsage = 2, Interrupted = 130;
+    private const string Name = "alloctools";
+
+    private const int CommandMissing = 1, WrongUsage = 2, Interrupted = 130;
 
     /// <summary>Runs it.</summary>
     /// <param name="arguments">The program's arguments.</param>
-    /// <returns>The exit code: what the command says, 2 for arguments that can't be used, and 130 after Ctrl+C.</returns>
+    /// <returns>The exit code: what the command says, 1 without a command, 2 for arguments that can't be used, and 130 after Ctrl+C.</returns>
     public static async Task<int> RunAsync(string[] arguments)
     {
         ArgumentNullException.ThrowIfNull(arguments);
-        var root = new RootCommand("Tools for AllocTools: is this machine ready (doctor), and how fast is it (bench).") { DoctorCommand.Create(), BenchCommand.Create() };
+        // The name is that of the command, and not of the file: a RootCommand would have the latter.
+        var root = new Command(Name, "Tools for AllocTools: is this machine ready (doctor), and how fast is it (bench).") { new HelpOption(), new VersionOption(), DoctorCommand.Create(), BenchCommand.Create() };
         ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (arguments.Length == 0)
+        {
+            // As the tools of .NET do it.
+            Console.Error.WriteLine("A command is missing.");
+            await root.Parse("--help").InvokeAsync().ConfigureAwait(false);
+            return CommandMissing;
+        }
         try
         {
             // Where a command takes arguments an unknown option would be one of them.
             if (parsed.UnmatchedTokens.Concat(parsed.Tokens.Where(static t => t.Type == TokenType.Argument && t.Value.StartsWith("--", StringComparison.Ordinal)).Select(static t => t.Value)).FirstOrDefault() is { } unknown)
                 throw new UsageException(Unknown(parsed.CommandResult.Command, unknown));
             if (parsed.Errors is [var error, ..])
-                throw new UsageException(error.Message.ReplaceLineEndings(" "));
+                throw new UsageException(error.Message);
             return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }).ConfigureAwait(false);
         }
         catch (UsageException e)
         {
-            Console.Error.WriteLine(e.Message);
+            Console.Error.WriteLine(OneLine(e.Message));
             return WrongUsage;
         }
         catch (OperationCanceledException)
@@ -41,22 +52,29 @@ public static class AllocToolsCommand
         }
     }
 
+    /// <summary>A text that may come from elsewhere, as one line without control characters.</summary>
+    internal static string OneLine(string text) => string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
+
     /// <summary>Takes no other values.</summary>
-    internal static void Limit(Option<string[]> option, string what, string[] values) => option.Validators.Add(result => Refuse(result, what, values));
+    /// <param name="option">The option.</param>
+    /// <param name="what">What it is, for the message.</param>
+    /// <param name="values">The values that it takes.</param>
+    /// <param name="split">The values of one word of the command line, where that may be a list.</param>
+    internal static void Limit(Option<string[]> option, string what, IReadOnlyList<string> values, Func<string, string[]>? split = null) => option.Validators.Add(result => Refuse(result, what, values, split));
 
-    /// <inheritdoc cref="Limit(Option{string[]}, string, string[])"/>
-    internal static void Limit(Option<string> option, string what, string[] values) => option.Validators.Add(result => Refuse(result, what, values));
+    /// <inheritdoc cref="Limit(Option{string[]}, string, IReadOnlyList{string}, Func{string, string[]}?)"/>
+    internal static void Limit(Option<string> option, string what, IReadOnlyList<string> values) => option.Validators.Add(result => Refuse(result, what, values));
 
-    /// <inheritdoc cref="Limit(Option{string[]}, string, string[])"/>
-    internal static void Limit(Argument<string[]> argument, string what, string[] values) => argument.Validators.Add(result => Refuse(result, what, values));
+    /// <inheritdoc cref="Limit(Option{string[]}, string, IReadOnlyList{string}, Func{string, string[]}?)"/>
+    internal static void Limit(Argument<string[]> argument, string what, IReadOnlyList<string> values) => argument.Validators.Add(result => Refuse(result, what, values));
 
-    private static void Refuse(SymbolResult result, string what, string[] values)
+    private static void Refuse(SymbolResult result, string what, IReadOnlyList<string> values, Func<string, string[]>? split = null)
     {
-        if (result.Tokens.Select(static t => t.Value).FirstOrDefault(t => !values.Contains(t)) is { } wrong)
+        if (result.Tokens.SelectMany(t => split?.Invoke(t.Value) ?? [t.Value]).FirstOrDefault(t => !values.Contains(t)) is { } wrong)
             result.AddError($"{what} is '{wrong}'. {Suggest(values, wrong) ?? $"It must be one of {string.Join(", ", values)}."}");
     }
 
-    private static string? Suggest(string[] known, string name) =>
+    private static string? Suggest(IReadOnlyList<string> known, string name) =>
         known.MinBy(k => SectionReader.Distance(k, name)) is { } near && SectionReader.Distance(near, name) <= Math.Max(2, name.Length / 3) ? $"Did you mean {near}?" : null;
 
     private static string Unknown(Command command, string token)
@@ -64,7 +82,7 @@ public static class AllocToolsCommand
         bool isOption = token.StartsWith('-');
         string name = token.Split('=', ':')[0];
         string[] known = isOption ? [.. command.Options.Where(static o => !o.Hidden).Select(static o => o.Name)] : [.. command.Subcommands.Select(static c => c.Name)];
-        string hint = Suggest(known, name) ?? $"`{(command is RootCommand ? "alloctools" : $"alloctools {command.Name}")} --help` lists what there is.";
+        string hint = Suggest(known, name) ?? $"`{(command.Name == Name ? Name : $"{Name} {command.Name}")} --help` lists what there is.";
         return $"Unknown {(isOption ? "option" : "command or argument")} '{name}'. {hint}";
     }
 }

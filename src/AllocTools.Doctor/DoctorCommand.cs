@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.Diagnostics;
+using System.Text.Json;
 using AllocTools.Hosting.Configuration;
 using Microsoft.Extensions.Configuration;
 using Spectre.Console;
@@ -41,10 +43,10 @@ public static class DoctorCommand
         var lockBytes = new Option<string?>("--lock") { Description = "how much memory must be lockable, such as \"4 GiB\"", HelpName = "SIZE" };
         var node = new Option<string?>("--node") { Description = "an address of this machine that must be free to listen at", HelpName = "ADDRESS" };
         var service = new Option<string?>("--service") { Description = "the port for it", HelpName = "PORT" };
-        var only = new Option<string[]>("--only") { Description = $"run only these checks: {string.Join(", ", Check.All.Select(static c => c.Name))}", HelpName = "CHECK", AllowMultipleArgumentsPerToken = true };
+        var only = new Option<string[]>("--only") { Description = $"run only these checks, one or several: {string.Join(", ", Check.AllNames)}", HelpName = "CHECK,…", AllowMultipleArgumentsPerToken = true, CustomParser = static result => [.. result.Tokens.SelectMany(static t => SplitNames(t.Value))] };
         var root = new Option<DirectoryInfo?>("--root") { Description = "where /proc, /sys and /dev are (default: /)", HelpName = "DIR" };
         var json = new Option<bool>("--json") { Description = "report as JSON" };
-        AllocToolsCommand.Limit(only, "--only", [.. Check.All.Select(static c => c.Name)]);
+        AllocToolsCommand.Limit(only, "--only", Check.AllNames, SplitNames);
         AllocToolsCommand.Limit(provider, "--provider", ["libfabric", "ucx", "mpi", "host"]);
         lockBytes.Validators.Add(static result =>
         {
@@ -77,7 +79,8 @@ public static class DoctorCommand
             if (parsed.GetValue(settings) is { } file)
             {
                 string name = parsed.GetValue(section)!;
-                options.Section = Load(file).GetSection(name);
+                options.Section = Load(file, out string? fault)?.GetSection(name);
+                options.SettingsFault = fault;
                 options.Place = $"section '{name}' of {file.Name}";
             }
             return Run(options);
@@ -85,9 +88,23 @@ public static class DoctorCommand
         return command;
     }
 
-    /// <exception cref="UsageException">It is not there, or can't be parsed.</exception>
-    private static IConfigurationRoot Load(FileInfo file)
+    /// <summary>This program with the arguments that it was started with, and some more. Its standard input and output are pipes.</summary>
+    internal static ProcessStartInfo StartThisProgram(params ReadOnlySpan<string> more)
     {
+        string program = Environment.ProcessPath!;
+        string[] arguments = Environment.GetCommandLineArgs();
+        // If it was started as `dotnet Program.dll`, the program is dotnet.
+        string[] first = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [arguments[0]] : [];
+        return new ProcessStartInfo(program, [.. first, .. arguments[1..], .. more]) { RedirectStandardInput = true, RedirectStandardOutput = true };
+    }
+
+    private static string[] SplitNames(string list) => list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary>Reads the file; null with the reason where it can't be read, which the report has.</summary>
+    /// <exception cref="UsageException">It is not there.</exception>
+    private static IConfigurationRoot? Load(FileInfo file, out string? fault)
+    {
+        fault = null;
         if (!file.Exists)
             throw new UsageException(Directory.Exists(file.FullName) ? $"--settings is '{file}', which is a folder; it must be a file." : $"--settings is '{file}'; there is no such file.");
         try
@@ -96,7 +113,13 @@ public static class DoctorCommand
         }
         catch (InvalidDataException e)
         {
-            throw new UsageException($"--settings is '{file}', which is not valid JSON: {(e.InnerException?.InnerException ?? e.InnerException ?? e).Message}");
+            fault = e.GetBaseException() switch
+            {
+                // Its message ends with the line, counted from 0.
+                JsonException { LineNumber: { } line } json => $"{file}, line {line + 1}, is not valid JSON: {json.Message.Split(" LineNumber:")[0]}",
+                var cause => $"{file} can't be read: {cause.Message}",
+            };
+            return null;
         }
     }
 }

@@ -11,6 +11,9 @@ public sealed class DoctorOptions
     /// <summary>Where that section stands, for people. Default: its path.</summary>
     public string? Place { get; set; }
 
+    /// <summary>Why the file of the settings can't be read: a problem of the report. <see cref="Section"/> is null then.</summary>
+    internal string? SettingsFault { get; set; }
+
     /// <summary>
     /// The class that <c>AddRmaMemoryPool</c> names, which no section says. Default: <see cref="ProviderKind.Libfabric"/>.
     /// </summary>
@@ -30,7 +33,7 @@ public sealed class DoctorOptions
     /// <summary>Where /proc, /sys and /dev are. Default: <c>/</c>.</summary>
     public string Root { get; set; } = "/";
 
-    /// <summary>The names of the checks to run. Default: all.</summary>
+    /// <summary>The names of the checks to run, as the report has them. Default: all.</summary>
     public IReadOnlyCollection<string> Only { get; set; } = [];
 
     /// <summary>Report as JSON. Default: lines of text.</summary>

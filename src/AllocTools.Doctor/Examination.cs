@@ -23,13 +23,15 @@ internal sealed class Examination : IDisposable
     private static readonly TimeSpan LongestCheck = TimeSpan.FromSeconds(60), LongestRest = TimeSpan.FromSeconds(10);
 
     private readonly DoctorOptions _options;
+    private readonly Lazy<Finding?> _listening;
 
     public Examination(DoctorOptions options, Machine? machine = null)
     {
         _options = options;
+        _listening = new Lazy<Finding?>(() => Node is { Length: > 0 } node ? Checks.PortsCheck.Listen(node, Service) : null);
         Machine = machine ?? new Machine(options.Root);
         Surroundings = Surroundings.Of(Machine);
-        bool isExempt = machine is null && options.Root == "/" ? MemoryLockLimit.IsExempt : Surroundings is { HasLockCapability: true, IsInUserNamespace: false };
+        bool isExempt = machine is null ? MemoryLockLimit.IsExempt : Surroundings is { HasLockCapability: true, IsInUserNamespace: false };
         LockLimit = isExempt ? null : Machine.MemoryLockLimit.Soft;
         Limits = new SystemLimits
         {
@@ -56,6 +58,12 @@ internal sealed class Examination : IDisposable
     /// <summary>The pool's settings; null where none were given.</summary>
     public ExaminedPool? Settings { get; }
 
+    /// <summary>Why the settings can't be read; null where they can, or where none were given.</summary>
+    public string? SettingsFault => _options.SettingsFault;
+
+    /// <summary>Why there are no settings to look at, for a check that needs them.</summary>
+    public string WithoutSettings => SettingsFault is not null ? "The settings can't be read" : "No settings were given (--settings FILE)";
+
     /// <summary>How much memory must be lockable, as the caller says; null: nothing was said.</summary>
     public long? BytesToLock => _options.LockBytes;
 
@@ -74,6 +82,12 @@ internal sealed class Examination : IDisposable
     /// <summary>Where to listen for a moment.</summary>
     public string? Node => _options.Node ?? Settings?.Node;
 
+    /// <summary>The address and the port are those of the settings.</summary>
+    public bool ListensBySettings => _options.Node is null;
+
+    /// <summary>What came of listening at <see cref="Node"/> for a moment; null where nothing says an address. It is tried once: a second try could meet the first.</summary>
+    public Finding? Listening => _listening.Value;
+
     /// <summary>The port for it.</summary>
     public string? Service => _options.Node is null ? _options.Service ?? Settings?.Service : _options.Service;
 
@@ -83,10 +97,19 @@ internal sealed class Examination : IDisposable
     /// <summary>Runs the checks that are asked for.</summary>
     public DoctorReport Run()
     {
-        Check[] checks = [.. Check.All.Where(c => _options.Only.Count == 0 || _options.Only.Contains(c.Name))];
+        Check[] checks = [.. Check.All.Where(c => _options.Only.Count == 0 || c.Names.Any(_options.Only.Contains))];
         var apart = checks.Where(c => c.RunsApart && (c is not Checks.ProviderCheck || Settings?.Pool is not null)).ToDictionary(static c => c, c => Task.Run(() => RunApart(c)));
         // In the order of the list, whichever ends first.
-        return new DoctorReport([.. checks.SelectMany(c => apart.TryGetValue(c, out Task<IReadOnlyList<Finding>>? findings) ? findings.GetAwaiter().GetResult() : c.Run(this))], Surroundings.ToString());
+        return new DoctorReport([.. checks.SelectMany(c => AskedFor(c, apart.TryGetValue(c, out Task<IReadOnlyList<Finding>>? findings) ? c.Complete(findings.GetAwaiter().GetResult(), this) : [.. c.Run(this)]))], WhereItRan);
+    }
+
+    /// <summary>Of a check that only another name of the report has asked for, the findings of that name; all where it has none, since they say why.</summary>
+    private IReadOnlyList<Finding> AskedFor(Check check, IReadOnlyList<Finding> findings)
+    {
+        if (_options.Only.Count == 0 || _options.Only.Contains(check.Name))
+            return findings;
+        Finding[] named = [.. findings.Where(f => _options.Only.Contains(f.Check))];
+        return named.Length > 0 ? named : findings;
     }
 
     /// <summary>Runs the check that the environment names, and writes its findings for <see cref="InChild"/>.</summary>
@@ -98,12 +121,15 @@ internal sealed class Examination : IDisposable
 
     public void Dispose() => Settings?.Dispose();
 
+    /// <summary>Where it ran, in words.</summary>
+    private string WhereItRan => Surroundings + (_options.Root == "/" ? "" : $", with /proc, /sys and /dev of {_options.Root}");
+
     /// <summary>A sentence's beginning in a capital.</summary>
     internal static string Sentence(string text) => text.Length == 0 ? text : char.ToUpperInvariant(text[0]) + text[1..];
 
     private static IReadOnlyList<Finding> InChild(Check check)
     {
-        ProcessStartInfo start = OwnProgram.Again();
+        ProcessStartInfo start = DoctorCommand.StartThisProgram();
         start.RedirectStandardError = true;
         start.Environment[Variable] = check.Name;
         using Process process = Process.Start(start)!;

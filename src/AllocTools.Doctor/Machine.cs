@@ -8,11 +8,19 @@ namespace AllocTools.Doctor;
 /// <param name="root">Where /proc, /sys and /dev are; tests put faked ones below another folder.</param>
 internal sealed class Machine(string root = "/")
 {
+    private const string Descriptors = "/proc/self/fd";
+
     /// <summary>RLIMIT_MEMLOCK, soft and hard, in bytes; null: none.</summary>
     public (long? Soft, long? Hard) MemoryLockLimit { get; init; } = ResourceLimits.MemoryLock;
 
     /// <summary>RLIMIT_NOFILE, soft and hard; null: none.</summary>
     public (long? Soft, long? Hard) OpenFilesLimit { get; init; } = ResourceLimits.OpenFiles;
+
+    /// <summary>What this process may do, whatever the root is: another one's /proc/self is not this process's.</summary>
+    public ProcessRights? Rights { get; init; } = ProcessRights.Read();
+
+    /// <summary>How many files this process has open.</summary>
+    public Func<int> CountOpenFiles { get; init; } = static () => Directory.Exists(Descriptors) ? Directory.EnumerateFileSystemEntries(Descriptors).Count() : 0;
 
     /// <summary>Locks so many bytes of new memory, and unlocks them: 0, or the system's error number.</summary>
     public Func<long, int> TryLock { get; init; } = LockAndUnlock;

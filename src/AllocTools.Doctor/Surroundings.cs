@@ -14,7 +14,7 @@ internal sealed record Surroundings(bool IsRoot, bool HasLockCapability, bool Is
 
     public static Surroundings Of(Machine machine)
     {
-        ProcessRights? rights = ProcessRights.Read(machine.PathOf("/proc/self"));
+        ProcessRights? rights = machine.Rights;
         return new Surroundings(
             rights?.UserId == "0",
             rights?.HasEffective(IpcLock) == true,

@@ -20,13 +20,13 @@ public sealed class BenchTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Theory]
-    [InlineData("tcp;ofi_rxm")]
-    [InlineData("shm")]
-    [InlineData("ucx")]
-    public async Task AllRowsAreThereAndPositive(string provider)
+    [InlineData("--fabric", "tcp;ofi_rxm")]
+    [InlineData("--fabric", "shm")]
+    [InlineData("--provider", "ucx")]
+    public async Task AllRowsAreThereAndPositive(string option, string value)
     {
         string plot = Path.Combine(_folder.Path, "plot.svg");
-        Tool run = await Tool.RunAsync(["bench", "--json", "--fabric", provider, "--plot", plot, .. Few]);
+        Tool run = await Tool.RunAsync(["bench", "--json", option, value, "--plot", plot, .. Few]);
         Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         JsonObject report = run.Json;
         Assert.Equal(1, (int?)report["format"]);
@@ -38,6 +38,7 @@ public sealed class BenchTests : IDisposable
         {
             int parts = (string?)row["test"] is "pingpong" or "roundtrip" ? 2 : 1;
             int iterations = (string?)row["test"] == "rent/return" ? 2000 : 20;
+            Assert.Equal((string?)row["test"] switch { "rent/return" => "pool", "write" or "read" or "pingpong" => "endpoint", _ => "connection" }, (string?)row["layer"]);
             Assert.Equal((iterations, parts), ((int)row["iterations"]!, (int)row["transfersPerIteration"]!));
             Assert.Equal((long)row["bytes"]! * iterations * parts, (long?)row["totalBytes"]);
             JsonObject latency = row["latency"]!.AsObject();
@@ -62,7 +63,9 @@ public sealed class BenchTests : IDisposable
         string[][] lines = [.. run.Output.TrimEnd().Split('\n').Select(static l => l.Split(','))];
         Assert.Equal(Row.Columns, lines[0]);
         Assert.Equal(1 + 4 * 3, lines.Length);
-        Assert.All(lines[1..], static l => Assert.All(l[1..], static f => Assert.True(double.Parse(f, CultureInfo.InvariantCulture) > 0, f)));
+        Assert.All(lines[1..], static l => Assert.All(l[2..], static f => Assert.True(double.Parse(f, CultureInfo.InvariantCulture) > 0, f)));
+        // No more digits than a clock of nanoseconds has.
+        Assert.All(lines[1..], static l => Assert.All(l[2..], static f => Assert.Matches(@"^\d+(\.\d{3}|\.\d{6})?$", f)));
     }
 
     [Fact]
@@ -73,7 +76,8 @@ public sealed class BenchTests : IDisposable
         Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         string[] lines = run.Output.TrimEnd().Split('\n');
         Assert.Equal(2 + 3 * 3, lines.Length);
-        Assert.StartsWith("test ", lines[1], StringComparison.Ordinal);
+        Assert.StartsWith("layer ", lines[1], StringComparison.Ordinal);
+        Assert.All(lines[2..], static l => Assert.Matches(@"^endpoint +(write|read|pingpong) +(64|4k|1m) +\d+ +20 +[\d.]+ (bytes|KiB|MiB) ", l));
         Assert.DoesNotContain('\u001b', run.Output);
         Assert.Equal((0, ""), await target.EndAsync());
     }
@@ -95,8 +99,8 @@ public sealed class BenchTests : IDisposable
     [InlineData("shm")]
     public async Task APeerThatIsKilledIsOneLine(string provider)
     {
-        using Listening target = await Listening.StartAsync(["endpoint", "--provider", provider, "--sizes", "4096", "--duration", "60"]);
-        Task<Tool> measuring = Tool.RunAsync("bench", "endpoint", "--connect", $"127.0.0.1:{target.Port}", "--provider", provider, "--sizes", "4096", "--duration", "60");
+        using Listening target = await Listening.StartAsync(["endpoint", "--fabric", provider, "--sizes", "4096", "--duration", "60"]);
+        Task<Tool> measuring = Tool.RunAsync("bench", "endpoint", "--connect", $"127.0.0.1:{target.Port}", "--fabric", provider, "--sizes", "4096", "--duration", "60");
         await target.MeetAsync();
         target.Kill();
         Tool run = await measuring;
@@ -126,8 +130,33 @@ public sealed class BenchTests : IDisposable
         Assert.Contains("alloctools bench --listen", Assert.Single(run.Errors.TrimEnd().Split('\n')), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task AFabricThatIsNotHereIsOneLineAndNoTable()
+    {
+        Tool run = await Tool.RunAsync(["bench", "--fabric", "nowhere", .. Few]);
+        Assert.Equal((1, ""), (run.ExitCode, run.Output));
+        Assert.Contains("'nowhere'", Assert.Single(run.Errors.TrimEnd().Split('\n')), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task WithoutAnAddressOnlyThisMachineIsListenedTo()
+    {
+        using Process process = Process.Start(new ProcessStartInfo(Tool.Program, ["bench", "endpoint", "--listen", .. Few]) { RedirectStandardOutput = true })!;
+        try
+        {
+            string? line = await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TestTime.Seconds(30), TestContext.Current.CancellationToken);
+            Assert.StartsWith("Listening at 127.0.0.1:9228, which only this machine reaches", line, StringComparison.Ordinal);
+        }
+        finally
+        {
+            process.Kill(entireProcessTree: true);
+        }
+    }
+
     [Theory]
     [InlineData("--sizes has '4x'; it must be", "--sizes", "4x")]
+    [InlineData("--provider is 'shm'. It must be one of libfabric, ucx.", "--provider", "shm")]
+    [InlineData("--fabric needs --provider libfabric", "--provider", "ucx", "--fabric", "shm")]
     [InlineData("--window must be a number between 1 and 1,024.", "--window", "0")]
     [InlineData("The layer is 'endpont'. Did you mean endpoint?", "endpont")]
     [InlineData("Unknown option '--itrations'. Did you mean --iterations?", "--itrations", "3")]
@@ -178,7 +207,7 @@ public sealed class BenchTests : IDisposable
             var listening = new Listening(process);
             string? line = await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TestTime.Seconds(30));
             Assert.StartsWith("Listening at 127.0.0.1:", line, StringComparison.Ordinal);
-            listening.Port = int.Parse(line!["Listening at 127.0.0.1:".Length..].Split('.')[0], CultureInfo.InvariantCulture);
+            listening.Port = int.Parse(line!["Listening at 127.0.0.1:".Length..].Split(',')[0], CultureInfo.InvariantCulture);
             return listening;
         }
 

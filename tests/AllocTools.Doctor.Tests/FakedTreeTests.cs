@@ -253,8 +253,33 @@ public sealed class FakedTreeTests : IDisposable
         if ((long)finding.Facts!["freeBytes"]! >= 4L << 30)
             Assert.Equal(FindingStatus.Ok, finding.Status);
         else
-            Assert.True(long.Parse(finding.Advice!.Split("size=")[1].Split('g')[0], System.Globalization.CultureInfo.InvariantCulture) >= 4, finding.Advice);
-        Assert.Equal(4L << 30, (long?)finding.Facts!["neededBytes"]);
+            Assert.True(long.Parse(finding.Advice!.Split("size=")[1].Split('m')[0], System.Globalization.CultureInfo.InvariantCulture) >= 4112, finding.Advice);
+        Assert.Equal((4L << 30, (4L << 30) + (16 << 20)), ((long?)finding.Facts!["neededBytes"], (long?)finding.Facts!["neededForOneEndpointBytes"]));
+        Assert.Contains("an endpoint of shm needs 4,112 MiB here: 16 MiB for each of 256 processors, and as much for itself", finding.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("0", "This machine has one NUMA node (0)")]
+    [InlineData("0-2,5", "This machine has 4 NUMA nodes (0-2,5)")]
+    public void NumaNodesAreCounted(string online, string message)
+    {
+        Write("sys/devices/system/node/online", online);
+        using Examination examination = Examine(new DoctorOptions());
+        Assert.Equal(message, Assert.Single(new NumaCheck().Run(examination)).Message);
+        Device("mlx5_0", "4: ACTIVE");
+        Write("sys/class/infiniband/mlx5_0/device/numa_node", "-1");
+        Assert.Equal(message + "; mlx5_0 is at no known node", Assert.Single(new NumaCheck().Run(examination)).Message);
+    }
+
+    [Fact]
+    public void ANameOfTheReportAsksForItsCheck()
+    {
+        static Finding Named(string name) => new(name, FindingStatus.Ok, "x");
+        using Examination both = new(new DoctorOptions { Only = ["providers"] }, new Machine(_root.Path)) { RunApart = static _ => [Named("libfabric"), Named("providers")] };
+        Assert.Equal(["providers"], both.Run().Findings.Select(static f => f.Check));
+        // Where there is nothing of that name the other lines say why.
+        using Examination missing = new(new DoctorOptions { Only = ["providers"] }, new Machine(_root.Path)) { RunApart = static _ => [Named("libfabric")] };
+        Assert.Equal(["libfabric"], missing.Run().Findings.Select(static f => f.Check));
     }
 
     [Theory]
@@ -300,6 +325,7 @@ public sealed class FakedTreeTests : IDisposable
         TryLock = b => b > lockLimit ? 12 : 0,
         MayCopyMemory = static () => true,
         Variable = static _ => null,
+        Rights = AllocTools.Interop.ProcessRights.Read(PathOf("proc/self")),
     });
 
     private Examination ExamineWith(string json, ProviderKind kind = ProviderKind.Libfabric) =>

@@ -26,8 +26,12 @@ public sealed class RealMachineTests
         JsonObject library = run.Findings("libfabric")[0];
         Assert.Equal(LibfabricProvider.IsSupported, (string?)library["status"] == "ok");
         Assert.True(File.Exists((string?)library["facts"]!["path"]));
-        Assert.Contains("shm", run.Findings("providers").Select(static f => (string?)f["facts"]!["provider"]));
-        Assert.Contains("tcp;ofi_rxm", run.Findings("providers").Select(static f => (string?)f["facts"]!["provider"]));
+        foreach ((bool isUsable, string[] names) in new[] { (true, (string[])["shm", "tcp;ofi_rxm"]), (false, ["tcp", "udp"]) })
+        {
+            JsonObject[] providers = [.. run.Findings("providers").Where(f => (bool?)f["facts"]!["usable"] == isUsable)];
+            Assert.Empty(names.Except(providers.SelectMany(static f => f["facts"]!["providers"]!.AsArray()).Select(static p => (string)p!)));
+            Assert.All(providers, f => Assert.StartsWith($"Usable for RMA: {(isUsable ? "yes" : "no")}: ", (string?)f["message"], StringComparison.Ordinal));
+        }
         Assert.Equal(UcxProvider.IsSupported, (string?)run.Findings("ucx")[0]["status"] == "ok");
         Assert.Contains("tcp/lo", run.Findings("transports")[0]["facts"]!["transports"]!.AsArray().Select(static t => (string?)t));
         Assert.Contains("Open MPI", (string?)run.Findings("openmpi")[0]["message"], StringComparison.Ordinal);
@@ -40,7 +44,7 @@ public sealed class RealMachineTests
     [Fact]
     public async Task AsTextEachFindingIsALine()
     {
-        Tool run = await Tool.RunAsync("doctor", "--only", "memlock", "--only", "shm", "--only", "devices");
+        Tool run = await Tool.RunAsync("doctor", "--only", "memlock,shm", "--only", "devices");
         string[] lines = run.Output.TrimEnd().Split('\n');
         Assert.DoesNotContain('\u001b', run.Output);
         Assert.Matches("^(ok|-|warning|problem) +devices +", lines[0]);
@@ -64,6 +68,17 @@ public sealed class RealMachineTests
         Tool enough = await Tool.StartAsync("unshare", "-Ur", "prlimit", "--memlock=8388608", Tool.Program, "doctor", "--json", "--only", "memlock", "--lock", "4 MiB");
         Assert.True(enough.ExitCode == 0, enough.Output + enough.Errors);
         Assert.Equal(4 << 20, (long?)enough.Findings("memlock")[0]["facts"]!["lockedBytes"]);
+    }
+
+    [Fact]
+    public async Task WithAnotherRootTheRightsAreThoseOfThisProcess()
+    {
+        using TemporaryFolder root = new();
+        Tool own = await Tool.RunAsync("doctor", "--json", "--only", "memlock");
+        Tool other = await Tool.RunAsync("doctor", "--json", "--only", "memlock", "--root", root.Path);
+        foreach (string fact in new[] { "root", "bound", "userNamespace" })
+            Assert.Equal((bool?)own.Findings("memlock")[0]["facts"]![fact], (bool?)other.Findings("memlock")[0]["facts"]![fact]);
+        Assert.EndsWith($", with /proc, /sys and /dev of {root.Path}", (string?)other.Json["surroundings"], StringComparison.Ordinal);
     }
 
     [Fact]
@@ -106,6 +121,8 @@ public sealed class RealMachineTests
     [Theory]
     [InlineData("--jsn", "Unknown option '--jsn'. Did you mean --json?")]
     [InlineData("--settings=/nowhere.json", "--settings is '/nowhere.json'; there is no such file.")]
+    [InlineData("--only=memlock,shn", "--only is 'shn'. Did you mean shm?")]
+    [InlineData("--only=a\tb", "--only is 'a b'. It must be one of libfabric, providers, ucx, transports, ")]
     [InlineData("--only=memlok", "--only is 'memlok'. Did you mean memlock?")]
     [InlineData("--lock=4k", "--lock is '4k'; it must be a number of bytes")]
     [InlineData("--settings=/tmp", "--settings is '/tmp', which is a folder")]
@@ -120,6 +137,23 @@ public sealed class RealMachineTests
         Assert.Empty(run.Output);
         Assert.StartsWith(line, run.Errors, StringComparison.Ordinal);
         Assert.Single(run.Errors.TrimEnd().Split('\n'));
+    }
+
+    [Fact]
+    public async Task WithoutACommandTheCommandsAreListed()
+    {
+        Tool run = await Tool.RunAsync();
+        Assert.Equal((1, "A command is missing."), (run.ExitCode, run.Errors.TrimEnd()));
+        Assert.Matches(@"\n  doctor +Examine ", run.Output);
+        Assert.Matches(@"\n  bench .*Measure ", run.Output);
+        foreach (string[] arguments in (string[][])[["--help"], ["doctor", "--help"], ["bench", "--help"]])
+        {
+            Tool help = await Tool.RunAsync(arguments);
+            Assert.Equal(0, help.ExitCode);
+            Assert.Matches($@"\n  alloctools {(arguments.Length == 1 ? "" : arguments[0])}", help.Output);
+            Assert.DoesNotContain("AllocTools.Tool", help.Output, StringComparison.Ordinal);
+        }
+        Assert.Matches(@"^\d+\.\d+\.\d+", (await Tool.RunAsync("--version")).Output);
     }
 
     [Fact]

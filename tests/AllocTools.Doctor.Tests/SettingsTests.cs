@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
@@ -42,6 +44,51 @@ public sealed class SettingsTests : IDisposable
         Assert.Contains(messages, static m => m.Contains("AllocTools:MaxRegisteredByts", StringComparison.Ordinal) && m.Contains("Did you mean MaxRegisteredBytes?", StringComparison.Ordinal));
         Assert.Contains(messages, static m => m.StartsWith("AllocTools:MaxSlabBytes is 5", StringComparison.Ordinal));
         Assert.All(run.Findings("settings"), static f => Assert.Equal("problem", (string?)f["status"]));
+    }
+
+    [Theory]
+    [InlineData("{\n  \"AllocTools\": {\n    \"MaxSlabBytes\" 5\n  }\n}", "appsettings.json, line 3, is not valid JSON: '5' is invalid after a property name. Expected a ':'.")]
+    [InlineData("[]", "appsettings.json can't be read: Top-level JSON element must be an object. Instead, 'Array' was found.")]
+    public async Task AFileThatIsBrokenIsAProblemAndTheRestIsExamined(string text, string message)
+    {
+        Tool run = await DoctorAsync(text);
+        Assert.Equal(1, run.ExitCode);
+        JsonObject finding = Assert.Single(run.Findings("settings"));
+        Assert.Equal(("problem", Path.Combine(_folder.Path, message)), ((string?)finding["status"], (string?)finding["message"]));
+        Assert.Equal("The settings can't be read", (string?)Assert.Single(run.Findings("provider"))["message"]);
+        Assert.All((string[])["libfabric", "providers", "ucx", "memlock", "shm", "ports"], check => Assert.NotEmpty(run.Findings(check)));
+        Assert.Empty(run.Errors);
+    }
+
+    [Fact]
+    public async Task APortThatIsTakenIsAProblemOfTheProviderToo()
+    {
+        using Socket taken = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        taken.Listen();
+        string settings = $$$"""{ "AllocTools": { "Provider": { "Provider": "tcp;ofi_rxm", "Node": "127.0.0.1", "Service": "{{{((IPEndPoint)taken.LocalEndPoint!).Port}}}" } } }""";
+        Tool run = await DoctorAsync(settings, "--only", "ports,provider");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Equal("problem", (string?)run.Findings("ports")[1]["status"]);
+        JsonObject provider = Assert.Single(run.Findings("provider"));
+        Assert.Equal("problem", (string?)provider["status"]);
+        Assert.Contains("but its endpoint can't open: 127.0.0.1:", (string?)provider["message"], StringComparison.Ordinal);
+        // Also where the check of ports is not asked for.
+        Assert.Equal(1, (await DoctorAsync(settings, "--only", "provider")).ExitCode);
+        taken.Dispose();
+        Assert.Equal(0, (await DoctorAsync(settings, "--only", "ports,provider")).ExitCode);
+    }
+
+    [Fact]
+    public async Task SettingsThatLieInTheFolderAreNamed()
+    {
+        Write("{}");
+        string inFolder = $"cd '{_folder.Path}' && exec '{Tool.Program}' doctor --json --only settings";
+        Tool run = await Tool.StartAsync("sh", "-c", inFolder);
+        Assert.Equal(0, run.ExitCode);
+        Assert.Contains("`--settings appsettings.json` examines it", (string?)Assert.Single(run.Findings("settings"))["message"], StringComparison.Ordinal);
+        File.Delete(Path.Combine(_folder.Path, "appsettings.json"));
+        Assert.Equal("No settings were given (--settings FILE)", (string?)(await Tool.StartAsync("sh", "-c", inFolder)).Findings("settings")[0]["message"]);
     }
 
     [Fact]

@@ -19,16 +19,17 @@ internal static class BenchCommand
 
     private const int MostWindow = 1024, LargestSize = 1 << 30;
 
-    private static readonly string[] Layers = [BenchTests.PoolLayer, BenchTests.Endpoint, BenchTests.Connection];
+    private static readonly string[] Layers = [Measurements.PoolLayer, Measurements.Endpoint, Measurements.Connection];
 
     private static readonly int[] DefaultSizes = [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
 
     public static Command Create()
     {
         var layers = new Argument<string[]>("layer") { Description = "what to measure: pool, endpoint, connection (default: all)", Arity = ArgumentArity.ZeroOrMore };
-        var listen = new Option<string?>("--listen") { Description = $"be the other side, for one measurement; any host that reaches this port meanwhile can take part in it, so give an address of a network that you trust (default: any address, port {DefaultPort})", HelpName = "HOST:PORT", Arity = ArgumentArity.ZeroOrOne };
+        var listen = new Option<string?>("--listen") { Description = $"be the other side, for one measurement; any host that reaches this port meanwhile can take part in it, so give an address of a network that you trust (default: 127.0.0.1:{DefaultPort}, which only this machine reaches)", HelpName = "HOST:PORT", Arity = ArgumentArity.ZeroOrOne };
         var connect = new Option<string?>("--connect") { Description = "measure with the other side, which listens there; without either a second process is started here", HelpName = "HOST:PORT" };
-        var provider = new Option<string>("--provider", "--fabric") { Description = "libfabric's provider, or ucx", HelpName = "NAME", DefaultValueFactory = static _ => "tcp;ofi_rxm" };
+        var provider = new Option<string>("--provider") { Description = "what the pool's memory is registered with", HelpName = "libfabric|ucx", DefaultValueFactory = static _ => Measurements.Libfabric };
+        var fabric = new Option<string>("--fabric") { Description = "libfabric's own provider, such as tcp;ofi_rxm, shm, verbs;ofi_rxm, efa, cxi", HelpName = "NAME", DefaultValueFactory = static _ => "tcp;ofi_rxm" };
         var sizes = new Option<string?>("--sizes") { Description = "the lengths of a transfer, such as 64,\"4 KiB\",1MiB (default: 64 bytes to 4 MiB)", HelpName = "SIZE,…" };
         var iterations = new Option<int?>("--iterations") { Description = "how many iterations each row has", HelpName = "COUNT" };
         var duration = new Option<double>("--duration") { Description = "for how long each row is measured, where --iterations is not set", HelpName = "SECONDS", DefaultValueFactory = static _ => 0.3 };
@@ -37,6 +38,7 @@ internal static class BenchCommand
         var plot = new Option<FileInfo?>("--plot") { Description = "also write a picture", HelpName = "FILE.svg" };
         var json = new Option<bool>("--json") { Description = "report as JSON" };
         var csv = new Option<bool>("--csv") { Description = "report as CSV" };
+        AllocToolsCommand.Limit(provider, "--provider", [Measurements.Libfabric, Measurements.Ucx]);
         AllocToolsCommand.Limit(layers, "The layer", Layers);
         Between(iterations, 1, BenchLength.Most);
         Between(warmUp, 0, BenchLength.Most);
@@ -48,13 +50,17 @@ internal static class BenchCommand
         });
         var command = new Command("bench", "Measure a pool, an endpoint and a connection between two processes, or two hosts: the columns of fabtests and ucx_perftest.")
         {
-            layers, listen, connect, provider, sizes, iterations, duration, warmUp, window, plot, json, csv,
+            layers, listen, connect, provider, fabric, sizes, iterations, duration, warmUp, window, plot, json, csv,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string[] named = parsed.GetValue(layers) ?? [];
+            bool isLibfabric = parsed.GetValue(provider) == Measurements.Libfabric;
+            if (!isLibfabric && parsed.GetResult(fabric) is { Implicit: false })
+                throw new UsageException("--fabric needs --provider libfabric: a fabric is libfabric's own provider.");
             var settings = new BenchSettings(
                 parsed.GetValue(provider)!,
+                isLibfabric ? parsed.GetValue(fabric) : null,
                 named.Length == 0 ? Layers : [.. Layers.Intersect(named)],
                 parsed.GetValue(sizes) is { } list ? ReadSizes(list) : DefaultSizes,
                 parsed.GetValue(window));
@@ -68,7 +74,7 @@ internal static class BenchCommand
             try
             {
                 if (parsed.GetResult(listen) is not null)
-                    await ServeAsync(run, settings, ReadEndPoint("--listen", parsed.GetValue(listen) ?? $"0.0.0.0:{DefaultPort}"), cancellationToken).ConfigureAwait(false);
+                    await ServeAsync(run, settings, ReadEndPoint("--listen", parsed.GetValue(listen) ?? $"127.0.0.1:{DefaultPort}"), cancellationToken).ConfigureAwait(false);
                 else
                     await MeasureAsync(run, settings, parsed.GetValue(connect), parsed.GetValue(json), parsed.GetValue(csv), parsed.GetValue(plot)).ConfigureAwait(false);
                 return 0;
@@ -77,7 +83,7 @@ internal static class BenchCommand
             {
                 // What a second process has met the first one says, once for both.
                 if (e is not BenchException { IsTold: true } || !BenchRun.IsChild)
-                    await Console.Error.WriteLineAsync(OtherSide.OneLine(e.Message)).ConfigureAwait(false);
+                    await Console.Error.WriteLineAsync(AllocToolsCommand.OneLine(e.Message)).ConfigureAwait(false);
                 return 1;
             }
         });
@@ -90,7 +96,7 @@ internal static class BenchCommand
         // Its parent is gone, however that has ended.
         if (BenchRun.IsChild)
             _ = Task.Run(() => { while (Console.In.Read() >= 0) { } ending.Cancel(); }, CancellationToken.None);
-        OtherSide other = await BenchRun.AcceptAsync(at, end => Console.WriteLine(BenchRun.IsChild ? end.ToString() : $"Listening at {end}. On the other host: alloctools bench {settings.Arguments} --connect HOST:{end.Port}"), ending.Token).ConfigureAwait(false);
+        OtherSide other = await BenchRun.AcceptAsync(at, end => Console.WriteLine(BenchRun.IsChild ? end.ToString() : $"Listening at {end}{(IPAddress.IsLoopback(end.Address) ? ", which only this machine reaches (--listen ADDRESS:PORT for another host)" : "")}. The other side: alloctools bench {settings.Arguments} --connect {(end.Address.Equals(IPAddress.Any) ? $"HOST:{end.Port}" : end)}"), ending.Token).ConfigureAwait(false);
         await using (other.ConfigureAwait(false))
             await run.ServeAsync(other, () => Console.WriteLine($"Measuring with {other.RemoteAddress}.")).ConfigureAwait(false);
     }
@@ -99,11 +105,7 @@ internal static class BenchCommand
     {
         bool isText = !json && !csv;
         string where = connect is not null ? $"between this host and {connect}" : run.IsLocal ? "this process alone" : "between two processes of this machine";
-        if (isText)
-        {
-            Console.WriteLine($"{settings.Provider}, {where}; MB are 10^6 bytes, times are of a transfer in µs.");
-            Console.WriteLine(BenchReport.Head);
-        }
+        bool hasHead = false;
         List<Row> rows;
         if (connect is null && run.IsLocal)
         {
@@ -131,7 +133,7 @@ internal static class BenchCommand
         else if (!Console.IsOutputRedirected)
             report.Draw(AnsiConsole.Console);
         if (plot is not null)
-            SvgPlot.Write(plot.FullName, rows, $"{settings.Provider}, {where}, window {settings.Window} ({RuntimeInformation.OSDescription})");
+            SvgPlot.Write(plot.FullName, rows, $"{settings.Title}, {where}, window {settings.Window} ({RuntimeInformation.OSDescription})");
 
         async Task<List<Row>> MeasureWithAsync(string host, int port)
         {
@@ -142,8 +144,16 @@ internal static class BenchCommand
 
         void Show(Row row)
         {
-            if (isText)
-                Console.WriteLine(BenchReport.LineOf(row));
+            if (!isText)
+                return;
+            // What can't be measured has no table.
+            if (!hasHead)
+            {
+                Console.WriteLine($"{settings.Title}, {where}; k and m are KiB and MiB, MB are 10^6 bytes, times are of a transfer in µs.");
+                Console.WriteLine(BenchReport.Head);
+                hasHead = true;
+            }
+            Console.WriteLine(BenchReport.LineOf(row));
         }
     }
 

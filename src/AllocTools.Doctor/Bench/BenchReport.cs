@@ -11,7 +11,7 @@ namespace AllocTools.Doctor.Bench;
 /// <param name="rows">The rows.</param>
 internal sealed class BenchReport(BenchSettings settings, string where, IReadOnlyList<Row> rows)
 {
-    private static readonly int[] Widths = [11, 6, 6, 9, 9, 7, 10, 10, 10, 9, 9, 9, 9, 9];
+    private static readonly int[] Widths = [10, 11, 6, 6, 9, 10, 7, 10, 10, 10, 9, 9, 9, 9, 9];
 
     /// <summary>The form of the JSON; a higher number where a reader of this one could not read it.</summary>
     public int Format { get; } = 1;
@@ -39,7 +39,7 @@ internal sealed class BenchReport(BenchSettings settings, string where, IReadOnl
     /// <summary>The bandwidth of each test as bars, by the size of a transfer.</summary>
     public void Draw(IAnsiConsole console)
     {
-        foreach (IGrouping<string, Row> test in rows.Where(static r => !BenchTests.IsLocal(r.Test)).GroupBy(static r => r.Test))
+        foreach (IGrouping<string, Row> test in rows.Where(static r => !Measurements.IsLocal(r.Test)).GroupBy(static r => r.Test))
         {
             Color colour = SvgPlot.ColourOf(test.Key).Terminal;
             var chart = new BarChart().Width(80).Label($"{test.Key}, MB/sec").LeftAlignLabel();
@@ -50,7 +50,7 @@ internal sealed class BenchReport(BenchSettings settings, string where, IReadOnl
         }
     }
 
-    private static string Line(IReadOnlyList<string> texts) => texts[0].PadRight(Widths[0]) + string.Concat(texts.Skip(1).Select(static (t, i) => " " + t.PadLeft(Widths[i + 1])));
+    private static string Line(IReadOnlyList<string> texts) => $"{texts[0].PadRight(Widths[0])} {texts[1].PadRight(Widths[1])}" + string.Concat(texts.Skip(2).Select(static (t, i) => " " + t.PadLeft(Widths[i + 2])));
 }
 
 [JsonSerializable(typeof(BenchReport))]

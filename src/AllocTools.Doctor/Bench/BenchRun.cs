@@ -24,7 +24,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
     private static readonly string Version = typeof(BenchRun).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "";
 
     /// <summary>Only what needs no other side is measured.</summary>
-    public bool IsLocal => settings.Layers is [BenchTests.PoolLayer];
+    public bool IsLocal => settings.Layers is [Measurements.PoolLayer];
 
     /// <summary>Measures, with the other side at the end of a connection; null where it has no part in it.</summary>
     /// <param name="other">The other side.</param>
@@ -34,14 +34,14 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
         List<Row> rows = [];
         await WithSideAsync(other, isTarget: false, async (side, tests) =>
         {
-            foreach (string test in BenchTests.Of(settings.Layers))
+            foreach (string test in Measurements.Of(settings.Layers))
             {
                 foreach (int size in settings.Sizes)
                 {
-                    if (!BenchTests.IsLocal(test))
+                    if (!Measurements.IsLocal(test))
                         await AskAsync(other!, new Word { Begin = test, Size = size }).ConfigureAwait(false);
                     Row row = await tests.MeasureAsync(test, size).ConfigureAwait(false);
-                    if (!BenchTests.IsLocal(test))
+                    if (!Measurements.IsLocal(test))
                         await AskAsync(other!, new Word { End = true }).ConfigureAwait(false);
                     rows.Add(row);
                     measured(row);
@@ -67,7 +67,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
         bool hasBegun = false;
         while (await other.HearAsync(LongestRow).ConfigureAwait(false) is { Begin: { } test, Size: var size })
         {
-            if (!BenchTests.Of(settings.Layers).Contains(test) || !settings.Sizes.Contains(size))
+            if (!Measurements.Of(settings.Layers).Contains(test) || !settings.Sizes.Contains(size))
                 throw new BenchException("The other side asks for a row that was not agreed on.");
             if (!hasBegun)
                 begins();
@@ -119,7 +119,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
         }
     }
 
-    private async Task WithSideAsync(OtherSide? other, bool isTarget, Func<Side, BenchTests, Task> run)
+    private async Task WithSideAsync(OtherSide? other, bool isTarget, Func<Side, Measurements, Task> run)
     {
         try
         {
@@ -135,7 +135,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
                 }
                 // Nothing of a fabric says so soon that the other side is gone.
                 using CancellationTokenRegistration gone = other?.Gone.Register(side.Stop) ?? default;
-                await run(side, new BenchTests(side, settings, length)).ConfigureAwait(false);
+                await run(side, new Measurements(side, settings, length)).ConfigureAwait(false);
                 // From here on its end is no failure.
                 gone.Unregister();
             }
@@ -155,9 +155,9 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
         await other.SayAsync(new Word { Version = Version, Settings = settings }).ConfigureAwait(false);
         Word word = await other.HearAsync().ConfigureAwait(false);
         if (word.Version != Version)
-            throw new BenchException($"The other side is alloctools {OtherSide.OneLine(word.Version ?? "of an unknown version")}, and this one is {Version}. Install the same version on both.");
+            throw new BenchException($"The other side is alloctools {AllocToolsCommand.OneLine(word.Version ?? "of an unknown version")}, and this one is {Version}. Install the same version on both.");
         if ((word.Settings is null ? "the other one has no settings" : settings.FindDifference(word.Settings)) is { } difference)
-            throw new BenchException($"The two sides do not agree: {OtherSide.OneLine(difference)}. Give both the same options.");
+            throw new BenchException($"The two sides do not agree: {AllocToolsCommand.OneLine(difference)}. Give both the same options.");
     }
 
     private Side Open(IPAddress address)
@@ -168,7 +168,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
         }
         catch (RmaException e)
         {
-            bool isThere = settings.Provider == BenchTests.Ucx ? UcxProvider.IsSupported : LibfabricProvider.IsSupported;
+            bool isThere = settings.Provider == Measurements.Ucx ? UcxProvider.IsSupported : LibfabricProvider.IsSupported;
             throw new BenchException(isThere ? $"{e.Message} `alloctools doctor` lists what is here." : e.Message, e);
         }
     }
@@ -183,7 +183,7 @@ internal sealed class ChildSide : IAsyncDisposable
 
     public ChildSide()
     {
-        ProcessStartInfo start = OwnProgram.Again("--listen", "127.0.0.1:0");
+        ProcessStartInfo start = DoctorCommand.StartThisProgram("--listen", "127.0.0.1:0");
         start.Environment[BenchRun.ChildVariable] = "1";
         _process = Process.Start(start)!;
     }

@@ -3,11 +3,12 @@ using System.Text.Json.Serialization;
 namespace AllocTools.Doctor.Bench;
 
 /// <summary>What both sides must agree on.</summary>
-/// <param name="Provider">libfabric's provider, or <c>ucx</c>.</param>
+/// <param name="Provider">The pool's provider: <c>libfabric</c> or <c>ucx</c>.</param>
+/// <param name="Fabric">libfabric's own provider, such as <c>tcp;ofi_rxm</c>; null with another provider.</param>
 /// <param name="Layers">What is measured: <c>pool</c>, <c>endpoint</c>, <c>connection</c>.</param>
 /// <param name="Sizes">The lengths of a transfer, in bytes.</param>
 /// <param name="Window">How many transfers are outstanding at most.</param>
-internal sealed record BenchSettings(string Provider, string[] Layers, int[] Sizes, int Window)
+internal sealed record BenchSettings(string Provider, string? Fabric, string[] Layers, int[] Sizes, int Window)
 {
     /// <summary>Transfers that are outstanding have no more bytes than this, unless one alone has.</summary>
     public const int MostBytesOutstanding = 16 << 20;
@@ -19,19 +20,24 @@ internal sealed record BenchSettings(string Provider, string[] Layers, int[] Siz
     [JsonIgnore]
     public int AreaBytes => Sizes.Max(s => s * WindowOf(s));
 
+    /// <summary>What is measured, for people.</summary>
+    [JsonIgnore]
+    public string Title => Fabric is null ? Provider : $"{Provider} ({Fabric})";
+
     /// <summary>The arguments that give the other side the same settings.</summary>
     [JsonIgnore]
-    public string Arguments => $"{string.Join(' ', Layers)} --fabric '{Provider}' --sizes {string.Join(',', Sizes)} --window {Window}";
+    public string Arguments => $"{string.Join(' ', Layers)} --provider {Provider}{(Fabric is null ? "" : $" --fabric '{Fabric}'")} --sizes {string.Join(',', Sizes)} --window {Window}";
 
     /// <summary>In what another side's settings differ; null where they agree.</summary>
     public string? FindDifference(BenchSettings other) =>
-        Provider != other.Provider ? Say("--fabric", other.Provider, Provider)
+        Provider != other.Provider ? Say("--provider", other.Provider, Provider)
+        : Fabric != other.Fabric ? Say("--fabric", other.Fabric, Fabric)
         : !Layers.SequenceEqual(other.Layers) ? Say("the layers", string.Join(' ', other.Layers), string.Join(' ', Layers))
         : !Sizes.SequenceEqual(other.Sizes) ? Say("--sizes", string.Join(',', other.Sizes), string.Join(',', Sizes))
         : Window != other.Window ? $"--window {Window} on this side, and {other.Window} on the other one"
         : null;
 
-    private static string Say(string what, string there, string here) => $"{what} '{here}' on this side, and '{there}' on the other one";
+    private static string Say(string what, string? there, string? here) => $"{what} '{here}' on this side, and '{there}' on the other one";
 }
 
 /// <summary>How long each row is measured: this side's own business.</summary>

@@ -65,7 +65,7 @@ internal sealed class OtherSide : IAsyncDisposable
         try
         {
             Word word = await _words.Reader.ReadAsync().AsTask().WaitAsync(limit ?? LongestAnswer).ConfigureAwait(false);
-            return word.Failure is { } failure ? throw new BenchException($"The other side gave up: {OneLine(failure)}") : word;
+            return word.Failure is { } failure ? throw new BenchException($"The other side gave up: {AllocToolsCommand.OneLine(failure)}") : word;
         }
         catch (ChannelClosedException e)
         {
@@ -98,7 +98,7 @@ internal sealed class OtherSide : IAsyncDisposable
         while (_words.Reader.TryRead(out Word? word))
         {
             if (word.Failure is { } failure)
-                return new BenchException($"The other side gave up: {OneLine(failure)}");
+                return new BenchException($"The other side gave up: {AllocToolsCommand.OneLine(failure)}");
         }
         return null;
     }
@@ -109,9 +109,6 @@ internal sealed class OtherSide : IAsyncDisposable
         await _reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _gone.Dispose();
     }
-
-    /// <summary>A text that may come from elsewhere, as one line without control characters.</summary>
-    public static string OneLine(string text) => string.Join(' ', text.Split([.. text.Where(char.IsControl)], StringSplitOptions.RemoveEmptyEntries)).Trim();
 
     /// <summary>A socket for both families has addresses of IPv4 within those of IPv6.</summary>
     private static IPAddress Plain(EndPoint? end) => ((IPEndPoint)end!).Address is { IsIPv4MappedToIPv6: true } mapped ? mapped.MapToIPv4() : ((IPEndPoint)end).Address;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using AllocTools.Validation;
 
 namespace AllocTools.Doctor.Bench;
 
@@ -52,6 +53,9 @@ internal sealed record LatencyColumns(double P50, double P90, double P99, double
 /// <param name="Latency">Times of a transfer.</param>
 internal sealed record Row(string Test, int Bytes, int Window, int Iterations, int TransfersPerIteration, double Seconds, LatencyColumns Latency)
 {
+    /// <summary>What it is a measurement of: the pool, an endpoint, a connection.</summary>
+    public string Layer => Measurements.LayerOf(Test);
+
     private double Transfers => (double)Iterations * TransfersPerIteration;
 
     /// <summary>The bytes that were transferred.</summary>
@@ -68,20 +72,20 @@ internal sealed record Row(string Test, int Bytes, int Window, int Iterations, i
 
     /// <summary>The names of the columns.</summary>
     public static IReadOnlyList<string> Columns { get; } =
-        ["test", "bytes", "window", "iters", "total", "time", "MB/sec", "usec/xfer", "Mxfers/sec", "p50", "p90", "p99", "p99.9", "average"];
+        ["layer", "test", "bytes", "window", "iters", "total", "time", "MB/sec", "usec/xfer", "Mxfers/sec", "p50", "p90", "p99", "p99.9", "average"];
 
     /// <summary>The columns as people read them; how fast a rent is says nothing in bytes.</summary>
     public string[] ToTexts() =>
     [
-        Test, Short(Bytes), Number(Window), Short(Iterations), Short(TotalBytes), $"{Text(Seconds, "0.00")}s", BenchTests.IsLocal(Test) ? "-" : Text(MegabytesPerSecond, "0.00"), Microseconds(MicrosecondsPerTransfer),
+        Layer, Test, Short(Bytes), Number(Window), Number(Iterations), InWords.About(TotalBytes), $"{Text(Seconds, "0.00")}s", Measurements.IsLocal(Test) ? "-" : Text(MegabytesPerSecond, "0.00"), Microseconds(MicrosecondsPerTransfer),
         Text(MegatransfersPerSecond, "0.000"), Microseconds(Latency.P50), Microseconds(Latency.P90), Microseconds(Latency.P99), Microseconds(Latency.P999), Microseconds(Latency.Average),
     ];
 
-    /// <summary>The columns as programs read them.</summary>
+    /// <summary>The columns as programs read them: times to a nanosecond, bandwidth to a kB/sec.</summary>
     public string[] ToFields() =>
     [
-        Test, Number(Bytes), Number(Window), Number(Iterations), Number(TotalBytes), Full(Seconds), Full(MegabytesPerSecond), Full(MicrosecondsPerTransfer),
-        Full(MegatransfersPerSecond), Full(Latency.P50), Full(Latency.P90), Full(Latency.P99), Full(Latency.P999), Full(Latency.Average),
+        Layer, Test, Number(Bytes), Number(Window), Number(Iterations), Number(TotalBytes), Text(Seconds, "0.000000"), Text(MegabytesPerSecond, "0.000"), Text(MicrosecondsPerTransfer, "0.000"),
+        Text(MegatransfersPerSecond, "0.000000"), Text(Latency.P50, "0.000"), Text(Latency.P90, "0.000"), Text(Latency.P99, "0.000"), Text(Latency.P999, "0.000"), Text(Latency.Average, "0.000"),
     ];
 
     /// <summary>As fabtests writes sizes: 64, 4k, 1m.</summary>
@@ -89,8 +93,6 @@ internal sealed record Row(string Test, int Bytes, int Window, int Iterations, i
         number != 0 && number % (1 << 30) == 0 ? Number(number >> 30) + "g"
         : number != 0 && number % (1 << 20) == 0 ? Number(number >> 20) + "m"
         : number != 0 && number % (1 << 10) == 0 ? Number(number >> 10) + "k"
-        : number >= 10_000_000_000 ? Text(number / 1e9, "0.0") + "G"
-        : number >= 10_000_000 ? Text(number / 1e6, "0.0") + "M"
         : Number(number);
 
     private static string Number(long number) => number.ToString(CultureInfo.InvariantCulture);
@@ -98,6 +100,4 @@ internal sealed record Row(string Test, int Bytes, int Window, int Iterations, i
     private static string Text(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 
     private static string Microseconds(double value) => Text(value, value < 10 ? "0.000" : "0.00");
-
-    private static string Full(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 }

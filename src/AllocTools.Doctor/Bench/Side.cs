@@ -29,7 +29,7 @@ internal sealed class Side : IAsyncDisposable
     {
         _settings = settings;
         _address = address;
-        _context = Open(settings.Provider, address);
+        _context = Open(settings, address);
         long area = settings.AreaBytes;
         var options = new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite, MaxRegisteredBytes = Math.Max(256 << 20, 4 * area) };
         Pool = new RmaMemoryPool<HostProvider>(_context, options);
@@ -45,7 +45,7 @@ internal sealed class Side : IAsyncDisposable
     public Word Prepare(bool isTarget)
     {
         var word = new Word();
-        if (_settings.Layers.Contains(BenchTests.Endpoint))
+        if (_settings.Layers.Contains(Measurements.Endpoint))
         {
             _endpoint = _context.OpenEndpoint();
             _source = Pool.Rent(_settings.AreaBytes);
@@ -55,7 +55,7 @@ internal sealed class Side : IAsyncDisposable
             _exposure = _exposed.Expose(RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
             word = word with { Address = _endpoint.Address.ToArray(), Memory = _exposure.Remote.ToArray() };
         }
-        if (_settings.Layers.Contains(BenchTests.Connection))
+        if (_settings.Layers.Contains(Measurements.Connection))
         {
             _connections = new RmaConnections(Pool, new RmaConnectionOptions { SetUpTimeout = OperationTimeout });
             if (isTarget)
@@ -121,15 +121,15 @@ internal sealed class Side : IAsyncDisposable
         _context.Dispose();
     }
 
-    private static IRmaContext Open(string provider, IPAddress address)
+    private static IRmaContext Open(BenchSettings settings, IPAddress address)
     {
-        if (provider == BenchTests.Ucx)
+        if (settings.Provider == Measurements.Ucx)
         {
             var ucx = new UcxOptions { Devices = IPAddress.IsLoopback(address) ? "lo" : null };
             ucx.Endpoint.OperationTimeout = OperationTimeout;
             return new UcxProvider(ucx).Open();
         }
-        var fabric = new LibfabricOptions { Provider = provider, Node = provider == "shm" ? null : address.ToString() };
+        var fabric = new LibfabricOptions { Provider = settings.Fabric, Node = settings.Fabric == "shm" ? null : address.ToString() };
         fabric.Endpoint.OperationTimeout = OperationTimeout;
         return new LibfabricProvider(fabric).Open();
     }

@@ -11,12 +11,12 @@ internal static class SvgPlot
 
     private static readonly (string Test, string Picture, Color Terminal)[] Colours =
     [
-        (BenchTests.Rent, "#7f7f7f", Color.Grey),
-        (BenchTests.Write, "#1f77b4", Color.Blue),
-        (BenchTests.Read, "#2ca02c", Color.Green),
-        (BenchTests.PingPong, "#d62728", Color.Red),
-        (BenchTests.Stream, "#ff7f0e", Color.Orange1),
-        (BenchTests.RoundTrip, "#9467bd", Color.Purple),
+        (Measurements.Rent, "#7f7f7f", Color.Grey),
+        (Measurements.Write, "#1f77b4", Color.Blue),
+        (Measurements.Read, "#2ca02c", Color.Green),
+        (Measurements.PingPong, "#d62728", Color.Red),
+        (Measurements.Stream, "#ff7f0e", Color.Orange1),
+        (Measurements.RoundTrip, "#9467bd", Color.Purple),
     ];
 
     /// <summary>The colour of a test, in a picture and on a terminal.</summary>
@@ -37,7 +37,7 @@ internal static class SvgPlot
         xml.WriteEndElement();
         Text(xml, Width / 2, 22, "middle", title);
         // How fast a rent is says nothing in bytes.
-        Panel(xml, Left, "MB/sec", [.. rows.Where(static r => !BenchTests.IsLocal(r.Test))], static r => r.MegabytesPerSecond);
+        Panel(xml, Left, "MB/sec", [.. rows.Where(static r => !Measurements.IsLocal(r.Test))], static r => r.MegabytesPerSecond);
         Panel(xml, Left + PanelWidth + Between, "µs for a transfer, median", rows, static r => r.Latency.P50);
         double x = Left;
         foreach (string test in rows.Select(static r => r.Test).Distinct())

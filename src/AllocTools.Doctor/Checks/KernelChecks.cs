@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using AllocTools.Interop;
 using AllocTools.Validation;
@@ -11,7 +12,7 @@ internal sealed class KernelCopiesCheck() : Check("ptrace")
     {
         long? scope = examination.Machine.ReadNumber("/proc/sys/kernel/yama/ptrace_scope");
         bool may = examination.Machine.MayCopyMemory();
-        bool isAllowed = KernelCopies.AllowedByYama(scope ?? 0, ProcessRights.Read(examination.Machine.PathOf("/proc/self")));
+        bool isAllowed = KernelCopies.AllowedByYama(scope ?? 0, examination.Machine.Rights);
         var facts = new JsonObject { ["ptraceScope"] = scope, ["copies"] = may && isAllowed };
         if (!isAllowed)
         {
@@ -106,10 +107,15 @@ internal sealed class NumaCheck() : Check("numa")
     {
         Machine machine = examination.Machine;
         string? online = machine.Read("/sys/devices/system/node/online");
-        string[] devices = [.. machine.List("/sys/class/infiniband").Select(d => $"{d} on node {machine.Read($"/sys/class/infiniband/{d}/device/numa_node") ?? "unknown"}")];
+        string[] devices = [.. machine.List("/sys/class/infiniband").Select(d => machine.ReadNumber($"/sys/class/infiniband/{d}/device/numa_node") is { } node and >= 0 ? $"{d} is at node {node}" : $"{d} is at no known node")];
         string places = devices.Length == 0 ? "" : $"; {string.Join(", ", devices)}";
-        yield return online is null ? Absent("The system names no NUMA nodes") : Ok($"The NUMA nodes that are online: {online}{places}", new JsonObject { ["online"] = online });
+        yield return online is null ? Absent("The system names no NUMA nodes")
+            : Ok($"This machine has {(Count(online) == 1 ? "one NUMA node" : $"{Count(online)} NUMA nodes")} ({online}){places}", new JsonObject { ["online"] = online });
     }
+
+    /// <summary>How many numbers a list of the kernel has, such as 4 of <c>0-2,5</c>.</summary>
+    private static int Count(string list) => list.Split(',').Select(static part => part.Split('-')).Sum(static ends =>
+        int.TryParse(ends[0], NumberStyles.None, CultureInfo.InvariantCulture, out int first) && int.TryParse(ends[^1], NumberStyles.None, CultureInfo.InvariantCulture, out int last) ? last - first + 1 : 1);
 }
 
 /// <summary>The memory limit of the control group.</summary>
@@ -140,7 +146,7 @@ internal sealed class OpenFilesCheck() : Check("files")
     public override IEnumerable<Finding> Run(Examination examination)
     {
         (long? soft, long? hard) = examination.Machine.OpenFilesLimit;
-        int open = examination.Machine.List("/proc/self/fd").Length;
+        int open = examination.Machine.CountOpenFiles();
         var facts = new JsonObject { ["limit"] = soft, ["hardLimit"] = hard, ["open"] = open };
         yield return soft < Little
             ? Warn($"This process may have {InWords.Number(soft.Value)} files open, and has {open}; each peer takes up to four", "Raise the limit: `ulimit -n 65536` in the shell, LimitNOFILE=65536 in a systemd unit, `--ulimit nofile=65536` for docker run", facts)

@@ -12,6 +12,8 @@ internal sealed class LibfabricCheck() : Check("libfabric")
 
     public override bool RunsApart => true;
 
+    public override IReadOnlyList<string> Names => [Name, ProvidersName];
+
     public override IEnumerable<Finding> Run(Examination examination)
     {
         if (LibfabricLibrary.TryLoad(examination.Settings?.LibraryPathOf(ProviderKind.Libfabric), out string reason) is not { } library)
@@ -27,37 +29,57 @@ internal sealed class LibfabricCheck() : Check("libfabric")
             };
             yield break;
         }
-        string path = MappedLibrary.PathOf("libfabric") ?? "built in";
+        string path = FileOf("libfabric") ?? "built in";
         yield return Ok($"libfabric {library.Version} ({path})", new JsonObject { ["version"] = library.Version.ToString(), ["path"] = path });
         foreach (KnownFault fault in KnownFault.Of(KnownFault.OfLibfabric, library.Version))
             yield return Warn($"libfabric {library.Version}: {fault.What}", fault.Advice);
         List<Offer> offers = List(library);
-        foreach (IGrouping<string, Offer> provider in offers.GroupBy(static o => o.Provider))
-            yield return Describe(provider.Key, [.. provider]);
+        foreach (Finding finding in Describe(offers))
+            yield return finding;
         if (FindMissing(examination, library.Version, offers) is { } missing)
             yield return missing;
     }
 
-    private static Finding Describe(string provider, IReadOnlyList<Offer> offers)
+    /// <summary>A line for providers that are alike: usable for RMA, or why not.</summary>
+    private static IEnumerable<Finding> Describe(List<Offer> offers)
+    {
+        // A provider may offer several kinds of endpoint, of which one is enough.
+        var best = offers.GroupBy(static o => o.Provider).Select(static p => (Provider: p.Key, Offers: p.Where(o => (o.Reason is null) == p.Any(static each => each.Reason is null)).ToArray())).ToArray();
+        foreach (var alike in best.Where(static p => p.Offers[0].Reason is null).GroupBy(static p => Describe(p.Offers)))
+        {
+            Offer first = alike.First().Offers[0];
+            yield return new Finding(ProvidersName, FindingStatus.Ok, $"Usable for RMA: yes: {string.Join(", ", alike.Select(static p => p.Provider))} ({alike.Key})")
+            {
+                Facts = new JsonObject
+                {
+                    ["usable"] = true,
+                    ["providers"] = ToJson(alike.Select(static p => p.Provider)),
+                    ["domains"] = ToJson(Domains(alike.First().Offers)),
+                    ["mrMode"] = ToJson(first.MrMode),
+                    ["caps"] = ToJson(first.Caps),
+                    ["maxMessageBytes"] = first.LongestMessage,
+                    ["keyBytes"] = first.KeySize,
+                },
+            };
+        }
+        foreach (var alike in best.Where(static p => p.Offers[0].Reason is not null).GroupBy(static p => p.Offers[0].Reason))
+        {
+            yield return new Finding(ProvidersName, FindingStatus.NotApplicable, $"Usable for RMA: no: {string.Join(", ", alike.Select(static p => p.Provider))}, because {alike.Key}")
+            {
+                Facts = new JsonObject { ["usable"] = false, ["providers"] = ToJson(alike.Select(static p => p.Provider)), ["reason"] = alike.Key },
+            };
+        }
+    }
+
+    private static string Describe(Offer[] offers)
     {
         Offer first = offers[0];
-        string[] domains = [.. offers.Select(static o => o.Domain).Distinct()];
+        string[] domains = Domains(offers);
         string longest = first.LongestMessage >= long.MaxValue ? "any length" : $"up to {InWords.Bytes((long)first.LongestMessage)}";
-        return new Finding(ProvidersName, FindingStatus.Ok,
-            $"{provider}: {InWords.Count(domains.Length, "domain", "domains")} ({string.Join(", ", domains)}), mr_mode {(first.MrMode.Length == 0 ? "none" : string.Join(" ", first.MrMode))}, "
-            + $"{string.Join(" ", first.Caps)}, messages of {longest}, keys of {InWords.Count(first.KeySize, "byte", "bytes")}")
-        {
-            Facts = new JsonObject
-            {
-                ["provider"] = provider,
-                ["domains"] = ToJson(domains),
-                ["mrMode"] = ToJson(first.MrMode),
-                ["caps"] = ToJson(first.Caps),
-                ["maxMessageBytes"] = first.LongestMessage,
-                ["keyBytes"] = first.KeySize,
-            },
-        };
+        return $"{(domains.Length == 1 ? "domain" : "domains")} {string.Join(", ", domains)}; mr_mode {(first.MrMode.Length == 0 ? "none" : string.Join(" ", first.MrMode))}; messages of {longest}; keys of {InWords.Count(first.KeySize, "byte", "bytes")}";
     }
+
+    private static string[] Domains(Offer[] offers) => [.. offers.Select(static o => o.Domain).Distinct()];
 
     /// <summary>A device is there, and no provider that uses it.</summary>
     private static Finding? FindMissing(Examination examination, Version version, IReadOnlyList<Offer> offers)
@@ -70,7 +92,7 @@ internal sealed class LibfabricCheck() : Check("libfabric")
         ];
         foreach ((string device, string[] providers) in wanted)
         {
-            if (offers.Any(o => providers.Any(p => o.Provider.Split(';').Contains(p))))
+            if (offers.Any(o => o.Reason is null && providers.Any(p => o.Provider.Split(';').Contains(p))))
                 continue;
             string filter = machine.Variable("FI_PROVIDER") is { Length: > 0 } value ? $"Unset FI_PROVIDER, which is '{value}'"
                 : examination.LockLimit is { } limit and < (1 << 20) * 64 ? $"Raise RLIMIT_MEMLOCK, which is {InWords.Size(limit)}: a low limit makes verbs vanish"
@@ -82,11 +104,20 @@ internal sealed class LibfabricCheck() : Check("libfabric")
 
     internal static bool IsEfa(Machine machine, string device) => device.StartsWith("efa", StringComparison.Ordinal) || machine.Read($"/sys/class/infiniband/{device}/device/vendor") == "0x1d0f";
 
+    /// <summary>What libfabric offers for RMA, and the providers that it has for other uses alone.</summary>
     private static unsafe List<Offer> List(LibfabricLibrary library)
     {
-        List<Offer> offers = [];
         using InfoHandle hints = LibfabricDiscovery.MakeHints(library, new LibfabricOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite }, 0);
-        if (library.GetInfo(FiVersion.Api, null, null, 0, hints.Info, out fi_info* list) != 0)
+        List<Offer> offers = Ask(library, hints.Info, isForRma: true);
+        HashSet<string> known = [.. offers.Select(static o => o.Provider)];
+        // Without hints libfabric lists all that it has.
+        return [.. offers, .. Ask(library, null, isForRma: false).Where(o => !known.Contains(o.Provider))];
+    }
+
+    private static unsafe List<Offer> Ask(LibfabricLibrary library, fi_info* hints, bool isForRma)
+    {
+        List<Offer> offers = [];
+        if (library.GetInfo(FiVersion.Api, null, null, 0, hints, out fi_info* list) != 0)
             return offers;
         for (fi_info* entry = list; entry != null; entry = entry->next)
         {
@@ -96,11 +127,20 @@ internal sealed class LibfabricCheck() : Check("libfabric")
                 NamesOf((ulong)entry->domain_attr->mr_mode, MrModes),
                 NamesOf(entry->caps, Caps),
                 entry->ep_attr->max_msg_size,
-                (int)entry->domain_attr->mr_key_size));
+                (int)entry->domain_attr->mr_key_size,
+                isForRma ? LibfabricDiscovery.FindReasonAgainst(entry, new LibfabricOptions(), byAddress: false) : WhyNotForRma(entry)));
         }
         library.FreeInfo(list);
         return offers;
     }
+
+    private static unsafe string WhyNotForRma(fi_info* entry) => entry->ep_attr->type switch
+    {
+        fi_ep_type.FI_EP_MSG => "the endpoints are connections (FI_EP_MSG); use NAME;ofi_rxm instead",
+        fi_ep_type.FI_EP_DGRAM => "the endpoints send unreliable datagrams (FI_EP_DGRAM); use NAME;ofi_rxd instead",
+        _ when (entry->caps & FiCaps.FI_RMA) == 0 => "there is no RMA (FI_RMA)",
+        _ => "more is asked of the application than this library gives (mr_mode, threads, or access by others)",
+    };
 
     private static string[] NamesOf(ulong bits, (string Name, ulong Bit)[] names) => [.. names.Where(n => (bits & n.Bit) != 0).Select(static n => n.Name)];
 
@@ -118,5 +158,5 @@ internal sealed class LibfabricCheck() : Check("libfabric")
         ("FI_REMOTE_READ", FiCaps.FI_REMOTE_READ), ("FI_REMOTE_WRITE", FiCaps.FI_REMOTE_WRITE), ("FI_HMEM", FiCaps.FI_HMEM),
     ];
 
-    private sealed record Offer(string Provider, string Domain, string[] MrMode, string[] Caps, ulong LongestMessage, int KeySize);
+    private sealed record Offer(string Provider, string Domain, string[] MrMode, string[] Caps, ulong LongestMessage, int KeySize, string? Reason);
 }

@@ -24,7 +24,7 @@ internal sealed class MpiCheck(string name, MpiImplementation implementation) : 
                     reasons.Add(reason);
                 continue;
             }
-            string mapped = MappedLibrary.PathOf(Path.GetFileName(file)) ?? file;
+            string mapped = FileOf(Path.GetFileName(file)) ?? file;
             yield return library.Implementation == implementation
                 ? Ok($"{title} {library.Version?.ToString() ?? "of an unknown version"} ({mapped}){Notes(library)}", new JsonObject { ["version"] = library.Version?.ToString(), ["path"] = mapped })
                 : Absent($"{title} is not there: {file} is {MpiResolver.NameOf(library.Implementation)}'s");

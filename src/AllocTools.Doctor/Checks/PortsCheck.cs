@@ -26,9 +26,12 @@ internal sealed class PortsCheck() : Check("ports")
         {
             yield return Absent("net.ipv4.ip_local_port_range is not there");
         }
-        if (examination.Node is { Length: > 0 } node)
-            yield return Bind(node, examination.Service);
+        if (examination.Listening is { } listening)
+            yield return listening;
     }
+
+    /// <summary>Listens at an address for a moment.</summary>
+    public static Finding Listen(string node, string? service) => new PortsCheck().Bind(node, service);
 
     private Finding Bind(string node, string? service)
     {

@@ -15,7 +15,7 @@ internal sealed class ProviderCheck() : Check("provider")
     {
         if (examination.Settings is not { Pool: { } pool } settings)
         {
-            yield return Absent(examination.Settings is null ? "No settings were given (--settings FILE)" : "The settings are invalid");
+            yield return Absent(examination.Settings is null ? examination.WithoutSettings : "The settings are invalid");
             yield break;
         }
         if (settings.Kind == ProviderKind.Mpi)
@@ -36,6 +36,12 @@ internal sealed class ProviderCheck() : Check("provider")
         if (failures.Length == 0 && traits.LocksPages && SystemRules.Warning(pool, traits, examination.Limits) is { } warning)
             yield return Warn(warning, "Raise RLIMIT_MEMLOCK as the check memlock advises, or lower MaxRegisteredBytes");
     }
+
+    /// <summary>Where the port of the settings can't be used, no endpoint of the provider opens.</summary>
+    public override IReadOnlyList<Finding> Complete(IReadOnlyList<Finding> findings, Examination examination) =>
+        findings is [{ Status: FindingStatus.Ok } opened, ..] && examination is { ListensBySettings: true, Listening: { Status: FindingStatus.Problem } port }
+            ? [Fail($"{opened.Message}; but its endpoint can't open: {port.Message}", port.Advice!, opened.Facts), .. findings.Skip(1)]
+            : findings;
 
     private Finding TryOpen(ExaminedPool settings, out RmaProviderTraits? traits)
     {

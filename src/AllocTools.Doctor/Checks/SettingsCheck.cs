@@ -6,11 +6,18 @@ namespace AllocTools.Doctor.Checks;
 /// <summary>The settings, read as a host reads them, and what the pool would register.</summary>
 internal sealed class SettingsCheck() : Check("settings")
 {
+    private const string Usual = "appsettings.json";
+
     public override IEnumerable<Finding> Run(Examination examination)
     {
+        if (examination.SettingsFault is { } fault)
+        {
+            yield return Fail(fault, "Correct the file; a program that reads it does not start");
+            yield break;
+        }
         if (examination.Settings is not { } settings)
         {
-            yield return Absent("No settings were given (--settings FILE)");
+            yield return Absent(File.Exists(Usual) ? $"No settings were given, and this folder has {Usual}: `--settings {Usual}` examines it, too" : examination.WithoutSettings);
             yield break;
         }
         foreach (string failure in settings.Failures)

@@ -27,20 +27,22 @@ internal sealed class SharedMemoryCheck() : Check("shm")
         long needed = OfEndpoint * processors;
         string options = MountOptions(machine);
         string[] left = [.. Directory.EnumerateFiles(folder).Select(static p => Path.GetFileName(p)).Where(static n => n.StartsWith("alloctools-", StringComparison.Ordinal) || n.StartsWith("fi_shm", StringComparison.Ordinal))];
-        var facts = new JsonObject { ["sizeBytes"] = size, ["freeBytes"] = free, ["neededBytes"] = needed, ["options"] = options, ["files"] = left.Length };
-        long whole = Math.Max(1, (needed + size - free + (1L << 30) - 1) >> 30);
+        var facts = new JsonObject { ["sizeBytes"] = size, ["freeBytes"] = free, ["neededBytes"] = needed, ["neededForOneEndpointBytes"] = needed + OfEndpoint, ["options"] = options, ["files"] = left.Length };
+        // What is used stays used, and an endpoint needs its own besides.
+        long whole = (needed + OfEndpoint + size - free + (1L << 20) - 1) >> 20;
+        string forOne = $"an endpoint of shm needs {InWords.Bytes(needed + OfEndpoint)} here: {InWords.Bytes(OfEndpoint)} for each of {InWords.Count(processors, "processor", "processors")}, and as much for itself and for each further endpoint";
         string enlarge = examination.Surroundings.Container switch
         {
-            null => $"Enlarge it: `mount -o remount,size={whole}g {Folder}` as root",
-            "kubernetes" => $"Mount an emptyDir volume of medium Memory at {Folder}, with a sizeLimit of {whole}Gi or more",
-            _ => $"Start the container with `--shm-size={whole}g`",
+            null => $"Enlarge it: `mount -o remount,size={whole}m {Folder}` as root",
+            "kubernetes" => $"Mount an emptyDir volume of medium Memory at {Folder}, with a sizeLimit of {whole}Mi or more",
+            _ => $"Start the container with `--shm-size={whole}m`",
         };
         if (written is not null)
             yield return Judge(examination, $"Nothing can be written to {Folder}: {written}", free < OfEndpoint ? enlarge : $"Let this user write there: mode 1777 (`chmod 1777 {Folder}` as root), mounted rw", facts);
         else if (free < needed)
-            yield return Judge(examination, $"{Folder} has {InWords.About(free)} free of {InWords.About(size)}; libfabric offers shm only while {InWords.About(needed)} are free, {InWords.About(OfEndpoint)} for each of {processors} processors", enlarge, facts);
+            yield return Judge(examination, $"{Folder} has {InWords.About(free)} free of {InWords.About(size)}; libfabric offers shm only while {InWords.Bytes(needed)} are free, and {forOne}", enlarge, facts);
         else
-            yield return Ok($"{Folder} can be written to, and has {InWords.About(free)} free of {InWords.About(size)}{(options.Length == 0 ? "" : $" ({options})")}", facts);
+            yield return Ok($"{Folder} can be written to, and has {InWords.About(free)} free of {InWords.About(size)}{(options.Length == 0 ? "" : $" ({options})")}; {forOne}", facts);
         if (left.Length > 0)
             yield return Ok($"Endpoints have {InWords.Count(left.Length, "file", "files")} in {Folder}, such as {left[0]}; those of processes that were killed go when the next endpoint of the same user opens");
     }

@@ -8,7 +8,11 @@ namespace AllocTools.Doctor.Checks;
 /// <summary>UCX: where it is, its version, what is known to be wrong with that, and the transports that a context opens here.</summary>
 internal sealed class UcxCheck() : Check("ucx")
 {
+    private const string TransportsName = "transports";
+
     public override bool RunsApart => true;
+
+    public override IReadOnlyList<string> Names => [Name, TransportsName];
 
     public override IEnumerable<Finding> Run(Examination examination)
     {
@@ -21,7 +25,7 @@ internal sealed class UcxCheck() : Check("ucx")
                 : Absent(path is null ? "UCX is not there (libucp.so.0)" : parts[0]);
             yield break;
         }
-        string file = MappedLibrary.PathOf("libucp.so") ?? "built in";
+        string file = FileOf("libucp.so") ?? "built in";
         yield return Ok($"UCX {library.Version} ({file})", new JsonObject { ["version"] = library.Version.ToString(), ["path"] = file });
         foreach (KnownFault fault in KnownFault.Of(KnownFault.OfUcx, library.Version))
             yield return Warn($"UCX {library.Version}: {fault.What}", fault.Advice);
@@ -35,14 +39,14 @@ internal sealed class UcxCheck() : Check("ucx")
             // With ErrorHandling = Peer shared memory would be left out.
             using IRmaContext context = new UcxProvider(new UcxOptions { LibraryPath = path, ErrorHandling = UcxErrorHandling.None }).Open();
             IReadOnlyList<string> transports = Transports((UcxContext)context);
-            return new Finding("transports", FindingStatus.Ok, $"UCX opens {(transports.Count == 0 ? "a context, whose transports this version can't list" : string.Join(", ", transports))}")
+            return new Finding(TransportsName, FindingStatus.Ok, $"UCX opens {(transports.Count == 0 ? "a context, whose transports this version can't list" : string.Join(", ", transports))}")
             {
                 Facts = new JsonObject { ["transports"] = new JsonArray([.. transports.Select(static t => (JsonNode?)JsonValue.Create(t))]) },
             };
         }
         catch (RmaProviderException e)
         {
-            return new Finding("transports", isNamed ? FindingStatus.Problem : FindingStatus.Warning, e.Message) { Advice = "Compare UCX_TLS and UCX_NET_DEVICES in the environment with what `ucx_info -d` lists" };
+            return new Finding(TransportsName, isNamed ? FindingStatus.Problem : FindingStatus.Warning, e.Message) { Advice = "Compare UCX_TLS and UCX_NET_DEVICES in the environment with what `ucx_info -d` lists" };
         }
     }
 

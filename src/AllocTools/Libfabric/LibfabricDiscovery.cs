@@ -130,7 +130,7 @@ internal static unsafe class LibfabricDiscovery
     }
 
     /// <summary>The reason why this library can't use an interface; null if it can.</summary>
-    private static string? FindReasonAgainst(fi_info* entry, LibfabricOptions options, bool byAddress)
+    internal static string? FindReasonAgainst(fi_info* entry, LibfabricOptions options, bool byAddress)
     {
         // tcp;ofi_rxm of 1.17 returns other domains than the requested one.
         string domain = InfoHandle.Text(entry->domain_attr->name);

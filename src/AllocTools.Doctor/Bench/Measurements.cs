@@ -10,10 +10,10 @@ namespace AllocTools.Doctor.Bench;
 /// Operations are awaited as applications do it, and the endpoint's own thread makes progress. In a window the times of iterations overlap: each is from
 /// the start of a transfer to where its end was awaited, in the order of their starts.
 /// </remarks>
-internal sealed class BenchTests(Side side, BenchSettings settings, BenchLength length)
+internal sealed class Measurements(Side side, BenchSettings settings, BenchLength length)
 {
     public const string PoolLayer = "pool", Endpoint = "endpoint", Connection = "connection";
-    public const string Ucx = "ucx";
+    public const string Ucx = "ucx", Libfabric = "libfabric";
 
     public const string Rent = "rent/return", Write = "write", Read = "read", PingPong = "pingpong", Stream = "stream", RoundTrip = "roundtrip";
 
@@ -31,6 +31,9 @@ internal sealed class BenchTests(Side side, BenchSettings settings, BenchLength 
         .. layers.Contains(Endpoint) ? (string[])[Write, Read, PingPong] : [],
         .. layers.Contains(Connection) ? (string[])[Stream, RoundTrip] : [],
     ];
+
+    /// <summary>The layer that a test is of.</summary>
+    public static string LayerOf(string test) => test switch { Rent => PoolLayer, Write or Read or PingPong => Endpoint, _ => Connection };
 
     /// <summary>The other side has no part in it.</summary>
     public static bool IsLocal(string test) => test == Rent;
