@@ -23,6 +23,9 @@ public sealed partial class GuideTests
         await Dotnet.BuildAsync(Path.Combine(folder.Path, "Owner"), "built");
         await Dotnet.BuildAsync(Path.Combine(folder.Path, "Writer"), "built");
 
+        foreach (string program in new[] { "Owner", "Writer" })
+            await AssertABrokenFileIsALineAsync(Path.Combine(folder.Path, program), program);
+
         string address = $"http://127.0.0.1:{FreePort()}/";
         using Process owner = Dotnet.Start(Path.Combine(folder.Path, "Owner"), "built/Owner.dll", "--urls", address);
         try
@@ -142,6 +145,20 @@ public sealed partial class GuideTests
         await File.WriteAllTextAsync(Path.Combine(folder.Path, "Examples.csproj"), ProgramProject.Text(Repository.Root, "Library"), Token);
         await File.WriteAllTextAsync(Path.Combine(folder.Path, "Examples.cs"), code.ToString(), Token);
         await Dotnet.BuildAsync(folder.Path, "built");
+    }
+
+    /// <summary>A file that is no JSON is reported by its name and place, and not by a stack trace.</summary>
+    private static async Task AssertABrokenFileIsALineAsync(string home, string program)
+    {
+        string settings = Path.Combine(home, "appsettings.json");
+        string good = await File.ReadAllTextAsync(settings, Token);
+        await File.WriteAllTextAsync(settings, good.Replace(':', ' '), Token);
+        (int status, string output, string errors) = await Dotnet.RunAsync(home, $"built/{program}.dll");
+        await File.WriteAllTextAsync(settings, good, Token);
+        Assert.True(status == 1, output + errors);
+        string line = Assert.Single(errors.TrimEnd().Split('\n'));
+        Assert.Contains("appsettings.json", line, StringComparison.Ordinal);
+        Assert.Contains("LineNumber: ", line, StringComparison.Ordinal);
     }
 
     private static async Task WriteFilesAsync(string guide, TemporaryFolder folder)
