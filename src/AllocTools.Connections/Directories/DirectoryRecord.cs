@@ -59,7 +59,7 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
         }
         catch (JsonException e)
         {
-            error = $"it is not the JSON of an entry ({e.Message})";
+            error = $"it is not the JSON of an entry{PlaceOf(e)}";
             return false;
         }
         catch (InvalidOperationException)
@@ -83,6 +83,10 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
             return false;
         }
     }
+
+    /// <summary>The place of an error. The parser's own message may quote everything up to the end, keys included.</summary>
+    public static string PlaceOf(JsonException error) =>
+        error is { LineNumber: { } line, BytePositionInLine: { } position } ? $" (at byte {position + 1} of line {line + 1})" : "";
 
     private static bool TryReadText(JsonElement json, string name, [NotNullWhen(true)] out DirectoryRecord? record, [NotNullWhen(false)] out string? error)
     {

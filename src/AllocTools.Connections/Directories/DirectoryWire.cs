@@ -108,7 +108,7 @@ internal static class DirectoryWire
         }
         catch (JsonException e)
         {
-            error = $"the answer is not JSON ({e.Message})";
+            error = $"the answer is not JSON{DirectoryRecord.PlaceOf(e)}";
             return false;
         }
         catch (InvalidOperationException)

@@ -15,6 +15,12 @@ namespace AllocTools.Libfabric;
 /// </remarks>
 internal sealed class PeerReach(fi_addr_format format, byte[] bound, byte[] advertised, PeerPlace? place)
 {
+    /// <summary>
+    /// The value for errors of the system that .NET has no name for; of bind(2) it is ENODEV: the address has the scope of an interface
+    /// that this machine does not have (ipv6(7)).
+    /// </summary>
+    private const SocketError NoSuchDevice = SocketError.SocketError;
+
     /// <summary>Why the peer can't be reached; null if no reason is known.</summary>
     /// <param name="address">The peer's socket address; other addresses are not checked.</param>
     /// <param name="peerPlace">The location that the peer reports; null if it doesn't.</param>
@@ -44,7 +50,7 @@ internal sealed class PeerReach(fi_addr_format format, byte[] bound, byte[] adve
             probe.Bind(new IPEndPoint(address, 0));
             return true;
         }
-        catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressNotAvailable or SocketError.AddressFamilyNotSupported or SocketError.InvalidArgument)
+        catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressNotAvailable or SocketError.AddressFamilyNotSupported or SocketError.InvalidArgument or NoSuchDevice)
         {
             return false;
         }
