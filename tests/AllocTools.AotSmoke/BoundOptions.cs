@@ -71,6 +71,7 @@ internal static class BoundOptions
         Expect.Equal(55, fabric.Endpoint.MaxNotifications);
         Expect.Equal(TimeSpan.FromMicroseconds(100), fabric.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(20), fabric.Endpoint.LongestPause);
+        Expect.Equal(TimeSpan.FromSeconds(20), fabric.Endpoint.SlowPeerTime);
     }
 
     private static void CheckPeer(RmaMemoryPoolOptions pool, LibfabricOptions fabric)
@@ -102,6 +103,7 @@ internal static class BoundOptions
         Expect.Equal(66, host.Endpoint.MaxNotifications);
         Expect.Equal(TimeSpan.FromMicroseconds(7), host.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(30), host.Endpoint.LongestPause);
+        Expect.Equal(TimeSpan.FromSeconds(30), host.Endpoint.SlowPeerTime);
     }
 
     private static void CheckUcx(UcxOptions ucx)
@@ -120,6 +122,7 @@ internal static class BoundOptions
         Expect.Equal(77, ucx.Endpoint.MaxNotifications);
         Expect.Equal(TimeSpan.FromMicroseconds(8), ucx.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(40), ucx.Endpoint.LongestPause);
+        Expect.Equal(TimeSpan.FromSeconds(40), ucx.Endpoint.SlowPeerTime);
     }
 
     private static void CheckMpi(MpiOptions mpi)
@@ -137,6 +140,7 @@ internal static class BoundOptions
         Expect.Equal(78, mpi.Endpoint.MaxNotifications);
         Expect.Equal(TimeSpan.FromMicroseconds(9), mpi.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(50), mpi.Endpoint.LongestPause);
+        Expect.Equal(TimeSpan.FromSeconds(50), mpi.Endpoint.SlowPeerTime);
     }
 
     private static void CheckConnections(RmaConnectionOptions connections)

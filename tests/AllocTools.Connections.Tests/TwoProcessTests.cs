@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 using AllocTools.Endpoints.Drivers;
 using AllocTools.Testing;
 using Microsoft.AspNetCore.Connections;
@@ -72,7 +73,7 @@ public sealed class TwoProcessTests
         RmaDriverPeer entry = held.Peer.Entry!;
         await peer.ReadToEndAsync();
         await BecomesAsync(() => entry.IsLost);
-        Assert.Equal(0, side.Connections.Endpoint.GetStatistics().LostPeers);
+        Assert.Equal(0, side.Connections.Endpoint.GetStatistics().PeerChanges[RmaPeerState.Lost]);
         Assert.DoesNotContain(log.All, static l => l.Id == 50);
     }
 
@@ -85,7 +86,7 @@ public sealed class TwoProcessTests
         await using RmaConnection connection = await ConnectAsync(side, await peer.AskAsync("listen echo"));
         await peer.KillAsync();
         await log.SingleAsync(50);
-        Assert.Equal(1, side.Connections.Endpoint.GetStatistics().LostPeers);
+        Assert.Equal(1, side.Connections.Endpoint.GetStatistics().PeerChanges[RmaPeerState.Lost]);
     }
 
     [Theory, MemberData(nameof(Fabrics))]

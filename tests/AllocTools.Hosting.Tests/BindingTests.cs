@@ -49,7 +49,8 @@ public sealed class BindingTests
                 "MaxMessageLength": "5 MiB",
                 "MaxNotifications": 66,
                 "SpinTime": "7 us",
-                "LongestPause": "30 ms"
+                "LongestPause": "30 ms",
+                "SlowPeerTime": "30 s"
               }
             }
           }
@@ -80,7 +81,8 @@ public sealed class BindingTests
                 "MaxUnreceivedMessages": 44,
                 "MaxNotifications": 55,
                 "SpinTime": "00:00:00.0001",
-                "LongestPause": "20 ms"
+                "LongestPause": "20 ms",
+                "SlowPeerTime": "20 s"
               }
             }
           }
@@ -105,7 +107,8 @@ public sealed class BindingTests
                 "MaxMessageLength": "2 MiB",
                 "MaxNotifications": 77,
                 "SpinTime": "9 us",
-                "LongestPause": "40 ms"
+                "LongestPause": "40 ms",
+                "SlowPeerTime": "40 s"
               }
             }
           }
@@ -129,7 +132,8 @@ public sealed class BindingTests
                 "MaxMessageLength": "2 MiB",
                 "MaxNotifications": 11,
                 "SpinTime": "9 us",
-                "LongestPause": "40 ms"
+                "LongestPause": "40 ms",
+                "SlowPeerTime": "40 s"
               }
             }
           }
@@ -152,6 +156,7 @@ public sealed class BindingTests
         AssertEveryPropertyIsSet(options.Endpoint, new RmaEndpointOptions());
         Assert.Equal(22, options.Endpoint.MaxOutstanding);
         Assert.Equal(TimeSpan.FromMilliseconds(40), options.Endpoint.LongestPause);
+        Assert.Equal(TimeSpan.FromSeconds(40), options.Endpoint.SlowPeerTime);
     }
 
     [Fact]
@@ -196,6 +201,7 @@ public sealed class BindingTests
         Assert.Equal(66, options.Endpoint.MaxNotifications);
         Assert.Equal(TimeSpan.FromMicroseconds(7), options.Endpoint.SpinTime);
         Assert.Equal(TimeSpan.FromMilliseconds(30), options.Endpoint.LongestPause);
+        Assert.Equal(TimeSpan.FromSeconds(30), options.Endpoint.SlowPeerTime);
     }
 
     [Fact]
@@ -234,6 +240,7 @@ public sealed class BindingTests
         Assert.Equal(55, options.MaxNotifications);
         Assert.Equal(TimeSpan.FromMicroseconds(100), options.SpinTime);
         Assert.Equal(TimeSpan.FromMilliseconds(20), options.LongestPause);
+        Assert.Equal(TimeSpan.FromSeconds(20), options.SlowPeerTime);
     }
 
     [Fact]

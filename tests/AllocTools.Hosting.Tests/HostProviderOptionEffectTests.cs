@@ -91,6 +91,24 @@ public sealed class HostProviderOptionEffectTests
         }
     }
 
+    /// <summary>A send that no receive takes is overdue.</summary>
+    [Fact]
+    [EffectOf("Provider:Endpoint:SlowPeerTime")]
+    public async Task When_a_peer_is_slow()
+    {
+        using IHost host = await StartAsync("""{ "SlowPeerTime": "250 ms" }""");
+        IRmaEndpoint endpoint = host.Services.GetRequiredService<IRmaEndpoint>();
+        using RmaBuffer buffer = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(200);
+        await using IAsyncEnumerator<RmaPeerChange> changes = endpoint.ReadPeerChangesAsync(Cancelled).GetAsyncEnumerator(Cancelled);
+        RmaPeer self = endpoint.InsertPeer(endpoint.Address.Span);
+        Task send = endpoint.SendAsync(buffer, self, Timeout.InfiniteTimeSpan, Cancelled).AsTask();
+        Assert.True(await changes.MoveNextAsync());
+        Assert.Equal((self, RmaPeerState.Slow), (changes.Current.Peer, changes.Current.State));
+        using RmaBuffer received = host.Services.GetRequiredService<IRmaMemoryPool>().Rent(200);
+        await endpoint.ReceiveAsync(received, cancellationToken: Cancelled);
+        await send;
+    }
+
     [Fact]
     public async Task What_the_endpoint_may_not_be_told_fails_the_start()
     {

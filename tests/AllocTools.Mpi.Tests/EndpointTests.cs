@@ -56,7 +56,7 @@ public sealed class EndpointTests
             IRmaEndpoint left = pair.Left.Endpoint;
             ReadOnlyMemory<byte> address = pair.Right.Endpoint.Address;
             RmaBuffer message = pair.Left.Pool.Rent(200_000);
-            await using IAsyncEnumerator<RmaPeerLost> lost = left.ReadLostPeersAsync(Token).GetAsyncEnumerator(Token);
+            await using IAsyncEnumerator<RmaPeerChange> lost = left.ReadPeerChangesAsync(Token).GetAsyncEnumerator(Token);
             Task inserting = InsertOnceLostAsync(lost.MoveNextAsync());
             Task sending = left.SendAsync(message, pair.Left.Peer, cancellationToken: Token).AsTask();
             await pair.Right.Endpoint.DisposeAsync();

@@ -80,13 +80,13 @@ public sealed partial class GuideTests
         string operations = await File.ReadAllTextAsync(Path.Combine(Repository.Root, "docs", "operations.md"), Token);
         Dictionary<string, string> files = NamedBlock().Matches(operations).ToDictionary(m => m.Groups["name"].Value, m => m.Groups["code"].Value);
         string project = files["Notify/Notify.csproj"].Replace("../AllocTools/", Repository.Root + "/", StringComparison.Ordinal);
-        foreach ((string name, string rest) in new[] { ("Notify", UnnamedBlock().Match(operations).Groups["code"].Value), ("Batch", "") })
+        foreach ((string name, string rest) in new[] { ("Notify", string.Concat(UnnamedBlock().Matches(operations).Select(m => m.Groups["code"].Value))), ("Batch", "") })
         {
             string home = Directory.CreateDirectory(Path.Combine(folder.Path, name)).FullName;
             await File.WriteAllTextAsync(Path.Combine(home, name + ".csproj"), project, Token);
             await File.WriteAllTextAsync(Path.Combine(home, "Program.cs"), files[name + "/Program.cs"], Token);
             // What is no program of its own is compiled with one.
-            await File.WriteAllTextAsync(Path.Combine(home, "Rest.cs"), $"using AllocTools;\nusing AllocTools.Endpoints;\n\nstatic class Rest\n{{\n{rest.Replace("static int Take", "public static int Take", StringComparison.Ordinal)}}}\n", Token);
+            await File.WriteAllTextAsync(Path.Combine(home, "Rest.cs"), $"using AllocTools;\nusing AllocTools.Endpoints;\n\nstatic class Rest\n{{\n{rest.Replace("\nstatic ", "\npublic static ", StringComparison.Ordinal)}}}\n", Token);
             await Dotnet.BuildAsync(home, "built");
         }
 

@@ -68,7 +68,7 @@ public sealed partial class PrometheusTests
         {
             ("rma_endpoint_outstanding{rma_state=\"running\"}", 5d), ("rma_endpoint_outstanding{rma_state=\"abandoned\"}", 0), ("rma_endpoint_outstanding{rma_state=\"unclaimed\"}", 0),
             ("rma_cache_hits_total{rma_pool_name=\"default\"}", 3), ("rma_cache_misses_total{rma_pool_name=\"default\"}", 1), ("sum(rma_cache_hits_total{rma_pool_name=\"locked\"})", 0),
-            ("rma_endpoint_lost_peers_total", 0), ("rma_endpoint_lost_notifications_total", 0), ("rma_endpoint_unread_notifications", 0), ("rma_endpoint_limit", 16), ("rma_endpoint_pending_operations", 0), ("rma_endpoint_held_back_sends", 0), ("rma_endpoint_count{rma_state=\"open\"}", 1), ("rma_endpoint_count{rma_state!=\"open\"} > 0 or vector(0)", 0),
+            ("rma_endpoint_peer_changes_total{rma_state=\"lost\"}", 0), ("rma_endpoint_peer_changes_total{rma_state=\"slow\"}", 0), ("rma_endpoint_peers{rma_state=\"up\"}", 1), ("rma_endpoint_peers{rma_state=\"lost\"}", 0), ("rma_endpoint_lost_notifications_total", 0), ("rma_endpoint_unread_notifications", 0), ("rma_endpoint_limit", 16), ("rma_endpoint_pending_operations", 0), ("rma_endpoint_held_back_sends", 0), ("rma_endpoint_count{rma_state=\"open\"}", 1), ("rma_endpoint_count{rma_state!=\"open\"} > 0 or vector(0)", 0),
             ("rma_pool_reloads_total{rma_pool_name=\"default\",rma_outcome=\"accepted\"}", 3), ("rma_pool_reloads_total{rma_pool_name=\"default\",rma_outcome=\"rejected\"}", 1),
             ("rma_pool_configuration_valid{rma_pool_name=\"default\"}", 0), ("rma_pool_configuration_valid{rma_pool_name=\"locked\"}", 1),
         })
@@ -165,7 +165,7 @@ public sealed partial class PrometheusTests
         await drill.DoAsync("release");
         await Ends("RmaEndpointAtLimit");
         await Fires("RmaEndpointOperationsFailing", "lose 1");
-        await prometheus.UntilAsync("rma_endpoint_lost_peers_total > 0", found => found.Length == 1);
+        await prometheus.UntilAsync("rma_endpoint_peer_changes_total{rma_state=\"lost\"} > 0", found => found.Length == 1);
         await Ends("RmaEndpointOperationsFailing", "write 20");
         await drill.DoAsync("quarantine 1");
         await Fires("RmaPoolQuarantineGrowing", "hit 1");

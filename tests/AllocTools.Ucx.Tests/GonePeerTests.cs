@@ -52,10 +52,10 @@ public sealed class GonePeerTests
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 4096));
         using RmaBuffer source = side.Pool.Rent(4096);
         await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
-        IAsyncEnumerable<RmaPeerLost> losses = side.Endpoint.ReadLostPeersAsync(Token);
+        IAsyncEnumerable<RmaPeerChange> losses = side.Endpoint.ReadPeerChangesAsync(Token);
         var clock = Stopwatch.StartNew();
         await side.Process.KillAsync();
-        await foreach (RmaPeerLost lost in losses)
+        await foreach (RmaPeerChange lost in losses)
         {
             Assert.True(clock.Elapsed < TestTime.Seconds(5), $"it took {clock.Elapsed}");
             Assert.Equal(side.Peer, lost.Peer);

@@ -9,11 +9,13 @@ internal sealed class EndpointCounters
     private readonly long[] _operations = new long[Kinds.Length];
     private readonly long[] _bytes = new long[Kinds.Length];
     private readonly ErrorCounts[] _failures = [.. Kinds.Select(_ => new ErrorCounts())];
-    private long _lostPeers;
+    private readonly long[] _peerChanges = new long[PeerStates.Length];
     private long _lostNotifications;
     private EndpointInstruments? _instruments;
 
     public static RmaOperationKind[] Kinds { get; } = Enum.GetValues<RmaOperationKind>();
+
+    public static RmaPeerState[] PeerStates { get; } = Enum.GetValues<RmaPeerState>();
 
     /// <summary>The histogram; null if the endpoint is not published.</summary>
     public EndpointInstruments? Instruments
@@ -31,6 +33,13 @@ internal sealed class EndpointCounters
         RmaOperationKind.Read => "read",
         RmaOperationKind.Send => "send",
         _ => "receive",
+    };
+
+    public static string NameOf(RmaPeerState state) => state switch
+    {
+        RmaPeerState.Up => "up",
+        RmaPeerState.Slow => "slow",
+        _ => "lost",
     };
 
     /// <summary>Counts a successful operation.</summary>
@@ -52,12 +61,15 @@ internal sealed class EndpointCounters
     /// <summary>Counts a dropped notification.</summary>
     public void LostNotification() => Interlocked.Increment(ref _lostNotifications);
 
-    /// <summary>Counts a lost peer.</summary>
-    public void LostPeer() => Interlocked.Increment(ref _lostPeers);
+    /// <summary>Counts a peer that has come into a state.</summary>
+    public void PeerChanged(RmaPeerState state) => Interlocked.Increment(ref _peerChanges[(int)state]);
+
+    /// <summary>All successful operations so far.</summary>
+    public long Succeeded() => Kinds.Sum(kind => Volatile.Read(ref _operations[(int)kind]));
 
     public RmaEndpointStatistics Snapshot() => new()
     {
-        LostPeers = Volatile.Read(ref _lostPeers),
+        PeerChanges = PeerStates.ToDictionary(state => state, state => Volatile.Read(ref _peerChanges[(int)state])),
         LostNotifications = Volatile.Read(ref _lostNotifications),
         Operations =
         [

@@ -105,6 +105,15 @@ internal static partial class Log
     [LoggerMessage(55, LogLevel.Error, "Code after an await has not returned for {Milliseconds} ms on the thread of an endpoint of provider '{Provider}' (Continuations = Inline). The endpoint makes no progress meanwhile, and its operations time out. Such code must not block: no Wait, no Result, no long work.")]
     public static partial void ContinuationStuck(ILogger logger, string provider, double milliseconds);
 
+    [LoggerMessage(56, LogLevel.Information, "Peer {Peer} of an endpoint on provider '{Provider}' is back: it was inserted again after it was lost.")]
+    public static partial void PeerReturned(ILogger logger, string provider, ulong peer);
+
+    [LoggerMessage(57, LogLevel.Warning, "Peer {Peer} of an endpoint on provider '{Provider}' is slow: {Reason}. The limit is Provider:Endpoint:SlowPeerTime.")]
+    public static partial void PeerSlow(ILogger logger, string provider, ulong peer, string reason);
+
+    [LoggerMessage(58, LogLevel.Information, "Peer {Peer} of an endpoint on provider '{Provider}' is no longer slow: none of its operations is overdue any more.")]
+    public static partial void PeerNoLongerSlow(ILogger logger, string provider, ulong peer);
+
     [LoggerMessage(60, LogLevel.Information, "Opened provider '{Provider}' (UCX {Version}) on {Transports}.")]
     public static partial void UcxOpened(ILogger logger, string provider, string version, string transports);
 

@@ -68,7 +68,9 @@ public sealed class RmaMetrics
             "rma.endpoint.operations", Operations, "{operation}", "Operations (writes, reads, sends, receives) of the pool's endpoints that ended, by error where they failed.");
         meter.CreateObservableCounter("rma.endpoint.io", Bytes, "By", "Bytes that successful operations of the pool's endpoints moved.");
         meter.CreateObservableCounter(
-            "rma.endpoint.lost_peers", LostPeers, "{peer}", "Peers of the pool's endpoints that were found to be lost: operations to one fail at once until it is inserted again.");
+            "rma.endpoint.peer_changes", PeerChanges, "{peer}", "Changes of the state of the pool's endpoints' peers: lost (operations to it fail at once until it is inserted again), slow (an operation is outstanding for longer than SlowPeerTime), or up again after one of these.");
+        meter.CreateObservableUpDownCounter(
+            "rma.endpoint.peers", Peers, "{peer}", "Peers of the pool's endpoints by state: up, slow or lost.");
         meter.CreateObservableCounter(
             "rma.endpoint.lost_notifications", LostNotifications, "{notification}", "Notifications of peers' writes that were dropped, because the application had left MaxNotifications of them unread.");
         meter.CreateObservableUpDownCounter(
@@ -224,8 +226,19 @@ public sealed class RmaMetrics
     private List<Measurement<long>> LostNotifications() =>
         [.. from endpoints in _endpoints.ObserveCounters() select endpoints.Measure(endpoints.Now.LostNotifications)];
 
-    private List<Measurement<long>> LostPeers() =>
-        [.. from endpoints in _endpoints.ObserveCounters() select endpoints.Measure(endpoints.Now.LostPeers)];
+    private List<Measurement<long>> PeerChanges() =>
+    [
+        .. from endpoints in _endpoints.ObserveCounters()
+           from change in endpoints.Now.PeerChanges
+           select endpoints.Measure(change.Value, RmaTags.Tag(RmaTags.State, EndpointCounters.NameOf(change.Key))),
+    ];
+
+    private List<Measurement<long>> Peers() =>
+    [
+        .. from endpoints in _endpoints.ObserveLive()
+           from state in EndpointCounters.PeerStates
+           select endpoints.Measure(endpoints.Now.Sum(e => e.Peers.GetValueOrDefault(state)), RmaTags.Tag(RmaTags.State, EndpointCounters.NameOf(state))),
+    ];
 
     private List<Measurement<long>> Bytes() => Endpoints(o => o.Bytes);
 

@@ -50,12 +50,20 @@ public interface IRmaEndpoint : IAsyncDisposable, IDisposable
     void RemovePeer(RmaPeer peer);
 
     /// <summary>
-    /// Reports the peers that are lost from this call on, until the endpoint is closed. Each call has its own reader,
-    /// which never holds up the endpoint; a reader that is more than 1,024 reports behind loses the oldest. Operations
-    /// to a lost peer fail immediately with a <see cref="RmaPeerLostException"/>, even if there is no reader.
+    /// Reports the peers whose state changes from this call on, until the endpoint is closed: a peer is lost, is back
+    /// because it was inserted again, is slow (<see cref="RmaEndpointOptions.SlowPeerTime"/>), or is no longer slow.
+    /// Each call has its own reader, which never holds up the endpoint; a reader that is more than 1,024 reports behind
+    /// loses the oldest. Operations to a lost peer fail immediately with a <see cref="RmaPeerLostException"/>, even if
+    /// there is no reader.
     /// </summary>
     /// <param name="cancellationToken">Ends the reader.</param>
-    IAsyncEnumerable<RmaPeerLost> ReadLostPeersAsync(CancellationToken cancellationToken = default) => AsyncEnumerable.Empty<RmaPeerLost>();
+    /// <example>
+    /// <code>
+    /// await foreach (RmaPeerChange change in endpoint.ReadPeerChangesAsync(cancellationToken))
+    ///     Console.WriteLine($"{change.Peer} is {change.State}: {change.Reason}");
+    /// </code>
+    /// </example>
+    IAsyncEnumerable<RmaPeerChange> ReadPeerChangesAsync(CancellationToken cancellationToken = default) => AsyncEnumerable.Empty<RmaPeerChange>();
 
     /// <summary>Makes a peer's memory usable in operations.</summary>
     /// <param name="peer">The owner of the memory.</param>

@@ -67,7 +67,7 @@ public partial class RmaEndpoint
             return false;
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         closed = done.Task;
-        _peers.Lost.Close();
+        _states.Close();
         _starter.Loop?.LeaveIfCurrent();
         Thread closing = new(() =>
         {

@@ -33,6 +33,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly IDisposable _contextLease;
     private readonly TransportDescription _description;
     private readonly PeerTable _peers;
+    private readonly PeerStates _states;
     private readonly CallGate _gate = new();
     private readonly CompletionRing _completions;
     private readonly NotificationQueue _notifications;
@@ -79,9 +80,10 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             _notifications = new NotificationQueue(
                 options.MaxNotifications, _counters, () => Log.NotificationsLost(context.Health.Logger, context.Traits.ProviderName, options.MaxNotifications));
             _errors = new EndpointErrors(this, driver, context.Traits.ProviderName, options.Continuations == RmaContinuations.Inline);
+            _states = new PeerStates(_errors, _counters, context.Health);
             // The thread that this starts reads completions immediately.
             driver.Attach(this);
-            _starter = new OperationStarter(context, driver, _errors, _gate, _completions, _notifications, _counters, options);
+            _starter = new OperationStarter(context, driver, _errors, _gate, _completions, _notifications, _counters, _states, options);
         }
         catch
         {
@@ -106,7 +108,10 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         Enter();
         try
         {
-            return _errors.PeerOf(_peers.Insert(address, _starter.Slots))!.Value;
+            RmaDriverPeer peer = _peers.Insert(address, _starter.Slots, out RmaDriverPeer? lost);
+            if (lost is { Loss.IsReported: true })
+                _states.Return(peer);
+            return _errors.PeerOf(peer)!.Value;
         }
         finally
         {
@@ -135,7 +140,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     }
 
     /// <inheritdoc/>
-    public IAsyncEnumerable<RmaPeerLost> ReadLostPeersAsync(CancellationToken cancellationToken = default) => _peers.Lost.ReadAsync(cancellationToken);
+    public IAsyncEnumerable<RmaPeerChange> ReadPeerChangesAsync(CancellationToken cancellationToken = default) => _states.ReadAsync(cancellationToken);
 
     /// <inheritdoc/>
     public RemoteRegion Import(RmaPeer peer, RemoteMemory memory)
@@ -239,7 +244,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <inheritdoc/>
     public RmaEndpointStatistics GetStatistics()
     {
-        RmaEndpointStatistics now = _starter.Snapshot() with { UnreadNotifications = _notifications.Count };
+        RmaEndpointStatistics now = _starter.Snapshot() with { UnreadNotifications = _notifications.Count, Peers = _peers.CountByState() };
         return _gate.IsClosed ? now with { State = RmaEndpointState.Closed } : now;
     }
 
@@ -356,16 +361,10 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     internal void Lose(RmaDriverPeer peer, PeerLoss loss)
     {
         bool isExpected = PeerTable.MayGo(peer, _starter.Slots);
-        if (peer.IsRemoved || !peer.TryLose(loss))
+        if (!_states.Lose(peer, loss with { IsReported = !isExpected }))
             return;
         // An operation that is not yet seen in its slot when outstanding operations are ended will itself see the loss.
         Interop.Fence.Full();
-        if (!isExpected)
-        {
-            _counters.LostPeer();
-            Log.PeerLost(_context.Health.Logger, _context.Traits.ProviderName, peer.Number, loss.Reason);
-            _peers.Lost.Report(new RmaPeerLost(_errors.PeerOf(peer)!.Value, loss.Reason));
-        }
         _starter.OnPeerLost();
     }
 

@@ -67,6 +67,15 @@ public class RmaEndpointOptions
     [OptionTimeRange(1, 1000)]
     public TimeSpan LongestPause { get; set; } = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>
+    /// How long an operation may be outstanding before its peer is reported as slow
+    /// (<see cref="IRmaEndpoint.ReadPeerChangesAsync"/>, a metric, the log). The operation continues until its own
+    /// time-out. It is checked every 250 ms. Range: 250 ms to 24 h, or -1 ms to never report a peer as slow.
+    /// Default: 5 s.
+    /// </summary>
+    [OptionTimeRange(250, OptionTimeRangeAttribute.Day, InfiniteMeans = "no such reports")]
+    public TimeSpan SlowPeerTime { get; set; } = TimeSpan.FromSeconds(5);
+
     /// <summary>Returns a copy of the same type.</summary>
     internal RmaEndpointOptions Copy() => (RmaEndpointOptions)MemberwiseClone();
 }

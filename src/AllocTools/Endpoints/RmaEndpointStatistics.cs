@@ -1,3 +1,4 @@
+using System.Collections.ObjectModel;
 using System.Globalization;
 using AllocTools.Endpoints.Engine;
 
@@ -9,8 +10,14 @@ public sealed record RmaEndpointStatistics
     /// <summary>One entry for each <see cref="RmaOperationKind"/>; empty if an endpoint keeps no statistics.</summary>
     public required IReadOnlyList<RmaOperationStatistics> Operations { get; init; }
 
-    /// <summary>How often a peer was found to be lost (<see cref="RmaPeerLostException"/>).</summary>
-    public long LostPeers { get; init; }
+    /// <summary>
+    /// How often a peer has come into each state: lost, slow, or up again after one of these. The insertion of a new
+    /// peer does not count. Empty if an endpoint keeps no statistics.
+    /// </summary>
+    public IReadOnlyDictionary<RmaPeerState, long> PeerChanges { get; init; } = ReadOnlyDictionary<RmaPeerState, long>.Empty;
+
+    /// <summary>How many peers are in each state at present. Empty if an endpoint keeps no statistics.</summary>
+    public IReadOnlyDictionary<RmaPeerState, int> Peers { get; init; } = ReadOnlyDictionary<RmaPeerState, int>.Empty;
 
     /// <summary>Notifications of peers' writes that were dropped (<see cref="RmaNotificationsLostException"/>).</summary>
     public long LostNotifications { get; init; }
@@ -59,7 +66,7 @@ public sealed record RmaEndpointStatistics
     /// <summary>Adds up the counters of several endpoints.</summary>
     internal static RmaEndpointStatistics SumOfCounters(IReadOnlyCollection<RmaEndpointStatistics> endpoints) => new()
     {
-        LostPeers = endpoints.Sum(e => e.LostPeers),
+        PeerChanges = endpoints.SelectMany(e => e.PeerChanges).GroupBy(c => c.Key).ToDictionary(c => c.Key, c => c.Sum(s => s.Value)),
         LostNotifications = endpoints.Sum(e => e.LostNotifications),
         Operations =
         [

@@ -23,6 +23,7 @@ public static class RmaEndpointOptionKeys
             .Size(nameof(RmaEndpointOptions.MaxMessageLength), (o, v) => o.MaxMessageLength = v)
             .Integer(nameof(RmaEndpointOptions.MaxNotifications), (o, v) => o.MaxNotifications = v)
             .LimitedDuration(nameof(RmaEndpointOptions.SpinTime), TimeSpan.FromSeconds(1), (o, v) => o.SpinTime = v)
-            .LimitedDuration(nameof(RmaEndpointOptions.LongestPause), TimeSpan.FromSeconds(1), (o, v) => o.LongestPause = v);
+            .LimitedDuration(nameof(RmaEndpointOptions.LongestPause), TimeSpan.FromSeconds(1), (o, v) => o.LongestPause = v)
+            .Duration(nameof(RmaEndpointOptions.SlowPeerTime), (o, v) => o.SlowPeerTime = v);
     }
 }

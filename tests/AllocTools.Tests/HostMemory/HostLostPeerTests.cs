@@ -22,7 +22,7 @@ public sealed class HostLostPeerTests
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion region = endpoint.Import(peer, exposure.Remote);
         await endpoint.WriteAsync(buffer, region, cancellationToken: token);
-        await using IAsyncEnumerator<RmaPeerLost> lost = endpoint.ReadLostPeersAsync(token).GetAsyncEnumerator(token);
+        await using IAsyncEnumerator<RmaPeerChange> lost = endpoint.ReadPeerChangesAsync(token).GetAsyncEnumerator(token);
         other.Dispose();
         Assert.True(await lost.MoveNextAsync());
         Assert.Equal(peer, lost.Current.Peer);
@@ -49,7 +49,7 @@ public sealed class HostLostPeerTests
         endpoint.FinishPeer(peer);
         other.Dispose();
         Assert.True(peer.Entry!.IsLost);
-        Assert.Equal(isReported ? 1 : 0, endpoint.GetStatistics().LostPeers);
+        Assert.Equal(isReported ? 1 : 0, endpoint.GetStatistics().PeerChanges[RmaPeerState.Lost]);
     }
 
     [Fact]
@@ -64,6 +64,6 @@ public sealed class HostLostPeerTests
         endpoint.RemovePeer(peer, isFinished: true);
         other.Dispose();
         Assert.True(peer.Entry!.IsLost);
-        Assert.Equal(1, endpoint.GetStatistics().LostPeers);
+        Assert.Equal(1, endpoint.GetStatistics().PeerChanges[RmaPeerState.Lost]);
     }
 }

@@ -15,6 +15,7 @@ public class RmaDriverPeer(ReadOnlyMemory<byte> address)
     private int _insertions = 1;
     private int _finished;
     private volatile bool _isRemoved;
+    private volatile bool _isSlow;
 
     /// <summary>Its address, without trailer.</summary>
     public ReadOnlyMemory<byte> Address => address;
@@ -61,6 +62,15 @@ public class RmaDriverPeer(ReadOnlyMemory<byte> address)
 
     /// <summary>Why it is lost; null if it is not.</summary>
     internal PeerLoss? Loss => Volatile.Read(ref _loss);
+
+    /// <summary>Whether one of its operations is overdue. It is written under the lock of the peers' states.</summary>
+    internal bool IsSlow
+    {
+        get => _isSlow;
+        set => _isSlow = value;
+    }
+
+    internal RmaPeerState State => IsLost ? RmaPeerState.Lost : IsSlow ? RmaPeerState.Slow : RmaPeerState.Up;
 
     /// <returns>False: it was already lost.</returns>
     internal bool TryLose(PeerLoss loss) => Interlocked.CompareExchange(ref _loss, loss, null) is null;

@@ -31,7 +31,7 @@ internal sealed class EndpointHealth
     /// <summary>Monitors the threads of the endpoints.</summary>
     public StuckTurnWatch.Rounds StuckTurns { get; }
 
-    /// <summary>Monitors the peers of endpoints whose transport does not report lost peers.</summary>
+    /// <summary>Monitors the peers of endpoints: lost ones that the transport does not report, and slow ones.</summary>
     public PeerWatch PeerWatch { get; }
 
     /// <summary>The first failure of an endpoint's progress, which stays; or the error of a stuck endpoint, while it is stuck.</summary>

@@ -23,6 +23,7 @@ internal sealed partial class OperationStarter : IDisposable
     private readonly ProgressLoop? _loop;
     private readonly AwaitHelp? _help;
     private readonly Action? _look;
+    private readonly Action? _lookForSlow;
     private volatile bool _closed;
 
     /// <param name="context">The endpoint's context.</param>
@@ -32,8 +33,9 @@ internal sealed partial class OperationStarter : IDisposable
     /// <param name="completions">Receives the completions of operations without a task.</param>
     /// <param name="notifications">Receives the notifications of peers' writes.</param>
     /// <param name="counters">The endpoint's counters.</param>
+    /// <param name="states">The states of the endpoint's peers.</param>
     /// <param name="options">The endpoint's options.</param>
-    public OperationStarter(RmaContext context, RmaEndpointDriver driver, EndpointErrors errors, CallGate gate, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, RmaEndpointOptions options)
+    public OperationStarter(RmaContext context, RmaEndpointDriver driver, EndpointErrors errors, CallGate gate, CompletionRing completions, NotificationQueue notifications, EndpointCounters counters, PeerStates states, RmaEndpointOptions options)
     {
         _context = context;
         _health = context.Health;
@@ -63,6 +65,8 @@ internal sealed partial class OperationStarter : IDisposable
         }
         if (driver.WatchesPeers)
             _health.PeerWatch.Add(_look = LookAfterPeers);
+        if (options.SlowPeerTime != Timeout.InfiniteTimeSpan)
+            _health.PeerWatch.Add(_lookForSlow = new SlowPeers(options.SlowPeerTime, _slots, _free, counters, states, _time).Look);
     }
 
     /// <summary>Makes progress; used if the endpoint has no thread of its own.</summary>
@@ -237,6 +241,8 @@ internal sealed partial class OperationStarter : IDisposable
         _closed = true;
         if (_look is not null)
             _health.PeerWatch.Remove(_look);
+        if (_lookForSlow is not null)
+            _health.PeerWatch.Remove(_lookForSlow);
         foreach (WaitingOperation waiting in _free.Close())
             EndWaiting(waiting, _errors.EndpointClosed(waiting.Operation.Kind, waiting.Operation.Local.Length));
     }

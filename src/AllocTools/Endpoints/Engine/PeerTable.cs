@@ -28,8 +28,12 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     private readonly List<RmaDriverPeer> _closing = [];
 
     /// <summary>Inserts a peer, or increments the count of an existing one.</summary>
-    public RmaDriverPeer Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots)
+    /// <param name="address">The peer endpoint's address.</param>
+    /// <param name="slots">The endpoint's operations.</param>
+    /// <param name="lost">The lost peer that it replaces; null for none.</param>
+    public RmaDriverPeer Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots, out RmaDriverPeer? lost)
     {
+        lost = null;
         ReadOnlySpan<byte> whole = address;
         address = EndpointAddress.Parse(whole, out TransportDescription? transport, out string? error);
         error ??= transport is null ? null : own.FindReasonAgainst(transport);
@@ -48,7 +52,10 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         try
         {
             if (_byAddress.TryGetValue(text, out RmaDriverPeer? there) && there.IsLost)
+            {
+                lost = there;
                 Forget_NeedsLock(text, there, slots);
+            }
             ulong number;
             if (_byAddress.TryGetValue(text, out there))
             {
@@ -63,6 +70,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
             // Some transports return the same number for addresses that are spelt differently.
             if (_peers.TryGetValue(number, out there) && there.IsLost)
             {
+                lost = there;
                 Forget_NeedsLock(Convert.ToHexString(there.Address.Span), there, slots);
                 number = driver.InsertPeer(opened);
             }
@@ -123,8 +131,17 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         }
     }
 
-    /// <summary>Reports lost peers.</summary>
-    public LostPeers Lost { get; } = new();
+    /// <summary>How many peers are in each state.</summary>
+    public Dictionary<RmaPeerState, int> CountByState()
+    {
+        var counts = Enum.GetValues<RmaPeerState>().ToDictionary(static s => s, static _ => 0);
+        lock (_gate)
+        {
+            foreach (RmaDriverPeer peer in _peers.Values)
+                counts[peer.State]++;
+        }
+        return counts;
+    }
 
     /// <summary>
     /// Whether an operation runs, or has timed out and may still run. The fabric no longer uses an operation that has
@@ -205,4 +222,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
 }
 
 /// <summary>Why a peer is lost.</summary>
-internal sealed record PeerLoss(string Reason, int Error);
+/// <param name="Reason">How the loss was detected, in words.</param>
+/// <param name="Error">The transport's code.</param>
+/// <param name="IsReported">Whether it is logged, counted and reported: false if nobody needs the peer any more.</param>
+internal sealed record PeerLoss(string Reason, int Error, bool IsReported = true);

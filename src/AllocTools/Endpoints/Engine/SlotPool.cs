@@ -40,6 +40,9 @@ internal sealed class SlotPool
     /// <summary>Operations that wait for a slot.</summary>
     public int WaitingCount => Volatile.Read(ref _waitingCount);
 
+    /// <summary>How often a slot was taken or returned; the number starts again at 0 after 2^32.</summary>
+    public uint Changes => (uint)(Volatile.Read(ref _head) >> 32);
+
     public bool TryTake([NotNullWhen(true)] out OperationSlot? slot)
     {
         slot = null;

@@ -1,0 +1,79 @@
+using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Drivers;
+using Microsoft.Extensions.Logging;
+
+namespace AllocTools.Endpoints.Engine;
+
+/// <summary>Changes the states of an endpoint's peers, and counts, logs and reports each change.</summary>
+/// <remarks>
+/// Changes are reported in the order in which they happen: a state is changed and reported under one lock, which is
+/// held for neither user code nor calls of the driver.
+/// </remarks>
+internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counters, EndpointHealth health)
+{
+    private readonly Lock _gate = new();
+    private readonly ChangeReaders<RmaPeerChange> _readers = new();
+
+    /// <inheritdoc cref="IRmaEndpoint.ReadPeerChangesAsync"/>
+    public IAsyncEnumerable<RmaPeerChange> ReadAsync(CancellationToken cancellationToken) => _readers.ReadAsync(cancellationToken);
+
+    /// <summary>Ends all readers after the reports so far.</summary>
+    public void Close() => _readers.Close();
+
+    /// <summary>A peer can no longer be reached. Any thread may call this, under any lock.</summary>
+    /// <returns>False: it was already lost.</returns>
+    public bool Lose(RmaDriverPeer peer, PeerLoss loss)
+    {
+        lock (_gate)
+        {
+            if (peer.IsRemoved || !peer.TryLose(loss))
+                return false;
+            if (loss.IsReported)
+                Report_NeedsLock(peer, RmaPeerState.Lost, loss.Reason);
+        }
+        if (loss.IsReported)
+            Log.PeerLost(health.Logger, health.Provider, peer.Number, loss.Reason);
+        return true;
+    }
+
+    /// <summary>A lost peer was inserted again.</summary>
+    public void Return(RmaDriverPeer peer)
+    {
+        lock (_gate)
+            Report_NeedsLock(peer, RmaPeerState.Up, "it was inserted again after it was lost");
+        Log.PeerReturned(health.Logger, health.Provider, peer.Number);
+    }
+
+    /// <summary>A peer is slow.</summary>
+    public void SetSlow(RmaDriverPeer peer, TimeSpan time)
+    {
+        string reason = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"an operation with it has been outstanding for {time.TotalSeconds:0.#} s");
+        lock (_gate)
+        {
+            if (peer.IsRemoved || peer.IsLost || peer.IsSlow)
+                return;
+            peer.IsSlow = true;
+            Report_NeedsLock(peer, RmaPeerState.Slow, reason);
+        }
+        Log.PeerSlow(health.Logger, health.Provider, peer.Number, reason);
+    }
+
+    /// <summary>A peer is no longer slow.</summary>
+    public void EndSlow(RmaDriverPeer peer)
+    {
+        lock (_gate)
+        {
+            peer.IsSlow = false;
+            if (peer.IsRemoved || peer.IsLost)
+                return;
+            Report_NeedsLock(peer, RmaPeerState.Up, "none of its operations is overdue any more");
+        }
+        Log.PeerNoLongerSlow(health.Logger, health.Provider, peer.Number);
+    }
+
+    private void Report_NeedsLock(RmaDriverPeer peer, RmaPeerState state, string reason)
+    {
+        counters.PeerChanged(state);
+        _readers.Report(new RmaPeerChange(errors.PeerOf(peer)!.Value, state, reason));
+    }
+}

@@ -1,0 +1,74 @@
+using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Drivers;
+
+namespace AllocTools.Endpoints.Engine;
+
+/// <summary>Finds peers whose operations take longer than <see cref="RmaEndpointOptions.SlowPeerTime"/>.</summary>
+/// <remarks>
+/// A timer calls <see cref="Look"/>, which compares the slots with those of the previous call, so that operations pay
+/// nothing. The time counts from the first call that sees the operation in its slot: the wait for a slot is not the
+/// peer's. If several peers are overdue and no operation at all has ended since the previous call, the cause is on this
+/// side (a busy processor, its link), and no peer is reported as slow.
+/// </remarks>
+internal sealed class SlowPeers(TimeSpan limit, OperationSlot[] slots, SlotPool free, EndpointCounters counters, PeerStates states, TimeProvider time)
+{
+    private readonly Dictionary<RmaDriverPeer, TimeSpan> _overdue = [];
+    private readonly HashSet<RmaDriverPeer> _slow = [];
+
+    // For each slot the use that the previous call found outstanding, and when a call found it first.
+    private readonly (long Use, long Since)[] _seen = new (long, long)[slots.Length];
+    private uint _changes;
+    private bool _isIdle;
+    private long _succeeded;
+
+    /// <summary>Compares the slots with those of the previous call. Only one thread calls this at a time.</summary>
+    public void Look()
+    {
+        uint changes = free.Changes;
+        if (_isIdle && changes == _changes)
+            return;
+        _changes = changes;
+        _overdue.Clear();
+        FindOverdue(time.GetTimestamp());
+        long succeeded = counters.Succeeded();
+        bool hasEnded = succeeded != _succeeded;
+        _succeeded = succeeded;
+        if (hasEnded || _overdue.Count == 1)
+        {
+            foreach ((RmaDriverPeer peer, TimeSpan age) in _overdue)
+            {
+                if (_slow.Add(peer))
+                    states.SetSlow(peer, age);
+            }
+        }
+        foreach (RmaDriverPeer peer in _slow.Where(p => !_overdue.ContainsKey(p)).ToArray())
+        {
+            _slow.Remove(peer);
+            states.EndSlow(peer);
+        }
+    }
+
+    private void FindOverdue(long now)
+    {
+        bool isIdle = true;
+        for (int i = 0; i < slots.Length; i++)
+        {
+            OperationSlot slot = slots[i];
+            long word = slot.Word;
+            RmaDriverPeer? peer = slot.Peer;
+            if (OperationSlot.StateOf(word) is not (OperationState.Posted or OperationState.Queued or OperationState.Cancelling or OperationState.Abandoned))
+                continue;
+            isIdle = false;
+            long use = OperationSlot.UseOf(word);
+            if (_seen[i].Use != use)
+                _seen[i] = (use, now);
+            // A receive has no peer. If the use has changed, the peer may belong to another one.
+            if (peer is null || OperationSlot.UseOf(slot.Word) != use)
+                continue;
+            TimeSpan age = time.GetElapsedTime(_seen[i].Since, now);
+            if (age >= limit && age > _overdue.GetValueOrDefault(peer))
+                _overdue[peer] = age;
+        }
+        _isIdle = isIdle;
+    }
+}
