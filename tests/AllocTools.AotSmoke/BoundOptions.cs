@@ -72,6 +72,9 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromMicroseconds(100), fabric.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(20), fabric.Endpoint.LongestPause);
         Expect.Equal(TimeSpan.FromSeconds(20), fabric.Endpoint.SlowPeerTime);
+        Expect.Equal(20, fabric.Endpoint.Retry.MaxRetries);
+        Expect.Equal(TimeSpan.FromMilliseconds(20), fabric.Endpoint.Retry.FirstPause);
+        Expect.Equal(TimeSpan.FromMinutes(20), fabric.Endpoint.Retry.LongestPause);
     }
 
     private static void CheckPeer(RmaMemoryPoolOptions pool, LibfabricOptions fabric)
@@ -104,6 +107,9 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromMicroseconds(7), host.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(30), host.Endpoint.LongestPause);
         Expect.Equal(TimeSpan.FromSeconds(30), host.Endpoint.SlowPeerTime);
+        Expect.Equal(30, host.Endpoint.Retry.MaxRetries);
+        Expect.Equal(TimeSpan.FromMilliseconds(30), host.Endpoint.Retry.FirstPause);
+        Expect.Equal(TimeSpan.FromMinutes(30), host.Endpoint.Retry.LongestPause);
     }
 
     private static void CheckUcx(UcxOptions ucx)
@@ -123,6 +129,9 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromMicroseconds(8), ucx.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(40), ucx.Endpoint.LongestPause);
         Expect.Equal(TimeSpan.FromSeconds(40), ucx.Endpoint.SlowPeerTime);
+        Expect.Equal(40, ucx.Endpoint.Retry.MaxRetries);
+        Expect.Equal(TimeSpan.FromMilliseconds(40), ucx.Endpoint.Retry.FirstPause);
+        Expect.Equal(TimeSpan.FromMinutes(40), ucx.Endpoint.Retry.LongestPause);
     }
 
     private static void CheckMpi(MpiOptions mpi)
@@ -141,6 +150,9 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromMicroseconds(9), mpi.Endpoint.SpinTime);
         Expect.Equal(TimeSpan.FromMilliseconds(50), mpi.Endpoint.LongestPause);
         Expect.Equal(TimeSpan.FromSeconds(50), mpi.Endpoint.SlowPeerTime);
+        Expect.Equal(50, mpi.Endpoint.Retry.MaxRetries);
+        Expect.Equal(TimeSpan.FromMilliseconds(50), mpi.Endpoint.Retry.FirstPause);
+        Expect.Equal(TimeSpan.FromMinutes(50), mpi.Endpoint.Retry.LongestPause);
     }
 
     private static void CheckConnections(RmaConnectionOptions connections)

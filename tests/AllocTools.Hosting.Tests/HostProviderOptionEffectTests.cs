@@ -1,8 +1,13 @@
+using System.Diagnostics;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Drivers;
 using AllocTools.Hosting.Tests.Support;
 using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
 using Xunit;
 
 namespace AllocTools.Hosting.Tests;
@@ -109,6 +114,43 @@ public sealed class HostProviderOptionEffectTests
         await send;
     }
 
+    /// <summary>The options that were bound, on a transport that refuses each write.</summary>
+    [Fact]
+    [EffectOf("Provider:Endpoint:Retry:MaxRetries", "Provider:Endpoint:Retry:FirstPause", "Provider:Endpoint:Retry:LongestPause")]
+    public async Task How_often_a_write_is_repeated()
+    {
+        using IHost host = await StartAsync("""{ "Retry": { "MaxRetries": 5, "FirstPause": "20 ms", "LongestPause": "40 ms" } }""");
+        IRmaMemoryPool pool = host.Services.GetRequiredService<IRmaMemoryPool>();
+        RmaEndpointOptions options = host.Services.GetRequiredService<IOptions<HostProviderOptions>>().Value.Endpoint;
+        await using var endpoint = new RmaEndpoint((RmaContext)pool.Context, new RefusingDriver(), options);
+        using RmaBuffer buffer = pool.Rent(200);
+        using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+        using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer([1]), exposure.Remote);
+        long start = Stopwatch.GetTimestamp();
+        var error = await Assert.ThrowsAsync<RmaOperationException>(() => endpoint.WriteAsync(buffer, remote, cancellationToken: Cancelled).AsTask());
+        Assert.Equal(6, error.Tries);
+        // Half of each pause is random: 20, 40, 40, 40 and 40 ms; without LongestPause it would be 620 ms.
+        Assert.InRange(Stopwatch.GetElapsedTime(start), TimeSpan.FromMilliseconds(90), TestTime.Seconds(30));
+    }
+
+    /// <summary>A transport that takes nothing for now.</summary>
+    private sealed class RefusingDriver : RmaEndpointDriver
+    {
+        private const int NoBuffers = 105;
+
+        public override ReadOnlyMemory<byte> Address { get; } = new byte[] { 7 };
+
+        public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address) => new(address.ToArray());
+
+        public override ulong InsertPeer(RmaDriverPeer peer) => 1;
+
+        public override RmaPostResult Post(RmaDriverOperation operation) => RmaPostResult.Refused(NoBuffers);
+
+        public override RmaReadResult ReadCompletions(RmaDriverCompletions completions, bool clearSignal) => RmaReadResult.Nothing;
+
+        public override bool Close(bool isRecalled) => true;
+    }
+
     [Fact]
     public async Task What_the_endpoint_may_not_be_told_fails_the_start()
     {
@@ -124,7 +166,7 @@ public sealed class HostProviderOptionEffectTests
 
     private static async Task<IHost> StartAsync(string endpoint)
     {
-        HostApplicationBuilder builder = TestHost.CreateBuilder($$"""{ "Pool": { "MaxRegisteredBytes": "2 MiB", "Provider": { "Endpoint": {{endpoint}} } } }""");
+        HostApplicationBuilder builder = TestHost.CreateBuilder($$"""{ "Pool": { "MaxRegisteredBytes": "2 MiB", "Access": "RemoteWrite", "Provider": { "Endpoint": {{endpoint}} } } }""");
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("Pool"));
         IHost host = builder.Build();
         await host.StartAsync(Cancelled);

@@ -10,6 +10,7 @@ internal sealed class EndpointCounters
     private readonly long[] _bytes = new long[Kinds.Length];
     private readonly ErrorCounts[] _failures = [.. Kinds.Select(_ => new ErrorCounts())];
     private readonly long[] _peerChanges = new long[PeerStates.Length];
+    private readonly long[] _retries = new long[Kinds.Length];
     private long _lostNotifications;
     private EndpointInstruments? _instruments;
 
@@ -58,6 +59,9 @@ internal sealed class EndpointCounters
         return errorType;
     }
 
+    /// <summary>Counts an operation that is repeated.</summary>
+    public void Retried(RmaOperationKind kind) => Interlocked.Increment(ref _retries[(int)kind]);
+
     /// <summary>Counts a dropped notification.</summary>
     public void LostNotification() => Interlocked.Increment(ref _lostNotifications);
 
@@ -78,6 +82,7 @@ internal sealed class EndpointCounters
                 Kind = kind,
                 Succeeded = Volatile.Read(ref _operations[(int)kind]),
                 Bytes = Volatile.Read(ref _bytes[(int)kind]),
+                Retries = Volatile.Read(ref _retries[(int)kind]),
                 FailuresByError = _failures[(int)kind].Snapshot(),
             }),
         ],

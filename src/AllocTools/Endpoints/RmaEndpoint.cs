@@ -40,6 +40,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     private readonly EndpointCounters _counters = new();
     private readonly EndpointErrors _errors;
     private readonly OperationStarter _starter;
+    private readonly TimeProvider _time;
     private readonly long _maxMessageLength;
     private int _withoutTask;
 
@@ -68,6 +69,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         _context = context;
         _driver = driver;
         _options = options = options.Copy();
+        _time = context.Health.Time;
         _contextLease = context.Retain();
         try
         {
@@ -178,7 +180,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     /// <inheritdoc/>
     public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
-        StartWithoutResult(RmaOperation.Write(source, destination), timeout, cancellationToken);
+        StartRepeatable(RmaOperation.Write(source, destination), timeout, cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, ulong notification, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
@@ -218,7 +220,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     /// <inheritdoc/>
     public ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
-        StartWithoutResult(RmaOperation.Read(destination, source), timeout, cancellationToken);
+        StartRepeatable(RmaOperation.Read(destination, source), timeout, cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>

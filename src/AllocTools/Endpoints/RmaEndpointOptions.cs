@@ -1,4 +1,5 @@
 using AllocTools.Validation;
+using Microsoft.Extensions.Options;
 
 namespace AllocTools.Endpoints;
 
@@ -76,6 +77,15 @@ public class RmaEndpointOptions
     [OptionTimeRange(250, OptionTimeRangeAttribute.Day, InfiniteMeans = "no such reports")]
     public TimeSpan SlowPeerTime { get; set; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Whether and how reads and plain writes that failed for a passing reason are repeated. Default: they are not.</summary>
+    [ValidateObjectMembers(typeof(RmaRetryOptionsValidator))]
+    public RmaRetryOptions Retry { get; private set; } = new();
+
     /// <summary>Returns a copy of the same type.</summary>
-    internal RmaEndpointOptions Copy() => (RmaEndpointOptions)MemberwiseClone();
+    internal RmaEndpointOptions Copy()
+    {
+        var copy = (RmaEndpointOptions)MemberwiseClone();
+        copy.Retry = Retry.Copy();
+        return copy;
+    }
 }

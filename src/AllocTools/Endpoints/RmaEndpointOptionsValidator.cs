@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using AllocTools.Providers;
+using AllocTools.Validation;
 using Microsoft.Extensions.Options;
 
 namespace AllocTools.Endpoints;
@@ -32,3 +33,21 @@ public sealed class RmaEndpointOptionsValidator : IValidateOptions<RmaEndpointOp
 /// <summary>The ranges of <see cref="RmaEndpointOptions"/>, from its attributes.</summary>
 [OptionsValidator]
 internal sealed partial class RmaEndpointOptionsRanges : IValidateOptions<RmaEndpointOptions>;
+
+/// <summary>The rules of <see cref="RmaRetryOptions"/>.</summary>
+internal sealed class RmaRetryOptionsValidator : IValidateOptions<RmaRetryOptions>
+{
+    public ValidateOptionsResult Validate(string? name, RmaRetryOptions options)
+    {
+        ValidateOptionsResult ranges = new RmaRetryOptionsRanges().Validate(name, options);
+        if (ranges.Failed || options.LongestPause >= options.FirstPause)
+            return ranges;
+        string path = name is null ? "" : name[(name.IndexOf('.', StringComparison.Ordinal) + 1)..].Replace('.', ':') + ":";
+        return ValidateOptionsResult.Fail(
+            $"{path}{nameof(options.LongestPause)} is {InWords.Time(options.LongestPause)}; it must not be shorter than {path}{nameof(options.FirstPause)}, {InWords.Time(options.FirstPause)}.");
+    }
+}
+
+/// <summary>The ranges of <see cref="RmaRetryOptions"/>, from its attributes.</summary>
+[OptionsValidator]
+internal sealed partial class RmaRetryOptionsRanges : IValidateOptions<RmaRetryOptions>;

@@ -77,6 +77,7 @@ public sealed record RmaEndpointStatistics
                    Kind = same.Key,
                    Succeeded = same.Sum(o => o.Succeeded),
                    Bytes = same.Sum(o => o.Bytes),
+                   Retries = same.Sum(o => o.Retries),
                    FailuresByError = same.SelectMany(o => o.FailuresByError).GroupBy(f => f.Key).ToDictionary(f => f.Key, f => f.Sum(e => e.Value)),
                },
         ],

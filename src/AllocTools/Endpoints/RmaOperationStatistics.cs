@@ -18,6 +18,9 @@ public sealed record RmaOperationStatistics
     /// </summary>
     public required IReadOnlyDictionary<string, long> FailuresByError { get; init; }
 
+    /// <summary>How often an operation was repeated (<see cref="RmaEndpointOptions.Retry"/>). Each attempt that failed is in <see cref="FailuresByError"/>.</summary>
+    public long Retries { get; init; }
+
     /// <summary>The number of all failed operations.</summary>
     public long Failed => FailuresByError.Values.Sum();
 }

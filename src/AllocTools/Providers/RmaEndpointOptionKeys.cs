@@ -24,6 +24,13 @@ public static class RmaEndpointOptionKeys
             .Integer(nameof(RmaEndpointOptions.MaxNotifications), (o, v) => o.MaxNotifications = v)
             .LimitedDuration(nameof(RmaEndpointOptions.SpinTime), TimeSpan.FromSeconds(1), (o, v) => o.SpinTime = v)
             .LimitedDuration(nameof(RmaEndpointOptions.LongestPause), TimeSpan.FromSeconds(1), (o, v) => o.LongestPause = v)
-            .Duration(nameof(RmaEndpointOptions.SlowPeerTime), (o, v) => o.SlowPeerTime = v);
+            .Duration(nameof(RmaEndpointOptions.SlowPeerTime), (o, v) => o.SlowPeerTime = v)
+            .Section(
+                nameof(RmaEndpointOptions.Retry),
+                o => o.Retry,
+                new RmaOptionKeys<RmaRetryOptions>()
+                    .Integer(nameof(RmaRetryOptions.MaxRetries), (o, v) => o.MaxRetries = v)
+                    .LimitedDuration(nameof(RmaRetryOptions.FirstPause), TimeSpan.FromMinutes(1), (o, v) => o.FirstPause = v)
+                    .LimitedDuration(nameof(RmaRetryOptions.LongestPause), TimeSpan.FromHours(1), (o, v) => o.LongestPause = v));
     }
 }

@@ -41,7 +41,11 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
             $"{slot.Kind} of {InWords.Size(slot.WholeLength)} failed with {driver.NameOf(error)}{(text.Length == 0 ? "" : $" ({text})")} on provider '{provider}'.{cause}{(string.IsNullOrEmpty(detail) ? "" : $" The provider says: {detail}.")} {SystemShortage.Explain(error)}{SystemShortage.ExplainPort(error)}".TrimEnd(),
             slot.Kind,
             error,
-            driver.NameOf(error));
+            driver.NameOf(error))
+        {
+            IsTransient = PassingErrors.IsPassing(error),
+            IsRepeatable = PassingErrors.IsRepeatable(slot.Kind, error, wasAccepted: detail is not null),
+        };
     }
 
     /// <summary>A message was longer than its receive.</summary>
