@@ -83,6 +83,14 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
             case ["conceal", var id]:
                 _exposures[int.Parse(id, CultureInfo.InvariantCulture)].Dispose();
                 return "ok";
+            case ["again", var id, var fill]:
+                // Its block goes back, and comes again.
+                int index = int.Parse(id, CultureInfo.InvariantCulture);
+                (long whole, nint block) = (_buffers[index].Length, _buffers[index].Address);
+                _buffers[index].Dispose();
+                _buffers[index] = _pool!.Rent(whole);
+                _buffers[index].Span.Fill(byte.Parse(fill, CultureInfo.InvariantCulture));
+                return _buffers[index].Address == block ? "ok" : "another block";
             case ["peek", var id, var offset, var length]:
                 return Convert.ToHexString(Buffer(id).GetSpan(Long(offset), Long(length)));
             case ["hash", var id]:

@@ -2,6 +2,7 @@ using AllocTools.Endpoints;
 using AllocTools.Libfabric;
 using AllocTools.Regions;
 using AllocTools.Testing;
+using Microsoft.Extensions.Logging;
 
 namespace AllocTools.TestPeer;
 
@@ -10,10 +11,11 @@ internal static class OpenProbe
 {
     public static int Run(string fabric, int count)
     {
+        using var logging = new LoggerFactory([new LineLoggerProvider()], new LoggerFilterOptions { MinLevel = LogLevel.Warning });
         List<IRmaEndpoint> endpoints = [];
         try
         {
-            using IRmaContext context = Fabric.Open(fabric);
+            using IRmaContext context = Fabric.Open(fabric, loggerFactory: logging);
             while (endpoints.Count < count)
                 endpoints.Add(context.OpenEndpoint());
             Console.Out.WriteLine($"opened {endpoints.Count}");

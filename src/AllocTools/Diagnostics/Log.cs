@@ -87,6 +87,9 @@ internal static partial class Log
     [LoggerMessage(41, LogLevel.Warning, "An endpoint of provider '{Provider}' has no room for messages that are longer than their receives: {Length} of address space could not be reserved, {Error}. Such a message may hang the transport; lower Provider:Endpoint:MaxMessageLength.")]
     public static partial void NoReceiveOverflow(ILogger logger, string provider, ByteCount length, string error);
 
+    [LoggerMessage(42, LogLevel.Warning, "An endpoint of provider '{Provider}' (libfabric {Version}) listens beyond the loopback address. Whoever reaches its port can overwrite memory of this process without a key, because the provider does not check a count in the header that a peer sends. Let only trusted hosts reach the port, by Node or a firewall, or {Advice}. This is logged once per endpoint.")]
+    public static partial void PortIsOpen(ILogger logger, string provider, Version version, string advice);
+
     [LoggerMessage(50, LogLevel.Warning, "Peer {Peer} of an endpoint on provider '{Provider}' is lost: {Reason}. Operations to it fail at once until it is inserted again.")]
     public static partial void PeerLost(ILogger logger, string provider, ulong peer, string reason);
 

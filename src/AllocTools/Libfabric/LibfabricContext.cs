@@ -177,7 +177,10 @@ internal sealed unsafe class LibfabricContext : RmaContext
                 using IDisposable lease = Retain();
                 own = LibfabricEndpointResources.Open(Library, Info, _fabric, _domain, Traits.ProviderName, _options, Logger);
             }
-            driver = new LibfabricDriver(this, own ?? _boundEndpoint!, ownsResources: own is not null, _options);
+            LibfabricEndpointResources resources = own ?? _boundEndpoint!;
+            driver = new LibfabricDriver(this, resources, ownsResources: own is not null, _options);
+            if (UncheckedSegments.FindAdvice(Traits.ProviderName, Library.Version, Info.Info->addr_format, resources.Address) is { } advice)
+                Log.PortIsOpen(Logger, Traits.ProviderName, Library.Version, advice);
             return new LibfabricEndpoint(this, driver, _options.Endpoint);
         }
         catch
