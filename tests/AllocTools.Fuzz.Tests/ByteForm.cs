@@ -13,6 +13,9 @@ public abstract class ByteForm : IDisposable
     /// <summary>Valid values, in their binary form.</summary>
     public abstract Gen<byte[]> Valid { get; }
 
+    /// <summary>Further inputs, of which some are valid; null for none.</summary>
+    public virtual Gen<byte[]>? Others => null;
+
     /// <summary>Pieces that a change may insert, such as words of a text form.</summary>
     public virtual IReadOnlyList<byte[]> Words => [];
 

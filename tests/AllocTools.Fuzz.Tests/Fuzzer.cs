@@ -57,6 +57,7 @@ internal sealed partial class Fuzzer : IDisposable
 
     /// <summary>Changed and random inputs.</summary>
     public Gen<byte[]> Inputs => Gen.OneOf(
+        _form.Others ?? _form.Valid,
         Gen.Select(_form.Valid, _form.Valid, Change.Any.Array[1, 6], Gen.Int[0, 2], Changed),
         Gen.Select(_form.Valid, _form.Valid, Change.Any.Array[1, 2], Gen.Int[0, 1], Changed),
         Gen.Byte.Array[0, 300].Select(Gen.Bool, (bytes, repairs) => repairs ? Repaired(bytes) : bytes));
@@ -154,7 +155,7 @@ internal sealed partial class Fuzzer : IDisposable
             _outcomes[kind] = input;
     }
 
-    [GeneratedRegex("(?<!\\w|message )'[^']*'|0x[0-9A-F]+|-?[0-9]+|\\b[0-9A-F]{2}\\b|[(].*|: .*")]
+    [GeneratedRegex("(?<!\\w|message )'[^']*'|0x[0-9A-F]+|\\b[0-9A-F]{2}\\b|-?[0-9]+|[(].*|: .*")]
     private static partial Regex WithoutValues();
 
     private byte[] Changed(byte[] bytes, byte[] other, Change[] changes, int repairs)

@@ -21,5 +21,12 @@ internal static class AllForms
         static () => new RingForm(),
         static () => new DirectoryRecordForm(),
         static () => new DirectoryAnswerForm(),
-    }.ToDictionary(static make => make().Name);
+        static () => new DirectoryRequestForm(),
+        static () => new SettingsForm(),
+        static () => new SampleForm(),
+    }.ToDictionary(static make =>
+    {
+        using ByteForm form = make();
+        return form.Name;
+    });
 }
