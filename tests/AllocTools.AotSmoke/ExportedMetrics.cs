@@ -3,7 +3,7 @@ using OpenTelemetry.Metrics;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>Holds what OpenTelemetry exported against the pools' books.</summary>
+/// <summary>Holds what OpenTelemetry exported against the pools' statistics.</summary>
 internal static class ExportedMetrics
 {
     public static void Check(IServiceProvider services, IReadOnlyList<Metric> exported)
@@ -11,11 +11,11 @@ internal static class ExportedMetrics
         Expect.True(services.GetRequiredService<MeterProvider>().ForceFlush(), "OpenTelemetry could not be flushed.");
         foreach (IRmaMemoryPool pool in services.GetRequiredService<SmokePools>().All)
         {
-            RmaPoolStatistics books = pool.GetStatistics();
-            Expect.True(books.Hits > 0 || books.Misses > 0, $"Nothing was rented from pool '{pool.Name}'.");
-            Expect.Equal(books.Hits, Sum(exported, "rma.pool.hits", pool), $"rma.pool.hits of pool '{pool.Name}'");
-            Expect.Equal(books.Misses, Sum(exported, "rma.pool.misses", pool), $"rma.pool.misses of pool '{pool.Name}'");
-            Expect.Equal(books.Registrations, Sum(exported, "rma.pool.registrations", pool), $"rma.pool.registrations of pool '{pool.Name}'");
+            RmaPoolStatistics statistics = pool.GetStatistics();
+            Expect.True(statistics.Hits > 0 || statistics.Misses > 0, $"Nothing was rented from pool '{pool.Name}'.");
+            Expect.Equal(statistics.Hits, Sum(exported, "rma.pool.hits", pool), $"rma.pool.hits of pool '{pool.Name}'");
+            Expect.Equal(statistics.Misses, Sum(exported, "rma.pool.misses", pool), $"rma.pool.misses of pool '{pool.Name}'");
+            Expect.Equal(statistics.Registrations, Sum(exported, "rma.pool.registrations", pool), $"rma.pool.registrations of pool '{pool.Name}'");
         }
     }
 

@@ -11,7 +11,7 @@ try
     Step.Done("The host started six pools: two on libfabric, one on page-locked memory, one on UCX, one on MPI, one on a provider of the application's.");
 
     RentsAndReturns.Check(application.Services);
-    Step.Done("Buffers went out and came back, and the books say so.");
+    Step.Done("Buffers went out and came back, and the statistics show it.");
 
     await Transfers.CheckAsync(application.Services);
     Step.Done("Bytes went by RMA from pool to pool, and are the same there.");
@@ -23,7 +23,7 @@ try
     Step.Done("The health checks report six healthy pools, and healthy connections.");
 
     ExportedMetrics.Check(application.Services, application.Exported);
-    Step.Done("OpenTelemetry exported what the pools' books say.");
+    Step.Done("OpenTelemetry exported what the pools' statistics say.");
 
     await application.StopAsync();
     Step.Done("The host stopped, and nothing is registered.");

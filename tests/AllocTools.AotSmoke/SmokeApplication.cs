@@ -44,9 +44,9 @@ internal sealed class SmokeApplication : IDisposable
         await _host.StopAsync();
         foreach (IRmaMemoryPool pool in pools)
         {
-            RmaPoolStatistics books = pool.GetStatistics();
-            Expect.Equal(0, books.RegisteredBytes, $"RegisteredBytes of the stopped pool '{pool.Name}'");
-            Expect.Equal(books.Registrations, books.Deregistrations, $"Deregistrations of the stopped pool '{pool.Name}'");
+            RmaPoolStatistics statistics = pool.GetStatistics();
+            Expect.Equal(0, statistics.RegisteredBytes, $"RegisteredBytes of the stopped pool '{pool.Name}'");
+            Expect.Equal(statistics.Registrations, statistics.Deregistrations, $"Deregistrations of the stopped pool '{pool.Name}'");
             Expect.Throws<ObjectDisposedException>(() => pool.Rent(1), $"A rent of the stopped pool '{pool.Name}'");
         }
     }
