@@ -9,7 +9,7 @@ namespace AllocTools.TestPeer;
 
 /// <summary>
 /// Opens, grows and closes as lines on its standard input say, one answer each: what was pinned then, and what the pool's
-/// books say; or what went wrong.
+/// statistics say; or what went wrong.
 /// </summary>
 internal sealed class PinningPeer(string fabric) : IDisposable
 {

@@ -129,11 +129,11 @@ public sealed partial class MemoryLockTests : IDisposable
     /// <summary>Without an endpoint nothing but the pool's memory is pinned.</summary>
     private static void AssertBooksHold(string answer)
     {
-        Match books = Books().Match(answer);
-        Assert.True(books.Success, answer);
-        Assert.Equal(books.Groups["registered"].Value, books.Groups["pinned"].Value);
+        Match statistics = Statistics().Match(answer);
+        Assert.True(statistics.Success, answer);
+        Assert.Equal(statistics.Groups["registered"].Value, statistics.Groups["pinned"].Value);
     }
 
     [GeneratedRegex(@"\| pinned (?<pinned>\d+) registered (?<registered>\d+)$")]
-    private static partial Regex Books();
+    private static partial Regex Statistics();
 }

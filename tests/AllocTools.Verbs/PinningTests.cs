@@ -7,7 +7,7 @@ using Xunit;
 
 namespace AllocTools.Verbs;
 
-/// <summary>What the kernel has pinned is what the pool's books say, at each step.</summary>
+/// <summary>What the kernel has pinned is what the pool's statistics say, at each step.</summary>
 [Collection(Verbs.OneAtATime)]
 public sealed class PinningTests
 {
@@ -51,7 +51,7 @@ public sealed class PinningTests
         void Report(string step)
         {
             long pinned = Verbs.PinnedBytes - before;
-            TestContext.Current.TestOutputHelper!.WriteLine($"{step}: {pinned} bytes pinned, {pool.GetStatistics().RegisteredBytes} on the books");
+            TestContext.Current.TestOutputHelper!.WriteLine($"{step}: {pinned} bytes pinned, {pool.GetStatistics().RegisteredBytes} in the statistics");
             Assert.Equal(pool.GetStatistics().RegisteredBytes, pinned);
         }
     }

@@ -35,7 +35,7 @@ public sealed class DirectRegionTests
     [Fact]
     public async Task LengthsOver4GiBAreNotCut()
     {
-        // Reserved and mapped, not touched: only the books and the addresses are looked at.
+        // Reserved and mapped, not touched: only the statistics and the addresses are looked at.
         await using var test = new TestPool(o => o.MaxRegisteredBytes = 16L << 30);
         const long Length = (5L << 30) + 12345;
         RmaBuffer buffer = test.Pool.Rent(Length);
