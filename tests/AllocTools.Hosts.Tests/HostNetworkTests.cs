@@ -12,16 +12,16 @@ public sealed class HostNetworkTests
     public async Task HostsReachEachOtherUntilTheyAreCutAndAgainAfterwards()
     {
         await using HostNetwork network = await HostNetwork.StartAsync(links: 2);
-        await Task.WhenAll(ReachesAsync(0, 1), ReachesAsync(1, 2), ReachesAsync(2, 0), ReachesAsync(0, 1, link: 1));
+        await Task.WhenAll(IsReachedAsync(0, 1), IsReachedAsync(1, 2), IsReachedAsync(2, 0), IsReachedAsync(0, 1, link: 1));
         await network[1].CutAsync();
-        Assert.False(await IsAnsweredAsync(network[0], network[1].Address, TimeSpan.FromSeconds(1)));
-        await Task.WhenAll(ReachesAsync(0, 2), ReachesAsync(0, 1, link: 1));
+        Assert.False(await network[0].ReachesAsync(network[1].Address, TimeSpan.FromSeconds(1)));
+        await Task.WhenAll(IsReachedAsync(0, 2), IsReachedAsync(0, 1, link: 1));
         // Its card has not noticed.
         await network[1].RunAsync("sh", "-c", "ip link show dev eth0 | grep -q 'state UP'");
         await network[1].RestoreAsync();
-        await ReachesAsync(0, 1);
+        await IsReachedAsync(0, 1);
 
-        async Task ReachesAsync(int from, int to, int link = 0) => Assert.True(await IsAnsweredAsync(network[from], network[to].AddressOn(link), TestTime.Seconds(10)));
+        async Task IsReachedAsync(int from, int to, int link = 0) => Assert.True(await network[from].ReachesAsync(network[to].AddressOn(link), TestTime.Seconds(10)));
     }
 
     [Fact]
@@ -32,9 +32,9 @@ public sealed class HostNetworkTests
         await using (HostNetwork network = await HostNetwork.StartAsync(hosts: 2))
         {
             Assert.Equal(network[0].Address, other[0].Address);
-            Assert.False(await IsAnsweredAsync(other[0], network[1].Address, TimeSpan.FromSeconds(1)));
+            Assert.False(await other[0].ReachesAsync(network[1].Address, TimeSpan.FromSeconds(1)));
             // One that is stopped does not see the end of its input.
-            using Process stopped = Start(network[1], "sh", "-c", "kill -STOP $$");
+            using Process stopped = network[1].Start("sh", "-c", "kill -STOP $$");
             processes = [.. network.Processes];
             Assert.Equal(4, processes.Count);
         }
@@ -65,15 +65,4 @@ public sealed class HostNetworkTests
     }
 
     private static bool IsAlive(int process) => Directory.Exists($"/proc/{process}");
-
-    private static Process Start(NetworkHost host, params string[] command) => Process.Start(new ProcessStartInfo(host.Inside[0], [.. host.Inside[1..], .. command]) { RedirectStandardError = true })!;
-
-    /// <summary>Whether a host answers at all: nothing listens there, so it refuses.</summary>
-    private static async Task<bool> IsAnsweredAsync(NetworkHost from, string address, TimeSpan limit)
-    {
-        using Process connecting = Start(from, "timeout", FormattableString.Invariant($"{limit.TotalSeconds}"), "bash", "-c", $"exec 3<>/dev/tcp/{address}/9");
-        string errors = await connecting.StandardError.ReadToEndAsync(Token);
-        await connecting.WaitForExitAsync(Token);
-        return errors.Contains("Connection refused", StringComparison.Ordinal);
-    }
 }

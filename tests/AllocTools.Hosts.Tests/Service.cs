@@ -9,6 +9,15 @@ internal sealed class Service : IAsyncDisposable
     /// <summary>After how long an operation ends.</summary>
     public static readonly TimeSpan OperationTimeout = TestTime.Seconds(4);
 
+    /// <summary>libfabric's TCP at the address of a host.</summary>
+    public const string Libfabric = "tcp;ofi_rxm@NODE";
+
+    /// <summary>UCX's TCP on the card of a host.</summary>
+    public const string Ucx = "ucx:tcp@eth0";
+
+    /// <summary>What is left where nothing is.</summary>
+    public const string NothingLeft = "0 rented, 0 quarantined";
+
     private readonly PeerProcess _process;
 
     /// <param name="host">Where it runs.</param>
@@ -16,13 +25,19 @@ internal sealed class Service : IAsyncDisposable
     /// <param name="number">Its number among the services; what it writes goes to the place of this number.</param>
     /// <param name="more">Further words for the test's peer.</param>
     public Service(NetworkHost host, string fabric, int number, params string[] more)
+        : this(host, fabric, number, [], more)
+    {
+    }
+
+    /// <summary>Starts it by a prefix such as that of a <see cref="WallClock"/>.</summary>
+    public Service(NetworkHost host, string fabric, int number, string[] prefix, string[] more)
     {
         (Host, Number) = (host, number);
-        _process = new PeerProcess(host.Inside, ["host", fabric.Replace("NODE", host.Address, StringComparison.Ordinal), "64", OperationTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture), .. more]);
+        _process = new PeerProcess([.. host.Inside, .. prefix], ["host", fabric.Replace("NODE", host.Address, StringComparison.Ordinal), "64", OperationTimeout.TotalSeconds.ToString(CultureInfo.InvariantCulture), .. more]);
     }
 
     /// <summary>Those that hosts reach each other by.</summary>
-    public static string[] Fabrics { get; } = ["tcp;ofi_rxm@NODE", "ucx:tcp@eth0"];
+    public static string[] Fabrics { get; } = [Libfabric, Ucx];
 
     public NetworkHost Host { get; }
 
@@ -50,6 +65,14 @@ internal sealed class Service : IAsyncDisposable
                 Assert.Fail($"Service {Number} has done {now} rounds with service {other.Number}, not {last}: {await AskAsync($"halt {other.Number}")}");
             await Task.Delay(20, CancellationToken.None);
         }
+    }
+
+    /// <summary>Waits until its rounds with another one have not gone on for a while.</summary>
+    public async Task StandsStillAsync(Service other)
+    {
+        using var limit = new CancellationTokenSource(TestTime.Seconds(30));
+        for (int last = -1; await RoundsAsync(other) is var now && now != last; last = now)
+            await Task.Delay(OperationTimeout / 4, limit.Token);
     }
 
     public async Task<int> RoundsAsync(Service other) => int.Parse(await AskAsync($"rounds {other.Number}"), CultureInfo.InvariantCulture);

@@ -24,13 +24,36 @@ internal sealed class Services : IAsyncDisposable
         return services;
     }
 
+    /// <summary>Each of them moves bytes to and from each other one.</summary>
+    public static async Task<Services> StartBusyAsync(HostNetwork network, string fabric)
+    {
+        Services services = await StartAsync(network, fabric);
+        foreach (Service service in services.All)
+        {
+            foreach (Service other in services.OthersOf(service))
+                await service.StartTrafficAsync(other);
+        }
+        foreach (Service service in services.All)
+        {
+            foreach (Service other in services.OthersOf(service))
+                await service.ReachesAsync(other, rounds: 5);
+        }
+        return services;
+    }
+
+    public static async Task AssertGoesOnAsync(Service one, Service other)
+    {
+        await one.ReachesAsync(other, rounds: 5);
+        await other.ReachesAsync(one, rounds: 5);
+    }
+
     public IEnumerable<Service> OthersOf(Service service) => _all.Where(s => s != service);
 
     /// <summary>All that are there close their endpoints, after which nothing is rented or in quarantine.</summary>
     public async Task CloseAsync(params Service[] ended)
     {
         foreach (Service service in _all.Except(ended))
-            Assert.Equal("0 rented, 0 quarantined", await service.AskAsync("close"));
+            Assert.Equal(Service.NothingLeft, await service.AskAsync("close"));
     }
 
     public async ValueTask DisposeAsync()

@@ -65,9 +65,11 @@ internal static class ConnectionPeer
                     _ = AcceptAsync(listener, what);
                     answer = ((IPEndPoint)listener.EndPoint).Port.ToString(CultureInfo.InvariantCulture);
                     break;
-                case ["connect", var port]:
-                    connection = await connections.ConnectAsync(new IPEndPoint(IPAddress.Loopback, int.Parse(port, CultureInfo.InvariantCulture)));
-                    answer = connection.Provider;
+                case ["connect", var port, .. var where]:
+                    answer = await ConnectAsync(where is [var host] ? IPAddress.Parse(host) : IPAddress.Loopback, port);
+                    break;
+                case ["take", var count]:
+                    answer = await TakeAsync(connection!, int.Parse(count, CultureInfo.InvariantCulture));
                     break;
                 case ["echo", var count]:
                     answer = await EchoAsync(connection!, int.Parse(count, CultureInfo.InvariantCulture));
@@ -84,6 +86,12 @@ internal static class ConnectionPeer
                     await connections.DisposeAsync();
                     answer = "disposed";
                     break;
+                case ["end"]:
+                    if (connection is not null)
+                        await connection.DisposeAsync();
+                    await connections.DisposeAsync();
+                    answer = "ended";
+                    break;
                 case ["left"]:
                     RmaPoolStatistics now = pool.GetStatistics();
                     answer = $"{connections.Count} {now.RentedBuffers} {now.QuarantinedBuffers}";
@@ -98,6 +106,27 @@ internal static class ConnectionPeer
         if (listener is not null)
             await listener.DisposeAsync();
         return 0;
+
+        async Task<string> ConnectAsync(IPAddress address, string port)
+        {
+            try
+            {
+                connection = await connections.ConnectAsync(new IPEndPoint(address, int.Parse(port, CultureInfo.InvariantCulture)));
+                return connection.Provider;
+            }
+            catch (Exception e) when (e is IOException or SocketException or TimeoutException)
+            {
+                return $"error {e.GetType().Name}: {e.Message}";
+            }
+        }
+    }
+
+    /// <summary>Takes some of what the other side sends without end.</summary>
+    private static async Task<string> TakeAsync(RmaConnection connection, int count)
+    {
+        ReadResult read = await connection.Input.ReadAtLeastAsync(count);
+        connection.Input.AdvanceTo(read.Buffer.End);
+        return read.Buffer.Length >= count ? "taken" : "ended";
     }
 
     /// <summary>Has bytes sent back by the other side.</summary>

@@ -28,6 +28,7 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
         using IRmaContext context = open(o => o.OperationTimeout = TimeSpan.FromSeconds(timeout));
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         IRmaEndpoint endpoint = context.OpenEndpoint();
+        List<IRmaEndpoint> further = [];
         RmaBuffer window = pool.Rent(places * PlaceLength);
         window.Span.Clear();
         RmaExposure exposure = window.Expose(RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
@@ -40,6 +41,7 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
                 answer = line.Split(' ') switch
                 {
                     ["address"] => $"{Convert.ToBase64String(endpoint.Address.Span)} {Convert.ToBase64String(exposure.Remote.ToArray())}",
+                    ["also", var count] => OpenFurther(Number(count)),
                     ["meet", var name, var place, var address, var memory] => Meet(name, new Traffic(pool, endpoint, Convert.FromBase64String(address), RemoteMemory.Read(Convert.FromBase64String(memory)), Number(place))),
                     ["start", var name] => _traffic[name].Start(),
                     ["rounds", var name] => _traffic[name].Rounds.ToString(CultureInfo.InvariantCulture),
@@ -48,6 +50,7 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
                     ["forget", var name] => Forget(name),
                     ["place", var place] => Describe(window.GetSpan(Number(place) * PlaceLength, PlaceLength)),
                     ["notified", var place] => _notified.GetValueOrDefault((ulong)Number(place)).ToString(CultureInfo.InvariantCulture),
+                    ["clock"] => DateTime.UtcNow.ToString("O", CultureInfo.InvariantCulture),
                     ["left"] => Left(pool),
                     ["close"] => await CloseAsync(),
                     _ => $"unknown: {line}",
@@ -64,14 +67,22 @@ internal sealed class HostPeer(Func<Action<RmaEndpointOptions>, IRmaContext> ope
             await CloseAsync();
         return 0;
 
-        // What is left when all is given back, and the endpoint is closed.
+        // Their peers write into the same window.
+        string OpenFurther(int count)
+        {
+            further.AddRange(Enumerable.Range(0, count).Select(_ => context.OpenEndpoint()));
+            return string.Join(' ', further.Select(static e => Convert.ToBase64String(e.Address.Span)));
+        }
+
+        // What is left when all is given back, and the endpoints are closed.
         async Task<string> CloseAsync()
         {
             foreach (string name in _traffic.Keys.ToArray())
                 Forget(name);
             exposure.Dispose();
             window.Dispose();
-            await endpoint.DisposeAsync();
+            foreach (IRmaEndpoint one in (IRmaEndpoint[])[endpoint, .. further])
+                await one.DisposeAsync();
             await counting;
             return Left(pool);
         }

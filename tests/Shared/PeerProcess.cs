@@ -65,10 +65,13 @@ internal sealed class PeerProcess : IAsyncDisposable
     public async Task<string> AnswerAsync() =>
         await _process.StandardOutput.ReadLineAsync().WaitAsync(AnswerTime) ?? throw new InvalidOperationException("The peer has ended.");
 
+    /// <summary>It ends by itself once it has read its input.</summary>
+    public void CloseInput() => _process.StandardInput.Close();
+
     /// <summary>All it prints until it ends.</summary>
     public async Task<string> ReadToEndAsync()
     {
-        _process.StandardInput.Close();
+        CloseInput();
         string output = await _process.StandardOutput.ReadToEndAsync().WaitAsync(AnswerTime);
         await _process.WaitForExitAsync().WaitAsync(AnswerTime);
         return output;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 
 namespace AllocTools.Testing;
@@ -25,6 +26,18 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
     /// <summary>Runs a command that changes something there, such as <c>ip</c> or <c>tc</c>.</summary>
     public Task RunAsync(params string[] command) => network.RunAsync(holder, command);
 
+    /// <summary>Starts a program there, and reads what it says of errors.</summary>
+    public Process Start(params string[] command) => Process.Start(new ProcessStartInfo(Inside[0], [.. Inside[1..], .. command]) { RedirectStandardError = true })!;
+
+    /// <summary>Whether another host answers at all: nothing listens at the port of discarding, so it refuses.</summary>
+    public async Task<bool> ReachesAsync(string address, TimeSpan limit)
+    {
+        using Process connecting = Start("timeout", limit.TotalSeconds.ToString(CultureInfo.InvariantCulture), "bash", "-c", $"exec 3<>/dev/tcp/{address}/9");
+        string errors = await connecting.StandardError.ReadToEndAsync();
+        await connecting.WaitForExitAsync();
+        return errors.Contains("Connection refused", StringComparison.Ordinal);
+    }
+
     /// <summary>Nothing gets through any more, in either direction. Neither side is told: its card still has a carrier.</summary>
     public Task CutAsync(int link = 0) => network.RunAsync(network.Switch, "ip", "link", "set", Port(number, link), "nomaster");
 
@@ -37,6 +50,17 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
     /// <param name="link">Which of its cards.</param>
     public Task LimitAsync(string rate, int queue = 256 << 10, int link = 0) => RunAsync(
         "tc", "qdisc", "replace", "dev", Card(link), "root", "tbf", "rate", rate, "burst", "64kb", "limit", queue.ToString(CultureInfo.InvariantCulture));
+
+    /// <summary>Puts a relay between it and the switch, which drops and delays packets as it is told.</summary>
+    /// <param name="seed">What decides which packets are dropped.</param>
+    public async Task<PeerProcess> RelayAsync(int seed)
+    {
+        string card = string.Create(CultureInfo.InvariantCulture, $"relay{number}"), wire = string.Create(CultureInfo.InvariantCulture, $"wire{number}");
+        await network.RunAsync(network.Switch, "sh", "-ec", $"ip link add {card} type veth peer name {wire}; ip link set {card} master switch0 up; ip link set {wire} up; ip link set {Port(number, 0)} nomaster");
+        var relay = new PeerProcess(network.Inside(network.Switch), ["relay", Port(number, 0), wire, seed.ToString(CultureInfo.InvariantCulture)]);
+        string said = await relay.AnswerAsync();
+        return said == "ready" ? relay : throw new InvalidOperationException($"The relay said '{said}'.");
+    }
 
     /// <summary>What it would send to another host is thrown away; its own programs get an error for it.</summary>
     public Task BlackholeAsync(NetworkHost other) => RunAsync("ip", "route", "add", "blackhole", other.Address);

@@ -18,6 +18,7 @@ internal sealed class NotificationQueue : IAwaited
     private readonly int _room;
     private readonly Action _onLost;
     private INotificationSink? _sink;
+    private bool _hasEnded;
     private long _lost;
     private RmaException? _failure;
 
@@ -46,7 +47,8 @@ internal sealed class NotificationQueue : IAwaited
             sink.OnNotification(value, sender);
             return;
         }
-        if (_queue.Writer.TryWrite(new RmaNotification(value, sender)))
+        // Those of peers that go on writing while the endpoint closes find no reader, but plenty of room.
+        if (_queue.Writer.TryWrite(new RmaNotification(value, sender)) || Volatile.Read(ref _hasEnded))
             return;
         _counters.LostNotification();
         if (Interlocked.Increment(ref _lost) == 1)
@@ -98,12 +100,17 @@ internal sealed class NotificationQueue : IAwaited
     }
 
     /// <summary>Ends the queue; notifications that are in it can still be read.</summary>
-    public void Close() => _queue.Writer.TryComplete();
+    public void Close()
+    {
+        Volatile.Write(ref _hasEnded, true);
+        _queue.Writer.TryComplete();
+    }
 
     /// <summary>Like <see cref="Close"/>, because the endpoint can no longer make progress.</summary>
     public void Fail(RmaException failure)
     {
         Volatile.Write(ref _failure, failure);
+        Volatile.Write(ref _hasEnded, true);
         _queue.Writer.TryComplete(failure);
         Volatile.Read(ref _sink)?.OnFailed(failure);
     }

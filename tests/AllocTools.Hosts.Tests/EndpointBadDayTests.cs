@@ -1,0 +1,200 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using AllocTools.Testing;
+
+namespace AllocTools.Hosts.Tests;
+
+/// <inheritdoc/>
+public sealed class LibfabricEndpointBadDayTests() : EndpointBadDayTests(Service.Libfabric);
+
+/// <inheritdoc/>
+public sealed class UcxEndpointBadDayTests() : EndpointBadDayTests(Service.Ucx);
+
+/// <summary>What becomes of the operations between hosts when one of them has a bad day, and of those between the others.</summary>
+public abstract partial class EndpointBadDayTests(string fabric)
+{
+    [Fact]
+    public async Task AHostThatIsKilledEndsOnlyWhatGoesToIt()
+    {
+        await using HostNetwork network = await HostNetwork.StartAsync();
+        await using Services services = await Services.StartBusyAsync(network, fabric);
+        await services[2].Process.KillAsync();
+        await AssertEndsAsync(services[0], services[2]);
+        await AssertEndsAsync(services[1], services[2]);
+        await Services.AssertGoesOnAsync(services[0], services[1]);
+        await services.CloseAsync(services[2]);
+    }
+
+    [Fact]
+    public async Task AHostThatHangsEndsOnlyWhatGoesToItAndIsReachedAgainOnceItGoesOn()
+    {
+        await using HostNetwork network = await HostNetwork.StartAsync();
+        await using Services services = await Services.StartBusyAsync(network, fabric);
+        await services[2].Process.SuspendAsync();
+        await AssertEndsAsync(services[0], services[2]);
+        await AssertEndsAsync(services[1], services[2]);
+        await Services.AssertGoesOnAsync(services[0], services[1]);
+        services[2].Process.Resume();
+        await AssertIsReachedAgainAsync(services);
+    }
+
+    [Fact]
+    public async Task AHostThatIsCutOffEndsOperationsAtBothSidesAndIsReachedAgainOnceItIsBack()
+    {
+        await using HostNetwork network = await HostNetwork.StartAsync();
+        await using Services services = await Services.StartBusyAsync(network, fabric);
+        await network[2].CutAsync();
+        await Task.WhenAll(AssertEndsAsync(services[0], services[2]), AssertEndsAsync(services[1], services[2]));
+        await AssertEndsAsync(services[2], services[0]);
+        await AssertEndsAsync(services[2], services[1]);
+        await Services.AssertGoesOnAsync(services[0], services[1]);
+        await network[2].RestoreAsync();
+        await AssertIsReachedAgainAsync(services);
+    }
+
+    [Fact]
+    public async Task ACutThatIsShorterThanTheTimeOutEndsNothing()
+    {
+        await using HostNetwork network = await HostNetwork.StartAsync();
+        await using Services services = await Services.StartBusyAsync(network, fabric);
+        await network[2].CutAsync();
+        // That nothing gets through is seen by the rounds, which stand still.
+        await services[0].StandsStillAsync(services[2]);
+        await network[2].RestoreAsync();
+        foreach (Service service in services.All)
+        {
+            foreach (Service other in services.OthersOf(service))
+                await service.ReachesAsync(other, rounds: 5);
+        }
+        await services.CloseAsync();
+    }
+
+    /// <summary>The new process has the address, the port and the number of places of the dead one, but is another one.</summary>
+    [Fact]
+    public async Task WhatWasForADeadProcessNeverReachesTheOneThatTookItsAddress()
+    {
+        await using HostNetwork network = await HostNetwork.StartAsync(hosts: 2);
+        // So few ports that the new process gets the same ones.
+        await network[1].SetPortsAsync(40_000, 40_003);
+        string[] port = fabric.StartsWith("tcp", StringComparison.Ordinal) ? ["service=41000"] : [];
+        await using var writer = new Service(network[0], fabric, 0);
+        await using var dead = new Service(network[1], fabric, 1, port);
+        await writer.StartTrafficAsync(dead);
+        await writer.ReachesAsync(dead, rounds: 5);
+        await dead.Process.KillAsync();
+        await using var next = new Service(network[1], fabric, 1, port);
+        Assert.Equal("untouched", await next.AskAsync("place 0"));
+        await AssertEndsAsync(writer, dead);
+        // The old region, once more.
+        Assert.Equal("ok", await writer.AskAsync("start 1"));
+        Assert.StartsWith("Rma", Error().Match(await writer.AskAsync("end 1")).Groups["error"].Value, StringComparison.Ordinal);
+        Assert.Equal("untouched", await next.AskAsync("place 0"));
+        Assert.Equal("0", await next.AskAsync("notified 0"));
+        await writer.StartTrafficAsync(next);
+        await writer.ReachesAsync(next, rounds: 5);
+        Assert.Equal("halted", await writer.AskAsync("halt 1"));
+        Assert.Equal("whole", await next.AskAsync("place 0"));
+        Assert.Equal(Service.NothingLeft, await writer.AskAsync("close"));
+        Assert.Equal(Service.NothingLeft, await next.AskAsync("close"));
+    }
+
+    /// <param name="isSilent">The packets vanish on the way back, and the sender has no sign of it; or the sender's own system refuses to send.</param>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task APeerBehindABlackholeDoesNotDelayAHealthyOne(bool isSilent)
+    {
+        await using HostNetwork network = await HostNetwork.StartAsync();
+        await using Services services = await Services.StartAsync(network, fabric);
+        (Service sender, Service healthy, Service behind) = (services[0], services[1], services[2]);
+        await sender.StartTrafficAsync(healthy);
+        await sender.StartTrafficAsync(behind);
+        await sender.ReachesAsync(behind, rounds: 5);
+        await sender.ReachesAsync(healthy, rounds: 5);
+        int before = await RoundsInASecondAsync();
+        await (isSilent ? network[2].BlackholeAsync(network[0]) : network[0].BlackholeAsync(network[2]));
+        int meanwhile = await RoundsInASecondAsync();
+        await AssertEndsAsync(sender, behind);
+        // One that it has not met before can't be reached either.
+        int atFirst = await sender.RoundsAsync(healthy);
+        await sender.StartTrafficAsync(behind);
+        await AssertEndsAsync(sender, behind);
+        atFirst = await sender.RoundsAsync(healthy) - atFirst;
+        // Half of what the sender does is gone, so there should be more; a call that waited for the other peer would leave hardly any.
+        Assert.True(meanwhile * 3 >= before, $"{meanwhile} rounds in a second beside a peer that had vanished, {before} before");
+        Assert.True(atFirst > 0, "No round was done while a peer could not be reached.");
+        await sender.ReachesAsync(healthy, rounds: 5);
+        await services.CloseAsync();
+
+        async Task<int> RoundsInASecondAsync()
+        {
+            int first = await sender.RoundsAsync(healthy);
+            await Task.Delay(TestTime.Seconds(1), TestContext.Current.CancellationToken);
+            return await sender.RoundsAsync(healthy) - first;
+        }
+    }
+
+    [Fact]
+    public async Task FortyPeersAreReachedWithSixtyPorts()
+    {
+        const int PeersOfAHost = 20;
+        await using HostNetwork network = await HostNetwork.StartAsync();
+        await network[0].SetPortsAsync(40_000, 40_059);
+        await using Services services = await Services.StartAsync(network, fabric);
+        Service hub = services[0];
+        int number = 0;
+        foreach (Service owner in (Service[])[services[1], services[2]])
+        {
+            string memory = (await owner.AskAsync("address")).Split(' ')[1];
+            foreach (string address in (await owner.AskAsync($"also {PeersOfAHost}")).Split(' '))
+            {
+                Assert.Equal("ok", await hub.AskAsync($"meet {number} {number} {address} {memory}"));
+                Assert.Equal("ok", await hub.AskAsync($"start {number++}"));
+            }
+        }
+        Assert.Equal(2 * PeersOfAHost, number);
+        using var limit = new CancellationTokenSource(TestTime.Seconds(60));
+        for (int peer = 0; peer < number; peer++)
+        {
+            while (int.Parse(await hub.AskAsync($"rounds {peer}"), CultureInfo.InvariantCulture) < 2 && !limit.IsCancellationRequested)
+                await Task.Delay(20, CancellationToken.None);
+        }
+        for (int peer = 0; peer < number; peer++)
+        {
+            Assert.Equal("halted", await hub.AskAsync($"halt {peer}"));
+            Assert.Equal("whole", await services[1 + (peer / PeersOfAHost)].AskAsync($"place {peer}"));
+        }
+        await services.CloseAsync();
+    }
+
+    /// <summary>The traffic ends by an error of the library's, within the time-out of the operation that failed.</summary>
+    internal static async Task AssertEndsAsync(Service service, Service other)
+    {
+        string end = await service.AskAsync($"end {other.Number}");
+        Match match = Error().Match(end);
+        Assert.True(match.Success, end);
+        // A batch and a read may each take as long as one operation may.
+        Assert.InRange(double.Parse(match.Groups["seconds"].Value, CultureInfo.InvariantCulture), 0, (3 * Service.OperationTimeout + TestTime.Seconds(5)).TotalSeconds);
+        TestContext.Current.SendDiagnosticMessage($"{service.Number} to {other.Number}: {end}");
+    }
+
+    private static async Task AssertIsReachedAgainAsync(Services services)
+    {
+        foreach (Service service in services.All)
+        {
+            foreach (Service other in services.OthersOf(service))
+            {
+                if (service != services[2] && other != services[2])
+                    continue;
+                await service.AskAsync($"halt {other.Number}");
+                await service.StartTrafficAsync(other);
+                await service.ReachesAsync(other, rounds: 5);
+            }
+        }
+        await Services.AssertGoesOnAsync(services[0], services[1]);
+        await services.CloseAsync();
+    }
+
+    [GeneratedRegex(@"^(?<seconds>[0-9.]+) s (?<error>Rma\w+Exception): ")]
+    private static partial Regex Error();
+}
