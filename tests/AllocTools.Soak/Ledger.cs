@@ -1,0 +1,55 @@
+using System.Collections.Concurrent;
+
+namespace AllocTools.Soak;
+
+/// <summary>What was done, and what went wrong. Any thread may add to it.</summary>
+internal sealed class Ledger
+{
+    /// <summary>More faults are counted, but not kept.</summary>
+    private const int MostFaults = 50;
+
+    private readonly ConcurrentDictionary<string, long> _done = new(), _documented = new();
+    private readonly ConcurrentQueue<string> _faults = new();
+    private long _wrongBytes, _faultCount;
+
+    public long WrongBytes => Volatile.Read(ref _wrongBytes);
+
+    public long FaultCount => Volatile.Read(ref _faultCount);
+
+    /// <summary>Errors that the documents announce for what was done to the peer or to the pool, by how they are named.</summary>
+    public IReadOnlyDictionary<string, long> Documented => _documented;
+
+    /// <summary>What was done, by its name.</summary>
+    public IReadOnlyDictionary<string, long> Done => _done;
+
+    /// <summary>What must not have been, such as an error that nothing announces.</summary>
+    public IReadOnlyCollection<string> Faults => _faults;
+
+    public void Count(string what, long count = 1) => _done.AddOrUpdate(what, count, (_, c) => c + count);
+
+    public void AddDocumented(string error, long count = 1) => _documented.AddOrUpdate(error, count, (_, c) => c + count);
+
+    public void AddWrong(string where, long bytes)
+    {
+        if (bytes == 0)
+            return;
+        Interlocked.Add(ref _wrongBytes, bytes);
+        AddFault($"{bytes} bytes are wrong: {where}.");
+    }
+
+    public void AddFault(string fault)
+    {
+        if (Interlocked.Increment(ref _faultCount) <= MostFaults)
+            _faults.Enqueue(fault);
+    }
+
+    /// <summary>Adds what another process has counted.</summary>
+    public void Add(PeerAnswer other)
+    {
+        foreach ((string what, long count) in other.Done)
+            Count(what, count);
+        Interlocked.Add(ref _wrongBytes, other.WrongBytes);
+        foreach (string fault in other.Faults)
+            AddFault(fault);
+    }
+}

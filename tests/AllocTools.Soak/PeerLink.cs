@@ -1,0 +1,173 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Text.Json;
+using AllocTools.Endpoints;
+using AllocTools.Testing;
+
+namespace AllocTools.Soak;
+
+/// <summary>A peer as the main process has it: the process, and what leads to its memory.</summary>
+internal sealed class PeerLink : IAsyncDisposable
+{
+    private const int ReadableBytes = 64 << 10;
+
+    private static readonly TimeSpan AnswerTime = TestTime.Seconds(90);
+
+    private readonly Process _process;
+    private readonly Station _station;
+    private readonly CancellationTokenSource _gone = new();
+    private readonly TaskCompletionSource _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<bool>?[] _answers = new TaskCompletionSource<bool>?[Request.Slots];
+    private RmaBuffer _readable;
+    private RmaExposure? _readableExposed;
+
+    private PeerLink(Process process, Station station, int number)
+    {
+        _process = process;
+        _station = station;
+        Number = number;
+        process.Exited += (_, _) =>
+        {
+            _gone.Cancel();
+            _exited.SetResult();
+        };
+        process.EnableRaisingEvents = true;
+    }
+
+    /// <summary>No other peer of this run has it.</summary>
+    public int Number { get; }
+
+    /// <summary>It was killed, so that what fails with it is no wonder.</summary>
+    public bool IsKilled { get; private set; }
+
+    /// <summary>Its process has ended.</summary>
+    public CancellationToken Gone => _gone.Token;
+
+    public Hello Hello { get; private set; } = null!;
+
+    public RmaPeer Peer { get; private set; }
+
+    public RemoteRegion Slots { get; private set; } = null!;
+
+    public RemoteRegion Readable { get; private set; } = null!;
+
+    /// <summary>Starts a process and connects with it.</summary>
+    public static async Task<PeerLink> StartAsync(string fabric, Station station, int number)
+    {
+        var start = new ProcessStartInfo(Environment.ProcessPath!, ["peer", "--fabric", fabric]) { RedirectStandardInput = true, RedirectStandardOutput = true };
+        var link = new PeerLink(Process.Start(start)!, station, number);
+        await link.GreetAsync();
+        return link;
+    }
+
+    /// <summary>Passes on what peers notify, until the endpoint is closed.</summary>
+    public static async Task DispatchAsync(IRmaEndpoint endpoint, ConcurrentDictionary<int, PeerLink> links)
+    {
+        await foreach (RmaNotification notification in endpoint.ReadNotificationsAsync())
+        {
+            (int number, int slot, bool isRight) = Request.AnswerOf(notification.Value);
+            if (links.TryGetValue(number, out PeerLink? link))
+                Volatile.Read(ref link._answers[slot])?.TrySetResult(isRight);
+        }
+    }
+
+    /// <summary>Awaits the next answer of a slot.</summary>
+    public Task<bool> ExpectAsync(int slot)
+    {
+        var answer = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Volatile.Write(ref _answers[slot], answer);
+        return answer.Task.WaitAsync(Station.OperationTimeout, Gone);
+    }
+
+    /// <summary>kill -9.</summary>
+    public void Kill()
+    {
+        IsKilled = true;
+        _process.Kill();
+    }
+
+    /// <summary>Has it pause.</summary>
+    public async Task<PeerAnswer> PauseAsync()
+    {
+        await TellAsync(Order.Pause);
+        return JsonSerializer.Deserialize(await HearAsync(), WordsJson.Default.PeerAnswer)!;
+    }
+
+    public Task ContinueAsync() => TellAsync(Order.Continue);
+
+    /// <summary>Has it open its endpoint anew, after the station's own was.</summary>
+    public async Task RenewAsync()
+    {
+        await TellAsync(Order.Renew);
+        await GreetAsync();
+    }
+
+    /// <summary>Has it end in order.</summary>
+    /// <returns>What it has done since it last said so, and its exit code.</returns>
+    public async Task<(PeerAnswer Answer, int ExitCode)> EndAsync()
+    {
+        await TellAsync(Order.End);
+        PeerAnswer answer = JsonSerializer.Deserialize(await HearAsync(), WordsJson.Default.PeerAnswer)!;
+        await _process.WaitForExitAsync().WaitAsync(AnswerTime);
+        return (answer, _process.ExitCode);
+    }
+
+    /// <summary>Forgets it at the endpoint; the process goes on.</summary>
+    public void Detach()
+    {
+        if (_readableExposed is null)
+            return;
+        Slots.Dispose();
+        Readable.Dispose();
+        _station.Endpoint.RemovePeer(Peer);
+        _readableExposed.Dispose();
+        _readableExposed = null;
+        _readable.Dispose();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Detach();
+        if (!_process.HasExited)
+            _process.Kill();
+        await _exited.Task;
+        _process.Dispose();
+        _gone.Dispose();
+    }
+
+    private async Task GreetAsync()
+    {
+        Hello = JsonSerializer.Deserialize(await HearAsync(), WordsJson.Default.Hello)!;
+        Peer = _station.Endpoint.InsertPeer(Hello.Address);
+        Slots = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Slots!));
+        Readable = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Readable));
+        _readable = await _station.Pool.RentAsync(ReadableBytes);
+        Pattern.Fill(_readable.Span, (uint)Number);
+        _readableExposed = _readable.Expose(RmaAccess.RemoteRead);
+        await TellAsync(JsonSerializer.Serialize(new Hello
+        {
+            Address = _station.Endpoint.Address.ToArray(),
+            Readable = _readableExposed.Remote.ToArray(),
+            Seed = (uint)Number,
+            Peer = Number,
+        }, WordsJson.Default.Hello));
+    }
+
+    private async Task TellAsync(string line)
+    {
+        await _process.StandardInput.WriteLineAsync(line);
+        await _process.StandardInput.FlushAsync();
+    }
+
+    private async Task<string> HearAsync()
+    {
+        try
+        {
+            return await _process.StandardOutput.ReadLineAsync().WaitAsync(AnswerTime) ?? throw new IOException($"Peer {Number} has ended and has not answered.");
+        }
+        catch (TimeoutException)
+        {
+            throw new IOException($"Peer {Number} has not answered for {AnswerTime.TotalSeconds} s.");
+        }
+    }
+}

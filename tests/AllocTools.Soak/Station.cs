@@ -1,0 +1,142 @@
+using System.Net;
+using AllocTools.Caching;
+using AllocTools.Connections;
+using AllocTools.Endpoints;
+using AllocTools.HostMemory;
+using AllocTools.Regions;
+using AllocTools.Testing;
+
+namespace AllocTools.Soak;
+
+/// <summary>What each process has: a pool with a registration cache, an endpoint, and connections.</summary>
+internal sealed class Station : IAsyncDisposable
+{
+    private const string Ucx = "ucx:", SharedMemory = "shm";
+
+    /// <summary>No operation may take longer, on a machine that is busy.</summary>
+    public static readonly TimeSpan OperationTimeout = TestTime.Seconds(30);
+
+    private static readonly TimeSpan SettleTime = TestTime.Seconds(30), SettleStep = TimeSpan.FromMilliseconds(20);
+
+    private readonly IRmaContext _context;
+    private readonly bool _listens;
+
+    public Station(string fabric, bool listens)
+    {
+        _listens = listens;
+        _context = Open(fabric);
+        Pool = new RmaMemoryPool<HostProvider>(_context, Options());
+        Cache = new RmaRegistrationCache(Pool);
+        Endpoint = null!;
+        Connections = null!;
+        OpenEndpoint();
+    }
+
+    public RmaMemoryPool<HostProvider> Pool { get; }
+
+    public RmaRegistrationCache Cache { get; }
+
+    public IRmaEndpoint Endpoint { get; private set; }
+
+    public RmaConnections Connections { get; private set; }
+
+    public RmaConnectionListener? Listener { get; private set; }
+
+    public int Port => ((IPEndPoint)Listener!.EndPoint).Port;
+
+    /// <summary>An endpoint of shm takes 256 peers in its life (docs/reliability.md), so it is opened anew where peers come and go.</summary>
+    public static bool IsRenewed(string fabric) => fabric == SharedMemory;
+
+    /// <summary>The pool's options, which it has whenever it is sampled: nothing that is idle is kept.</summary>
+    public static RmaMemoryPoolOptions Options()
+    {
+        var options = new RmaMemoryPoolOptions
+        {
+            Access = RmaAccess.RemoteRead | RmaAccess.RemoteWrite,
+            Isolation = RmaIsolation.PerExposure,
+            MaxRegisteredBytes = 128 << 20,
+            MaxSlabBytes = 1 << 20,
+            MaxIdleDirectBytes = 4 << 20,
+            IdleRetention = TimeSpan.Zero,
+            TrimInterval = TimeSpan.FromMilliseconds(10),
+            RentTimeout = OperationTimeout,
+            DrainTimeout = OperationTimeout,
+        };
+        foreach (long size in new[] { 4 << 10, 64 << 10, 256 << 10 })
+            options.SizeClasses.Add(new SizeClassOptions { BlockSize = size });
+        options.RegistrationCache.MaxEntries = 64;
+        return options;
+    }
+
+    /// <summary>Closes the endpoint and the connections, and opens others.</summary>
+    public async Task RenewAsync()
+    {
+        await CloseEndpointAsync();
+        OpenEndpoint();
+    }
+
+    /// <summary>Waits until connections have ended and the pool has given back what is idle, and takes a sample.</summary>
+    public async Task<Sample> SampleAsync(TimeSpan time, CancellationToken stopping)
+    {
+        const int Quiet = 10;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+        limit.CancelAfter(SettleTime);
+        long last = -1;
+        for (int same = 0; same < Quiet;)
+        {
+            RmaPoolStatistics now = Pool.GetStatistics();
+            bool isQuiet = Connections.Count == 0 && now.Deregistrations == last && !limit.IsCancellationRequested;
+            // What has not settled in time shows in the sample.
+            same = isQuiet || limit.IsCancellationRequested ? same + 1 : 0;
+            last = now.Deregistrations;
+            await Task.Delay(SettleStep, stopping);
+        }
+        return Sample.Take(time, Pool.GetStatistics(), Connections.Count);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await CloseEndpointAsync();
+        Cache.Dispose();
+        await Pool.DisposeAsync();
+        _context.Dispose();
+    }
+
+    /// <summary>What must be 0 in the end, in words where it is not. Called after <see cref="DisposeAsync"/>.</summary>
+    public IEnumerable<string> FindLeftovers()
+    {
+        RmaPoolStatistics end = Pool.GetStatistics();
+        (string What, long Count)[] leftovers =
+        [
+            ("buffers are rented", end.RentedBuffers),
+            ("buffers are in quarantine", end.QuarantinedBuffers),
+            ("bytes are registered", end.RegisteredBytes + end.OtherRegisteredBytes),
+            ("registrations are open", end.Registrations - end.Deregistrations),
+            ("deregistrations have failed", end.DeregistrationFailures),
+            ("mappings could not be undone", end.UnmapFailures),
+            ("buffers were not returned by their owner", end.Leaks),
+            ("unexpected errors happened in the pool", end.UnexpectedErrors),
+        ];
+        return leftovers.Where(static l => l.Count != 0).Select(static l => $"In the end {l.Count} {l.What}.");
+    }
+
+    private static IRmaContext Open(string fabric) => fabric.StartsWith(Ucx, StringComparison.Ordinal)
+        ? UcxFabric.Open(fabric[Ucx.Length..] == SharedMemory ? UcxFabric.SharedMemory : fabric[Ucx.Length..], static o => o.Endpoint.OperationTimeout = OperationTimeout)
+        : Fabric.Open(fabric == SharedMemory ? Fabric.SharedMemoryByAddress : fabric, static o => o.Endpoint.OperationTimeout = OperationTimeout);
+
+    private void OpenEndpoint()
+    {
+        Endpoint = _context.OpenEndpoint();
+        Connections = new RmaConnections(Pool);
+        if (_listens)
+            Listener = Connections.Listen(new IPEndPoint(IPAddress.Loopback, 0));
+    }
+
+    private async Task CloseEndpointAsync()
+    {
+        if (Listener is not null)
+            await Listener.DisposeAsync();
+        await Connections.DisposeAsync();
+        Endpoint.Dispose();
+    }
+}
