@@ -143,7 +143,7 @@ internal sealed class PeerLink : IAsyncDisposable
         Readable = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Readable));
         _readable = await _station.Pool.RentAsync(ReadableBytes);
         Pattern.Fill(_readable.Span, (uint)Number);
-        _readableExposed = _readable.Expose(RmaAccess.RemoteRead);
+        _readableExposed = await ExposeAsync(_readable);
         await TellAsync(JsonSerializer.Serialize(new Hello
         {
             Address = _station.Endpoint.Address.ToArray(),
@@ -151,6 +151,23 @@ internal sealed class PeerLink : IAsyncDisposable
             Seed = (uint)Number,
             Peer = Number,
         }, WordsJson.Default.Hello));
+    }
+
+    /// <summary>Exposes it once the cap, which others lower for a while, has room for a registration of its own.</summary>
+    private static async Task<RmaExposure> ExposeAsync(RmaBuffer buffer)
+    {
+        using var limit = new CancellationTokenSource(AnswerTime);
+        while (true)
+        {
+            try
+            {
+                return buffer.Expose(RmaAccess.RemoteRead);
+            }
+            catch (RmaPoolExhaustedException)
+            {
+                await Task.Delay(20, limit.Token);
+            }
+        }
     }
 
     private async Task TellAsync(string line)

@@ -71,7 +71,16 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         try
         {
             while (!stop.IsCancellationRequested && !link.Gone.IsCancellationRequested)
-                await work(random);
+            {
+                try
+                {
+                    await work(random);
+                }
+                catch (RmaPoolExhaustedException)
+                {
+                    ledger.AddDocumented($"{what} at the lowered cap: {nameof(RmaPoolExhaustedException)}");
+                }
+            }
         }
         catch (Exception e) when (link.IsKilled && IsOfLoss(e))
         {
@@ -133,10 +142,6 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
                 ledger.Count("reads");
                 ledger.Count("bytes", length);
             }
-        }
-        catch (RmaPoolExhaustedException)
-        {
-            ledger.Count("registrations refused at the cap");
         }
         finally
         {
