@@ -3,7 +3,8 @@ using System.Collections.Concurrent;
 namespace AllocTools.Soak;
 
 /// <summary>What was done, and what went wrong. Any thread may add to it.</summary>
-internal sealed class Ledger
+/// <param name="say">Says a fault when it happens.</param>
+internal sealed class Ledger(Action<string>? say = null)
 {
     /// <summary>More faults are counted, but not kept.</summary>
     private const int MostFaults = 50;
@@ -40,7 +41,10 @@ internal sealed class Ledger
     public void AddFault(string fault)
     {
         if (Interlocked.Increment(ref _faultCount) <= MostFaults)
+        {
             _faults.Enqueue(fault);
+            say?.Invoke($"fault: {fault}");
+        }
     }
 
     /// <summary>Adds what another process has counted.</summary>

@@ -26,7 +26,7 @@ internal sealed class SoakRun(SoakSettings settings, Action<string> say)
 
     private static readonly TimeSpan BetweenLines = TimeSpan.FromSeconds(10);
 
-    private readonly Ledger _ledger = new();
+    private readonly Ledger _ledger = new(say);
     private readonly ConcurrentDictionary<int, PeerLink> _links = new();
     private readonly List<Sample> _main = [], _peer = [];
     private Task _dispatching = Task.CompletedTask;
