@@ -98,7 +98,10 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
     }
 
     /// <summary>What the documents announce where a peer is gone: docs/troubleshooting.md, docs/connections.md.</summary>
-    private static bool IsOfLoss(Exception e) => e is RmaOperationException or RmaConnectionException or ConnectionResetException or ConnectionAbortedException or SocketException or OperationCanceledException;
+    private static bool IsOfLoss(Exception e) =>
+        e is RmaOperationException or RmaConnectionException or ConnectionResetException or ConnectionAbortedException or SocketException or OperationCanceledException
+        // What a stream throws, and not what derives from it, such as the end of a stream in the midst of a frame.
+        || e.GetType() == typeof(IOException);
 
     private static string NameOf(Exception e) => e switch
     {
