@@ -16,10 +16,13 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     private readonly RmaDirectoryOptions _options = options.Value;
     private readonly TimeProvider _time = time ?? TimeProvider.System;
     private readonly Lock _gate = new();
-    private readonly Dictionary<string, Dictionary<Guid, Held>> _names = [];
+    private readonly Dictionary<string, Processes> _names = [];
     private readonly Dictionary<string, Waiters> _waiters = [];
     private int _count;
     private long _bytes;
+
+    /// <summary>How often an entry was looked at to see whether it has expired.</summary>
+    public long Looks { get; private set; }
 
     /// <summary>Keeps a record.</summary>
     /// <returns>Why it is refused, with the HTTP status; null if it is kept.</returns>
@@ -28,7 +31,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         (string name, Guid process) = record.Key;
         lock (_gate)
         {
-            Purge_NeedsLock(name, static _ => false);
+            Purge_NeedsLock(name);
             Held? before = Find_NeedsLock(name, process);
             if (before is not null && (before.Revision > record.Revision || (before.Revision == record.Revision && before.Encoded is null)))
                 return (StatusCodes.Status409Conflict, $"this peer has revision {before.Revision} of this process's entry{(before.Encoded is null ? ", which was removed" : "")}");
@@ -36,7 +39,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
                 return (StatusCodes.Status507InsufficientStorage, full);
             long more = encoded.Length - (before?.Length ?? 0);
             if (_bytes + more > _options.MaxBytes)
-                PurgeAll_NeedsLock(static _ => false);
+                PurgeAll_NeedsLock();
             if (_bytes + more > _options.MaxBytes)
                 return (StatusCodes.Status507InsufficientStorage, $"this peer keeps {InWords.Size(_bytes)} of entries, and MaxBytes allows {InWords.Size(_options.MaxBytes)}");
             Set_NeedsLock(name, process, new Held(record.Revision, encoded, Now() + lease));
@@ -66,8 +69,8 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     {
         lock (_gate)
         {
-            Purge_NeedsLock(name, static _ => false);
-            if (!_names.TryGetValue(name, out Dictionary<Guid, Held>? processes))
+            Purge_NeedsLock(name);
+            if (!_names.TryGetValue(name, out Processes? processes))
                 return ([], "none");
             TimeSpan now = Now();
             KeyValuePair<Guid, Held>[] live = [.. processes.Where(static p => p.Value.Encoded is not null).OrderBy(static p => p.Key)];
@@ -144,17 +147,18 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         waiters.Signal = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
-    private Held? Find_NeedsLock(string name, Guid process) => _names.TryGetValue(name, out Dictionary<Guid, Held>? processes) ? processes.GetValueOrDefault(process) : null;
+    private Held? Find_NeedsLock(string name, Guid process) => _names.TryGetValue(name, out Processes? processes) ? processes.GetValueOrDefault(process) : null;
 
     private void Set_NeedsLock(string name, Guid process, Held held)
     {
-        if (!_names.TryGetValue(name, out Dictionary<Guid, Held>? processes))
+        if (!_names.TryGetValue(name, out Processes? processes))
             _names[name] = processes = [];
         if (processes.TryGetValue(process, out Held? before))
             _bytes -= before.Length;
         else
             _count++;
         processes[process] = held;
+        processes.FirstEnd = held.End < processes.FirstEnd ? held.End : processes.FirstEnd;
         _bytes += held.Length;
     }
 
@@ -167,22 +171,33 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
         if (CountOf(name) >= _options.MaxEntriesPerName)
             return $"there are {InWords.Number(CountOf(name))} entries under this name, the most that MaxEntriesPerName allows";
         if (_count >= _options.MaxEntries)
-            PurgeAll_NeedsLock(static _ => false);
+            PurgeAll_NeedsLock();
         if (_count >= _options.MaxEntries)
             PurgeAll_NeedsLock(static held => held.Encoded is null);
         return _count < _options.MaxEntries ? null : $"this peer keeps {InWords.Number(_count)} entries, the most that MaxEntries allows";
 
-        int CountOf(string of) => _names.TryGetValue(of, out Dictionary<Guid, Held>? processes) ? processes.Count : 0;
+        int CountOf(string of) => _names.TryGetValue(of, out Processes? processes) ? processes.Count : 0;
     }
 
     /// <summary>Drops the expired entries of a name, and other unneeded records.</summary>
-    private void Purge_NeedsLock(string name, Func<Held, bool> isDropped)
+    private void Purge_NeedsLock(string name, Func<Held, bool>? isDropped = null)
     {
-        if (!_names.TryGetValue(name, out Dictionary<Guid, Held>? processes))
+        if (!_names.TryGetValue(name, out Processes? processes))
             return;
         TimeSpan now = Now();
-        foreach ((Guid process, Held held) in processes.Where(p => p.Value.End <= now || isDropped(p.Value)))
+        // Each renewal comes by here, so the entries are looked at only once the first of them may have expired.
+        if (isDropped is null && now < processes.FirstEnd)
+            return;
+        processes.FirstEnd = TimeSpan.MaxValue;
+        foreach ((Guid process, Held held) in processes)
         {
+            Looks++;
+            if (held.End > now && isDropped?.Invoke(held) != true)
+            {
+                processes.FirstEnd = held.End < processes.FirstEnd ? held.End : processes.FirstEnd;
+                continue;
+            }
+            // A dictionary may be read on while entries are removed from it.
             processes.Remove(process);
             _count--;
             _bytes -= held.Length;
@@ -191,7 +206,7 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
             _names.Remove(name);
     }
 
-    private void PurgeAll_NeedsLock(Func<Held, bool> isDropped)
+    private void PurgeAll_NeedsLock(Func<Held, bool>? isDropped = null)
     {
         foreach (string name in _names.Keys.ToArray())
             Purge_NeedsLock(name, isDropped);
@@ -205,6 +220,13 @@ internal sealed class DirectoryTable(IOptions<RmaDirectoryOptions> options, Time
     private sealed record Held(long Revision, byte[]? Encoded, TimeSpan End)
     {
         public int Length => Encoded?.Length ?? 0;
+    }
+
+    /// <summary>The entries of a name.</summary>
+    private sealed class Processes : Dictionary<Guid, Held>
+    {
+        /// <summary>When the first of them expires, or earlier.</summary>
+        public TimeSpan FirstEnd { get; set; } = TimeSpan.MaxValue;
     }
 
     private sealed class Waiters

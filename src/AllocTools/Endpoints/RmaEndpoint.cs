@@ -104,6 +104,9 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <inheritdoc/>
     public ReadOnlyMemory<byte> Address { get; }
 
+    /// <inheritdoc cref="OverdueOperations.Looks"/>
+    internal long LooksForDeadlines => _starter.Progress.LooksForDeadlines;
+
     /// <inheritdoc/>
     public RmaPeer InsertPeer(ReadOnlySpan<byte> address)
     {

@@ -68,6 +68,9 @@ internal sealed class EndpointProgress
     /// <summary>The start of an operation with that time-out, as a timestamp.</summary>
     public long StartOf(TimeSpan timeout) => _clock is null || _counters.IsTimed ? _time.GetTimestamp() : _clock.Start(timeout);
 
+    /// <inheritdoc cref="OverdueOperations.Looks"/>
+    public long LooksForDeadlines => _overdue.Looks;
+
     public void NoteDeadline(long deadline) => _earliest.Note(deadline);
 
     public void NoteCancel() => _overdue.NoteCancel();

@@ -9,6 +9,9 @@ namespace AllocTools.Endpoints.Engine;
 /// receive that stayed posted would take a later message. If the turn is stuck in the transport, the transport is not
 /// asked. A request may come before the call that posts; in that case the poster notices it, and the transport is asked
 /// again.
+/// A round looks at all slots, and puts those that run into a queue by their deadlines. From then on only those are looked at
+/// whose time has come, until the deadline of an operation that began later passes, or something asks for a turn: that is a
+/// round again. So operations that time out one after the other cost a step of the queue each, not a round.
 /// </remarks>
 internal sealed class OverdueOperations(
     OperationSlot[] slots, RmaEndpointDriver driver, EndpointErrors errors, OperationEnding ending, EarliestDeadline earliest, TimeProvider time)
@@ -20,6 +23,10 @@ internal sealed class OverdueOperations(
     public static readonly TimeSpan CancelGrace = TimeSpan.FromMilliseconds(100);
 
     private readonly long _cancelGrace = (long)(CancelGrace.TotalSeconds * time.TimestampFrequency);
+
+    // Operations with the number of their use, by their deadlines; some have ended. Used by the turn's holder only.
+    private readonly PriorityQueue<(OperationSlot Slot, long Use), long> _known = new();
+    private long _looks;
     private int _cancelNoted;
     private int _lossNoted;
     private int _postNoted;
@@ -27,6 +34,9 @@ internal sealed class OverdueOperations(
 
     /// <summary>How often the transport was asked to cancel an operation. Any thread may call this.</summary>
     public int Requests => Volatile.Read(ref _requests);
+
+    /// <summary>How often a slot, or an entry of the queue, was looked at for its deadline.</summary>
+    public long Looks => Volatile.Read(ref _looks);
 
     /// <summary>Requests the cancellation of an operation.</summary>
     public void NoteCancel() => Interlocked.Exchange(ref _cancelNoted, 1);
@@ -56,31 +66,57 @@ internal sealed class OverdueOperations(
             AskAgain(now);
         if (now < earliest.Value)
             return;
+        if (now >= earliest.Noted)
+            LookAtAll(now);
+        else
+            LookAtDue(now);
+        earliest.Known = _known.TryPeek(out _, out long next) ? next : long.MaxValue;
+    }
+
+    private void LookAtAll(long now)
+    {
         earliest.Reset();
+        _known.Clear();
         foreach (OperationSlot slot in slots)
+            Look(slot, now);
+    }
+
+    private void LookAtDue(long now)
+    {
+        while (_known.TryPeek(out (OperationSlot Slot, long Use) due, out long deadline) && deadline <= now)
         {
-            long word = slot.Word;
-            OperationState state = OperationSlot.StateOf(word);
-            if (state == OperationState.Unposted)
-                ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
-            else if (state == OperationState.Refused)
-                OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
-            else if (state == OperationState.Abandoned && slot.CancelRequests == 0)
-                AskToGiveUp(slot);
-            if (state is not (OperationState.Posted or OperationState.Queued or OperationState.Cancelling))
-                continue;
-            long deadline = state == OperationState.Cancelling ? slot.GraceEnds : slot.Deadline;
-            if (slot.Word != word)
-                earliest.NoteNow();
-            else if (deadline > now)
-                earliest.Note(deadline);
-            else if (state == OperationState.Queued)
-                ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
-            else if (state == OperationState.Posted)
-                Cancel(slot, word, now);
-            else
-                ending.TryAbandon(slot, word, ending.OverdueError(slot, isHeld: true));
+            _known.Dequeue();
+            _looks++;
+            // Another operation has its slot, whose deadline was noted when it began.
+            if (due.Slot.Use == due.Use)
+                Look(due.Slot, now);
         }
+    }
+
+    private void Look(OperationSlot slot, long now)
+    {
+        _looks++;
+        long word = slot.Word;
+        OperationState state = OperationSlot.StateOf(word);
+        if (state == OperationState.Unposted)
+            ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
+        else if (state == OperationState.Refused)
+            OperationEnding.LetGo(slot, OperationSlot.UseOf(word));
+        else if (state == OperationState.Abandoned && slot.CancelRequests == 0)
+            AskToGiveUp(slot);
+        if (state is not (OperationState.Posted or OperationState.Queued or OperationState.Cancelling))
+            return;
+        long deadline = state == OperationState.Cancelling ? slot.GraceEnds : slot.Deadline;
+        if (slot.Word != word)
+            earliest.NoteNow();
+        else if (deadline > now)
+            _known.Enqueue((slot, OperationSlot.UseOf(word)), deadline);
+        else if (state == OperationState.Queued)
+            ending.TryFailQueued(slot, word, ending.OverdueError(slot, isHeld: false));
+        else if (state == OperationState.Posted)
+            Cancel(slot, word, now);
+        else
+            ending.TryAbandon(slot, word, ending.OverdueError(slot, isHeld: true));
     }
 
     /// <summary>Ends overdue operations while the turn is stuck. Any thread may call this.</summary>
@@ -173,7 +209,8 @@ internal sealed class OverdueOperations(
     private void AskWithGrace(OperationSlot slot, long now)
     {
         slot.GraceEnds = now + _cancelGrace;
-        earliest.Note(slot.GraceEnds);
+        _known.Enqueue((slot, slot.Use), slot.GraceEnds);
+        earliest.Known = Math.Min(earliest.Known, slot.GraceEnds);
         AskToGiveUp(slot);
     }
 
@@ -191,8 +228,19 @@ internal sealed class OverdueOperations(
 internal sealed class EarliestDeadline
 {
     private long _value = long.MaxValue;
+    private long _known = long.MaxValue;
 
-    public long Value => Volatile.Read(ref _value);
+    public long Value => Math.Min(Noted, Known);
+
+    /// <summary>The earliest that was noted since the last round.</summary>
+    public long Noted => Volatile.Read(ref _value);
+
+    /// <summary>The earliest of those that the last round has seen. The caller that sets it must hold the progress turn.</summary>
+    public long Known
+    {
+        get => Volatile.Read(ref _known);
+        set => Volatile.Write(ref _known, value);
+    }
 
     public void Note(long deadline)
     {
@@ -217,7 +265,7 @@ internal sealed class EarliestDeadline
     }
 
     /// <summary>
-    /// Begins a round over all operations, which notes the deadlines of those that it leaves. An operation that the round does not see
+    /// Begins a round over all operations, which keeps the deadlines of those that it leaves (<see cref="Known"/>). An operation that the round does not see
     /// notes its deadline after this.
     /// </summary>
     public void Reset()

@@ -19,6 +19,9 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
 {
     private const int InvalidArgument = 22;
 
+    /// <summary>While fewer peers are left, each insertion and removal looks whether they can be let go of.</summary>
+    private const int FewLeft = 64;
+
     private readonly Lock _gate = new();
     private readonly Dictionary<ulong, RmaDriverPeer> _peers = [];
     private readonly Dictionary<string, RmaDriverPeer> _byAddress = [];
@@ -26,6 +29,13 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
 
     // Removed peers that an operation may still use.
     private readonly List<RmaDriverPeer> _closing = [];
+
+    // How many insertions and removals do not look for peers that can be let go of.
+    private int _untilNextLook;
+
+    // Removed peers that an operation used at the last look, and their numbers.
+    private readonly HashSet<RmaDriverPeer> _usedPeers = [];
+    private readonly HashSet<ulong> _usedNumbers = [];
 
     /// <summary>Inserts a peer, or increments the count of an existing one.</summary>
     /// <param name="address">The peer endpoint's address.</param>
@@ -144,8 +154,8 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     }
 
     /// <summary>
-    /// Whether an operation runs, or has timed out and may still run. The fabric no longer uses an operation that has
-    /// ended, although its slot may not be free yet.
+    /// Whether an operation with a peer runs, or has timed out and may still run. The fabric no longer uses an operation
+    /// that has ended, although its slot may not be free yet.
     /// </summary>
     private static bool IsUsed(ulong number, ReadOnlySpan<OperationSlot> slots)
     {
@@ -177,32 +187,47 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         // Transports crash on operations with a peer that was removed. First new operations are refused, then running
         // ones are searched; an operation does it in the reverse order, with a fence in between.
         peer.Remove();
-        _closing.Add(peer);
         driver.OnPeerRemoved(peer);
         Fence.Full();
         LetGoOfLeft_NeedsLock(slots);
-        if (IsUsed(peer.Number, slots) || !TryForget(peer.Number))
+        bool isUsed = IsUsed(peer.Number, slots);
+        if (isUsed)
+            _closing.Add(peer);
+        else
+            peer.Close();
+        if (isUsed || !TryForget(peer.Number))
             _left[text] = peer.Number;
     }
 
     /// <summary>
     /// Removes peers whose operations have ended from the transport, and closes them. If the transport refuses, it is
-    /// tried again later.
+    /// tried again later. All slots are looked at once, however many peers are left; and where many are, not each time.
     /// </summary>
     private void LetGoOfLeft_NeedsLock(ReadOnlySpan<OperationSlot> slots)
     {
+        if ((_closing.Count == 0 && _left.Count == 0) || _untilNextLook-- > 0)
+            return;
+        _usedPeers.Clear();
+        _usedNumbers.Clear();
+        foreach (OperationSlot slot in slots)
+        {
+            if (MayRun(slot) && slot.Peer is { IsRemoved: true } peer && _usedPeers.Add(peer))
+                _usedNumbers.Add(peer.Number);
+        }
         for (int i = _closing.Count - 1; i >= 0; i--)
         {
-            if (IsUsed(_closing[i], slots))
+            if (_usedPeers.Contains(_closing[i]))
                 continue;
             _closing[i].Close();
             _closing.RemoveAt(i);
         }
-        foreach ((string address, ulong number) in _left.ToArray())
+        foreach ((string address, ulong number) in _left)
         {
-            if (!IsUsed(number, slots) && TryForget(number))
+            // A dictionary may be read on while entries are removed from it.
+            if (!_usedNumbers.Contains(number) && TryForget(number))
                 _left.Remove(address);
         }
+        _untilNextLook = (_closing.Count + _left.Count) / FewLeft;
     }
 
     /// <summary>Removes a peer from the transport; false if the transport still has it, or threw.</summary>
