@@ -25,47 +25,64 @@ internal static class SvgPlot
     /// <summary>Writes the picture.</summary>
     public static void Write(string path, IReadOnlyList<Row> rows, string title)
     {
+        SvgSeries[] Series(Func<Row, bool> isShown, Func<Row, double> value) =>
+            [.. rows.Where(isShown).GroupBy(static r => r.Test).Select(t => new SvgSeries(t.Key, ColourOf(t.Key).Picture, [.. t.Select(r => ((double)r.Bytes, value(r)))]))];
+        // How fast a rent is says nothing in bytes.
+        SvgPanel[] panels =
+        [
+            new("MB/sec", Series(static r => !Measurements.IsLocal(r.Test), static r => r.MegabytesPerSecond)),
+            new("µs for a transfer, median", Series(static _ => true, static r => r.Latency.P50)),
+        ];
+        Write(path, title, panels, static bytes => Row.Short((int)bytes));
+    }
+
+    /// <summary>Writes a picture of up to two panels in a row, each with curves over one quantity, both axes by powers.</summary>
+    public static void Write(string path, string title, IReadOnlyList<SvgPanel> panels, Func<double, string> textOfX)
+    {
+        (string Name, string Colour)[] legend = [.. panels.SelectMany(static p => p.Series).Select(static s => (s.Name, s.Colour)).Distinct()];
+        bool isShort = legend.Length <= Colours.Length;
+        double height = isShort ? Height : Height + (legend.Length - 1) / 2 * 18;
         using var xml = XmlWriter.Create(path, new XmlWriterSettings { Indent = true });
         xml.WriteStartElement("svg", "http://www.w3.org/2000/svg");
-        Attributes(xml, ("width", Width), ("height", Height));
-        xml.WriteAttributeString("viewBox", string.Create(CultureInfo.InvariantCulture, $"0 0 {Width} {Height}"));
+        Attributes(xml, ("width", Width), ("height", height));
+        xml.WriteAttributeString("viewBox", string.Create(CultureInfo.InvariantCulture, $"0 0 {Width} {height}"));
         xml.WriteAttributeString("font-family", "sans-serif");
         xml.WriteAttributeString("font-size", "12");
         xml.WriteStartElement("rect");
-        Attributes(xml, ("width", Width), ("height", Height));
+        Attributes(xml, ("width", Width), ("height", height));
         xml.WriteAttributeString("fill", "white");
         xml.WriteEndElement();
         Text(xml, Width / 2, 22, "middle", title);
-        // How fast a rent is says nothing in bytes.
-        Panel(xml, Left, "MB/sec", [.. rows.Where(static r => !Measurements.IsLocal(r.Test))], static r => r.MegabytesPerSecond);
-        Panel(xml, Left + PanelWidth + Between, "µs for a transfer, median", rows, static r => r.Latency.P50);
-        double x = Left;
-        foreach (string test in rows.Select(static r => r.Test).Distinct())
+        for (int i = 0; i < panels.Count; i++)
+            Panel(xml, Left + i * (PanelWidth + Between), panels[i], textOfX);
+        for (int i = 0; i < legend.Length; i++)
         {
+            // A few short names stand in a row, many in two columns.
+            (double x, double y) = isShort ? (Left + i * 120, Height - 30) : (Left + i % 2 * (PanelWidth + Between), Height - 30 + i / 2 * 18);
             xml.WriteStartElement("rect");
-            Attributes(xml, ("x", x), ("y", Height - 30), ("width", 12), ("height", 12));
-            xml.WriteAttributeString("fill", ColourOf(test).Picture);
+            Attributes(xml, ("x", x), ("y", y), ("width", 12), ("height", 12));
+            xml.WriteAttributeString("fill", legend[i].Colour);
             xml.WriteEndElement();
-            Text(xml, x + 18, Height - 20, "start", test);
-            x += 120;
+            Text(xml, x + 18, y + 10, "start", legend[i].Name);
         }
         xml.WriteEndElement();
     }
 
-    private static void Panel(XmlWriter xml, double left, string title, IReadOnlyList<Row> rows, Func<Row, double> value)
+    private static void Panel(XmlWriter xml, double left, SvgPanel panel, Func<double, string> textOfX)
     {
-        Text(xml, left + PanelWidth / 2, Top - 8, "middle", title);
+        Text(xml, left + PanelWidth / 2, Top - 8, "middle", panel.Title);
         xml.WriteStartElement("rect");
         Attributes(xml, ("x", left), ("y", Top), ("width", PanelWidth), ("height", PanelHeight));
         xml.WriteAttributeString("fill", "none");
         xml.WriteAttributeString("stroke", "#888888");
         xml.WriteEndElement();
-        if (rows.Count == 0)
+        (double X, double Y)[] points = [.. panel.Series.SelectMany(static s => s.Points)];
+        if (points.Length == 0)
             return;
-        (double first, double last) = (Math.Log2(rows.Min(static r => r.Bytes)), Math.Log2(rows.Max(static r => r.Bytes)));
+        (double first, double last) = (Math.Log2(points.Min(static p => p.X)), Math.Log2(points.Max(static p => p.X)));
         double Floor(double v) => Math.Floor(Math.Log10(Math.Max(v, 1e-6)));
-        (double low, double high) = (Floor(rows.Min(value)), Floor(rows.Max(value)) + 1);
-        double X(double bytes) => left + (last == first ? PanelWidth / 2 : (Math.Log2(bytes) - first) / (last - first) * PanelWidth);
+        (double low, double high) = (Floor(points.Min(static p => p.Y)), Floor(points.Max(static p => p.Y)) + 1);
+        double X(double x) => left + (last == first ? PanelWidth / 2 : (Math.Log2(x) - first) / (last - first) * PanelWidth);
         double Y(double v) => Top + PanelHeight - (Math.Log10(Math.Max(v, 1e-6)) - low) / (high - low) * PanelHeight;
         for (double power = low; power <= high; power++)
         {
@@ -73,22 +90,22 @@ internal static class SvgPlot
             Line(xml, left, y, left + PanelWidth, y, "#dddddd");
             Text(xml, left - 6, y + 4, "end", Math.Pow(10, power).ToString("0.######", CultureInfo.InvariantCulture));
         }
-        foreach (int bytes in rows.Select(static r => r.Bytes).Distinct())
-            Text(xml, X(bytes), Top + PanelHeight + 16, "middle", Row.Short(bytes));
-        foreach (IGrouping<string, Row> test in rows.GroupBy(static r => r.Test))
+        foreach (double x in points.Select(static p => p.X).Distinct())
+            Text(xml, X(x), Top + PanelHeight + 16, "middle", textOfX(x));
+        foreach (SvgSeries series in panel.Series)
         {
             xml.WriteStartElement("polyline");
-            xml.WriteAttributeString("points", string.Join(' ', test.Select(r => string.Create(CultureInfo.InvariantCulture, $"{X(r.Bytes):0.0},{Y(value(r)):0.0}"))));
+            xml.WriteAttributeString("points", string.Join(' ', series.Points.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.0},{Y(p.Y):0.0}"))));
             xml.WriteAttributeString("fill", "none");
-            xml.WriteAttributeString("stroke", ColourOf(test.Key).Picture);
+            xml.WriteAttributeString("stroke", series.Colour);
             xml.WriteAttributeString("stroke-width", "2");
             xml.WriteEndElement();
-            foreach (Row row in test)
+            foreach ((double x, double y) in series.Points)
             {
                 xml.WriteStartElement("circle");
-                Attributes(xml, ("cx", X(row.Bytes)), ("cy", Y(value(row))), ("r", 3));
-                xml.WriteAttributeString("fill", ColourOf(test.Key).Picture);
-                xml.WriteElementString("title", "http://www.w3.org/2000/svg", string.Create(CultureInfo.InvariantCulture, $"{row.Test}, {Row.Short(row.Bytes)}: {value(row):0.###}"));
+                Attributes(xml, ("cx", X(x)), ("cy", Y(y)), ("r", 3));
+                xml.WriteAttributeString("fill", series.Colour);
+                xml.WriteElementString("title", "http://www.w3.org/2000/svg", string.Create(CultureInfo.InvariantCulture, $"{series.Name}, {textOfX(x)}: {y:0.###}"));
                 xml.WriteEndElement();
             }
         }
@@ -117,3 +134,9 @@ internal static class SvgPlot
             xml.WriteAttributeString(name, value.ToString("0.##", CultureInfo.InvariantCulture));
     }
 }
+
+/// <summary>Curves over one quantity.</summary>
+internal sealed record SvgPanel(string Title, IReadOnlyList<SvgSeries> Series);
+
+/// <summary>A curve, with its colour as SVG knows it.</summary>
+internal sealed record SvgSeries(string Name, string Colour, IReadOnlyList<(double X, double Y)> Points);
