@@ -29,6 +29,9 @@ public sealed class ReferenceTests
     public void The_table_of_the_directory_is_that_of_the_code() => AssertTable("directory", TableWriter.Table(KeyReference.Directory.Concat(KeyReference.Redis)));
 
     [Fact]
+    public void The_table_of_multi_rails_is_that_of_the_code() => AssertTable("multi-rail", TableWriter.Table(KeyReference.MultiRail));
+
+    [Fact]
     public void The_table_of_log_events_is_that_of_the_code() => AssertTable("events", EventWriter.Table());
 
     [Fact]

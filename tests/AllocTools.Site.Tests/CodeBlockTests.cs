@@ -54,6 +54,7 @@ public sealed class CodeBlockTests
         using AllocTools.Hosting;
         using AllocTools.HostMemory;
         using AllocTools.Libfabric;
+        using AllocTools.MultiRail;
         using AllocTools.Regions;
         using Microsoft.Extensions.Options;
         using OpenTelemetry;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using AllocTools;
 using AllocTools.Endpoints;
+using AllocTools.MultiRail;
 using AllocTools.Regions;
 using AllocTools.Testing;
 using AllocTools.TestPeer;
@@ -19,6 +20,7 @@ return args switch
     ["relay", string card, string otherCard, string seed] => new PacketRelay(int.Parse(seed, CultureInfo.InvariantCulture)).Run(card, otherCard),
     ["directory-keeper", string address] => await DirectoryPeer.KeepAsync(address),
     ["directory", string fabric, string keeper] => await DirectoryPeer.RunAsync(fabric, keeper),
+    ["rails", string fabrics, string stripeTimeout] => await new RailPeer(fabrics.Split(','), new RmaMultiRailOptions { StripeTimeout = TimeSpan.FromMilliseconds(double.Parse(stripeTimeout, CultureInfo.InvariantCulture)), TransferTimeout = TestTime.Seconds(60) }).RunAsync(),
     ["late-worker"] => LateWorker.RunHost(),
     ["ring", string fabric, .. string[] place] => await RunInRingAsync(c => OpenFabric(fabric, [], c), place),
     ["ucx-ring", string fabric, .. string[] place] => await RunInRingAsync(c => UcxFabric.Open(fabric, o => c(o.Endpoint)), place),

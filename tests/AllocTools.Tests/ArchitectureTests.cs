@@ -89,6 +89,13 @@ public sealed partial class ArchitectureTests
         CheckReferences(n => n is not ("AllocTools.Collections" or "AllocTools.Cells"), n => n is not ("AllocTools.Collections" or "AllocTools.Cells"));
 
     [Fact]
+    public void MultiRailKnowsNoProviderAndNoPoolsInsideAndNothingElseOfTheCoreKnowsIt()
+    {
+        CheckReferences(n => n == "AllocTools.MultiRail", n => !IsProvider(n) && n != "AllocTools.Pooling");
+        CheckReferences(n => n != "AllocTools.MultiRail", n => n != "AllocTools.MultiRail");
+    }
+
+    [Fact]
     public void NamespacesFollowFolders()
     {
         string src = Path.Combine(Repository.Root, "src");

@@ -129,6 +129,12 @@ internal static partial class Log
     [LoggerMessage(63, LogLevel.Warning, "UCX continues without some of its network devices: {Setting}, but {Missing} can't be used. It can use {There}. Correct Provider:Devices, or UCX_NET_DEVICES.")]
     public static partial void UcxDevicesMissing(ILogger logger, string setting, string missing, string there);
 
+    [LoggerMessage(64, LogLevel.Warning, "Rail '{Rail}' of multi-rail '{Name}' to a peer is down: {Reason} Its stripes go over the other rails, and it is tried again later.")]
+    public static partial void RailDown(ILogger logger, string name, string rail, string reason);
+
+    [LoggerMessage(65, LogLevel.Information, "Rail '{Rail}' of multi-rail '{Name}' to a peer is up again.")]
+    public static partial void RailUp(ILogger logger, string name, string rail);
+
     /// <summary>A number of bytes, which is formatted by <see cref="InWords.Size"/>.</summary>
     internal readonly struct ByteCount(long bytes)
     {

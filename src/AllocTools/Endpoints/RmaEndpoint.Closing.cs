@@ -106,6 +106,7 @@ public partial class RmaEndpoint
             stuck.SetResult();
         }
         Task.WhenAll(_gate.Empty, loop?.Ended ?? Task.CompletedTask).Wait();
+        _driver.LeavesUnanswered = _starter.Progress.HasUnanswered();
         bool isRecalled = _driver.MustRecallBeforeClosing && _starter.Progress.TryRecall(RecallTime);
         bool isDone = _driver.Close(isRecalled);
         _peers.Close();

@@ -22,16 +22,27 @@ internal static unsafe partial class SocketDescriptors
     }
 
     /// <summary>Ends the connection of a TCP socket. Its owner finds it ended, and closes it.</summary>
+    /// <param name="descriptor">The socket.</param>
+    /// <param name="name">Its name (<see cref="NameOf"/>).</param>
+    /// <param name="abort">Whether what was not sent yet is dropped when its owner closes it: SO_LINGER with a time of 0, socket(7).</param>
     /// <returns>False: it is closed, is no TCP socket, or is not connected.</returns>
-    public static bool TryShutDown(int descriptor, string name)
+    public static bool TryShutDown(int descriptor, string name, bool abort)
     {
         // Its owner may close it at any time, and its number may be another file's then: a descriptor of our own stays what it is.
         int own = fcntl(descriptor, DuplicateCloseOnExec, 0);
         if (own < 0)
             return false;
-        bool isDown = NameOf(own) == name && IsTcp(own) && shutdown(own, ShutBoth) == 0;
+        bool isDown = NameOf(own) == name && IsTcp(own) && (!abort || TryDropUnsent(own)) && shutdown(own, ShutBoth) == 0;
         _ = close(own);
         return isDown;
+    }
+
+    private static bool TryDropUnsent(int descriptor)
+    {
+        const int SocketLevel = 1, Linger = 13;
+        // struct linger: l_onoff, l_linger.
+        int* linger = stackalloc int[] { 1, 0 };
+        return setsockopt(descriptor, SocketLevel, Linger, linger, 2 * sizeof(int)) == 0;
     }
 
     private static bool IsTcp(int descriptor)
@@ -51,6 +62,9 @@ internal static unsafe partial class SocketDescriptors
 
     [LibraryImport("libc")]
     private static partial int shutdown(int descriptor, int how);
+
+    [LibraryImport("libc")]
+    private static partial int setsockopt(int descriptor, int level, int option, void* value, int length);
 
     [LibraryImport("libc")]
     private static partial int getpeername(int descriptor, byte* address, int* length);

@@ -24,14 +24,16 @@ internal static unsafe class FabricSockets
     /// <summary>Ends the connections. Operations that complete meanwhile are dropped, as closing would do.</summary>
     /// <param name="waitDescriptor">The descriptor of the queue; negative for none.</param>
     /// <param name="queue">The queue, which the caller keeps open.</param>
-    public static void End(int waitDescriptor, CqHandle queue)
+    /// <param name="abort">Whether the kernel drops what it has not sent yet, instead of sending it for minutes after the
+    /// endpoint is closed: once a link that was cut is back, bytes of writes that have failed long ago would arrive.</param>
+    public static void End(int waitDescriptor, CqHandle queue, bool abort)
     {
         if (waitDescriptor < 0 || !OperatingSystem.IsLinux())
             return;
         List<(int Descriptor, string Name)> sockets = [];
         Find(waitDescriptor, EventQueueDepth, sockets);
         // The remaining descriptors are libfabric's own signals, pairs of Unix sockets, and unconnected sockets.
-        sockets.RemoveAll(static s => !SocketDescriptors.TryShutDown(s.Descriptor, s.Name));
+        sockets.RemoveAll(s => !SocketDescriptors.TryShutDown(s.Descriptor, s.Name, abort));
         long start = Stopwatch.GetTimestamp();
         while (sockets.Exists(static s => SocketDescriptors.NameOf(s.Descriptor) == s.Name) && Stopwatch.GetElapsedTime(start) < MostTime)
         {

@@ -265,7 +265,7 @@ internal sealed unsafe class LibfabricDriver : RmaEndpointDriver
     public override bool Close(bool isRecalled)
     {
         if (LibfabricTraits.IsRxmOverSockets(_context.Traits.ProviderName))
-            FabricSockets.End(_resources.WaitDescriptor, _resources.Queue);
+            FabricSockets.End(_resources.WaitDescriptor, _resources.Queue, LeavesUnanswered);
         _resources.Endpoint.DangerousRelease();
         _resources.Queue.DangerousRelease();
         _lanes.EndHindrance();

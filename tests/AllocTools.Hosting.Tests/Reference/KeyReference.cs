@@ -9,6 +9,7 @@ using AllocTools.HostMemory;
 using AllocTools.Hosting.Configuration;
 using AllocTools.Libfabric;
 using AllocTools.Mpi;
+using AllocTools.MultiRail;
 using AllocTools.Providers;
 using AllocTools.Ucx;
 using AllocTools.Validation;
@@ -33,6 +34,8 @@ internal static class KeyReference
     public static IReadOnlyList<ReferenceKey> Directory { get; } = KeysOf("Directory:", DirectoryOptionKeys.All, new RmaDirectoryOptions(), isPool: false);
 
     public static IReadOnlyList<ReferenceKey> Redis { get; } = KeysOf("Directory:Redis:", RedisDirectoryOptionKeys.All, new RmaRedisDirectoryOptions(), isPool: false);
+
+    public static IReadOnlyList<ReferenceKey> MultiRail { get; } = KeysOf("MultiRail:", MultiRailOptionKeys.All, new RmaMultiRailOptions(), isPool: false);
 
     /// <summary>Those of all providers of the library. What has the same path has the same rules.</summary>
     public static IEnumerable<ReferenceKey> Providers => Libfabric.Concat(Host).Concat(Ucx).Concat(Mpi);

@@ -173,6 +173,12 @@ public abstract class RmaEndpointDriver
     /// </summary>
     public virtual string ExplainStuckCall() => "it is opening a connection";
 
+    /// <summary>
+    /// Whether the endpoint is closed while operations of this side are unanswered, whose owners were told that they failed. What is left of them in queues of this system
+    /// should not be sent any more. It is set before <see cref="Close"/>.
+    /// </summary>
+    internal bool LeavesUnanswered { get; set; }
+
     /// <summary>Closes the transport's endpoint, after all other calls. It must not throw.</summary>
     /// <param name="isRecalled">Whether all operations have completed.</param>
     /// <returns>True if the transport no longer accesses the memory of any operation; otherwise their buffers stay held.</returns>

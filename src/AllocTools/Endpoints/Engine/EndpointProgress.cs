@@ -227,6 +227,17 @@ internal sealed class EndpointProgress
         }
     }
 
+    /// <summary>Whether the transport still has a write, a read or a message of this side that its peer has not answered.</summary>
+    public bool HasUnanswered()
+    {
+        foreach (OperationSlot slot in _slots)
+        {
+            if (slot.State is OperationState.Posted or OperationState.Cancelling or OperationState.Abandoned && slot.Kind != RmaOperationKind.Receive)
+                return true;
+        }
+        return false;
+    }
+
     private bool HasOutstanding()
     {
         foreach (OperationSlot slot in _slots)

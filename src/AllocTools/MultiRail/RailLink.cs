@@ -1,0 +1,134 @@
+using AllocTools.Diagnostics;
+using AllocTools.Endpoints.Engine;
+
+namespace AllocTools.MultiRail;
+
+/// <summary>A rail to one peer: it carries stripes while it is up, and is tried again after growing pauses while it is down.</summary>
+internal sealed class RailLink : IAsyncDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly RmaMultiRail _owner;
+    private readonly RmaRailPeer _peer;
+    private readonly RailForm.Rail _remote;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly CancellationToken _stopped;
+    private RailSession? _session;
+    private Task _recovering = Task.CompletedTask;
+    private long _upSince;
+    private int _failures;
+
+    /// <param name="owner">The multi-rail.</param>
+    /// <param name="peer">The peer.</param>
+    /// <param name="rail">The index of the rail.</param>
+    /// <param name="remote">The peer's end.</param>
+    public RailLink(RmaMultiRail owner, RmaRailPeer peer, int rail, RailForm.Rail remote)
+    {
+        _owner = owner;
+        _peer = peer;
+        _remote = remote;
+        Rail = rail;
+        _stopped = _stopping.Token;
+        _session = new RailSession(owner.Rails[rail].Pool, remote.Address);
+        _upSince = owner.Time.GetTimestamp();
+    }
+
+    /// <summary>The index of its rail.</summary>
+    public int Rail { get; }
+
+    public string Name => _remote.Name;
+
+    /// <summary>Its present life; null while it is down.</summary>
+    public RailSession? Session => Volatile.Read(ref _session);
+
+    /// <summary>Gives a life of the link up: it is closed, and another one is tried later. Only the first call for it has an effect.</summary>
+    public void Fail(RailSession session, string reason)
+    {
+        lock (_gate)
+        {
+            // A link that is closed has none.
+            if (_session != session)
+                return;
+            Volatile.Write(ref _session, null);
+            // One that breaks again soon after it came up goes on with its pauses.
+            if (_owner.Time.GetElapsedTime(_upSince) > _owner.Options.LongestPause)
+                _failures = 0;
+            Task closed = session.CloseAsync();
+            _owner.Report(this, _peer, RmaRailState.Down, reason);
+            _recovering = RecoverAsync(closed);
+        }
+        Log.RailDown(_owner.Logger, _owner.Name, Name, reason);
+    }
+
+    /// <summary>Ends it. It is called once.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        RailSession? last;
+        Task recovering;
+        lock (_gate)
+        {
+            _stopping.Cancel();
+            last = _session;
+            Volatile.Write(ref _session, null);
+            recovering = _recovering;
+        }
+        if (last is not null)
+            await last.CloseAsync().ConfigureAwait(false);
+        await recovering.ConfigureAwait(false);
+        _stopping.Dispose();
+    }
+
+    private async Task RecoverAsync(Task closed)
+    {
+        await Task.Yield();
+        await closed.ConfigureAwait(false);
+        RmaMultiRailOptions options = _owner.Options;
+        IRmaMemoryPool pool = _owner.Rails[Rail].Pool;
+        try
+        {
+            while (true)
+            {
+                await Task.Delay(GrowingPause.After(++_failures, options.FirstPause, options.LongestPause), _owner.Time, _stopped).ConfigureAwait(false);
+                if (await TryOpenAsync(pool, options.StripeTimeout).ConfigureAwait(false))
+                    return;
+            }
+        }
+        catch (OperationCanceledException) when (_stopped.IsCancellationRequested)
+        {
+            // The link is closed.
+        }
+        catch (ObjectDisposedException)
+        {
+            // The rail's pool or context is closed, so that there is nothing to try any more.
+        }
+    }
+
+    private async Task<bool> TryOpenAsync(IRmaMemoryPool pool, TimeSpan timeout)
+    {
+        RailSession? session = null;
+        try
+        {
+            session = new RailSession(pool, _remote.Address);
+            await session.ProbeAsync(pool, _remote.Memory, timeout, _stopped).ConfigureAwait(false);
+            lock (_gate)
+            {
+                _stopped.ThrowIfCancellationRequested();
+                _upSince = _owner.Time.GetTimestamp();
+                Volatile.Write(ref _session, session);
+                session = null;
+                _owner.Report(this, _peer, RmaRailState.Up, "its peer answers again");
+            }
+            Log.RailUp(_owner.Logger, _owner.Name, Name);
+            return true;
+        }
+        catch (RmaException)
+        {
+            // The peer does not answer, or this side lacks memory or descriptors: it is tried again after the next pause.
+            return false;
+        }
+        finally
+        {
+            if (session is not null)
+                await session.CloseAsync().ConfigureAwait(false);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+namespace AllocTools.MultiRail;
+
+/// <summary>Which bytes a transfer moves.</summary>
+/// <param name="LocalOffset">Bytes from the start of the local memory.</param>
+/// <param name="RemoteOffset">Bytes from the start of the peer's memory.</param>
+/// <param name="Length">Bytes.</param>
+public readonly record struct RmaRailRange(long LocalOffset, long RemoteOffset, long Length);

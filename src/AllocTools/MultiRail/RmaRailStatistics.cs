@@ -1,0 +1,26 @@
+namespace AllocTools.MultiRail;
+
+/// <summary>The statistics of one rail: counters over all peers, and the state at the time of the call.</summary>
+public sealed record RmaRailStatistics
+{
+    /// <summary>The rail's name.</summary>
+    public required string Rail { get; init; }
+
+    /// <summary>The peers to which it is up.</summary>
+    public required int Up { get; init; }
+
+    /// <summary>The peers to which it is down.</summary>
+    public required int Down { get; init; }
+
+    /// <summary>How often it went down.</summary>
+    public required long Failures { get; init; }
+
+    /// <summary>How often it came up again.</summary>
+    public required long Recoveries { get; init; }
+
+    /// <summary>Bytes of stripes that succeeded.</summary>
+    public required long Bytes { get; init; }
+
+    /// <summary>Stripes that failed on it and were tried again.</summary>
+    public required long RepeatedStripes { get; init; }
+}

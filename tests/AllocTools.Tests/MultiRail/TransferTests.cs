@@ -1,0 +1,168 @@
+using AllocTools.Endpoints;
+using AllocTools.MultiRail;
+using AllocTools.Testing;
+using Microsoft.Extensions.Logging.Testing;
+using Microsoft.Extensions.Time.Testing;
+using Xunit;
+
+namespace AllocTools.Tests.MultiRail;
+
+/// <summary>What becomes of a transfer's stripes while rails are up, fail, and are all down.</summary>
+public sealed class TransferTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task StripesGoOverAllRailsAndEachByteArrivesOnce()
+    {
+        await using var rails = new TwoRails();
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, cancellationToken: Token);
+        rails.AssertArrived();
+        long[] bytes = [.. rails.Writer.GetStatistics().Select(static s => s.Bytes)];
+        Assert.All(bytes, static b => Assert.True(b > 0));
+        Assert.Equal(rails.Source.Length, bytes.Sum());
+        rails.Source.Span.Clear();
+        await rails.Writer.ReadAsync(rails.Source, rails.Region, cancellationToken: Token);
+        rails.AssertArrived();
+        Assert.False(rails.Target.Span.SequenceEqual(new byte[rails.Target.Length]));
+    }
+
+    [Theory]
+    [InlineData(0, 1, 1)]
+    [InlineData(1, 2, 64 << 10)]
+    [InlineData(4095, 70_001, (64 << 10) + 1)]
+    [InlineData(3, 5, (3 << 16) - 1)]
+    [InlineData(0, 0, 0)]
+    public async Task APartGoesToItsPlaceAndNothingElseChanges(long from, long to, long length)
+    {
+        await using var rails = new TwoRails();
+        rails.Target.Span.Fill(0xEE);
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, new RmaRailRange(from, to, length), cancellationToken: Token);
+        byte[] expected = [.. Enumerable.Repeat((byte)0xEE, (int)rails.Target.Length)];
+        rails.Source.Span.Slice((int)from, (int)length).CopyTo(expected.AsSpan((int)to));
+        Assert.True(rails.Target.Span.SequenceEqual(expected));
+    }
+
+    [Fact]
+    public async Task WithFailoverTheFirstRailCarriesAllUntilItFails()
+    {
+        await using var rails = new TwoRails(static o => o.Policy = RmaRailPolicy.Failover);
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, cancellationToken: Token);
+        Assert.Equal([rails.Source.Length, 0], rails.Writer.GetStatistics().Select(static s => s.Bytes));
+        await rails.OwnersEndpoints[0].DisposeAsync();
+        rails.Target.Span.Clear();
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, cancellationToken: Token);
+        rails.AssertArrived();
+        Assert.Equal([rails.Source.Length, rails.Source.Length], rails.Writer.GetStatistics().Select(static s => s.Bytes));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task TheStripesOfARailThatFailsGoOverTheOtherOne(int failing)
+    {
+        var log = new FakeLogger();
+        await using var rails = new TwoRails(logger: log);
+        await using IAsyncEnumerator<RmaRailChange> changes = rails.Writer.ReadRailChangesAsync(Token).GetAsyncEnumerator(Token);
+        await rails.OwnersEndpoints[failing].DisposeAsync();
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, cancellationToken: Token);
+        rails.AssertArrived();
+        Assert.True(await changes.MoveNextAsync());
+        Assert.Equal(($"rail{failing}", RmaRailState.Down, rails.Peer), (changes.Current.Rail, changes.Current.State, changes.Current.Peer));
+        Assert.Equal(RmaRailState.Down, rails.Peer.Rails[$"rail{failing}"]);
+        RmaRailStatistics failed = rails.Writer.GetStatistics()[failing];
+        Assert.Equal((0, 1, 1, 0L), (failed.Up, failed.Down, failed.Failures, failed.Recoveries));
+        Assert.InRange(failed.RepeatedStripes, 1, 4);
+        Assert.Contains(log.Collector.GetSnapshot(), static r => r.Id.Id == 64);
+        rails.Source.Span.Clear();
+        await rails.Writer.ReadAsync(rails.Source, rails.Region, cancellationToken: Token);
+        rails.AssertArrived();
+        await rails.Writer.DisposeAsync();
+        Assert.False(await changes.MoveNextAsync());
+    }
+
+    [Fact]
+    public async Task NewerBytesWaitUntilTheOldOnesCanNoLongerArrive()
+    {
+        var time = new FakeTimeProvider();
+        await using var rails = new TwoRails(static o => o.LateWriteTime = TimeSpan.FromSeconds(2), time);
+        var half = new RmaRailRange(0, 0, rails.Source.Length / 2);
+        var other = new RmaRailRange(0, rails.Source.Length / 2, rails.Source.Length / 2);
+        await rails.OwnersEndpoints[0].DisposeAsync();
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, half, cancellationToken: Token);
+        Task newer = rails.Writer.WriteAsync(rails.Source, rails.Region, half, cancellationToken: Token);
+        // Other bytes, and reads, do not wait.
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, other, cancellationToken: Token);
+        await rails.Writer.ReadAsync(rails.Source, rails.Region, half, cancellationToken: Token);
+        Assert.False(newer.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(1.9));
+        Assert.False(newer.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(0.2));
+        await newer.WaitAsync(TestTime.Seconds(30), Token);
+    }
+
+    [Fact]
+    public async Task ATransferThatNoRailCarriesEndsInItsTime()
+    {
+        await using var rails = new TwoRails();
+        foreach (IRmaEndpoint endpoint in rails.OwnersEndpoints)
+            await endpoint.DisposeAsync();
+        var error = await Assert.ThrowsAsync<RmaTimeoutException>(() => rails.Writer.WriteAsync(rails.Source, rails.Region, timeout: TimeSpan.FromMilliseconds(200), cancellationToken: Token));
+        Assert.Contains("rail 'rail0' is down, rail 'rail1' is down", error.Message, StringComparison.Ordinal);
+        using var cancel = new CancellationTokenSource();
+        Task pending = rails.Writer.ReadAsync(rails.Source, rails.Region, timeout: Timeout.InfiniteTimeSpan, cancellationToken: cancel.Token);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => pending);
+    }
+
+    [Fact]
+    public async Task ARefusalIsTheCallersAndTakesNoRailDown()
+    {
+        await using var rails = new TwoRails();
+        using RmaRailExposure readable = rails.Target.Expose(RmaAccess.RemoteRead);
+        using RmaRailRegion region = rails.Writer.Import(rails.Peer, readable.ToArray());
+        await Assert.ThrowsAsync<InvalidOperationException>(() => rails.Writer.WriteAsync(rails.Source, region, cancellationToken: Token));
+        await rails.Writer.ReadAsync(rails.Source, region, cancellationToken: Token);
+        Assert.All(rails.Peer.Rails.Values, static s => Assert.Equal(RmaRailState.Up, s));
+    }
+
+    [Fact]
+    public async Task WhatIsOutOfRangeOrOfAnotherIsRefusedAtOnce()
+    {
+        await using var rails = new TwoRails();
+        await using var others = new TwoRails();
+        Assert.Throws<ArgumentOutOfRangeException>(() => { _ = rails.Writer.WriteAsync(rails.Source, rails.Region, new RmaRailRange(1, 0, rails.Source.Length), cancellationToken: Token); });
+        Assert.Throws<ArgumentOutOfRangeException>(() => { _ = rails.Writer.WriteAsync(rails.Source, rails.Region, new RmaRailRange(0, 1, rails.Source.Length), cancellationToken: Token); });
+        Assert.Throws<ArgumentException>(() => { _ = rails.Writer.WriteAsync(others.Source, rails.Region, cancellationToken: Token); });
+        Assert.Throws<ArgumentException>(() => { _ = rails.Writer.WriteAsync(rails.Source, others.Region, cancellationToken: Token); });
+        Assert.Throws<ArgumentException>(() => rails.Writer.Import(others.Peer, rails.Exposure.ToArray()));
+        Assert.Contains("another peer", Assert.Throws<ArgumentException>(() => rails.Writer.Import(rails.Peer, others.Exposure.ToArray())).Message, StringComparison.Ordinal);
+        rails.Region.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => { _ = rails.Writer.WriteAsync(rails.Source, rails.Region, cancellationToken: Token); });
+    }
+
+    [Fact]
+    public async Task ARemovedPeerEndsItsTransfersAndIsRemovedOnce()
+    {
+        await using var rails = new TwoRails();
+        foreach (IRmaEndpoint endpoint in rails.OwnersEndpoints)
+            await endpoint.DisposeAsync();
+        Task pending = rails.Writer.WriteAsync(rails.Source, rails.Region, timeout: Timeout.InfiniteTimeSpan, cancellationToken: Token);
+        await rails.Writer.RemovePeerAsync(rails.Peer);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => pending.WaitAsync(TestTime.Seconds(30), Token));
+        await Assert.ThrowsAsync<ArgumentException>(() => rails.Writer.RemovePeerAsync(rails.Peer));
+        Assert.Throws<ArgumentException>(() => { _ = rails.Writer.WriteAsync(rails.Source, rails.Region, cancellationToken: Token); });
+    }
+
+    [Fact]
+    public async Task MemoryOfTheCallersGoesOverAllRails()
+    {
+        await using var rails = new TwoRails();
+        byte[] bytes = [.. Enumerable.Range(0, (int)rails.Source.Length).Select(static i => (byte)(i * 7))];
+        using (RmaBuffer registered = rails.Pools[1].Register(bytes))
+        using (RmaRailMemory memory = rails.Writer.Attach(registered))
+            await rails.Writer.WriteAsync(memory, rails.Region, cancellationToken: Token);
+        Assert.True(rails.Target.Span.SequenceEqual(bytes));
+        Assert.All(rails.Writer.GetStatistics(), static s => Assert.True(s.Bytes > 0));
+    }
+}
