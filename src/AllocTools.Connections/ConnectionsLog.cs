@@ -42,4 +42,7 @@ internal static partial class ConnectionsLog
 
     [LoggerMessage(90, LogLevel.Warning, "The server uses unregistered memory because pool '{Pool}' {Reason}. Data received there must be copied before it can be sent by RMA. Total so far: {Length}. This is logged once a minute.")]
     public static partial void ServerMemoryNotRegistered(ILogger logger, string pool, string reason, Diagnostics.Log.ByteCount length);
+
+    [LoggerMessage(91, LogLevel.Error, "Connection {Connection} was ended, because it received damaged bytes: {Damage}")]
+    public static partial void Damaged(ILogger logger, string connection, string damage);
 }

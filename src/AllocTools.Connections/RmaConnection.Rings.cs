@@ -20,20 +20,27 @@ public sealed partial class RmaConnection : IRingOwner
         Volatile.Write(ref _notifications, _notifications + 1);
         long credit;
         string? mistake = null;
+        RmaIntegrityException? damage = null;
         switch (notice.Kind)
         {
             case NoticeKind.Data or NoticeKind.DataAtStart:
                 mistake = _reader.OnRun(notice.Sequence, notice.Kind == NoticeKind.DataAtStart, out credit, out bool wantsMore);
+                damage = mistake is null ? null : _reader.Damage;
                 if (wantsMore)
                     _rings.GrowLater();
                 break;
             case NoticeKind.Credit:
-                credit = _reader.Credit;
+                credit = _reader.Credit is { } word ? _form.DecodeCredit(word, _credit, Number, out damage) : 0;
                 break;
             default:
                 mistake = $"a notification has the unknown kind {notice.Kind}";
                 credit = 0;
                 break;
+        }
+        if (damage is not null)
+        {
+            OnDamaged(damage);
+            return;
         }
         if (mistake is null && credit != 0)
             mistake = OnCredit(credit);

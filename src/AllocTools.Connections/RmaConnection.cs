@@ -24,6 +24,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     private readonly RmaConnections _owner;
     private readonly ControlConnection _control;
     private readonly RingBlock _block;
+    private readonly FrameForm _form;
     private readonly RingReader _reader;
     private readonly RingWriter _writer;
     private readonly RingOffers _rings;
@@ -39,7 +40,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     private string? _id;
     private IDictionary<object, object?>? _items;
 
-    internal RmaConnection(RmaConnections owner, ControlConnection control, RingBlock block, int number, RmaPeer peer, ProcessTerms terms, long? peersStart)
+    internal RmaConnection(RmaConnections owner, ControlConnection control, RingBlock block, int number, RmaPeer peer, ProcessTerms terms, RmaIntegrity integrity, long? peersStart)
     {
         _owner = owner;
         _control = control;
@@ -47,8 +48,9 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _terms = terms;
         Peer = peer;
         Number = number;
-        _reader = new RingReader(this, block, owner.Options.CopyInput);
-        _writer = new RingWriter(this, _reader.CreditWriter, block, owner.Pool, owner.StagingShare, owner.Options.PauseWriterBytes);
+        _form = new FrameForm(integrity);
+        _reader = new RingReader(this, _form, number, block, owner.Options.CopyInput);
+        _writer = new RingWriter(this, _form, _reader.CreditWriter, block, owner.Pool, owner.StagingShare, owner.Options.PauseWriterBytes);
         _rings = new RingOffers(owner, control, _reader, block);
         _end = new ConnectionEnd(this, owner, control, _rings, terms, peersStart, _closed);
         _share = owner.Shares.Join(peer);
@@ -106,6 +108,9 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
 
     /// <summary>The random number of the peer's process.</summary>
     public Guid PeerProcess => _terms.Process;
+
+    /// <summary>The check value that everything carries which goes through it: the stronger one of those that both sides have set (<see cref="RmaConnectionOptions.Integrity"/>).</summary>
+    public RmaIntegrity Integrity => _form.Integrity;
 
     /// <summary>The transport that carries it, such as <c>tcp;ofi_rxm</c> or <c>shm</c>.</summary>
     public string Provider => _owner.Provider;
@@ -290,7 +295,8 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
     /// <param name="reason">Why, for the log.</param>
     /// <param name="errorType">What it is called in metrics.</param>
     /// <param name="tellsPeer">The peer does not know.</param>
-    internal void End(Exception error, string reason, string errorType, bool tellsPeer)
+    /// <param name="frame">What says it to the peer; null for an abort.</param>
+    internal void End(Exception error, string reason, string errorType, bool tellsPeer, byte[]? frame = null)
     {
         if (!_end.TryEnd(error, errorType))
             return;
@@ -299,7 +305,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _writer.Discard();
         _reader.Fail(error);
         if (tellsPeer)
-            _control.Post(ControlConnection.AbortFrame);
+            _control.Post(frame ?? ControlConnection.AbortFrame);
         _end.ReportClosed();
         _end.Check();
     }
@@ -311,6 +317,18 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         _end.NoteViolation();
         End(new ConnectionAbortedException($"The peer violated the protocol: {mistake}."), mistake, "protocol", tellsPeer: true);
     }
+
+    /// <summary>What has come from the peer was damaged.</summary>
+    internal void OnDamaged(RmaIntegrityException damage)
+    {
+        if (!IsOver)
+            ConnectionsLog.Damaged(_owner.Logger, ConnectionId, damage.Message);
+        End(new ConnectionResetException($"The connection was ended, because it received damaged bytes. {damage.Message}", damage), damage.Message, "integrity", tellsPeer: true, SetUpMessages.Damaged(damage));
+    }
+
+    /// <summary>What has come to the peer was damaged.</summary>
+    internal void OnPeerDamaged(RmaIntegrityException damage) =>
+        End(new ConnectionResetException($"The connection was ended, because its peer received damaged bytes. {damage.Message}", damage), damage.Message, "peer_integrity", tellsPeer: false);
 
     /// <summary>What the peer has exposed can't be reached any more.</summary>
     internal void EndImports()

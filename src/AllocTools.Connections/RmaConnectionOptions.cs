@@ -96,6 +96,14 @@ public sealed class RmaConnectionOptions
     public bool CopyInput { get; set; }
 
     /// <summary>
+    /// The check value that everything carries which goes through a connection, in both directions, so that bytes that
+    /// were damaged on the way end the connection with an error and never reach the application. The stronger one of
+    /// what both sides have set is used. Default: <see cref="RmaIntegrity.None"/>.
+    /// </summary>
+    [OptionChoice(typeof(RmaIntegrity))]
+    public RmaIntegrity Integrity { get; set; }
+
+    /// <summary>
     /// TLS of the control connection when this side listens. It protects the set-up and authenticates the peer; it does
     /// not encrypt the data in the rings (use HTTPS on top). Set in code. Default: none, no TLS.
     /// </summary>

@@ -24,7 +24,7 @@ public sealed record RmaConnectionStatistics
     /// <summary>Connections that have ended as they should.</summary>
     public long EndsInOrder { get; init; }
 
-    /// <summary>Connections that have ended otherwise, by error: aborted, peer_aborted, peer_ended, peer_silent, protocol, refused, close_timeout, disposed, closed, or the transport's error.</summary>
+    /// <summary>Connections that have ended otherwise, by error: aborted, peer_aborted, peer_ended, peer_silent, protocol, integrity, peer_integrity, refused, close_timeout, disposed, closed, or the transport's error.</summary>
     public IReadOnlyDictionary<string, long> EndsByError { get; init; } = new Dictionary<string, long>();
 
     /// <summary>Set-ups that have failed at this side, by error: setup_timeout, authentication, refused, provider, options, too_many, peer_ended, protocol, or the socket's or the pool's error. Those that the caller has cancelled are not among them.</summary>

@@ -78,7 +78,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
         }
         _endpoint = endpoint;
         Shares = new OperationShares(endpoint, _time);
-        Terms = new ProcessTerms(Guid.NewGuid(), LocalHost.Id, Environment.ProcessId, Options.HeartbeatInterval, Options.PeerTimeout, endpoint.OperationTimeout, traits.DeliveryComplete);
+        Terms = new ProcessTerms(Guid.NewGuid(), LocalHost.Id, Environment.ProcessId, Options.HeartbeatInterval, Options.PeerTimeout, endpoint.OperationTimeout, traits.DeliveryComplete, Options.Integrity);
         // Which of both carries a connection is known once the listener has answered: what holds for either.
         if (local is not null)
             Terms = Terms.Or(local.Terms);
@@ -276,7 +276,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     }
 
     /// <summary>Makes a connection that the peer may write to from here on.</summary>
-    internal RmaConnection Add(ControlConnection control, RmaPeer peer, ProcessTerms terms)
+    internal RmaConnection Add(ControlConnection control, RmaPeer peer, ProcessTerms terms, RmaIntegrity integrity)
     {
         long? start = ConnectionEnd.StartOf(terms);
         var block = new RingBlock(Pool, (int)Options.InitialRingBytes);
@@ -288,7 +288,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
                 if (_connections.Count >= Options.MaxConnections)
                     throw new RmaConnectionException($"One side has reached its limit of connections ({InWords.Number(Options.MaxConnections)}, MaxConnections), which includes those that are ending.") { ErrorType = "too_many" };
                 int number = _numbers.Next(_connections.ContainsKey);
-                var connection = new RmaConnection(this, control, block, number, peer, terms, start);
+                var connection = new RmaConnection(this, control, block, number, peer, terms, integrity, start);
                 _connections[number] = connection;
                 Totals.Add(connection);
                 return connection;

@@ -123,8 +123,10 @@ internal static class SetUp
         (ProcessTerms terms, string transport, byte[] address, int number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload.Span);
         RmaConnections used = owner.Find(transport) ?? throw new RmaConnectionException("The listener picked a transport that was not offered.");
         Check(used, terms);
+        if (terms.Integrity < used.Options.Integrity)
+            throw new RmaConnectionException($"The listener uses the check value {terms.Integrity} (Integrity), which is weaker than the {used.Options.Integrity} of this side.") { ErrorType = "options" };
         RmaPeer peer = used.InsertPeer(address);
-        RmaConnection connection = Add(used, control, peer, terms);
+        RmaConnection connection = Add(used, control, peer, terms, terms.Integrity);
         bool peerKnows = false;
         try
         {
@@ -151,13 +153,15 @@ internal static class SetUp
             ?? throw new RmaConnectionException($"This side uses provider '{owner.Provider}', but the connecting side does not. Both must use the same provider.") { ErrorType = "provider" };
         Check(used, terms);
         RmaPeer peer = used.InsertPeer(transports.Find(t => t.Name == used.Provider).Address);
-        RmaConnection connection = Add(used, control, peer, terms);
+        // The stronger one of what both sides want.
+        RmaIntegrity integrity = ProcessTerms.Stronger(terms.Integrity, used.Options.Integrity);
+        RmaConnection connection = Add(used, control, peer, terms, integrity);
         bool peerKnows = false;
         try
         {
             Complete(connection, control, socket);
             peerKnows = true;
-            await control.SendAsync(SetUpMessages.Welcome(used.Terms with { Process = owner.Process }, used.Provider, used.Address.Span, connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
+            await control.SendAsync(SetUpMessages.Welcome(used.Terms with { Process = owner.Process, Integrity = integrity }, used.Provider, used.Address.Span, connection.Number, connection.Block), cancellationToken).ConfigureAwait(false);
             (kind, payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
             Expect(ControlKind.Block, kind);
             (int number, RemoteMemory block) = SetUpMessages.ReadBlock(payload.Span);
@@ -178,11 +182,11 @@ internal static class SetUp
             throw new RmaConnectionException($"The HeartbeatInterval of one side ({InWords.Time(peer.HeartbeatInterval)}) must be shorter than the PeerTimeout of the other ({InWords.Time(owner.Options.PeerTimeout)}).") { ErrorType = "options" };
     }
 
-    private static RmaConnection Add(RmaConnections owner, ControlConnection control, RmaPeer peer, ProcessTerms terms)
+    private static RmaConnection Add(RmaConnections owner, ControlConnection control, RmaPeer peer, ProcessTerms terms, RmaIntegrity integrity)
     {
         try
         {
-            return owner.Add(control, peer, terms);
+            return owner.Add(control, peer, terms, integrity);
         }
         catch
         {

@@ -170,6 +170,7 @@ internal static class BoundOptions
         Expect.Equal(17, connections.MaxConnections);
         Expect.Equal(PoolNames.Ucx, connections.LocalPool);
         Expect.Equal(true, connections.CopyInput);
+        Expect.Equal(RmaIntegrity.XxHash3, connections.Integrity);
     }
 
     private static void CheckThird(ThirdPartyOptions options)

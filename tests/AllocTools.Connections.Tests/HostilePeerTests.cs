@@ -335,8 +335,8 @@ public sealed class HostilePeerTests
     private static Gen<byte[]> ControlBytes => Gen.OneOf(
         Gen.Byte.Array[0, 64],
         Gen.Select(Gen.Byte[0, 12], Gen.Byte.Array[0, 300], static (kind, payload) => ControlConnection.Frame((ControlKind)kind, payload)),
-        Gen.Select(Gen.Byte[1, 9], Gen.UShort, Gen.Byte.Array[0, 40], static (kind, length, payload) => (byte[])[kind, (byte)length, (byte)(length >> 8), .. payload]),
-        Gen.Byte[5, 9].Array[1, 30].Select(static kinds => (byte[])[.. kinds.SelectMany(static k => new byte[] { k, 0, 0 })]));
+        Gen.Select(Gen.Byte[1, 10], Gen.UShort, Gen.Byte.Array[0, 40], static (kind, length, payload) => (byte[])[kind, (byte)length, (byte)(length >> 8), .. payload]),
+        Gen.Byte[5, 10].Array[1, 30].Select(static kinds => (byte[])[.. kinds.SelectMany(static k => new byte[] { k, 0, 0 })]));
 
     [Fact]
     public async Task ArbitraryBytesOnTheControlConnectionDoNoHarm()

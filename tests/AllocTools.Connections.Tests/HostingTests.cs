@@ -98,13 +98,14 @@ public sealed class HostingTests
             ["AllocTools:Connections:MaxConnections"] = "12",
             ["AllocTools:Connections:LocalPool"] = "near",
             ["AllocTools:Connections:CopyInput"] = "true",
+            ["AllocTools:Connections:Integrity"] = "XxHash3",
         }, "near");
         RmaConnectionOptions bound = host.Services.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(RmaMemoryPoolName.Default);
         Assert.Equal(
             (2048L, 3L << 20, Timeout.InfiniteTimeSpan, 5000L, RmaContinuations.Inline, 7, 8, 9, 10, 11),
             (bound.InitialRingBytes, bound.MaxRingBytes, bound.IdleShrinkAfter, bound.PauseWriterBytes, bound.Continuations, bound.SetUpTimeout.Seconds, bound.HeartbeatInterval.Seconds, bound.PeerTimeout.Seconds, bound.CloseTimeout.Seconds, bound.Backlog));
-        Assert.Equal(("near", true, 12), (bound.LocalPool, bound.CopyInput, bound.MaxConnections));
-        Assert.Equal(13, ConnectionOptionKeys.All.Count);
+        Assert.Equal(("near", true, 12, RmaIntegrity.XxHash3), (bound.LocalPool, bound.CopyInput, bound.MaxConnections, bound.Integrity));
+        Assert.Equal(14, ConnectionOptionKeys.All.Count);
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using System.IO.Pipelines;
 using AllocTools.Connections.Rings;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 
 namespace AllocTools.Connections.Tests;
 
@@ -80,6 +81,32 @@ public sealed class RingTests
             // Its credit.
             while (rings.Running.Count > 0)
                 rings.End(0);
+        }
+    }
+
+    [Theory]
+    [InlineData(RmaIntegrity.Crc32C)]
+    [InlineData(RmaIntegrity.XxHash3)]
+    public async Task AFrameThatIsMissingOrRepeatedOrLeftOverIsDamage(RmaIntegrity integrity)
+    {
+        // Both frames are whole, and have the same bytes.
+        foreach (string what in new[] { "", "missing", "repeated", "left over" })
+        {
+            using var rings = new BareRings(4096, integrity);
+            for (int i = 0; i < 2; i++)
+                await rings.Writer.WriteAsync(new byte[16], TestContext.Current.CancellationToken);
+            int length = rings.Form.FrameLength(16);
+            string? mistake = what switch
+            {
+                "missing" => rings.Deliver(1, 0, 0),
+                "repeated" => rings.Deliver(0, 0, 0) ?? rings.Deliver(0, 1, length),
+                "left over" => rings.Deliver(0, 0, 0) ?? rings.Announce(1),
+                _ => rings.Deliver(0, 0, 0) ?? rings.Deliver(1, 1, length),
+            };
+            Assert.Equal(mistake, rings.Reader.Damage?.Message);
+            Assert.Equal(what == "", mistake is null);
+            // What came before it was whole.
+            Assert.Equal(what is "missing" ? 0 : what == "" ? 32 : 16, rings.Reader.Position);
         }
     }
 

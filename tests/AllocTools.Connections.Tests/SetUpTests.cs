@@ -188,27 +188,46 @@ public sealed class SetUpTests
         Assert.Equal("127.0.0.1:5", one.ToString());
     }
 
+    [Theory]
+    [InlineData(RmaIntegrity.None, RmaIntegrity.None, RmaIntegrity.None)]
+    [InlineData(RmaIntegrity.None, RmaIntegrity.Crc32C, RmaIntegrity.Crc32C)]
+    [InlineData(RmaIntegrity.XxHash3, RmaIntegrity.None, RmaIntegrity.XxHash3)]
+    [InlineData(RmaIntegrity.XxHash3, RmaIntegrity.Crc32C, RmaIntegrity.XxHash3)]
+    public async Task TheStrongerCheckValueOfBothSidesIsUsed(RmaIntegrity connecting, RmaIntegrity listening, RmaIntegrity used)
+    {
+        await using var left = new ConnectionSide(ConnectionSide.Host, o => o.Integrity = connecting);
+        await using var right = new ConnectionSide(ConnectionSide.Host, o => o.Integrity = listening);
+        await using RmaConnectionListener listener = right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        Task<RmaConnection> connected = left.Connections.ConnectAsync(listener.EndPoint, Token).AsTask();
+        await using var accepted = (RmaConnection)(await listener.AcceptAsync(Token))!;
+        await using RmaConnection connection = await connected;
+        Assert.Equal((used, used), (connection.Integrity, accepted.Integrity));
+    }
+
     public static TheoryData<string, string> WrongAnswers => new()
     {
         { "refusal", "The listener refused the connection: version 2 wanted" },
-        { "version", "is of version 9 of the protocol, and this side speaks version 1" },
+        { "version", "is of version 9 of the protocol, and this side speaks version 2" },
         { "transport", "picked a transport that was not offered" },
         { "HTTP", "kind 72" },
         { "end", "closed the control connection during the set-up" },
         { "block", "describes 64 bytes for RemoteWrite" },
+        { "weaker", "The listener uses the check value None (Integrity), which is weaker than the Crc32C of this side." },
+        { "kind", "asks for check values of kind 9, which this side does not know" },
         { "address", "The peer's address of 4 bytes" },
     };
 
     [Theory, MemberData(nameof(WrongAnswers))]
     public async Task AListenerThatAnswersSomethingElseIsAnError(string answer, string says)
     {
-        await using var side = new ConnectionSide(ConnectionSide.Host);
+        await using var side = new ConnectionSide(ConnectionSide.Host, o => o.Integrity = answer == "weaker" ? RmaIntegrity.Crc32C : RmaIntegrity.None);
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
         Task<RmaConnection> connecting = side.Connections.ConnectAsync(listener.LocalEndpoint, Token).AsTask();
         using Socket accepted = await listener.AcceptSocketAsync(Token);
+        ProcessTerms terms = RawPeer.Terms with { Integrity = answer == "kind" ? (RmaIntegrity)9 : RmaIntegrity.None };
         var memory = new RemoteMemory(0, 4096, 1, RmaAccess.RemoteWrite);
-        byte[] welcome = SetUpMessages.Welcome(RawPeer.Terms, answer == "transport" ? "tcp" : "host", new byte[4], 3, answer == "block" ? new RemoteMemory(0, 64, 1, RmaAccess.RemoteWrite) : memory);
+        byte[] welcome = SetUpMessages.Welcome(terms, answer == "transport" ? "tcp" : "host", new byte[4], 3, answer == "block" ? new RemoteMemory(0, 64, 1, RmaAccess.RemoteWrite) : memory);
         if (answer == "version")
             welcome[7] = 9;
         await accepted.SendAsync(answer switch

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Security.Cryptography;
 using AllocTools.Connections.Tests.Support;
+using AllocTools.Endpoints;
 using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Tests;
@@ -25,10 +26,24 @@ public sealed class StreamTests
         await pair.EndCleanlyAsync();
     }
 
-    [Theory, MemberData(nameof(Fabrics))]
-    public async Task ALongStreamArrivesWhole(string fabric)
+    public static TheoryData<string, RmaIntegrity> CheckedFabrics
     {
-        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
+        get
+        {
+            var all = new TheoryData<string, RmaIntegrity>();
+            foreach (TheoryDataRow<string> fabric in Fabrics)
+            {
+                foreach (RmaIntegrity integrity in Enum.GetValues<RmaIntegrity>())
+                    all.Add(fabric.Data, integrity);
+            }
+            return all;
+        }
+    }
+
+    [Theory, MemberData(nameof(CheckedFabrics))]
+    public async Task ALongStreamArrivesWhole(string fabric, RmaIntegrity integrity)
+    {
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric, o => o.Integrity = integrity);
         byte[] sent = RandomNumberGenerator.GetBytes(5_000_001);
         Task writing = Task.Run(async () =>
         {

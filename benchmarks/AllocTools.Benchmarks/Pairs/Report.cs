@@ -90,7 +90,7 @@ internal static class Report
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one compare-and-swap", Floors.CompareAndSwap);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one exchange of a reference", Floors.Exchange);
         yield return new("rent + return, 64 KiB", () => OneInFlight.Own(64 << 10), "one P/Invoke", Floors.NativeCall);
-        foreach (Comparison comparison in CollectionRows.All().Concat(CellReads.All()))
+        foreach (Comparison comparison in CollectionRows.All().Concat(CellReads.All()).Concat(IntegrityRows.All(isQuick)))
             yield return comparison;
         foreach (Comparison comparison in EndpointComparisons.AgainstC(isQuick).Concat(EndpointComparisons.UcxAgainstC(isQuick)).Concat(EndpointComparisons.AgainstSockets(isQuick)).Concat(ConnectionComparisons.All(isQuick)))
             yield return comparison;

@@ -67,7 +67,7 @@ internal sealed class ControlConnection(Stream stream, Socket socket, TimeProvid
             return default;
         var kind = (ControlKind)_header[0];
         // The kind is checked before the length: other data may be HTTP or TLS, whose sender waits for an answer.
-        if (kind is ControlKind.None or > ControlKind.Offer)
+        if (kind is ControlKind.None or > ControlKind.Damaged)
             throw new RmaConnectionException($"The peer sent a frame of unknown kind {(int)kind} on the control connection. {LooksLike(_header[0])}");
         if (read < HeaderLength)
             throw new RmaConnectionException("The peer closed the control connection in the middle of a frame.");
@@ -262,4 +262,7 @@ internal enum ControlKind : byte
 
     /// <summary>A ring of the sender, into which the receiver must write from now on; empty for the first ring.</summary>
     Offer = 9,
+
+    /// <summary>The sender has received damaged bytes, and has ended the connection: where they were, and both check values.</summary>
+    Damaged = 10,
 }

@@ -57,6 +57,9 @@ internal sealed class ControlReader(RmaConnection connection, ControlConnection 
             case ControlKind.Abort:
                 connection.End(new ConnectionResetException("The peer has aborted the connection."), "aborted by the peer", "peer_aborted", tellsPeer: false);
                 break;
+            case ControlKind.Damaged:
+                connection.OnPeerDamaged(SetUpMessages.ReadDamaged(payload));
+                break;
             case ControlKind.Done:
                 // The peer gives no more credit, so writes that wait for it would wait forever.
                 connection.Writer.Discard();

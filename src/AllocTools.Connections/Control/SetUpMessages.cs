@@ -11,13 +11,15 @@ namespace AllocTools.Connections.Control;
 internal static class SetUpMessages
 {
     /// <summary>The version of the protocol.</summary>
-    public const ushort Version = 1;
+    public const ushort Version = 2;
 
     /// <summary>"RMAC".</summary>
     private const uint Magic = 0x43414D52;
 
     /// <summary>The most transports that a side may offer.</summary>
     private const int MostTransports = 4;
+
+    private const int DamagedLength = 4 * sizeof(long);
 
     /// <summary>The longest reason of a refusal, in bytes.</summary>
     private const int MostReason = 512;
@@ -58,6 +60,25 @@ internal static class SetUpMessages
     {
         byte[] text = Encoding.UTF8.GetBytes(reason);
         return ControlConnection.Frame(ControlKind.Refused, text.AsSpan(0, Math.Min(text.Length, MostReason)));
+    }
+
+    public static byte[] Damaged(RmaIntegrityException damage)
+    {
+        byte[] payload = new byte[DamagedLength];
+        BinaryPrimitives.WriteInt64LittleEndian(payload, damage.Offset);
+        BinaryPrimitives.WriteInt64LittleEndian(payload.AsSpan(8), damage.Length);
+        BinaryPrimitives.WriteUInt64LittleEndian(payload.AsSpan(16), damage.Expected);
+        BinaryPrimitives.WriteUInt64LittleEndian(payload.AsSpan(24), damage.Found);
+        return ControlConnection.Frame(ControlKind.Damaged, payload);
+    }
+
+    public static RmaIntegrityException ReadDamaged(ReadOnlySpan<byte> payload)
+    {
+        if (payload.Length != DamagedLength)
+            throw new RmaConnectionException($"The peer's message 'Damaged' has {payload.Length} bytes; it must have {DamagedLength}.");
+        (long offset, long length) = (BinaryPrimitives.ReadInt64LittleEndian(payload), BinaryPrimitives.ReadInt64LittleEndian(payload[8..]));
+        return new RmaIntegrityException(
+            $"{length} bytes at offset {offset} of the stream of this side were damaged", offset, length, BinaryPrimitives.ReadUInt64LittleEndian(payload[16..]), BinaryPrimitives.ReadUInt64LittleEndian(payload[24..]));
     }
 
     public static (ProcessTerms Terms, List<(string Name, byte[] Address)> Transports) ReadHello(ReadOnlySpan<byte> payload)
@@ -110,7 +131,7 @@ internal static class SetUpMessages
             Time(terms.HeartbeatInterval);
             Time(terms.PeerTimeout);
             Time(terms.OperationTimeout);
-            Byte(terms.DeliveryComplete ? (byte)1 : (byte)0);
+            Byte((byte)((terms.DeliveryComplete ? 1 : 0) | ((int)terms.Integrity << 1)));
         }
 
         private void Time(TimeSpan time) => Number((int)Math.Min(int.MaxValue, Math.Ceiling(time.TotalMilliseconds)));
@@ -148,7 +169,11 @@ internal static class SetUpMessages
             ushort version = BinaryPrimitives.ReadUInt16LittleEndian(Take(sizeof(ushort)));
             if (version != Version)
                 throw Wrong($"is of version {version} of the protocol, and this side speaks version {Version}. Both sides need the same version of AllocTools.Connections");
-            return new ProcessTerms(new Guid(Take(16)), new Guid(Take(16)), Number(), LimitedTime(), Time(), Time(), (Byte() & 1) != 0);
+            var terms = new ProcessTerms(new Guid(Take(16)), new Guid(Take(16)), Number(), LimitedTime(), Time(), Time(), false, RmaIntegrity.None);
+            byte flags = Byte();
+            if (flags >> 1 > (int)RmaIntegrity.XxHash3)
+                throw Wrong($"asks for check values of kind {flags >> 1}, which this side does not know");
+            return terms with { DeliveryComplete = (flags & 1) != 0, Integrity = (RmaIntegrity)(flags >> 1) };
         }
 
         public int Number() => BinaryPrimitives.ReadInt32LittleEndian(Take(sizeof(int)));

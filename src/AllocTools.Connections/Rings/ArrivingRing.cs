@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Connections.Rings;
 
 /// <summary>This side's ring, which the peer fills: runs are processed in order, and are checked because the peer may be hostile.</summary>
@@ -15,6 +17,8 @@ internal sealed class ArrivingRing
     private const int Window = 64;
 
     private readonly IRingOwner _owner;
+    private readonly FrameForm _form;
+    private readonly int _number;
     private readonly RingBlock _first;
     private readonly CreditWriter _credit;
     private readonly ReceivedBytes _bytes;
@@ -28,16 +32,21 @@ internal sealed class ArrivingRing
     private long _ringStart;
     private int _offset;
     private int _nextSequence;
+    private long _frames;
     private ulong _arrived;
     private ulong _atStart;
 
     /// <param name="owner">The connection.</param>
+    /// <param name="form">The form of frames.</param>
+    /// <param name="number">This side's number of the connection.</param>
     /// <param name="first">The first block.</param>
     /// <param name="credit">Returns credit for consumed bytes.</param>
     /// <param name="bytes">Receives the arrived bytes.</param>
-    public ArrivingRing(IRingOwner owner, RingBlock first, CreditWriter credit, ReceivedBytes bytes)
+    public ArrivingRing(IRingOwner owner, FrameForm form, int number, RingBlock first, CreditWriter credit, ReceivedBytes bytes)
     {
         _owner = owner;
+        _form = form;
+        _number = number;
         _first = _ring = first;
         _credit = credit;
         _bytes = bytes;
@@ -55,6 +64,9 @@ internal sealed class ArrivingRing
 
     /// <summary>Called when nothing is read any more: arriving bytes are freed immediately.</summary>
     public bool IsSkipping { get; set; }
+
+    /// <summary>The damage that was found, after which nothing is taken any more; null if there is none.</summary>
+    public RmaIntegrityException? Damage { get; private set; }
 
     /// <summary>Bytes of the ring that are not free.</summary>
     public long Used => _received - Math.Max(_credit.Freed, _ringStart);
@@ -80,9 +92,11 @@ internal sealed class ArrivingRing
     /// <param name="atStart">Whether it is at the start of the ring.</param>
     /// <param name="credit">The credit that arrived with the next runs.</param>
     /// <param name="wantsMore">Whether the writer had to wait although the consumer keeps up, so that the ring is too small.</param>
-    /// <returns>The error in it; null if there is none.</returns>
+    /// <returns>The error in it, which is <see cref="Damage"/>'s if there is one; null if there is none.</returns>
     public string? OnRun(int sequence, bool atStart, ref long credit, ref bool wantsMore)
     {
+        if (Damage is not null)
+            return null;
         int ahead = (sequence - _nextSequence) & Notice.SequenceMask;
         if (ahead >= Window || ((_arrived >> ahead) & 1) != 0)
             return "a run was announced twice, or far too early";
@@ -118,22 +132,29 @@ internal sealed class ArrivingRing
         RingBlock ring = _ring;
         int offset = atStart ? 0 : _offset;
         int skipped = atStart ? ring.Length - _offset : 0;
-        if (offset > ring.Length - FrameHeader.Length)
+        if (offset > ring.Length - _form.HeaderLength)
             return "a run was announced at the end of the ring";
         // Each header is read once: the peer may change it at any time.
-        FrameHeader header = ring.ReadHeader(offset);
+        Span<byte> bytes = stackalloc byte[FrameForm.MostHeader];
+        bytes = bytes[.._form.HeaderLength];
+        if (!TryReadHeader(ring, offset, bytes, out FrameHeader header))
+            return Damage!.Message;
         int run = header.RunLength;
-        if (run < FrameHeader.Length || run % FrameHeader.Length != 0 || run > ring.Length - offset || skipped + (long)run > ring.Length - Used)
+        if (run < _form.HeaderLength || run % FrameHeader.Length != 0 || run > ring.Length - offset || skipped + (long)run > ring.Length - Used)
             return $"a run of {run} bytes does not fit into the ring, or was sent without credit";
         credit = Math.Max(credit, header.Credit);
         for (int at = 0; at < run;)
         {
-            if (at > 0)
-                header = ring.ReadHeader(offset + at);
-            int length = FrameHeader.FrameLength(header.PayloadLength);
+            if (at > 0 && run - at >= bytes.Length && !TryReadHeader(ring, offset + at, bytes, out header))
+                return Damage!.Message;
+            int length = _form.FrameLength(header.PayloadLength);
             if (length > run - at || IsEnded || ring != _ring)
                 return $"a frame of {header.PayloadLength} bytes does not fit into its run";
-            Append(offset + at + FrameHeader.Length, header.PayloadLength, length + (at == 0 ? skipped : 0));
+            Damage = _form.CheckData(bytes, ring.Bytes(offset + at, length)[bytes.Length..], _bytes.Position);
+            if (Damage is not null)
+                return Damage.Message;
+            _frames++;
+            Append(offset + at + bytes.Length, header.PayloadLength, length + (at == 0 ? skipped : 0));
             IsEnded |= (header.Flags & FrameFlags.EndOfStream) != 0;
             wantsMore |= (header.Flags & FrameFlags.Stalled) != 0 && Used <= ring.Length / 2;
             if ((header.Flags & FrameFlags.Switch) != 0 && !TrySwitch())
@@ -143,6 +164,14 @@ internal sealed class ArrivingRing
         if (ring == _ring)
             _offset = offset + run;
         return null;
+    }
+
+    private bool TryReadHeader(RingBlock ring, int offset, Span<byte> bytes, out FrameHeader header)
+    {
+        ring.Bytes(offset, bytes.Length).CopyTo(bytes);
+        header = FrameHeader.Read(bytes);
+        Damage = _form.CheckHeader(bytes, _frames, _number, _bytes.Position);
+        return Damage is null;
     }
 
     private void Append(int offset, int payload, int ringBytes)

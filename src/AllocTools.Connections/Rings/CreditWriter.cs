@@ -6,9 +6,10 @@ namespace AllocTools.Connections.Rings;
 /// <summary>Gives the writer credit for consumed bytes: with a frame of the other direction, or by a separate write once a quarter of the ring is due.</summary>
 /// <remarks>At most one such write is in flight. Invariant: _given ≤ <see cref="Freed"/>.</remarks>
 /// <param name="owner">The connection.</param>
+/// <param name="form">The form of credit.</param>
 /// <param name="gate">The reader's lock.</param>
 /// <param name="words">The block with the source of such writes.</param>
-internal sealed class CreditWriter(IRingOwner owner, Lock gate, RingBlock words) : IOperationOwner
+internal sealed class CreditWriter(IRingOwner owner, FrameForm form, Lock gate, RingBlock words) : IOperationOwner
 {
     private CreditTarget? _target;
     private long _given;
@@ -70,7 +71,7 @@ internal sealed class CreditWriter(IRingOwner owner, Lock gate, RingBlock words)
             IsWriting = true;
             before = _given;
             _given = Freed;
-            source = words.PrepareCredit(Freed);
+            source = words.PrepareCredit(form.EncodeCredit(Freed, Notice.Decode(target.Notification).Connection));
         }
         if (owner.TryStart(RmaOperation.WriteAndNotify(source, target.Word, target.Notification), this))
             return;

@@ -18,7 +18,7 @@ internal enum FrameFlags
     Switch = 4,
 }
 
-/// <summary>The 16 bytes before each payload.</summary>
+/// <summary>The 16 bytes with which a frame begins; <see cref="FrameForm"/> says what follows.</summary>
 /// <remarks>
 /// Little-endian: the payload's length (28 bits) with the flags above it, the bytes of the run (the frames of one write, in its first
 /// frame only), and the credit that goes back with it. Frames start at multiples of 16. A hostile peer may change them
@@ -35,9 +35,6 @@ internal readonly record struct FrameHeader(int PayloadLength, FrameFlags Flags,
 
     /// <summary>The longest payload that a header can represent.</summary>
     public const int MostPayload = (1 << 28) - 1;
-
-    /// <summary>The bytes that a frame takes in a ring.</summary>
-    public static int FrameLength(int payload) => Align(Length + payload);
 
     /// <summary>The next multiple of 16.</summary>
     public static int Align(int length) => (length + 15) & ~15;

@@ -83,14 +83,15 @@ internal sealed class PeerRing(Leftovers leftovers)
 
     /// <summary>Changes to the offered ring, if it is time: the next write is the header that announces it.</summary>
     /// <param name="isIdle">Whether nothing waits to be written, and the open frame is empty.</param>
-    /// <param name="place">The place of that header.</param>
-    public bool TrySwitch(bool isIdle, out RingPlace place)
+    /// <param name="header">The length of that header.</param>
+    /// <param name="place">Its place.</param>
+    public bool TrySwitch(bool isIdle, int header, out RingPlace place)
     {
         place = default;
         // Only one change at a time is possible, because there is one place for such a header.
-        if (_offered is not { } next || _left is not null || (next.Length < _target!.Length && !isIdle) || !TryFind(FrameHeader.Length, out place))
+        if (_offered is not { } next || _left is not null || (next.Length < _target!.Length && !isIdle) || !TryFind(header, out place))
             return false;
-        Take(place, FrameHeader.Length);
+        Take(place, header);
         _left = _target;
         _target = next;
         _offered = null;

@@ -5,7 +5,7 @@ namespace AllocTools.Connections.Rings;
 /// <summary>The memory of one direction at its reader, to which the peer may write.</summary>
 /// <remarks>
 /// The first block of a connection has words before its ring: at 0 the one in which the peer gives credit for the other direction, at 64 the source of this
-/// side's own credit writes, at 96 and 112 the sources of the headers by which its writer changes to another ring and ends the stream. Later blocks are a ring and nothing else.
+/// side's own credit writes, at 32 and 96 the sources of the headers by which its writer changes to another ring and ends the stream. Later blocks are a ring and nothing else.
 /// </remarks>
 internal sealed unsafe class RingBlock : IDisposable
 {
@@ -16,10 +16,10 @@ internal sealed unsafe class RingBlock : IDisposable
     public const int CreditSourceOffset = 64;
 
     /// <summary>The offset of the source of the header that changes to another ring.</summary>
-    public const int SwitchSourceOffset = 96;
+    public const int SwitchSourceOffset = 32;
 
     /// <summary>The offset of the source of the header that ends the stream.</summary>
-    public const int EndSourceOffset = 112;
+    public const int EndSourceOffset = 96;
 
     /// <summary>The bytes of a credit.</summary>
     public const int CreditLength = sizeof(long);
@@ -115,21 +115,23 @@ internal sealed unsafe class RingBlock : IDisposable
     /// <summary>The bytes of a ring in a block of that length.</summary>
     public static int RingLengthOf(long blockLength, bool isFirst) => (int)((blockLength - (isFirst ? WordsLength : 0)) & ~15L);
 
-    /// <summary>A header in the ring, copied.</summary>
-    public FrameHeader ReadHeader(int offset) => FrameHeader.Read(new ReadOnlySpan<byte>(_address + _offset + offset, FrameHeader.Length));
+    /// <summary>Bytes of the ring, which the peer may change at any time.</summary>
+    public ReadOnlySpan<byte> Bytes(int offset, int length) => new(_address + _offset + offset, length);
 
     /// <summary>Fills the source of a credit write.</summary>
-    public RmaSlice PrepareCredit(long credit)
+    public RmaSlice PrepareCredit(long word)
     {
-        *(long*)(_address + CreditSourceOffset) = credit;
+        *(long*)(_address + CreditSourceOffset) = word;
         return _buffer.Slice(CreditSourceOffset, CreditLength);
     }
 
     /// <summary>Fills the source of a header.</summary>
-    public RmaSlice PrepareHeader(int offset, FrameHeader header)
+    public RmaSlice PrepareHeader(int offset, FrameHeader header, FrameForm form, long number, int connection)
     {
-        header.WriteTo(new Span<byte>(_address + offset, FrameHeader.Length));
-        return _buffer.Slice(offset, FrameHeader.Length);
+        var bytes = new Span<byte>(_address + offset, form.HeaderLength);
+        header.WriteTo(bytes);
+        form.Seal(bytes, number, connection);
+        return _buffer.Slice(offset, form.HeaderLength);
     }
 
     /// <summary>The peer may still write if the transport allows it: the memory stays unused until <see cref="Dispose"/>.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using AllocTools.Endpoints;
 using Microsoft.AspNetCore.Connections;
 
 namespace AllocTools.Connections.Rings;
@@ -34,14 +35,16 @@ internal sealed class RingReader : PipeReader
     private Exception? _error;
 
     /// <param name="owner">The connection.</param>
+    /// <param name="form">The form of frames.</param>
+    /// <param name="number">This side's number of the connection.</param>
     /// <param name="first">The first block.</param>
     /// <param name="copies">Whether reads return copies, which the peer can't change.</param>
-    public RingReader(IRingOwner owner, RingBlock first, bool copies = false)
+    public RingReader(IRingOwner owner, FrameForm form, int number, RingBlock first, bool copies = false)
     {
         _copies = copies;
         _owner = owner;
-        CreditWriter = new CreditWriter(owner, _gate, first);
-        _ring = new ArrivingRing(owner, first, CreditWriter, _bytes);
+        CreditWriter = new CreditWriter(owner, form, _gate, first);
+        _ring = new ArrivingRing(owner, form, number, first, CreditWriter, _bytes);
         _first = first;
         _read = new PipeWait<ReadResult>(owner, _gate, TakeResult, "read");
     }
@@ -49,13 +52,13 @@ internal sealed class RingReader : PipeReader
     /// <summary>Gives the peer credit.</summary>
     public CreditWriter CreditWriter { get; }
 
-    /// <summary>The credit that the peer has given for its own ring.</summary>
-    public long Credit
+    /// <summary>The word by which the peer has given credit for its own ring; null once the memory is released.</summary>
+    public long? Credit
     {
         get
         {
             lock (_gate)
-                return _isClosed ? 0 : _first.Credit;
+                return _isClosed ? null : _first.Credit;
         }
     }
 
@@ -91,6 +94,16 @@ internal sealed class RingReader : PipeReader
 
     /// <summary>The bytes of the stream that have arrived.</summary>
     public long Position => _bytes.Position;
+
+    /// <inheritdoc cref="ArrivingRing.Damage"/>
+    public RmaIntegrityException? Damage
+    {
+        get
+        {
+            lock (_gate)
+                return _ring.Damage;
+        }
+    }
 
     /// <summary>The bytes of the ring.</summary>
     public int RingLength

@@ -29,6 +29,7 @@ internal sealed class RingSender : IOperationOwner
     public const int MostInFlight = 16;
 
     private readonly IRingOwner _owner;
+    private readonly FrameForm _form;
     private readonly Lock _gate;
     private readonly CreditWriter _credit;
     private readonly RingBlock _words;
@@ -41,6 +42,7 @@ internal sealed class RingSender : IOperationOwner
     private readonly Write[] _writes = new Write[MostInFlight];
     private int _inFlight;
     private int _sequence;
+    private long _frames;
     private Post? _postponed;
     private long _outstanding;
     private long _stalledSince;
@@ -52,6 +54,7 @@ internal sealed class RingSender : IOperationOwner
     private bool _isEndWritten;
 
     /// <param name="owner">The connection.</param>
+    /// <param name="form">The form of frames.</param>
     /// <param name="gate">The writer's lock.</param>
     /// <param name="credit">Gives the credit of the other direction, which goes with the frames.</param>
     /// <param name="words">This side's first block: the source of headers by themselves.</param>
@@ -59,9 +62,10 @@ internal sealed class RingSender : IOperationOwner
     /// <param name="leftovers">Receives unused objects.</param>
     /// <param name="flush">The flush that waits while many bytes are outstanding.</param>
     /// <param name="pauseAt">The number of outstanding bytes at which a flush waits.</param>
-    public RingSender(IRingOwner owner, Lock gate, CreditWriter credit, RingBlock words, Staging staging, Leftovers leftovers, PipeWait<FlushResult> flush, long pauseAt)
+    public RingSender(IRingOwner owner, FrameForm form, Lock gate, CreditWriter credit, RingBlock words, Staging staging, Leftovers leftovers, PipeWait<FlushResult> flush, long pauseAt)
     {
         _owner = owner;
+        _form = form;
         _gate = gate;
         _credit = credit;
         _words = words;
@@ -216,9 +220,9 @@ internal sealed class RingSender : IOperationOwner
         }
         if (!_ring.IsKnown || IsDiscarding || _isEndWritten || _writes[_sequence % MostInFlight].Kind != WriteKind.None)
             return false;
-        if (_ring.HasOffer && _ring.TrySwitch(_queue.Count == 0 && _staging is { Payload: 0, IsBusy: false }, out RingPlace place))
+        if (_ring.HasOffer && _ring.TrySwitch(_queue.Count == 0 && _staging is { Payload: 0, IsBusy: false }, _form.HeaderLength, out RingPlace place))
         {
-            RmaSlice header = _words.PrepareHeader(RingBlock.SwitchSourceOffset, new FrameHeader(0, FrameFlags.Switch, FrameHeader.Length, _credit.Take(out CreditTaken taken)));
+            RmaSlice header = PrepareHeader_NeedsLock(RingBlock.SwitchSourceOffset, FrameFlags.Switch, place, out CreditTaken taken);
             post = Begin_NeedsLock(new Write(WriteKind.Switch), header, place, taken);
             return true;
         }
@@ -230,20 +234,21 @@ internal sealed class RingSender : IOperationOwner
     {
         post = default;
         Frame first = _queue.Peek();
-        if (!TryFind_NeedsLock(FrameHeader.FrameLength(first.Payload), out RingPlace place, out FrameFlags flags))
+        if (!TryFind_NeedsLock(_form.FrameLength(first.Payload), out RingPlace place, out FrameFlags flags))
             return false;
         int frames = 0, run = 0;
         long payload = 0;
-        while (_queue.TryPeek(out Frame frame) && frame.Chunk == first.Chunk && frame.Start == first.Start + run && FrameHeader.FrameLength(frame.Payload) <= place.Room - run)
+        while (_queue.TryPeek(out Frame frame) && frame.Chunk == first.Chunk && frame.Start == first.Start + run && _form.FrameLength(frame.Payload) <= place.Room - run)
         {
             _queue.Dequeue();
             if (frames > 0)
-                new FrameHeader(frame.Payload, FrameFlags.None, 0, 0).WriteTo(frame.Chunk.Memory.Span[frame.Start..]);
+                Complete(frame, new FrameHeader(frame.Payload, FrameFlags.None, 0, 0), _frames + frames, place);
             frames++;
             payload += frame.Payload;
-            run += FrameHeader.FrameLength(frame.Payload);
+            run += _form.FrameLength(frame.Payload);
         }
-        new FrameHeader(first.Payload, flags, run, _credit.Take(out CreditTaken taken)).WriteTo(first.Chunk.Memory.Span[first.Start..]);
+        Complete(first, new FrameHeader(first.Payload, flags, run, _credit.Take(out CreditTaken taken)), _frames, place);
+        _frames += frames;
         _ring.Take(place, run);
         post = Begin_NeedsLock(new Write(WriteKind.Run, first.Chunk, frames, payload), first.Chunk.Slice(first.Start, run), place, taken);
         return true;
@@ -253,14 +258,26 @@ internal sealed class RingSender : IOperationOwner
     private bool TryTakeEnd_NeedsLock(out Post post)
     {
         post = default;
-        if (!TryFind_NeedsLock(FrameHeader.Length, out RingPlace place, out FrameFlags flags))
+        if (!TryFind_NeedsLock(_form.HeaderLength, out RingPlace place, out FrameFlags flags))
             return false;
         _isEndWritten = true;
-        RmaSlice header = _words.PrepareHeader(RingBlock.EndSourceOffset, new FrameHeader(0, flags | FrameFlags.EndOfStream, FrameHeader.Length, _credit.Take(out CreditTaken taken)));
-        _ring.Take(place, FrameHeader.Length);
+        RmaSlice header = PrepareHeader_NeedsLock(RingBlock.EndSourceOffset, flags | FrameFlags.EndOfStream, place, out CreditTaken taken);
+        _ring.Take(place, _form.HeaderLength);
         post = Begin_NeedsLock(new Write(WriteKind.End), header, place, taken);
         return true;
     }
+
+    /// <summary>Writes a frame's header, and seals the frame.</summary>
+    private void Complete(Frame frame, FrameHeader header, long number, RingPlace place)
+    {
+        Span<byte> bytes = frame.Chunk.Memory.Span.Slice(frame.Start, _form.FrameLength(frame.Payload));
+        header.WriteTo(bytes);
+        _form.Seal(bytes, number, place.Target.Number);
+    }
+
+    /// <summary>Fills the source of a header without a payload.</summary>
+    private RmaSlice PrepareHeader_NeedsLock(int source, FrameFlags flags, RingPlace place, out CreditTaken taken) =>
+        _words.PrepareHeader(source, new FrameHeader(0, flags, _form.HeaderLength, _credit.Take(out taken)), _form, _frames++, place.Target.Number);
 
     /// <summary>Finds a place, and measures the time for which there is none.</summary>
     private bool TryFind_NeedsLock(int length, out RingPlace place, out FrameFlags flags)

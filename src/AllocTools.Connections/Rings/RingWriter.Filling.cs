@@ -116,7 +116,7 @@ internal sealed partial class RingWriter
             ThrowIfUnusable_NeedsLock();
             if (_sender.IsDiscarding)
                 return source.Length;
-            size = Math.Min(source.Length, MostFrame_NeedsLock - FrameHeader.Length);
+            size = Math.Min(source.Length, MostFrame_NeedsLock - _form.HeaderLength);
         }
         Span<byte> room = Reserve(size).Span;
         int length = Math.Min(source.Length, room.Length);

@@ -17,6 +17,7 @@ namespace AllocTools.Connections.Rings;
 internal sealed partial class RingWriter : PipeWriter
 {
     private readonly IRingOwner _owner;
+    private readonly FrameForm _form;
     private readonly Lock _gate = new();
     private readonly Leftovers _leftovers;
     private readonly Staging _staging;
@@ -31,18 +32,20 @@ internal sealed partial class RingWriter : PipeWriter
     private bool _isCompleted;
 
     /// <param name="owner">The connection.</param>
+    /// <param name="form">The form of frames.</param>
     /// <param name="credit">Gives the credit of the other direction, which goes with the frames.</param>
     /// <param name="words">This side's first block: the source of headers by themselves.</param>
     /// <param name="pool">Where staging memory comes from.</param>
     /// <param name="share">The part of it that the connections may keep.</param>
     /// <param name="pauseAt">How many bytes may be waiting or in flight before a flush waits.</param>
-    public RingWriter(IRingOwner owner, CreditWriter credit, RingBlock words, IRmaMemoryPool pool, StagingShare share, long pauseAt)
+    public RingWriter(IRingOwner owner, FrameForm form, CreditWriter credit, RingBlock words, IRmaMemoryPool pool, StagingShare share, long pauseAt)
     {
         _owner = owner;
+        _form = form;
         _leftovers = new Leftovers(_gate);
-        _staging = new Staging(pool, share, _leftovers);
+        _staging = new Staging(pool, form, share, _leftovers);
         _flush = new PipeWait<FlushResult>(owner, _gate, TakeResult, "flush");
-        _sender = new RingSender(owner, _gate, credit, words, _staging, _leftovers, _flush, pauseAt);
+        _sender = new RingSender(owner, form, _gate, credit, words, _staging, _leftovers, _flush, pauseAt);
     }
 
     /// <summary>Whether nothing is in flight, and nothing will be.</summary>
@@ -137,7 +140,7 @@ internal sealed partial class RingWriter : PipeWriter
         {
             ThrowIfUnusable_NeedsLock();
             TakeBackRoom_NeedsLock();
-            if (_sender.IsDiscarding || size > MostFrame_NeedsLock - FrameHeader.Length)
+            if (_sender.IsDiscarding || size > MostFrame_NeedsLock - _form.HeaderLength)
             {
                 // If the request is longer than a frame, or nothing is read any more, it gets heap memory, which is copied or dropped.
                 _isLoose = true;

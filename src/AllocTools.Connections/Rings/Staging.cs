@@ -9,7 +9,7 @@ namespace AllocTools.Connections.Rings;
 /// connections together stay within <see cref="StagingShare"/>. The caller of any member except <see cref="Rent"/> must
 /// hold the writer's lock.
 /// </remarks>
-internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers leftovers)
+internal sealed class Staging(IRmaMemoryPool pool, FrameForm form, StagingShare share, Leftovers leftovers)
 {
     /// <summary>Bytes of the first piece.</summary>
     public const int Least = 1 << 10;
@@ -42,14 +42,14 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
     public bool IsBusy { get; set; }
 
     /// <summary>The bytes in it.</summary>
-    public int Payload => HasFrame ? _cursor - _start - FrameHeader.Length : 0;
+    public int Payload => HasFrame ? _cursor - _start - form.HeaderLength : 0;
 
     /// <summary>Rents memory for another piece. The caller must not hold the lock.</summary>
     /// <param name="payload">The payload that a frame in it must hold, up to <see cref="MostFrame"/> less a header.</param>
     /// <exception cref="RmaException">The pool has no room.</exception>
     public StagingChunk Rent(int payload)
     {
-        int length = Math.Max(Volatile.Read(ref _nextLength), (int)BitOperations.RoundUpToPowerOf2((uint)(payload + FrameHeader.Length)));
+        int length = Math.Max(Volatile.Read(ref _nextLength), (int)BitOperations.RoundUpToPowerOf2((uint)(payload + form.HeaderLength)));
         RmaBuffer buffer = pool.Rent(length);
         if (length > Usual && buffer.Capacity > length && length < Most)
         {
@@ -96,7 +96,7 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
         room = default;
         if (_chunk is not { } chunk)
             return false;
-        int needed = FrameHeader.Length + Math.Max(size, FewestPayload);
+        int needed = form.HeaderLength + Math.Max(size, FewestPayload);
         if (chunk.Uses == 0 && chunk.Length - chunk.Used < needed)
             chunk.Used = 0;
         if (chunk.Length - chunk.Used < needed)
@@ -112,7 +112,7 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
             _kept = 0;
         }
         _start = chunk.Used;
-        _cursor = _start + FrameHeader.Length;
+        _cursor = _start + form.HeaderLength;
         return TryGetRoom(size, mostFrame, out room);
     }
 
@@ -141,7 +141,7 @@ internal sealed class Staging(IRmaMemoryPool pool, StagingShare share, Leftovers
             return false;
         }
         chunk.Uses++;
-        chunk.Used = Math.Min(chunk.Length, start + FrameHeader.FrameLength(payload));
+        chunk.Used = Math.Min(chunk.Length, start + form.FrameLength(payload));
         // The padding is sent, too; what the pool's last renter has left there must not be.
         if (_cursor < chunk.Used)
             chunk.Memory.Span[_cursor..chunk.Used].Clear();

@@ -15,18 +15,21 @@ internal sealed class BareRings : IRingOwner, IDisposable
     private readonly RingBlock _block;
     private readonly RmaPeer _self;
 
-    public BareRings(int ringLength)
+    public BareRings(int ringLength, RmaIntegrity integrity = RmaIntegrity.None)
     {
         _pool = new RmaMemoryPool<HostProvider>(_context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero });
         _endpoint = _context.OpenEndpoint();
         _self = _endpoint.InsertPeer(_endpoint.Address.Span);
         _block = new RingBlock(_pool, RingBlock.WordsLength + ringLength);
-        Reader = new RingReader(this, _block);
-        Writer = new RingWriter(this, Reader.CreditWriter, _block, _pool, new StagingShare(), 1 << 30);
+        Form = new FrameForm(integrity);
+        Reader = new RingReader(this, Form, 1, _block);
+        Writer = new RingWriter(this, Form, Reader.CreditWriter, _block, _pool, new StagingShare(), 1 << 30);
         RemoteRegion region = _endpoint.Import(_self, _block.Remote);
         Reader.CreditWriter.Start(new CreditTarget(region.Slice(0, RingBlock.CreditLength), 0));
         Writer.Start(new RingTarget(region, RingBlock.WordsLength, _block.Length, 1));
     }
+
+    public FrameForm Form { get; }
 
     public RingReader Reader { get; }
 
@@ -53,6 +56,17 @@ internal sealed class BareRings : IRingOwner, IDisposable
         Assert.Null(Reader.OnRun(sequence, atStart: false, out _, out _));
     }
 
+    /// <summary>What is on its way as a run comes, in the place and with the number that are given.</summary>
+    /// <returns>The error in it; null if there is none.</returns>
+    public string? Deliver(int running, int sequence, int at)
+    {
+        Running[running].Operation.Local.Span.CopyTo(System.Runtime.InteropServices.MemoryMarshal.AsMemory(_block.Ring).Span[at..]);
+        return Announce(sequence);
+    }
+
+    /// <summary>A run is announced, of whatever is in the ring.</summary>
+    public string? Announce(int sequence) => Reader.OnRun(sequence, atStart: false, out _, out _);
+
     /// <summary>Another ring is offered to the writer.</summary>
     public bool Offer(int length) => Writer.OnOffer(new RingTarget(_endpoint.Import(_self, _block.Remote), RingBlock.WordsLength, length, 1));
 
@@ -65,9 +79,9 @@ internal sealed class BareRings : IRingOwner, IDisposable
             for (Span<byte> run = operation.Local.Span; !run.IsEmpty;)
             {
                 int payload = FrameHeader.Read(run).PayloadLength;
-                Assert.InRange(FrameHeader.FrameLength(payload), FrameHeader.Length + 1, mostFrame);
-                written.AddRange(run.Slice(FrameHeader.Length, payload));
-                run = run[FrameHeader.FrameLength(payload)..];
+                Assert.InRange(Form.FrameLength(payload), Form.HeaderLength + 1, mostFrame);
+                written.AddRange(run.Slice(Form.HeaderLength, payload));
+                run = run[Form.FrameLength(payload)..];
             }
         }
         return written;

@@ -40,7 +40,7 @@ internal sealed class RawPeer : IAsyncDisposable
     public Socket Socket { get; private set; }
 
     /// <summary>What it says of itself.</summary>
-    public static ProcessTerms Terms => new(Guid.NewGuid(), Guid.Empty, 0, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(5), DeliveryComplete: true);
+    public static ProcessTerms Terms => new(Guid.NewGuid(), Guid.Empty, 0, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(5), DeliveryComplete: true, RmaIntegrity.None);
 
     public byte[] Hello => HelloWith(Terms);
 

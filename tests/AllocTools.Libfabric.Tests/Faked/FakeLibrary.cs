@@ -70,6 +70,18 @@ internal sealed unsafe class FakeLibrary
             ((delegate* unmanaged<byte*, int, int, void>)Export("fake_completions"))(name, (int)ending, error);
     }
 
+    public void Flip(string world, int k, long bit)
+    {
+        fixed (byte* name = Text(world))
+            ((delegate* unmanaged<byte*, nint, ulong, void>)Export("fake_flip"))(name, k, (ulong)bit);
+    }
+
+    public long Flipped(string world)
+    {
+        fixed (byte* name = Text(world))
+            return ((delegate* unmanaged<byte*, long>)Export("fake_flipped"))(name);
+    }
+
     public string Calls(string world) => Read("fake_calls", world);
 
     public string Misuse(string world) => Read("fake_misuse", world);

@@ -114,6 +114,12 @@ internal sealed class FakeWorld : IDisposable
     /// <summary>Lets all calls return that are held now.</summary>
     public void Release() => _library.Release(_text);
 
+    /// <summary>Of what the k-th operation from now moves, whatever its kind, that bit is flipped, modulo its length.</summary>
+    public void Flip(int k, long bit) => _library.Flip(_text, k, bit);
+
+    /// <summary>How many bytes the operation has moved of which <see cref="Flip"/> flips a bit; 0 before it.</summary>
+    public long Flipped => _library.Flipped(_text);
+
     /// <summary>The descriptors of the queues that are open can't be waited on any more.</summary>
     public void BreakWaiting() => _library.BreakWaiting(_text);
 

@@ -1,4 +1,5 @@
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Integrity;
 using Xunit;
 
 namespace AllocTools.Testing.Conformance;
@@ -24,6 +25,26 @@ public abstract class MessageConformance<TTransport> : EndpointConformance<TTran
             Assert.Equal(i, (await receiving).Length);
             Assert.False(receive.Span[..i].ContainsAnyExcept((byte)i));
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task CheckedMessagesArriveAndOthersAreReported(string mode)
+    {
+        await using var pair = new ConformingPair<TTransport>(mode);
+        using RmaBuffer receive = pair.Right.Pool.Rent(128);
+        using RmaBuffer send = pair.Left.Pool.Rent(128);
+        send.Span.Fill(5);
+        foreach (int length in new[] { 0, 1, 100 })
+        {
+            Task<RmaReceiveResult> receiving = pair.Right.Endpoint.ReceiveCheckedAsync(receive, RmaIntegrity.XxHash3, cancellationToken: Token).AsTask();
+            await pair.Left.Endpoint.SendCheckedAsync(send.Slice(0, length + RmaCheckedExtensions.TrailerLength), pair.Left.Peer, RmaIntegrity.XxHash3, cancellationToken: Token);
+            Assert.Equal(length, (await receiving).Length);
+            Assert.Equal(send.Span[..length], receive.Span[..length]);
+        }
+        Task<RmaReceiveResult> other = pair.Right.Endpoint.ReceiveCheckedAsync(receive, RmaIntegrity.XxHash3, cancellationToken: Token).AsTask();
+        await pair.Left.Endpoint.SendCheckedAsync(send, pair.Left.Peer, RmaIntegrity.Crc32C, cancellationToken: Token);
+        await Assert.ThrowsAsync<RmaIntegrityException>(() => other);
     }
 
     [Theory]

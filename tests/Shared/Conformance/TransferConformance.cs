@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using AllocTools.Endpoints;
+using AllocTools.Endpoints.Integrity;
 using Xunit;
 
 namespace AllocTools.Testing.Conformance;
@@ -29,6 +30,33 @@ public abstract class TransferConformance<TTransport> : EndpointConformance<TTra
             if (i != 3)
                 Assert.False(blocks[i].Span.ContainsAnyExcept((byte)0x11), $"block {i} changed");
             blocks[i].Dispose();
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task CheckedBlocksAreWrittenReadAndCompared(string mode)
+    {
+        await using var pair = new ConformingPair<TTransport>(mode);
+        foreach (RmaIntegrity integrity in new[] { RmaIntegrity.Crc32C, RmaIntegrity.XxHash3 })
+        {
+            using var target = RmaCheckedMemory.Rent(pair.Right.Pool, 10_001, integrity, 512);
+            using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite | RmaAccess.RemoteRead);
+            using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
+            using var source = RmaCheckedMemory.Rent(pair.Left.Pool, 10_001, integrity, 512);
+            RandomNumberGenerator.Fill(source.GetSpan(0, 10_001));
+            await pair.Left.Endpoint.WriteCheckedAsync(source, remote, 0, 10_001, cancellationToken: Token);
+            await pair.AssertWrittenAsync(source.Buffer, target.Buffer);
+            target.Verify();
+            RandomNumberGenerator.Fill(source.GetSpan(1024, 1024));
+            await pair.Left.Endpoint.WriteCheckedAsync(source, remote, 1024, 1024, cancellationToken: Token);
+            await pair.AssertWrittenAsync(source.Buffer, target.Buffer);
+            target.Verify(1024, 1024);
+            using var back = RmaCheckedMemory.Rent(pair.Left.Pool, 10_001, integrity, 512);
+            await pair.Left.Endpoint.ReadCheckedAsync(back, remote, 9728, 273, cancellationToken: Token);
+            Assert.Equal(source.GetSpan(9728, 273), back.GetSpan(9728, 273));
+            target.GetSpan(700, 1)[0] ^= 1;
+            Assert.Equal(512, (await Assert.ThrowsAsync<RmaIntegrityException>(() => pair.Left.Endpoint.ReadCheckedAsync(back, remote, 0, 10_001, cancellationToken: Token).AsTask())).Offset);
         }
     }
 

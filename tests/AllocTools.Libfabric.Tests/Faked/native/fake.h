@@ -90,6 +90,9 @@ struct world {
     uint64_t outstanding;
     enum completion completion;
     int completion_error;
+    long flip_in;           // The operation whose bytes get a flipped bit, counted down; 0 for none
+    uint64_t flip_bit;
+    uint64_t flipped;       // How many bytes that operation has moved; 0 before it
     struct plan *plans;
     struct tally *tallies;
     char misuse[512];

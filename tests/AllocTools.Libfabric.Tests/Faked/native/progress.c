@@ -10,11 +10,24 @@ void fake_post(struct op *op) {
     fake_wake(world);
 }
 
+// Flips a bit of what was moved, if it is time.
+static void flip(struct op *op, uint8_t *moved) {
+    struct world *world = op->ep->object.world;
+    if (op->length == 0 || world->flip_in == 0 || --world->flip_in > 0)
+        return;
+    uint64_t bit = world->flip_bit % (op->length * 8);
+    moved[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    world->flipped = op->length;
+}
+
 static int execute(struct op *op) {
     if (op->kind == OP_SEND) {
         if (!op->peer->object.is_open)
             return FI_ECONNRESET;
-        fake_deliver(op->peer, op->local, op->length);
+        uint8_t *moved = memcpy(malloc(op->length + 1), op->local, op->length);
+        flip(op, moved);
+        fake_deliver(op->peer, moved, op->length);
+        free(moved);
         return 0;
     }
     uint8_t *there = NULL;
@@ -23,10 +36,13 @@ static int execute(struct op *op) {
         return error;
     if (op->kind == OP_WRITE) {
         memcpy(there, op->local, op->length);
+        flip(op, there);
         if (op->has_data)
             fake_notify(op->peer->cq, op->data);
-    } else
+    } else {
         memcpy(op->local, there, op->length);
+        flip(op, op->local);
+    }
     return 0;
 }
 

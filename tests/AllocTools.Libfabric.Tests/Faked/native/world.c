@@ -173,6 +173,25 @@ void fake_completions(const char *name, int completion, int error) {
     pthread_mutex_unlock(&world->lock);
 }
 
+// The k-th operation from now that moves bytes, whatever it is, has that bit of them flipped where they come to.
+void fake_flip(const char *name, long k, uint64_t bit) {
+    struct world *world = fake_find(name);
+    pthread_mutex_lock(&world->lock);
+    world->flip_in = k;
+    world->flip_bit = bit;
+    world->flipped = 0;
+    pthread_mutex_unlock(&world->lock);
+}
+
+// How many bytes it has moved; 0 while it has not come.
+uint64_t fake_flipped(const char *name) {
+    struct world *world = fake_find(name);
+    pthread_mutex_lock(&world->lock);
+    uint64_t flipped = world->flipped;
+    pthread_mutex_unlock(&world->lock);
+    return flipped;
+}
+
 // Each call that was made, as "call count" lines.
 void fake_calls(const char *name, char *into, size_t room) {
     struct world *world = fake_find(name);
