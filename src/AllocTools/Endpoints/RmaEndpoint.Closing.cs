@@ -99,6 +99,8 @@ public partial class RmaEndpoint
             _starter.Progress.PostWaiting();
         // Owners are notified however long closing takes.
         _starter.Progress.FailAll(fabricIsDone: false);
+        // Not on this thread, because what awaits the operations may go on there.
+        _ = _pauses.CancelAsync();
         _notifications.Close();
         if (!isIdle || !hasStopped)
         {

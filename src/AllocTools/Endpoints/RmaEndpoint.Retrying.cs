@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using AllocTools.Endpoints.Engine;
 
@@ -6,6 +7,9 @@ namespace AllocTools.Endpoints;
 /// <content>Reads and plain writes are repeated, if the options say so.</content>
 public partial class RmaEndpoint
 {
+    // Ends the pauses between attempts when the endpoint is closed.
+    private readonly CancellationTokenSource _pauses = new();
+
     /// <summary>Starts an operation without a result, and repeats it if it fails for a passing reason.</summary>
     private ValueTask StartRepeatable(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
     {
@@ -21,7 +25,6 @@ public partial class RmaEndpoint
     {
         for (int tries = 1; ; tries++)
         {
-            TimeSpan pause, rest;
             try
             {
                 await attempt.ConfigureAwait(false);
@@ -30,23 +33,44 @@ public partial class RmaEndpoint
             catch (RmaOperationException e)
             {
                 e.Tries = tries;
-                pause = PauseAfter(tries);
-                rest = limit == Timeout.InfiniteTimeSpan ? limit : limit - _time.GetElapsedTime(started) - pause;
-                if (!e.IsRepeatable || tries > _options.Retry.MaxRetries || (limit != Timeout.InfiniteTimeSpan && rest <= TimeSpan.Zero))
+                TimeSpan pause = PauseAfter(tries);
+                if (!e.IsRepeatable || tries > _options.Retry.MaxRetries || RestOf(limit, started) is { } before && before <= pause)
                     throw;
-                await Task.Delay(pause, _time, cancellationToken).ConfigureAwait(false);
+                await PauseAsync(pause, operation, cancellationToken).ConfigureAwait(false);
+                TimeSpan? rest = RestOf(limit, started);
+                if (rest <= TimeSpan.Zero)
+                    throw;
                 try
                 {
-                    attempt = StartWithoutResult(operation, rest, cancellationToken);
+                    attempt = StartWithoutResult(operation, rest ?? Timeout.InfiniteTimeSpan, cancellationToken);
                 }
                 catch (Exception mistake) when (mistake is ArgumentException or InvalidOperationException)
                 {
                     // The buffer was returned, the region disposed, the peer removed or the endpoint closed during the
                     // pause: the operation ends with its own error.
-                    throw e;
+                    ExceptionDispatchInfo.Throw(e);
                 }
             }
             _counters.Retried(operation.Kind);
+        }
+    }
+
+    /// <summary>What is left of an operation's time; null if it has no limit.</summary>
+    private TimeSpan? RestOf(TimeSpan limit, long started) => limit == Timeout.InfiniteTimeSpan ? null : limit - _time.GetElapsedTime(started);
+
+    /// <exception cref="RmaOperationException">The endpoint was closed meanwhile.</exception>
+    /// <exception cref="OperationCanceledException">The caller cancelled the operation.</exception>
+    private async Task PauseAsync(TimeSpan pause, RmaOperation operation, CancellationToken cancellationToken)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _pauses.Token);
+        try
+        {
+            await Task.Delay(pause, _time, either.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            throw _errors.EndpointClosed(operation.Kind, operation.Local.Length);
         }
     }
 

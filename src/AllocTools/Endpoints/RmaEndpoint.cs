@@ -77,12 +77,12 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
             _description = description;
             _description.MaxMessageLength = _maxMessageLength;
             Address = EndpointAddress.Compose(driver.Address.Span, _description);
-            _peers = new PeerTable(driver, _description, context.Health.Logger);
             _completions = new CompletionRing(options.MaxOutstanding);
             _notifications = new NotificationQueue(
                 options.MaxNotifications, _counters, () => Log.NotificationsLost(context.Health.Logger, context.Traits.ProviderName, options.MaxNotifications));
             _errors = new EndpointErrors(this, driver, context.Traits.ProviderName, options.Continuations == RmaContinuations.Inline);
             _states = new PeerStates(_errors, _counters, context.Health);
+            _peers = new PeerTable(driver, _description, _states, context.Health.Logger);
             // The thread that this starts reads completions immediately.
             driver.Attach(this);
             _starter = new OperationStarter(context, driver, _errors, _gate, _completions, _notifications, _counters, _states, options);
@@ -113,9 +113,9 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
         Enter();
         try
         {
-            RmaDriverPeer peer = _peers.Insert(address, _starter.Slots, out RmaDriverPeer? lost);
-            if (lost is { Loss.IsReported: true })
-                _states.Return(peer);
+            RmaDriverPeer peer = _peers.Insert(address, _starter.Slots, out bool isBack);
+            if (isBack)
+                Log.PeerReturned(_context.Health.Logger, _context.Traits.ProviderName, peer.Number);
             return _errors.PeerOf(peer)!.Value;
         }
         finally
@@ -249,7 +249,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
     /// <inheritdoc/>
     public RmaEndpointStatistics GetStatistics()
     {
-        RmaEndpointStatistics now = _starter.Snapshot() with { UnreadNotifications = _notifications.Count, Peers = _peers.CountByState() };
+        RmaEndpointStatistics now = _starter.Snapshot() with { UnreadNotifications = _notifications.Count, Peers = _states.CountByState() };
         return _gate.IsClosed ? now with { State = RmaEndpointState.Closed } : now;
     }
 

@@ -74,6 +74,10 @@ public class RmaEndpointOptions
     /// time-out. It is checked every 250 ms. Range: 250 ms to 24 h, or -1 ms to never report a peer as slow.
     /// Default: 5 s.
     /// </summary>
+    /// <remarks>
+    /// If several peers are overdue while no operation at all succeeds, they are reported after twice the time, because
+    /// this side may be the cause.
+    /// </remarks>
     [OptionTimeRange(250, OptionTimeRangeAttribute.Day, InfiniteMeans = "no such reports")]
     public TimeSpan SlowPeerTime { get; set; } = TimeSpan.FromSeconds(5);
 

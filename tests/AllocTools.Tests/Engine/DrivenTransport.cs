@@ -60,6 +60,9 @@ internal sealed class DrivenDriver : RmaEndpointDriver
     /// <summary>Called by each turn, before it reports.</summary>
     public Action OnRead { get; set; } = static () => { };
 
+    /// <summary>Called where a peer is inserted.</summary>
+    public Action OnInsert { get; set; } = static () => { };
+
     /// <summary>Called where a mapped key is given back.</summary>
     public Action OnUnmap { get; set; } = static () => { };
 
@@ -84,7 +87,11 @@ internal sealed class DrivenDriver : RmaEndpointDriver
 
     public override RmaDriverPeer OpenPeer(ReadOnlySpan<byte> address) => new(address.ToArray());
 
-    public override ulong InsertPeer(RmaDriverPeer peer) => ++_lastNumber;
+    public override ulong InsertPeer(RmaDriverPeer peer)
+    {
+        OnInsert();
+        return ++_lastNumber;
+    }
 
     public override bool TryRemovePeer(ulong number)
     {

@@ -31,6 +31,44 @@ public sealed class PeerChangeTests
     }
 
     [Fact]
+    public async Task ALostPeerThatIsRemovedAndInsertedLaterIsReportedAsBack()
+    {
+        await using var side = new DrivenEndpoint();
+        await using IAsyncEnumerator<RmaPeerChange> changes = Read(side);
+        side.Driver.Lose(side.Peer);
+        side.Endpoint.RemovePeer(side.Peer);
+        AssertStatistics(side, (RmaPeerState.Up, 0, 0), (RmaPeerState.Slow, 0, 0), (RmaPeerState.Lost, 0, 1));
+        // An insertion that fails changes nothing of that.
+        side.Driver.OnInsert = static () => throw new RmaProviderException("the test says so", 5, "EIO");
+        Assert.Throws<RmaProviderException>(() => side.Endpoint.InsertPeer(DrivenEndpoint.OtherAddress));
+        side.Driver.OnInsert = static () => { };
+        RmaPeer back = side.Endpoint.InsertPeer(DrivenEndpoint.OtherAddress);
+        await AssertNext(changes, side.Peer, RmaPeerState.Lost);
+        await AssertNext(changes, back, RmaPeerState.Up);
+        AssertStatistics(side, (RmaPeerState.Up, 1, 1), (RmaPeerState.Slow, 0, 0), (RmaPeerState.Lost, 0, 1));
+    }
+
+    // On shm a driver may wait for a lock that a killed process has.
+    [Fact]
+    public async Task StatisticsDoNotWaitForAnInsertion()
+    {
+        await using var side = new DrivenEndpoint();
+        using var begun = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        side.Driver.OnInsert = () =>
+        {
+            begun.Set();
+            go.Wait(Token);
+        };
+        Task insertion = Task.Run(() => side.Endpoint.InsertPeer([9]), Token);
+        begun.Wait(Token);
+        Assert.Equal(1, (await Task.Run(side.Endpoint.GetStatistics, Token).WaitAsync(TestTime.Seconds(30), Token)).Peers[RmaPeerState.Up]);
+        go.Set();
+        await insertion;
+        Assert.Equal(2, side.Endpoint.GetStatistics().Peers[RmaPeerState.Up]);
+    }
+
+    [Fact]
     public async Task APeerThatWasNotLostIsNotReportedWhereItIsInsertedAgain()
     {
         await using var side = new DrivenEndpoint();
@@ -94,7 +132,7 @@ public sealed class PeerChangeTests
         using RmaBuffer buffer = side.Pool.Rent(64);
         side.Driver.OnPost = o => o.Peer!.Number == side.Peer.Handle ? RmaPostResult.Posted : side.Driver.TakeAndComplete(o);
         _ = side.Endpoint.SendAsync(buffer, side.Peer, Timeout.InfiniteTimeSpan, Token).AsTask();
-        for (TimeSpan passed = TimeSpan.Zero; passed < 3 * Limit; passed += TimeSpan.FromMilliseconds(250))
+        for (TimeSpan passed = TimeSpan.Zero; passed < 1.5 * Limit; passed += TimeSpan.FromMilliseconds(250))
         {
             await side.Await(side.Endpoint.SendAsync(buffer, other, cancellationToken: Token).AsTask());
             Advance(time, TimeSpan.FromMilliseconds(250));
@@ -106,7 +144,7 @@ public sealed class PeerChangeTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task SeveralPeersAreSlowOnlyWhereOthersEnd(bool othersEnd)
+    public async Task SeveralPeersAreSlowWhereOthersEndOrAfterTwiceTheTime(bool othersEnd)
     {
         var time = new FakeTimeProvider();
         await using var side = new DrivenEndpoint(configure: o => o.SlowPeerTime = Limit, time: time);
@@ -123,6 +161,9 @@ public sealed class PeerChangeTests
             Advance(time, TimeSpan.FromMilliseconds(250));
         }
         Assert.Equal(othersEnd ? 2 : 0, side.Endpoint.GetStatistics().PeerChanges[RmaPeerState.Slow]);
+        Advance(time, Limit);
+        Assert.Equal(2, side.Endpoint.GetStatistics().PeerChanges[RmaPeerState.Slow]);
+        Assert.Equal(2, side.Endpoint.GetStatistics().Peers[RmaPeerState.Slow]);
     }
 
     [Fact]

@@ -13,6 +13,7 @@ public sealed class RetryTests
     private const int AccessDenied = 13;
     private const int NoBuffers = 105;
     private const int ConnectionReset = 104;
+    private const int Canceled = 125;
     private const int ConnectionRefused = 111;
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -32,7 +33,7 @@ public sealed class RetryTests
     [InlineData(RmaOperationKind.Write, Failure.Refused, ConnectionRefused, true)]
     [InlineData(RmaOperationKind.Write, Failure.Refused, NoBuffers, true)]
     [InlineData(RmaOperationKind.Write, Failure.Refused, AccessDenied, false)]
-    [InlineData(RmaOperationKind.Write, Failure.Completed, NoBuffers, true)]
+    [InlineData(RmaOperationKind.Write, Failure.Completed, NoBuffers, false)]
     [InlineData(RmaOperationKind.Write, Failure.Completed, ConnectionReset, false)]
     [InlineData(RmaOperationKind.Write, Failure.Completed, AccessDenied, false)]
     [InlineData(RmaOperationKind.Read, Failure.Refused, ConnectionRefused, true)]
@@ -114,8 +115,10 @@ public sealed class RetryTests
         };
         Task write = side.Endpoint.WriteAsync(buffer, remote, TimeSpan.FromSeconds(30), Token).AsTask();
         // A task's continuation starts each pause, so the clock goes on in small steps while it runs.
+        using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         while (!write.IsCompleted)
         {
+            limit.Token.ThrowIfCancellationRequested();
             time.Advance(TimeSpan.FromMilliseconds(10));
             await Task.Yield();
         }
@@ -124,6 +127,7 @@ public sealed class RetryTests
         // Half of each pause is certain; what comes on top depends on how soon the continuation runs.
         double[] least = [0.5, 1, 2, 2, 2];
         Assert.All(at.Zip(at.Skip(1), (a, b) => b - a).Zip(least), static p => Assert.True(p.First >= p.Second, $"{p}"));
+        Assert.InRange(at.Count, 6, 30);
         Assert.InRange(at[^1], 0, 30);
     }
 
@@ -139,6 +143,21 @@ public sealed class RetryTests
         Assert.False(write.IsCompleted);
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => write.WaitAsync(TestTime.Seconds(30), Token));
+        Assert.Single(side.Driver.Posts);
+    }
+
+    [Fact]
+    public async Task ClosingTheEndpointEndsAPause()
+    {
+        await using var side = new DrivenEndpoint(configure: o => Set(o, retries: 3, first: TimeSpan.FromMinutes(1)));
+        using RmaBuffer buffer = side.Pool.Rent(64);
+        using RmaExposure exposure = Expose(side, out RemoteRegion remote);
+        side.Driver.OnPost = static _ => RmaPostResult.Refused(ConnectionRefused);
+        Task write = side.Endpoint.WriteAsync(buffer, remote, Timeout.InfiniteTimeSpan, Token).AsTask();
+        Assert.False(write.IsCompleted);
+        await side.Endpoint.DisposeAsync();
+        var error = await Assert.ThrowsAsync<RmaOperationException>(() => write.WaitAsync(TestTime.Seconds(30), Token));
+        Assert.Equal(Canceled, error.ErrorCode);
         Assert.Single(side.Driver.Posts);
     }
 

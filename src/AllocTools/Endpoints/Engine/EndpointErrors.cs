@@ -44,7 +44,7 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
             driver.NameOf(error))
         {
             IsTransient = PassingErrors.IsPassing(error),
-            IsRepeatable = PassingErrors.IsRepeatable(slot.Kind, error, wasAccepted: detail is not null),
+            IsRepeatable = PassingErrors.IsRepeatable(slot.Kind, error, wasAccepted: detail is not null || slot.Transferred > 0),
         };
     }
 

@@ -13,6 +13,7 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
 {
     private readonly Lock _gate = new();
     private readonly ChangeReaders<RmaPeerChange> _readers = new();
+    private readonly int[] _counts = new int[EndpointCounters.PeerStates.Length];
 
     /// <inheritdoc cref="IRmaEndpoint.ReadPeerChangesAsync"/>
     public IAsyncEnumerable<RmaPeerChange> ReadAsync(CancellationToken cancellationToken) => _readers.ReadAsync(cancellationToken);
@@ -26,8 +27,10 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
     {
         lock (_gate)
         {
+            RmaPeerState before = peer.State;
             if (peer.IsRemoved || !peer.TryLose(loss))
                 return false;
+            Move_NeedsLock(before, RmaPeerState.Lost);
             if (loss.IsReported)
                 Report_NeedsLock(peer, RmaPeerState.Lost, loss.Reason);
         }
@@ -36,12 +39,40 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
         return true;
     }
 
-    /// <summary>A lost peer was inserted again.</summary>
-    public void Return(RmaDriverPeer peer)
+    /// <summary>A peer was inserted.</summary>
+    /// <param name="peer">The peer.</param>
+    /// <param name="wasLost">Whether one at the same address was lost before.</param>
+    /// <returns>Whether it was reported as the return of that one.</returns>
+    public bool Add(RmaDriverPeer peer, bool wasLost)
     {
         lock (_gate)
+        {
+            _counts[(int)peer.State]++;
+            // Another thread may have found already that it is lost again.
+            if (!wasLost || peer.IsLost)
+                return false;
             Report_NeedsLock(peer, RmaPeerState.Up, "it was inserted again after it was lost");
-        Log.PeerReturned(health.Logger, health.Provider, peer.Number);
+            return true;
+        }
+    }
+
+    /// <summary>Marks a peer as removed; its state does not change any more.</summary>
+    /// <returns>Whether it was lost, and that was reported.</returns>
+    public bool Remove(RmaDriverPeer peer)
+    {
+        lock (_gate)
+        {
+            peer.Remove();
+            _counts[(int)peer.State]--;
+            return peer.Loss is { IsReported: true };
+        }
+    }
+
+    /// <summary>How many peers are in each state. It never waits for the driver.</summary>
+    public Dictionary<RmaPeerState, int> CountByState()
+    {
+        lock (_gate)
+            return EndpointCounters.PeerStates.ToDictionary(state => state, state => _counts[(int)state]);
     }
 
     /// <summary>A peer is slow.</summary>
@@ -53,6 +84,7 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
             if (peer.IsRemoved || peer.IsLost || peer.IsSlow)
                 return;
             peer.IsSlow = true;
+            Move_NeedsLock(RmaPeerState.Up, RmaPeerState.Slow);
             Report_NeedsLock(peer, RmaPeerState.Slow, reason);
         }
         Log.PeerSlow(health.Logger, health.Provider, peer.Number, reason);
@@ -63,12 +95,19 @@ internal sealed class PeerStates(EndpointErrors errors, EndpointCounters counter
     {
         lock (_gate)
         {
-            peer.IsSlow = false;
-            if (peer.IsRemoved || peer.IsLost)
+            if (peer.IsRemoved || peer.IsLost || !peer.IsSlow)
                 return;
+            peer.IsSlow = false;
+            Move_NeedsLock(RmaPeerState.Slow, RmaPeerState.Up);
             Report_NeedsLock(peer, RmaPeerState.Up, "none of its operations is overdue any more");
         }
         Log.PeerNoLongerSlow(health.Logger, health.Provider, peer.Number);
+    }
+
+    private void Move_NeedsLock(RmaPeerState from, RmaPeerState to)
+    {
+        _counts[(int)from]--;
+        _counts[(int)to]++;
     }
 
     private void Report_NeedsLock(RmaDriverPeer peer, RmaPeerState state, string reason)

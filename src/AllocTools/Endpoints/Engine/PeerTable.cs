@@ -15,7 +15,7 @@ namespace AllocTools.Endpoints.Engine;
 /// table until it is removed or inserted again; the latter also removes and inserts it in the transport, so that
 /// nothing of its connection remains.
 /// </remarks>
-internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription own, ILogger logger)
+internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription own, PeerStates states, ILogger logger)
 {
     private const int InvalidArgument = 22;
 
@@ -26,6 +26,9 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     private readonly Dictionary<ulong, RmaDriverPeer> _peers = [];
     private readonly Dictionary<string, RmaDriverPeer> _byAddress = [];
     private readonly Dictionary<string, ulong> _left = [];
+
+    // Addresses of peers that were lost when they were removed.
+    private readonly GoneAddresses _gone = new();
 
     // Removed peers that an operation may still use.
     private readonly List<RmaDriverPeer> _closing = [];
@@ -40,10 +43,10 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
     /// <summary>Inserts a peer, or increments the count of an existing one.</summary>
     /// <param name="address">The peer endpoint's address.</param>
     /// <param name="slots">The endpoint's operations.</param>
-    /// <param name="lost">The lost peer that it replaces; null for none.</param>
-    public RmaDriverPeer Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots, out RmaDriverPeer? lost)
+    /// <param name="isBack">Whether a peer at this address was lost before, and this one is reported as its return.</param>
+    public RmaDriverPeer Insert(ReadOnlySpan<byte> address, ReadOnlySpan<OperationSlot> slots, out bool isBack)
     {
-        lost = null;
+        isBack = false;
         ReadOnlySpan<byte> whole = address;
         address = EndpointAddress.Parse(whole, out TransportDescription? transport, out string? error);
         error ??= transport is null ? null : own.FindReasonAgainst(transport);
@@ -62,10 +65,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         try
         {
             if (_byAddress.TryGetValue(text, out RmaDriverPeer? there) && there.IsLost)
-            {
-                lost = there;
                 Forget_NeedsLock(text, there, slots);
-            }
             ulong number;
             if (_byAddress.TryGetValue(text, out there))
             {
@@ -80,8 +80,9 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
             // Some transports return the same number for addresses that are spelt differently.
             if (_peers.TryGetValue(number, out there) && there.IsLost)
             {
-                lost = there;
-                Forget_NeedsLock(Convert.ToHexString(there.Address.Span), there, slots);
+                string other = Convert.ToHexString(there.Address.Span);
+                Forget_NeedsLock(other, there, slots);
+                _gone.Rename(other, text);
                 number = driver.InsertPeer(opened);
             }
             if (_peers.TryGetValue(number, out there))
@@ -97,6 +98,7 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
             _peers[number] = _byAddress[text] = opened;
             driver.OnPeerInserted(opened);
             isKept = true;
+            isBack = states.Add(opened, wasLost: _gone.Remove(text));
             return opened;
         }
         finally
@@ -141,18 +143,6 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         }
     }
 
-    /// <summary>How many peers are in each state.</summary>
-    public Dictionary<RmaPeerState, int> CountByState()
-    {
-        var counts = Enum.GetValues<RmaPeerState>().ToDictionary(static s => s, static _ => 0);
-        lock (_gate)
-        {
-            foreach (RmaDriverPeer peer in _peers.Values)
-                counts[peer.State]++;
-        }
-        return counts;
-    }
-
     /// <summary>
     /// Whether an operation with a peer runs, or has timed out and may still run. The fabric no longer uses an operation
     /// that has ended, although its slot may not be free yet.
@@ -186,7 +176,8 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
         _peers.Remove(peer.Number);
         // Transports crash on operations with a peer that was removed. First new operations are refused, then running
         // ones are searched; an operation does it in the reverse order, with a fence in between.
-        peer.Remove();
+        if (states.Remove(peer))
+            _gone.Add(text);
         driver.OnPeerRemoved(peer);
         Fence.Full();
         LetGoOfLeft_NeedsLock(slots);
@@ -242,6 +233,32 @@ internal sealed class PeerTable(RmaEndpointDriver driver, TransportDescription o
             // For this side the peer is removed in any case.
             Log.PeerNotForgotten(logger, own.Provider ?? "", e.ErrorName);
             return false;
+        }
+    }
+
+    /// <summary>So many addresses at the most, the oldest of which are forgotten first.</summary>
+    private sealed class GoneAddresses
+    {
+        private const int Most = 1024;
+
+        private readonly HashSet<string> _addresses = [];
+        private readonly Queue<string> _order = [];
+
+        public void Add(string address)
+        {
+            if (!_addresses.Add(address))
+                return;
+            _order.Enqueue(address);
+            while (_order.Count > Most)
+                _addresses.Remove(_order.Dequeue());
+        }
+
+        public bool Remove(string address) => _addresses.Remove(address);
+
+        public void Rename(string address, string other)
+        {
+            if (Remove(address))
+                Add(other);
         }
     }
 }

@@ -6,9 +6,10 @@ namespace AllocTools.Endpoints.Engine;
 /// <summary>Finds peers whose operations take longer than <see cref="RmaEndpointOptions.SlowPeerTime"/>.</summary>
 /// <remarks>
 /// A timer calls <see cref="Look"/>, which compares the slots with those of the previous call, so that operations pay
-/// nothing. The time counts from the first call that sees the operation in its slot: the wait for a slot is not the
-/// peer's. If several peers are overdue and no operation at all has ended since the previous call, the cause is on this
-/// side (a busy processor, its link), and no peer is reported as slow.
+/// nothing. The time counts from the first call that sees the operation with the transport: the wait for a slot, and for a
+/// transport that is full, is not the peer's. If several peers are overdue and no operation at all has succeeded since
+/// the previous call, the cause is probably on this side (a busy processor, its link), and a peer is reported only after
+/// twice the time.
 /// </remarks>
 internal sealed class SlowPeers(TimeSpan limit, OperationSlot[] slots, SlotPool free, EndpointCounters counters, PeerStates states, TimeProvider time)
 {
@@ -33,13 +34,11 @@ internal sealed class SlowPeers(TimeSpan limit, OperationSlot[] slots, SlotPool 
         long succeeded = counters.Succeeded();
         bool hasEnded = succeeded != _succeeded;
         _succeeded = succeeded;
-        if (hasEnded || _overdue.Count == 1)
+        bool isThisSide = !hasEnded && _overdue.Count > 1;
+        foreach ((RmaDriverPeer peer, TimeSpan age) in _overdue)
         {
-            foreach ((RmaDriverPeer peer, TimeSpan age) in _overdue)
-            {
-                if (_slow.Add(peer))
-                    states.SetSlow(peer, age);
-            }
+            if ((!isThisSide || age >= 2 * limit) && _slow.Add(peer))
+                states.SetSlow(peer, age);
         }
         foreach (RmaDriverPeer peer in _slow.Where(p => !_overdue.ContainsKey(p)).ToArray())
         {
@@ -56,7 +55,9 @@ internal sealed class SlowPeers(TimeSpan limit, OperationSlot[] slots, SlotPool 
             OperationSlot slot = slots[i];
             long word = slot.Word;
             RmaDriverPeer? peer = slot.Peer;
-            if (OperationSlot.StateOf(word) is not (OperationState.Posted or OperationState.Queued or OperationState.Cancelling or OperationState.Abandoned))
+            OperationState state = OperationSlot.StateOf(word);
+            isIdle &= state != OperationState.Queued;
+            if (state is not (OperationState.Posted or OperationState.Cancelling or OperationState.Abandoned))
                 continue;
             isIdle = false;
             long use = OperationSlot.UseOf(word);
