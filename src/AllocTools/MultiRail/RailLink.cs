@@ -16,6 +16,7 @@ internal sealed class RailLink : IAsyncDisposable
     private Task _recovering = Task.CompletedTask;
     private long _upSince;
     private int _failures;
+    private int _outstanding;
 
     /// <param name="owner">The multi-rail.</param>
     /// <param name="peer">The peer.</param>
@@ -39,6 +40,22 @@ internal sealed class RailLink : IAsyncDisposable
 
     /// <summary>Its present life; null while it is down.</summary>
     public RailSession? Session => Volatile.Read(ref _session);
+
+    /// <summary>Takes one of the places that the link has for stripes, of whichever transfer.</summary>
+    /// <returns>False: all are taken. <see cref="RmaRailPeer.Change"/> completes when one is returned.</returns>
+    public bool TryTakePlace()
+    {
+        if (Interlocked.Increment(ref _outstanding) <= _owner.Options.StripesPerRail)
+            return true;
+        ReturnPlace();
+        return false;
+    }
+
+    public void ReturnPlace()
+    {
+        Interlocked.Decrement(ref _outstanding);
+        _peer.NoteChange();
+    }
 
     /// <summary>Gives a life of the link up: it is closed, and another one is tried later. Only the first call for it has an effect.</summary>
     public void Fail(RailSession session, string reason)

@@ -19,7 +19,7 @@ public sealed class RmaMultiRailOptions
     [OptionRange(4 << 10, 1 << 30, "bytes")]
     public long StripeLength { get; set; } = 256 << 10;
 
-    /// <summary>How many stripes of one transfer are under way on one rail at a time. Range: 1 to 256. Default: 4.</summary>
+    /// <summary>How many stripes are under way to one peer on one rail at a time, of all transfers together. Range: 1 to 256. Default: 4.</summary>
     [OptionRange(1, 256, "stripes")]
     public int StripesPerRail { get; set; } = 4;
 

@@ -16,7 +16,6 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
     private readonly RmaRailPeer _peer = region.Peer;
     private readonly Stack<Stripe> _again = [];
     private readonly List<(Stripe Stripe, Task Closed)> _failed = [];
-    private readonly Dictionary<RailLink, int> _outstanding = [];
     private readonly List<Task<Outcome>> _running = [];
     private long _next;
 
@@ -95,11 +94,15 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
             {
                 if (!HasMore)
                     return;
-                if (link.Session is not { HasEnded: false } session || region.On(IndexOf(link)) is not { } remote)
+                if (link.Session is not { } session || region.On(IndexOf(link)) is not { } remote)
                     continue;
-                if (_outstanding.GetValueOrDefault(link) < owner.Options.StripesPerRail)
+                if (session.HasEnded)
                 {
-                    _outstanding[link] = _outstanding.GetValueOrDefault(link) + 1;
+                    link.Fail(session, "its endpoint has failed");
+                    continue;
+                }
+                if (link.TryTakePlace())
+                {
                     _running.Add(MoveAsync(NextStripe(), link, session, remote, cancellationToken));
                     hasStarted = true;
                 }
@@ -155,14 +158,23 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
             owner.CountBytes(link.Rail, stripe.Length);
             return new Outcome(stripe, link, session, null, false);
         }
+        catch (OperationCanceledException e)
+        {
+            // It may have been posted, and the transport may carry it out at any time as long as the endpoint is open.
+            return Fail("a transfer was ended while one of its stripes was outstanding", e);
+        }
         catch (Exception e) when (e is RmaException or ObjectDisposedException && IsOfTheLink(e))
         {
             return Fail(e.Message, e);
         }
         catch (Exception e)
         {
-            // All others are the caller's: a mistake, a refused key, the cancellation. The transfer ends with them.
+            // All others are the caller's: a mistake, a refused key. The transfer ends with them.
             return new Outcome(stripe, link, session, e, false);
+        }
+        finally
+        {
+            link.ReturnPlace();
         }
 
         Outcome Fail(string reason, Exception e)
@@ -176,7 +188,6 @@ internal sealed class StripedTransfer(RmaMultiRail owner, RmaOperationKind kind,
 
     private void TakeUp(Outcome outcome)
     {
-        _outstanding[outcome.Link]--;
         if (outcome.Error is null)
             return;
         NoteFailure(outcome);

@@ -36,8 +36,9 @@ internal sealed class SetUpMessageForm : ByteForm
     public override string Name => "set-up-message";
 
     private static Gen<ProcessTerms> Terms => Gen.Select(
-        Gen.Guid, Gen.Guid, Gen.Int, Gen.Int[1, int.MaxValue], Gen.Int[1, int.MaxValue], Gen.Bool, static (process, host, id, beat, limit, isComplete) =>
-            new ProcessTerms(process, host, id, TimeSpan.FromMilliseconds(beat), TimeSpan.FromMilliseconds(limit), Timeout.InfiniteTimeSpan, isComplete));
+        Gen.Guid, Gen.Guid, Gen.Int, Gen.Int[1, int.MaxValue], Gen.Int[1, int.MaxValue], Gen.Bool, Gen.Enum<RmaIntegrity>(),
+        static (process, host, id, beat, limit, isComplete, integrity) =>
+            new ProcessTerms(process, host, id, TimeSpan.FromMilliseconds(beat), TimeSpan.FromMilliseconds(limit), Timeout.InfiniteTimeSpan, isComplete, integrity));
 
     public override Gen<byte[]> Valid { get; } = Gen.OneOf(
         Gen.Select(Terms, Gen.Select(Gen.String[Gen.Char['a', 'z'], 0, 20], Gen.Byte.Array[0, 200]).Array[1, 4], static (terms, transports) =>

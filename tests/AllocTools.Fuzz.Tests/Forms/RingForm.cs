@@ -16,6 +16,8 @@ internal sealed class RingForm : ByteForm, IRingOwner
 {
     private const int MostNotices = 40;
 
+    private static readonly FrameForm Form = new(RmaIntegrity.None);
+
     private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
     private readonly RmaMemoryPool<HostProvider> _pool;
     private readonly RingBlock _block;
@@ -40,10 +42,10 @@ internal sealed class RingForm : ByteForm, IRingOwner
         List<byte> ring = [];
         foreach (int[] payloads in runs)
         {
-            int run = payloads.Sum(FrameHeader.FrameLength);
+            int run = payloads.Sum(Form.FrameLength);
             for (int i = 0; i < payloads.Length; i++)
             {
-                byte[] frame = new byte[FrameHeader.FrameLength(payloads[i])];
+                byte[] frame = new byte[Form.FrameLength(payloads[i])];
                 bool isLast = ends && payloads == runs[^1] && i == payloads.Length - 1;
                 new FrameHeader(payloads[i], isLast ? FrameFlags.EndOfStream : FrameFlags.None, i == 0 ? run : 0, 0).WriteTo(frame);
                 ring.AddRange(frame);
@@ -63,7 +65,7 @@ internal sealed class RingForm : ByteForm, IRingOwner
         int count = Math.Min(Math.Min((int)input.Span[0], MostNotices), rest.Length / 2);
         ReadOnlySpan<byte> written = rest[(2 * count)..];
         written[..Math.Min(written.Length, _block.Length)].CopyTo(MemoryMarshal.AsMemory(_block.Ring).Span);
-        var reader = new RingReader(this, _block);
+        var reader = new RingReader(this, Form, 1, _block);
         string? mistake = null;
         for (int i = 0; i < count && mistake is null; i++)
         {

@@ -36,7 +36,7 @@ internal abstract class ConnectionScene : IScene
         {
             RmaPeer peer = InsertPeer(i);
             ControlConnection control = new(new SilentStream(), _socket, machine.Clock);
-            All[i] = Connections.Add(control, peer, new ProcessTerms(Guid.NewGuid(), Guid.Empty, i, Heartbeat, TimeSpan.FromDays(1), TimeSpan.FromSeconds(30), DeliveryComplete: true));
+            All[i] = Connections.Add(control, peer, new ProcessTerms(Guid.NewGuid(), Guid.Empty, i, Heartbeat, TimeSpan.FromDays(1), TimeSpan.FromSeconds(30), DeliveryComplete: true, RmaIntegrity.None), RmaIntegrity.None);
             All[i].Start(Connections.Import(peer, All[i].Block), i);
         }
     }

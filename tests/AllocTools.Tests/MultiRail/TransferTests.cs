@@ -115,6 +115,18 @@ public sealed class TransferTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => pending);
     }
 
+    // Else a transfer would wait for a rail that counts as up and is not.
+    [Fact]
+    public async Task ARailWhoseEndpointFailedByItselfIsDownAndComesBack()
+    {
+        await using var rails = new TwoRails();
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, cancellationToken: Token);
+        foreach (RailLink link in rails.Peer.Links)
+            await link.Session!.Endpoint.DisposeAsync();
+        await rails.Writer.WriteAsync(rails.Source, rails.Region, timeout: TestTime.Seconds(30), cancellationToken: Token);
+        rails.AssertArrived();
+    }
+
     [Fact]
     public async Task ARefusalIsTheCallersAndTakesNoRailDown()
     {
