@@ -38,7 +38,7 @@ public sealed class HostilePeerTests
             (ControlConnection.Frame(ControlKind.Welcome, []), "instead of Hello"),
             (ControlConnection.Frame(ControlKind.Hello, []), "ends too early"),
             (Changed(hello, 3, 0xFF), "does not begin like a message of AllocTools"),
-            (Changed(hello, 7, 2), "version 2"),
+            (Changed(hello, 7, 3), "version 3"),
             (Changed(hello, 48, 0xFF), "has a time of -"),
             (Changed(Changed(hello, 49, 0), 50, 0), "has a time of 0 ms"),
             (Changed(hello, 58, 0), "offers 0 transports"),

@@ -23,7 +23,8 @@ public sealed class MetricsTests
     private static readonly HashSet<string> StatesOfNow =
     [
         "rma.pool.registered", "rma.pool.limit", "rma.pool.buffer.count", "rma.pool.pending_requests", "rma.pool.quarantined", "rma.pool.configuration.valid", "rma.pool.stranded", "rma.cache.entries",
-        "rma.endpoint.outstanding", "rma.endpoint.limit", "rma.endpoint.pending_operations", "rma.endpoint.held_back_sends", "rma.endpoint.unread_notifications", "rma.endpoint.count",
+        "rma.endpoint.outstanding", "rma.endpoint.limit", "rma.endpoint.pending_operations", "rma.endpoint.held_back_sends", "rma.endpoint.unread_notifications", "rma.endpoint.count", "rma.endpoint.peers",
+        "rma.rail.links",
     ];
 
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
@@ -54,7 +55,7 @@ public sealed class MetricsTests
     }
 
     [Fact]
-    public async Task OpenTelemetry_exports_each_pools_books()
+    public async Task OpenTelemetry_exports_each_pools_statistics()
     {
         // OpenTelemetry goes by the meter's name, so it sees the other tests' pools as well.
         List<Metric> metrics = [];

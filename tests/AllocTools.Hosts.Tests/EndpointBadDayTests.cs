@@ -120,8 +120,8 @@ public abstract partial class EndpointBadDayTests(string fabric)
         await sender.StartTrafficAsync(behind);
         await AssertEndsAsync(sender, behind);
         atFirst = await sender.RoundsAsync(healthy) - atFirst;
-        // Half of what the sender does is gone, so there should be more; a call that waited for the other peer would leave hardly any.
-        Assert.True(meanwhile * 3 >= before, $"{meanwhile} rounds in a second beside a peer that had vanished, {before} before");
+        // A round takes about a millisecond. If calls waited for the other peer, which takes seconds to be given up, there would be one or two.
+        Assert.True(meanwhile >= 10, $"{meanwhile} rounds in a second beside a peer that had vanished, {before} before");
         Assert.True(atFirst > 0, "No round was done while a peer could not be reached.");
         await sender.ReachesAsync(healthy, rounds: 5);
         await services.CloseAsync();
@@ -156,8 +156,8 @@ public abstract partial class EndpointBadDayTests(string fabric)
         using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         for (int peer = 0; peer < number; peer++)
         {
-            while (int.Parse(await hub.AskAsync($"rounds {peer}"), CultureInfo.InvariantCulture) < 2 && !limit.IsCancellationRequested)
-                await Task.Delay(20, CancellationToken.None);
+            while (int.Parse(await hub.AskAsync($"rounds {peer}"), CultureInfo.InvariantCulture) < 2)
+                await Task.Delay(20, limit.Token);
         }
         for (int peer = 0; peer < number; peer++)
         {

@@ -98,7 +98,7 @@ public sealed class MultiRailTests
 
     private static PeerProcess Start(NetworkHost host, int rails) => new(
         host.Inside,
-        ["rails", string.Join(',', Enumerable.Range(0, rails).Select(r => $"tcp;ofi_rxm@{host.AddressOn(r)}")), TestTime.Seconds(1).TotalMilliseconds.ToString(CultureInfo.InvariantCulture)]);
+        ["rails", string.Join(',', Enumerable.Range(0, rails).Select(r => $"tcp;ofi_rxm@{host.AddressOn(r)}")), TestTime.Seconds(3).TotalMilliseconds.ToString(CultureInfo.InvariantCulture)]);
 
     private static async Task MeetAsync(PeerProcess initiator, PeerProcess owner)
     {

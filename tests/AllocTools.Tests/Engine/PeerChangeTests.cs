@@ -132,7 +132,7 @@ public sealed class PeerChangeTests
         using RmaBuffer buffer = side.Pool.Rent(64);
         side.Driver.OnPost = o => o.Peer!.Number == side.Peer.Handle ? RmaPostResult.Posted : side.Driver.TakeAndComplete(o);
         _ = side.Endpoint.SendAsync(buffer, side.Peer, Timeout.InfiniteTimeSpan, Token).AsTask();
-        for (TimeSpan passed = TimeSpan.Zero; passed < 1.5 * Limit; passed += TimeSpan.FromMilliseconds(250))
+        for (TimeSpan passed = TimeSpan.Zero; passed < 3 * Limit; passed += TimeSpan.FromMilliseconds(250))
         {
             await side.Await(side.Endpoint.SendAsync(buffer, other, cancellationToken: Token).AsTask());
             Advance(time, TimeSpan.FromMilliseconds(250));
@@ -154,7 +154,7 @@ public sealed class PeerChangeTests
         side.Driver.OnPost = o => o.Peer!.Number != quick.Handle ? RmaPostResult.Posted : side.Driver.TakeAndComplete(o);
         _ = side.Endpoint.SendAsync(buffer, side.Peer, Timeout.InfiniteTimeSpan, Token).AsTask();
         _ = side.Endpoint.SendAsync(buffer, second, Timeout.InfiniteTimeSpan, Token).AsTask();
-        for (TimeSpan passed = TimeSpan.Zero; passed < 3 * Limit; passed += TimeSpan.FromMilliseconds(250))
+        for (TimeSpan passed = TimeSpan.Zero; passed < 1.5 * Limit; passed += TimeSpan.FromMilliseconds(250))
         {
             if (othersEnd)
                 await side.Await(side.Endpoint.SendAsync(buffer, quick, cancellationToken: Token).AsTask());

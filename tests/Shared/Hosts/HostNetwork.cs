@@ -51,7 +51,7 @@ internal sealed class HostNetwork : IAsyncDisposable
                     script.Append(CultureInfo.InvariantCulture, $"ip link add {NetworkHost.Card(link)} type veth peer name {NetworkHost.Port(number, link)} netns {network.Switch}; ")
                         .Append(CultureInfo.InvariantCulture, $"ip address add {NetworkHost.AddressOf(number, link)}/24 dev {NetworkHost.Card(link)}; ip link set {NetworkHost.Card(link)} up; ")
                         .Append(CultureInfo.InvariantCulture, $"nsenter --target={network.Switch} --net ip link set {NetworkHost.Port(number, link)} master switch{link} up; ")
-                        .Append(CultureInfo.InvariantCulture, $"until ip link show dev {NetworkHost.Card(link)} | grep -q 'state UP'; do :; done; ");
+                        .Append(CultureInfo.InvariantCulture, $"until ip link show dev {NetworkHost.Card(link)} | grep -q 'state UP'; do sleep 0.01; done; ");
                 }
                 return new NetworkHost(network, number, await network.HoldAsync(script.ToString()));
             }));
@@ -65,7 +65,7 @@ internal sealed class HostNetwork : IAsyncDisposable
     }
 
     /// <summary>What puts the mark of this network before a command, in the namespaces that a process holds.</summary>
-    public string[] Inside(int holder) => ["nsenter", string.Create(CultureInfo.InvariantCulture, $"--target={holder}"), "--net", "--mount", "--uts", "--ipc", "env", _mark];
+    public string[] Inside(int holder) => ["nsenter", Target(holder), .. User, "--net", "--mount", "--uts", "--ipc", "env", _mark];
 
     /// <summary>Runs a command that changes something, such as <c>ip</c> or <c>tc</c>, in the namespaces that a process holds.</summary>
     public async Task RunAsync(int holder, params string[] command)
@@ -104,15 +104,21 @@ internal sealed class HostNetwork : IAsyncDisposable
         }
     }
 
+    /// <summary>Whoever is not root is it in a user namespace, which the switch makes and the hosts share.</summary>
+    private static string[] User => Environment.IsPrivilegedProcess ? [] : ["--user", "--preserve-credentials"];
+
+    private static string Target(int process) => string.Create(CultureInfo.InvariantCulture, $"--target={process}");
+
     /// <summary>Starts a process that holds new namespaces after a script has set them up.</summary>
     private async Task<int> HoldAsync(string script)
     {
-        string[] command = [_mark, "unshare", "--net", "--mount", "--uts", "--ipc", "sh", "-ec", script + "echo ready; exec cat"];
+        string[] rights = Environment.IsPrivilegedProcess ? [] : _holders.Count == 0 ? ["unshare", "--user", "--map-root-user"] : ["nsenter", Target(Switch), .. User];
+        string[] command = [_mark, .. rights, "unshare", "--net", "--mount", "--uts", "--ipc", "sh", "-ec", script + "echo ready; exec cat"];
         var holder = Process.Start(new ProcessStartInfo("env", command) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true })!;
         lock (_holders)
             _holders.Add(holder);
-        if (await holder.StandardOutput.ReadLineAsync() != "ready")
-            throw new InvalidOperationException($"A host in a network namespace can't be made, which needs root's rights: {await holder.StandardError.ReadToEndAsync()}");
+        if (await holder.StandardOutput.ReadLineAsync().WaitAsync(TestTime.Seconds(60)) != "ready")
+            throw new InvalidOperationException($"A host in a network namespace can't be made, which needs root's rights or user namespaces: {await holder.StandardError.ReadToEndAsync()}");
         return holder.Id;
     }
 
