@@ -175,7 +175,9 @@ public sealed class PackageTests(Packed packed)
         int at = one.AsSpan().CommonPrefixLength(other);
         Assert.True(
             at == one.Length && at == other.Length,
-            $"{name} has {one.Length} and {other.Length} bytes, the same up to {at}, and then {Convert.ToHexString(one.AsSpan(Math.Max(0, at - 40)).Slice(0, 80))} and {Convert.ToHexString(other.AsSpan(Math.Max(0, at - 40)).Slice(0, 80))}.");
+            $"{name} has {one.Length} and {other.Length} bytes, the same up to {at}; around that they have {Around(one)} and {Around(other)}.");
+
+        string Around(byte[] package) => Convert.ToHexString(package.AsSpan(Math.Max(0, at - 40)..Math.Min(package.Length, at + 40)));
     }
 
     /// <summary>Name, time and hash of each file in a package.</summary>
