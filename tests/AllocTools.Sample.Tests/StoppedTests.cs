@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using AllocTools.Testing;
 using Xunit;
 
@@ -60,7 +61,7 @@ public sealed class StoppedTests : IDisposable
     [Fact]
     public async Task AReceiverThatHangsIsEndedAfterTheTimeout()
     {
-        await using SampleProcess sample = await StartAsync("tcp;ofi_rxm", "--timeout", "3");
+        await using SampleProcess sample = await StartAsync("tcp;ofi_rxm", "--timeout", TestTime.Seconds(3).TotalSeconds.ToString(CultureInfo.InvariantCulture));
         int child = sample.ChildId();
         var clock = Stopwatch.StartNew();
         await SignalAsync("STOP", child);
