@@ -45,9 +45,15 @@ internal sealed class RailLink : IAsyncDisposable
     /// <returns>False: all are taken. <see cref="RmaRailPeer.Change"/> completes when one is returned.</returns>
     public bool TryTakePlace()
     {
-        if (Interlocked.Increment(ref _outstanding) <= _owner.Options.StripesPerRail)
-            return true;
-        ReturnPlace();
+        // Without counting first and taking it back: that would look like a place that is taken, or like one that is returned.
+        int taken = Volatile.Read(ref _outstanding);
+        while (taken < _owner.Options.StripesPerRail)
+        {
+            int before = Interlocked.CompareExchange(ref _outstanding, taken + 1, taken);
+            if (before == taken)
+                return true;
+            taken = before;
+        }
         return false;
     }
 

@@ -1,6 +1,6 @@
 namespace AllocTools.Scale.Simulation;
 
-/// <summary>A clock that moves only when it is told to, and calls timers back on the thread that moves it.</summary>
+/// <summary>A clock that only its caller moves, and that calls timers back on the thread that moves it.</summary>
 /// <remarks>
 /// Timers are in a queue by their time. FakeTimeProvider looks at all of its timers for each that comes due, so with 100,000
 /// of them it is what would be measured.

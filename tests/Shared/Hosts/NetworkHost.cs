@@ -18,7 +18,7 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
     /// <summary>The name of the switch's end of the cable.</summary>
     public static string Port(int number, int link) => string.Create(CultureInfo.InvariantCulture, $"host{number}-{link}");
 
-    /// <summary>The addresses are of 198.18.0.0/15, which no network of others has: RFC 2544.</summary>
+    /// <summary>The addresses are of 198.18.0.0/15, which RFC 2544 reserves for tests.</summary>
     public static string AddressOf(int number, int link) => string.Create(CultureInfo.InvariantCulture, $"198.18.{link}.{number}");
 
     public string AddressOn(int link) => AddressOf(number, link);
@@ -38,7 +38,7 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
         return errors.Contains("Connection refused", StringComparison.Ordinal);
     }
 
-    /// <summary>Nothing gets through any more, in either direction. Neither side is told: its card still has a carrier.</summary>
+    /// <summary>Nothing gets through any more, in either direction. Neither side notices: its card still has a carrier.</summary>
     public Task CutAsync(int link = 0) => network.RunAsync(network.Switch, "ip", "link", "set", Port(number, link), "nomaster");
 
     /// <summary>Everything gets through again.</summary>
@@ -51,7 +51,7 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
     public Task LimitAsync(string rate, int queue = 256 << 10, int link = 0) => RunAsync(
         "tc", "qdisc", "replace", "dev", Card(link), "root", "tbf", "rate", rate, "burst", "64kb", "limit", queue.ToString(CultureInfo.InvariantCulture));
 
-    /// <summary>Puts a relay between it and the switch, which drops and delays packets as it is told.</summary>
+    /// <summary>Puts a relay between it and the switch, which drops and delays packets as its input says.</summary>
     /// <param name="seed">What decides which packets are dropped.</param>
     public async Task<PeerProcess> RelayAsync(int seed)
     {
@@ -68,6 +68,6 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
     /// <summary>Ends what <see cref="BlackholeAsync"/> has begun.</summary>
     public Task EndBlackholeAsync(NetworkHost other) => RunAsync("ip", "route", "del", "blackhole", other.Address);
 
-    /// <summary>The ports that connections and listeners get that ask for none.</summary>
+    /// <summary>Sets the range of the ports that the system assigns.</summary>
     public Task SetPortsAsync(int first, int last) => RunAsync("sh", "-c", string.Create(CultureInfo.InvariantCulture, $"echo {first} {last} > /proc/sys/net/ipv4/ip_local_port_range"));
 }
