@@ -8,8 +8,8 @@ namespace AllocTools.Connections.Directories;
 
 /// <summary>An entry with its revision, and its JSON form, which all directories store.</summary>
 /// <param name="Entry">The entry.</param>
-/// <param name="Revision">A number that grows with each publication of a process: its clock in units of 100 ns, as long
-/// as that moves forward.</param>
+/// <param name="Revision">A number that grows with each publication of a process: its wall clock in units of 100 ns, or
+/// the last number plus one while that clock is behind it. Only its order within a process decides what is kept.</param>
 internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
 {
     public const int Version = 1;

@@ -7,6 +7,8 @@ namespace AllocTools.Connections.Directories;
 
 /// <summary>The entries that a peer of the directory keeps, only in memory, because publishers soon publish again.</summary>
 /// <remarks>
+/// Leases are measured by monotonic time, and revisions are only compared with others of the same process, so no wall
+/// clock decides what is kept: a clock may be set, here or at a publisher.
 /// A removed entry leaves its revision until its lease would have ended, so that a late renewal does not restore it;
 /// for an entry that was unknown, for the lease in this peer's options. Such revisions have no reserved space: they are
 /// dropped first if there is no room.

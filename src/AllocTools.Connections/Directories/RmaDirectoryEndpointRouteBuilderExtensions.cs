@@ -48,8 +48,6 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
 
     private sealed class Peer(DirectoryTable table, RmaDirectoryOptions options, IHostApplicationLifetime lifetime, TimeProvider time, ILogger logger)
     {
-        private const string OfTheFuture = "the revision is more than a day ahead of this peer's clock";
-
         private readonly Lock _gate = new();
         private long? _loggedAt;
         private long _others;
@@ -76,8 +74,6 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, error).ConfigureAwait(false);
             else if (record.Entry.Process != process)
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, "the process of the entry must be the one in the path").ConfigureAwait(false);
-            else if (IsOfTheFuture(record.Revision))
-                await RefuseAsync(context, StatusCodes.Status400BadRequest, OfTheFuture).ConfigureAwait(false);
             else if (table.Put(record, record.Encode(), lease) is (int status, string reason))
                 await RefuseAsync(context, status, reason).ConfigureAwait(false);
             else
@@ -90,8 +86,6 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
                 return RefuseAsync(context, StatusCodes.Status400BadRequest, error);
             if (!long.TryParse(context.Request.Query["revision"], NumberStyles.None, CultureInfo.InvariantCulture, out long revision))
                 return RefuseAsync(context, StatusCodes.Status400BadRequest, "the query must have 'revision', a whole number");
-            if (IsOfTheFuture(revision))
-                return RefuseAsync(context, StatusCodes.Status400BadRequest, OfTheFuture);
             table.Remove(name, process, revision);
             context.Response.StatusCode = StatusCodes.Status204NoContent;
             return Task.CompletedTask;
@@ -131,12 +125,6 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
             await using (json.ConfigureAwait(false))
                 DirectoryWire.WriteEntries(json, entries);
         }
-
-        /// <summary>
-        /// Whether a revision can't come from an approximately correct clock: it would prevent a process from changing
-        /// its own entry.
-        /// </summary>
-        private bool IsOfTheFuture(long revision) => revision > time.GetUtcNow().AddDays(1).UtcTicks;
 
         private static bool TryReadKey(HttpContext context, out string name, out Guid process, [NotNullWhen(false)] out string? error)
         {

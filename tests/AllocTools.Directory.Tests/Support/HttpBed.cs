@@ -27,6 +27,9 @@ internal sealed class HttpBed : DirectoryBed
     /// <summary>Sets options of the peers that are started from now on.</summary>
     public Action<RmaDirectoryOptions>? Configure { get; set; }
 
+    /// <summary>The time of the peers that are started from now on.</summary>
+    public TimeProvider Time { get; set; } = TimeProvider.System;
+
     protected override Dictionary<string, string?> Settings => new()
     {
         ["AllocTools:Directory:Peers"] = "http://directory",
@@ -54,6 +57,7 @@ internal sealed class HttpBed : DirectoryBed
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?> { ["AllocTools:Directory:Peers"] = "http://directory" });
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
         builder.Services.AddSingleton<ILoggerFactory>(Log.Factory);
+        builder.Services.AddSingleton(Time);
         builder.Services.AddRmaDirectory(Configure);
         WebApplication peer = builder.Build();
         peer.MapRmaDirectory();
