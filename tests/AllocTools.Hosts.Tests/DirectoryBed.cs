@@ -1,3 +1,4 @@
+using System.Globalization;
 using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
@@ -5,6 +6,9 @@ namespace AllocTools.Hosts.Tests;
 /// <summary>A host that keeps a directory, one whose process publishes memory there, and one whose process looks for it.</summary>
 internal sealed class DirectoryBed : IAsyncDisposable
 {
+    /// <summary>How long an entry is there without a renewal.</summary>
+    public static readonly TimeSpan Lease = TestTime.Seconds(6);
+
     private readonly string _fabric;
 
     private DirectoryBed(HostNetwork network, string fabric, string[] keeperPrefix, string[] ownerPrefix)
@@ -26,6 +30,8 @@ internal sealed class DirectoryBed : IAsyncDisposable
     /// <summary>What has the owner listen and publish.</summary>
     public string Publish => $"publish blocks {Network[1].Address} 5005";
 
+    private static string LeaseInSeconds => Lease.TotalSeconds.ToString(CultureInfo.InvariantCulture);
+
     public static async Task<DirectoryBed> StartAsync(string fabric, string[]? keeperPrefix = null, string[]? ownerPrefix = null)
     {
         var bed = new DirectoryBed(await HostNetwork.StartAsync(), fabric, keeperPrefix ?? [], ownerPrefix ?? []);
@@ -34,10 +40,10 @@ internal sealed class DirectoryBed : IAsyncDisposable
         return bed;
     }
 
-    public PeerProcess StartKeeper(string[] prefix) => new([.. Network[0].Inside, .. prefix], ["directory-keeper", Network[0].Address]);
+    public PeerProcess StartKeeper(string[] prefix) => new([.. Network[0].Inside, .. prefix], ["directory-keeper", Network[0].Address, LeaseInSeconds]);
 
     public PeerProcess StartSide(int host, string[] prefix) =>
-        new([.. Network[host].Inside, .. prefix], ["directory", _fabric.Replace("NODE", Network[host].Address, StringComparison.Ordinal), Network[0].Address]);
+        new([.. Network[host].Inside, .. prefix], ["directory", _fabric.Replace("NODE", Network[host].Address, StringComparison.Ordinal), Network[0].Address, LeaseInSeconds]);
 
     /// <summary>Waits until the client's question is answered in this way.</summary>
     public async Task BecomesAsync(string start)

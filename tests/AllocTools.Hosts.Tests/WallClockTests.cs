@@ -3,7 +3,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>Wall clocks that are set: nothing that waits is measured by them.</summary>
+/// <summary>Wall clocks that are set: nothing that waits, and no lease, is measured by them.</summary>
 public sealed class WallClockTests
 {
     /// <summary>By how many days the clock is then apart from the system's.</summary>
@@ -59,5 +59,39 @@ public sealed class WallClockTests
             Assert.Equal("ended", await process.AskAsync("end"));
             await ConnectionBadDayTests.Bed.BecomesAsync(process, "0 0 ");
         }
+    }
+
+    /// <summary>Leases are measured by whoever keeps the directory, and renewed by whoever has published.</summary>
+    [Fact]
+    public async Task EntriesStayHoweverTheClocksOfTheDirectoryAndOfThePublisherJump()
+    {
+        using var keepers = new WallClock();
+        using var owners = new WallClock();
+        await using DirectoryBed bed = await DirectoryBed.StartAsync(Service.Libfabric, keepers.Prefix, owners.Prefix);
+        Assert.Equal("ok", await bed.Owner.AskAsync(bed.Publish));
+        string found = await bed.Client.AskAsync("resolve blocks");
+        Assert.StartsWith("found ", found, StringComparison.Ordinal);
+        foreach (int days in (int[])[-400, 400])
+        {
+            keepers.Jump(days);
+            owners.Jump(-days);
+            // Longer than the lease that it had, and never gone meanwhile.
+            using var end = new CancellationTokenSource(DirectoryBed.Lease * 1.2);
+            while (!end.IsCancellationRequested)
+            {
+                Assert.Equal(found, await bed.Client.AskAsync("resolve blocks"));
+                await Task.Delay(50, CancellationToken.None);
+            }
+        }
+        // One that starts anew with its clock set back has it again.
+        await bed.Keeper.KillAsync();
+        keepers.Jump(-400);
+        bed.Keeper = bed.StartKeeper(keepers.Prefix);
+        Assert.Equal("ready", await bed.Keeper.AnswerAsync());
+        await bed.BecomesAsync(found);
+        // It is gone with its lease when its owner is, though the clock is set back again.
+        await bed.Owner.KillAsync();
+        keepers.Jump(-800);
+        await bed.BecomesAsync("found");
     }
 }

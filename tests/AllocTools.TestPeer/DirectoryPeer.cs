@@ -22,16 +22,13 @@ internal static class DirectoryPeer
     private const int Length = 4096;
     private const int Port = 5004;
 
-    /// <summary>Leases, so that what is gone is gone soon.</summary>
-    public static TimeSpan Lease { get; } = TestTime.Seconds(6);
-
     /// <summary>Keeps a directory, until its input ends.</summary>
-    public static async Task<int> KeepAsync(string address)
+    public static async Task<int> KeepAsync(string address, TimeSpan lease)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls($"http://{address}:{Port.ToString(CultureInfo.InvariantCulture)}");
         builder.Services.AddRoutingCore();
-        builder.Configuration.AddInMemoryCollection(DirectorySettings(address));
+        builder.Configuration.AddInMemoryCollection(DirectorySettings(address, lease));
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("AllocTools"));
         builder.Services.AddRmaDirectory();
         await using WebApplication app = builder.Build();
@@ -42,11 +39,11 @@ internal static class DirectoryPeer
         return 0;
     }
 
-    public static async Task<int> RunAsync(string fabric, string keeper)
+    public static async Task<int> RunAsync(string fabric, string keeper, TimeSpan lease)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Logging.AddConsole(static o => o.LogToStandardErrorThreshold = LogLevel.Trace);
-        builder.Configuration.AddInMemoryCollection([.. DirectorySettings(keeper), .. PoolSettings()]);
+        builder.Configuration.AddInMemoryCollection([.. DirectorySettings(keeper, lease), .. PoolSettings()]);
         IConfigurationSection section = builder.Configuration.GetSection("AllocTools");
         if (fabric.Split('@') is ["ucx:tcp", var device])
         {
@@ -80,12 +77,12 @@ internal static class DirectoryPeer
         ["AllocTools:Provider:Endpoint:OperationTimeout"] = InSeconds(TestTime.Seconds(3)),
     };
 
-    private static Dictionary<string, string?> DirectorySettings(string keeper) => new()
+    private static Dictionary<string, string?> DirectorySettings(string keeper, TimeSpan lease) => new()
     {
         ["AllocTools:Directory:Peers"] = $"http://{keeper}:{Port.ToString(CultureInfo.InvariantCulture)}",
-        ["AllocTools:Directory:Lease"] = InSeconds(Lease),
-        ["AllocTools:Directory:RequestTimeout"] = InSeconds(Lease * 0.4),
-        ["AllocTools:Directory:WatchInterval"] = InSeconds(Lease / 3),
+        ["AllocTools:Directory:Lease"] = InSeconds(lease),
+        ["AllocTools:Directory:RequestTimeout"] = InSeconds(lease * 0.4),
+        ["AllocTools:Directory:WatchInterval"] = InSeconds(lease / 3),
     };
 
     private static string InSeconds(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{time.TotalSeconds:0.###} s");

@@ -18,8 +18,8 @@ return args switch
     ["connections", string fabric, .. string[] rest] => await ConnectionPeer.RunAsync(fabric, rest),
     ["host", string fabric, string places, string timeout, .. string[] rest] => await new HostPeer(c => OpenAny(fabric, rest, c), int.Parse(places, CultureInfo.InvariantCulture), double.Parse(timeout, CultureInfo.InvariantCulture)).RunAsync(),
     ["relay", string card, string otherCard, string seed] => new PacketRelay(int.Parse(seed, CultureInfo.InvariantCulture)).Run(card, otherCard),
-    ["directory-keeper", string address] => await DirectoryPeer.KeepAsync(address),
-    ["directory", string fabric, string keeper] => await DirectoryPeer.RunAsync(fabric, keeper),
+    ["directory-keeper", string address, string lease] => await DirectoryPeer.KeepAsync(address, Seconds(lease)),
+    ["directory", string fabric, string keeper, string lease] => await DirectoryPeer.RunAsync(fabric, keeper, Seconds(lease)),
     ["rails", string fabrics, string stripeTimeout] => await new RailPeer(fabrics.Split(','), new RmaMultiRailOptions { StripeTimeout = TimeSpan.FromMilliseconds(double.Parse(stripeTimeout, CultureInfo.InvariantCulture)), TransferTimeout = TestTime.Seconds(60) }).RunAsync(),
     ["late-worker"] => LateWorker.RunHost(),
     ["ring", string fabric, .. string[] place] => await RunInRingAsync(c => OpenFabric(fabric, [], c), place),
@@ -36,6 +36,8 @@ return args switch
     ["mappings"] => MappingProbe.Run(),
     _ => 2,
 };
+
+static TimeSpan Seconds(string text) => TimeSpan.FromSeconds(double.Parse(text, CultureInfo.InvariantCulture));
 
 static IRmaContext OpenAny(string fabric, string[] words, Action<RmaEndpointOptions> configure) => fabric.Split(':') is ["ucx", var ucx]
     ? UcxFabric.Open(ucx, o => configure(o.Endpoint))
