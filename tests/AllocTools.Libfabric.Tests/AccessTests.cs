@@ -1,9 +1,6 @@
 using AllocTools.Endpoints;
 using AllocTools.Libfabric.Interop;
-using AllocTools.Regions;
 using AllocTools.Testing;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Testing;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -11,8 +8,6 @@ namespace AllocTools.Libfabric.Tests;
 /// <summary>A peer that goes beyond its rights: what it changes, and what it sees, on each fabric.</summary>
 public sealed class AccessTests
 {
-    public static TheoryData<string> Fabrics => [.. Fabric.All];
-
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>
@@ -62,21 +57,6 @@ public sealed class AccessTests
         using RmaBuffer source = side.Pool.Rent(4096);
         InvalidOperationException error = Assert.Throws<InvalidOperationException>(() => { _ = side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(); });
         Assert.Contains("RemoteRead", error.Message, StringComparison.Ordinal);
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task WhetherAccessIsEnforcedIsInTheTraitsAndLoggedOnceWhereNot(string fabric)
-    {
-        var logs = new FakeLogCollector();
-        using var logging = LoggerFactory.Create(b => b.AddProvider(new FakeLoggerProvider(logs)));
-        using IRmaContext context = Fabric.Open(fabric);
-        await using (new RmaMemoryPool<LibfabricProvider>(context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite }, "open", logging))
-        {
-        }
-        bool enforced = fabric is not (Fabric.SharedMemoryByAddress or Fabric.SharedMemoryByOffset);
-        Assert.Equal(enforced, context.Traits.RemoteAccessEnforced);
-        Assert.Equal(enforced ? 0 : 1, logs.GetSnapshot().Count(l => l.Id.Id == 4));
     }
 
     /// <summary>1.17 checks nothing with virtual addresses; 2.6 and later complete what they refuse, and check no key on the fast path.</summary>

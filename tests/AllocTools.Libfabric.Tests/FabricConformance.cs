@@ -32,6 +32,11 @@ public sealed class FabricCells : CellConformance<FabricTransport>;
 
 public sealed class FabricMistakes : MistakeConformance<FabricTransport>;
 
+public sealed class FabricTrust : TrustConformance<FabricTransport>
+{
+    protected override bool Enforces(string fabric) => fabric is not (Fabric.SharedMemoryByAddress or Fabric.SharedMemoryByOffset);
+}
+
 public sealed class FabricRegistrationCaches : RegistrationCacheConformance<FabricTransport>;
 
 public sealed class FabricMappedFiles : MappedFileConformance<FabricTransport>;

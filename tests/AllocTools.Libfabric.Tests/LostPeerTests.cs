@@ -190,7 +190,7 @@ public sealed class LostPeerTests
         throw new InvalidOperationException("A hundred writes to a killed peer, and it is not lost.");
     }
 
-    private static int FreePort()
+    internal static int FreePort()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();

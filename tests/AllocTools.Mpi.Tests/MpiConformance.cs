@@ -24,6 +24,11 @@ public sealed class MpiBatches : BatchConformance<MpiTransport>;
 
 public sealed class MpiMistakes : MistakeConformance<MpiTransport>;
 
+public sealed class MpiTrust : TrustConformance<MpiTransport>
+{
+    protected override bool Enforces(string fabric) => false;
+}
+
 /// <summary>The MPI that has started this process; else MPICH, which works in a process that no mpirun has started.</summary>
 public sealed class MpiTransport : IConformingTransport
 {

@@ -6,6 +6,7 @@ using AllocTools.HostMemory;
 using AllocTools.Mpi;
 using AllocTools.Regions;
 using AllocTools.Testing;
+using AllocTools.Testing.Lies;
 
 namespace AllocTools.TestPeer;
 
@@ -91,6 +92,9 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
                 _buffers[index] = _pool!.Rent(whole);
                 _buffers[index].Span.Fill(byte.Parse(fill, CultureInfo.InvariantCulture));
                 return _buffers[index].Address == block ? "ok" : "another block";
+            case ["fill", var id, var fill]:
+                Buffer(id).Span.Fill(byte.Parse(fill, CultureInfo.InvariantCulture));
+                return "ok";
             case ["peek", var id, var offset, var length]:
                 return Convert.ToHexString(Buffer(id).GetSpan(Long(offset), Long(length)));
             case ["hash", var id]:
@@ -110,6 +114,12 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
                 using (RemoteRegion region = _endpoint!.Import(_peer, RemoteMemory.Read(Convert.FromBase64String(remote))))
                     _endpoint.ReadAsync(Buffer(id).Slice(0, region.Length), region).AsTask().GetAwaiter().GetResult();
                 return "ok";
+            case ["import", var remote]:
+                _endpoint!.Import(_peer, RemoteMemory.Read(Convert.FromBase64String(remote))).Dispose();
+                return "ok";
+            case ["claim", var what, var address, var length, var key, var milliseconds, var secret, var remote]:
+                RemoteMemory claimed = Forged.Of(RemoteMemory.Read(Convert.FromBase64String(remote)), ulong.Parse(address, CultureInfo.InvariantCulture), Long(length), ulong.Parse(key, CultureInfo.InvariantCulture));
+                return Claim(what == "write", claimed, TimeSpan.FromMilliseconds(double.Parse(milliseconds, CultureInfo.InvariantCulture)), byte.Parse(secret, CultureInfo.InvariantCulture));
             case ["connect", var rank]:
                 // MPI gives each rank the addresses of all.
                 IReadOnlyList<ReadOnlyMemory<byte>> addresses = ((MpiEndpoint)_endpoint!).ExchangeAsync(_endpoint.Address).GetAwaiter().GetResult();
@@ -169,6 +179,26 @@ internal sealed partial class FabricPeer(Func<Action<RmaEndpointOptions>, IRmaCo
             default:
                 return $"unknown: {string.Join(' ', words)}";
         }
+    }
+
+    /// <summary>Writes to memory, or reads from it, whether it has a right to that or not.</summary>
+    /// <returns>The error, or "ok"; and whether the target's byte came here.</returns>
+    private string Claim(bool isWrite, RemoteMemory claimed, TimeSpan patience, byte secret)
+    {
+        using RmaBuffer bytes = _pool!.Rent(claimed.Length);
+        bytes.Span.Fill((byte)(secret + 1));
+        string end = "ok";
+        try
+        {
+            using RemoteRegion region = _endpoint!.Import(_peer, claimed);
+            ValueTask operation = isWrite ? _endpoint.WriteAsync(bytes, region, patience) : _endpoint.ReadAsync(bytes, region, patience);
+            operation.AsTask().GetAwaiter().GetResult();
+        }
+        catch (Exception e) when (e is RmaOperationException or RmaProviderException)
+        {
+            end = (e as RmaOperationException)?.ErrorName ?? "refused";
+        }
+        return $"{end} {!isWrite && bytes.Span.Contains(secret)}";
     }
 
     /// <summary>Nothing, in a way that the compiler can't see: reading its length is a SIGSEGV that the runtime makes an exception of.</summary>

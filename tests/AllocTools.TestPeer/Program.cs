@@ -11,6 +11,7 @@ return args switch
 {
     ["fabric", string fabric, string access, .. string[] rest] => new FabricPeer(c => OpenFabric(fabric, rest, c), Enum.Parse<RmaAccess>(access), rest).Run(),
     ["ucx", string fabric, string access, .. string[] rest] => new FabricPeer(c => UcxFabric.Open(fabric, o => c(o.Endpoint)), Enum.Parse<RmaAccess>(access), rest).Run(),
+    ["inside"] => InsidePeers.Run(),
     ["ucx-open", .. string[] paths] => UcxOpenProbe.Run(paths),
     ["endpoints", string fabric, string count, .. string[] rest] => EndpointsProbe.Run(fabric, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture), rest.Contains("kill")),
     ["pinning", string fabric] => RunPinning(fabric),
@@ -46,6 +47,8 @@ static IRmaContext OpenAny(string fabric, string[] words, Action<RmaEndpointOpti
 static IRmaContext OpenFabric(string fabric, string[] words, Action<RmaEndpointOptions> configure) => Fabric.Open(fabric, o =>
 {
     configure(o.Endpoint);
+    if (words.Contains("transmit"))
+        o.Endpoint.CompletionLevel = AllocTools.Libfabric.LibfabricCompletionLevel.Transmit;
     if (words.SingleOrDefault(static w => w.StartsWith("service=", StringComparison.Ordinal)) is { } service)
         o.Service = service["service=".Length..];
 });

@@ -32,6 +32,11 @@ public sealed class UcxCells : CellConformance<UcxTransport>;
 
 public sealed class UcxMistakes : MistakeConformance<UcxTransport>;
 
+public sealed class UcxTrust : TrustConformance<UcxTransport>
+{
+    protected override bool Enforces(string fabric) => false;
+}
+
 public sealed class UcxRegistrationCaches : RegistrationCacheConformance<UcxTransport>;
 
 public sealed class UcxMappedFiles : MappedFileConformance<UcxTransport>;

@@ -31,6 +31,11 @@ public sealed class HostCells : CellConformance<HostTransport>;
 
 public sealed class HostMistakes : MistakeConformance<HostTransport>;
 
+public sealed class HostTrust : TrustConformance<HostTransport>
+{
+    protected override bool Enforces(string fabric) => true;
+}
+
 public sealed class HostRegistrationCaches : RegistrationCacheConformance<HostTransport>;
 
 public sealed class HostMappedFiles : MappedFileConformance<HostTransport>;
