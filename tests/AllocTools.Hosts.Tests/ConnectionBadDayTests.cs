@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using AllocTools.Testing;
 
@@ -20,6 +21,39 @@ public sealed class ConnectionBadDayTests
         await bed.EndAsync(bed.Server, bed.First);
     }
 
+    /// <param name="fabric">The fabric.</param>
+    /// <param name="isBusy">Whether the host is sent bytes when it stops. UCX 1.13 ends a process itself that has been stopped until it was given up, and then finds a write in its socket.</param>
+    [Theory]
+    [InlineData(Service.Libfabric, true)]
+    [InlineData(Service.Libfabric, false)]
+    [InlineData(Service.Ucx, false)]
+    public async Task AHostThatHangsLosesItsConnectionAndConnectsAgainOnceItGoesOn(string fabric, bool isBusy)
+    {
+        await using Bed bed = await Bed.StartAsync(fabric, isBusy ? "send" : "echo");
+        await bed.Second.SuspendAsync();
+        await EndsAsync(bed.Server, "ended", "PeerTimeout");
+        await bed.ReachesAsync(bed.First);
+        bed.Second.Resume();
+        await EndsAsync(bed.Second, "fail", "");
+        Assert.DoesNotContain("error", await bed.ConnectAsync(bed.Second), StringComparison.Ordinal);
+        await bed.ReachesAsync(bed.Second);
+        await bed.ReachesAsync(bed.First);
+        await bed.EndAsync(bed.Server, bed.First, bed.Second);
+    }
+
+    [Theory, MemberData(nameof(Fabrics))]
+    public async Task AHostThatIsCutOffLosesItsConnectionAtBothSidesAndConnectsAgainOnceItIsBack(string fabric)
+    {
+        await using Bed bed = await Bed.StartAsync(fabric);
+        await bed.Network[2].CutAsync();
+        await Task.WhenAll(EndsAsync(bed.Second, "fail", "PeerTimeout"), EndsAsync(bed.Server, "ended", "PeerTimeout"));
+        await bed.ReachesAsync(bed.First);
+        await bed.Network[2].RestoreAsync();
+        await bed.ConnectsAgainAsync(bed.Second);
+        await bed.ReachesAsync(bed.First);
+        await bed.EndAsync(bed.Server, bed.First, bed.Second);
+    }
+
     [Theory, MemberData(nameof(Fabrics))]
     public async Task ACutThatIsShorterThanPeerTimeoutEndsNothing(string fabric)
     {
@@ -34,14 +68,30 @@ public sealed class ConnectionBadDayTests
         await bed.EndAsync(bed.Server, bed.First, bed.Second);
     }
 
-    /// <summary>A host whose process sends without end, and two that take it.</summary>
+    /// <summary>A side's connection ends with an error, of which both directions know, within PeerTimeout.</summary>
+    private static async Task EndsAsync(PeerProcess side, string question, string error)
+    {
+        var clock = Stopwatch.StartNew();
+        string end = await side.AskAsync(question);
+        Assert.Contains(error, end, StringComparison.Ordinal);
+        Assert.DoesNotContain("the stream has ended", end, StringComparison.Ordinal);
+        Assert.DoesNotContain("writes go on", end, StringComparison.Ordinal);
+        Assert.InRange(clock.Elapsed, TimeSpan.Zero, Bed.PeerTimeout + TestTime.Seconds(5));
+        TestContext.Current.SendDiagnosticMessage(string.Create(CultureInfo.InvariantCulture, $"{clock.Elapsed.TotalSeconds:0.0} s: {end}"));
+    }
+
+    /// <summary>A host whose process sends without end, or sends back what it gets, and two that take it.</summary>
     internal sealed class Bed : IAsyncDisposable
     {
+        /// <summary>That of the test's peers.</summary>
+        public static readonly TimeSpan PeerTimeout = TestTime.Seconds(3);
+
         private readonly string _fabric;
+        private readonly string _what;
         private readonly List<PeerProcess> _processes = [];
         private string _port = "";
 
-        private Bed(HostNetwork network, string fabric) => (Network, _fabric) = (network, fabric);
+        private Bed(HostNetwork network, string fabric, string what) => (Network, _fabric, _what) = (network, fabric, what);
 
         public HostNetwork Network { get; }
 
@@ -51,20 +101,48 @@ public sealed class ConnectionBadDayTests
 
         public PeerProcess Second => _processes[2];
 
-        public static async Task<Bed> StartAsync(string fabric)
+        public static async Task<Bed> StartAsync(string fabric, string what = "send")
         {
-            var bed = new Bed(await HostNetwork.StartAsync(), fabric);
+            var bed = new Bed(await HostNetwork.StartAsync(), fabric, what);
             bed._processes.AddRange(bed.Network.Hosts.Select(host => new PeerProcess(host.Inside, ["connections", bed._fabric.Replace("NODE", host.Address, StringComparison.Ordinal)])));
-            bed._port = await bed.Server.AskAsync($"listen send {bed.Network[0].Address}");
+            bed._port = await bed.Server.AskAsync($"listen {what} {bed.Network[0].Address}");
             foreach (PeerProcess client in (PeerProcess[])[bed.First, bed.Second])
             {
                 Assert.DoesNotContain("error", await bed.ConnectAsync(client), StringComparison.Ordinal);
-                Assert.Equal("taken", await client.AskAsync("take 300000"));
+                await bed.ReachesAsync(client);
             }
             return bed;
         }
 
+        /// <summary>Much comes through a client's connection.</summary>
+        public async Task ReachesAsync(PeerProcess client)
+        {
+            if (_what == "echo")
+                Assert.Equal("same", await client.AskAsync("echo 300000"));
+            else
+                Assert.Equal("taken", await client.AskAsync("take 300000"));
+        }
+
         public Task<string> ConnectAsync(PeerProcess client) => client.AskAsync($"connect {_port} {Network[0].Address}");
+
+        /// <summary>
+        /// Connects, and takes what comes. Where a write to the old connection still comes out of the network, libfabric's tcp drops the
+        /// native connection with it, and what has been connected over that meanwhile fails; that is connected once more.
+        /// </summary>
+        public async Task ConnectsAgainAsync(PeerProcess client)
+        {
+            using var limit = new CancellationTokenSource(TestTime.Seconds(30));
+            while (true)
+            {
+                string connected = await ConnectAsync(client);
+                string taken = connected.StartsWith("error ", StringComparison.Ordinal) ? connected : await client.AskAsync("take 300000");
+                TestContext.Current.SendDiagnosticMessage($"connected again: {taken}");
+                if (taken == "taken")
+                    return;
+                Assert.StartsWith("error ", taken, StringComparison.Ordinal);
+                Assert.False(limit.IsCancellationRequested, taken);
+            }
+        }
 
         /// <summary>Waits until a process has so many connections, and nothing in quarantine.</summary>
         public static async Task BecomesAsync(PeerProcess process, string connections)

@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
+using System.Threading.Channels;
 using AllocTools.Connections;
 using AllocTools.HostMemory;
 using AllocTools.Mpi;
@@ -55,6 +56,8 @@ internal static class ConnectionPeer
         }, logging, local: nearConnections);
         RmaConnectionListener? listener = null;
         RmaConnection? connection = null;
+        List<Task> closing = [];
+        var endings = Channel.CreateUnbounded<string>();
         while (await lines.ReadLineAsync() is { } line)
         {
             string answer;
@@ -62,7 +65,7 @@ internal static class ConnectionPeer
             {
                 case ["listen", var what, .. var where]:
                     listener = connections.Listen(new RmaEndPoint(where is [var address] ? IPAddress.Parse(address) : IPAddress.Loopback, 0));
-                    _ = AcceptAsync(listener, what);
+                    _ = AcceptAsync(listener, what, endings.Writer);
                     answer = ((IPEndPoint)listener.EndPoint).Port.ToString(CultureInfo.InvariantCulture);
                     break;
                 case ["connect", var port, .. var where]:
@@ -70,9 +73,14 @@ internal static class ConnectionPeer
                     break;
                 case ["take", var count]:
                     answer = await TakeAsync(connection!, int.Parse(count, CultureInfo.InvariantCulture));
+                    if (answer.StartsWith("error ", StringComparison.Ordinal))
+                        LeaveConnection();
                     break;
                 case ["echo", var count]:
                     answer = await EchoAsync(connection!, int.Parse(count, CultureInfo.InvariantCulture));
+                    break;
+                case ["ended"]:
+                    answer = await endings.Reader.ReadAsync();
                     break;
                 case ["close"]:
                     await connection!.Output.CompleteAsync();
@@ -80,7 +88,8 @@ internal static class ConnectionPeer
                     await connection.DisposeAsync();
                     break;
                 case ["fail"]:
-                    answer = await FailAsync(connection!);
+                    answer = await FailAsync(connection!.Input, connection.Output);
+                    LeaveConnection();
                     break;
                 case ["dispose"]:
                     await connections.DisposeAsync();
@@ -89,6 +98,7 @@ internal static class ConnectionPeer
                 case ["end"]:
                     if (connection is not null)
                         await connection.DisposeAsync();
+                    await Task.WhenAll(closing);
                     await connections.DisposeAsync();
                     answer = "ended";
                     break;
@@ -107,6 +117,13 @@ internal static class ConnectionPeer
             await listener.DisposeAsync();
         return 0;
 
+        // Its end may take longer than its error.
+        void LeaveConnection()
+        {
+            closing.Add(connection!.DisposeAsync().AsTask());
+            connection = null;
+        }
+
         async Task<string> ConnectAsync(IPAddress address, string port)
         {
             try
@@ -124,9 +141,16 @@ internal static class ConnectionPeer
     /// <summary>Takes some of what the other side sends without end.</summary>
     private static async Task<string> TakeAsync(RmaConnection connection, int count)
     {
-        ReadResult read = await connection.Input.ReadAtLeastAsync(count);
-        connection.Input.AdvanceTo(read.Buffer.End);
-        return read.Buffer.Length >= count ? "taken" : "ended";
+        try
+        {
+            ReadResult read = await connection.Input.ReadAtLeastAsync(count);
+            connection.Input.AdvanceTo(read.Buffer.End);
+            return read.Buffer.Length >= count ? "taken" : "ended";
+        }
+        catch (ConnectionResetException e)
+        {
+            return $"error {e.Message}";
+        }
     }
 
     /// <summary>Has bytes sent back by the other side.</summary>
@@ -141,42 +165,47 @@ internal static class ConnectionPeer
         return isSame ? "same" : "different";
     }
 
-    /// <summary>Reads until that fails.</summary>
-    private static async Task<string> FailAsync(RmaConnection connection)
+    /// <summary>Reads until that fails, with which both directions end.</summary>
+    private static async Task<string> FailAsync(PipeReader input, PipeWriter output)
     {
         try
         {
-            while ((await connection.Input.ReadAsync()) is { IsCompleted: false } read)
-                connection.Input.AdvanceTo(read.Buffer.End);
+            while ((await input.ReadAsync()) is { IsCompleted: false } read)
+                input.AdvanceTo(read.Buffer.End);
             return "the stream has ended";
         }
         catch (ConnectionResetException e)
         {
-            await connection.DisposeAsync();
-            return e.Message;
+            return (await output.WriteAsync(new byte[1])).IsCompleted ? e.Message : $"writes go on after: {e.Message}";
         }
     }
 
-    private static async Task AcceptAsync(RmaConnectionListener listener, string what)
+    private static async Task AcceptAsync(RmaConnectionListener listener, string what, ChannelWriter<string> endings)
     {
         while (await listener.AcceptAsync() is { } connection)
-            _ = ServeAsync(connection, what);
+            _ = ServeAsync(connection, what, endings);
     }
 
-    private static async Task ServeAsync(ConnectionContext connection, string what)
+    private static async Task ServeAsync(ConnectionContext connection, string what, ChannelWriter<string> endings)
     {
         await using (connection)
         {
             try
             {
                 if (what == "echo")
+                {
                     await EchoAsync(connection.Transport);
-                else
-                    await SendForeverAsync(connection.Transport.Output);
+                    endings.TryWrite("the stream has ended");
+                    return;
+                }
+                await SendForeverAsync(connection.Transport.Output);
+                // Writes end where the connection has; reads say why.
+                endings.TryWrite(await FailAsync(connection.Transport.Input, connection.Transport.Output));
             }
             catch (Exception e) when (e is ConnectionResetException or ConnectionAbortedException)
             {
                 // Its other side has gone, as tests have it do.
+                endings.TryWrite(e.Message);
             }
         }
     }

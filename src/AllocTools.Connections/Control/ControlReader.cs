@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using AllocTools.Connections.Rings;
 using AllocTools.Endpoints;
 using Microsoft.AspNetCore.Connections;
@@ -38,11 +39,16 @@ internal sealed class ControlReader(RmaConnection connection, ControlConnection 
             error = e;
         }
         if (!end.NoteControlEnded())
-            connection.End(new ConnectionResetException("The peer's process has ended, or has closed the control connection.", error), "the control connection has ended", "peer_ended", tellsPeer: false);
+            connection.End(new ConnectionResetException(Describe(error), error), "the control connection has ended", "peer_ended", tellsPeer: false);
         // This side keeps it open as long as it has writes in flight.
         end.Check();
         control.NoteReadEnded();
     }
+
+    /// <summary>TCP gives a host up that does not answer about when the missing heartbeats end the connection; either may come first.</summary>
+    private static string Describe(Exception error) => error.GetBaseException() is SocketException { SocketErrorCode: SocketError.TimedOut or SocketError.HostUnreachable or SocketError.NetworkUnreachable }
+        ? "The peer's host does not answer, or can't be reached: TCP has given up the control connection after the time of PeerTimeout."
+        : "The peer's process has ended, or has closed the control connection.";
 
     private void OnFrame(ControlKind kind, ReadOnlySpan<byte> payload)
     {
