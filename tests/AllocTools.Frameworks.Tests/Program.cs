@@ -7,6 +7,18 @@ if (args is ["silo", ..])
 // And as a server on a system without IPv6, which a process has from its start.
 if (args is ["any-address"])
     return await WebSide.RunAnyAddressAsync();
+// The tests between hosts start it as one side there.
+switch (args)
+{
+    case ["grpc-server", var fabric, var address]:
+        return await RemoteSides.RunGrpcServerAsync(fabric, address);
+    case ["grpc-client", var fabric, var address]:
+        return await RemoteSides.RunGrpcClientAsync(fabric, address);
+    case ["silo-on-host", var fabric, var primary, var address]:
+        return await RemoteSides.RunSiloAsync(fabric, primary, address);
+    case ["silo-client-on-host", var fabric, var address]:
+        return await RemoteSides.RunSiloClientAsync(fabric, address);
+}
 return args.Any(static a => a is "--server" or "--internal-msbuild-node")
     ? await Xunit.MicrosoftTestingPlatform.TestPlatformTestFramework.RunAsync(args, SelfRegisteredExtensions.AddSelfRegisteredExtensions)
     : await Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args);

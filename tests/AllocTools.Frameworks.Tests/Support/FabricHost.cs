@@ -14,6 +14,9 @@ internal static class FabricHost
     /// <summary>UCX's TCP, on this machine alone.</summary>
     public const string Ucx = "UCX";
 
+    /// <summary>UCX's TCP on a card, whose name follows.</summary>
+    private const string UcxOn = "ucx:tcp@";
+
     /// <summary>Those that two contexts of one process can meet on.</summary>
     public static TheoryData<string> Fabrics => new(Fabric.All.Where(f => f is Fabric.Tcp or Fabric.SharedMemoryByAddress || Fabric.IsVerbs(f)).ToArray());
 
@@ -24,9 +27,10 @@ internal static class FabricHost
             ["AllocTools:MaxRegisteredBytes"] = "256 MiB",
             ["AllocTools:DrainTimeout"] = "0 s",
         });
-        if (fabric == Ucx)
+        if (fabric == Ucx || fabric.StartsWith(UcxOn, StringComparison.Ordinal))
         {
-            builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?> { ["AllocTools:Provider:Transports"] = "tcp", ["AllocTools:Provider:Devices"] = "lo" });
+            string device = fabric == Ucx ? "lo" : fabric[UcxOn.Length..];
+            builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?> { ["AllocTools:Provider:Transports"] = "tcp", ["AllocTools:Provider:Devices"] = device });
             builder.Services.AddRmaMemoryPool<UcxProvider>(builder.Configuration.GetSection("AllocTools"));
             return;
         }
