@@ -9,7 +9,7 @@ namespace AllocTools.Fuzz.Tests;
 /// <summary>Reads many inputs in one form.</summary>
 /// <remarks>
 /// Each input lies before a page that may not be touched, and stands in a mapped file while it is read: where the process dies of it, the file has it, and the next run puts
-/// it into the corpus. What fails otherwise is shortened by CsCheck; the shortest one is put into the corpus at once.
+/// it into the corpus. Each run has a file of its own, which is locked (flock(2)) for as long as the run lives. What fails otherwise is shortened by CsCheck; the shortest one is put into the corpus at once.
 /// </remarks>
 internal sealed partial class Fuzzer : IDisposable
 {
@@ -20,6 +20,7 @@ internal sealed partial class Fuzzer : IDisposable
 
     private readonly ByteForm _form;
     private readonly GuardedMemory _memory = new(Room);
+    private readonly string _path;
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _current;
     private readonly Timer _watch;
@@ -30,9 +31,10 @@ internal sealed partial class Fuzzer : IDisposable
     public Fuzzer(ByteForm form)
     {
         _form = form;
-        string path = Path.Combine(AppContext.BaseDirectory, $"{form.Name}.current");
-        KeepWhatKilled(path);
-        _file = MemoryMappedFile.CreateFromFile(path, FileMode.Create, null, sizeof(int) + Room);
+        KeepWhatKilled();
+        _path = Path.Combine(AppContext.BaseDirectory, $"{form.Name}.{Guid.NewGuid():N}.current");
+        // It shares the file with nobody.
+        _file = MemoryMappedFile.CreateFromFile(_path, FileMode.CreateNew, null, sizeof(int) + Room);
         _current = _file.CreateViewAccessor();
         _watch = new Timer(_ => EndIfStuck(), null, NoEnd, NoEnd);
     }
@@ -132,6 +134,7 @@ internal sealed partial class Fuzzer : IDisposable
         if (_failing is not null)
             Keep(_failing);
         _current.Dispose();
+        File.Delete(_path);
         _file.Dispose();
         ((IDisposable)_memory).Dispose();
         _form.Dispose();
@@ -155,7 +158,8 @@ internal sealed partial class Fuzzer : IDisposable
             _outcomes[kind] = input;
     }
 
-    [GeneratedRegex("(?<!\\w|message )'[^']*'|0x[0-9A-F]+|\\b[0-9A-F]{2}\\b|-?[0-9]+|[(].*|: .*")]
+    // Paths of options, what is suggested for them, and lists of all there are; then the values.
+    [GeneratedRegex("AllocTools(:[^ ]*)?|[.;]? ?[Dd]id you mean.*|[.;]? ?[Tt]he options here are.*|one (or more )?of [^.;]*|(?<!\\w|message )'[^']*'|0x[0-9A-F]+|\\b[0-9A-F]{2}\\b|-?[0-9]+|[(].*|: .*")]
     private static partial Regex WithoutValues();
 
     private byte[] Changed(byte[] bytes, byte[] other, Change[] changes, int repairs)
@@ -172,14 +176,24 @@ internal sealed partial class Fuzzer : IDisposable
         return copy;
     }
 
-    private void KeepWhatKilled(string path)
+    /// <summary>Takes the inputs of runs that have died. The file of one that lives is locked.</summary>
+    private void KeepWhatKilled()
     {
-        if (!File.Exists(path))
-            return;
-        using var file = new BinaryReader(File.OpenRead(path));
-        int length = file.ReadInt32() - 1;
-        if (length >= 0)
-            Keep(file.ReadBytes(length));
+        foreach (string path in Directory.GetFiles(AppContext.BaseDirectory, $"{_form.Name}.*.current"))
+        {
+            try
+            {
+                using var file = new BinaryReader(new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None));
+                int length = file.ReadInt32() - 1;
+                if (length >= 0)
+                    Keep(file.ReadBytes(length));
+                File.Delete(path);
+            }
+            catch (Exception e) when (e is IOException)
+            {
+                // Another run has it, or has just deleted it.
+            }
+        }
     }
 
     private void Keep(byte[] input)

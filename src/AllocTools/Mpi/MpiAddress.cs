@@ -4,7 +4,12 @@ using System.Text;
 namespace AllocTools.Mpi;
 
 /// <summary>Addresses of endpoints: a tag (8 bytes), the number of the job (8), the rank (4), the endpoint's number (4), and a random number of the endpoint (8); little-endian.</summary>
-internal sealed class MpiAddress(MpiJob job, string provider)
+/// <param name="job">The number of the job.</param>
+/// <param name="rank">This process's rank.</param>
+/// <param name="size">How many ranks the job has.</param>
+/// <param name="highestNumber">The highest number that an endpoint may have.</param>
+/// <param name="provider">The provider's name, for errors.</param>
+internal sealed class MpiAddress(ulong job, int rank, int size, int highestNumber, string provider)
 {
     private const int Length = 32;
 
@@ -14,8 +19,8 @@ internal sealed class MpiAddress(MpiJob job, string provider)
     {
         byte[] address = new byte[Length];
         Tag.CopyTo(address);
-        BinaryPrimitives.WriteUInt64LittleEndian(address.AsSpan(8), job.Number);
-        BinaryPrimitives.WriteInt32LittleEndian(address.AsSpan(16), job.Rank);
+        BinaryPrimitives.WriteUInt64LittleEndian(address.AsSpan(8), job);
+        BinaryPrimitives.WriteInt32LittleEndian(address.AsSpan(16), rank);
         BinaryPrimitives.WriteInt32LittleEndian(address.AsSpan(20), number);
         System.Security.Cryptography.RandomNumberGenerator.Fill(address.AsSpan(24));
         return address;
@@ -29,15 +34,15 @@ internal sealed class MpiAddress(MpiJob job, string provider)
     {
         if (address.Length != Length || !address.StartsWith(Tag))
             throw Unfit(address, $"an address has {Length} bytes before its trailer, and starts with '{Encoding.ASCII.GetString(Tag)}'. Both sides need the same provider; pass the peer endpoint's Address as it is");
-        if (BinaryPrimitives.ReadUInt64LittleEndian(address[8..]) != job.Number)
+        if (BinaryPrimitives.ReadUInt64LittleEndian(address[8..]) != job)
             throw Unfit(address, "it is of another MPI job. Both sides need the same provider, and must be started by one mpirun");
-        int rank = BinaryPrimitives.ReadInt32LittleEndian(address[16..]);
+        int peer = BinaryPrimitives.ReadInt32LittleEndian(address[16..]);
         int number = BinaryPrimitives.ReadInt32LittleEndian(address[20..]);
-        if (rank < 0 || rank >= job.Size)
-            throw Unfit(address, $"it names rank {rank}, and the job has {job.Size}. Both sides need the same provider; pass the peer endpoint's Address as it is");
-        if (number < 0 || number > job.Router.HighestNumber)
-            throw Unfit(address, $"it names endpoint {number} of its rank, and {job.Router.HighestNumber} is the highest number. Both sides need the same provider; pass the peer endpoint's Address as it is");
-        return new MpiPlace(rank, number);
+        if (peer < 0 || peer >= size)
+            throw Unfit(address, $"it names rank {peer}, and the job has {size}. Both sides need the same provider; pass the peer endpoint's Address as it is");
+        if (number < 0 || number > highestNumber)
+            throw Unfit(address, $"it names endpoint {number} of its rank, and {highestNumber} is the highest number. Both sides need the same provider; pass the peer endpoint's Address as it is");
+        return new MpiPlace(peer, number);
     }
 
     private RmaProviderException Unfit(ReadOnlySpan<byte> address, string why) =>

@@ -76,7 +76,7 @@ internal sealed unsafe partial class MpiDriver : RmaEndpointDriver
         _flushed = new int[job.Size];
         _flushErrors = new int[job.Size];
         _number = job.Router.Add(this);
-        _address = new MpiAddress(job, traits.ProviderName);
+        _address = new MpiAddress(job.Number, job.Rank, job.Size, job.Router.HighestNumber, traits.ProviderName);
         _bytes = _address.Compose(_number);
         _requests = new MpiRequests(_library, maxOutstanding);
         _numbers = (ulong*)NativeMemory.Alloc((nuint)maxOutstanding, sizeof(ulong));

@@ -1,4 +1,5 @@
 using AllocTools.Connections.Directories;
+using AllocTools.Testing;
 using Microsoft.Extensions.DependencyInjection;
 using StackExchange.Redis;
 

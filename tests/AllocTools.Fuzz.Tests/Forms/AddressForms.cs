@@ -6,6 +6,7 @@ using AllocTools.Endpoints.Addressing;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Mpi;
 using AllocTools.Regions;
 using AllocTools.Ucx;
 
@@ -163,6 +164,40 @@ internal sealed class UcxAddressForm : ByteForm
         Assert.Equal(input.Length, 28 + UcxAddress.WorkerOf(input.Span).Length);
         Assert.Equal(0UL, UcxAddress.NumberOf(input.Span) & UcxTag.KindMask);
         return null;
+    }
+}
+
+/// <summary>MPI's address, by which messages and writes are sent to a rank.</summary>
+internal sealed class MpiAddressForm : ByteForm
+{
+    private const int Ranks = 16;
+    private const int HighestNumber = 255;
+
+    private static readonly MpiAddress Own = new(job: 0x0123456789ABCDEF, rank: 3, Ranks, HighestNumber, "mpich");
+
+    public override string Name => "mpi-address";
+
+    public override Gen<byte[]> Valid => Gen.Int[0, HighestNumber].Select(Own.Compose);
+
+    public override IReadOnlyList<byte[]> Words => ["RMAMPI01"u8.ToArray()];
+
+    public override int Inputs => 40_000;
+
+    public override string? Read(ReadOnlyMemory<byte> input)
+    {
+        try
+        {
+            MpiPlace place = Own.Parse(input.Span);
+            Assert.InRange(place.Rank, 0, Ranks - 1);
+            Assert.InRange(place.Endpoint, 0, HighestNumber);
+            _ = MpiAddress.IdentityOf(input.Span);
+            return null;
+        }
+        catch (RmaProviderException e)
+        {
+            // All begin alike.
+            return e.Message[(e.Message.IndexOf(": ", StringComparison.Ordinal) + 2)..];
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+using AllocTools.Endpoints;
+
 namespace AllocTools.Fuzz.Tests.Forms;
 
 /// <summary>The forms by name.</summary>
@@ -13,15 +15,20 @@ internal static class AllForms
         static () => new PeerPlaceForm(),
         static () => new SocketAddressForm(),
         static () => new UcxAddressForm(),
+        static () => new MpiAddressForm(),
         static () => new InsertedPeerForm(),
         static () => new CellForm(),
         static () => new NotificationForm(),
         static () => new SetUpMessageForm(),
         static () => new ControlStreamForm(),
-        static () => new RingForm(),
+        static () => new RingForm(RmaIntegrity.None),
+        static () => new RingForm(RmaIntegrity.Crc32C),
+        static () => new RingForm(RmaIntegrity.XxHash3),
         static () => new DirectoryRecordForm(),
         static () => new DirectoryAnswerForm(),
         static () => new DirectoryRequestForm(),
+        static () => new HttpAnswerForm(),
+        static () => new RedisValueForm(),
         static () => new SettingsForm(),
         static () => new SampleForm(),
     }.ToDictionary(static make =>

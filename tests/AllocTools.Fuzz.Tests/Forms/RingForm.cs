@@ -16,43 +16,66 @@ internal sealed class RingForm : ByteForm, IRingOwner
 {
     private const int MostNotices = 40;
 
-    private static readonly FrameForm Form = new(RmaIntegrity.None);
+    private const int Connection = 1;
 
+    private readonly FrameForm _form;
     private readonly IRmaContext _context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
     private readonly RmaMemoryPool<HostProvider> _pool;
     private readonly RingBlock _block;
 
-    public RingForm()
+    public RingForm(RmaIntegrity integrity)
     {
+        _form = new FrameForm(integrity);
         // One block for a slab: behind it nothing may be touched.
         _pool = new RmaMemoryPool<HostProvider>(
             _context, new RmaMemoryPoolOptions { SizeClasses = { new SizeClassOptions { BlockSize = 8192 } }, MaxSlabBytes = 65_536, Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero }, blocks: new GuardedBlocks());
         _block = new RingBlock(_pool, BlockLength);
     }
 
-    public override string Name => "ring";
+    public override string Name => _form.IsChecked ? $"ring-{_form.Integrity.ToString().ToLowerInvariant()}" : "ring";
+
+    public override int Inputs => _form.IsChecked ? 10_000 : 20_000;
 
     public override int MostLength => 1 + (2 * MostNotices) + _block.Length;
 
     /// <summary>Larger than the largest class, so it has a region of its own, up to a page's end.</summary>
     private static int BlockLength => 12_288;
 
-    public override Gen<byte[]> Valid { get; } = Gen.Select(Gen.Int[0, 400].Array[1, 6].Array[1, 4], Gen.Bool, static byte[] (runs, ends) =>
+    public override Gen<byte[]> Valid => Gen.Select(Gen.Int[0, 400].Array[1, 6].Array[1, 4], Gen.Bool, byte[] (runs, ends) =>
     {
         List<byte> ring = [];
+        long number = 0;
         foreach (int[] payloads in runs)
         {
-            int run = payloads.Sum(Form.FrameLength);
+            int run = payloads.Sum(_form.FrameLength);
             for (int i = 0; i < payloads.Length; i++)
             {
-                byte[] frame = new byte[Form.FrameLength(payloads[i])];
+                byte[] frame = new byte[_form.FrameLength(payloads[i])];
                 bool isLast = ends && payloads == runs[^1] && i == payloads.Length - 1;
                 new FrameHeader(payloads[i], isLast ? FrameFlags.EndOfStream : FrameFlags.None, i == 0 ? run : 0, 0).WriteTo(frame);
+                _form.Seal(frame, number++, Connection);
                 ring.AddRange(frame);
             }
         }
         return [(byte)runs.Length, .. Enumerable.Range(0, runs.Length).SelectMany(static i => BitConverter.GetBytes((ushort)i)), .. ring];
     });
+
+    /// <summary>Seals each frame anew, as far as their lengths lead from one to the next.</summary>
+    public override void Repair(byte[] input)
+    {
+        if (input.Length == 0)
+            return;
+        Span<byte> rest = input.AsSpan(1);
+        rest = rest[(2 * Math.Min(Math.Min((int)input[0], MostNotices), rest.Length / 2))..];
+        for (long number = 0; rest.Length >= _form.HeaderLength; number++)
+        {
+            int length = _form.FrameLength(FrameHeader.Read(rest).PayloadLength);
+            if (length > rest.Length)
+                return;
+            _form.Seal(rest[..length], number, Connection);
+            rest = rest[length..];
+        }
+    }
 
     // A segment for each frame, of which the smallest has 16 bytes; and what a run that comes again brings.
     public override long? MostAllocated(int length) => (64 << 10) + (8L * length) + (MostNotices * (BlockLength / FrameHeader.Length) * 80L);
@@ -65,7 +88,7 @@ internal sealed class RingForm : ByteForm, IRingOwner
         int count = Math.Min(Math.Min((int)input.Span[0], MostNotices), rest.Length / 2);
         ReadOnlySpan<byte> written = rest[(2 * count)..];
         written[..Math.Min(written.Length, _block.Length)].CopyTo(MemoryMarshal.AsMemory(_block.Ring).Span);
-        var reader = new RingReader(this, Form, 1, _block);
+        var reader = new RingReader(this, _form, Connection, _block);
         string? mistake = null;
         for (int i = 0; i < count && mistake is null; i++)
         {
