@@ -67,6 +67,8 @@ internal sealed partial class Fuzzer : IDisposable
     /// <summary>Tries random inputs.</summary>
     public void Run()
     {
+        // What a form opens with its first input, such as a server, takes none of the time.
+        _form.Valid.Sample(Try, iter: 1, threads: 1, print: Convert.ToHexString);
         if (Seconds is { } seconds)
             Inputs.Sample(Try, time: seconds, threads: 1, print: Convert.ToHexString);
         else
