@@ -12,26 +12,39 @@ namespace AllocTools.Libfabric.Tests.Faked;
 /// <summary>A bit is flipped in what connections move.</summary>
 public sealed class DamagedConnectionTests
 {
+    private const int Ring = 1 << 16;
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
     [InlineData(RmaIntegrity.Crc32C)]
     [InlineData(RmaIntegrity.XxHash3)]
-    public async Task AnyFlippedBitEndsTheConnectionAtBothSidesAndNothingWrongIsHandedOut(RmaIntegrity integrity)
+    public async Task AnyFlippedBitEndsTheConnectionAtBothSidesOrIsNeverReadAndNothingWrongIsHandedOut(RmaIntegrity integrity)
     {
         using var world = new FakeWorld(FakeMode.Tcp);
         await using var pair = new Pair(world, integrity);
         long ends = 0;
+        int unread = 0;
         await Gen.Select(Gen.Int[1, 30], Gen.OneOf(Gen.Long[0, 8 * 48], Gen.Long[0, 1 << 20]), Gen.Int[1, 3000].Array[2]).SampleAsync(
             async (k, bit, lengths) =>
             {
                 (RmaConnection left, RmaConnection right) = await pair.ConnectAsync();
                 world.Flip(k, bit);
                 using var limit = new CancellationTokenSource(TestTime.Seconds(30));
-                long sent = 0, answered = 0;
+                long sent = 0, answered = 0, sentBefore = 0;
                 // Credit, frames and ends of both directions, until it has come.
                 while (!await IsDamagedAsync(Exchange(left, right, lengths[0], ref sent), limit.Token) && !await IsDamagedAsync(Exchange(right, left, lengths[1], ref answered), limit.Token))
-                    limit.Token.ThrowIfCancellationRequested();
+                {
+                    if (world.Flipped == 0)
+                        sentBefore = sent;
+                    // A word of credit is replaced by the next one, which may come before the peer has read it.
+                    else if (world.Flipped == sizeof(long) && sent - sentBefore > 2 * Ring)
+                    {
+                        unread++;
+                        await Pair.EndAsync(left, right);
+                        return;
+                    }
+                }
                 Assert.NotEqual(0, world.Flipped);
                 foreach (RmaConnection side in new[] { left, right })
                 {
@@ -44,6 +57,39 @@ public sealed class DamagedConnectionTests
             iter: 150, threads: 1);
         await pair.BecomesIdleAsync();
         Assert.Equal((ends, ends), (pair.EndsBy("integrity"), pair.EndsBy("peer_integrity")));
+        Assert.InRange(unread, 0, (int)ends);
+    }
+
+    [Theory]
+    [InlineData(RmaIntegrity.Crc32C)]
+    [InlineData(RmaIntegrity.XxHash3)]
+    public async Task AnyFlippedBitOfTheCreditThatAWriterWaitsForEndsTheConnection(RmaIntegrity integrity)
+    {
+        using var world = new FakeWorld(FakeMode.Tcp);
+        await using var pair = new Pair(world, integrity);
+        for (int bit = 0; bit < 8 * sizeof(long);)
+        {
+            (RmaConnection left, RmaConnection right) = await pair.ConnectAsync();
+            using var limit = new CancellationTokenSource(TestTime.Seconds(30));
+            long before = pair.Received;
+            Task<FlushResult> writing;
+            do
+                writing = left.Output.WriteAsync(new byte[Ring], limit.Token).AsTask();
+            while (writing.IsCompleted);
+            while (pair.Received - before < Ring / 2 || pair.IsUnderWay)
+                await Task.Delay(1, limit.Token);
+            world.Flip(1, bit);
+            ReadResult result = await right.Input.ReadAsync(limit.Token);
+            right.Input.AdvanceTo(result.Buffer.End);
+            Exception error = await Assert.ThrowsAnyAsync<Exception>(() => left.Input.ReadAsync(limit.Token).AsTask());
+            Assert.True(error is ConnectionResetException { InnerException: RmaIntegrityException }, $"bit {bit}: {error}");
+            // A writer that waits is let go, as by a reader that has ended.
+            Assert.True((await writing).IsCompleted);
+            // Else a frame was under way still, and was hit.
+            if (world.Flipped == sizeof(long))
+                bit++;
+            await Pair.EndAsync(left, right);
+        }
     }
 
     [Fact]
@@ -108,10 +154,18 @@ public sealed class DamagedConnectionTests
         public Pair(FakeWorld world, RmaIntegrity integrity)
         {
             _pools = new EndpointPair(world.Name);
-            _left = new RmaConnections(_pools.Left.Pool, new RmaConnectionOptions { Integrity = integrity });
-            _right = new RmaConnections(_pools.Right.Pool, new RmaConnectionOptions { Integrity = integrity });
+            // A ring of one size: no message offers a longer one meanwhile.
+            var options = new RmaConnectionOptions { Integrity = integrity, InitialRingBytes = Ring, MaxRingBytes = Ring };
+            _left = new RmaConnections(_pools.Left.Pool, options);
+            _right = new RmaConnections(_pools.Right.Pool, options);
             _listener = _right.Listen(new IPEndPoint(IPAddress.Loopback, 0));
         }
+
+        /// <summary>The bytes that have come to the right side.</summary>
+        public long Received => _right.GetStatistics().BytesReceived;
+
+        /// <summary>Whether an operation of the left side has not completed.</summary>
+        public bool IsUnderWay => _pools.Left.Endpoint.GetStatistics().Running > 0;
 
         public static Task EndAsync(RmaConnection left, RmaConnection right) => Task.WhenAll(left.DisposeAsync().AsTask(), right.DisposeAsync().AsTask());
 

@@ -14,14 +14,15 @@ internal sealed class FakeWorld : IDisposable
     private static readonly ConcurrentDictionary<string, FakeWorld> Worlds = new();
     private static readonly AsyncLocal<FakeWorld?> Current = new();
     private static int s_worlds;
-    private readonly ConcurrentQueue<Exception> _failures = [];
+    private const int MostFailures = 5;
+    private readonly ConcurrentQueue<string> _failures = [];
     private readonly FakeLibrary _library;
     private readonly string _text;
 
     static FakeWorld() => AppDomain.CurrentDomain.FirstChanceException += static (_, thrown) =>
     {
-        if (thrown.Exception is XunitException)
-            Current.Value?._failures.Enqueue(thrown.Exception);
+        if (Current.Value is { } world)
+            world.Note(thrown.Exception);
     };
 
     /// <param name="mode">What its provider demands.</param>
@@ -137,7 +138,19 @@ internal sealed class FakeWorld : IDisposable
     {
         Worlds.TryRemove(Name, out _);
         Exception? left = Record.Exception(AssertClean);
-        // An assertion that has failed before is on its way, and would not be seen for this one.
+        // What was thrown before may be on its way, and would not be seen for this one.
         Assert.True(left is null, $"{left?.Message} Before that: {string.Join(' ', _failures)}");
+    }
+
+    /// <summary>Keeps the last exceptions, of which any may be what ends the test.</summary>
+    private void Note(Exception thrown)
+    {
+        string text = $"{thrown.GetType()}: {thrown.Message}";
+        // One that passes through many awaits is thrown in each.
+        if (_failures.LastOrDefault() == text)
+            return;
+        _failures.Enqueue(text);
+        if (_failures.Count > MostFailures)
+            _failures.TryDequeue(out _);
     }
 }

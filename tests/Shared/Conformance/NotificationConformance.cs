@@ -22,6 +22,8 @@ public abstract class NotificationConformance<TTransport> : EndpointConformance<
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         using RemoteRegion remote = pair.Left.Endpoint.Import(pair.Left.Peer, exposure.Remote);
         using var room = new SemaphoreSlim(Slots);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        limit.CancelAfter(TestTime.Seconds(180));
         Task writing = Task.Run(
             async () =>
             {
@@ -29,28 +31,37 @@ public abstract class NotificationConformance<TTransport> : EndpointConformance<
                 for (int i = 0; i < Count; i++)
                 {
                     int slot = i % Slots;
-                    await room.WaitAsync(Token);
+                    await room.WaitAsync(limit.Token);
                     await running[slot];
                     source.GetSpan(slot * Length, Length).Fill(PatternOf(i));
-                    running[slot] = pair.Left.Endpoint.WriteAsync(source.Slice(slot * Length, Length), remote.Slice(slot * Length, Length), (ulong)i, cancellationToken: Token).AsTask();
+                    running[slot] = pair.Left.Endpoint.WriteAsync(source.Slice(slot * Length, Length), remote.Slice(slot * Length, Length), (ulong)i, cancellationToken: limit.Token).AsTask();
                 }
                 foreach (Task write in running)
                     await write;
             },
             Token);
+        // The number of a write that fails never comes.
+        _ = writing.ContinueWith(_ => limit.Cancel(), CancellationToken.None, TaskContinuationOptions.NotOnRanToCompletion | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         var seen = new bool[Count];
         int left = Count;
-        await foreach (RmaNotification notification in pair.Right.Endpoint.ReadNotificationsAsync(Token))
+        try
         {
-            int i = (int)notification.Value;
-            Assert.False(target.GetSpan(i % Slots * Length, Length).ContainsAnyExcept(PatternOf(i)), $"number {i} came before its bytes");
-            Assert.False(seen[i]);
-            seen[i] = true;
-            if (notification.Sender is { } sender)
-                Assert.Equal(pair.Right.Peer, sender);
-            room.Release();
-            if (--left == 0)
-                break;
+            await foreach (RmaNotification notification in pair.Right.Endpoint.ReadNotificationsAsync(limit.Token))
+            {
+                int i = (int)notification.Value;
+                Assert.False(target.GetSpan(i % Slots * Length, Length).ContainsAnyExcept(PatternOf(i)), $"number {i} came before its bytes");
+                Assert.False(seen[i]);
+                seen[i] = true;
+                if (notification.Sender is { } sender)
+                    Assert.Equal(pair.Right.Peer, sender);
+                room.Release();
+                if (--left == 0)
+                    break;
+            }
+        }
+        catch (OperationCanceledException) when (!Token.IsCancellationRequested)
+        {
+            Assert.Fail($"{left} of {Count} numbers have not come. {writing.Exception}");
         }
         await writing;
     }
