@@ -34,11 +34,16 @@ internal sealed class SampleProcess : IAsyncDisposable
     /// <summary>The sample that keeps a pool busy, or drills it.</summary>
     public static SampleProcess PoolDrill(params string[] arguments) => new([], arguments, "PoolDrill");
 
-    /// <summary>Its arguments for a provider, or for PROVIDER@NODE.</summary>
+    /// <summary>Its arguments for a provider, or for PROVIDER@NODE, with time-outs for a machine as slow as this one; later arguments win.</summary>
     public static string[] On(string fabric)
     {
         string[] where = fabric.Split('@') is [var provider, var node] ? ["--provider", provider, "--node", node] : ["--provider", fabric];
-        return [.. where, FormattableString.Invariant($"--Transfer:StartTimeout={TestTime.Seconds(30).TotalSeconds}")];
+        return
+        [
+            .. where,
+            FormattableString.Invariant($"--Transfer:StartTimeout={TestTime.Seconds(30).TotalSeconds}"),
+            FormattableString.Invariant($"--Transfer:Timeout={TestTime.Seconds(10).TotalSeconds}"),
+        ];
     }
 
     public int Id => _process.Id;
