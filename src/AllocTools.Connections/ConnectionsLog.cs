@@ -45,4 +45,7 @@ internal static partial class ConnectionsLog
 
     [LoggerMessage(91, LogLevel.Error, "Connection {Connection} was ended, because it received damaged bytes: {Damage}")]
     public static partial void Damaged(ILogger logger, string connection, string damage);
+
+    [LoggerMessage(92, LogLevel.Warning, "A connection could not be set up while provider '{Local}' (LocalPool) was offered, and is tried over provider '{Provider}' alone: {Reason}")]
+    public static partial void LocalFallback(ILogger logger, string local, string provider, string reason);
 }

@@ -90,6 +90,12 @@ public sealed class RmaConnectionOptions
     public string? LocalPool { get; set; }
 
     /// <summary>
+    /// Whether a connection that can't be set up while LocalPool is offered is tried once more over the pool's own
+    /// fabric alone. The first attempt has half of SetUpTimeout, and the second one what is left of it. Default: false.
+    /// </summary>
+    public bool LocalFallback { get; set; }
+
+    /// <summary>
     /// Whether reads return a copy of the received data instead of the ring itself, where a hostile peer can change the
     /// data while it is being examined. This copies each byte once. Default: false.
     /// </summary>

@@ -114,7 +114,7 @@ public sealed class RmaConnections : INotificationSink, IAsyncDisposable, IDispo
     internal RmaConnections? Local { get; }
 
     /// <summary>What peers may pick from, with the endpoint's address of each.</summary>
-    internal IReadOnlyList<(string Name, ReadOnlyMemory<byte> Address)> Transports =>
+    internal (string Name, ReadOnlyMemory<byte> Address)[] Transports =>
         Local is { } local && LocalHost.Id != Guid.Empty ? [(Provider, Address), (local.Provider, local.Address)] : [(Provider, Address)];
 
     /// <summary>The connections over a transport that this side has offered; null if it has not offered it.</summary>

@@ -19,7 +19,7 @@ namespace AllocTools.Connections;
 internal static class SetUp
 {
     public static ValueTask<RmaConnection> ConnectAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken) =>
-        new(MeasureAsync(owner, "rma.connect", ActivityKind.Client, () => ConnectToAsync(owner, endPoint, cancellationToken)));
+        new(MeasureAsync(owner, "rma.connect", ActivityKind.Client, () => ConnectToAnyAsync(owner, endPoint, cancellationToken)));
 
     /// <summary>Sets up what was accepted.</summary>
     public static Task<RmaConnection> AcceptAsync(RmaConnections owner, Socket socket, CancellationToken cancellationToken) =>
@@ -43,10 +43,32 @@ internal static class SetUp
         }
     }
 
-    private static async Task<RmaConnection> ConnectToAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken)
+    /// <summary>Connects over the local pool, if the listener picks that, and if that fails over the pool's own fabric.</summary>
+    private static async Task<RmaConnection> ConnectToAnyAsync(RmaConnections owner, EndPoint endPoint, CancellationToken cancellationToken)
+    {
+        (string Name, ReadOnlyMemory<byte> Address)[] transports = owner.Transports;
+        TimeSpan time = owner.Options.SetUpTimeout;
+        if (owner is not { Local: { } local, Options.LocalFallback: true } || transports.Length == 1)
+            return await ConnectToAsync(owner, endPoint, transports, time, cancellationToken).ConfigureAwait(false);
+        long start = owner.Time.GetTimestamp();
+        try
+        {
+            return await ConnectToAsync(owner, endPoint, transports, time / 2, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is RmaException or RmaConnectionException { ErrorType: "refused" or "peer_ended" or "protocol" or "setup_timeout" })
+        {
+            // Which fabric failed is not known where the listener refused, so it is tried once without the local one.
+            TimeSpan elapsed = owner.Time.GetElapsedTime(start);
+            local.Totals.CountSetUp(elapsed, e);
+            ConnectionsLog.LocalFallback(owner.Logger, local.Provider, owner.Provider, e.Message);
+            return await ConnectToAsync(owner, endPoint, transports[..1], elapsed < time ? time - elapsed : TimeSpan.Zero, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static async Task<RmaConnection> ConnectToAsync(RmaConnections owner, EndPoint endPoint, (string Name, ReadOnlyMemory<byte> Address)[] offered, TimeSpan time, CancellationToken cancellationToken)
     {
         Socket socket = NewSocket(endPoint);
-        using var limit = new Limit(owner, cancellationToken);
+        using var limit = new Limit(owner, time, cancellationToken);
         ControlConnection? control = null;
         try
         {
@@ -60,7 +82,7 @@ internal static class SetUp
                 control = new ControlConnection(secured, socket, owner.Time);
                 await secured.AuthenticateAsClientAsync(WithTarget(authentication, endPoint), limit.Token).ConfigureAwait(false);
             }
-            return await ConnectAsync(owner, control, socket, limit.Token).ConfigureAwait(false);
+            return await ConnectAsync(owner, control, socket, offered, limit.Token).ConfigureAwait(false);
         }
         catch (Exception e)
         {
@@ -78,7 +100,7 @@ internal static class SetUp
 
     private static async Task<RmaConnection> AcceptFromAsync(RmaConnections owner, Socket socket, CancellationToken cancellationToken)
     {
-        using var limit = new Limit(owner, cancellationToken);
+        using var limit = new Limit(owner, owner.Options.SetUpTimeout, cancellationToken);
         ControlConnection? control = null;
         try
         {
@@ -113,15 +135,15 @@ internal static class SetUp
         }
     }
 
-    private static async Task<RmaConnection> ConnectAsync(RmaConnections owner, ControlConnection control, Socket socket, CancellationToken cancellationToken)
+    private static async Task<RmaConnection> ConnectAsync(RmaConnections owner, ControlConnection control, Socket socket, (string Name, ReadOnlyMemory<byte> Address)[] offered, CancellationToken cancellationToken)
     {
-        await control.SendAsync(SetUpMessages.Hello(owner.Terms, owner.Transports), cancellationToken).ConfigureAwait(false);
+        await control.SendAsync(SetUpMessages.Hello(owner.Terms, offered), cancellationToken).ConfigureAwait(false);
         (ControlKind kind, ReadOnlyMemory<byte> payload) = await control.ReadAsync(cancellationToken).ConfigureAwait(false);
         if (kind == ControlKind.Refused)
             throw new RmaConnectionException($"The listener refused the connection: {SetUpMessages.ReadRefusal(payload.Span)}") { ErrorType = "refused" };
         Expect(ControlKind.Welcome, kind);
         (ProcessTerms terms, string transport, byte[] address, int number, RemoteMemory block) = SetUpMessages.ReadWelcome(payload.Span);
-        RmaConnections used = owner.Find(transport) ?? throw new RmaConnectionException("The listener picked a transport that was not offered.");
+        RmaConnections used = (offered.Any(o => o.Name == transport) ? owner.Find(transport) : null) ?? throw new RmaConnectionException("The listener picked a transport that was not offered.");
         Check(used, terms);
         if (terms.Integrity < used.Options.Integrity)
             throw new RmaConnectionException($"The listener uses the check value {terms.Integrity} (Integrity), which is weaker than the {used.Options.Integrity} of this side.") { ErrorType = "options" };
@@ -286,9 +308,9 @@ internal static class SetUp
         private readonly CancellationTokenSource _any;
         private readonly CancellationToken _closing;
 
-        public Limit(RmaConnections owner, CancellationToken cancellationToken)
+        public Limit(RmaConnections owner, TimeSpan time, CancellationToken cancellationToken)
         {
-            Time = owner.Options.SetUpTimeout;
+            Time = time;
             _closing = owner.Closing;
             _over = new CancellationTokenSource(Time, owner.Time);
             _any = CancellationTokenSource.CreateLinkedTokenSource(_over.Token, owner.Closing, cancellationToken);

@@ -169,6 +169,7 @@ internal static class BoundOptions
         Expect.Equal(7, connections.Backlog);
         Expect.Equal(17, connections.MaxConnections);
         Expect.Equal(PoolNames.Ucx, connections.LocalPool);
+        Expect.Equal(true, connections.LocalFallback);
         Expect.Equal(true, connections.CopyInput);
         Expect.Equal(RmaIntegrity.XxHash3, connections.Integrity);
     }

@@ -99,13 +99,14 @@ public sealed class HostingTests
             ["AllocTools:Connections:LocalPool"] = "near",
             ["AllocTools:Connections:CopyInput"] = "true",
             ["AllocTools:Connections:Integrity"] = "XxHash3",
+            ["AllocTools:Connections:LocalFallback"] = "true",
         }, "near");
         RmaConnectionOptions bound = host.Services.GetRequiredService<IOptionsMonitor<RmaConnectionOptions>>().Get(RmaMemoryPoolName.Default);
         Assert.Equal(
             (2048L, 3L << 20, Timeout.InfiniteTimeSpan, 5000L, RmaContinuations.Inline, 7, 8, 9, 10, 11),
             (bound.InitialRingBytes, bound.MaxRingBytes, bound.IdleShrinkAfter, bound.PauseWriterBytes, bound.Continuations, bound.SetUpTimeout.Seconds, bound.HeartbeatInterval.Seconds, bound.PeerTimeout.Seconds, bound.CloseTimeout.Seconds, bound.Backlog));
-        Assert.Equal(("near", true, 12, RmaIntegrity.XxHash3), (bound.LocalPool, bound.CopyInput, bound.MaxConnections, bound.Integrity));
-        Assert.Equal(14, ConnectionOptionKeys.All.Count);
+        Assert.Equal(("near", true, true, 12, RmaIntegrity.XxHash3), (bound.LocalPool, bound.CopyInput, bound.LocalFallback, bound.MaxConnections, bound.Integrity));
+        Assert.Equal(15, ConnectionOptionKeys.All.Count);
     }
 
     [Fact]

@@ -290,6 +290,45 @@ public sealed class SetUpTests
             await side.BecomesCleanAsync();
     }
 
+    [Theory]
+    [InlineData(true, true)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    public async Task AConnectionThatTheLocalTransportCantCarryTakesTheOtherOneWhereTheOptionSaysSo(bool listenerIsFull, bool fallsBack)
+    {
+        using var log = new LogRecorder();
+        await using var localLeft = new ConnectionSide(ConnectionSide.Host);
+        await using var localRight = new ConnectionSide(ConnectionSide.Host);
+        await using var left = new ConnectionSide(Fabric.Tcp, o => o.LocalFallback = fallsBack, log.Factory, localLeft);
+        await using var right = new ConnectionSide(Fabric.Tcp, local: localRight);
+        await using RmaConnectionListener listener = right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0));
+        var rest = new List<RmaBuffer>();
+        while ((listenerIsFull ? localRight : localLeft).Pool.TryRent(1024, out RmaBuffer buffer))
+            rest.Add(buffer);
+        Task<RmaConnection> connecting = left.Connections.ConnectAsync(listener.EndPoint, Token).AsTask();
+        if (!fallsBack)
+        {
+            Assert.True(await Record.ExceptionAsync(() => connecting) is RmaConnectionException { ErrorType: "refused" } or RmaPoolExhaustedException);
+            Assert.DoesNotContain(log.All, static l => l.Id == 92);
+            rest.ForEach(static b => b.Dispose());
+            return;
+        }
+        await using RmaConnection connection = await connecting;
+        await using ConnectionContext accepted = (await listener.AcceptAsync(Token))!;
+        Assert.Equal((Fabric.Tcp, Fabric.Tcp), (connection.Provider, ((RmaConnection)accepted).Provider));
+        byte[] sent = RandomNumberGenerator.GetBytes(10_000);
+        await connection.Output.WriteAsync(sent, Token);
+        Assert.Equal(sent, await accepted.Transport.Input.ReadBytesAsync(sent.Length));
+        Assert.Contains($"is tried over provider '{Fabric.Tcp}' alone", await log.SingleAsync(92), StringComparison.Ordinal);
+        Assert.Equal(1, localLeft.Connections.GetStatistics().SetUpFailuresByError.Values.Sum());
+        Assert.Empty(left.Connections.GetStatistics().SetUpFailuresByError);
+        rest.ForEach(static b => b.Dispose());
+        // Once there is room, the next one is local again.
+        await using RmaConnection next = await left.Connections.ConnectAsync(listener.EndPoint, Token);
+        Assert.Equal(ConnectionSide.Host, next.Provider);
+    }
+
     [Fact]
     public void AWriteOfAPeerMayComeForAsLongAsItsTimesSay()
     {

@@ -22,6 +22,7 @@ internal static class ConnectionOptionKeys
         .Integer(nameof(RmaConnectionOptions.Backlog), (o, v) => o.Backlog = v)
         .Integer(nameof(RmaConnectionOptions.MaxConnections), (o, v) => o.MaxConnections = v)
         .Text(nameof(RmaConnectionOptions.LocalPool), (o, v) => o.LocalPool = v)
+        .Flag(nameof(RmaConnectionOptions.LocalFallback), (o, v) => o.LocalFallback = v)
         .Flag(nameof(RmaConnectionOptions.CopyInput), (o, v) => o.CopyInput = v)
         .Choice<RmaIntegrity>(nameof(RmaConnectionOptions.Integrity), (o, v) => o.Integrity = v);
 }
