@@ -29,9 +29,19 @@ internal sealed class RailLink : IAsyncDisposable
         _remote = remote;
         Rail = rail;
         _stopped = _stopping.Token;
-        _session = new RailSession(owner.Rails[rail].Pool, remote.Address);
         _upSince = owner.Time.GetTimestamp();
+        try
+        {
+            _session = new RailSession(owner.Rails[rail].Pool, remote.Address);
+        }
+        catch (RmaException e)
+        {
+            OpenError = e;
+        }
     }
+
+    /// <summary>Why it was not up from the start; null if it was.</summary>
+    public RmaException? OpenError { get; }
 
     /// <summary>The index of its rail.</summary>
     public int Rail { get; }
@@ -61,6 +71,19 @@ internal sealed class RailLink : IAsyncDisposable
     {
         Interlocked.Decrement(ref _outstanding);
         _peer.NoteChange();
+    }
+
+    /// <summary>Begins with the attempts to open a link that was not up from the start.</summary>
+    public void StartDown(string reason)
+    {
+        lock (_gate)
+        {
+            if (_stopped.IsCancellationRequested)
+                return;
+            _owner.Report(this, _peer, RmaRailState.Down, reason);
+            _recovering = RecoverAsync(Task.CompletedTask);
+        }
+        Log.RailDown(_owner.Logger, _owner.Name, Name, reason);
     }
 
     /// <summary>Gives a life of the link up: it is closed, and another one is tried later. Only the first call for it has an effect.</summary>

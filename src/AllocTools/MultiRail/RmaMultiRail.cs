@@ -124,7 +124,7 @@ public sealed class RmaMultiRail : IAsyncDisposable
     /// <param name="address">The peer's <see cref="Address"/>.</param>
     /// <exception cref="FormatException">The bytes are not the address of a multi-rail.</exception>
     /// <exception cref="ArgumentException">The peer has no rail that this side has.</exception>
-    /// <exception cref="RmaException">An address can't be used on its rail, or an endpoint can't be opened.</exception>
+    /// <exception cref="RmaException">On no rail could an endpoint be opened and the peer be inserted. A rail where that fails while another one is up begins as one that is down.</exception>
     public RmaRailPeer InsertPeer(ReadOnlySpan<byte> address)
     {
         RailForm form = RailForm.Read(address, RailForm.Content.Addresses);
@@ -147,6 +147,11 @@ public sealed class RmaMultiRail : IAsyncDisposable
             if (!_disposed)
             {
                 _peers.Add(peer);
+                foreach (RailLink link in peer.Links)
+                {
+                    if (link.OpenError is { } error)
+                        link.StartDown(error.Message);
+                }
                 return peer;
             }
         }

@@ -1,3 +1,5 @@
+using System.Runtime.ExceptionServices;
+
 namespace AllocTools.MultiRail;
 
 /// <summary>A peer of an <see cref="RmaMultiRail"/>, which several rails reach (<see cref="RmaMultiRail.InsertPeer"/>).</summary>
@@ -17,6 +19,8 @@ public sealed class RmaRailPeer
         {
             foreach ((int rail, RailForm.Rail remote) in common)
                 links.Add(new RailLink(owner, this, rail, remote));
+            if (links.TrueForAll(static l => l.OpenError is not null))
+                ExceptionDispatchInfo.Throw(links[0].OpenError!);
         }
         catch
         {

@@ -1,10 +1,11 @@
 using AllocTools.Endpoints;
 using AllocTools.Libfabric.Interop;
+using AllocTools.Testing;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests.Faked;
 
-/// <summary>Every call into libfabric fails once, at up to four of the times it is made, with each error it may give.</summary>
+/// <summary>Every call into libfabric fails, at up to four of the times it is made, in each mode, and in one of them at least with each error it may give.</summary>
 public sealed class EachCallFailsTests
 {
     private static readonly FakeMode Bound = new(
@@ -107,10 +108,14 @@ public sealed class EachCallFailsTests
         // Where a queue has a descriptor, its opening is tried twice.
         bool hasWaitObjects = call != "fi_cq_open";
         int[] times = await TimesAsync(mode, progress, call, hasWaitObjects);
+        // Not in full, each time fails with one of the errors, which the modes take in turns.
+        int turn = Array.FindIndex(Modes, m => m.Mode.ToString() == mode && m.Progress == progress);
+        int calls = 0;
         foreach (int k in times)
         {
-            foreach (int error in errors)
+            foreach (int error in TestExtent.IsFull ? errors : [errors[turn++ % errors.Length]])
             {
+                calls++;
                 using var world = new FakeWorld(FakeMode.Parse(mode), hasWaitObjects: hasWaitObjects, progress: progress);
                 world.Fail(call, error, k);
                 WholeLife life = await LiveAsync(world);
@@ -122,7 +127,7 @@ public sealed class EachCallFailsTests
                 await AssertServesAsync(world);
             }
         }
-        TestContext.Current.TestOutputHelper!.WriteLine($"{times.Length * errors.Length} calls failed");
+        TestContext.Current.TestOutputHelper!.WriteLine($"{calls} calls failed");
     }
 
     [Theory]

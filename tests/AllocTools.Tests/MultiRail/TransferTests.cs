@@ -115,6 +115,23 @@ public sealed class TransferTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => pending);
     }
 
+    [Fact]
+    public async Task APeerOfWhichOneRailCantBeReachedIsInsertedWithThatOneDown()
+    {
+        var log = new FakeLogger();
+        await using var rails = new TwoRails(logger: log);
+        await rails.OwnersEndpoints[1].DisposeAsync();
+        RmaRailPeer again = rails.Writer.InsertPeer(rails.Owner.Address.Span);
+        Assert.Equal((RmaRailState.Up, RmaRailState.Down), (again.Rails["rail0"], again.Rails["rail1"]));
+        Assert.Contains(log.Collector.GetSnapshot(), static r => r.Id.Id == 64 && r.Message.Contains("The peer is closed", StringComparison.Ordinal));
+        using RmaRailRegion region = rails.Writer.Import(again, rails.Exposure.ToArray());
+        await rails.Writer.WriteAsync(rails.Source, region, cancellationToken: Token);
+        rails.AssertArrived();
+        await rails.OwnersEndpoints[0].DisposeAsync();
+        Assert.Contains("The peer is closed", Assert.Throws<RmaProviderException>(() => rails.Writer.InsertPeer(rails.Owner.Address.Span)).Message, StringComparison.Ordinal);
+        await rails.Writer.RemovePeerAsync(again);
+    }
+
     // Else a transfer would wait for a rail that counts as up and is not.
     [Fact]
     public async Task ARailWhoseEndpointFailedByItselfIsDownAndComesBack()
