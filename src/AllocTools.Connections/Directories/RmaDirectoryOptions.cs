@@ -63,7 +63,8 @@ internal sealed class RmaDirectoryOptionsValidator : IValidateOptions<RmaDirecto
         var result = new ValidateOptionsResultBuilder();
         result.AddResult(new RmaDirectoryOptionsRanges().Validate(name, options));
         // A renewal begins after up to 0.4 of a lease, and may take this long if a peer does not answer.
-        if (options.RequestTimeout * 2 >= options.Lease)
+        // Halved, because a time that is out of range may be too long to be doubled.
+        if (options.RequestTimeout >= options.Lease / 2)
             result.AddError($"RequestTimeout ({InWords.Time(options.RequestTimeout)}) must be shorter than half of Lease ({InWords.Time(options.Lease)}).");
         if (options.MaxBytes < options.MaxEntryBytes)
             result.AddError($"MaxBytes ({InWords.Bytes(options.MaxBytes)}) must not be less than MaxEntryBytes ({InWords.Bytes(options.MaxEntryBytes)}).");

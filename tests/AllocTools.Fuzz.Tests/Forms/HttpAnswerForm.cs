@@ -30,7 +30,7 @@ internal sealed class HttpAnswerForm : ByteForm
         services.AddLogging();
         services.AddSingleton(configuration);
         services.AddRmaMemoryPool<HostProvider>(configuration.GetSection("AllocTools"));
-        services.AddRmaDirectory(static o => (o.MaxEntriesPerName, o.MaxEntryBytes, o.RequestTimeout) = (MostEntries, 16 << 10, RequestTimeout))
+        services.AddRmaDirectory(static o => (o.MaxEntriesPerName, o.MaxEntryBytes, o.RequestTimeout, o.Lease) = (MostEntries, 16 << 10, RequestTimeout, 6 * RequestTimeout))
             .HttpClient.UseSocketsHttpHandler((handler, _) =>
             {
                 handler.PooledConnectionLifetime = TimeSpan.Zero;
