@@ -141,7 +141,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
 
     private async Task<string> StartAsync(int seconds = 2)
     {
-        _receiver = new SampleProcess("--role", "receiver", "--provider", ProviderName, "--output", _target.Path, "--timeout", $"{seconds}");
+        _receiver = new SampleProcess("--role", "receiver", "--provider", ProviderName, "--output", _target.Path, "--timeout", FormattableString.Invariant($"{TestTime.Seconds(seconds).TotalSeconds}"));
         await _receiver.ReadUntilAsync("with this ticket");
         return await _receiver.ReadLineAsync();
     }

@@ -12,6 +12,9 @@ internal sealed class DirectoryRecordForm : ByteForm
 
     public override string Name => "directory-record";
 
+    // A member with an exposure costs more than its bytes: a description, its text and what JSON keeps of both.
+    public override long? MostAllocated(int length) => (32 << 10) + (32L * length);
+
     public static Gen<DirectoryRecord> Record { get; } = Gen.Select(
         Gen.Guid.Where(static g => g != Guid.Empty), Gen.Long[1, long.MaxValue], Values.EndPoint, Gen.Select(Gen.String[Gen.Char['a', 'z'], 1, 20], Values.Memory).Array[0, 3], static (process, revision, endPoint, memories) =>
             new DirectoryRecord(new RmaDirectoryEntry(Service, process, endPoint, memories.DistinctBy(static m => m.Item1).ToDictionary(static m => m.Item1, static m => m.Item2)), revision));
