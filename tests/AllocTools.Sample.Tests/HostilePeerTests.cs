@@ -100,7 +100,7 @@ public sealed class HostilePeerTests : IAsyncDisposable
     [InlineData(50)]
     [InlineData(100)]
     public async Task ASenderThatFallsSilentIsGivenUp(int after) =>
-        await AssertRefusedAsync("been silent for 2 s", (peer, offer) => OfferAsync(peer, offer, new byte[after]));
+        await AssertRefusedAsync(FormattableString.Invariant($"been silent for {TestTime.Seconds(2).TotalSeconds} s"), (peer, offer) => OfferAsync(peer, offer, new byte[after]));
 
     [Theory]
     [InlineData("nonsense\n", "can't be read")]
