@@ -17,7 +17,7 @@ public sealed class LyingPeerTests
         Assert.All(ends, static e => Assert.Equal((e.Key, LieEnd.Believed), (e.Key, e.Value)));
     }
 
-    /// <summary>The target's own thread reads and writes for the liar, wherever it is told.</summary>
+    /// <summary>The target's own thread reads and writes for the liar, at any address that the liar names.</summary>
     [Fact]
     public async Task EachLieAboutAddressesThatNoProcessHasEndsTheTarget()
     {

@@ -29,11 +29,9 @@ internal sealed class ClientSide : IAsyncDisposable
     /// <summary>A handler whose connections go over the fabric.</summary>
     public SocketsHttpHandler NewHandler() => new SocketsHttpHandler().UseRma(Connections);
 
-    public Task StopAsync() => _host.StopAsync(CancellationToken.None);
-
     public async ValueTask DisposeAsync()
     {
-        await StopAsync();
+        await _host.StopAsync(CancellationToken.None);
         _host.Dispose();
     }
 }

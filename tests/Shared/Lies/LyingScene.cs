@@ -5,7 +5,7 @@ using Xunit;
 namespace AllocTools.Testing.Lies;
 
 /// <summary>A target that has exposed 16 KiB in the middle of a buffer, and a liar that was given descriptions of several exposures.</summary>
-/// <remarks>Lies are told where this library's initiator no longer looks (tests/Shared/Lies/Forged.cs), so what is seen is what the transport and the target's side do.</remarks>
+/// <remarks>A lie begins where this library's initiator no longer looks (tests/Shared/Lies/Forged.cs), so what is seen is what the transport and the target's side do.</remarks>
 internal sealed class LyingScene : IAsyncDisposable
 {
     private const RmaAccess Both = RmaAccess.RemoteRead | RmaAccess.RemoteWrite;
