@@ -73,8 +73,8 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromMilliseconds(20), fabric.Endpoint.LongestPause);
         Expect.Equal(TimeSpan.FromSeconds(20), fabric.Endpoint.SlowPeerTime);
         Expect.Equal(20, fabric.Endpoint.Retry.MaxRetries);
-        Expect.Equal(TimeSpan.FromMilliseconds(20), fabric.Endpoint.Retry.FirstPause);
-        Expect.Equal(TimeSpan.FromMinutes(20), fabric.Endpoint.Retry.LongestPause);
+        Expect.Equal(TimeSpan.FromMilliseconds(20), fabric.Endpoint.Retry.Delay);
+        Expect.Equal(TimeSpan.FromMinutes(20), fabric.Endpoint.Retry.MaxDelay);
     }
 
     private static void CheckPeer(RmaMemoryPoolOptions pool, LibfabricOptions fabric)
@@ -108,8 +108,8 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromMilliseconds(30), host.Endpoint.LongestPause);
         Expect.Equal(TimeSpan.FromSeconds(30), host.Endpoint.SlowPeerTime);
         Expect.Equal(30, host.Endpoint.Retry.MaxRetries);
-        Expect.Equal(TimeSpan.FromMilliseconds(30), host.Endpoint.Retry.FirstPause);
-        Expect.Equal(TimeSpan.FromMinutes(30), host.Endpoint.Retry.LongestPause);
+        Expect.Equal(TimeSpan.FromMilliseconds(30), host.Endpoint.Retry.Delay);
+        Expect.Equal(TimeSpan.FromMinutes(30), host.Endpoint.Retry.MaxDelay);
     }
 
     private static void CheckUcx(UcxOptions ucx)
@@ -130,8 +130,8 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromMilliseconds(40), ucx.Endpoint.LongestPause);
         Expect.Equal(TimeSpan.FromSeconds(40), ucx.Endpoint.SlowPeerTime);
         Expect.Equal(40, ucx.Endpoint.Retry.MaxRetries);
-        Expect.Equal(TimeSpan.FromMilliseconds(40), ucx.Endpoint.Retry.FirstPause);
-        Expect.Equal(TimeSpan.FromMinutes(40), ucx.Endpoint.Retry.LongestPause);
+        Expect.Equal(TimeSpan.FromMilliseconds(40), ucx.Endpoint.Retry.Delay);
+        Expect.Equal(TimeSpan.FromMinutes(40), ucx.Endpoint.Retry.MaxDelay);
     }
 
     private static void CheckMpi(MpiOptions mpi)
@@ -151,8 +151,8 @@ internal static class BoundOptions
         Expect.Equal(TimeSpan.FromMilliseconds(50), mpi.Endpoint.LongestPause);
         Expect.Equal(TimeSpan.FromSeconds(50), mpi.Endpoint.SlowPeerTime);
         Expect.Equal(50, mpi.Endpoint.Retry.MaxRetries);
-        Expect.Equal(TimeSpan.FromMilliseconds(50), mpi.Endpoint.Retry.FirstPause);
-        Expect.Equal(TimeSpan.FromMinutes(50), mpi.Endpoint.Retry.LongestPause);
+        Expect.Equal(TimeSpan.FromMilliseconds(50), mpi.Endpoint.Retry.Delay);
+        Expect.Equal(TimeSpan.FromMinutes(50), mpi.Endpoint.Retry.MaxDelay);
     }
 
     private static void CheckConnections(RmaConnectionOptions connections)

@@ -51,7 +51,7 @@ public sealed class BindingTests
                 "SpinTime": "7 us",
                 "LongestPause": "30 ms",
                 "SlowPeerTime": "30 s",
-                "Retry": { "MaxRetries": 30, "FirstPause": "30 ms", "LongestPause": "30 min" }
+                "Retry": { "MaxRetries": 30, "Delay": "30 ms", "MaxDelay": "30 min" }
               }
             }
           }
@@ -84,7 +84,7 @@ public sealed class BindingTests
                 "SpinTime": "00:00:00.0001",
                 "LongestPause": "20 ms",
                 "SlowPeerTime": "20 s",
-                "Retry": { "MaxRetries": 20, "FirstPause": "20 ms", "LongestPause": "20 min" }
+                "Retry": { "MaxRetries": 20, "Delay": "20 ms", "MaxDelay": "20 min" }
               }
             }
           }
@@ -111,7 +111,7 @@ public sealed class BindingTests
                 "SpinTime": "9 us",
                 "LongestPause": "40 ms",
                 "SlowPeerTime": "40 s",
-                "Retry": { "MaxRetries": 40, "FirstPause": "40 ms", "LongestPause": "40 min" }
+                "Retry": { "MaxRetries": 40, "Delay": "40 ms", "MaxDelay": "40 min" }
               }
             }
           }
@@ -137,7 +137,7 @@ public sealed class BindingTests
                 "SpinTime": "9 us",
                 "LongestPause": "40 ms",
                 "SlowPeerTime": "40 s",
-                "Retry": { "MaxRetries": 40, "FirstPause": "40 ms", "LongestPause": "40 min" }
+                "Retry": { "MaxRetries": 40, "Delay": "40 ms", "MaxDelay": "40 min" }
               }
             }
           }
@@ -161,7 +161,7 @@ public sealed class BindingTests
         Assert.Equal(22, options.Endpoint.MaxOutstanding);
         Assert.Equal(TimeSpan.FromMilliseconds(40), options.Endpoint.LongestPause);
         Assert.Equal(TimeSpan.FromSeconds(40), options.Endpoint.SlowPeerTime);
-        Assert.Equal((40, TimeSpan.FromMilliseconds(40), TimeSpan.FromMinutes(40)), (options.Endpoint.Retry.MaxRetries, options.Endpoint.Retry.FirstPause, options.Endpoint.Retry.LongestPause));
+        Assert.Equal((40, TimeSpan.FromMilliseconds(40), TimeSpan.FromMinutes(40)), (options.Endpoint.Retry.MaxRetries, options.Endpoint.Retry.Delay, options.Endpoint.Retry.MaxDelay));
     }
 
     [Fact]
@@ -207,7 +207,7 @@ public sealed class BindingTests
         Assert.Equal(TimeSpan.FromMicroseconds(7), options.Endpoint.SpinTime);
         Assert.Equal(TimeSpan.FromMilliseconds(30), options.Endpoint.LongestPause);
         Assert.Equal(TimeSpan.FromSeconds(30), options.Endpoint.SlowPeerTime);
-        Assert.Equal((30, TimeSpan.FromMilliseconds(30), TimeSpan.FromMinutes(30)), (options.Endpoint.Retry.MaxRetries, options.Endpoint.Retry.FirstPause, options.Endpoint.Retry.LongestPause));
+        Assert.Equal((30, TimeSpan.FromMilliseconds(30), TimeSpan.FromMinutes(30)), (options.Endpoint.Retry.MaxRetries, options.Endpoint.Retry.Delay, options.Endpoint.Retry.MaxDelay));
     }
 
     [Fact]
@@ -247,7 +247,7 @@ public sealed class BindingTests
         Assert.Equal(TimeSpan.FromMicroseconds(100), options.SpinTime);
         Assert.Equal(TimeSpan.FromMilliseconds(20), options.LongestPause);
         Assert.Equal(TimeSpan.FromSeconds(20), options.SlowPeerTime);
-        Assert.Equal((20, TimeSpan.FromMilliseconds(20), TimeSpan.FromMinutes(20)), (options.Retry.MaxRetries, options.Retry.FirstPause, options.Retry.LongestPause));
+        Assert.Equal((20, TimeSpan.FromMilliseconds(20), TimeSpan.FromMinutes(20)), (options.Retry.MaxRetries, options.Retry.Delay, options.Retry.MaxDelay));
     }
 
     [Fact]

@@ -116,10 +116,10 @@ public sealed class HostProviderOptionEffectTests
 
     /// <summary>The options that were bound, on a transport that refuses each write.</summary>
     [Fact]
-    [EffectOf("Provider:Endpoint:Retry:MaxRetries", "Provider:Endpoint:Retry:FirstPause", "Provider:Endpoint:Retry:LongestPause")]
+    [EffectOf("Provider:Endpoint:Retry:MaxRetries", "Provider:Endpoint:Retry:Delay", "Provider:Endpoint:Retry:MaxDelay")]
     public async Task How_often_a_write_is_repeated()
     {
-        using IHost host = await StartAsync("""{ "Retry": { "MaxRetries": 5, "FirstPause": "20 ms", "LongestPause": "40 ms" } }""");
+        using IHost host = await StartAsync("""{ "Retry": { "MaxRetries": 5, "Delay": "20 ms", "MaxDelay": "40 ms" } }""");
         IRmaMemoryPool pool = host.Services.GetRequiredService<IRmaMemoryPool>();
         RmaEndpointOptions options = host.Services.GetRequiredService<IOptions<HostProviderOptions>>().Value.Endpoint;
         await using var endpoint = new RmaEndpoint((RmaContext)pool.Context, new RefusingDriver(), options);
@@ -128,8 +128,8 @@ public sealed class HostProviderOptionEffectTests
         using RemoteRegion remote = endpoint.Import(endpoint.InsertPeer([1]), exposure.Remote);
         long start = Stopwatch.GetTimestamp();
         var error = await Assert.ThrowsAsync<RmaOperationException>(() => endpoint.WriteAsync(buffer, remote, cancellationToken: Cancelled).AsTask());
-        Assert.Equal(6, error.Tries);
-        // Half of each pause is random: 20, 40, 40, 40 and 40 ms; without LongestPause it would be 620 ms.
+        Assert.Equal(6, error.Attempts);
+        // Half of each delay is random: 20, 40, 40, 40 and 40 ms; without MaxDelay it would be 620 ms.
         Assert.InRange(Stopwatch.GetElapsedTime(start), TimeSpan.FromMilliseconds(90), TestTime.Seconds(30));
     }
 

@@ -47,14 +47,14 @@ public sealed class MultiRailTests
         using IHost host = Build($$"""
             {
               {{Rails}}, "Policy": "failover", "StripeLength": "64 KiB", "StripesPerRail": 7, "StripeTimeout": "8 s", "TransferTimeout": "never",
-              "FirstPause": "9 ms", "LongestPause": "10 s", "LateWriteTime": "11 s"
+              "Delay": "9 ms", "MaxDelay": "10 s", "LateWriteTime": "11 s"
             }
             """);
         RmaMultiRailOptions options = host.Services.GetRequiredService<IOptionsMonitor<RmaMultiRailOptions>>().Get("default");
         Assert.Equal([("first", "default"), ("second", "other")], options.Rails.Select(static r => (r.Name, r.Pool)));
         Assert.Equal((RmaRailPolicy.Failover, 64 << 10, 7), (options.Policy, options.StripeLength, options.StripesPerRail));
         Assert.Equal((TimeSpan.FromSeconds(8), Timeout.InfiniteTimeSpan), (options.StripeTimeout, options.TransferTimeout));
-        Assert.Equal((TimeSpan.FromMilliseconds(9), TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(11)), (options.FirstPause, options.LongestPause, options.LateWriteTime));
+        Assert.Equal((TimeSpan.FromMilliseconds(9), TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(11)), (options.Delay, options.MaxDelay, options.LateWriteTime));
     }
 
     [Theory]
@@ -62,7 +62,7 @@ public sealed class MultiRailTests
     [InlineData("""{ "Rails": [ { "Name": "a", "Pool": "nowhere" } ] }""", "MultiRail:Rails:0:Pool is 'nowhere', but no pool of that name was added. The pools are 'default', 'other'.")]
     [InlineData("""{ "Rails": [ { "Name": "a b" } ] }""", "MultiRail:Rails:0:Name is 'a b'; it must have between 1 and 64 printable ASCII characters.")]
     [InlineData("""{ "Rails": [ { "Name": "a" } ], "StripesPerRail": 0 }""", "MultiRail:StripesPerRail is 0; it must be between 1 and 256 stripes.")]
-    [InlineData("""{ "Rails": [ { "Name": "a" } ], "LongestPause": "1 ms" }""", "MultiRail:LongestPause is 1 ms; it must not be shorter than FirstPause, 100 ms.")]
+    [InlineData("""{ "Rails": [ { "Name": "a" } ], "MaxDelay": "1 ms" }""", "MultiRail:MaxDelay is 1 ms; it must not be shorter than Delay, 100 ms.")]
     [InlineData("""{ "Rails": [ { "Name": "a" } ], "Polcy": "Stripe" }""", "Unknown option MultiRail:Polcy. Did you mean Policy?")]
     public async Task What_cant_be_used_fails_the_start(string section, string message)
     {

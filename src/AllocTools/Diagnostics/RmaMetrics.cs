@@ -67,7 +67,7 @@ public sealed class RmaMetrics
         meter.CreateObservableCounter(
             "rma.endpoint.operations", Operations, "{operation}", "Operations (writes, reads, sends, receives) of the pool's endpoints that ended, by error where they failed.");
         meter.CreateObservableCounter(
-            "rma.endpoint.retries", () => Endpoints(o => o.Retries), "{operation}", "Operations of the pool's endpoints that were repeated after they had failed for a passing reason.");
+            "rma.endpoint.retries", () => Endpoints(o => o.Retries), "{operation}", "Operations of the pool's endpoints that were repeated after they had failed for a transient reason.");
         meter.CreateObservableCounter("rma.endpoint.io", Bytes, "By", "Bytes that successful operations of the pool's endpoints moved.");
         meter.CreateObservableCounter(
             "rma.endpoint.peer_changes", PeerChanges, "{peer}", "Changes of the state of the pool's endpoints' peers: lost (operations to it fail at once until it is inserted again), slow (an operation is outstanding for longer than SlowPeerTime), or up again after one of these.");

@@ -100,7 +100,7 @@ public partial class RmaEndpoint
         // Owners are notified however long closing takes.
         _starter.Progress.FailAll(fabricIsDone: false);
         // Not on this thread, because what awaits the operations may go on there.
-        _ = _pauses.CancelAsync();
+        _ = _delays.CancelAsync();
         _notifications.Close();
         if (!isIdle || !hasStopped)
         {

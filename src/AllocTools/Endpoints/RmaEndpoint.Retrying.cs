@@ -7,11 +7,11 @@ namespace AllocTools.Endpoints;
 /// <content>Reads and plain writes are repeated, if the options say so.</content>
 public partial class RmaEndpoint
 {
-    // Ends the pauses between attempts when the endpoint is closed.
-    private readonly CancellationTokenSource _pauses = new();
+    // Ends the delays between attempts when the endpoint is closed.
+    private readonly CancellationTokenSource _delays = new();
 
-    /// <summary>Starts an operation without a result, and repeats it if it fails for a passing reason.</summary>
-    private ValueTask StartRepeatable(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
+    /// <summary>Starts an operation without a result, and repeats it if it fails for a transient reason.</summary>
+    private ValueTask StartRetryable(in RmaOperation operation, TimeSpan? timeout, CancellationToken cancellationToken)
     {
         if (_options.Retry.MaxRetries == 0)
             return StartWithoutResult(operation, timeout, cancellationToken);
@@ -23,7 +23,7 @@ public partial class RmaEndpoint
 
     private async ValueTask RepeatAsync(ValueTask attempt, RmaOperation operation, TimeSpan limit, long started, CancellationToken cancellationToken)
     {
-        for (int tries = 1; ; tries++)
+        for (int attempts = 1; ; attempts++)
         {
             try
             {
@@ -32,11 +32,11 @@ public partial class RmaEndpoint
             }
             catch (RmaOperationException e)
             {
-                e.Tries = tries;
-                TimeSpan pause = PauseAfter(tries);
-                if (!e.IsRepeatable || tries > _options.Retry.MaxRetries || RestOf(limit, started) is { } before && before <= pause)
+                e.Attempts = attempts;
+                TimeSpan delay = DelayAfter(attempts);
+                if (!e.IsRetryable || attempts > _options.Retry.MaxRetries || RestOf(limit, started) is { } before && before <= delay)
                     throw;
-                await PauseAsync(pause, operation, cancellationToken).ConfigureAwait(false);
+                await DelayAsync(delay, operation, cancellationToken).ConfigureAwait(false);
                 TimeSpan? rest = RestOf(limit, started);
                 if (rest <= TimeSpan.Zero)
                     throw;
@@ -47,7 +47,7 @@ public partial class RmaEndpoint
                 catch (Exception mistake) when (mistake is ArgumentException or InvalidOperationException)
                 {
                     // The buffer was returned, the region disposed, the peer removed or the endpoint closed during the
-                    // pause: the operation ends with its own error.
+                    // delay: the operation ends with its own error.
                     ExceptionDispatchInfo.Throw(e);
                 }
             }
@@ -60,12 +60,12 @@ public partial class RmaEndpoint
 
     /// <exception cref="RmaOperationException">The endpoint was closed meanwhile.</exception>
     /// <exception cref="OperationCanceledException">The caller cancelled the operation.</exception>
-    private async Task PauseAsync(TimeSpan pause, RmaOperation operation, CancellationToken cancellationToken)
+    private async Task DelayAsync(TimeSpan delay, RmaOperation operation, CancellationToken cancellationToken)
     {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _pauses.Token);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _delays.Token);
         try
         {
-            await Task.Delay(pause, _time, either.Token).ConfigureAwait(false);
+            await Task.Delay(delay, _time, either.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException)
         {
@@ -74,11 +74,11 @@ public partial class RmaEndpoint
         }
     }
 
-    /// <summary>The pause after so many tries, of which a random part is left out.</summary>
-    private TimeSpan PauseAfter(int tries)
+    /// <summary>The delay after so many attempts, of which a random part is left out.</summary>
+    private TimeSpan DelayAfter(int attempts)
     {
         RmaRetryOptions retry = _options.Retry;
-        TimeSpan whole = GrowingPause.After(tries, retry.FirstPause, retry.LongestPause);
+        TimeSpan whole = ExponentialBackoff.After(attempts, retry.Delay, retry.MaxDelay);
         return whole * (RandomNumberGenerator.GetInt32(512, 1025) / 1024.0);
     }
 }

@@ -183,7 +183,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     /// <inheritdoc/>
     public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
-        StartRepeatable(RmaOperation.Write(source, destination), timeout, cancellationToken);
+        StartRetryable(RmaOperation.Write(source, destination), timeout, cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask WriteAsync(RmaSlice source, RemoteSlice destination, ulong notification, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
@@ -223,7 +223,7 @@ public partial class RmaEndpoint : IRmaEndpoint, IMeteredEndpoint
 
     /// <inheritdoc/>
     public ValueTask ReadAsync(RmaSlice destination, RemoteSlice source, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
-        StartRepeatable(RmaOperation.Read(destination, source), timeout, cancellationToken);
+        StartRetryable(RmaOperation.Read(destination, source), timeout, cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask SendAsync(RmaSlice message, RmaPeer peer, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>

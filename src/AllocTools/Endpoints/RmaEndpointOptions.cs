@@ -81,7 +81,7 @@ public class RmaEndpointOptions
     [OptionTimeRange(250, OptionTimeRangeAttribute.Day, InfiniteMeans = "no such reports")]
     public TimeSpan SlowPeerTime { get; set; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>Whether and how reads and plain writes that failed for a passing reason are repeated. Default: they are not.</summary>
+    /// <summary>Whether and how reads and plain writes that failed for a transient reason are repeated. Default: they are not.</summary>
     [ValidateObjectMembers(typeof(RmaRetryOptionsValidator))]
     public RmaRetryOptions Retry { get; private set; } = new();
 

@@ -40,11 +40,11 @@ internal sealed class RmaRetryOptionsValidator : IValidateOptions<RmaRetryOption
     public ValidateOptionsResult Validate(string? name, RmaRetryOptions options)
     {
         ValidateOptionsResult ranges = new RmaRetryOptionsRanges().Validate(name, options);
-        if (ranges.Failed || options.LongestPause >= options.FirstPause)
+        if (ranges.Failed || options.MaxDelay >= options.Delay)
             return ranges;
         string path = name is null ? "" : name[(name.IndexOf('.', StringComparison.Ordinal) + 1)..].Replace('.', ':') + ":";
         return ValidateOptionsResult.Fail(
-            $"{path}{nameof(options.LongestPause)} is {InWords.Time(options.LongestPause)}; it must not be shorter than {path}{nameof(options.FirstPause)}, {InWords.Time(options.FirstPause)}.");
+            $"{path}{nameof(options.MaxDelay)} is {InWords.Time(options.MaxDelay)}; it must not be shorter than {path}{nameof(options.Delay)}, {InWords.Time(options.Delay)}.");
     }
 }
 

@@ -16,15 +16,15 @@ public class RmaOperationException : RmaException
     public RmaOperationKind Kind { get; }
 
     /// <summary>
-    /// Whether the failure is a passing one, and nothing is left of the attempt: neither can a write still arrive at the
+    /// Whether the failure is a transient one, and nothing is left of the attempt: neither can a write still arrive at the
     /// peer, nor can a read still change the local memory. An operation that failed so can be repeated without danger, by
     /// the program or by the endpoint (<see cref="RmaEndpointOptions.Retry"/>).
     /// </summary>
-    public bool IsRepeatable { get; init; }
+    public bool IsRetryable { get; init; }
 
-    /// <summary>How often the endpoint has tried the operation, 1 or more (<see cref="RmaEndpointOptions.Retry"/>).</summary>
-    public int Tries { get; internal set; } = 1;
+    /// <summary>How often the endpoint has attempted the operation, 1 or more (<see cref="RmaEndpointOptions.Retry"/>).</summary>
+    public int Attempts { get; internal set; } = 1;
 
     /// <inheritdoc/>
-    public override string Message => Tries == 1 ? base.Message : $"{base.Message} It was tried {Tries} times.";
+    public override string Message => Attempts == 1 ? base.Message : $"{base.Message} It was tried {Attempts} times.";
 }

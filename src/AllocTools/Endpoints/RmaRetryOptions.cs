@@ -3,8 +3,8 @@ using AllocTools.Validation;
 namespace AllocTools.Endpoints;
 
 /// <summary>
-/// How an endpoint repeats reads and plain writes that failed for a passing reason. Only an attempt of which nothing is
-/// left is repeated (<see cref="RmaOperationException.IsRepeatable"/>), and only within the operation's own time-out.
+/// How an endpoint repeats reads and plain writes that failed for a transient reason. Only an attempt of which nothing is
+/// left is repeated (<see cref="RmaOperationException.IsRetryable"/>), and only within the operation's own time-out.
 /// </summary>
 /// <remarks>docs/operations.md describes which failures are repeated, and why others are not.</remarks>
 public sealed class RmaRetryOptions
@@ -14,15 +14,15 @@ public sealed class RmaRetryOptions
     public int MaxRetries { get; set; }
 
     /// <summary>
-    /// The pause before the first retry. Each further pause is twice as long. Of each pause a random part of up to half
+    /// The delay before the first retry. Each further delay is twice as long. Of each delay a random part of up to half
     /// is left out, so that callers that failed together do not return together. Range: 1 ms to 1 min. Default: 10 ms.
     /// </summary>
     [OptionTimeRange(1, 60_000)]
-    public TimeSpan FirstPause { get; set; } = TimeSpan.FromMilliseconds(10);
+    public TimeSpan Delay { get; set; } = TimeSpan.FromMilliseconds(10);
 
-    /// <summary>The longest pause. Range: 1 ms to 1 h; at least FirstPause. Default: 1 s.</summary>
+    /// <summary>The longest delay. Range: 1 ms to 1 h; at least Delay. Default: 1 s.</summary>
     [OptionTimeRange(1, 3_600_000)]
-    public TimeSpan LongestPause { get; set; } = TimeSpan.FromSeconds(1);
+    public TimeSpan MaxDelay { get; set; } = TimeSpan.FromSeconds(1);
 
     /// <summary>Returns a copy.</summary>
     internal RmaRetryOptions Copy() => (RmaRetryOptions)MemberwiseClone();

@@ -17,8 +17,8 @@ internal static class MultiRailOptionKeys
         .Integer(nameof(RmaMultiRailOptions.StripesPerRail), (o, v) => o.StripesPerRail = v)
         .LimitedDuration(nameof(RmaMultiRailOptions.StripeTimeout), TimeSpan.FromHours(1), (o, v) => o.StripeTimeout = v)
         .Duration(nameof(RmaMultiRailOptions.TransferTimeout), (o, v) => o.TransferTimeout = v)
-        .LimitedDuration(nameof(RmaMultiRailOptions.FirstPause), TimeSpan.FromHours(1), (o, v) => o.FirstPause = v)
-        .LimitedDuration(nameof(RmaMultiRailOptions.LongestPause), TimeSpan.FromHours(1), (o, v) => o.LongestPause = v)
+        .LimitedDuration(nameof(RmaMultiRailOptions.Delay), TimeSpan.FromHours(1), (o, v) => o.Delay = v)
+        .LimitedDuration(nameof(RmaMultiRailOptions.MaxDelay), TimeSpan.FromHours(1), (o, v) => o.MaxDelay = v)
         .LimitedDuration(nameof(RmaMultiRailOptions.LateWriteTime), TimeSpan.FromHours(1), (o, v) => o.LateWriteTime = v);
 
     private static RmaRailOptions Add(RmaMultiRailOptions options)

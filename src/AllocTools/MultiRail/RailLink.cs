@@ -3,7 +3,7 @@ using AllocTools.Endpoints.Engine;
 
 namespace AllocTools.MultiRail;
 
-/// <summary>A rail to one peer: it carries stripes while it is up, and is tried again after growing pauses while it is down.</summary>
+/// <summary>A rail to one peer: it carries stripes while it is up, and is tried again after growing delays while it is down.</summary>
 internal sealed class RailLink : IAsyncDisposable
 {
     private readonly Lock _gate = new();
@@ -95,8 +95,8 @@ internal sealed class RailLink : IAsyncDisposable
             if (_session != session)
                 return;
             Volatile.Write(ref _session, null);
-            // One that breaks again soon after it came up goes on with its pauses.
-            if (_owner.Time.GetElapsedTime(_upSince) > _owner.Options.LongestPause)
+            // One that breaks again soon after it came up goes on with its delays.
+            if (_owner.Time.GetElapsedTime(_upSince) > _owner.Options.MaxDelay)
                 _failures = 0;
             Task closed = session.CloseAsync();
             _owner.Report(this, _peer, RmaRailState.Down, reason);
@@ -133,7 +133,7 @@ internal sealed class RailLink : IAsyncDisposable
         {
             while (true)
             {
-                await Task.Delay(GrowingPause.After(++_failures, options.FirstPause, options.LongestPause), _owner.Time, _stopped).ConfigureAwait(false);
+                await Task.Delay(ExponentialBackoff.After(++_failures, options.Delay, options.MaxDelay), _owner.Time, _stopped).ConfigureAwait(false);
                 if (await TryOpenAsync(pool, options.StripeTimeout).ConfigureAwait(false))
                     return;
             }
@@ -168,7 +168,7 @@ internal sealed class RailLink : IAsyncDisposable
         }
         catch (RmaException)
         {
-            // The peer does not answer, or this side lacks memory or descriptors: it is tried again after the next pause.
+            // The peer does not answer, or this side lacks memory or descriptors: it is tried again after the next delay.
             return false;
         }
         finally

@@ -10,7 +10,7 @@ namespace AllocTools.MultiRail;
 /// <summary>
 /// Reaches the same peers by several links (rails): shared memory first and TCP second, or two network cards. A write or
 /// a read is split into stripes over the rails that are up; when a rail fails, its stripes go again over the others, and
-/// the rail is tried again after growing pauses.
+/// the rail is tried again after growing delays.
 /// </summary>
 /// <remarks>
 /// <para>

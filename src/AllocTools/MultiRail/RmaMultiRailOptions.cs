@@ -37,13 +37,13 @@ public sealed class RmaMultiRailOptions
     [OptionTimeRange(10, OptionTimeRangeAttribute.Day, InfiniteMeans = "no limit")]
     public TimeSpan TransferTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>The pause before a rail that is down is tried again. Each further pause is twice as long. Range: 1 ms to 1 h. Default: 100 ms.</summary>
+    /// <summary>The delay before a rail that is down is tried again. Each further delay is twice as long. Range: 1 ms to 1 h. Default: 100 ms.</summary>
     [OptionTimeRange(1, 60 * 60 * 1000)]
-    public TimeSpan FirstPause { get; set; } = TimeSpan.FromMilliseconds(100);
+    public TimeSpan Delay { get; set; } = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>The longest pause. Range: 1 ms to 1 h; at least FirstPause. Default: 30 s.</summary>
+    /// <summary>The longest delay. Range: 1 ms to 1 h; at least Delay. Default: 30 s.</summary>
     [OptionTimeRange(1, 60 * 60 * 1000)]
-    public TimeSpan LongestPause { get; set; } = TimeSpan.FromSeconds(30);
+    public TimeSpan MaxDelay { get; set; } = TimeSpan.FromSeconds(30);
 
     /// <summary>
     /// How long bytes of a write may still arrive after its rail was closed: what is in the network, and in the peer's

@@ -9,8 +9,8 @@ internal sealed class RmaMultiRailOptionsValidator : IValidateOptions<RmaMultiRa
     public ValidateOptionsResult Validate(string? name, RmaMultiRailOptions options)
     {
         List<string> failures = [.. new RmaMultiRailOptionsRanges().Validate(null, options).Failures ?? []];
-        if (options.LongestPause < options.FirstPause)
-            failures.Add($"LongestPause is {InWords.Time(options.LongestPause)}; it must not be shorter than FirstPause, {InWords.Time(options.FirstPause)}.");
+        if (options.MaxDelay < options.Delay)
+            failures.Add($"MaxDelay is {InWords.Time(options.MaxDelay)}; it must not be shorter than Delay, {InWords.Time(options.Delay)}.");
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }
 

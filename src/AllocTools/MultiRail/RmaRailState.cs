@@ -6,6 +6,6 @@ public enum RmaRailState
     /// <summary>It does, or may.</summary>
     Up,
 
-    /// <summary>An operation over it has failed or did not end in time. It is tried again after pauses that grow.</summary>
+    /// <summary>An operation over it has failed or did not end in time. It is tried again after delays that grow.</summary>
     Down,
 }

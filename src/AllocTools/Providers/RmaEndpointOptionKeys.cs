@@ -30,7 +30,7 @@ public static class RmaEndpointOptionKeys
                 o => o.Retry,
                 new RmaOptionKeys<RmaRetryOptions>()
                     .Integer(nameof(RmaRetryOptions.MaxRetries), (o, v) => o.MaxRetries = v)
-                    .LimitedDuration(nameof(RmaRetryOptions.FirstPause), TimeSpan.FromMinutes(1), (o, v) => o.FirstPause = v)
-                    .LimitedDuration(nameof(RmaRetryOptions.LongestPause), TimeSpan.FromHours(1), (o, v) => o.LongestPause = v));
+                    .LimitedDuration(nameof(RmaRetryOptions.Delay), TimeSpan.FromMinutes(1), (o, v) => o.Delay = v)
+                    .LimitedDuration(nameof(RmaRetryOptions.MaxDelay), TimeSpan.FromHours(1), (o, v) => o.MaxDelay = v));
     }
 }

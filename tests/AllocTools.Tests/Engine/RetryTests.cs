@@ -54,7 +54,7 @@ public sealed class RetryTests
         if (isRepeated)
             Assert.Null(result);
         else
-            Assert.Equal((error, 1, false), Assert.IsType<RmaOperationException>(result) is var e ? (e.ErrorCode, e.Tries, e.IsRepeatable) : default);
+            Assert.Equal((error, 1, false), Assert.IsType<RmaOperationException>(result) is var e ? (e.ErrorCode, e.Attempts, e.IsRetryable) : default);
         Assert.Equal((isRepeated ? 2 : 1, isRepeated ? 1 : 0), (StatisticsOf(side, kind).Failed, StatisticsOf(side, kind).Succeeded));
         buffer.Return();
     }
@@ -67,7 +67,7 @@ public sealed class RetryTests
         using RmaExposure exposure = Expose(side, out RemoteRegion remote);
         side.Driver.OnPost = static _ => RmaPostResult.Refused(ConnectionRefused);
         var error = await Assert.ThrowsAsync<RmaOperationException>(() => side.Await(Start(side, RmaOperationKind.Write, buffer, remote)));
-        Assert.True(error.IsRepeatable && error.IsTransient);
+        Assert.True(error.IsRetryable && error.IsTransient);
         Assert.Single(side.Driver.Posts);
     }
 
@@ -95,12 +95,12 @@ public sealed class RetryTests
         int tries = 0;
         side.Driver.OnPost = _ => RmaPostResult.Refused(++tries < 4 ? ConnectionRefused : NoBuffers);
         var error = await Assert.ThrowsAsync<RmaOperationException>(() => side.Await(Start(side, RmaOperationKind.Write, buffer, remote)));
-        Assert.Equal((NoBuffers, 4), (error.ErrorCode, error.Tries));
+        Assert.Equal((NoBuffers, 4), (error.ErrorCode, error.Attempts));
         Assert.EndsWith("It was tried 4 times.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task PausesGrowAndTheOperationEndsWithinItsTime()
+    public async Task DelaysGrowAndTheOperationEndsWithinItsTime()
     {
         var time = new FakeTimeProvider();
         await using var side = new DrivenEndpoint(configure: o => Set(o, retries: 100, first: TimeSpan.FromSeconds(1), longest: TimeSpan.FromSeconds(4)), time: time);
@@ -114,7 +114,7 @@ public sealed class RetryTests
             return RmaPostResult.Refused(ConnectionRefused);
         };
         Task write = side.Endpoint.WriteAsync(buffer, remote, TimeSpan.FromSeconds(30), Token).AsTask();
-        // A task's continuation starts each pause, so the clock goes on in small steps while it runs.
+        // A task's continuation starts each delay, so the clock goes on in small steps while it runs.
         using var limit = new CancellationTokenSource(TestTime.Seconds(60));
         while (!write.IsCompleted)
         {
@@ -123,8 +123,8 @@ public sealed class RetryTests
             await Task.Yield();
         }
         var error = await Assert.ThrowsAsync<RmaOperationException>(() => write);
-        Assert.Equal(at.Count, error.Tries);
-        // Half of each pause is certain; what comes on top depends on how soon the continuation runs.
+        Assert.Equal(at.Count, error.Attempts);
+        // Half of each delay is certain; what comes on top depends on how soon the continuation runs.
         double[] least = [0.5, 1, 2, 2, 2];
         Assert.All(at.Zip(at.Skip(1), (a, b) => b - a).Zip(least), static p => Assert.True(p.First >= p.Second, $"{p}"));
         Assert.InRange(at.Count, 6, 30);
@@ -132,7 +132,7 @@ public sealed class RetryTests
     }
 
     [Fact]
-    public async Task ACancelledOperationEndsDuringItsPause()
+    public async Task ACancelledOperationEndsDuringItsDelay()
     {
         await using var side = new DrivenEndpoint(configure: o => Set(o, retries: 3, first: TimeSpan.FromMinutes(1), longest: TimeSpan.FromMinutes(1)));
         using RmaBuffer buffer = side.Pool.Rent(64);
@@ -147,7 +147,7 @@ public sealed class RetryTests
     }
 
     [Fact]
-    public async Task ClosingTheEndpointEndsAPause()
+    public async Task ClosingTheEndpointEndsADelay()
     {
         await using var side = new DrivenEndpoint(configure: o => Set(o, retries: 3, first: TimeSpan.FromMinutes(1)));
         using RmaBuffer buffer = side.Pool.Rent(64);
@@ -176,7 +176,7 @@ public sealed class RetryTests
         using RmaExposure exposure = Expose(side, out RemoteRegion remote);
         side.Driver.OnPost = static _ => RmaPostResult.Posted;
         var error = await Assert.ThrowsAsync<RmaTimeoutException>(() => side.Await(Start(side, kind, buffer, remote)));
-        Assert.False(error.IsRepeatable);
+        Assert.False(error.IsRetryable);
         Assert.Equal((1, 1), (side.Driver.Posts.Count, side.Endpoint.GetStatistics().Abandoned));
         buffer.Dispose();
         Assert.Equal(1, side.Test.Statistics.QuarantinedBuffers);
@@ -190,11 +190,11 @@ public sealed class RetryTests
         using RmaExposure exposure = Expose(side, out RemoteRegion remote);
         side.Driver.Lose(side.Peer);
         var error = await Assert.ThrowsAsync<RmaPeerLostException>(() => side.Await(Start(side, RmaOperationKind.Read, buffer, remote)));
-        Assert.Equal((true, false, 1), (error.IsTransient, error.IsRepeatable, error.Tries));
+        Assert.Equal((true, false, 1), (error.IsTransient, error.IsRetryable, error.Attempts));
     }
 
     [Fact]
-    public async Task ABufferThatIsReturnedDuringAPauseEndsTheOperationWithItsOwnError()
+    public async Task ABufferThatIsReturnedDuringADelayEndsTheOperationWithItsOwnError()
     {
         var time = new FakeTimeProvider();
         await using var side = new DrivenEndpoint(configure: o => Set(o, retries: 3, first: TimeSpan.FromSeconds(1)), time: time);
@@ -224,8 +224,8 @@ public sealed class RetryTests
 
     [Theory]
     [InlineData(101, 10, 1000, "Retry:MaxRetries is 101; it must be between 1 and 100 retries, or 0 for none.")]
-    [InlineData(1, 0, 1000, "Retry:FirstPause is 0; it must be between 1 ms and 1 minute.")]
-    [InlineData(1, 20, 10, "Retry:LongestPause is 10 ms; it must not be shorter than Retry:FirstPause, 20 ms.")]
+    [InlineData(1, 0, 1000, "Retry:Delay is 0; it must be between 1 ms and 1 minute.")]
+    [InlineData(1, 20, 10, "Retry:MaxDelay is 10 ms; it must not be shorter than Retry:Delay, 20 ms.")]
     public void AnOptionThatCantBeUsedIsRefusedInWords(int retries, int first, int longest, string message)
     {
         var options = new RmaEndpointOptions();
@@ -237,8 +237,8 @@ public sealed class RetryTests
     private static void Set(RmaEndpointOptions options, int retries, TimeSpan? first = null, TimeSpan? longest = null)
     {
         options.Retry.MaxRetries = retries;
-        options.Retry.FirstPause = first ?? TimeSpan.FromMilliseconds(1);
-        options.Retry.LongestPause = longest ?? TimeSpan.FromHours(1);
+        options.Retry.Delay = first ?? TimeSpan.FromMilliseconds(1);
+        options.Retry.MaxDelay = longest ?? TimeSpan.FromHours(1);
     }
 
     private static RmaPostResult Fail(DrivenEndpoint side, RmaDriverOperation operation, Failure failure, int error)

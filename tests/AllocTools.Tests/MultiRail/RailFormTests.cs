@@ -76,9 +76,9 @@ public sealed class RailFormTests
         Assert.Contains("Rails has 0 entries", Assert.Throws<ArgumentException>(() => new RmaMultiRail([])).Message, StringComparison.Ordinal);
         Assert.Contains("Rails:1:Name is 'a', as that of an earlier rail", Assert.Throws<ArgumentException>(() => new RmaMultiRail([rail, rail])).Message, StringComparison.Ordinal);
         Assert.Contains("Rails:0:Name is 'a b'", Assert.Throws<ArgumentException>(() => new RmaMultiRail([rail with { Name = "a b" }])).Message, StringComparison.Ordinal);
-        var error = Assert.Throws<OptionsValidationException>(() => new RmaMultiRail([rail], new RmaMultiRailOptions { StripeLength = 1, FirstPause = TimeSpan.FromSeconds(2), LongestPause = TimeSpan.FromSeconds(1) }));
+        var error = Assert.Throws<OptionsValidationException>(() => new RmaMultiRail([rail], new RmaMultiRailOptions { StripeLength = 1, Delay = TimeSpan.FromSeconds(2), MaxDelay = TimeSpan.FromSeconds(1) }));
         Assert.Equal(
-            ["StripeLength is 1; it must be between 4,096 and 1,073,741,824 bytes (4 KiB and 1 GiB).", "LongestPause is 1 second; it must not be shorter than FirstPause, 2 seconds."],
+            ["StripeLength is 1; it must be between 4,096 and 1,073,741,824 bytes (4 KiB and 1 GiB).", "MaxDelay is 1 second; it must not be shorter than Delay, 2 seconds."],
             error.Failures);
     }
 }

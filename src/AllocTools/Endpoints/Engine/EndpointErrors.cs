@@ -43,8 +43,8 @@ internal sealed class EndpointErrors(RmaEndpoint endpoint, RmaEndpointDriver dri
             error,
             driver.NameOf(error))
         {
-            IsTransient = PassingErrors.IsPassing(error),
-            IsRepeatable = PassingErrors.IsRepeatable(slot.Kind, error, wasAccepted: detail is not null || slot.Transferred > 0),
+            IsTransient = TransientErrors.IsTransient(error),
+            IsRetryable = TransientErrors.IsRetryable(slot.Kind, error, wasAccepted: detail is not null || slot.Transferred > 0),
         };
     }
 
