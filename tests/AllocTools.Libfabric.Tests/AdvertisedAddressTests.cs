@@ -18,8 +18,6 @@ public sealed class AdvertisedAddressTests
 
     public static TheoryData<string> IpFabrics => [.. Fabric.Named is null ? [Fabric.Tcp, Fabric.Sockets, Fabric.PlainTcp] : Fabric.All];
 
-    private static string[] OwnNetwork => Environment.IsPrivilegedProcess ? ["unshare", "--net"] : ["unshare", "--user", "--map-root-user", "--net"];
-
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
@@ -37,28 +35,22 @@ public sealed class AdvertisedAddressTests
         Assert.Equal(64, (await receiving).Length);
     }
 
-    // Each is a machine of its own to the other: a network namespace, joined to the other's by a pair of virtual cards.
+    // Each is a machine of its own to the other.
     [Theory]
     [InlineData(Fabric.Tcp)]
     [InlineData(Fabric.Sockets)]
     [InlineData(Fabric.PlainTcp)]
     public async Task TwoMachinesThatAreBoundToAWildcardAndOnePortReachEachOther(string fabric)
     {
+        await using HostNetwork network = await HostNetwork.StartAsync(hosts: 2);
         string[] peer = ["fabric", $"{Fabric.Options(fabric).Provider}@0.0.0.0", "Local", "service=23458"];
-        await using var left = new PeerProcess([.. OwnNetwork, "sh", "-c", "ip link set lo up && echo ready && read -r _ && exec \"$@\"", "sh"], peer);
-        Assert.Equal("ready", await left.AnswerAsync());
-        string join = $"set -e; ip link set lo up; ip link add right type veth peer name left netns {left.Id}; "
-            + "ip address add 198.18.0.2/24 dev right; ip link set right up; "
-            + $"nsenter --target {left.Id} --net sh -ec 'ip address add 198.18.0.1/24 dev left; ip link set left up; until ip link show dev left | grep -q \"state UP\"; do :; done'; "
-            + "until ip link show dev right | grep -q 'state UP'; do :; done; exec \"$@\"";
-        string[] beside = Environment.IsPrivilegedProcess ? ["nsenter", $"--target={left.Id}", "--net"] : ["nsenter", $"--target={left.Id}", "--user", "--net", "--preserve-credentials"];
-        await using var right = new PeerProcess([.. beside, "unshare", "--net", "sh", "-c", join, "sh"], peer);
+        await using var left = new PeerProcess(network[0].Inside, peer);
+        await using var right = new PeerProcess(network[1].Inside, peer);
 
         string rightAddress = await right.AskAsync("address");
-        await left.TellAsync("joined");
         string leftAddress = await left.AskAsync("address");
-        Assert.Equal(IPAddress.Parse("198.18.0.1"), IpOf(Convert.FromBase64String(leftAddress)));
-        Assert.Equal(IPAddress.Parse("198.18.0.2"), IpOf(Convert.FromBase64String(rightAddress)));
+        Assert.Equal(IPAddress.Parse(network[0].Address), IpOf(Convert.FromBase64String(leftAddress)));
+        Assert.Equal(IPAddress.Parse(network[1].Address), IpOf(Convert.FromBase64String(rightAddress)));
         Assert.Equal("ok", await left.AskAsync($"peer {rightAddress}"));
         Assert.Equal("ok", await right.AskAsync($"peer {leftAddress}"));
         await AssertArrivesAsync(left, "7", right);
@@ -82,9 +74,8 @@ public sealed class AdvertisedAddressTests
     [InlineData(Fabric.Sockets)]
     public async Task AWildcardOnAMachineWhereNoAddressIsClearlyTheOneIsRefusedAtTheStart(string provider)
     {
-        const string Cards = "set -e; ip link set lo up; ip link add one type veth peer name two; ip address add 198.18.0.1/24 dev one; ip address add 198.18.1.1/24 dev two; "
-            + "ip link set one up; ip link set two up; for card in one two; do until ip link show dev $card | grep -q 'state UP'; do :; done; done; exec \"$@\"";
-        await using var peer = new PeerProcess([.. OwnNetwork, "sh", "-c", Cards, "sh"], ["open", $"{provider}@0.0.0.0", "0"]);
+        await using HostNetwork network = await HostNetwork.StartAsync(hosts: 1, links: 2);
+        await using var peer = new PeerProcess(network[0].Inside, ["open", $"{provider}@0.0.0.0", "0"]);
         string answer = await peer.ReadToEndAsync();
         Assert.Matches(@"it is not clear which of its addresses they reach: 198\.18\.[01]\.1, 198\.18\.[01]\.1\. Set AdvertisedNode", answer);
     }

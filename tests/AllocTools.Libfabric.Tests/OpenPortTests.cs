@@ -8,11 +8,6 @@ namespace AllocTools.Libfabric.Tests;
 /// <summary>The warning about endpoints whose port strangers may reach, where the provider trusts a peer's header.</summary>
 public sealed class OpenPortTests
 {
-    private const string Card = "set -e; ip link set lo up; ip link add one type veth peer name two; ip address add 198.18.0.1/24 dev one; "
-        + "ip link set one up; ip link set two up; until ip link show dev one | grep -q 'state UP'; do :; done; exec \"$@\"";
-
-    private static string[] OwnNetwork => Environment.IsPrivilegedProcess ? ["unshare", "--net"] : ["unshare", "--user", "--map-root-user", "--net"];
-
     public static TheoryData<string, string, string, string?> Rule => new()
     {
         { "tcp;ofi_rxm", "1.14", "10.0.0.1", "install libfabric 2.7" },
@@ -60,13 +55,14 @@ public sealed class OpenPortTests
     public async Task AnEndpointBeyondTheLoopbackAddressWarnsOnceAndOneOnItDoesNot(string fabric)
     {
         string provider = Fabric.Options(fabric).Provider!;
-        Assert.Equal(2, Warnings(await OpenAsync($"{provider}@198.18.0.1"), provider));
+        await using HostNetwork network = await HostNetwork.StartAsync(hosts: 1);
+        Assert.Equal(2, Warnings(await OpenAsync($"{provider}@{network[0].Address}"), provider));
         Assert.Equal(2, Warnings(await OpenAsync($"{provider}@0.0.0.0"), provider));
         Assert.Equal(0, Warnings(await OpenAsync($"{provider}@127.0.0.1"), provider));
 
-        static async Task<string> OpenAsync(string where)
+        async Task<string> OpenAsync(string where)
         {
-            await using var peer = new PeerProcess([.. OwnNetwork, "sh", "-c", Card, "sh"], ["open", where, "2"]);
+            await using var peer = new PeerProcess(network[0].Inside, ["open", where, "2"]);
             string answer = await peer.ReadToEndAsync();
             Assert.Contains("opened 2", answer, StringComparison.Ordinal);
             return answer;
