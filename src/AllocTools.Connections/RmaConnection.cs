@@ -61,6 +61,7 @@ public sealed partial class RmaConnection : ConnectionContext, IDuplexPipe, ICon
         features.Set<IConnectionItemsFeature>(this);
         features.Set<IConnectionLifetimeFeature>(this);
         features.Set<IConnectionEndPointFeature>(this);
+        features.Set<IMemoryPoolFeature>(ServerMemory.Instance);
         features.Set<IRmaConnectionFeature>(this);
         Features = features;
     }

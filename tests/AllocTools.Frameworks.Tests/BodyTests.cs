@@ -202,6 +202,27 @@ public sealed class BodyTests
         await sides.EndCleanlyAsync();
     }
 
+    /// <summary>Kestrel drops what is written then. A serializer that got no room for it would ask for some again without end.</summary>
+    [Theory, MemberData(nameof(Protocols))]
+    public async Task AResponseWhoseClientHasGoneStillHasRoomForWhatIsWritten(string fabric, HttpProtocols protocol)
+    {
+        var room = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using Sides sides = await Sides.StartAsync(fabric, protocol, app => app.MapGet("/", async context =>
+        {
+            await context.Response.BodyWriter.WriteAsync(new byte[1000]);
+            await Task.Delay(Timeout.InfiniteTimeSpan, context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            room.SetResult(context.Response.BodyWriter.GetMemory().Length);
+        }));
+        using (HttpRequestMessage request = sides.NewRequest(HttpMethod.Get))
+        {
+            using HttpResponseMessage response = await sides.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
+            await using Stream body = await response.Content.ReadAsStreamAsync(TestContext.Current.CancellationToken);
+            await body.ReadExactlyAsync(new byte[1000], TestContext.Current.CancellationToken);
+        }
+        Assert.InRange(await room.Task.WaitAsync(TestTime.Seconds(60), TestContext.Current.CancellationToken), 1, int.MaxValue);
+        await sides.EndCleanlyAsync();
+    }
+
     [Theory, MemberData(nameof(Protocols))]
     public async Task AServerThatAbortsFailsTheResponse(string fabric, HttpProtocols protocol)
     {
