@@ -21,8 +21,11 @@ public sealed class Packed : IAsyncLifetime
     private readonly string _compiler = $"alloctools-{Guid.NewGuid():N}";
     private string? _restored;
 
+    /// <summary>The clone in which they were made.</summary>
+    public string Clone => Path.Combine(_folder.Path, "clone");
+
     /// <summary>Where the packages are.</summary>
-    public string Packages => PackagesOf(Path.Combine(_folder.Path, "clone"));
+    public string Packages => PackagesOf(Clone);
 
     /// <summary>What eng/pack printed last.</summary>
     public string LastLine { get; private set; } = "";
@@ -146,7 +149,7 @@ public sealed class Packed : IAsyncLifetime
 
     public async ValueTask DisposeAsync()
     {
-        string roslyn = (await SuccessAsync(Path.Combine(_folder.Path, "clone"), "dotnet msbuild src/AllocTools.Telemetry -getProperty:RoslynTargetsPath")).Trim();
+        string roslyn = (await SuccessAsync(Clone, "dotnet msbuild src/AllocTools.Telemetry -getProperty:RoslynTargetsPath")).Trim();
         await SuccessAsync(_folder.Path, $"dotnet '{roslyn}/bincore/VBCSCompiler.dll' '-pipename:{_compiler}' -shutdown");
         _folder.Dispose();
     }

@@ -149,7 +149,7 @@ internal sealed record DirectoryRecord(RmaDirectoryEntry Entry, long Revision)
         return true;
     }
 
-    private static string Shorten(string text) => DirectoryLog.Printable(text.Length <= 32 ? text : text[..32] + "…");
+    private static string Shorten(string text) => DirectoryWire.Printable(text.Length <= 32 ? text : text[..32] + "…");
 
     private static bool Fails(string what, [NotNullWhen(false)] out string? error)
     {

@@ -143,7 +143,7 @@ internal static class DirectoryWire
     {
         if (response.Content.Headers.ContentType?.MediaType != "text/plain" || await ReadBodyAsync(response, MostReason, cancellationToken).ConfigureAwait(false) is not { Length: > 0 } reason)
             return response.StatusCode == HttpStatusCode.NotFound ? ". Check that it calls MapRmaDirectory with this path." : ".";
-        return $": {DirectoryLog.Printable(Encoding.UTF8.GetString(reason))}.";
+        return $": {Printable(Encoding.UTF8.GetString(reason))}.";
     }
 
     /// <summary>Describes the failure, without the address in the exception's own message.</summary>
@@ -169,4 +169,8 @@ internal static class DirectoryWire
             return false;
         }
     }
+
+    /// <summary>Foreign text without characters that a terminal or a reader of a log could misinterpret.</summary>
+    public static string Printable(string text) => string.Concat(text.Where(static c => CharUnicodeInfo.GetUnicodeCategory(c) is not
+        (UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate)));
 }

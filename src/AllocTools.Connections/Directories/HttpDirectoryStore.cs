@@ -38,7 +38,7 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         _resolver = resolver;
         _options = options.Value;
         _time = time ?? TimeProvider.System;
-        _logger = loggerFactory.CreateLogger(DirectoryLog.Category);
+        _logger = loggerFactory.CreateLogger(ConnectionsLog.DirectoryCategory);
         _origin = registration.Origin;
         _service = new Uri(_options.Peers!);
         string path = _service.AbsolutePath.TrimEnd('/');
@@ -114,9 +114,9 @@ internal sealed class HttpDirectoryStore : IDirectoryStore
         if (results.Count == 0)
             throw new RmaDirectoryException($"None of the {InWords.Count(peers.Length, "peer", "peers")} of the directory ({_origin}Peers) gave a valid answer. The first: {errors[0].Message}", errors[0]) { ErrorType = errors[0].ErrorType };
         if (errors.Count == 0 && Interlocked.Exchange(ref _isFailing, false))
-            DirectoryLog.PeersAnswer(_logger, peers.Length);
+            ConnectionsLog.PeersAnswer(_logger, peers.Length);
         else if (errors.Count != 0 && !Interlocked.Exchange(ref _isFailing, true))
-            DirectoryLog.PeersFailed(_logger, errors.Count, peers.Length, errors[0].Message);
+            ConnectionsLog.PeersFailed(_logger, errors.Count, peers.Length, errors[0].Message);
         return results;
     }
 

@@ -36,7 +36,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         _options = options.Value;
         _metrics = metrics;
         _time = time ?? TimeProvider.System;
-        _logger = loggerFactory.CreateLogger(DirectoryLog.Category);
+        _logger = loggerFactory.CreateLogger(ConnectionsLog.DirectoryCategory);
         metrics.Publications = () => _publications.Count;
     }
 
@@ -97,7 +97,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         }
         catch (RmaDirectoryException e)
         {
-            DirectoryLog.RemovalFailed(_logger, e.Message);
+            ConnectionsLog.RemovalFailed(_logger, e.Message);
         }
         finally
         {
@@ -118,7 +118,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         }
         catch (RmaDirectoryException e)
         {
-            DirectoryLog.StartFailed(_logger, e.Message);
+            ConnectionsLog.StartFailed(_logger, e.Message);
         }
     }
 
@@ -177,13 +177,13 @@ internal sealed class LeasedDirectory : IRmaDirectory
             await MeasureAsync("renew", () => _store.PutAsync(record, _options.Lease, cancellationToken), cancellationToken).ConfigureAwait(false);
             publication.DueAt = Now() + Around(_options.Lease / 3);
             if (Interlocked.Exchange(ref _isRenewalFailing, false))
-                DirectoryLog.Renewed(_logger);
+                ConnectionsLog.Renewed(_logger);
         }
         catch (RmaDirectoryException e)
         {
             publication.DueAt = Now() + Around(_options.Lease / 10);
             if (!Interlocked.Exchange(ref _isRenewalFailing, true))
-                DirectoryLog.RenewalFailed(_logger, e.Message);
+                ConnectionsLog.RenewalFailed(_logger, e.Message);
         }
         finally
         {
@@ -207,13 +207,13 @@ internal sealed class LeasedDirectory : IRmaDirectory
             {
                 answer = await ReadAsync(name, cancellationToken).ConfigureAwait(false);
                 if (isFailing)
-                    DirectoryLog.WatchResumed(_logger);
+                    ConnectionsLog.WatchResumed(_logger);
                 isFailing = false;
             }
             catch (RmaDirectoryException e)
             {
                 if (!isFailing)
-                    DirectoryLog.WatchFailed(_logger, e.Message);
+                    ConnectionsLog.WatchFailed(_logger, e.Message);
                 isFailing = true;
             }
             if (answer is not null)
@@ -240,7 +240,7 @@ internal sealed class LeasedDirectory : IRmaDirectory
         if (answer.Mistakes is not { Count: > 0 } mistakes)
             _namesWithMistakes.TryRemove(name, out _);
         else if (_namesWithMistakes.TryAdd(name, true))
-            DirectoryLog.EntriesIgnored(_logger, mistakes.Count, mistakes[0]);
+            ConnectionsLog.EntriesIgnored(_logger, mistakes.Count, mistakes[0]);
         return answer with
         {
             Records = [.. answer.Records.GroupBy(static r => r.Key, static (_, all) => all.MaxBy(static r => r.Revision)!).OrderByDescending(static r => r.Revision).ThenBy(static r => r.Entry.Process)],

@@ -38,7 +38,7 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
             services.GetRequiredService<IOptions<RmaDirectoryOptions>>().Value,
             services.GetRequiredService<IHostApplicationLifetime>(),
             services.GetService<TimeProvider>() ?? TimeProvider.System,
-            services.GetRequiredService<ILoggerFactory>().CreateLogger(DirectoryLog.Category));
+            services.GetRequiredService<ILoggerFactory>().CreateLogger(ConnectionsLog.DirectoryCategory));
         RouteGroupBuilder group = endpoints.MapGroup(pattern);
         group.MapPut("/{name}/{process}", (RequestDelegate)peer.PutAsync);
         group.MapDelete("/{name}/{process}", (RequestDelegate)peer.RemoveAsync);
@@ -176,7 +176,7 @@ public static class RmaDirectoryEndpointRouteBuilderExtensions
                 _loggedAt = now;
                 (others, _others) = (_others, 0);
             }
-            DirectoryLog.EntryRefused(logger, reason, others);
+            ConnectionsLog.EntryRefused(logger, reason, others);
         }
     }
 }

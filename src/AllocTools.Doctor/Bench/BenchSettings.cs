@@ -91,6 +91,6 @@ internal sealed partial class WordJson : JsonSerializerContext;
 /// <summary>It can't be measured; the message is the line that the user reads.</summary>
 internal sealed class BenchException(string message, Exception? cause = null) : Exception(message, cause)
 {
-    /// <summary>The other side knows of it: it was notified, has reported it, or is gone.</summary>
+    /// <summary>The other side knows of it: it was notified, or has reported it.</summary>
     public bool IsTold { get; init; }
 }

@@ -65,7 +65,7 @@ internal sealed class OtherSide : IAsyncDisposable
         try
         {
             Word word = await _words.Reader.ReadAsync().AsTask().WaitAsync(limit ?? LongestAnswer).ConfigureAwait(false);
-            return word.Failure is { } failure ? throw new BenchException($"The other side gave up: {AllocToolsCommand.OneLine(failure)}") : word;
+            return word.Failure is { } failure ? throw GaveUp(failure) : word;
         }
         catch (ChannelClosedException e)
         {
@@ -84,11 +84,13 @@ internal sealed class OtherSide : IAsyncDisposable
         return Gone.IsCancellationRequested;
     }
 
-    /// <summary>Tells the other side why this one gives up, where it still listens.</summary>
-    public async Task GiveUpAsync(string failure)
+    /// <summary>Tells the other side why this one gives up.</summary>
+    /// <returns>False where it has gone.</returns>
+    public async Task<bool> GiveUpAsync(string failure)
     {
-        if (!Gone.IsCancellationRequested)
-            await SayAsync(new Word { Failure = failure }).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        Task saying = SayAsync(new Word { Failure = failure });
+        await saying.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return saying.IsCompletedSuccessfully;
     }
 
     /// <summary>Why it has given up, where it has said so.</summary>
@@ -98,7 +100,7 @@ internal sealed class OtherSide : IAsyncDisposable
         while (_words.Reader.TryRead(out Word? word))
         {
             if (word.Failure is { } failure)
-                return new BenchException($"The other side gave up: {AllocToolsCommand.OneLine(failure)}");
+                return GaveUp(failure);
         }
         return null;
     }
@@ -109,6 +111,8 @@ internal sealed class OtherSide : IAsyncDisposable
         await _reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _gone.Dispose();
     }
+
+    private static BenchException GaveUp(string failure) => new($"The other side gave up: {AllocToolsCommand.OneLine(failure)}") { IsTold = true };
 
     /// <summary>A socket for both families has addresses of IPv4 within those of IPv6.</summary>
     private static IPAddress Plain(EndPoint? end) => ((IPEndPoint)end!).Address is { IsIPv4MappedToIPv6: true } mapped ? mapped.MapToIPv4() : ((IPEndPoint)end).Address;

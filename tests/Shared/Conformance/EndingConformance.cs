@@ -39,7 +39,13 @@ public abstract class EndingConformance<TTransport> : EndpointConformance<TTrans
                 () => pair.Right.Endpoint.ReceiveAsync(buffer, timeout, Token).AsTask());
             Assert.Equal(TimedOut, error.ErrorCode);
             Assert.Contains("no message has arrived for it", error.Message, StringComparison.Ordinal);
-            Assert.Contains("its buffer is free", error.Message, StringComparison.Ordinal);
+            // The courier gives a receive up on a thread of its own, which may answer after the grace period: the buffer is held until then.
+            if (pair.Traits.ProviderName != "courier")
+                Assert.Contains("its buffer is free", error.Message, StringComparison.Ordinal);
+            DateTime limit = DateTime.UtcNow + TestTime.Seconds(30);
+            while (pair.Right.Endpoint.GetStatistics().Abandoned > 0 && DateTime.UtcNow < limit)
+                await Task.Yield();
+            Assert.Equal(0, pair.Right.Endpoint.GetStatistics().Abandoned);
         }
         using RmaBuffer message = pair.Left.Pool.Rent(64);
         for (int i = 1; i <= 5; i++)
