@@ -255,13 +255,13 @@ public readonly unsafe struct RmaBuffer : IDisposable, IEquatable<RmaBuffer>
     }
 
     /// <summary>
-    /// Like <see cref="Expose(RmaAccess)"/>, but with a registration of its own if the transport enforces access,
-    /// whatever the pool's option Isolation says.
+    /// Like <see cref="Expose(RmaAccess)"/>, but with a registration of its own also if the pool's option Isolation does
+    /// not ask for one, as long as the transport enforces access.
     /// </summary>
     internal RmaExposure ExposeToOne(long offset, long length, RmaAccess access)
     {
         Slab slab = CheckRented();
-        return slab.Owner.Parts.Exposer.Expose(slab, _index, _lease, offset, length, access, Context.Traits.RemoteAccessEnforced ? RmaIsolation.PerExposure : RmaIsolation.Shared);
+        return slab.Owner.Parts.Exposer.Expose(slab, _index, _lease, offset, length, access, isToOne: true);
     }
 
     /// <summary>A pointer to its start.</summary>

@@ -12,10 +12,12 @@ public sealed class StreamTests
 {
     public static TheoryData<string> Fabrics => ConnectionSide.InOneProcess;
 
-    [Theory, MemberData(nameof(Fabrics))]
-    public async Task AnAnswerComesBack(string fabric)
+    public static TheoryData<string, RmaIsolation> IsolatedFabrics => Combine<RmaIsolation>();
+
+    [Theory, MemberData(nameof(IsolatedFabrics))]
+    public async Task AnAnswerComesBack(string fabric, RmaIsolation isolation)
     {
-        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric);
+        await using ConnectedPair pair = await ConnectedPair.OpenAsync(fabric, isolation: isolation);
         for (int round = 0; round < 100; round++)
         {
             await pair.Left.Output.WriteAsync(new byte[] { 1, 2, (byte)round }, TestContext.Current.CancellationToken);
@@ -26,19 +28,7 @@ public sealed class StreamTests
         await pair.EndCleanlyAsync();
     }
 
-    public static TheoryData<string, RmaIntegrity> CheckedFabrics
-    {
-        get
-        {
-            var all = new TheoryData<string, RmaIntegrity>();
-            foreach (TheoryDataRow<string> fabric in Fabrics)
-            {
-                foreach (RmaIntegrity integrity in Enum.GetValues<RmaIntegrity>())
-                    all.Add(fabric.Data, integrity);
-            }
-            return all;
-        }
-    }
+    public static TheoryData<string, RmaIntegrity> CheckedFabrics => Combine<RmaIntegrity>();
 
     [Theory, MemberData(nameof(CheckedFabrics))]
     public async Task ALongStreamArrivesWhole(string fabric, RmaIntegrity integrity)
@@ -220,6 +210,19 @@ public sealed class StreamTests
         stream.Dispose();
         await pair.LeftSide.Connections.DisposeAsync();
         Assert.Equal(sent, await reading);
+    }
+
+    /// <summary>Each fabric with each value.</summary>
+    private static TheoryData<string, T> Combine<T>()
+        where T : struct, Enum
+    {
+        var all = new TheoryData<string, T>();
+        foreach (TheoryDataRow<string> fabric in Fabrics)
+        {
+            foreach (T value in Enum.GetValues<T>())
+                all.Add(fabric.Data, value);
+        }
+        return all;
     }
 
     private static async Task WriteAllAsync(PipeWriter writer, byte[] bytes)

@@ -6,6 +6,9 @@ namespace AllocTools.Soak;
 /// <param name="say">Says a fault when it happens.</param>
 internal sealed class Ledger(Action<string>? say = null)
 {
+    /// <summary>What the peers are counted by that were killed.</summary>
+    public const string KilledPeers = "peers killed";
+
     /// <summary>More faults are counted, but not kept.</summary>
     private const int MostFaults = 50;
 
@@ -14,6 +17,8 @@ internal sealed class Ledger(Action<string>? say = null)
     private long _wrongBytes, _faultCount;
 
     public long WrongBytes => Volatile.Read(ref _wrongBytes);
+
+    public long Killed => _done.GetValueOrDefault(KilledPeers);
 
     public long FaultCount => Volatile.Read(ref _faultCount);
 
@@ -52,6 +57,8 @@ internal sealed class Ledger(Action<string>? say = null)
     {
         foreach ((string what, long count) in other.Done)
             Count(what, count);
+        foreach ((string error, long count) in other.Documented)
+            AddDocumented(error, count);
         Interlocked.Add(ref _wrongBytes, other.WrongBytes);
         foreach (string fault in other.Faults)
             AddFault(fault);

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using AllocTools.Endpoints;
 using AllocTools.Testing;
 
@@ -20,6 +21,7 @@ internal sealed class PeerLink : IAsyncDisposable
     private readonly TaskCompletionSource<bool>?[] _answers = new TaskCompletionSource<bool>?[Request.Slots];
     private RmaBuffer _readable;
     private RmaExposure? _readableExposed;
+    private bool _isInserted;
 
     private PeerLink(Process process, Station station, int number)
     {
@@ -52,11 +54,20 @@ internal sealed class PeerLink : IAsyncDisposable
     public RemoteRegion Readable { get; private set; } = null!;
 
     /// <summary>Starts a process and connects with it.</summary>
-    public static async Task<PeerLink> StartAsync(string fabric, Station station, int number)
+    /// <exception cref="IOException">It does not answer as a peer must; it has been ended.</exception>
+    public static async Task<PeerLink> StartAsync(ProcessStartInfo start, Station station, int number)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath!, ["peer", "--fabric", fabric]) { RedirectStandardInput = true, RedirectStandardOutput = true };
+        start.RedirectStandardInput = start.RedirectStandardOutput = true;
         var link = new PeerLink(Process.Start(start)!, station, number);
-        await link.GreetAsync();
+        try
+        {
+            await link.GreetAsync();
+        }
+        catch
+        {
+            await link.DisposeAsync();
+            throw;
+        }
         return link;
     }
 
@@ -90,7 +101,7 @@ internal sealed class PeerLink : IAsyncDisposable
     public async Task<PeerAnswer> PauseAsync()
     {
         await TellAsync(Order.Pause);
-        return JsonSerializer.Deserialize(await HearAsync(), WordsJson.Default.PeerAnswer)!;
+        return await HearAsync(WordsJson.Default.PeerAnswer);
     }
 
     public Task ContinueAsync() => TellAsync(Order.Continue);
@@ -107,22 +118,24 @@ internal sealed class PeerLink : IAsyncDisposable
     public async Task<(PeerAnswer Answer, int ExitCode)> EndAsync()
     {
         await TellAsync(Order.End);
-        PeerAnswer answer = JsonSerializer.Deserialize(await HearAsync(), WordsJson.Default.PeerAnswer)!;
-        await _process.WaitForExitAsync().WaitAsync(AnswerTime);
+        PeerAnswer answer = await HearAsync(WordsJson.Default.PeerAnswer);
+        await WithinAnswerTimeAsync(_process.WaitForExitAsync(), "ended");
         return (answer, _process.ExitCode);
     }
 
     /// <summary>Forgets it at the endpoint; the process goes on.</summary>
     public void Detach()
     {
-        if (_readableExposed is null)
-            return;
-        Slots.Dispose();
-        Readable.Dispose();
-        _station.Endpoint.RemovePeer(Peer);
-        _readableExposed.Dispose();
+        // Not all of it is there where greeting has failed.
+        Slots?.Dispose();
+        Readable?.Dispose();
+        if (_isInserted)
+            _station.Endpoint.RemovePeer(Peer);
+        _isInserted = false;
+        _readableExposed?.Dispose();
         _readableExposed = null;
         _readable.Dispose();
+        _readable = default;
     }
 
     public async ValueTask DisposeAsync()
@@ -137,8 +150,9 @@ internal sealed class PeerLink : IAsyncDisposable
 
     private async Task GreetAsync()
     {
-        Hello = JsonSerializer.Deserialize(await HearAsync(), WordsJson.Default.Hello)!;
+        Hello = await HearAsync(WordsJson.Default.Hello);
         Peer = _station.Endpoint.InsertPeer(Hello.Address);
+        _isInserted = true;
         Slots = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Slots!));
         Readable = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Readable));
         _readable = await _station.Pool.RentAsync(ReadableBytes);
@@ -176,15 +190,30 @@ internal sealed class PeerLink : IAsyncDisposable
         await _process.StandardInput.FlushAsync();
     }
 
-    private async Task<string> HearAsync()
+    private async Task<T> HearAsync<T>(JsonTypeInfo<T> type)
+    {
+        Task<string?> hearing = _process.StandardOutput.ReadLineAsync();
+        await WithinAnswerTimeAsync(hearing, "answered");
+        string line = await hearing ?? throw new IOException($"Peer {Number} has ended and has not answered.");
+        try
+        {
+            return JsonSerializer.Deserialize(line, type)!;
+        }
+        catch (JsonException e)
+        {
+            throw new IOException($"Peer {Number} has said '{line}', which is no {type.Type.Name}.", e);
+        }
+    }
+
+    private async Task WithinAnswerTimeAsync(Task task, string what)
     {
         try
         {
-            return await _process.StandardOutput.ReadLineAsync().WaitAsync(AnswerTime) ?? throw new IOException($"Peer {Number} has ended and has not answered.");
+            await task.WaitAsync(AnswerTime);
         }
         catch (TimeoutException)
         {
-            throw new IOException($"Peer {Number} has not answered for {AnswerTime.TotalSeconds} s.");
+            throw new IOException($"Peer {Number} has not {what} for {AnswerTime.TotalSeconds} s.");
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using AllocTools.Connections;
@@ -19,13 +20,14 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
     private static int s_number;
 
     private readonly Random _random = new(seed);
+    private long _killedBefore;
 
     public PeerLink Link { get; private set; } = null!;
 
     public async Task StartAsync()
     {
         int number = Interlocked.Increment(ref s_number) & 0xFFFF;
-        Link = await PeerLink.StartAsync(settings.Fabric, station, number);
+        Link = await PeerLink.StartAsync(new ProcessStartInfo(Environment.ProcessPath!, ["peer", "--fabric", settings.Fabric]), station, number);
         links[number] = Link;
         ledger.Count("peers started");
     }
@@ -33,6 +35,7 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
     /// <summary>Goes on until it is stopped; the peer lives then, and nothing is outstanding with it.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
+        _killedBefore = ledger.Killed;
         do
         {
             PeerLink link = Link;
@@ -61,8 +64,8 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         await Task.Delay(after, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (stop.IsCancellationRequested)
             return;
+        ledger.Count(Ledger.KilledPeers);
         link.Kill();
-        ledger.Count("peers killed");
     }
 
     /// <summary>Does something over and over, until it is stopped or the peer is gone.</summary>
@@ -86,9 +89,8 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         {
             ledger.AddDocumented($"{what} with a killed peer: {NameOf(e)}");
         }
-        catch (Exception e) when (settings.Fabric == "shm" && e is RmaOperationException { ErrorName: "FI_ECONNABORTED" })
+        catch (Exception e) when (Station.PeersHoldUpOthers(settings.Fabric) && ledger.Killed > _killedBefore && IsOfLossBeside(e))
         {
-            // docs/reliability.md: peers of shm that hold up others.
             ledger.AddDocumented($"{what} beside a killed peer: {NameOf(e)}");
         }
         catch (Exception e) when (e is RmaException or IOException or SocketException or OperationCanceledException or TimeoutException or InvalidDataException or ConnectionAbortedException or ObjectDisposedException or InvalidOperationException)
@@ -102,6 +104,10 @@ internal sealed class PeerLoad(SoakSettings settings, Station station, Ledger le
         e is RmaOperationException or RmaConnectionException or ConnectionResetException or ConnectionAbortedException or SocketException or OperationCanceledException
         // What a stream throws, and not what derives from it, such as the end of a stream in the midst of a frame.
         || e.GetType() == typeof(IOException);
+
+    /// <summary>What they announce where an operation, or that of a connection, was behind one to a peer that was killed.</summary>
+    private static bool IsOfLossBeside(Exception e) =>
+        e is RmaOperationException { ErrorName: "FI_ECONNABORTED" } or ConnectionResetException or ConnectionAbortedException || e.GetType() == typeof(IOException);
 
     private static string NameOf(Exception e) => e switch
     {

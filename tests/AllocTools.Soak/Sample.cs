@@ -37,8 +37,14 @@ internal sealed partial record Sample
     /// <summary>Connections that are open or ending.</summary>
     public long Connections { get; init; }
 
-    /// <summary>All bytes that the pool has registered, the caller's included.</summary>
+    /// <summary>All bytes that the pool has registered, the caller's and those of exposures included.</summary>
     public long RegisteredBytes { get; init; }
+
+    /// <summary>How many registrations the buffers that live may keep: each one of the slab or region in which it lies, and one of its exposure.</summary>
+    public long KeptRegistrations { get; init; }
+
+    /// <summary>How many bytes these registrations have at most.</summary>
+    public long KeptBytes { get; init; }
 
     /// <summary>Takes one of this process.</summary>
     public static Sample Take(TimeSpan time, RmaPoolStatistics pool, int connections)
@@ -66,9 +72,13 @@ internal sealed partial record Sample
             Registrations = pool.Registrations - pool.Deregistrations,
             Held = pool.RentedBuffers + pool.QuarantinedBuffers + (pool.RegistrationCache?.Leases ?? 0),
             Connections = connections,
-            RegisteredBytes = pool.RegisteredBytes + pool.OtherRegisteredBytes,
+            RegisteredBytes = pool.RegisteredBytes,
+            KeptRegistrations = 2 * pool.SizeClasses.Sum(Living),
+            KeptBytes = pool.RentedBytes + pool.SizeClasses.Where(static c => c.Slabs > 0).Sum(static c => Living(c) * (c.RegisteredBytes / c.Slabs)),
         };
     }
+
+    private static long Living(RmaSizeClassStatistics sizeClass) => sizeClass.RentedBuffers + sizeClass.QuarantinedBuffers;
 
     private static long Field(string[] status, string name) =>
         long.Parse(Array.Find(status, l => l.StartsWith(name, StringComparison.Ordinal))!.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);

@@ -106,7 +106,7 @@ internal sealed class SoakPeer : IDisposable
     private string Answer(Sample? sample)
     {
         Ledger done = Interlocked.Exchange(ref _ledger, new Ledger());
-        return JsonSerializer.Serialize(new PeerAnswer { Done = done.Done, WrongBytes = done.WrongBytes, Faults = done.Faults, Sample = sample }, WordsJson.Default.PeerAnswer);
+        return JsonSerializer.Serialize(new PeerAnswer { Done = done.Done, Documented = done.Documented, WrongBytes = done.WrongBytes, Faults = done.Faults, Sample = sample }, WordsJson.Default.PeerAnswer);
     }
 
     /// <summary>Exposes its memory, says where it is, and takes what the main process says.</summary>
@@ -236,6 +236,11 @@ internal sealed class SoakPeer : IDisposable
                 }
                 await connection.Output.CompleteAsync();
             }
+        }
+        catch (Exception e) when (Station.PeersHoldUpOthers(_fabric) && (e is ConnectionResetException || e.GetType() == typeof(IOException)))
+        {
+            // The main process has lost it behind a peer that was killed, which is checked there.
+            _ledger.AddDocumented($"A peer's side of a connection beside a killed peer: {e.GetType().Name}");
         }
         catch (Exception e) when (e is RmaException or InvalidDataException or IOException or ConnectionAbortedException)
         {

@@ -41,8 +41,14 @@ internal static class SoakReport
 
     private static string[] Cells(Verdict v) =>
     [
-        v.Process, v.Measure.Name, Format(v, v.Trend.Level), Format(v, v.Trend.Slope), Format(v, v.Trend.Error), Format(v, v.PerCycle), Format(v, v.Allowance), v.IsFlat ? "flat" : "GROWS",
+        v.Process, v.Measure.Name, Format(v, v.Trend.Level), Format(v, v.Trend.Slope), Format(v, v.Trend.Error), Format(v, v.PerCycle), Allowed(v), Said(v),
     ];
+
+    /// <summary>Of what lives the judge says how much it may keep, and what comes beyond that.</summary>
+    private static string Allowed(Verdict v) => v.Kept is { } kept ? $"{Format(v, v.Allowance)} beyond {Format(v, kept)}" : Format(v, v.Allowance);
+
+    private static string Said(Verdict v) =>
+        v.IsFlat ? "flat" : v.Kept is null ? "GROWS" : $"GROWS beyond it by {Format(v, v.Judged.Slope)} ± {Format(v, v.Judged.Error)} per hour";
 
     private static string Format(Verdict verdict, double value) => verdict.Measure.IsBytes
         ? string.Create(CultureInfo.InvariantCulture, $"{value / 1024:#,0} KiB")

@@ -60,7 +60,7 @@ internal sealed record SoakResult
     public string ToJson() => JsonSerializer.Serialize(
         new SoakSummary(
             Settings.Fabric, Settings.Seed, Elapsed.TotalMinutes, Series.Max(static s => s.Samples.Count), IsGood, WrongBytes, Faults, Done, Documented,
-            [.. Verdicts.Select(static v => new SoakSummary.Line(v.Process, v.Measure.Name, v.Trend.Count, v.Trend.Level, v.Trend.Slope, v.Trend.Error, v.PerCycle, v.Allowance, v.IsFlat))]),
+            [.. Verdicts.Select(static v => new SoakSummary.Line(v.Process, v.Measure.Name, v.Trend.Count, v.Trend.Level, v.Trend.Slope, v.Trend.Error, v.PerCycle, v.Kept, v.Judged.Slope, v.Judged.Error, v.Allowance, v.IsFlat))]),
         SoakJson.Default.SoakSummary);
 }
 
@@ -69,7 +69,7 @@ internal sealed record SoakSummary(
     string Fabric, int Seed, double Minutes, int Cycles, bool IsGood, long WrongBytes, IReadOnlyCollection<string> Faults, IReadOnlyDictionary<string, long> Done,
     IReadOnlyDictionary<string, long> Documented, IReadOnlyList<SoakSummary.Line> Measures)
 {
-    internal sealed record Line(string Process, string Measure, int Samples, double Level, double Slope, double Error, double PerCycle, double Allowance, bool IsFlat);
+    internal sealed record Line(string Process, string Measure, int Samples, double Level, double Slope, double Error, double PerCycle, double? Kept, double JudgedSlope, double JudgedError, double Allowance, bool IsFlat);
 }
 
 [JsonSourceGenerationOptions(WriteIndented = true)]

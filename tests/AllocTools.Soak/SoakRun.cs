@@ -87,7 +87,7 @@ internal sealed class SoakRun(SoakSettings settings, Action<string> say)
             if (now - said > BetweenLines)
             {
                 said = now;
-                say($"{now:h\\:mm\\:ss}  cycle {cycle}: {_ledger.Done.GetValueOrDefault("bytes") >> 20} MiB, {_ledger.Done.GetValueOrDefault("peers killed")} peers killed, {_ledger.WrongBytes} bytes wrong, {_ledger.FaultCount} faults");
+                say($"{now:h\\:mm\\:ss}  cycle {cycle}: {_ledger.Done.GetValueOrDefault("bytes") >> 20} MiB, {_ledger.Killed} peers killed, {_ledger.WrongBytes} bytes wrong, {_ledger.FaultCount} faults");
             }
         }
     }

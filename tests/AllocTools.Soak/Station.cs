@@ -16,7 +16,8 @@ internal sealed class Station : IAsyncDisposable
     /// <summary>No operation may take longer, on a machine that is busy.</summary>
     public static readonly TimeSpan OperationTimeout = TestTime.Seconds(30);
 
-    private static readonly TimeSpan SettleTime = TestTime.Seconds(30), SettleStep = TimeSpan.FromMilliseconds(20);
+    /// <summary>The memory of a connection that was lost to a process which lives is kept until the latest write of that process (docs/connections.md, the end of a connection).</summary>
+    private static readonly TimeSpan SettleTime = new RmaConnectionOptions().PeerTimeout + OperationTimeout + TestTime.Seconds(10), SettleStep = TimeSpan.FromMilliseconds(20);
 
     private readonly IRmaContext _context;
     private readonly bool _listens;
@@ -46,6 +47,9 @@ internal sealed class Station : IAsyncDisposable
 
     /// <summary>An endpoint of shm takes 256 peers in its life (docs/reliability.md), so it is opened anew where peers come and go.</summary>
     public static bool IsRenewed(string fabric) => fabric == SharedMemory;
+
+    /// <summary>Where a peer is killed, operations that were posted to others before may end with it, and so may connections (docs/reliability.md).</summary>
+    public static bool PeersHoldUpOthers(string fabric) => fabric == SharedMemory;
 
     /// <summary>The pool's options, which it has whenever it is sampled: nothing that is idle is kept.</summary>
     public static RmaMemoryPoolOptions Options()

@@ -30,6 +30,8 @@ internal sealed record PeerAnswer
 {
     public required IReadOnlyDictionary<string, long> Done { get; init; }
 
+    public required IReadOnlyDictionary<string, long> Documented { get; init; }
+
     public required long WrongBytes { get; init; }
 
     public required IReadOnlyCollection<string> Faults { get; init; }

@@ -80,6 +80,65 @@ public sealed class SoakJudgeTests
         }
     }
 
+    /// <summary>Three buffers and their exposures, which the load leaves in one to three slabs: what a run of an hour has shown, more of them in the second half.</summary>
+    [Fact]
+    public void WhatLivesMaySpreadOverAsManySlabsAsItHasBuffersAndNothingBeyondThatMayCome()
+    {
+        for (int seed = 0; seed < 200; seed++)
+        {
+            var random = new Random(seed);
+            long[] slabs = [.. Enumerable.Range(0, 60).Select(i => i < 30 ? random.Next(1, 3) : random.Next(2, 4))];
+            Assert.All(Judge(slabs, static _ => 0), static v => Assert.True(v.IsFlat, v.ToString()));
+            Assert.All(Judge(slabs, static i => i), static v => Assert.False(v.IsFlat, v.ToString()));
+            // One in ten cycles, too.
+            Assert.All(Judge(slabs, static i => i / 10), static v => Assert.False(v.IsFlat, v.ToString()));
+            // Where buffers are lost with what they keep, that is no excuse.
+            Assert.All(Judge(slabs, static i => i, isBuffer: true), static v => Assert.False(v.IsFlat, v.ToString()));
+        }
+
+        static Verdict[] Judge(long[] slabs, Func<int, long> lost, bool isBuffer = false)
+        {
+            const long Slab = 1 << 20, Exposure = 64 << 10, Living = 3;
+            Sample[] samples = [.. slabs.Select((s, i) =>
+            {
+                long living = Living + (isBuffer ? lost(i) : 0);
+                return new Sample
+                {
+                    Time = TimeSpan.FromSeconds(10 * i),
+                    Registrations = s + Living + lost(i),
+                    RegisteredBytes = s * Slab + Living * Exposure + lost(i) * Slab,
+                    KeptRegistrations = 2 * living,
+                    KeptBytes = living * (Slab + Exposure),
+                };
+            })];
+            return [.. Measure.All.Where(static m => m.Kept is not null).Select(m => m.Judge("test", samples))];
+        }
+    }
+
+    [Fact]
+    public void WhatLivesIsCountedWhereItLies()
+    {
+        using IRmaContext context = new HostProvider(new HostProviderOptions { Locking = PageLocking.None }).Open();
+        var options = new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead, Isolation = RmaIsolation.PerExposure, MaxSlabBytes = 1 << 20, IdleRetention = Timeout.InfiniteTimeSpan };
+        options.SizeClasses.Add(new SizeClassOptions { BlockSize = 64 << 10 });
+        using var pool = new RmaMemoryPool<HostProvider>(context, options);
+        using (pool.Rent(1000))
+        using (RmaBuffer buffer = pool.Rent(60_000))
+        using (buffer.Expose(RmaAccess.RemoteRead))
+        using (RmaBuffer region = pool.Rent(500_000))
+        {
+            Sample sample = Sample.Take(TimeSpan.Zero, pool.GetStatistics(), connections: 0);
+            Assert.Equal(3, sample.Registrations);
+            Assert.Equal(6, sample.KeptRegistrations);
+            Assert.Equal(pool.GetStatistics().RegisteredBytes, sample.RegisteredBytes);
+            Assert.Equal(2 * ((1 << 20) + (64 << 10)) + 2 * region.Capacity, sample.KeptBytes);
+        }
+        // What is idle is kept by nothing.
+        Sample idle = Sample.Take(TimeSpan.Zero, pool.GetStatistics(), connections: 0);
+        Assert.Equal((0, 0), (idle.KeptRegistrations, idle.KeptBytes));
+        Assert.True(idle.Registrations > 0);
+    }
+
     /// <summary>Each measure is one by which the soak can fail: a real process that loses one thing in each cycle is reported by it.</summary>
     [Theory]
     [MemberData(nameof(Leaks))]
@@ -130,14 +189,15 @@ public sealed class SoakJudgeTests
     /// <summary>Loses one, and says how to find it again.</summary>
     private static Action Lose(string measure, IRmaMemoryPool pool, nint memory)
     {
-        const int Bytes = 8 << 20;
+        // Native memory is only mapped, so it may be far more than what the process gives back meanwhile of what other tests have left.
+        const int Bytes = 8 << 20, NativeBytes = 64 << 20;
         switch (measure)
         {
             case "managed heap":
                 byte[] array = GC.AllocateUninitializedArray<byte>(Bytes);
                 return () => GC.KeepAlive(array);
             case "native heap" or "mapped":
-                nint block = Marshal.AllocHGlobal(Bytes);
+                nint block = Marshal.AllocHGlobal(NativeBytes);
                 return () => Marshal.FreeHGlobal(block);
             case "descriptors":
                 FileStream file = File.OpenRead("/dev/null");

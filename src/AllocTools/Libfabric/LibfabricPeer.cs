@@ -29,8 +29,8 @@ internal sealed class LibfabricPeer(byte[] address, SharedMemoryFile.PeerFile? f
     /// <summary>Whether it is inserted and not lost.</summary>
     public bool IsPresent => !IsRemoved && !IsLost;
 
-    /// <summary>Whether it is lost, and certainly no longer affects this process.</summary>
-    public bool IsGone => !IsRemoved && IsLost && file is { IsLetGo: true };
+    /// <summary>Whether it is lost, and certainly no longer affects this process. A peer that was removed is not watched any more, so its file alone decides.</summary>
+    public bool IsGone => (IsLost || IsRemoved) && file is { IsLetGo: true };
 
     /// <summary>Whether the system may be queried about the peer now; after that, not again before the period is over.</summary>
     public bool TryProbe(long now, TimeSpan period, TimeProvider time)

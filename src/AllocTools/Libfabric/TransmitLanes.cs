@@ -125,7 +125,8 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
             return;
         }
         ref PostedOperation head = ref posted[lane.Head];
-        LibfabricPeer? culprit = head.Peer is { IsRemoved: false } ? head.Peer : null;
+        // It may have been removed since: often because it is lost.
+        LibfabricPeer? culprit = head.Peer;
         bool isLost = culprit is { IsGone: true };
         // A lost peer's last answer may have arrived since the completions were read; at the next check that is no longer possible.
         if (!lane.Saw(head.Order, isLost, Looks))
@@ -133,7 +134,7 @@ internal sealed class TransmitLanes(LibfabricDriver driver, LibfabricContext con
         foreach (LibfabricPeer other in driver.PresentPeers.Where(p => p.Lane == lane && p != culprit))
             other.Lane = null;
         lane.Blocker = head.Peer?.Number;
-        if (!isLost && culprit is not null && culprit.Lane != lane)
+        if (!isLost && culprit is { IsRemoved: false } && culprit.Lane != lane)
         {
             culprit.Lane = lane;
             Log.PeerHoldsUp(context.Health.Logger, context.Traits.ProviderName, culprit.Number);

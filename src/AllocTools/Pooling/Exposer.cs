@@ -33,10 +33,14 @@ internal sealed class Exposer
             Log.RemoteAccessNotEnforced(settings.Logger, settings.Name, traits.ProviderName);
     }
 
-    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access) =>
-        Expose(slab, index, lease, offset, length, access, _settings.Isolation);
-
-    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access, RmaIsolation isolation)
+    /// <param name="slab">The slab.</param>
+    /// <param name="index">The block.</param>
+    /// <param name="lease">The block's lease.</param>
+    /// <param name="offset">Bytes from the start of the block.</param>
+    /// <param name="length">Bytes.</param>
+    /// <param name="access">What peers may do.</param>
+    /// <param name="isToOne">It is for a single peer, so that a registration of its own is useful wherever the transport enforces access.</param>
+    public RmaExposure Expose(Slab slab, int index, ulong lease, long offset, long length, RmaAccess access, bool isToOne = false)
     {
         RmaAccess remote = access & (RmaAccess.RemoteRead | RmaAccess.RemoteWrite);
         if (remote == RmaAccess.None)
@@ -58,7 +62,8 @@ internal sealed class Exposer
         bool isReachable = false;
         try
         {
-            if (isolation == RmaIsolation.Shared)
+            // With PerExposure the slab's own key gives no access (PoolSettings.SlabAccess).
+            if (_settings.Isolation == RmaIsolation.Shared && !(isToOne && _settings.Context.Traits.RemoteAccessEnforced))
                 return new RmaExposure(Describe(slab.Region.Registration, slab.OffsetOf(index) + offset, length, remote), hold, null);
             ExposureRegistration own = Register(slab.AddressOf(index) + (nint)offset, length, remote, slab.IsWritable);
             try

@@ -29,10 +29,10 @@ internal sealed class ConnectedPair : IAsyncDisposable
 
     public static async Task<ConnectedPair> OpenAsync(
         string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrapLeft = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrapRight = null, long limit = 0,
-        TimeProvider? time = null)
+        TimeProvider? time = null, RmaIsolation isolation = RmaIsolation.Shared)
     {
-        var right = new ConnectionSide(fabric, configure, logging, wrap: wrapRight, limit: limit, time: time);
-        var pair = new ConnectedPair(new ConnectionSide(fabric, configure, logging, wrap: wrapLeft, limit: limit, time: time), right, right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0)));
+        var right = new ConnectionSide(fabric, configure, logging, wrap: wrapRight, limit: limit, time: time, isolation: isolation);
+        var pair = new ConnectedPair(new ConnectionSide(fabric, configure, logging, wrap: wrapLeft, limit: limit, time: time, isolation: isolation), right, right.Connections.Listen(new RmaEndPoint(IPAddress.Loopback, 0)));
         (pair.Left, pair.Right) = await pair.ConnectAsync();
         return pair;
     }

@@ -28,14 +28,15 @@ internal sealed class ConnectionSide : IAsyncDisposable
     /// <param name="limit">Bytes of the pool; 0 for its own limit.</param>
     /// <param name="endpoint">Sets options of the endpoint.</param>
     /// <param name="time">The connections' clock; null for the system's.</param>
+    /// <param name="isolation">The pool's.</param>
     public ConnectionSide(
         string fabric, Action<RmaConnectionOptions>? configure = null, ILoggerFactory? logging = null, ConnectionSide? local = null, Func<IRmaMemoryPool, IRmaMemoryPool>? wrap = null, long limit = 0,
-        Action<RmaEndpointOptions>? endpoint = null, TimeProvider? time = null)
+        Action<RmaEndpointOptions>? endpoint = null, TimeProvider? time = null, RmaIsolation isolation = RmaIsolation.Shared)
     {
         logging ??= _ownLogging = new LoggerFactory([new TestOutputLogger()]);
         _time = time;
         _context = Open(fabric, logging, endpoint ?? (static _ => { }));
-        var pool = new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, DrainTimeout = TimeSpan.Zero };
+        var pool = new RmaMemoryPoolOptions { Access = RmaAccess.RemoteWrite, Isolation = isolation, DrainTimeout = TimeSpan.Zero };
         if (limit > 0)
             pool.MaxRegisteredBytes = limit;
         Pool = new RmaMemoryPool<HostProvider>(_context, pool);
