@@ -10,6 +10,10 @@ if (args is ["any-address"])
 // The tests between hosts start it as one side there.
 switch (args)
 {
+    case ["grpc-server", var fabric, var address]:
+        return await RemoteSides.RunGrpcServerAsync(fabric, address);
+    case ["grpc-client", var fabric, var address]:
+        return await RemoteSides.RunGrpcClientAsync(fabric, address);
     case ["silo-on-host", var fabric, var primary, var address]:
         return await RemoteSides.RunSiloAsync(fabric, primary, address);
     case ["silo-client-on-host", var fabric, var address]:

@@ -3,7 +3,7 @@ using AllocTools.Testing;
 
 namespace AllocTools.Hosts.Tests;
 
-/// <summary>A process of the framework tests on a host: a silo or a client of Orleans.</summary>
+/// <summary>A process of the framework tests on a host: a server or a client of gRPC, a silo or a client of Orleans.</summary>
 internal static class FrameworkSide
 {
     /// <summary>Starts one, and waits until it is ready.</summary>

@@ -29,9 +29,11 @@ internal sealed class ClientSide : IAsyncDisposable
     /// <summary>A handler whose connections go over the fabric.</summary>
     public SocketsHttpHandler NewHandler() => new SocketsHttpHandler().UseRma(Connections);
 
+    public Task StopAsync() => _host.StopAsync(CancellationToken.None);
+
     public async ValueTask DisposeAsync()
     {
-        await _host.StopAsync(CancellationToken.None);
+        await StopAsync();
         _host.Dispose();
     }
 }

@@ -1,9 +1,17 @@
 using System.Globalization;
 using System.Net;
+using System.Threading.Channels;
 using AllocTools.Connections;
+using AllocTools.Frameworks.Tests.Grpc;
 using AllocTools.Libfabric;
 using AllocTools.Testing;
 using AllocTools.Ucx;
+using Grpc.Core;
+using Grpc.Core.Interceptors;
+using Grpc.Net.Client;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -19,6 +27,82 @@ namespace AllocTools.Frameworks.Tests.Support;
 /// </summary>
 internal static class RemoteSides
 {
+    /// <summary>A gRPC service at port 5001 of an address.</summary>
+    public static async Task<int> RunGrpcServerAsync(string fabric, string address)
+    {
+        Endings endings = new();
+        await using WebApplication app = WebSide.Build(fabric, builder =>
+        {
+            builder.WebHost.UseRma();
+            builder.WebHost.ConfigureKestrel(kestrel => kestrel.ListenRma(new IPEndPoint(IPAddress.Parse(address), 5001), static listen => listen.Protocols = HttpProtocols.Http2));
+            SetTimes(builder.Services);
+            builder.Services.AddSingleton(new EchoService.Endings());
+            builder.Services.AddSingleton(endings);
+            builder.Logging.AddProvider(endings).SetMinimumLevel(LogLevel.Debug);
+            builder.Services.AddGrpc(static o => o.Interceptors.Add<Endings>());
+        });
+        app.MapGrpcService<EchoService>();
+        await app.StartAsync();
+        await AnswerAsync(async line => line switch
+        {
+            "ended" => await endings.NextAsync(),
+            _ => Left(line, app.Services),
+        });
+        await app.StopAsync();
+        Console.WriteLine(Left("left", app.Services));
+        return 0;
+    }
+
+    /// <summary>Its client.</summary>
+    public static async Task<int> RunGrpcClientAsync(string fabric, string address)
+    {
+        const int Length = 100_000;
+        await using ClientSide side = await ClientSide.StartAsync(fabric, SetTimes);
+        using (GrpcChannel channel = GrpcChannel.ForAddress($"http://{address}:5001", new GrpcChannelOptions { HttpHandler = side.NewHandler(), DisposeHttpClient = true }))
+        {
+            var client = new Echo.EchoClient(channel);
+            byte[] expected = EchoService.DataOf(Length);
+            Task<string> stream = Task.FromResult("not started");
+            int read = 0;
+            await AnswerAsync(async line => line.Split(' ') switch
+            {
+                ["start", var chunks] => Start(int.Parse(chunks, CultureInfo.InvariantCulture)),
+                ["read"] => Volatile.Read(ref read).ToString(CultureInfo.InvariantCulture),
+                ["end"] => await stream,
+                _ => Left(line, side.Services),
+            });
+
+            string Start(int chunks)
+            {
+                stream = ReadAsync(chunks);
+                return "ok";
+            }
+
+            async Task<string> ReadAsync(int chunks)
+            {
+                Volatile.Write(ref read, 0);
+                try
+                {
+                    using AsyncServerStreamingCall<Chunk> call = client.Count(new Order { Chunks = chunks, Length = Length });
+                    await foreach (Chunk chunk in call.ResponseStream.ReadAllAsync())
+                    {
+                        if (chunk.Number != read || !chunk.Data.Span.SequenceEqual(expected))
+                            return $"message {read} has number {chunk.Number} and {chunk.Data.Length} bytes, or others than were sent";
+                        Interlocked.Increment(ref read);
+                    }
+                    return read == chunks ? "whole" : $"ended after {read}";
+                }
+                catch (RpcException e)
+                {
+                    return $"error {e.StatusCode}: {e.Status.Detail.ReplaceLineEndings(" ")}";
+                }
+            }
+        }
+        await side.StopAsync();
+        Console.WriteLine(Left("left", side.Services));
+        return 0;
+    }
+
     /// <summary>A silo at port 5002, whose gateway is at port 5003. The primary silo keeps the list of members.</summary>
     public static async Task<int> RunSiloAsync(string fabric, string primary, string address)
     {
@@ -120,6 +204,52 @@ internal static class RemoteSides
         {
             await Console.Out.WriteLineAsync(await answer(line));
             await Console.Out.FlushAsync();
+        }
+    }
+
+    /// <summary>How the server's side of each stream has ended: by what error, and what the log says of its connection.</summary>
+    private sealed class Endings : Interceptor, ILoggerProvider, ILogger
+    {
+        /// <summary>The log event of a connection's end.</summary>
+        private const int ConnectionEnded = 82;
+
+        private readonly Channel<string> _streams = Channel.CreateUnbounded<string>();
+        private readonly Channel<string> _connections = Channel.CreateUnbounded<string>();
+
+        public async Task<string> NextAsync() => await _streams.Reader.ReadAsync() is var stream && stream.StartsWith("error ", StringComparison.Ordinal)
+            ? $"{stream} {await _connections.Reader.ReadAsync()}"
+            : stream;
+
+        public override async Task ServerStreamingServerHandler<TRequest, TResponse>(
+            TRequest request, IServerStreamWriter<TResponse> responseStream, ServerCallContext context, ServerStreamingServerMethod<TRequest, TResponse> continuation)
+        {
+            try
+            {
+                await continuation(request, responseStream, context);
+                _streams.Writer.TryWrite("whole");
+            }
+            catch (Exception e)
+            {
+                _streams.Writer.TryWrite($"error {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}");
+                throw;
+            }
+        }
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (eventId.Id == ConnectionEnded && formatter(state, exception) is var text && text.StartsWith("Connection ", StringComparison.Ordinal))
+                _connections.Writer.TryWrite(text);
+        }
+
+        public void Dispose()
+        {
         }
     }
 }
