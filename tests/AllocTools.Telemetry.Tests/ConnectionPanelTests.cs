@@ -1,11 +1,9 @@
 using System.Buffers;
 using System.Net;
-using System.Text.Json.Nodes;
 using AllocTools.Connections;
 using AllocTools.HostMemory;
 using AllocTools.Regions;
 using AllocTools.Telemetry.Tests.Support;
-using AllocTools.Testing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -38,7 +36,7 @@ public sealed class ConnectionPanelTests
         await using RmaConnectionListener listener = connections.Listen(new IPEndPoint(IPAddress.Loopback, 0));
         await using Prometheus prometheus = await Prometheus.StartAsync(port);
 
-        string[] queries = await QueriesAsync("rma_connection_");
+        string[] queries = await Dashboard.QueriesAsync("rma_connection_");
         Assert.True(queries.Length >= 9);
         foreach (string query in queries)
             await prometheus.UntilAsync(query, static found => found.Any(static f => double.IsFinite(f.Value)), () => TalkAsync(connections, listener));
@@ -63,7 +61,7 @@ public sealed class ConnectionPanelTests
         using MemoryPool<byte> memory = app.Services.GetRequiredService<IMemoryPoolFactory<byte>>().Create();
         using IMemoryOwner<byte> first = memory.Rent();
         await using Prometheus prometheus = await Prometheus.StartAsync(port);
-        string[] queries = await QueriesAsync("rma_server_memory_");
+        string[] queries = await Dashboard.QueriesAsync("rma_server_memory_");
         Assert.Equal(2, queries.Length);
         foreach (string query in queries)
         {
@@ -73,20 +71,6 @@ public sealed class ConnectionPanelTests
                 return Task.CompletedTask;
             });
         }
-    }
-
-    /// <summary>The queries of the dashboard that have to do with some metrics, for all pools and processes.</summary>
-    private static async Task<string[]> QueriesAsync(string metrics)
-    {
-        JsonNode dashboard = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "dashboards", "alloctools.json"), Token))!;
-        string[] queries =
-        [
-            .. dashboard["panels"]!.AsArray().Where(static p => (string?)p!["type"] != "row").SelectMany(static p => p!["targets"]!.AsArray()).Select(static t => (string)t!["expr"]!)
-                .Where(q => q.Contains(metrics, StringComparison.Ordinal))
-                .Select(static q => q.Replace("$__rate_interval", "5s", StringComparison.Ordinal).Replace("$pool", ".+", StringComparison.Ordinal).Replace("$job", ".+", StringComparison.Ordinal).Replace("$instance", ".+", StringComparison.Ordinal)),
-        ];
-        Assert.All(queries, static q => Assert.DoesNotContain("$", q, StringComparison.Ordinal));
-        return queries;
     }
 
     /// <summary>A connection that ends in order, one that is aborted, and one that does not come about.</summary>

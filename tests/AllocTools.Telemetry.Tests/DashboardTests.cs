@@ -17,7 +17,7 @@ public sealed partial class DashboardTests
     [Fact]
     public async Task The_dashboard_begins_with_single_figures_and_groups_the_rest()
     {
-        JsonNode[] panels = [.. (await DashboardAsync())["panels"]!.AsArray().Select(p => p!)];
+        JsonNode[] panels = [.. (await Dashboard.ReadAsync())["panels"]!.AsArray().Select(p => p!)];
         Assert.Equal("row", (string)panels[0]["type"]!);
         Assert.True(panels.Skip(1).TakeWhile(p => (string)p["type"]! == "stat").Count() >= 8);
         Assert.True(panels.Count(p => (string)p["type"]! == "row") >= 4);
@@ -43,9 +43,9 @@ public sealed partial class DashboardTests
     [Fact]
     public async Task Every_metric_is_on_the_dashboard_and_no_counter_is_shown_as_it_stands()
     {
-        JsonNode dashboard = await DashboardAsync();
+        JsonNode dashboard = await Dashboard.ReadAsync();
         string[] queries = [.. dashboard["panels"]!.AsArray().Where(p => p!["targets"] is not null).SelectMany(p => p!["targets"]!.AsArray()).Select(t => (string)t!["expr"]!)];
-        foreach (MetricTable.Row metric in MetricTable.Read().Concat(MetricTable.Read("connection metrics")).Concat(MetricTable.Read("server memory metrics")))
+        foreach (MetricTable.Row metric in MetricTable.Read().Concat(MetricTable.Read("connection metrics")).Concat(MetricTable.Read("server memory metrics")).Concat(MetricTable.Read("multi-rail metrics")))
         {
             string[] found = [.. queries.Where(q => MetricNames().Matches(q).Any(m => Base(m.Value) == metric.Prometheus))];
             Assert.True(found.Length > 0, $"{metric.Prometheus} is not on the dashboard.");
@@ -63,7 +63,7 @@ public sealed partial class DashboardTests
         Dictionary<string, string> runbooks = document.Split("\n### ").Skip(1).ToDictionary(s => s.Split('\n')[0], s => s);
         Assert.Equal(alerts.Order(StringComparer.Ordinal), runbooks.Keys.Order(StringComparer.Ordinal));
 
-        string[] metrics = [.. MetricTable.Read().Select(r => r.Prometheus)];
+        string[] metrics = [.. MetricTable.Read().Concat(MetricTable.Read("multi-rail metrics")).Select(r => r.Prometheus)];
         string[] queries = [.. runbooks.Values.Select(r => Query().Match(r).Groups[1].Value.Trim())];
         Assert.All(queries, query =>
         {
@@ -89,14 +89,11 @@ public sealed partial class DashboardTests
         }
     }
 
-    private static async Task<JsonNode> DashboardAsync() =>
-        JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "dashboards", "alloctools.json"), Token))!;
-
     /// <summary>A histogram's name without what its series have behind it.</summary>
     private static string Base(string metric) => HistogramSuffix().Replace(metric, "");
 
     /// <summary>Not the names of recorded series, labels and variables.</summary>
-    [GeneratedRegex("(?<![a-z_$\"])rma_(pool|cache|endpoint|connection|server_memory)_(?!name\\b)[a-z_]+(?![a-z_:])")]
+    [GeneratedRegex("(?<![a-z_$\"])rma_(pool|cache|endpoint|connection|server_memory|rail)_(?!name\\b)[a-z_]+(?![a-z_:])")]
     private static partial Regex MetricNames();
 
     [GeneratedRegex("(?<=_seconds)_(bucket|sum|count)$")]
