@@ -135,6 +135,9 @@ internal static partial class Log
     [LoggerMessage(65, LogLevel.Information, "Rail '{Rail}' of multi-rail '{Name}' to a peer is up again.")]
     public static partial void RailUp(ILogger logger, string name, string rail);
 
+    [LoggerMessage(66, LogLevel.Error, "Rail '{Rail}' of multi-rail '{Name}' to a peer could not be tried because of an unexpected error. It is tried again, and an error of the same type is not logged again until the rail is up. The rail's pool and its context must stay open as long as the multi-rail.")]
+    public static partial void RailNotTried(ILogger logger, Exception error, string name, string rail);
+
     [LoggerMessage(70, LogLevel.Information, "Opened provider '{Provider}' as rank {Rank} of {Size} ({Library}).")]
     public static partial void MpiOpened(ILogger logger, string provider, int rank, int size, string library);
 

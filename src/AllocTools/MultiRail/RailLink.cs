@@ -128,32 +128,42 @@ internal sealed class RailLink : IAsyncDisposable
         await Task.Yield();
         await closed.ConfigureAwait(false);
         RmaMultiRailOptions options = _owner.Options;
-        IRmaMemoryPool pool = _owner.Rails[Rail].Pool;
+        Type? logged = null;
         try
         {
             while (true)
             {
                 await Task.Delay(ExponentialBackoff.After(++_failures, options.Delay, options.MaxDelay), _owner.Time, _stopped).ConfigureAwait(false);
-                if (await TryOpenAsync(pool, options.StripeTimeout).ConfigureAwait(false))
+                try
+                {
+                    await OpenAsync(_owner.Rails[Rail].Pool, options.StripeTimeout).ConfigureAwait(false);
                     return;
+                }
+                catch (RmaException)
+                {
+                    // The peer does not answer, or this side lacks memory or descriptors: it is tried again after the next delay.
+                }
+                catch (Exception e) when (e is not OperationCanceledException || !_stopped.IsCancellationRequested)
+                {
+                    // The rail's pool or context was closed, or its provider has a mistake. The same one is logged once.
+                    if (logged != e.GetType())
+                        Log.RailNotTried(_owner.Logger, e, _owner.Name, Name);
+                    logged = e.GetType();
+                }
             }
         }
         catch (OperationCanceledException) when (_stopped.IsCancellationRequested)
         {
             // The link is closed.
         }
-        catch (ObjectDisposedException)
-        {
-            // The rail's pool or context is closed, so that there is nothing to try any more.
-        }
     }
 
-    private async Task<bool> TryOpenAsync(IRmaMemoryPool pool, TimeSpan timeout)
+    /// <summary>Opens another life of the link, and takes it once it has read the peer's word.</summary>
+    private async Task OpenAsync(IRmaMemoryPool pool, TimeSpan timeout)
     {
-        RailSession? session = null;
+        RailSession? session = new(pool, _remote.Address);
         try
         {
-            session = new RailSession(pool, _remote.Address);
             await session.ProbeAsync(pool, _remote.Memory, timeout, _stopped).ConfigureAwait(false);
             lock (_gate)
             {
@@ -164,12 +174,6 @@ internal sealed class RailLink : IAsyncDisposable
                 _owner.Report(this, _peer, RmaRailState.Up, "its peer answers again");
             }
             Log.RailUp(_owner.Logger, _owner.Name, Name);
-            return true;
-        }
-        catch (RmaException)
-        {
-            // The peer does not answer, or this side lacks memory or descriptors: it is tried again after the next delay.
-            return false;
         }
         finally
         {

@@ -1,4 +1,5 @@
 using AllocTools.Endpoints;
+using AllocTools.HostMemory;
 using AllocTools.MultiRail;
 using AllocTools.Testing;
 using Microsoft.Extensions.Logging.Testing;
@@ -10,6 +11,8 @@ namespace AllocTools.Tests.MultiRail;
 /// <summary>What becomes of a transfer's stripes while rails are up, fail, and are all down.</summary>
 public sealed class TransferTests
 {
+    private static RmaMultiRailOptions OftenTried => new() { Delay = TimeSpan.FromMilliseconds(1), MaxDelay = TimeSpan.FromMilliseconds(1) };
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -142,6 +145,65 @@ public sealed class TransferTests
             await link.Session!.Endpoint.DisposeAsync();
         await rails.Writer.WriteAsync(rails.Source, rails.Region, timeout: TestTime.Seconds(30), cancellationToken: Token);
         rails.AssertArrived();
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task AnUnexpectedErrorIsLoggedOnceAndTheRailIsTriedUntilItIsUp(bool isDisposed)
+    {
+        var log = new FakeLogger();
+        await using var rails = new TwoRails();
+        var pool = new HeldPool(rails.Pools[0]);
+        await using IRmaEndpoint endpoint = pool.Context.OpenEndpoint();
+        await using var multi = new RmaMultiRail([new RmaRail("rail0", pool, endpoint)], OftenTried, logger: log);
+        await using IAsyncEnumerator<RmaRailChange> changes = multi.ReadRailChangesAsync(Token).GetAsyncEnumerator(Token);
+        RmaRailPeer peer = multi.InsertPeer(rails.Owner.Address.Span);
+        int attempts = 0;
+        pool.OnRent = () =>
+        {
+            if (++attempts <= 3)
+                throw isDisposed ? new ObjectDisposedException("pool") : new InvalidOperationException("the test says so");
+        };
+        for (int outage = 1; outage <= 2; outage++)
+        {
+            attempts = 0;
+            peer.Links[0].Fail(peer.Links[0].Session!, "the test says so");
+            Assert.True(await changes.MoveNextAsync());
+            Assert.Equal(RmaRailState.Down, changes.Current.State);
+            Assert.True(await changes.MoveNextAsync());
+            Assert.Equal((RmaRailState.Up, 4), (changes.Current.State, attempts));
+            FakeLogRecord[] errors = [.. log.Collector.GetSnapshot().Where(static r => r.Id.Id == 66)];
+            Assert.Equal(outage, errors.Length);
+            Assert.All(errors, e => Assert.IsType(isDisposed ? typeof(ObjectDisposedException) : typeof(InvalidOperationException), e.Exception));
+        }
+        using RmaRailRegion region = multi.Import(peer, rails.Exposure.ToArray());
+        pool.OnRent = static () => { };
+        using RmaRailMemory source = multi.Rent(rails.Target.Length);
+        source.Span.Fill(7);
+        await multi.WriteAsync(source, region, cancellationToken: Token);
+        Assert.Equal(rails.Target.Length, rails.Target.Span.Count((byte)7));
+    }
+
+    [Fact]
+    public async Task ARailWhosePoolIsClosedIsDownUntilTheMultiRailIsClosed()
+    {
+        var log = new FakeLogger();
+        await using var rails = new TwoRails();
+        await using IRmaEndpoint endpoint = rails.Pools[0].Context.OpenEndpoint();
+        var pool = new RmaMemoryPool<HostProvider>(rails.Pools[0].Context, new RmaMemoryPoolOptions { Access = RmaAccess.RemoteRead });
+        var multi = new RmaMultiRail([new RmaRail("rail0", pool, endpoint)], OftenTried, logger: log);
+        RmaRailPeer peer = multi.InsertPeer(rails.Owner.Address.Span);
+        pool.Dispose();
+        peer.Links[0].Fail(peer.Links[0].Session!, "the test says so");
+        using (var limit = new CancellationTokenSource(TestTime.Seconds(30)))
+        {
+            while (!log.Collector.GetSnapshot().Any(static r => r.Id.Id == 66))
+                await Task.Delay(1, limit.Token);
+        }
+        Assert.Equal(RmaRailState.Down, peer.Rails["rail0"]);
+        await multi.DisposeAsync().AsTask().WaitAsync(TestTime.Seconds(30), Token);
+        Assert.IsType<ObjectDisposedException>(Assert.Single(log.Collector.GetSnapshot(), static r => r.Id.Id == 66).Exception);
     }
 
     [Fact]

@@ -1,6 +1,6 @@
 using AllocTools.Regions;
 
-namespace AllocTools.Connections.Tests.Support;
+namespace AllocTools.Testing;
 
 /// <summary>A pool whose rents wait, fail or are counted while a test wants it.</summary>
 internal sealed class HeldPool(IRmaMemoryPool pool) : IRmaMemoryPool
