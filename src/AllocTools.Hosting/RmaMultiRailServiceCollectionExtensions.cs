@@ -5,6 +5,7 @@ using AllocTools.Hosting.Configuration;
 using AllocTools.MultiRail;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -13,8 +14,8 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds multi-rails to an application: several pools, each on a link of its own, reach the same peers.</summary>
 public static class RmaMultiRailServiceCollectionExtensions
 {
-    /// <summary>Adds the unnamed multi-rail, a singleton. It is made when it is first asked for.</summary>
-    /// <param name="services">Where to add it. The pools of its rails are added with <c>AddRmaMemoryPool</c>; their option Access must include RemoteRead.</param>
+    /// <summary>Adds the unnamed multi-rail, a singleton. It is made when it is first asked for, and closed when the host stops.</summary>
+    /// <param name="services">Where to add it. The pools of its rails are added before it with <c>AddRmaMemoryPool</c>; their option Access must include RemoteRead.</param>
     /// <param name="section">The section with its options (<see cref="RmaMultiRailOptions"/>), which names the rails and their pools.</param>
     /// <returns>The same services.</returns>
     /// <exception cref="InvalidOperationException">It was already added.</exception>
@@ -47,6 +48,8 @@ public static class RmaMultiRailServiceCollectionExtensions
         services.AddSingleton<IConfigureOptions<RmaMultiRailOptions>>(bound);
         services.AddSingleton<IValidateOptions<RmaMultiRailOptions>>(bound);
         services.TryAddSingleton<RmaMultiRailMetrics>();
+        services.AddKeyedSingleton<MultiRailService>(name);
+        services.AddSingleton<IHostedService>(sp => sp.GetRequiredKeyedService<MultiRailService>(name));
         services.AddKeyedSingleton(name, static (sp, key) => Open(sp, (string)key!));
         if (name == RmaMemoryPoolName.Default)
             services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaMultiRail>(name));
@@ -63,7 +66,7 @@ public static class RmaMultiRailServiceCollectionExtensions
                select new RmaRail(rail.Name!, pool.Resolve<IRmaMemoryPool>(services), pool.Resolve<IRmaEndpoint>(services)),
         ];
         var multi = new RmaMultiRail(rails, options, name, services.GetRequiredService<ILoggerFactory>().CreateLogger<RmaMultiRail>(), services.GetService<TimeProvider>());
-        services.GetRequiredService<RmaMultiRailMetrics>().Add(multi);
+        services.GetRequiredKeyedService<MultiRailService>(name).Opened(multi);
         return multi;
     }
 

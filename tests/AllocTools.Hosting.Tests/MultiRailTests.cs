@@ -37,8 +37,21 @@ public sealed class MultiRailTests
         Assert.Equal(4, links.Length);
         Assert.All(links, static r => Assert.Equal(r.Tags.EndsWith("rma.state=up", StringComparison.Ordinal) ? 1 : 0, r.Value));
         Assert.Equal(2, links.Count(static r => r.Tags.StartsWith("rma.multi_rail.name=default rma.rail.name=first", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task It_is_closed_before_its_pools_when_the_host_stops()
+    {
+        using IHost host = Build($$"""{ {{Rails}} }""");
+        await host.StartAsync(Cancelled);
+        var rails = host.Services.GetRequiredService<RmaMultiRail>();
+        rails.InsertPeer(rails.Address.Span);
+        IRmaMemoryPool[] pools = [.. rails.Rails.Select(static r => r.Pool)];
+        Assert.All(pools, static p => Assert.NotEqual(0, p.GetStatistics().RentedBuffers));
         await host.StopAsync(Cancelled);
-        await rails.DisposeAsync();
+        Assert.Throws<ObjectDisposedException>(() => rails.Rent(1));
+        Assert.All(pools, static p => Assert.Equal(0, p.GetStatistics().RegisteredBytes));
+        Assert.DoesNotContain(Reading.All(host.Services), static r => r.Instrument.StartsWith("rma.rail", StringComparison.Ordinal));
     }
 
     [Fact]
