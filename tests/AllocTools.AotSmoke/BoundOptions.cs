@@ -4,6 +4,7 @@ using AllocTools.Endpoints;
 using AllocTools.HostMemory;
 using AllocTools.Libfabric;
 using AllocTools.Mpi;
+using AllocTools.MultiRail;
 using AllocTools.Ucx;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
@@ -22,6 +23,7 @@ internal static class BoundOptions
         CheckUcx(OptionsOf<UcxOptions>(services, PoolNames.Ucx));
         CheckMpi(OptionsOf<MpiOptions>(services, PoolNames.Mpi));
         CheckConnections(OptionsOf<RmaConnectionOptions>(services, PoolNames.Scratch));
+        CheckMultiRail(OptionsOf<RmaMultiRailOptions>(services, RmaMemoryPoolName.Default));
         CheckThird(OptionsOf<ThirdPartyOptions>(services, PoolNames.Third));
     }
 
@@ -92,8 +94,8 @@ internal static class BoundOptions
         Expect.Equal(512, pool.SizeClassRange?.From);
         Expect.Equal(2048, pool.SizeClassRange?.To);
         Expect.Equal(2, pool.SizeClassRange?.StepsPerDoubling);
-        Expect.Equal(1 << 20, pool.MaxRegisteredBytes);
-        Expect.Equal(RmaAccess.RemoteWrite, pool.Access);
+        Expect.Equal(4 << 20, pool.MaxRegisteredBytes);
+        Expect.Equal(RmaAccess.RemoteRead | RmaAccess.RemoteWrite, pool.Access);
         Expect.Equal(true, pool.PoisonOnReturn);
         Expect.Equal(true, pool.CheckPointers);
         Expect.Equal(RmaWarmUp.Background, pool.WarmUp);
@@ -172,6 +174,23 @@ internal static class BoundOptions
         Expect.Equal(true, connections.LocalFallback);
         Expect.Equal(true, connections.CopyInput);
         Expect.Equal(RmaIntegrity.XxHash3, connections.Integrity);
+    }
+
+    private static void CheckMultiRail(RmaMultiRailOptions rails)
+    {
+        Expect.Equal(2, rails.Rails.Count);
+        Expect.Equal("first", rails.Rails[0].Name);
+        Expect.Equal(PoolNames.Scratch, rails.Rails[0].Pool);
+        Expect.Equal("second", rails.Rails[1].Name);
+        Expect.Equal(PoolNames.Third, rails.Rails[1].Pool);
+        Expect.Equal(RmaRailPolicy.Failover, rails.Policy);
+        Expect.Equal(8 << 10, rails.StripeLength);
+        Expect.Equal(7, rails.StripesPerRail);
+        Expect.Equal(TimeSpan.FromSeconds(8), rails.StripeTimeout);
+        Expect.Equal(TimeSpan.FromSeconds(60), rails.TransferTimeout);
+        Expect.Equal(TimeSpan.FromMilliseconds(60), rails.Delay);
+        Expect.Equal(TimeSpan.FromMinutes(60), rails.MaxDelay);
+        Expect.Equal(TimeSpan.FromSeconds(6), rails.LateWriteTime);
     }
 
     private static void CheckThird(ThirdPartyOptions options)

@@ -9,5 +9,6 @@ internal static class PoolNames
     public const string Ucx = "Ucx";
     public const string Mpi = "Mpi";
     public const string Third = "Third";
+    public const string MultiRailSection = "MultiRail";
     public const string BrokenSection = "Broken";
 }

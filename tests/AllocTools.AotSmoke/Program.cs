@@ -14,7 +14,7 @@ try
     Step.Done("Buffers went out and came back, and the statistics show it.");
 
     await Transfers.CheckAsync(application.Services);
-    Step.Done("Bytes went by RMA from pool to pool, and are the same there.");
+    Step.Done("Bytes went by RMA from pool to pool and over the rails of a multi-rail, and are the same there.");
 
     await Conversation.CheckAsync(application.Services);
     Step.Done("A connection over UCX, set up by connections over page-locked memory, carried bytes both ways.");

@@ -8,7 +8,7 @@ using OpenTelemetry.Metrics;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>The application: an unnamed pool, five named ones, connections over two of them, their health checks and their metrics.</summary>
+/// <summary>The application: an unnamed pool, five named ones, a multi-rail and connections over two of them each, their health checks and their metrics.</summary>
 internal sealed class SmokeApplication : IDisposable
 {
     private readonly List<Metric> _exported = [];
@@ -23,6 +23,7 @@ internal sealed class SmokeApplication : IDisposable
         builder.Services.AddRmaMemoryPool<UcxProvider>(PoolNames.Ucx, builder.Configuration.GetSection(PoolNames.Ucx));
         builder.Services.AddRmaMemoryPool<MpiProvider>(PoolNames.Mpi, builder.Configuration.GetSection(PoolNames.Mpi));
         builder.Services.AddRmaMemoryPool<ThirdPartyProvider>(PoolNames.Third, builder.Configuration.GetSection(PoolNames.Third));
+        builder.Services.AddRmaMultiRail(builder.Configuration.GetSection(PoolNames.MultiRailSection));
         builder.Services.AddRmaConnections(PoolNames.Ucx);
         builder.Services.AddRmaConnections(PoolNames.Scratch);
         builder.Services.AddSingleton<SmokePools>();

@@ -1,11 +1,12 @@
 using AllocTools.Endpoints;
 using AllocTools.Libfabric;
 using AllocTools.Mpi;
+using AllocTools.MultiRail;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace AllocTools.AotSmoke;
 
-/// <summary>Moves bytes by RMA: through libfabric between two pools of this process, inside the pool without a fabric, through UCX, and through MPI as a job of one rank.</summary>
+/// <summary>Moves bytes by RMA: through libfabric between two pools of this process, inside the pool without a fabric, through UCX, through MPI as a job of one rank, and over the rails of a multi-rail.</summary>
 internal static class Transfers
 {
     public static async Task CheckAsync(IServiceProvider services)
@@ -27,6 +28,25 @@ internal static class Transfers
         MpiEndpoint mpi = services.GetRequiredKeyedService<MpiEndpoint>(PoolNames.Mpi);
         Expect.Equal(1, mpi.RankCount);
         await CheckAsync(pools.Mpi, mpi, pools.Mpi, mpi, 20_000);
+
+        await CheckRailsAsync(services.GetRequiredService<RmaMultiRail>());
+    }
+
+    /// <summary>A multi-rail that is its own peer. Its policy is Failover, so its first rail carries all.</summary>
+    private static async Task CheckRailsAsync(RmaMultiRail rails)
+    {
+        using RmaRailMemory source = rails.Rent(40_000);
+        using RmaRailMemory target = rails.Rent(40_000);
+        new Random(40_000).NextBytes(source.Span);
+        using (RmaRailExposure exposure = target.Expose(RmaAccess.RemoteWrite))
+        {
+            RmaRailPeer peer = rails.InsertPeer(rails.Address.Span);
+            using RmaRailRegion remote = rails.Import(peer, exposure.ToArray());
+            await rails.WriteAsync(source, remote);
+        }
+        Expect.True(source.Span.SequenceEqual(target.Span), "What was written over the rails is something else.");
+        Expect.Equal(40_000, rails.GetStatistics()[0].Bytes, "The bytes of the first rail");
+        Expect.Equal(0, rails.GetStatistics()[1].Bytes, "The bytes of the second rail");
     }
 
     private static async Task CheckAsync(IRmaMemoryPool from, IRmaEndpoint initiator, IRmaMemoryPool to, IRmaEndpoint owner, int length)
