@@ -1,6 +1,7 @@
 using AllocTools.Endpoints;
 using AllocTools.Libfabric.Interop;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -51,7 +52,7 @@ public sealed class AccessTests
     [Fact]
     public async Task WhatTheMemoryIsNotExposedForIsRefusedHere()
     {
-        await using LocalSide side = await LocalSide.StartAsync(Fabric.Tcp, RmaAccess.RemoteRead);
+        await using LocalSide side = await FabricProcesses.StartAsync(Fabric.Tcp, RmaAccess.RemoteRead);
         await side.Process.AskAsync("rent 4096 0");
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 4096, RmaAccess.RemoteRead));
         using RmaBuffer source = side.Pool.Rent(4096);
@@ -80,7 +81,7 @@ public sealed class AccessTests
     private static async Task ForbiddenWriteAsync(
         string fabric, LibfabricCompletionLevel level, string seen, RmaAccess granted, Func<RemoteMemory, RemoteMemory> forge)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric, granted, o =>
+        await using LocalSide side = await FabricProcesses.StartAsync(fabric, granted, o =>
         {
             o.Endpoint.OperationTimeout = TestTime.Seconds(5);
             o.Endpoint.CompletionLevel = level;

@@ -1,6 +1,7 @@
 using AllocTools.Endpoints;
 using AllocTools.Endpoints.Addressing;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -25,7 +26,7 @@ public sealed class DeliveryTests
     {
         foreach (int length in new[] { 1, 64, 4_096, 16_384, 100_000 })
         {
-            await using LocalSide side = await LocalSide.StartAsync(fabric);
+            await using LocalSide side = await FabricProcesses.StartAsync(fabric);
             await side.Process.AskAsync("rent 100000 0");
             using RmaBuffer source = side.Pool.Rent(100_000);
             using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 64));

@@ -2,6 +2,7 @@ using AllocTools.Endpoints;
 using AllocTools.Libfabric.Tests.Faked;
 using AllocTools.Regions;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Microsoft.Extensions.Options;
 using Xunit;
 
@@ -120,7 +121,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task OneDeadPeerDoesNotHoldUpAnother()
     {
-        await using LocalSide dying = await LocalSide.StartAsync(Fabric.Any, configure: o => o.Endpoint.OperationTimeout = TestTime.Seconds(8));
+        await using LocalSide dying = await FabricProcesses.StartAsync(Fabric.Any, configure: o => o.Endpoint.OperationTimeout = TestTime.Seconds(8));
         await dying.Process.AskAsync("rent 1048576 0");
         using RemoteRegion gone = dying.Endpoint.Import(dying.Peer, await dying.ExposedAsync(0, 0, 1 << 20));
         await using var process = new PeerProcess("fabric", Fabric.Any, "RemoteWrite");

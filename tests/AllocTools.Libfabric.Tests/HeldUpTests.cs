@@ -1,5 +1,6 @@
 using AllocTools.Endpoints;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -96,7 +97,7 @@ public sealed class HeldUpTests
                 side.Endpoint.RemovePeer(peer);
             }
         }
-        await side.CloseEndpointAsync();
+        await side.Endpoint.DisposeAsync();
         Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
     }
 
@@ -128,7 +129,7 @@ public sealed class HeldUpTests
         await stop.CancelAsync();
         foreach (Task caller in callers)
             await caller.WaitAsync(TestTime.Seconds(60), Token);
-        await side.CloseEndpointAsync();
+        await side.Endpoint.DisposeAsync();
         Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
 
         void PostAndPoll()
@@ -150,7 +151,7 @@ public sealed class HeldUpTests
     private static bool IsHindrance(LocalSide side) =>
         side.Pool.Context.Hindrances.Any(h => h.Contains($"because of peer {side.Peer.Handle}", StringComparison.Ordinal));
 
-    private static Task<LocalSide> StartAsync(string fabric, RmaProgress progress = RmaProgress.Endpoint) => LocalSide.StartAsync(fabric, configure: o =>
+    private static Task<LocalSide> StartAsync(string fabric, RmaProgress progress = RmaProgress.Endpoint) => FabricProcesses.StartAsync(fabric, configure: o =>
     {
         o.Endpoint.Progress = progress;
         o.Endpoint.OperationTimeout = Timeout;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -22,7 +23,7 @@ public sealed class IdleTests
     [MemberData(nameof(Fabrics))]
     public async Task AnEndpointThatHasWrittenAndIsIdleUsesHardlyAnyProcessorTime(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        await using LocalSide side = await FabricProcesses.StartAsync(fabric);
         using RmaBuffer target = side.Pool.Rent(4096);
         using RmaExposure exposure = target.Expose(RmaAccess.RemoteWrite);
         await side.Process.AskAsync("rent 4096 7");

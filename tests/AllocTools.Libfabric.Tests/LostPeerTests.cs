@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using AllocTools.Endpoints;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -42,7 +43,7 @@ public sealed class LostPeerTests
             Assert.IsType<RmaPeerLostException>(await Record.ExceptionAsync(() => side.Endpoint.SendAsync(source, side.Peer, cancellationToken: Token).AsTask()));
             Assert.Throws<RmaPeerLostException>(() => { side.Endpoint.TryPost(RmaOperation.Write(source, remote)); });
         }
-        await side.CloseEndpointAsync();
+        await side.Endpoint.DisposeAsync();
         Assert.False(await lost.MoveNextAsync());
     }
 
@@ -68,7 +69,7 @@ public sealed class LostPeerTests
     [MemberData(nameof(Fabrics))]
     public async Task AStoppedPeerIsSlowAndNotLost(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(
+        await using LocalSide side = await FabricProcesses.StartAsync(
             fabric,
             configure: o =>
             {
@@ -174,7 +175,7 @@ public sealed class LostPeerTests
 
     /// <summary>On a busy machine peers are slow before they are lost, which only one test expects.</summary>
     private static Task<LocalSide> StartAsync(string fabric, params string[] peerOptions) =>
-        LocalSide.StartAsync(fabric, configure: o => (o.Endpoint.OperationTimeout, o.Endpoint.SlowPeerTime) = (Timeout, System.Threading.Timeout.InfiniteTimeSpan), peerOptions: peerOptions);
+        FabricProcesses.StartAsync(fabric, configure: o => (o.Endpoint.OperationTimeout, o.Endpoint.SlowPeerTime) = (Timeout, System.Threading.Timeout.InfiniteTimeSpan), peerOptions: peerOptions);
 
     /// <summary>The first writes may fail by other errors, or wait until somebody looks whether the peer is there.</summary>
     private static async Task<RmaPeerLostException> WriteUntilLostAsync(LocalSide side, RmaBuffer source, RemoteRegion remote)

@@ -1,5 +1,6 @@
 using AllocTools.Endpoints;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -18,7 +19,7 @@ public sealed class OldKeyTests
     [MemberData(nameof(Fabrics))]
     public async Task ChangesNoByte(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(
+        await using LocalSide side = await FabricProcesses.StartAsync(
             fabric, configure: o => o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(20), peerOptions: "isolated");
         await side.Process.AskAsync("rent 65536 5");
         string before = await side.Process.AskAsync("hash 0");
@@ -38,7 +39,7 @@ public sealed class OldKeyTests
     [MemberData(nameof(Fabrics))]
     public async Task OpensNoLaterExposureOfTheSameBytes(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(
+        await using LocalSide side = await FabricProcesses.StartAsync(
             fabric, configure: o => o.Endpoint.OperationTimeout = TimeSpan.FromSeconds(20), peerOptions: "isolated");
         await side.Process.AskAsync("rent 65536 5");
         string before = await side.Process.AskAsync("hash 0");

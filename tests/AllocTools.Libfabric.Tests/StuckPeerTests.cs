@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using AllocTools.Endpoints;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
@@ -16,7 +17,7 @@ public sealed class StuckPeerTests
     public async Task OperationsTimeOutAreCancelledAndTheEndpointClosesThoughTheTransportIsStuck(string fabric)
     {
         TimeSpan timeout = TimeSpan.FromSeconds(1);
-        await using LocalSide side = await LocalSide.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
+        await using LocalSide side = await FabricProcesses.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
         await side.Process.AskAsync("rent 65536 0");
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 65536));
         RmaBuffer[] buffers = [.. Enumerable.Range(0, 3).Select(_ => side.Pool.Rent(65536))];
@@ -32,7 +33,7 @@ public sealed class StuckPeerTests
             await Assert.ThrowsAsync<RmaTimeoutException>(posted.AsTask);
             await Assert.ThrowsAsync<RmaTimeoutException>(queued.AsTask);
             await Assert.ThrowsAnyAsync<OperationCanceledException>(cancelled.AsTask);
-            await side.CloseEndpointAsync();
+            await side.Endpoint.DisposeAsync();
             Assert.True(clock.Elapsed < timeout + TimeSpan.FromSeconds(20), $"it took {clock.Elapsed}");
             foreach (RmaBuffer buffer in buffers)
                 buffer.Dispose();

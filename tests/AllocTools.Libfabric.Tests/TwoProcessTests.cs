@@ -1,22 +1,18 @@
-using System.Diagnostics;
 using System.Security.Cryptography;
 using AllocTools.Endpoints;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Libfabric.Tests;
 
-public sealed class TwoProcessTests
+public sealed class TwoProcessTests : TwoProcessConformance<FabricProcesses>
 {
-    public static TheoryData<string> Fabrics => [.. Fabric.All];
-
-    private static CancellationToken Token => TestContext.Current.CancellationToken;
-
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task WriteChangesBlock3OfASlabAndNothingElse(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        await using LocalSide side = await FabricProcesses.StartAsync(fabric);
         for (int i = 0; i < 8; i++)
             Assert.Equal($"{i}", await side.Process.AskAsync("rent 16384 34"));
         string[] before = await HashesAsync(side);
@@ -31,44 +27,9 @@ public sealed class TwoProcessTests
 
     [Theory]
     [MemberData(nameof(Fabrics))]
-    public async Task WritesAndReadsAtOddOffsetsMeetTheRightBytes(string fabric)
-    {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
-        await side.Process.AskAsync("rent 65536 1");
-        await side.Process.AskAsync("rent 65536 2");
-        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(1, 4099, 9001));
-        using RmaBuffer buffer = side.Pool.Rent(9001);
-        RandomNumberGenerator.Fill(buffer.Span);
-        await side.Endpoint.WriteAsync(buffer.Slice(3, 5003), remote.Slice(1001, 5003), cancellationToken: Token);
-        Assert.Equal(Convert.ToHexString(buffer.GetSpan(3, 5003)), await side.Process.AskAsync($"peek 1 {4099 + 1001} 5003"));
-        Assert.Equal("02", await side.Process.AskAsync($"peek 1 {4099 + 1000} 1"));
-        Assert.Equal("02", await side.Process.AskAsync($"peek 1 {4099 + 1001 + 5003} 1"));
-
-        using RmaBuffer back = side.Pool.Rent(9001);
-        await side.Endpoint.ReadAsync(back, remote, cancellationToken: Token);
-        Assert.True(back.GetSpan(1001, 5003).SequenceEqual(buffer.GetSpan(3, 5003)));
-        Assert.False(back.Span[..1001].ContainsAnyExcept((byte)2));
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task AWriteOfManyMegabytesArrivesWhole(string fabric)
-    {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
-        const int Length = (24 << 20) + 17;
-        await side.Process.AskAsync($"rent {Length} 0");
-        using RmaBuffer source = side.Pool.Rent(Length);
-        RandomNumberGenerator.Fill(source.Span);
-        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, Length));
-        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
-        Assert.Equal(Convert.ToHexString(SHA256.HashData(source.Span)), await side.Process.AskAsync("hash 0"));
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
     public async Task MessagesGoBothWays(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        await using LocalSide side = await FabricProcesses.StartAsync(fabric);
         await side.Process.AskAsync("rent 4096 0");
         using RmaBuffer buffer = side.Pool.Rent(4096);
         for (int i = 1; i <= 50; i++)
@@ -89,7 +50,7 @@ public sealed class TwoProcessTests
     [MemberData(nameof(Fabrics))]
     public async Task ThePeerWritesToUs(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        await using LocalSide side = await FabricProcesses.StartAsync(fabric);
         await side.Process.AskAsync("rent 65536 77");
         using RmaBuffer target = side.Pool.Rent(65536);
         target.Span.Clear();
@@ -100,103 +61,12 @@ public sealed class TwoProcessTests
         Assert.False(target.GetSpan(60100, 5436).ContainsAnyExcept((byte)0));
     }
 
-    // A NullReferenceException begins as SIGSEGV, at which libfabric's shm, if left its handler, removes what peers find
-    // the process by.
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task AProcessThatHasCaughtANullReferenceIsStillFound(string fabric)
-    {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
-        await side.Process.AskAsync("rent 4096 5");
-        using RmaBuffer target = side.Pool.Rent(4096);
-        using RmaExposure exposure = target.Expose(0, 4096, RmaAccess.RemoteWrite);
-        Assert.Equal("caught", await side.Process.AskAsync("fault"));
-        Assert.True(!fabric.StartsWith("shm", StringComparison.Ordinal) || Directory.EnumerateFiles("/dev/shm", $"alloctools-{side.Process.Id}-*").Any());
-        Assert.Equal("ok", await side.Process.AskAsync($"write 0 {Convert.ToBase64String(exposure.Remote.ToArray())}"));
-        Assert.False(target.Span.ContainsAnyExcept((byte)5));
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task BytesArriveAtATargetThatIsBusyElsewhere(string fabric)
-    {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
-        await side.Process.AskAsync("rent 65536 0");
-        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 65536));
-        using RmaBuffer source = side.Pool.Rent(65536);
-        source.Span.Fill(9);
-        await side.Process.TellAsync("busy 0 65535 9");
-        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
-        Assert.Equal("seen", await side.Process.AnswerAsync());
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task AKilledPeerFailsEveryOperationInTimeAndItsBuffersComeBack(string fabric)
-    {
-        TimeSpan timeout = TestTime.Seconds(2);
-        await using LocalSide side = await LocalSide.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
-        await side.Process.AskAsync("rent 65536 0");
-        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 65536));
-        RmaBuffer source = side.Pool.Rent(65536);
-        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
-        await side.Process.KillAsync();
-
-        await FailsInTimeAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
-        await FailsInTimeAsync(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
-        await FailsInTimeAsync(() => side.Endpoint.ReadAsync(source, remote, cancellationToken: Token).AsTask(), timeout);
-        // What waits for a message that nobody sends any more times out, too.
-        await FailsInTimeAsync(() => side.Endpoint.ReceiveAsync(source, cancellationToken: Token).AsTask(), timeout);
-        source.Dispose();
-        await side.CloseEndpointAsync();
-        Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
-        Assert.Equal(0, side.Pool.GetStatistics().RentedBuffers);
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task APeerThatIsKilledUnderManyWritesFailsThemAllInTime(string fabric)
-    {
-        TimeSpan timeout = TestTime.Seconds(2);
-        await using LocalSide side = await LocalSide.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
-        await side.Process.AskAsync("rent 1048576 0");
-        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
-        using (RmaBuffer first = side.Pool.Rent(1 << 20))
-            await side.Endpoint.WriteAsync(first, remote, cancellationToken: Token);
-        await side.Process.SuspendAsync();
-        RmaBuffer[] sources = [.. Enumerable.Range(0, 64).Select(_ => side.Pool.Rent(1 << 20))];
-        Task[] writes = [.. sources.Select(s => side.Endpoint.WriteAsync(s, remote, cancellationToken: Token).AsTask())];
-        await side.Process.KillAsync();
-        var clock = Stopwatch.StartNew();
-        int failed = 0;
-        foreach (Task write in writes)
-        {
-            try
-            {
-                await write;
-            }
-            catch (RmaOperationException)
-            {
-                failed++;
-            }
-        }
-        Assert.True(clock.Elapsed < timeout + TestTime.Seconds(10), $"it took {clock.Elapsed}");
-        // Of a process that is not killed yet a verbs device takes all that is written.
-        Assert.True(failed > 0 || Fabric.IsVerbs(fabric));
-        // Quarantined or not, each may be returned now.
-        foreach (RmaBuffer source in sources)
-            source.Dispose();
-        Assert.Equal(0, side.Pool.GetStatistics().RentedBuffers);
-        await side.CloseEndpointAsync();
-        Assert.Equal(0, side.Pool.GetStatistics().QuarantinedBuffers);
-    }
-
     [Theory]
     [MemberData(nameof(Fabrics))]
     public async Task APeerThatHangsTimesOutAndItsBufferIsQuarantinedUntilItGoesOn(string fabric)
     {
         TimeSpan timeout = TestTime.Seconds(1);
-        await using LocalSide side = await LocalSide.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
+        await using LocalSide side = await FabricProcesses.StartAsync(fabric, configure: o => o.Endpoint.OperationTimeout = timeout);
         await side.Process.AskAsync("rent 1048576 0");
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 1 << 20));
         RmaBuffer source = side.Pool.Rent(1 << 20);
@@ -224,14 +94,11 @@ public sealed class TwoProcessTests
         Assert.Equal(0, side.Pool.GetStatistics().RentedBuffers);
     }
 
-    private static async Task FailsInTimeAsync(Func<Task> operation, TimeSpan timeout)
-    {
-        var clock = Stopwatch.StartNew();
-        RmaOperationException error = await Assert.ThrowsAnyAsync<RmaOperationException>(operation);
-        Assert.NotEqual(0, error.ErrorCode);
-        Assert.True(error.ErrorCode > 0);
-        Assert.True(clock.Elapsed < timeout + TestTime.Seconds(10), $"it took {clock.Elapsed}: {error.Message}");
-    }
+    protected override void AssertIsFound(string fabric, PeerProcess process) =>
+        Assert.True(!fabric.StartsWith("shm", StringComparison.Ordinal) || Directory.EnumerateFiles("/dev/shm", $"alloctools-{process.Id}-*").Any());
+
+    /// <summary>Of a process that is not killed yet a verbs device takes all that is written.</summary>
+    protected override void AssertErrorsOfKilled(string fabric, IReadOnlyList<RmaOperationException> errors) => Assert.True(errors.Count > 0 || Fabric.IsVerbs(fabric));
 
     private static async Task<string[]> HashesAsync(LocalSide side)
     {

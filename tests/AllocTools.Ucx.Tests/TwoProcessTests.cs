@@ -1,53 +1,16 @@
-using System.Security.Cryptography;
 using AllocTools.Endpoints;
 using AllocTools.Testing;
+using AllocTools.Testing.TwoProcesses;
 using Xunit;
 
 namespace AllocTools.Ucx.Tests;
 
 /// <summary>Two processes of one machine.</summary>
-public sealed class TwoProcessTests
+public sealed class TwoProcessTests : TwoProcessConformance<UcxProcesses>
 {
-    public static TheoryData<string> Fabrics => [.. UcxFabric.All];
+    private const int ConnectionReset = 104, TimedOut = 110;
 
     public static TheoryData<string> FabricsWithoutDevices => [.. UcxFabric.WithoutDevices];
-
-    private static CancellationToken Token => TestContext.Current.CancellationToken;
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task WritesAndReadsAtOddOffsetsMeetTheRightBytes(string fabric)
-    {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
-        await side.Process.AskAsync("rent 65536 1");
-        await side.Process.AskAsync("rent 65536 2");
-        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(1, 4099, 9001));
-        using RmaBuffer buffer = side.Pool.Rent(9001);
-        RandomNumberGenerator.Fill(buffer.Span);
-        await side.Endpoint.WriteAsync(buffer.Slice(3, 5003), remote.Slice(1001, 5003), cancellationToken: Token);
-        Assert.Equal(Convert.ToHexString(buffer.GetSpan(3, 5003)), await side.Process.AskAsync($"peek 1 {4099 + 1001} 5003"));
-        Assert.Equal("02", await side.Process.AskAsync($"peek 1 {4099 + 1000} 1"));
-        Assert.Equal("02", await side.Process.AskAsync($"peek 1 {4099 + 1001 + 5003} 1"));
-
-        using RmaBuffer back = side.Pool.Rent(9001);
-        await side.Endpoint.ReadAsync(back, remote, cancellationToken: Token);
-        Assert.True(back.GetSpan(1001, 5003).SequenceEqual(buffer.GetSpan(3, 5003)));
-        Assert.False(back.Span[..1001].ContainsAnyExcept((byte)2));
-    }
-
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task AWriteOfManyMegabytesArrivesWhole(string fabric)
-    {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
-        const int Length = (24 << 20) + 17;
-        await side.Process.AskAsync($"rent {Length} 0");
-        using RmaBuffer source = side.Pool.Rent(Length);
-        RandomNumberGenerator.Fill(source.Span);
-        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, Length));
-        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
-        Assert.Equal(Convert.ToHexString(SHA256.HashData(source.Span)), await side.Process.AskAsync("hash 0"));
-    }
 
     [Theory]
     [InlineData(2)]
@@ -59,7 +22,7 @@ public sealed class TwoProcessTests
     [MemberData(nameof(Fabrics))]
     public async Task MessagesGoBothWaysAndSayWhoHasSentThem(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        await using LocalSide side = await UcxProcesses.StartAsync(fabric);
         await side.Process.AskAsync("rent 1048576 0");
         using RmaBuffer buffer = side.Pool.Rent(1 << 20);
         foreach (int length in new[] { 1, 100, 9_000, 1 << 20 })
@@ -82,7 +45,7 @@ public sealed class TwoProcessTests
     [MemberData(nameof(Fabrics))]
     public async Task ThePeerWritesToUsAndItsNumberComesWithTheBytes(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
+        await using LocalSide side = await UcxProcesses.StartAsync(fabric);
         await side.Process.AskAsync("rent 65536 77");
         using RmaBuffer target = side.Pool.Rent(65536);
         target.Span.Clear();
@@ -99,29 +62,15 @@ public sealed class TwoProcessTests
         Assert.Equal("ok", await side.Process.AnswerAsync());
     }
 
-    /// <summary>A NullReferenceException begins as SIGSEGV, which UCX would take to print a backtrace and end the process.</summary>
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task AProcessThatHasCaughtANullReferenceGoesOn(string fabric)
-    {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
-        await side.Process.AskAsync("rent 4096 5");
-        using RmaBuffer target = side.Pool.Rent(4096);
-        using RmaExposure exposure = target.Expose(0, 4096, RmaAccess.RemoteWrite);
-        Assert.Equal("caught", await side.Process.AskAsync("fault"));
-        Assert.Equal("ok", await side.Process.AskAsync($"write 0 {Convert.ToBase64String(exposure.Remote.ToArray())}"));
-        Assert.False(target.Span.ContainsAnyExcept((byte)5));
-    }
-
     [Fact]
     public async Task SettingsOfTheOperatorAreKept()
     {
-        await using LocalSide side = await LocalSide.StartAsync(UcxFabric.Any, wrapper: ["env", "UCX_MEM_EVENTS=y", "UCX_LOG_FILE=stdout"]);
+        await using LocalSide side = await UcxProcesses.StartAsync(UcxFabric.Any, wrapper: ["env", "UCX_MEM_EVENTS=y", "UCX_LOG_FILE=stdout"]);
         Assert.Equal("y", await side.Process.AskAsync("variable UCX_MEM_EVENTS"));
         Assert.Equal("stdout", await side.Process.AskAsync("variable UCX_LOG_FILE"));
         Assert.Equal("", await side.Process.AskAsync("variable UCX_ERROR_SIGNALS"));
         Assert.Equal("none", await side.Process.AskAsync("variable UCX_MEM_MMAP_HOOK_MODE"));
-        await using LocalSide other = await LocalSide.StartAsync(UcxFabric.Any);
+        await using LocalSide other = await UcxProcesses.StartAsync(UcxFabric.Any);
         Assert.Equal("n", await other.Process.AskAsync("variable UCX_MEM_EVENTS"));
         Assert.Equal("stderr", await other.Process.AskAsync("variable UCX_LOG_FILE"));
     }
@@ -130,7 +79,7 @@ public sealed class TwoProcessTests
     [MemberData(nameof(FabricsWithoutDevices))]
     public async Task AProcessThatMayLockNothingRegistersAllItLikes(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric, wrapper: ["prlimit", "--memlock=0"]);
+        await using LocalSide side = await UcxProcesses.StartAsync(fabric, wrapper: ["prlimit", "--memlock=0"]);
         Assert.False(side.Pool.Context.Traits.LocksPages);
         await side.Process.AskAsync($"rent {8 << 20} 3");
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 8 << 20));
@@ -140,26 +89,12 @@ public sealed class TwoProcessTests
         Assert.Equal("0 0", await side.Process.AskAsync("locked"));
     }
 
-    [Theory]
-    [MemberData(nameof(Fabrics))]
-    public async Task BytesArriveAtATargetThatIsBusyElsewhere(string fabric)
-    {
-        await using LocalSide side = await LocalSide.StartAsync(fabric);
-        await side.Process.AskAsync("rent 65536 0");
-        using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 65536));
-        using RmaBuffer source = side.Pool.Rent(65536);
-        source.Span.Fill(9);
-        await side.Process.TellAsync("busy 0 65535 9");
-        await side.Endpoint.WriteAsync(source, remote, cancellationToken: Token);
-        Assert.Equal("seen", await side.Process.AnswerAsync());
-    }
-
     /// <summary>What docs/providers.md says of a write without a right: nobody looks, and the bytes are there.</summary>
     [Theory]
     [MemberData(nameof(FabricsWithoutDevices))]
     public async Task AWriteToMemoryWhoseExposureHasEndedIsNotRefused(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric, peerOptions: "isolated");
+        await using LocalSide side = await UcxProcesses.StartAsync(fabric, peerOptions: "isolated");
         Assert.False(side.Pool.Context.Traits.RemoteAccessEnforced);
         await side.Process.AskAsync("rent 4096 1");
         using RemoteRegion remote = side.Endpoint.Import(side.Peer, await side.ExposedAsync(0, 0, 4096));
@@ -175,7 +110,7 @@ public sealed class TwoProcessTests
     [MemberData(nameof(FabricsWithoutDevices))]
     public async Task AWriteToWhereNothingIsMappedEndsTheTargetsProcess(string fabric)
     {
-        await using LocalSide side = await LocalSide.StartAsync(fabric, o => o.Endpoint.OperationTimeout = TestTime.Seconds(2));
+        await using LocalSide side = await UcxProcesses.StartAsync(fabric, o => o.Endpoint.OperationTimeout = TestTime.Seconds(2));
         await side.Process.AskAsync("rent 4096 1");
         RemoteMemory known = await side.ExposedAsync(0, 0, 4096);
         RemoteMemory forged = new RemoteMemory(4096, 64, known.RawKey, known.RawBase, RmaAccess.RemoteWrite).Of(known.Transport!);
@@ -184,5 +119,17 @@ public sealed class TwoProcessTests
         await Assert.ThrowsAnyAsync<RmaOperationException>(() => side.Endpoint.WriteAsync(source, remote, cancellationToken: Token).AsTask());
         // SIGSEGV, or SIGABRT where the runtime has something to say before.
         Assert.Contains((await side.Process.EndAsync()).ExitCode, new[] { 128 + 11, 128 + 6 });
+    }
+
+    protected override void AssertErrorsOfKilled(string fabric, IReadOnlyList<RmaOperationException> errors)
+    {
+        Assert.NotEmpty(errors);
+        foreach (RmaOperationException error in errors)
+        {
+            if (fabric == UcxFabric.SharedMemory)
+                Assert.IsType<RmaTimeoutException>(error);
+            else
+                Assert.Contains(error.ErrorCode, new[] { ConnectionReset, TimedOut });
+        }
     }
 }

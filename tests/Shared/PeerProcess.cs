@@ -4,7 +4,7 @@ using System.Text;
 namespace AllocTools.Testing;
 
 /// <summary>The other process, seen from the tests: a line in, a line out. It is ended with the test.</summary>
-internal sealed class PeerProcess : IAsyncDisposable
+public sealed class PeerProcess : IAsyncDisposable
 {
     private static readonly TimeSpan AnswerTime = TestTime.Seconds(60);
     private readonly Process _process;
