@@ -77,6 +77,7 @@ public sealed partial class DriverTests
         UcxFlush flush = connection.TakeDue(flushes)!;
         Assert.Equal([0], flush.Writes);
         connection.EndFlush();
+        connection.HasFailed = true;
         endpoint.RemovePeer(peer);
         Assert.True(SpinWait.SpinUntil(() => driver.Connections == 0, TestTime.Seconds(30)), "the connection is not closed");
         Assert.Null(connection.AddWrite(1, hasMore: true, due, flushes));

@@ -178,7 +178,7 @@ public sealed class GonePeerTests
 
     /// <summary>It was inserted while it hung, so UCX waits for its answer.</summary>
     [Fact]
-    public async Task TheConnectionOfAPeerThatHangsIsClosedSomeTimeAfterThePeerWasRemoved()
+    public async Task APeerThatHungWhenItWasRemovedGetsItsConnectionAgain()
     {
         using var context = (UcxContext)UcxFabric.Open(UcxFabric.Any);
         RmaEndpointOptions options = new();
@@ -189,16 +189,56 @@ public sealed class GonePeerTests
         await process.SuspendAsync();
         endpoint.RemovePeer(endpoint.InsertPeer(address));
         Assert.Equal(1, driver.Connections);
-        Assert.True(SpinWait.SpinUntil(() => driver.Connections == 0, TestTime.Seconds(30)), "the connection is not closed while the peer hangs");
         process.Resume();
         // As if nothing had been.
         RmaPeer peer = endpoint.InsertPeer(address);
+        Assert.Equal(1, driver.Connections);
         await process.AskAsync("rent 64 0");
         await using var pool = new RmaMemoryPool<HostProvider>(context, new RmaMemoryPoolOptions { DrainTimeout = TimeSpan.Zero });
         using RmaBuffer message = pool.Rent(64);
         await process.TellAsync("receive 0");
         await endpoint.SendAsync(message, peer, cancellationToken: Token);
         Assert.Equal("64", await process.AnswerAsync());
+        // The connection of a peer that has ended is closed when peers come or go.
+        endpoint.RemovePeer(peer);
+        await process.KillAsync();
+        Assert.True(
+            SpinWait.SpinUntil(
+                () =>
+                {
+                    endpoint.RemovePeer(endpoint.InsertPeer(endpoint.Address.Span));
+                    return driver.Connections == 1;
+                },
+                TestTime.Seconds(30)),
+            "the connection of a peer that has ended is not closed");
+    }
+
+    /// <summary>UCX keeps what the other side has opened, so both sides would keep a socket for each time.</summary>
+    [Fact]
+    public async Task APeerThatComesAndGoesAgainAndAgainTakesNoMoreSockets()
+    {
+        await using LocalSide side = await LocalSide.StartAsync(UcxFabric.Tcp);
+        await side.Process.AskAsync("rent 64 0");
+        string address = await side.Process.AskAsync("address"), exposed = Convert.ToBase64String((await side.ExposedAsync(0, 0, 64)).ToArray());
+        using RmaBuffer buffer = side.Pool.Rent(64);
+        using RmaExposure exposure = buffer.Expose(RmaAccess.RemoteWrite);
+        RmaPeer peer = side.Peer;
+        int before = 0;
+        for (int round = 0; round < 20; round++)
+        {
+            using (RemoteRegion remote = side.Endpoint.Import(peer, RemoteMemory.Read(Convert.FromBase64String(exposed))))
+                await side.Endpoint.WriteAsync(buffer, remote, cancellationToken: Token);
+            Assert.Equal("ok", await side.Process.AskAsync($"write 0 {Convert.ToBase64String(exposure.Remote.ToArray())}"));
+            side.Endpoint.RemovePeer(peer);
+            Assert.Equal("ok", await side.Process.AskAsync("remove"));
+            int sockets = Directory.EnumerateFiles($"/proc/{side.Process.Id}/fd").Count(static f => new FileInfo(f).LinkTarget?.StartsWith("socket:", StringComparison.Ordinal) == true);
+            if (round == 0)
+                before = sockets;
+            else
+                Assert.InRange(sockets, 1, before);
+            peer = side.Endpoint.InsertPeer(Convert.FromBase64String(address));
+            Assert.Equal("ok", await side.Process.AskAsync($"peer {Convert.ToBase64String(side.Endpoint.Address.Span)}"));
+        }
     }
 
     /// <summary>A completed send says that its buffer is free; closing must not drop what has not been sent.</summary>

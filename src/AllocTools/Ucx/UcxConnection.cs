@@ -199,23 +199,6 @@ internal sealed unsafe class UcxConnection
         }
     }
 
-    /// <summary>Takes all writes that no flush covers yet, for the last flush of a connection before it is closed.</summary>
-    public UcxFlush TakeLast(UcxFlushes flushes)
-    {
-        lock (_gate)
-            return Take_NeedsLock(flushes);
-    }
-
-    /// <summary>Whether a flush is in progress.</summary>
-    public bool IsFlushing
-    {
-        get
-        {
-            lock (_gate)
-                return _flushes > 0;
-        }
-    }
-
     /// <summary>A flush has ended.</summary>
     public void EndFlush()
     {

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 using AllocTools.Endpoints;
 using AllocTools.Endpoints.Drivers;
@@ -23,42 +22,25 @@ internal sealed unsafe partial class UcxDriver
         }
     }
 
+    /// <remarks>
+    /// UCX destroys a connection that its peer has opened, too, only with the worker or when it breaks: for UCX the peer may go on sending
+    /// (ucp_ep_disconnected). A peer that is inserted and removed again and again would leave a socket each time. So its connection stays until it breaks,
+    /// and the peer gets it again when it is inserted again. Without error handling nobody would notice that it is broken, so it is closed.
+    /// </remarks>
     public override bool TryRemovePeer(ulong number)
     {
         UcxConnection? connection;
         lock (_connectionsGate)
         {
-            if (!_connections.Remove(number, out connection))
+            if (!_connections.TryGetValue(number, out connection))
                 return true;
+            if (_context.ErrorHandling == UcxErrorHandling.Peer && !connection.HasFailed)
+                return false;
+            _connections.Remove(number);
         }
-        // The endpoint ensures that no operation with it is running. Messages that count as sent may not have left yet.
-        if (_context.ErrorHandling != UcxErrorHandling.Peer || connection.HasFailed)
-        {
-            BeginClose(connection, connection.HasFailed, isBusy: false);
-            return true;
-        }
-        lock (_connectionsGate)
-        {
-            _leaving.Add((connection, Stopwatch.GetTimestamp()));
-            _hasLeaving = true;
-        }
-        _poster.FlushLast(connection);
-        Wake();
+        // The endpoint ensures that no operation with it is running.
+        BeginClose(connection, connection.HasFailed, isBusy: false);
         return true;
-    }
-
-    /// <summary>
-    /// UCX can force the close only of a connection that it is not already closing, so messages to removed peers are
-    /// first flushed for a limited time.
-    /// </summary>
-    public override bool WatchesPeers => _context.ErrorHandling == UcxErrorHandling.Peer;
-
-    public override bool LookAfterPeers()
-    {
-        if (!_hasLeaving)
-            return false;
-        lock (_connectionsGate)
-            return _leaving.Exists(MayClose);
     }
 
     public override ulong MapKey(RmaDriverPeer peer, in RemoteMemory memory, out Action? unmap)
@@ -142,23 +124,6 @@ internal sealed unsafe partial class UcxDriver
         Wake();
         return next;
     }
-
-    /// <summary>Closes the connections of removed peers that are flushed, or whose time for it is up.</summary>
-    private void CloseLeaving()
-    {
-        (UcxConnection Connection, long)[] due;
-        lock (_connectionsGate)
-        {
-            due = [.. _leaving.Where(MayClose)];
-            _leaving.RemoveAll(l => Array.IndexOf(due, l) >= 0);
-            _hasLeaving = _leaving.Count > 0;
-        }
-        foreach ((UcxConnection connection, _) in due)
-            BeginClose(connection, connection.HasFailed || connection.IsFlushing, isBusy: false);
-    }
-
-    private static bool MayClose((UcxConnection Connection, long Since) leaving) =>
-        leaving.Connection.HasFailed || !leaving.Connection.IsFlushing || Stopwatch.GetElapsedTime(leaving.Since) >= CloseTime;
 
     /// <summary>Closes replaced connections that no operation uses any more. The caller must hold the progress turn.</summary>
     private void CloseRetired()

@@ -19,7 +19,7 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     /// <summary>The maximum number of progress calls in a turn, and of requests that are processed between them.</summary>
     private const int MostProgress = 64;
 
-    /// <summary>How long closing, and removing a peer, wait until peers have received their messages.</summary>
+    /// <summary>How long closing waits until peers have received their messages.</summary>
     private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(2);
 
     private readonly UcxContext _context;
@@ -38,9 +38,6 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
     // Replaced connections, until their operations have ended.
     private readonly List<UcxConnection> _retired = [];
     private volatile bool _hasRetired;
-    // Connections of removed peers, with the timestamp of the removal, until their messages have left.
-    private readonly List<(UcxConnection Connection, long Since)> _leaving = [];
-    private volatile bool _hasLeaving;
     private ulong _lastNumber;
     private int _closing;
 
@@ -132,8 +129,6 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
         }
         if (_hasRetired)
             CloseRetired();
-        if (_hasLeaving)
-            CloseLeaving();
         _notifications.PostReceives();
         return happened ? RmaReadResult.Something : RmaReadResult.Nothing;
     }
@@ -205,10 +200,8 @@ internal sealed unsafe partial class UcxDriver : RmaEndpointDriver
                 BeginClose(busy[i], busy[i].HasFailed, isBusy: false);
                 busy.RemoveAt(i);
             }
-            if (_hasLeaving)
-                CloseLeaving();
         }
-        while ((busy.Count > 0 || _hasLeaving || Volatile.Read(ref _closing) > 0) && Stopwatch.GetElapsedTime(start) < CloseTime);
+        while ((busy.Count > 0 || Volatile.Read(ref _closing) > 0) && Stopwatch.GetElapsedTime(start) < CloseTime);
         FlushWorker(start);
         lock (_connectionsGate)
             connections = [.. _allConnections];

@@ -74,9 +74,6 @@ internal sealed unsafe partial class UcxPoster(UcxDriver driver, UcxContext cont
             context.Library.Exports.ucp_request_cancel(_worker, _requests[index]);
     }
 
-    /// <summary>Flushes a connection on which no more operations are started. Any thread may call this.</summary>
-    public void FlushLast(UcxConnection connection) => Start(connection.TakeLast(_flushes));
-
     /// <summary>An operation's request has ended. The caller must hold the progress turn.</summary>
     public void End(RmaDriverCompletions completions, UcxRequest* request)
     {
