@@ -4,6 +4,7 @@ using AllocTools.Connections;
 using AllocTools.Connections.Control;
 using AllocTools.Connections.Rings;
 using AllocTools.Endpoints;
+using AllocTools.Testing;
 
 namespace AllocTools.Fuzz.Tests.Forms;
 
@@ -151,25 +152,11 @@ internal sealed class ControlStreamForm : ByteForm
         }
     }
 
-    private sealed class Pieces(ReadOnlyMemory<byte> bytes) : Stream
+    private sealed class Pieces(ReadOnlyMemory<byte> bytes) : TransportStream
     {
         public int Reads { get; private set; }
 
         public int Position32 { get; private set; }
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
 
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
@@ -177,18 +164,6 @@ internal sealed class ControlStreamForm : ByteForm
             bytes.Slice(Position32, length).CopyTo(buffer);
             Position32 += length;
             return ValueTask.FromResult(length);
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override void Flush()
-        {
         }
     }
 }

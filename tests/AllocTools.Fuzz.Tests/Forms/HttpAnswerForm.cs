@@ -108,26 +108,12 @@ internal sealed class HttpAnswerForm : ByteForm
     }
 
     /// <summary>The connection with the peer: what is written goes nowhere, and what is read is the answer.</summary>
-    private sealed class AnswerStream(ReadOnlyMemory<byte> answer, bool isEndless) : Stream
+    private sealed class AnswerStream(ReadOnlyMemory<byte> answer, bool isEndless) : TransportStream
     {
         private int _at;
 
         /// <summary>How many bytes were taken.</summary>
         public long Taken { get; private set; }
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
 
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
@@ -139,22 +125,6 @@ internal sealed class HttpAnswerForm : ByteForm
             _at += length;
             Taken += length;
             return ValueTask.FromResult(length);
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
-
-        public override void Write(byte[] buffer, int offset, int count)
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Flush()
-        {
         }
     }
 }

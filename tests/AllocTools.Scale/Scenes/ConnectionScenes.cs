@@ -5,6 +5,7 @@ using AllocTools.Connections.Rings;
 using AllocTools.Endpoints;
 using AllocTools.Endpoints.Engine;
 using AllocTools.Scale.Simulation;
+using AllocTools.Testing;
 
 namespace AllocTools.Scale.Scenes;
 
@@ -74,39 +75,11 @@ internal abstract class ConnectionScene : IScene
     }
 
     /// <summary>Takes what is written, and brings nothing until it is closed.</summary>
-    private sealed class SilentStream : Stream
+    private sealed class SilentStream : TransportStream
     {
         private readonly TaskCompletionSource<int> _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
-
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => new(_end.Task);
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => default;
-
-        public override void Flush()
-        {
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {
