@@ -61,6 +61,7 @@ internal sealed class PeerLink : IAsyncDisposable
         var link = new PeerLink(Process.Start(start)!, station, number);
         try
         {
+            link.Hello = await link.HearAsync(WordsJson.Default.Hello);
             await link.GreetAsync();
         }
         catch
@@ -106,11 +107,30 @@ internal sealed class PeerLink : IAsyncDisposable
 
     public Task ContinueAsync() => TellAsync(Order.Continue);
 
-    /// <summary>Has it open its endpoint anew, after the station's own was.</summary>
+    /// <summary>Has it open its endpoint anew. From then on nothing of it is under way, and it waits for <see cref="GreetAsync"/>.</summary>
     public async Task RenewAsync()
     {
         await TellAsync(Order.Renew);
-        await GreetAsync();
+        Hello = await HearAsync(WordsJson.Default.Hello);
+    }
+
+    /// <summary>Connects with it, after it has said hello.</summary>
+    public async Task GreetAsync()
+    {
+        Peer = _station.Endpoint.InsertPeer(Hello.Address);
+        _isInserted = true;
+        Slots = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Slots!));
+        Readable = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Readable));
+        _readable = await _station.Pool.RentAsync(ReadableBytes);
+        Pattern.Fill(_readable.Span, (uint)Number);
+        _readableExposed = await ExposeAsync(_readable);
+        await TellAsync(JsonSerializer.Serialize(new Hello
+        {
+            Address = _station.Endpoint.Address.ToArray(),
+            Readable = _readableExposed.Remote.ToArray(),
+            Seed = (uint)Number,
+            Peer = Number,
+        }, WordsJson.Default.Hello));
     }
 
     /// <summary>Has it end in order.</summary>
@@ -146,25 +166,6 @@ internal sealed class PeerLink : IAsyncDisposable
         await _exited.Task;
         _process.Dispose();
         _gone.Dispose();
-    }
-
-    private async Task GreetAsync()
-    {
-        Hello = await HearAsync(WordsJson.Default.Hello);
-        Peer = _station.Endpoint.InsertPeer(Hello.Address);
-        _isInserted = true;
-        Slots = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Slots!));
-        Readable = _station.Endpoint.Import(Peer, RemoteMemory.Read(Hello.Readable));
-        _readable = await _station.Pool.RentAsync(ReadableBytes);
-        Pattern.Fill(_readable.Span, (uint)Number);
-        _readableExposed = await ExposeAsync(_readable);
-        await TellAsync(JsonSerializer.Serialize(new Hello
-        {
-            Address = _station.Endpoint.Address.ToArray(),
-            Readable = _readableExposed.Remote.ToArray(),
-            Seed = (uint)Number,
-            Peer = Number,
-        }, WordsJson.Default.Hello));
     }
 
     /// <summary>Exposes it once the cap, which others lower for a while, has room for a registration of its own.</summary>

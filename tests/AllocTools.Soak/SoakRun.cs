@@ -65,21 +65,15 @@ internal sealed class SoakRun(SoakSettings settings, Action<string> say)
                 await Task.WhenAll([pool.RunAsync(settings.Seed + 1000 * cycle, stop.Token), .. peers.Select(p => p.RunAsync(stop.Token))]);
             }
             stopping.ThrowIfCancellationRequested();
+            // Here, so that what a killed peer has held up, and is in quarantine until then, is not measured.
+            if (Station.IsRenewed(settings.Fabric))
+                await RenewAsync(station, peers);
             PeerAnswer[] answers = await Task.WhenAll(peers.Select(static p => p.Link.PauseAsync()));
             foreach (PeerAnswer answer in answers)
                 _ledger.Add(answer);
             TimeSpan now = clock.Elapsed;
             _main.Add(await station.SampleAsync(now, stopping));
             _peer.Add(answers[0].Sample! with { Time = now });
-            if (Station.IsRenewed(settings.Fabric))
-            {
-                foreach (PeerLoad peer in peers)
-                    peer.Link.Detach();
-                await station.RenewAsync();
-                await _dispatching;
-                _dispatching = PeerLink.DispatchAsync(station.Endpoint, _links);
-                await Task.WhenAll(peers.Select(static p => p.Link.RenewAsync()));
-            }
             isLast = clock.Elapsed >= settings.Length && _main.Count(s => s.Time > settings.WarmUp) >= FewestCycles;
             // At the end they stay paused, so that nothing is taken from them while they read.
             if (!isLast)
@@ -90,6 +84,17 @@ internal sealed class SoakRun(SoakSettings settings, Action<string> say)
                 say($"{now:h\\:mm\\:ss}  cycle {cycle}: {_ledger.Done.GetValueOrDefault("bytes") >> 20} MiB, {_ledger.Killed} peers killed, {_ledger.WrongBytes} bytes wrong, {_ledger.FaultCount} faults");
             }
         }
+    }
+
+    private async Task RenewAsync(Station station, PeerLoad[] peers)
+    {
+        await Task.WhenAll(peers.Select(static p => p.Link.RenewAsync()));
+        foreach (PeerLoad peer in peers)
+            peer.Link.Detach();
+        await station.RenewAsync();
+        await _dispatching;
+        _dispatching = PeerLink.DispatchAsync(station.Endpoint, _links);
+        await Task.WhenAll(peers.Select(static p => p.Link.GreetAsync()));
     }
 
     private async Task EndAsync(Station station, PeerLoad[] peers)

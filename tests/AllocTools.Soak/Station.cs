@@ -45,6 +45,12 @@ internal sealed class Station : IAsyncDisposable
 
     public int Port => ((IPEndPoint)Listener!.EndPoint).Port;
 
+    /// <summary>The names of those that are UCX's.</summary>
+    public static string[] UcxFabrics { get; } = [Ucx + UcxFabric.Tcp, Ucx + SharedMemory];
+
+    /// <summary>Whether it is one of UCX's, or else may be one of libfabric's.</summary>
+    public static bool IsFabric(string name) => !name.StartsWith(Ucx, StringComparison.Ordinal) || UcxFabrics.Contains(name);
+
     /// <summary>An endpoint of shm takes 256 peers in its life (docs/reliability.md), so it is opened anew where peers come and go.</summary>
     public static bool IsRenewed(string fabric) => fabric == SharedMemory;
 

@@ -79,6 +79,23 @@ public sealed class SoakTests
         await UntilAsync(() => !children.Any(static c => Directory.Exists($"/proc/{c}")));
     }
 
+    [Theory]
+    [InlineData("--minutes is 'x'; it must be a number that is more than 0", "--minutes", "x")]
+    [InlineData("--cycle is '0'; it must be a number that is between 0.1 and 600", "--minutes", "1", "--cycle", "0")]
+    [InlineData("--minutes is '-1'; it must be", "--minutes", "-1")]
+    [InlineData("of UCX it must be ucx:tcp or ucx:shm", "--minutes", "1", "--fabric", "ucx:nothing")]
+    [InlineData("its folder must exist", "--minutes", "1", "--report", "/nowhere/soak.md")]
+    [InlineData("offers nothing for Provider 'nothing'", "--minutes", "1", "--fabric", "nothing")]
+    public async Task WhatCantBeRunIsRefusedAtOnce(string error, params string[] arguments)
+    {
+        using Process soak = Start(arguments);
+        Task<string> output = soak.StandardOutput.ReadToEndAsync(Token), errors = soak.StandardError.ReadToEndAsync(Token);
+        await soak.WaitForExitAsync(Token).WaitAsync(TestTime.Seconds(30), Token);
+        await output;
+        Assert.Contains(error, await errors, StringComparison.Ordinal);
+        Assert.Equal(1, soak.ExitCode);
+    }
+
     private static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo(Program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
 
     private static async Task EndAsync(Process process)
