@@ -47,9 +47,10 @@ internal sealed class NetworkHost(HostNetwork network, int number, int holder)
     /// <summary>What it sends goes no faster than this, as <c>500mbit</c>; what doesn't fit into the queue is dropped.</summary>
     /// <param name="rate">As tc(8) has it.</param>
     /// <param name="queue">Bytes.</param>
+    /// <param name="burst">How many bytes go at once after a time in which nothing was sent. A processor that comes back later than they last loses a part of the rate.</param>
     /// <param name="link">Which of its cards.</param>
-    public Task LimitAsync(string rate, int queue = 256 << 10, int link = 0) => RunAsync(
-        "tc", "qdisc", "replace", "dev", Card(link), "root", "tbf", "rate", rate, "burst", "64kb", "limit", queue.ToString(CultureInfo.InvariantCulture));
+    public Task LimitAsync(string rate, int queue = 256 << 10, int burst = 64 << 10, int link = 0) => RunAsync(
+        "tc", "qdisc", "replace", "dev", Card(link), "root", "tbf", "rate", rate, "burst", burst.ToString(CultureInfo.InvariantCulture), "limit", queue.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>Puts a relay between it and the switch, which drops and delays packets as its input says.</summary>
     /// <param name="seed">What decides which packets are dropped.</param>
