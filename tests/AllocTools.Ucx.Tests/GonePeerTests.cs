@@ -217,7 +217,7 @@ public sealed class GonePeerTests
     [Fact]
     public async Task APeerThatComesAndGoesAgainAndAgainTakesNoMoreSockets()
     {
-        await using LocalSide side = await LocalSide.StartAsync(UcxFabric.Tcp);
+        await using LocalSide side = await UcxProcesses.StartAsync(UcxFabric.Tcp);
         await side.Process.AskAsync("rent 64 0");
         string address = await side.Process.AskAsync("address"), exposed = Convert.ToBase64String((await side.ExposedAsync(0, 0, 64)).ToArray());
         using RmaBuffer buffer = side.Pool.Rent(64);
