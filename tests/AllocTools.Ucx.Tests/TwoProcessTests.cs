@@ -65,14 +65,16 @@ public sealed class TwoProcessTests : TwoProcessConformance<UcxProcesses>
     [Fact]
     public async Task SettingsOfTheOperatorAreKept()
     {
-        await using LocalSide side = await UcxProcesses.StartAsync(UcxFabric.Any, wrapper: ["env", "UCX_MEM_EVENTS=y", "UCX_LOG_FILE=stdout"]);
+        await using LocalSide side = await UcxProcesses.StartAsync(UcxFabric.Any, wrapper: ["env", "UCX_MEM_EVENTS=y", "UCX_LOG_FILE=stdout", "UCX_TCP_CONN_NB=n"]);
         Assert.Equal("y", await side.Process.AskAsync("variable UCX_MEM_EVENTS"));
         Assert.Equal("stdout", await side.Process.AskAsync("variable UCX_LOG_FILE"));
+        Assert.Equal("n", await side.Process.AskAsync("variable UCX_TCP_CONN_NB"));
         Assert.Equal("", await side.Process.AskAsync("variable UCX_ERROR_SIGNALS"));
         Assert.Equal("none", await side.Process.AskAsync("variable UCX_MEM_MMAP_HOOK_MODE"));
         await using LocalSide other = await UcxProcesses.StartAsync(UcxFabric.Any);
         Assert.Equal("n", await other.Process.AskAsync("variable UCX_MEM_EVENTS"));
         Assert.Equal("stderr", await other.Process.AskAsync("variable UCX_LOG_FILE"));
+        Assert.Equal("y", await other.Process.AskAsync("variable UCX_TCP_CONN_NB"));
     }
 
     [Theory]

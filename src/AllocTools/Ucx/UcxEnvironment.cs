@@ -51,6 +51,8 @@ internal static unsafe class UcxEnvironment
                     Given[name] = value;
                 }
             }
+            // By default UCX waits for a TCP connection where it is made: one to a host that does not answer would stop the endpoint, and so all its other peers, for minutes.
+            NativeEnvironment.TrySet(Prefix + "TCP_CONN_NB", "y");
             // By default UCX does not use shared memory for connections that must detect lost peers; if it is requested by name, it should be used.
             if (options.ErrorHandling == UcxErrorHandling.Peer)
             {
