@@ -204,7 +204,7 @@ internal sealed class CachedMemory : INamedScene
     {
         _machine = machine;
         _cache = new Caching.RmaRegistrationCache(machine.Pool, new Caching.RmaRegistrationCacheOptions { MaxEntries = 65_536 });
-        _memory = new byte[machine.Size][];
+        _memory = new byte[Math.Min(machine.Size, Most)][];
         for (int i = 0; i < _memory.Length; i++)
         {
             _memory[i] = GC.AllocateArray<byte>(Length, pinned: true);
