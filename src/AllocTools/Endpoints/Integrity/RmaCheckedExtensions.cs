@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using System.Threading.Tasks.Sources;
 using AllocTools.Validation;
 
 namespace AllocTools.Endpoints.Integrity;
@@ -101,12 +103,37 @@ public static class RmaCheckedExtensions
     /// <returns>The message, without its check value.</returns>
     /// <exception cref="RmaIntegrityException">The message does not have its check value: it was damaged, or was sent with another one or none.</exception>
     /// <exception cref="RmaException">No message could be received.</exception>
-    public static async ValueTask<RmaReceiveResult> ReceiveCheckedAsync(this IRmaEndpoint endpoint, RmaSlice buffer, RmaIntegrity integrity, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
+    public static ValueTask<RmaReceiveResult> ReceiveCheckedAsync(this IRmaEndpoint endpoint, RmaSlice buffer, RmaIntegrity integrity, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(endpoint);
-        RmaReceiveResult result = await endpoint.ReceiveAsync(buffer, timeout, cancellationToken).ConfigureAwait(false);
-        Verify(buffer.Slice(0, result.Length).Span, integrity);
-        return result with { Length = result.Length - TrailerLength };
+        return new(new CheckedReceive(endpoint.ReceiveAsync(buffer, timeout, cancellationToken), buffer, integrity), 0);
+    }
+
+    /// <summary>Compares the check value when the result is taken.</summary>
+    /// <remarks>It is no async method: that would await here, and an await spins for a message that the caller may be about to ask for.</remarks>
+    private sealed class CheckedReceive(ValueTask<RmaReceiveResult> receive, RmaSlice buffer, RmaIntegrity integrity) : IValueTaskSource<RmaReceiveResult>
+    {
+        public ValueTaskSourceStatus GetStatus(short token) =>
+            !receive.IsCompleted ? ValueTaskSourceStatus.Pending
+            : receive.IsCanceled ? ValueTaskSourceStatus.Canceled
+            : receive.IsFaulted ? ValueTaskSourceStatus.Faulted
+            : ValueTaskSourceStatus.Succeeded;
+
+        public void OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
+        {
+            ConfiguredValueTaskAwaitable<RmaReceiveResult>.ConfiguredValueTaskAwaiter awaiter = receive.ConfigureAwait((flags & ValueTaskSourceOnCompletedFlags.UseSchedulingContext) != 0).GetAwaiter();
+            if ((flags & ValueTaskSourceOnCompletedFlags.FlowExecutionContext) != 0)
+                awaiter.OnCompleted(() => continuation(state));
+            else
+                awaiter.UnsafeOnCompleted(() => continuation(state));
+        }
+
+        public RmaReceiveResult GetResult(short token)
+        {
+            RmaReceiveResult result = receive.GetAwaiter().GetResult();
+            Verify(buffer.Slice(0, result.Length).Span, integrity);
+            return result with { Length = result.Length - TrailerLength };
+        }
     }
 
     private static void Verify(ReadOnlySpan<byte> message, RmaIntegrity integrity)
