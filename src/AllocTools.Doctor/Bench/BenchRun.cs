@@ -145,9 +145,7 @@ internal sealed class BenchRun(BenchSettings settings, BenchLength length)
             // The transport may say that the peer is gone before this connection does.
             if (e is not BenchException && await other.IsGoneAsync().ConfigureAwait(false))
                 throw await other.FindFailureAsync().ConfigureAwait(false) ?? other.GoneError;
-            // Both sides may have failed, each by itself: the one that has gone has said so, or was ended.
-            bool isTold = other.Gone.IsCancellationRequested ? await other.FindFailureAsync().ConfigureAwait(false) is not null : await other.GiveUpAsync(e.Message).ConfigureAwait(false);
-            throw new BenchException(e.Message, e) { IsTold = isTold };
+            throw new BenchException(e.Message, e) { IsTold = await other.GiveUpAsync(e.Message).ConfigureAwait(false) };
         }
     }
 

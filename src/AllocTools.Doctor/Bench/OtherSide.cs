@@ -85,12 +85,20 @@ internal sealed class OtherSide : IAsyncDisposable
     }
 
     /// <summary>Tells the other side why this one gives up.</summary>
-    /// <returns>False where it has gone.</returns>
+    /// <returns>Whether it knows of a failure: it was told, or has given up itself before it went.</returns>
     public async Task<bool> GiveUpAsync(string failure)
     {
-        Task saying = SayAsync(new Word { Failure = failure });
-        await saying.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        return saying.IsCompletedSuccessfully;
+        if (Gone.IsCancellationRequested)
+            return await FindFailureAsync().ConfigureAwait(false) is not null;
+        try
+        {
+            await SayAsync(new Word { Failure = failure }).ConfigureAwait(false);
+            return true;
+        }
+        catch (BenchException e)
+        {
+            return e.IsTold;
+        }
     }
 
     /// <summary>Why it has given up, where it has said so.</summary>
