@@ -49,8 +49,8 @@ public sealed class TransferTests : IDisposable
         long[] made = result.Row("registrations made");
         Assert.Equal(rents, result.Row("hits"));
         Assert.Equal(rents.Zip(made, (r, m) => Math.Max(0, r - m)), result.Row("registrations saved"));
-        // The sender rents what it reads the file into, again and again.
-        Assert.True(rents[0] > 10);
+        // Each side rents a ring, and the sender what it reads the file into; how often depends on how soon that is written and free again.
+        Assert.All(rents, r => Assert.True(r >= 2));
         // What an ordinary user may lock on most distributions.
         Assert.All(result.Row("bytes registered"), b => Assert.InRange(b, 1, 8 << 20));
     }
