@@ -25,7 +25,7 @@ internal sealed class ConnectionsService(IServiceProvider services, ConnectionsS
             await services.GetRequiredKeyedService<RmaConnections>(key).DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <summary>These errors are detected only when the connections are created.</summary>
+    /// <summary>Whether the connections of a pool were created, which happens when a service first asks for them.</summary>
     public sealed class State
     {
         public bool IsOpen { get; set; }
