@@ -8,7 +8,7 @@ namespace AllocTools.Hosting;
 
 /// <summary>Opens and warms a pool before any other hosted service starts, and closes it after the last one has stopped.</summary>
 /// <remarks>
-/// Order of teardown: no more endpoints, drain, endpoint, pool, context. If registrations are bound to the endpoint,
+/// Order of teardown: multi-rails with memory of the pool, no more endpoints, drain, endpoint, pool, context. If registrations are bound to the endpoint,
 /// the pool is closed before it. Teardown never throws: a failure is logged, and everything else is closed
 /// nevertheless.
 /// </remarks>
@@ -58,6 +58,8 @@ internal sealed class RmaMemoryPoolService<TProvider>(IServiceProvider services,
             return;
         _reloader?.Dispose();
         await _warmUp.ConfigureAwait(false);
+        if (services.GetService<OpenMultiRails>() is { } multiRails)
+            await multiRails.CloseAsync(_pool).ConfigureAwait(false);
         PoolProvider provider = _key.Resolve<PoolProvider>(services);
         provider.SealEndpoint();
         await DrainAsync(_pool, cancellationToken).ConfigureAwait(false);

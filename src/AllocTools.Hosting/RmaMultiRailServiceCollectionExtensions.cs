@@ -5,7 +5,6 @@ using AllocTools.Hosting.Configuration;
 using AllocTools.MultiRail;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -14,8 +13,8 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Adds multi-rails to an application: several pools, each on a link of its own, reach the same peers.</summary>
 public static class RmaMultiRailServiceCollectionExtensions
 {
-    /// <summary>Adds the unnamed multi-rail, a singleton. It is made when it is first asked for, and closed when the host stops.</summary>
-    /// <param name="services">Where to add it. The pools of its rails are added before it with <c>AddRmaMemoryPool</c>; their option Access must include RemoteRead.</param>
+    /// <summary>Adds the unnamed multi-rail, a singleton. It is made when it is first asked for, and closed when the host stops, before the first of its pools.</summary>
+    /// <param name="services">Where to add it. The pools of its rails are added with <c>AddRmaMemoryPool</c>, before or after it; their option Access must include RemoteRead.</param>
     /// <param name="section">The section with its options (<see cref="RmaMultiRailOptions"/>), which names the rails and their pools.</param>
     /// <returns>The same services.</returns>
     /// <exception cref="InvalidOperationException">It was already added.</exception>
@@ -48,8 +47,7 @@ public static class RmaMultiRailServiceCollectionExtensions
         services.AddSingleton<IConfigureOptions<RmaMultiRailOptions>>(bound);
         services.AddSingleton<IValidateOptions<RmaMultiRailOptions>>(bound);
         services.TryAddSingleton<RmaMultiRailMetrics>();
-        services.AddKeyedSingleton<MultiRailService>(name);
-        services.AddSingleton<IHostedService>(sp => sp.GetRequiredKeyedService<MultiRailService>(name));
+        services.TryAddSingleton<OpenMultiRails>();
         services.AddKeyedSingleton(name, static (sp, key) => Open(sp, (string)key!));
         if (name == RmaMemoryPoolName.Default)
             services.AddSingleton(sp => sp.GetRequiredKeyedService<RmaMultiRail>(name));
@@ -66,7 +64,7 @@ public static class RmaMultiRailServiceCollectionExtensions
                select new RmaRail(rail.Name!, pool.Resolve<IRmaMemoryPool>(services), pool.Resolve<IRmaEndpoint>(services)),
         ];
         var multi = new RmaMultiRail(rails, options, name, services.GetRequiredService<ILoggerFactory>().CreateLogger<RmaMultiRail>(), services.GetService<TimeProvider>());
-        services.GetRequiredKeyedService<MultiRailService>(name).Opened(multi);
+        services.GetRequiredService<OpenMultiRails>().Add(multi);
         return multi;
     }
 

@@ -39,10 +39,13 @@ public sealed class MultiRailTests
         Assert.Equal(2, links.Count(static r => r.Tags.StartsWith("rma.multi_rail.name=default rma.rail.name=first", StringComparison.Ordinal)));
     }
 
-    [Fact]
-    public async Task It_is_closed_before_its_pools_when_the_host_stops()
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task It_is_closed_before_its_pools_when_the_host_stops(bool isAddedFirst, bool stopsConcurrently)
     {
-        using IHost host = Build($$"""{ {{Rails}} }""");
+        using IHost host = Build($$"""{ {{Rails}} }""", isAddedFirst, stopsConcurrently);
         await host.StartAsync(Cancelled);
         var rails = host.Services.GetRequiredService<RmaMultiRail>();
         rails.InsertPeer(rails.Address.Span);
@@ -84,7 +87,7 @@ public sealed class MultiRailTests
         Assert.Equal([message], error.Failures);
     }
 
-    private static IHost Build(string section)
+    private static IHost Build(string section, bool isAddedFirst = false, bool stopsConcurrently = false)
     {
         HostApplicationBuilder builder = TestHost.CreateBuilder($$"""
             {
@@ -93,9 +96,13 @@ public sealed class MultiRailTests
               "MultiRail": {{section}}
             }
             """);
+        builder.Services.Configure<HostOptions>(o => o.ServicesStopConcurrently = stopsConcurrently);
+        if (isAddedFirst)
+            builder.Services.AddRmaMultiRail(builder.Configuration.GetSection("MultiRail"));
         builder.Services.AddRmaMemoryPool<HostProvider>(builder.Configuration.GetSection("Pool"));
         builder.Services.AddRmaMemoryPool<HostProvider>("other", builder.Configuration.GetSection("Other"));
-        builder.Services.AddRmaMultiRail(builder.Configuration.GetSection("MultiRail"));
+        if (!isAddedFirst)
+            builder.Services.AddRmaMultiRail(builder.Configuration.GetSection("MultiRail"));
         return builder.Build();
     }
 }
