@@ -34,10 +34,18 @@ public sealed class LocalSide : IAsyncDisposable
     public static async Task<LocalSide> MeetAsync(IRmaContext context, PeerProcess process, IDisposable? logging = null)
     {
         var side = new LocalSide(context, process, logging);
-        side._side.Peer = side.Endpoint.InsertPeer(Convert.FromBase64String(await process.AskAsync("address")));
-        if (await process.AskAsync($"peer {Convert.ToBase64String(side.Endpoint.Address.Span)}") != "ok")
-            throw new InvalidOperationException("The peer does not take this side's address.");
-        return side;
+        try
+        {
+            side._side.Peer = side.Endpoint.InsertPeer(Convert.FromBase64String(await process.AskAsync("address")));
+            if (await process.AskAsync($"peer {Convert.ToBase64String(side.Endpoint.Address.Span)}") != "ok")
+                throw new InvalidOperationException("The peer does not take this side's address.");
+            return side;
+        }
+        catch
+        {
+            await side.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>What the peer exposes of a buffer that it has rented.</summary>
